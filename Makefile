@@ -1,0 +1,44 @@
+# Every target does its own set-up: uv, system packages, Docker Engine. What is there is used, what is missing is fetched.
+DATA ?= data
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test torture lint format bench stop stop-engine clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run:  ## Rooftree with the example add-ons (DATA=folder, ARGS="--port 9000")
+	@scripts/run "$(DATA)" $(ARGS)
+
+test:  ## all tests but those that take minutes (ARGS="-k store")
+	@scripts/test -m "not torture" $(ARGS)
+
+torture:  ## the tests that take minutes
+	@scripts/test -m torture --timeout=1800 $(ARGS)
+
+lint:  ## ruff, mypy --strict, and who may import whom
+	@scripts/workspace
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy --strict core plugins
+	.venv/bin/lint-imports
+
+format:  ## what ruff can mend by itself
+	@scripts/workspace
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+bench:  ## the numbers of the README, as ratios measured in one run
+	@scripts/workspace
+	.venv/bin/python benchmarks/run.py $(ARGS)
+
+stop: stop-engine  ## the registry and the Docker Engine, where we started them
+	@scripts/registry stop
+
+stop-engine:  ## the Docker Engine, where we started it
+	@scripts/engine stop
+
+clean: stop  ## take away what make fetched and built; the data folder stays
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

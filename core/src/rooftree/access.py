@@ -1,0 +1,270 @@
+"""Who calls, and who may.
+
+Everything is denied by default: a route names its :class:`Access`, a value from a small closed set, so that the whole
+can be printed as a table. The kernel knows principals, roles and tokens; what kinds of callers exist (an add-on, Home
+Assistant Core) is registered by the plugins that own them.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from attrs import field, frozen
+
+from rooftree.database import Change
+from rooftree.errors import NotFound
+from rooftree.state import Collection, State, document
+
+TOKEN_BYTES = 56
+"""Random bytes in a token; written as 112 hex digits, the form that clients of this API expect."""
+
+
+class Role(enum.StrEnum):
+    """What an add-on or a named token may do beyond itself."""
+
+    DEFAULT = "default"
+    HOMEASSISTANT = "homeassistant"
+    BACKUP = "backup"
+    MANAGER = "manager"
+    ADMIN = "admin"
+
+
+INCLUDES: Mapping[Role, frozenset[Role]] = {
+    Role.DEFAULT: frozenset(Role),
+    Role.HOMEASSISTANT: frozenset({Role.HOMEASSISTANT, Role.MANAGER, Role.ADMIN}),
+    Role.BACKUP: frozenset({Role.BACKUP, Role.MANAGER, Role.ADMIN}),
+    Role.MANAGER: frozenset({Role.MANAGER, Role.ADMIN}),
+    Role.ADMIN: frozenset({Role.ADMIN}),
+}
+"""For each role, the roles that may do what it may."""
+
+
+@frozen
+class Principal:
+    """Somebody a token, or a socket's peer credentials, vouches for."""
+
+    kind: str
+    """``addon``, ``core``, ``token``, ``local`` (the unix socket) … as registered."""
+    id: str
+    """Which one of its kind: an add-on's slug, a token's name."""
+    role: Role | None = None
+    grants: frozenset[str] = frozenset()
+    """Single permissions beside the role, such as ``auth_api``."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}"
+
+
+class Access:
+    """Who may call a route; combine with ``|``."""
+
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        """Whether ``principal`` may call the route with these path parts."""
+        raise NotImplementedError
+
+    def __or__(self, other: Access) -> Access:
+        return _Either(self, other)
+
+    def self_parts(self) -> frozenset[str]:
+        """The path parts in which the word ``self`` stands for the calling add-on."""
+        return frozenset()
+
+
+@frozen
+class _Either(Access):
+    left: Access
+    right: Access
+
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return self.left.allows(principal, parts) or self.right.allows(principal, parts)
+
+    def self_parts(self) -> frozenset[str]:
+        return self.left.self_parts() | self.right.self_parts()
+
+    def __str__(self) -> str:
+        return f"{self.left} or {self.right}"
+
+
+@frozen
+class _Public(Access):
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return "public"
+
+
+@frozen
+class _Known(Access):
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return principal is not None
+
+    def __str__(self) -> str:
+        return "anybody known"
+
+
+@frozen
+class _HasRole(Access):
+    role: Role
+    not_on: str | None
+
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        if principal is None or principal.role not in INCLUDES[self.role]:
+            return False
+        return self.not_on is None or principal.kind != "addon" or parts.get(self.not_on) not in {"self", principal.id}
+
+    def __str__(self) -> str:
+        return f"role {self.role}" + (f", not on itself ({self.not_on})" if self.not_on else "")
+
+
+@frozen
+class _Itself(Access):
+    part: str
+
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return principal is not None and principal.kind == "addon" and parts.get(self.part) == principal.id
+
+    def self_parts(self) -> frozenset[str]:
+        return frozenset({self.part})
+
+    def __str__(self) -> str:
+        return f"itself ({self.part})"
+
+
+@frozen
+class _OfKind(Access):
+    kind: str
+
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return principal is not None and principal.kind == self.kind
+
+    def __str__(self) -> str:
+        return f"{self.kind} only"
+
+
+@frozen
+class _HasGrant(Access):
+    name: str
+
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return principal is not None and self.name in principal.grants
+
+    def __str__(self) -> str:
+        return f"grant {self.name}"
+
+
+PUBLIC: Access = _Public()
+"""No token needed."""
+KNOWN: Access = _Known()
+"""Anybody with a valid token."""
+OBSERVER: Access = _OfKind("observer")
+"""The observer's base service."""
+CORE_ONLY: Access = _OfKind("core")
+"""Home Assistant Core and nobody else, not even an administrator."""
+ANY_ADDON: Access = _OfKind("addon")
+"""Every add-on, with or without a role."""
+
+
+def role(minimum: Role, *, not_on: str | None = None) -> Access:
+    """Whoever has the role or one that includes it; ``not_on`` names the path part on which an add-on may not be
+    itself (it can't update or unprotect itself)."""
+    return _HasRole(minimum, not_on)
+
+
+def itself(part: str) -> Access:
+    """An add-on, on itself: by its own slug or the word ``self`` in path part ``part``."""
+    return _Itself(part)
+
+
+def grant(name: str) -> Access:
+    """Whoever was given this single permission."""
+    return _HasGrant(name)
+
+
+@document("kernel.token", version=1)
+@frozen
+class Token:
+    """What is kept of a token; its collection is keyed by the SHA-256 (hex) of the text, which is kept nowhere."""
+
+    id: str
+    kind: str
+    subject: str
+    created: datetime
+    role: Role | None = None
+
+
+@frozen
+class NewToken:
+    """A token that was just made: ``text`` for its owner, ``digest`` to find it again, ``change`` to commit."""
+
+    text: str = field(repr=False)
+    digest: str
+    change: Change
+
+
+def digest(text: str) -> str:
+    """What is stored of a token, in our state and in a container's label."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Tokens:
+    """Issues, recognises and revokes tokens. Lookup is by hash, so its time says nothing about a token."""
+
+    def __init__(self, tokens: Collection[Token], state: State) -> None:
+        self._tokens = tokens
+        self._state = state
+        self._kinds: dict[str, Callable[[str], Principal | None]] = {}
+
+    @classmethod
+    async def load(cls, state: State) -> Tokens:
+        """Read the tokens that are known."""
+        return cls(await state.collection(Token), state)
+
+    def register_kind(self, kind: str, principal: Callable[[str], Principal | None]) -> None:
+        """Let tokens of ``kind`` stand for ``principal(subject)``; ``None`` from it means: not (any more)."""
+        self._kinds[kind] = principal
+
+    def forget_kind(self, kind: str) -> None:
+        """The plugin that owns ``kind`` has gone; its tokens are kept, and refused until it is back."""
+        self._kinds.pop(kind, None)
+
+    def new(self, kind: str, subject: str, role: Role | None = None) -> NewToken:
+        """A fresh token. It is valid once its ``change`` is committed."""
+        text = secrets.token_hex(TOKEN_BYTES)
+        key = digest(text)
+        token = Token(secrets.token_hex(16), kind, subject, datetime.now(UTC), role)
+        return NewToken(text, key, self._tokens.put(key, token))
+
+    def known(self, kind: str | None = None, subject: str | None = None) -> Mapping[str, Token]:
+        """Tokens by digest, all or those of a kind and subject."""
+        return {
+            key: token
+            for key, token in self._tokens.items()
+            if kind in {None, token.kind} and subject in {None, token.subject}
+        }
+
+    def revocation(self, key: str) -> Change:
+        """The change that ends the token of that digest."""
+        return self._tokens.delete(key)
+
+    async def revoke(self, token_id: str) -> None:
+        """End the token with that id at once; raises :class:`NotFound`."""
+        for key, token in self._tokens.items():
+            if token.id == token_id:
+                await self._state.commit(self._tokens.delete(key))
+                return
+        raise NotFound(f"There is no token with the id {token_id}; `rooftree token list` shows those there are")
+
+    def principal(self, text: str) -> Principal | None:
+        """Whom a token's text stands for, or ``None``."""
+        token = self._tokens.get(digest(text))
+        if token is None:
+            return None
+        if token.kind == "token":
+            return Principal("token", token.subject, token.role)
+        resolve = self._kinds.get(token.kind)
+        return resolve(token.subject) if resolve else None

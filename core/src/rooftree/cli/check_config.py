@@ -1,0 +1,91 @@
+# ruff: noqa: PLC0415  (imported when used, so that --help and completion stay quick)
+"""``rooftree check-config``: the settings that would be in force, each with where it was set, or all that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+
+if TYPE_CHECKING:
+    from rooftree.settings import Settings
+
+
+@click.command(name="check-config")
+@invocation_options
+@pass_invocation
+def check_config(invocation: Invocation, /) -> None:
+    """Check the settings, and show where each is set."""
+    from rooftree.cli.presentation import print_json, print_table
+    from rooftree.settings import SettingsInvalid
+
+    settings = invocation.settings()
+    known, unchecked = _plugin_settings()
+    problems = settings.check_sections(known, unchecked=unchecked)
+    if problems:
+        raise SettingsInvalid(problems)
+    effective = list(_effective(settings, known))
+    if invocation.as_json:
+        rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in effective]
+        print_json({"file": str(settings.file) if settings.file else None, "settings": rows, "problems": []})
+        return
+    click.echo(f"Settings file: {settings.file or 'none'}", err=True)
+    print_table(
+        ("SETTING", "VALUE", "SET BY"),
+        [(key, _shown(value), origin or "default") for key, value, origin in effective],
+        {"default": "dim"},
+    )
+
+
+def _plugin_settings() -> tuple[dict[str, type | None], list[str]]:
+    """The settings classes of the installed plugins, and which of these can't be imported: they are mentioned."""
+    import attrs
+
+    from rooftree.cli.installed import installed_plugins
+
+    known: dict[str, type | None] = {}
+    unchecked = []
+    for plugin in installed_plugins():
+        try:
+            kind = getattr(plugin.entry_point.load(), "settings", None)
+        except Exception as error:  # whatever a stranger's module does when it is imported
+            reason = f"{type(error).__name__}: {error}"
+            click.echo(f"Plugin {plugin.name} can't be loaded, its settings are not checked: {reason}", err=True)
+            unchecked.append(plugin.name)
+            kind = None
+        known[plugin.name] = kind if isinstance(kind, type) and attrs.has(kind) else None
+    return known, unchecked
+
+
+def _effective(settings: Settings, known: dict[str, type | None]) -> Iterator[tuple[str, Any, str | None]]:
+    """Every setting as (key, value as plain data, origin); secrets masked."""
+    yield from _fields(settings, "kernel", settings.kernel)
+    for name in ("enabled", "disabled"):
+        yield f"plugins.{name}", list(getattr(settings, name)), settings.origin(f"plugins.{name}")
+    for plugin, kind in known.items():
+        if kind is not None and settings.runs(plugin):
+            yield from _fields(settings, f"plugins.{plugin}", settings.section(plugin, kind))
+
+
+def _fields(settings: Settings, key: str, section: Any) -> Iterator[tuple[str, Any, str | None]]:
+    import attrs
+
+    from rooftree.conversion import unstructure
+    from rooftree.settings import looks_secret
+
+    for field in attrs.fields(type(section)):
+        inner, value = f"{key}.{field.alias}", getattr(section, field.name)
+        if attrs.has(type(value)):
+            yield from _fields(settings, inner, value)
+        else:
+            shown = "***" if value and looks_secret(field.alias) else unstructure(value)
+            yield inner, shown, settings.origin(inner)
+
+
+def _shown(value: object) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,323 @@
+"""One converter between JSON and attrs classes, strict where cattrs alone is generous.
+
+Plain cattrs turns ``"false"`` into ``True`` and ``2.9`` into ``2``. Here a value is of the declared type or the whole
+is refused with a sentence that names the field. ``Unset`` stands for a key that is absent, because ``null`` often
+means "back to the default". Parsed strings (slugs, names) bring their own parser, used for bodies and paths alike.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
+
+import attrs
+import cattrs
+from cattrs.errors import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.preconf.orjson import make_converter
+
+from rooftree.errors import Invalid
+
+
+class Unset(enum.Enum):
+    """The type of a field that may be absent: ``name: str | None | Unset = UNSET``."""
+
+    UNSET = "unset"
+
+    def __bool__(self) -> Literal[False]:
+        """Absent is never true."""
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+class ParsedString(str):
+    """A string that was checked when it was made; subclasses implement :meth:`check`.
+
+    The same parser serves path parts, query values, bodies and stored documents, so a value of this type is valid
+    wherever it came from.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raise ``ValueError`` with a sentence that says what is allowed."""
+        raise NotImplementedError
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The checked string; raises ``ValueError``."""
+        cls.check(text)
+        return cls(text)
+
+
+_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", bytes: "bytes"}
+
+
+def _strict(kind: type) -> Any:
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"must be {_NAMES[kind]}, not {_shown(value)}")
+        return value
+
+    return structure
+
+
+def _structure_float(value: Any, _: Any) -> float:
+    if type(value) not in {int, float}:
+        raise ValueError(f"must be a number, not {_shown(value)}")
+    return float(value)
+
+
+def _structure_datetime(value: Any, _: Any) -> datetime:
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+    else:
+        raise ValueError(f"must be a date and time in RFC 3339, not {_shown(value)}")
+    if moment.tzinfo is None:
+        raise ValueError("must have a time zone, such as a final Z")
+    return moment.astimezone(UTC)
+
+
+def _structure_parsed(value: Any, kind: type[ParsedString]) -> ParsedString:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {_shown(value)}")
+    return kind.parse(value)
+
+
+def _structure_enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(repr(member.value) for member in kind)
+        raise ValueError(f"must be one of {allowed}, not {_shown(value)}") from None
+
+
+def _structure_literal(value: Any, kind: Any) -> Any:
+    for allowed in get_args(kind):
+        if type(value) is type(allowed) and value == allowed:
+            return value
+    raise ValueError(f"must be one of {', '.join(map(repr, get_args(kind)))}, not {_shown(value)}")
+
+
+def _structure_list(value: Any, kind: Any) -> list[Any]:
+    if not isinstance(value, list | tuple | frozenset | set):
+        raise ValueError(f"must be a list, not {_shown(value)}")
+    (item,) = get_args(kind) or (Any,)
+    return _each(value, item)
+
+
+def _structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a list, not {_shown(value)}")
+    arguments = get_args(kind)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_each(value, arguments[0]))
+    if len(value) != len(arguments):
+        raise ValueError(f"must have {len(arguments)} elements, not {len(value)}")
+    return tuple(converter.structure(item, kind) for item, kind in zip(value, arguments, strict=True))
+
+
+def _structure_frozenset(value: Any, kind: Any) -> frozenset[Any]:
+    return frozenset(_structure_list(value, kind))
+
+
+def _each(values: Any, kind: Any) -> list[Any]:
+    items = []
+    for index, value in enumerate(values):
+        try:
+            items.append(converter.structure(value, kind))
+        except Exception as error:
+            raise ValueError(_prefixed(f"[{index}]", error)) from None
+    return items
+
+
+def _structure_mapping(value: Any, kind: Any) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be an object, not {_shown(value)}")
+    key_kind, value_kind = get_args(kind) or (Any, Any)
+    items = {}
+    for key, item in value.items():
+        try:
+            items[converter.structure(key, key_kind)] = converter.structure(item, value_kind)
+        except Exception as error:
+            raise ValueError(_prefixed(str(key), error)) from None
+    return items
+
+
+def _has_origin(origin: Any) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(kind) is origin
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in {Union, UnionType}
+
+
+def _union_hook(kind: Any) -> Any:
+    """Take the first member that accepts the value; ``None`` and ``UNSET`` only stand for themselves."""
+    members = [member for member in get_args(kind) if member is not Unset]
+    nullable = type(None) in members
+    others = [member for member in members if member is not type(None)]
+
+    def structure(value: Any, _: Any) -> Any:
+        if value is UNSET and Unset in get_args(kind):
+            return UNSET
+        if value is None:
+            if nullable:
+                return None
+            raise ValueError("must not be null")
+        problems = []
+        for member in others:
+            try:
+                return converter.structure(value, member)
+            except Exception as error:
+                problems.append(" ".join(describe(error)))
+        raise ValueError(" or ".join(dict.fromkeys(problems)))
+
+    return structure
+
+
+def _attrs_structure(kind: type) -> Any:
+    hook: Any = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True)
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be an object, not {_shown(value)}")
+        return hook(cast("Mapping[str, Any]", value), kind)
+
+    return structure
+
+
+def _attrs_unstructure(kind: type) -> Any:
+    hints = get_type_hints(kind)
+    omitted: Any = {
+        field.name: override(omit_if_default=True)
+        for field in attrs.fields(kind)
+        if Unset in get_args(hints[field.name]) and field.default is UNSET
+    }
+    return make_dict_unstructure_fn(kind, converter, _cattrs_use_alias=True, **omitted)
+
+
+def _shown(value: object) -> str:
+    """A value in a message: its JSON spelling, cut short."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…'"
+
+
+converter = make_converter(detailed_validation=True, unstruct_collection_overrides={})
+"""The converter of the whole house. Plugins register hooks for their own types here, never on one of their own."""
+
+for _primitive in (str, int, bool, bytes):
+    converter.register_structure_hook(_primitive, _strict(_primitive))
+converter.register_structure_hook(float, _structure_float)
+converter.register_structure_hook(datetime, _structure_datetime)
+converter.register_unstructure_hook(datetime, lambda moment: moment.isoformat())
+converter.register_structure_hook(Path, lambda value, _: Path(_strict(str)(value, str)))
+converter.register_unstructure_hook(Path, str)
+converter.register_structure_hook_func(_has_origin(list), _structure_list)
+converter.register_structure_hook_func(_has_origin(tuple), _structure_tuple)
+converter.register_structure_hook_func(_has_origin(frozenset), _structure_frozenset)
+converter.register_structure_hook_func(
+    lambda kind: isinstance(get_origin(kind), type) and issubclass(cast("type", get_origin(kind)), Mapping),
+    _structure_mapping,
+)
+converter.register_structure_hook_func(_has_origin(Literal), _structure_literal)
+converter.register_structure_hook_func(
+    lambda kind: isinstance(kind, type) and issubclass(kind, enum.Enum), _structure_enum
+)
+converter.register_structure_hook_func(
+    lambda kind: isinstance(kind, type) and issubclass(kind, ParsedString), _structure_parsed
+)
+converter.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, ParsedString), str)
+converter.register_structure_hook_factory(_is_union, _union_hook)
+converter.register_unstructure_hook_func(
+    lambda kind: _is_union(kind) and Unset in get_args(kind), converter.unstructure
+)
+converter.register_structure_hook_factory(attrs.has, _attrs_structure)
+converter.register_unstructure_hook_factory(attrs.has, _attrs_unstructure)
+
+
+def structure[T](value: object, kind: type[T]) -> T:
+    """``value`` (decoded JSON) as ``kind``, or :class:`~rooftree.errors.Invalid` naming every wrong field."""
+    try:
+        return converter.structure(value, kind)
+    except (BaseValidationError, ValueError, TypeError, KeyError) as error:
+        raise Invalid("; ".join(describe(error))) from None
+
+
+def unstructure(value: object) -> Any:
+    """A typed value as plain JSON data; fields that are ``UNSET`` are left out."""
+    return converter.unstructure(value)
+
+
+def describe(error: BaseException, where: str = "") -> list[str]:
+    """Sentences of the form ``field.path: what is wrong``, one for each thing wrong in ``error``."""
+    if isinstance(error, ForbiddenExtraKeysError):
+        kind = error.cl
+        allowed = sorted(field.alias for field in attrs.fields(kind) if field.init) if attrs.has(kind) else []
+        return [f"{_join(where, key)}: is not known here; allowed are {', '.join(allowed) or 'no keys'}"
+                for key in sorted(error.extra_fields)]  # fmt: skip
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        return [line for inner in error.exceptions for line in describe(inner, _join(where, _noted(inner)))]
+    if isinstance(error, KeyError) and isinstance(error.args[0], str):
+        return [f"{_join(where, error.args[0]) if not where.endswith(error.args[0]) else where}: is required"]
+    if isinstance(error, Invalid):
+        return [f"{where}: {error.message}" if where else error.message]
+    text = str(error) or type(error).__name__
+    if where and not text.startswith("["):
+        glue = ": " if text.startswith(_PREDICATES) or not _leads_with_path(text) else "."
+        return [where + glue + text]
+    return [where + text]
+
+
+_PREDICATES = ("must ", "is ", "has ", "needs ")
+
+
+def _leads_with_path(text: str) -> bool:
+    head, colon, _ = text.partition(":")
+    return bool(colon) and " " not in head
+
+
+def _prefixed(where: str, error: BaseException) -> str:
+    return "; ".join(describe(error, where))
+
+
+def _join(where: str, name: str) -> str:
+    if not where or not name:
+        return where or name
+    return f"{where}{name}" if name.startswith("[") else f"{where}.{name}"
+
+
+def _noted(error: BaseException) -> str:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, cattrs.AttributeValidationNote):
+            return str(note.name)
+        if isinstance(note, cattrs.IterableValidationNote):
+            return f"[{note.index}]"
+    return ""
+
+
+@cache
+def type_name(kind: Any) -> str:
+    """How a type is called in messages to people."""
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))

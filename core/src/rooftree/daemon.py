@@ -1,0 +1,71 @@
+"""The daemon's life: from settings to exit status.
+
+This is the composition root, the one place of the kernel's distribution that joins the kernel with the domains' hooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+
+import structlog
+
+from rooftree.errors import RooftreeError
+from rooftree.interfaces import hooks
+from rooftree.logs import configure
+from rooftree.settings import Settings
+from rooftree.system import System
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit status for the shell."""
+    logs = configure(settings.kernel.log_level, settings.kernel.log_format)
+    system = System(settings, logs, [hooks])
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_live(system))
+    except RooftreeError as error:
+        log.error("not_started", error=error.message)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _live(system: System) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await system.open()
+    try:
+        starting = asyncio.create_task(system.start_plugins(), name="start plugins")
+        stop_asked = asyncio.create_task(stopped.wait(), name="wait for a signal")
+        await asyncio.wait({starting, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _tell_service_manager("READY=1")
+        await stop_asked
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+    finally:
+        _tell_service_manager("STOPPING=1")
+        log.info("stopping")
+        await system.stop()
+
+
+def _tell_service_manager(message: str) -> None:
+    """sd_notify(3): one datagram to the socket that systemd names, if it does."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        notify.send(message.encode())

@@ -1,0 +1,118 @@
+"""Facts, published once, to whoever subscribed by type.
+
+``publish`` never blocks and never raises because of a listener: each listener has a queue and a task of its own, so a
+slow or broken one delays and breaks nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from attrs import frozen
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 10_000
+"""Events a listener may be behind before the oldest are dropped and the loss is logged."""
+
+
+@frozen
+class Event:
+    """Base of every event: subclass it as a frozen attrs class whose fields say what happened."""
+
+
+type Listener[E: Event] = Callable[[E], Awaitable[None] | None]
+
+
+class Subscription:
+    """One listener's place in the bus; ``cancel`` ends it."""
+
+    def __init__(self, bus: EventBus, kind: type[Event], listener: Listener[Any], owner: str) -> None:
+        self.kind = kind
+        self.owner = owner
+        self._bus = bus
+        self._listener = listener
+        self._waiting: deque[Event] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._lost = 0
+
+    def offer(self, event: Event) -> None:
+        """Queue ``event`` for the listener."""
+        if len(self._waiting) >= BACKLOG:
+            self._waiting.popleft()
+            self._lost += 1
+        self._waiting.append(event)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(
+                self._deliver(), name=f"{self.owner}: {self.kind.__name__} listener"
+            )
+
+    async def _deliver(self) -> None:
+        while self._waiting:
+            if self._lost:
+                log.warning("events_dropped", listener=self.owner, kind=self.kind.__name__, count=self._lost)
+                self._lost = 0
+            event = self._waiting.popleft()
+            try:
+                pending = self._listener(event)
+                if pending is not None:
+                    await pending
+            except Exception:
+                log.exception("listener_failed", listener=self.owner, kind=type(event).__name__)
+
+    async def cancel(self) -> None:
+        """Stop delivering; what is under way is cancelled."""
+        self._bus.forget(self)
+        self._waiting.clear()
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def drained(self) -> None:
+        """Wait until the listener has seen everything published so far."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+
+class EventBus:
+    """The kernel's bus."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[type[Event], tuple[Subscription, ...]] = {}
+
+    def subscribe[E: Event](self, kind: type[E], listener: Listener[E], owner: str) -> Subscription:
+        """Call ``listener`` (plain or async) for every event of ``kind`` or a subclass, in order."""
+        subscription = Subscription(self, kind, listener, owner)
+        self._subscriptions[kind] = (*self._subscriptions.get(kind, ()), subscription)
+        return subscription
+
+    def publish(self, event: Event) -> None:
+        """Tell everybody who subscribed; returns at once."""
+        for kind in type(event).__mro__:
+            for subscription in self._subscriptions.get(kind, ()):
+                subscription.offer(event)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Take a subscription out; called by :meth:`Subscription.cancel`."""
+        left = tuple(other for other in self._subscriptions.get(subscription.kind, ()) if other is not subscription)
+        self._subscriptions[subscription.kind] = left
+
+    async def withdraw(self, owner: str) -> None:
+        """Cancel every subscription of ``owner``."""
+        for subscriptions in list(self._subscriptions.values()):
+            for subscription in subscriptions:
+                if subscription.owner == owner:
+                    await subscription.cancel()
+
+    async def drained(self) -> None:
+        """Wait until every listener has seen what was published so far: for tests and for a graceful stop."""
+        for subscriptions in list(self._subscriptions.values()):
+            for subscription in subscriptions:
+                await subscription.drained()

@@ -1,0 +1,91 @@
+"""Hooks: named calls that plugins contribute to, carried by pluggy.
+
+A hook is specified by a small function whose docstring is its contract; the domains' hooks are in
+``rooftree.interfaces.hooks``. A plugin implements one by defining a method of that name, marked ``@hookimpl``; a name
+that no specification has is an error when the plugin starts. Whoever needs the answers asks with the specification
+itself, ``await kernel.call(available_updates)``, and gets typed answers of all plugins that gave one: each
+implementation runs on its own with a deadline, and one that fails is recorded against its plugin and left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Callable, Coroutine, Iterable
+from types import ModuleType
+from typing import Any, cast
+
+import pluggy
+import structlog
+
+log = structlog.get_logger(__name__)
+
+PROJECT = "rooftree"
+DEADLINE_S = 10.0
+"""Seconds one plugin's implementation of a hook may take."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class HookNameUnknown(TypeError):
+    """A plugin implements a hook that nobody specifies."""
+
+
+class Hooks:
+    """The hook registry: pluggy's registration, our own guarded calling.
+
+    :param specifications: modules with functions marked ``@hookspec``
+    :param on_failure: told (plugin, hook, error) of each implementation that failed
+    """
+
+    def __init__(
+        self, specifications: Iterable[ModuleType], on_failure: Callable[[str, str, BaseException], None]
+    ) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        for module in specifications:
+            self._manager.add_hookspecs(module)
+        self._on_failure = on_failure
+        self._trace = os.environ.get("ROOFTREE_TRACE_HOOKS") == "1"
+
+    def register(self, plugin: object, name: str) -> None:
+        """Take a plugin's implementations in; raises :class:`HookNameUnknown` for one that nobody specifies."""
+        self._manager.register(plugin, name)
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(name=name)
+            raise HookNameUnknown(str(error)) from None
+
+    def unregister(self, name: str) -> None:
+        """Take a plugin's implementations out; nothing to do when it has none."""
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+
+    async def call[**P, R](
+        self, specification: Callable[P, R | Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]:
+        """Call every implementation, side by side; their answers in registration order, ``None`` left out."""
+        name = getattr(specification, "__name__", "")
+        bound = inspect.signature(specification).bind(*args, **kwargs).arguments
+        caller = getattr(self._manager.hook, name)
+        answers = await asyncio.gather(
+            *(self._guarded(name, implementation, bound) for implementation in caller.get_hookimpls())
+        )
+        return cast("list[R]", [answer for answer in answers if answer is not None])
+
+    async def _guarded(self, name: str, implementation: pluggy.HookImpl, bound: dict[str, Any]) -> Any:
+        arguments = [bound[argument] for argument in implementation.argnames]
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                answer: Any = implementation.function(*arguments)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+        except Exception as error:
+            log.exception("hook_failed", hook=name, plugin=implementation.plugin_name)
+            self._on_failure(implementation.plugin_name, name, error)
+            return None
+        if self._trace:
+            log.info("hook", hook=name, plugin=implementation.plugin_name, arguments=bound, answer=answer)
+        return answer

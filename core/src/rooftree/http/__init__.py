@@ -1,0 +1,1 @@
+"""HTTP: route declarations, canonical paths, binding from signatures, the server."""

@@ -1,0 +1,77 @@
+"""What a route can answer besides JSON, and how everything is put into bytes.
+
+JSON answers travel in the envelope ``{"result": "ok", "data": …}``; errors as ``{"result": "error", "message": …}``
+with ``error_key``, ``extra_fields`` and ``job_id`` where there is something to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from aiohttp import web
+from attrs import field, frozen
+
+from rooftree.errors import RooftreeError
+
+JSON = "application/json"
+
+
+@frozen
+class Text:
+    """An answer of plain text."""
+
+    body: str
+    content_type: str = "text/plain"
+
+
+@frozen
+class Binary:
+    """An answer of bytes."""
+
+    body: bytes = field(repr=False)
+    content_type: str = "application/octet-stream"
+
+
+@frozen
+class Stream:
+    """An answer that is sent as it comes. The iterator is closed when the client goes."""
+
+    chunks: AsyncIterator[bytes]
+    content_type: str = "text/plain"
+    headers: dict[str, str] = field(factory=dict)
+
+
+EMPTY = b'{"result":"ok","data":{}}'
+_JSON_HEADERS = {"Content-Type": JSON}
+
+
+def envelope(data: Any) -> bytes:
+    """Plain data as the body of a good answer."""
+    return b'{"result":"ok","data":' + orjson.dumps(data) + b"}"
+
+
+def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A response with an encoded JSON body."""
+    return web.Response(body=body, status=status, headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS)
+
+
+def error_body(error: RooftreeError) -> bytes:
+    """An error in the envelope."""
+    content: dict[str, object] = {"result": "error", "message": error.message}
+    if error.job_id:
+        content["job_id"] = error.job_id
+    if error.error_key:
+        content["error_key"] = error.error_key
+    if error.extra_fields:
+        content["extra_fields"] = dict(error.extra_fields)
+    return orjson.dumps(content, default=str)
+
+
+def error_response(error: RooftreeError, *, text: bool = False) -> web.Response:
+    """An error as a response: in the envelope, or its bare sentence where the route answers text or bytes."""
+    headers = {"Retry-After": "5"} if error.status == 503 else {}
+    if text:
+        return web.Response(text=error.message, status=error.status, headers=headers)
+    return json_response(error_body(error), error.status, headers)

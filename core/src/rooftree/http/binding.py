@@ -1,0 +1,235 @@
+"""From a handler's signature to a function that takes a request: worked out once, when its plugin starts."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import orjson
+from aiohttp import web
+from attrs import frozen
+
+from rooftree.access import Principal
+from rooftree.conversion import converter, structure
+from rooftree.errors import Invalid, NotFound, TooLarge
+from rooftree.http.answers import EMPTY, Binary, Stream, Text, envelope, json_response
+from rooftree.http.routes import Header, RawBody, Route
+from rooftree.injection import Injector, Parameter, parameters
+from rooftree.services import ServiceDirectory
+
+
+@frozen
+class Call:
+    """What a handler may be bound to: the request, who sent it, and the parts of its path."""
+
+    request: web.BaseRequest
+    principal: Principal | None
+    parts: Mapping[str, str]
+
+
+FIRST_CHUNK_S = 0.5
+"""Seconds a stream's first chunk may take before its headers are sent without it."""
+
+type _Reader = Callable[[Call], Any]
+
+
+class Endpoint:
+    """A bound handler: awaits a :class:`Call`, gives a response."""
+
+    def __init__(self, route: Route, directory: ServiceDirectory) -> None:
+        self.route = route
+        self._handler = route.handler
+        self._is_async = inspect.iscoroutinefunction(route.handler)
+        self._readers: list[tuple[str, _Reader]] = []
+        self._body: Parameter | None = None
+        services: dict[str, Any] = {}
+        names = {segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")}
+        for parameter in parameters(route.handler):
+            reader = _reader(parameter, names)
+            if parameter.name == "body" and parameter.kind is not RawBody:
+                self._body = parameter
+            elif parameter.kind is RawBody:
+                self._readers.append((parameter.name, lambda call: _raw_body(call.request, route.max_body)))
+            elif reader is not None:
+                self._readers.append((parameter.name, reader))
+            else:
+                services[parameter.name] = parameter.kind
+        unused = names - {parameter.name for parameter in parameters(route.handler)}
+        if unused:
+            raise TypeError(f"{route.method} {route.path}: the handler takes no {', '.join(sorted(unused))}")
+        self._services = Injector(directory, services)
+        self.answers_text, self._encode = _encoder(get_type_hints(route.handler).get("return", Any))
+        self._revision = (
+            (route.revision, Injector(directory, {p.name: p.kind for p in parameters(route.revision)}))
+            if route.revision
+            else None
+        )
+        self._kept: tuple[str, bytes] | None = None
+
+    async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
+        """Answer the call; raises :class:`~rooftree.errors.RooftreeError`."""
+        if self._revision is None:
+            return await self._encode(await self._run(call), call.request)
+        revise, services = self._revision
+        tag = f'"{boot_id}-{revise(**services.resolve())}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if tag in call.request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        if self._kept is None or self._kept[0] != tag:
+            response = await self._encode(await self._run(call), call.request)
+            assert isinstance(response, web.Response)
+            assert isinstance(response.body, bytes)
+            self._kept = (tag, response.body)
+        return json_response(self._kept[1], headers=headers)
+
+    async def _run(self, call: Call) -> Any:
+        arguments = self._services.resolve()
+        for name, read in self._readers:
+            arguments[name] = read(call)
+        if self._body is not None:
+            arguments["body"] = structure(await _json_body(call.request, self.route.max_body), self._body.kind)
+        answer = self._handler(**arguments)
+        return await answer if self._is_async else answer
+
+
+def _reader(parameter: Parameter, names: set[str]) -> _Reader | None:
+    """How a parameter is read from the call; ``None`` for one that is a service."""
+    name, kind = parameter.name, parameter.kind
+    if name in names:
+        return lambda call: _part(name, call.parts[name], kind)
+    if kind is Principal:
+        return lambda call: call.principal
+    if get_origin(kind) is Annotated:
+        header = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Header)), None)
+        if header is None:
+            raise TypeError(f"parameter {name}: Annotated without a Header")
+        return lambda call: call.request.headers.get(header.name)
+    if not parameter.required:
+        return lambda call: _query_value(call.request.query, parameter)
+    return None
+
+
+def _part(name: str, text: str, kind: Any) -> Any:
+    """A part of the path; one that cannot be the name of anything names nothing that is there."""
+    try:
+        return converter.structure(text, kind)
+    except ValueError as error:
+        raise NotFound(f"There is nothing called {text!r}: {error}", part=name) from None
+
+
+_TRUE = {"", "1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
+    text = query.get(parameter.name)
+    if text is None:
+        return parameter.default
+    kinds = get_args(parameter.kind) if get_origin(parameter.kind) in {Union, UnionType} else (parameter.kind,)
+    if bool in kinds:
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise Invalid(f"{parameter.name}: must be true or false, not {text!r}")
+    if int in kinds:
+        try:
+            return int(text)
+        except ValueError:
+            raise Invalid(f"{parameter.name}: must be a whole number, not {text!r}") from None
+    try:
+        return converter.structure(text, next(kind for kind in kinds if kind is not type(None)))
+    except ValueError as error:
+        raise Invalid(f"{parameter.name}: {error}") from None
+
+
+async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(f"The body has {request.content_length} bytes; at most {limit} are accepted here")
+    received = 0
+    async for chunk in request.content.iter_any():
+        received += len(chunk)
+        if received > limit:
+            raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")
+        yield chunk
+
+
+def _raw_body(request: web.BaseRequest, limit: int) -> RawBody:
+    return RawBody(_read(request, limit), request.content_type)
+
+
+async def _json_body(request: web.BaseRequest, limit: int) -> Any:
+    if not request.body_exists:
+        return {}
+    content = b"".join([chunk async for chunk in _read(request, limit)])
+    if not content.strip():
+        return {}
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The body is not JSON: {error}") from None
+
+
+type _Encoder = Callable[[Any, web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def _encoder(kind: Any) -> tuple[bool, _Encoder]:
+    """Whether errors are answered as text, and how an answer of the declared type becomes a response."""
+    if kind is type(None):
+        return False, _answer_nothing
+    if kind is Text:
+        return True, _answer_text
+    if kind is Binary:
+        return True, _answer_binary
+    if kind is Stream:
+        return True, _answer_stream
+    unstructure = converter.get_unstructure_hook(kind)
+
+    async def answer_json(answer: Any, request: web.BaseRequest) -> web.StreamResponse:
+        if answer is None:
+            return json_response(EMPTY)
+        return json_response(envelope(unstructure(answer)))
+
+    return False, answer_json
+
+
+async def _answer_nothing(answer: None, request: web.BaseRequest) -> web.StreamResponse:
+    return json_response(EMPTY)
+
+
+async def _answer_text(answer: Text, request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text=answer.body, content_type=answer.content_type, charset="utf-8")
+
+
+async def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(body=answer.body, content_type=answer.content_type)
+
+
+async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:
+    """Send chunks as they come. The first is waited for a little, so that an early error is still a proper answer."""
+    chunks = answer.chunks
+    first = asyncio.ensure_future(_next(chunks))
+    try:
+        await asyncio.wait({first}, timeout=FIRST_CHUNK_S)
+        if first.done():
+            first.result()
+        response = web.StreamResponse(headers={"Content-Type": answer.content_type, **answer.headers})
+        await response.prepare(request)
+        chunk = await first
+        while chunk is not None:
+            await response.write(chunk)
+            chunk = await _next(chunks)
+        await response.write_eof()
+        return response
+    finally:
+        if not first.done():
+            first.cancel()
+            await asyncio.wait({first})
+        close = getattr(chunks, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)

@@ -1,0 +1,122 @@
+"""How a domain declares its routes.
+
+A route is a plain function whose signature says everything: services by their type, path parts by name, the body by
+its model, query values as parameters with a default, headers as ``Annotated[str | None, Header("Range")]``, the caller
+as ``Principal``. What it returns says what is answered: an attrs class (or list or dict) as JSON in the envelope,
+``None`` as an empty object, :class:`Text`, :class:`Binary` or :class:`Stream` as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from attrs import field, frozen
+
+from rooftree.access import Access
+
+MAX_BODY = 1024 * 1024
+"""Bytes a request body may have unless its route says otherwise."""
+
+
+@frozen
+class Header:
+    """Marks a parameter that is filled from a request header: ``Annotated[str | None, Header("Range")]``."""
+
+    name: str
+
+
+@frozen
+class RawBody:
+    """A request body as it comes, for routes that pass it on. Iterate it; it ends with the body.
+
+    More than the route's ``max_body`` bytes raise :class:`~rooftree.errors.TooLarge` while streaming.
+    """
+
+    chunks: AsyncIterator[bytes] = field(repr=False)
+    content_type: str = ""
+
+    async def read(self) -> bytes:
+        """The whole body at once."""
+        return b"".join([chunk async for chunk in self.chunks])
+
+
+@frozen
+class Route:
+    """One method on one path, as declared."""
+
+    method: str
+    path: str
+    handler: Callable[..., Any]
+    access: Access
+    max_body: int = MAX_BODY
+    revision: Callable[..., str] | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The path and its aliases."""
+        return (self.path, *self.aliases)
+
+
+class Routes:
+    """The routes of one plugin; usually a module-level ``routes = Routes()`` whose methods are used as decorators."""
+
+    def __init__(self) -> None:
+        self._routes: list[Route] = []
+
+    def route[F: Callable[..., Any]](
+        self,
+        method: str,
+        path: str,
+        *,
+        access: Access,
+        max_body: int = MAX_BODY,
+        revision: Callable[..., str] | None = None,
+        aliases: tuple[str, ...] = (),
+    ) -> Callable[[F], F]:
+        """Declare a route.
+
+        :param access: who may call it; there is no default
+        :param max_body: bytes the body may have, counted while it streams in
+        :param revision: for a large answer that rarely changes, on a path without parts: a function (its parameters
+            filled like a handler's) whose text changes whenever the answer does. The encoded answer and its ETag are
+            kept until then.
+        :param aliases: older spellings of the path that lead to the same handler
+        """
+        if revision is not None and "{" in path:
+            raise ValueError(f"{path}: a route with path parts cannot have a revision")
+
+        def declare(handler: F) -> F:
+            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases))
+            return handler
+
+        return declare
+
+    def get[F: Callable[..., Any]](
+        self, path: str, *, access: Access, revision: Callable[..., str] | None = None, aliases: tuple[str, ...] = ()
+    ) -> Callable[[F], F]:
+        """Declare a GET (and with it HEAD)."""
+        return self.route("GET", path, access=access, revision=revision, aliases=aliases)
+
+    def post[F: Callable[..., Any]](
+        self, path: str, *, access: Access, max_body: int = MAX_BODY, aliases: tuple[str, ...] = ()
+    ) -> Callable[[F], F]:
+        """Declare a POST."""
+        return self.route("POST", path, access=access, max_body=max_body, aliases=aliases)
+
+    def delete[F: Callable[..., Any]](
+        self, path: str, *, access: Access, aliases: tuple[str, ...] = ()
+    ) -> Callable[[F], F]:
+        """Declare a DELETE."""
+        return self.route("DELETE", path, access=access, aliases=aliases)
+
+    def include(self, other: Routes) -> None:
+        """Take over everything another set declares."""
+        self._routes.extend(other)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)

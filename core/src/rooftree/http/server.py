@@ -1,0 +1,226 @@
+"""The server: one catch-all handler in aiohttp, our own route table, every listener.
+
+In this order, for each request: match the canonical path, tell who calls, decide, ask whether the owner of the route is
+ready, bind, run, encode. Everything that goes wrong on the way becomes an answer in the envelope.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from rooftree.access import Principal, Role, Tokens
+from rooftree.context import caller
+from rooftree.errors import (
+    Forbidden,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    RooftreeError,
+    Unauthenticated,
+    Unavailable,
+)
+from rooftree.http.answers import error_response
+from rooftree.http.binding import Call, Endpoint
+from rooftree.http.table import RouteTable
+
+log = structlog.get_logger(__name__)
+
+MAX_TOKEN = 1024
+"""Characters of a token that are looked at; a longer one is nobody's."""
+STOP_S = 5.0
+"""Seconds that open requests get when the server stops."""
+_TOKEN_HEADERS = ("X-Supervisor-Token", "X-Hassio-Key", "Authorization")
+_PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
+
+type Gate = Callable[[str], RooftreeError | None]
+
+
+class HttpServer:
+    """Answers requests on every listener.
+
+    :param tokens: tells whom a token stands for
+    :param gate: why the plugin that owns a route cannot answer now, or ``None``
+    :param boot_id: changes at every start, so that no ETag outlives the process
+    """
+
+    def __init__(self, tokens: Tokens, gate: Gate, boot_id: str) -> None:
+        self.table = RouteTable()
+        self._tokens = tokens
+        self._gate = gate
+        self._boot_id = boot_id
+        self._runner: web.ServerRunner | None = None
+        self._sites: dict[str, web.BaseSite] = {}
+
+    async def start(self) -> None:
+        """Get ready to listen; the listeners are opened one by one."""
+        self._runner = web.ServerRunner(
+            _Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=75),
+            handle_signals=False,
+            shutdown_timeout=STOP_S,
+        )
+        await self._runner.setup()
+
+    async def listen_tcp(self, host: str, port: int) -> int:
+        """Listen on an address; the port that was really taken (0 asks for any free one)."""
+        bound = socket.create_server(
+            (host, port), backlog=1024, family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+        await self.listen_socket("tcp", bound)
+        return int(bound.getsockname()[1])
+
+    async def listen_unix(self, path: Path) -> None:
+        """Listen on a unix socket whose peer credentials make root and our own user administrators."""
+        path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o117)
+        try:
+            bound.bind(str(path))
+        finally:
+            os.umask(mask)
+        bound.listen(128)
+        bound.setblocking(False)
+        await self.listen_socket("unix", bound)
+
+    async def listen_socket(self, name: str, bound: socket.socket) -> None:
+        """Serve a socket that listens already; an earlier one of that name is closed."""
+        assert self._runner is not None
+        await self.close_listener(name)
+        bound.setblocking(False)
+        site = web.SockSite(self._runner, bound)
+        await site.start()
+        self._sites[name] = site
+
+    async def close_listener(self, name: str) -> None:
+        """Stop listening there; open connections go on."""
+        site = self._sites.pop(name, None)
+        if site is not None:
+            await site.stop()
+
+    @property
+    def listeners(self) -> Mapping[str, str]:
+        """The open listeners by name, with where they listen."""
+        return {name: site.name for name, site in self._sites.items()}
+
+    async def stop(self) -> None:
+        """Close the listeners, let open requests end for :data:`STOP_S`, close the rest."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._sites.clear()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        endpoint: Endpoint | None = None
+        try:
+            principal = self._principal(request)
+            match = self.table.match(request.raw_path.partition("?")[0])
+            if match is None:
+                _refuse_stranger(principal, request)
+                raise NotFound(f"There is nothing at {request.path}")
+            method = "GET" if request.method == "HEAD" else request.method
+            found = match.methods.get(method)
+            if found is None:
+                _refuse_stranger(principal, request)
+                raise MethodNotAllowed(f"{request.method} is not offered here; allowed are {', '.join(match.methods)}")
+            entry, names = found
+            parts = dict(zip(names, match.values, strict=True))
+            self._authorise(entry.route.access, principal, parts, request)
+            refusal = self._gate(entry.owner)
+            if refusal is not None:
+                raise refusal
+            endpoint = entry.endpoint
+            if endpoint is None:
+                raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
+            token = caller.set(principal)
+            try:
+                return await endpoint(Call(request, principal, parts), self._boot_id)
+            finally:
+                caller.reset(token)
+        except RooftreeError as error:
+            if error.status >= 500:
+                log.warning("request_failed", method=request.method, path=request.path, error=error.message)
+            response = error_response(error, text=endpoint is not None and endpoint.answers_text)
+            if isinstance(error, MethodNotAllowed) and match is not None:
+                response.headers["Allow"] = ", ".join(match.methods)
+            return response
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:
+            log.exception("request_crashed", method=request.method, path=request.path)
+            return error_response(
+                RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")
+            )
+
+    def _authorise(
+        self, access: Any, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest
+    ) -> None:
+        for part in access.self_parts():
+            if parts.get(part) == "self" and principal is not None:
+                if principal.kind != "addon":
+                    raise Invalid("self stands for the add-on that calls; write the add-on's slug")
+                parts[part] = principal.id
+        if not access.allows(principal, parts):
+            _refuse_stranger(principal, request)
+            raise Forbidden(f"{principal} may not do this; it is for: {access}")
+
+    def _principal(self, request: web.BaseRequest) -> Principal | None:
+        """Whom the request's token stands for; on the unix socket, without a token, the peer."""
+        for name in _TOKEN_HEADERS:
+            values = request.headers.getall(name, ())
+            if len(values) > 1:
+                raise Unauthenticated(f"The header {name} was sent more than once")
+            if not values or not values[0].strip():
+                continue
+            text = values[0].split()[-1] if name == "Authorization" else values[0].strip()
+            return self._tokens.principal(text) if len(text) <= MAX_TOKEN else None
+        return _peer(request)
+
+
+def _refuse_stranger(principal: Principal | None, request: web.BaseRequest) -> None:
+    """Raise when nobody vouches for the caller: 401 without a token, 403 with one that is nobody's."""
+    if principal is not None:
+        return
+    if any(request.headers.get(name, "").strip() for name in _TOKEN_HEADERS):
+        raise Forbidden("The token is not known, or no longer valid")
+    raise Unauthenticated("Send a token: Authorization: Bearer …, or X-Supervisor-Token")
+
+
+def _peer(request: web.BaseRequest) -> Principal | None:
+    """The administrator behind a unix socket, if it is one (SO_PEERCRED, socket(7))."""
+    if request.transport is None:
+        return None
+    connection = request.transport.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return None
+    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return Principal("local", str(uid), Role.ADMIN) if uid in {0, os.getuid()} else None
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection, with what it cannot parse answered in our envelope."""
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if status >= 500 and exc is not None:
+            return super().handle_error(request, status, exc, message)
+        sentence = (message or HTTPStatus(status).phrase).strip().splitlines()[0]
+        refused = Invalid(f"This is not a request we can read: {sentence}")
+        response = error_response(refused)
+        response.set_status(status)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)

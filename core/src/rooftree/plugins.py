@@ -1,0 +1,357 @@
+"""Loading, starting and stopping plugins, so that none can harm another.
+
+Entry points are loaded one by one, in threads, with a deadline; what the distribution requires of ``rooftree`` is read
+before anything is imported. Plugins start side by side, each as soon as the services it requires are there, and stop in
+the reverse order. What goes wrong in one is kept as its reason; its known routes answer 503 with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import enum
+from collections.abc import Iterable, Mapping
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from attrs import field, frozen
+from packaging.requirements import Requirement
+
+from rooftree.access import KNOWN
+from rooftree.errors import NotReady, RooftreeError, Unavailable
+from rooftree.events import Event
+from rooftree.http.binding import Endpoint
+from rooftree.http.routes import Route
+from rooftree.http.table import DuplicateRoute, Entry, RouteTable
+from rooftree.plugin import Kernel, Plugin
+from rooftree.problems import Problem
+from rooftree.services import Service
+from rooftree.state import Collection, document
+
+if TYPE_CHECKING:
+    from rooftree.system import System
+
+log = structlog.get_logger(__name__)
+
+GROUP = "rooftree.plugins"
+STOP_S = 10.0
+"""Seconds that one plugin's ``stop`` may take."""
+_VERBS = ("setup", "routes", "tasks", "stop")
+
+
+class Health(enum.StrEnum):
+    """How a plugin is."""
+
+    STARTING = "starting"
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    DISABLED = "disabled"
+    STOPPED = "stopped"
+
+
+@frozen
+class PluginHealthChanged(Event):
+    """A plugin's health changed."""
+
+    name: str
+    health: Health
+    reason: str | None
+
+
+@frozen(kw_only=True)
+class PluginInfo:
+    """A plugin as shown to people."""
+
+    name: str
+    distribution: str
+    version: str
+    state: Health
+    reason: str | None
+    provides: list[str]
+    requires: list[str]
+    optional: list[str]
+
+
+@document("kernel.known_routes", version=1)
+@frozen
+class KnownRoutes:
+    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
+
+    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
+
+
+class Record:
+    """What the kernel knows of one plugin."""
+
+    def __init__(self, system: System, name: str, distribution: str, installed: str) -> None:
+        self._system = system
+        self.name = name
+        self.distribution = distribution
+        self.version = installed
+        self.health = Health.STARTING
+        self.reason: str | None = None
+        self.plugin_class: type[Plugin] = Plugin
+        self.plugin: Plugin | None = None
+        self.entries: tuple[Entry, ...] = ()
+        self.listeners: set[str] = set()
+        self.settled = asyncio.Event()
+        """Set when it has started, or never will."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its routes may be called."""
+        return self.health in {Health.OK, Health.DEGRADED}
+
+    def become(self, health: Health, reason: str | None = None) -> None:
+        """Change health, and say so."""
+        if (health, reason) == (self.health, self.reason):
+            return
+        self.health, self.reason = health, reason
+        self._system.bus.publish(PluginHealthChanged(self.name, health, reason))
+
+    def fail(self, reason: str) -> None:
+        """It does not run, and this is why."""
+        log.error("plugin_failed", plugin=self.name, reason=reason)
+        self.become(Health.FAILED, reason)
+        self._system.problems.report(
+            Problem("plugin_failed", "plugin", self.name, f"Plugin {self.name} does not run: {reason}")
+        )
+
+    def degrade(self, reason: str) -> None:
+        """It runs, but not with everything it needs."""
+        if self.running or self.health is Health.STARTING:
+            self.become(Health.DEGRADED, reason)
+
+    def recover(self) -> None:
+        """All is well again."""
+        if self.health is Health.DEGRADED:
+            self.become(Health.OK)
+
+    def info(self) -> PluginInfo:
+        """A picture of it."""
+        return PluginInfo(
+            name=self.name,
+            distribution=self.distribution,
+            version=self.version,
+            state=self.health,
+            reason=self.reason,
+            provides=[key.name for key in self.plugin_class.provides],
+            requires=[key.name for key in self.plugin_class.requires],
+            optional=[key.name for key in self.plugin_class.optional],
+        )
+
+
+class Plugins:
+    """All plugins of the system."""
+
+    def __init__(self, system: System, known: Collection[KnownRoutes]) -> None:
+        self._system = system
+        self._known = known
+        self._records: dict[str, Record] = {}
+        self._started: list[Record] = []
+
+    def __iter__(self) -> Any:
+        return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
+
+    def gate(self, owner: str) -> RooftreeError | None:
+        """Why a plugin's routes cannot be called now, or ``None``."""
+        record = self._records.get(owner)
+        if record is None:
+            return Unavailable(f"Plugin {owner}, which owned this route, is no longer installed")
+        if record.running:
+            return None
+        if record.health is Health.STARTING:
+            return NotReady(f"Plugin {owner} is starting; try again in a moment")
+        if record.health is Health.DISABLED:
+            return Unavailable(f"Plugin {owner} is disabled: {record.reason}")
+        if record.health is Health.STOPPED:
+            return NotReady(f"Plugin {owner} has stopped")
+        return Unavailable(f"Plugin {owner} does not run: {record.reason}")
+
+    async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
+        """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
+        chosen = list(entry_points(group=GROUP) if found is None else found)
+        self._records = {point.name: Record(self._system, point.name, *_distribution(point)) for point in chosen}
+        self._rebuild_table()
+        await asyncio.gather(*(self._load(point, self._records[point.name]) for point in chosen))
+        self._refuse_unmet_requirements()
+        self._rebuild_table()
+        await asyncio.gather(*(self._start(record) for record in self._records.values()))
+        log.info("plugins_started", running=[r.name for r in self._started])
+
+    async def _load(self, point: EntryPoint, record: Record) -> None:
+        settings = self._system.settings
+        if not settings.runs(record.name):
+            record.become(Health.DISABLED, "the configuration does not enable it")
+            return
+        try:
+            _require_compatible(point)
+            async with asyncio.timeout(settings.kernel.start_timeout_s):
+                plugin_class = await asyncio.to_thread(point.load)
+            _check_class(plugin_class, record.name)
+            record.plugin_class = plugin_class
+            for key in plugin_class.provides:
+                self._system.services.declare(key, record.name)
+            record.plugin = plugin_class()
+            record.entries = tuple(
+                Entry(route, record.name, Endpoint(route, self._system.services)) for route in record.plugin.routes()
+            )
+            RouteTable(entry for other in self._records.values() for entry in other.entries)
+        except TimeoutError:
+            record.fail(f"it was not imported within {settings.kernel.start_timeout_s} s")
+        except DuplicateRoute as error:
+            record.entries = ()
+            record.fail(str(error))
+        except Exception as error:
+            log.exception("plugin_not_loaded", plugin=record.name)
+            record.fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    def _refuse_unmet_requirements(self) -> None:
+        """Fail plugins whose required services nobody will provide, and those that wait for each other in a ring."""
+        able = {record.name for record in self._records.values() if record.plugin is not None and record.reason is None}
+        while True:
+            unable = {name: lack for name in able if (lack := self._lack(self._records[name].plugin_class, able))}
+            if not unable:
+                break
+            for name, lack in unable.items():
+                self._records[name].fail(f"it requires {lack.name}, which no plugin that can start provides")
+            able -= unable.keys()
+        order: set[str] = set()
+        while ready := {
+            n for n in able - order if self._providers(self._records[n].plugin_class) <= order | {"kernel"}
+        }:
+            order |= ready
+        for name in able - order:
+            others = ", ".join(sorted(able - order - {name}))
+            self._records[name].fail(f"it and {others} require each other in a ring")
+
+    def _lack(self, plugin_class: type[Plugin], able: set[str]) -> Service[Any] | None:
+        services = self._system.services
+        return next((key for key in plugin_class.requires if services.owner(key.name) not in {*able, "kernel"}), None)
+
+    def _providers(self, plugin_class: type[Plugin]) -> set[str]:
+        return {self._system.services.owner(key.name) or "" for key in plugin_class.requires}
+
+    async def _start(self, record: Record) -> None:
+        structlog.contextvars.bind_contextvars(plugin=record.name)
+        try:
+            if record.plugin is None or record.health is not Health.STARTING:
+                return
+            for provider in self._providers(record.plugin_class) - {"kernel"}:
+                other = self._records[provider]
+                await other.settled.wait()
+                if not other.running:
+                    record.fail(f"it requires plugin {provider}, which does not run: {other.reason}")
+                    return
+            await self._set_up(record, record.plugin)
+        finally:
+            record.settled.set()
+
+    async def _set_up(self, record: Record, plugin: Plugin) -> None:
+        deadline_s = self._system.settings.kernel.start_timeout_s
+        try:
+            self._system.hooks.register(plugin, record.name)
+            async with asyncio.timeout(deadline_s):
+                await plugin.setup(Kernel(self._system, record))
+            lacking = [key.name for key in plugin.provides if self._system.services.find(key) is None]
+            if lacking:
+                raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
+            for task in plugin.tasks():
+                self._system.tasks.start(task, record.name)
+        except Exception as error:
+            if not isinstance(error, RooftreeError):
+                log.exception("plugin_setup_failed")
+            reason = f"setup took more than {deadline_s} s" if isinstance(error, TimeoutError) else str(error)
+            await self._release(record)
+            record.fail(reason or type(error).__name__)
+            return
+        self._started.append(record)
+        if record.health is Health.STARTING:
+            record.become(Health.OK)
+        self._system.problems.clear("plugin_failed", "plugin", record.name)
+        await self._remember_routes(record)
+
+    async def _remember_routes(self, record: Record) -> None:
+        known = KnownRoutes(tuple((e.route.method, path) for e in record.entries for path in e.route.paths))
+        if self._known.get(record.name) != known:
+            await self._system.state.commit(self._known.put(record.name, known))
+
+    def _rebuild_table(self) -> None:
+        """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
+        entries = [entry for record in self._records.values() for entry in record.entries]
+        taken = {(entry.route.method, path) for entry in entries for path in entry.route.paths}
+        for owner, known in self._known.items():
+            if owner in self._records and self._records[owner].entries:
+                continue
+            entries += [
+                Entry(Route(method, path, _nobody, KNOWN), owner, None)
+                for method, path in known.routes
+                if (method, path) not in taken
+            ]
+        self._system.server.table = RouteTable(entries)
+
+    async def stop(self) -> None:
+        """Stop every plugin, dependents first."""
+        for record in reversed(self._started):
+            record.become(Health.STOPPED)
+            await self._release(record)
+        self._started.clear()
+
+    async def _release(self, record: Record) -> None:
+        """Take back everything a plugin got from the kernel, and let it give back the rest."""
+        system = self._system
+        system.hooks.unregister(record.name)
+        await system.tasks.stop(record.name)
+        for listener in tuple(record.listeners):
+            await system.server.close_listener(listener)
+        record.listeners.clear()
+        try:
+            async with asyncio.timeout(STOP_S):
+                if record.plugin is not None:
+                    await record.plugin.stop()
+        except TimeoutError:
+            log.error("plugin_stop_timed_out", plugin=record.name)
+        except Exception:
+            log.exception("plugin_stop_failed", plugin=record.name)
+        await system.bus.withdraw(record.name)
+        system.services.withdraw(record.name)
+
+
+PLUGINS = Service[Plugins]("plugins/1")
+
+
+async def _nobody() -> None:
+    """Stands in a remembered route, which has no endpoint to call it."""
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    return (point.dist.name, point.dist.version) if point.dist is not None else (point.value, "0")
+
+
+def _require_compatible(point: EntryPoint) -> None:
+    """Raise unless the distribution's requirement on ``rooftree`` admits this kernel."""
+    distribution: Distribution | None = point.dist
+    if distribution is None:
+        return
+    try:
+        ours = version("rooftree")
+    except PackageNotFoundError:
+        return
+    for text in distribution.requires or ():
+        requirement = Requirement(text)
+        if requirement.name == "rooftree" and not requirement.specifier.contains(ours, prereleases=True):
+            raise Unavailable(f"it was written for rooftree {requirement.specifier}; this is {ours}")
+
+
+def _check_class(found: object, name: str) -> None:
+    if not (isinstance(found, type) and issubclass(found, Plugin)):
+        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
+    if found.name != name:
+        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
+    own: Mapping[str, object] = vars(found)
+    for method in own:
+        near = difflib.get_close_matches(method, _VERBS, 1, 0.8)
+        if near and method not in _VERBS and callable(own[method]):
+            raise TypeError(f"{found.__name__}.{method}: did you mean {near[0]}?")

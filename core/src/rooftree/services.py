@@ -1,0 +1,94 @@
+"""Services: typed objects that one plugin provides and others use.
+
+A service is asked for by a typed key whose name carries the interface's version, such as
+``ADDON_STORE = Service[AddonStore]("addon_store/1")``. Presence is not availability: a container engine that cannot
+reach its daemon stays a service, and its calls raise :class:`~rooftree.errors.Unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast, get_args
+
+from rooftree.errors import NotReady, Unavailable
+
+
+class Service[T]:
+    """The key of a service: its name with the interface's version, and (as type argument) what it is.
+
+    Make it with the type argument spelled out, ``Service[AddonStore]("addon_store/1")``: the kernel reads the type
+    from there to fill parameters of routes, plans and steps.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def kind(self) -> type[T]:
+        """The interface; raises ``TypeError`` for a key made without its type argument."""
+        original = getattr(self, "__orig_class__", None)
+        if original is None:
+            raise TypeError(f"write Service[TheInterface]({self.name!r}): the type argument is missing")
+        return cast("type[T]", get_args(original)[0])
+
+    def __repr__(self) -> str:
+        return f"Service({self.name!r})"
+
+
+class ServiceDirectory:
+    """Who provides what just now."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Any, Service[Any]] = {}
+        self._provided: dict[str, object] = {}
+        self._owners: dict[str, str] = {}
+
+    def declare(self, key: Service[Any], owner: str) -> None:
+        """Note that ``owner`` will provide ``key``; two owners of one service are an error (``ValueError``)."""
+        other = self._owners.setdefault(key.name, owner)
+        if other != owner:
+            raise ValueError(f"the service {key.name} is already provided by plugin {other}")
+        self._keys[key.kind] = key
+
+    def withdraw(self, owner: str) -> None:
+        """Forget everything ``owner`` declared and provided."""
+        for name in [name for name, other in self._owners.items() if other == owner]:
+            del self._owners[name]
+            self._provided.pop(name, None)
+
+    def provide(self, key: Service[Any], value: object, owner: str) -> None:
+        """Make ``value`` available under ``key``."""
+        self.declare(key, owner)
+        self._provided[key.name] = value
+
+    def get[T](self, key: Service[T]) -> T:
+        """The service; raises :class:`Unavailable` when no running plugin provides it."""
+        found = self._provided.get(key.name)
+        if found is None:
+            owner = self._owners.get(key.name)
+            if owner is not None:
+                raise NotReady(f"The service {key.name} is not ready: plugin {owner} has not started it")
+            raise Unavailable(f"No enabled plugin provides the service {key.name}")
+        return cast("T", found)
+
+    def find[T](self, key: Service[T]) -> T | None:
+        """The service, or ``None`` when nobody provides it now: for optional use, asked at each use."""
+        return cast("T | None", self._provided.get(key.name))
+
+    def get_by_kind(self, kind: Any) -> Any:
+        """The service whose interface is ``kind``; raises :class:`Unavailable` when nobody provides it."""
+        key = self._keys.get(kind)
+        if key is None:
+            raise Unavailable(f"No enabled plugin provides {getattr(kind, '__name__', kind)}")
+        return self.get(key)
+
+    def key_for(self, kind: object) -> Service[Any] | None:
+        """The key whose interface is ``kind``, if any plugin declared one."""
+        return self._keys.get(kind)
+
+    def owner(self, name: str) -> str | None:
+        """The plugin that declared the service called ``name``."""
+        return self._owners.get(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._provided)

@@ -1,0 +1,180 @@
+"""The running system: every part of the kernel, put together and taken apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import structlog
+
+from rooftree.access import Role, Tokens
+from rooftree.data_folder import DataFolder, write_file_atomically
+from rooftree.database import Database
+from rooftree.errors import Unavailable
+from rooftree.events import EventBus
+from rooftree.hooks import Hooks
+from rooftree.http.server import HttpServer
+from rooftree.jobs import JOBS, Jobs
+from rooftree.journal import Journal
+from rooftree.logs import RecentLogs
+from rooftree.plugins import PLUGINS, KnownRoutes, Plugins
+from rooftree.problems import PROBLEMS, Problem, Problems
+from rooftree.services import Service, ServiceDirectory
+from rooftree.settings import Settings
+from rooftree.state import State
+from rooftree.tasks import Task, TaskSupervisor
+
+log = structlog.get_logger(__name__)
+
+COPY_EVERY = timedelta(hours=1)
+"""How often the database is copied while it changes."""
+JOB_GRACE_S = 8.0
+"""Seconds that running steps get at a stop before they are left to the next start."""
+
+
+class SystemState(enum.StrEnum):
+    """Where the system is, in the words of the API."""
+
+    SETUP = "setup"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+RECENT_LOGS = Service[RecentLogs]("recent_logs/1")
+TOKENS = Service[Tokens]("tokens/1")
+SETTINGS = Service[Settings]("settings/1")
+
+
+class System:
+    """Every part of the kernel. ``start`` it, let it run, ``stop`` it."""
+
+    def __init__(self, settings: Settings, logs: RecentLogs, specifications: Iterable[ModuleType] = ()) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.bus = EventBus()
+        self.services = ServiceDirectory()
+        self.tasks = TaskSupervisor()
+        self.hooks = Hooks(specifications, self._hook_failed)
+        self.state_now = SystemState.SETUP
+        self.port = 0
+        self.data: DataFolder
+        self.database: Database
+        self.state: State
+        self.problems: Problems
+        self.tokens: Tokens
+        self.jobs: Jobs
+        self.server: HttpServer
+        self.plugins: Plugins
+        self._closing = contextlib.AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open the data folder and begin to answer; plugins are started by :meth:`start_plugins`.
+
+        Raises :class:`~rooftree.errors.Conflict` when another process uses the folder.
+        """
+        try:
+            await self._open()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def _open(self) -> None:
+        kernel = self.settings.kernel
+        self.data = await asyncio.to_thread(DataFolder.open, kernel.data_dir)
+        self._closing.push_async_callback(asyncio.to_thread, self.data.close)
+        self.database = await Database.open(self.data)
+        self._closing.push_async_callback(self.database.close)
+        self.state = State(self.database)
+        self.problems = await Problems.load(self.state, self.bus)
+        self._closing.push_async_callback(self.problems.written)
+        self.tokens = await Tokens.load(self.state)
+        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus)
+        known = await self.state.collection(KnownRoutes)
+        self.plugins = Plugins(self, known)
+        self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
+        self._provide_own_services()
+        self._report_losses()
+        await self._admin_token()
+        await self.jobs.recover()
+        await self.server.start()
+        self._closing.push_async_callback(self.server.stop)
+        self.port = await self.server.listen_tcp(kernel.host, kernel.port)
+        await self.server.listen_unix(kernel.socket)
+        self._closing.push_async_callback(asyncio.to_thread, kernel.socket.unlink, missing_ok=True)
+        self.tasks.start(Task("copy the database", self._copy, every=COPY_EVERY), "kernel")
+        self._closing.push_async_callback(self.tasks.stop, "kernel")
+        log.info("listening", port=self.port, socket=str(kernel.socket))
+
+    async def start_plugins(self, found: Iterable[EntryPoint] | None = None) -> None:
+        """Load and start the plugins; the system runs when they have started or failed."""
+        await self.plugins.start(found)
+        self.state_now = SystemState.RUNNING
+
+    async def stop(self) -> None:
+        """Stop jobs, plugins and listeners, in this order, and close the database."""
+        self.state_now = SystemState.STOPPING
+        await self.jobs.stop(JOB_GRACE_S)
+        await self.plugins.stop()
+        await self._closing.aclose()
+
+    def _provide_own_services(self) -> None:
+        for key, service in (
+            (JOBS, self.jobs),
+            (PROBLEMS, self.problems),
+            (PLUGINS, self.plugins),
+            (TOKENS, self.tokens),
+            (SETTINGS, self.settings),
+            (RECENT_LOGS, self.logs),
+            (SYSTEM, self),
+        ):
+            self.services.provide(key, service, "kernel")
+
+    def _report_losses(self) -> None:
+        for loss in self.database.losses:
+            self.problems.report(Problem("state_damaged", "system", loss.id, loss.message, severity="unhealthy"))
+
+    async def _copy(self) -> None:
+        try:
+            await self.database.copy()
+        except Unavailable as error:
+            self.problems.report(Problem("state_copy_failed", "system", None, error.message))
+        else:
+            self.problems.clear("state_copy_failed")
+
+    async def _admin_token(self) -> None:
+        """Make the administrator's token at the first start, in a file that only the daemon's user can read."""
+        path = self.data.path / "admin-token"
+        text = await asyncio.to_thread(_read_token, path)
+        if text is not None and self.tokens.principal(text) is not None:
+            return
+        fresh = self.tokens.new("token", "admin", Role.ADMIN)
+        await self.state.commit(*map(self.tokens.revocation, self.tokens.known("token", "admin")), fresh.change)
+        await asyncio.to_thread(write_file_atomically, path, f"{fresh.text}\n".encode(), 0o600)
+        log.info("admin_token_written", path=str(path))
+
+    def _hook_failed(self, plugin: str, hook: str, error: BaseException) -> None:
+        self.problems.report(
+            Problem(
+                "hook_failed", "plugin", plugin, f"Plugin {plugin} failed in {hook}: {type(error).__name__}: {error}"
+            )
+        )
+
+
+SYSTEM = Service[System]("system/1")
+
+
+def _read_token(path: Path) -> str | None:
+    try:
+        if path.stat().st_mode & 0o077:
+            os.chmod(path, 0o600)
+        return path.read_text().strip() or None
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None

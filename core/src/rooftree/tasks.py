@@ -1,0 +1,102 @@
+"""Tasks: background and scheduled work that the kernel supervises.
+
+A task without a schedule runs for as long as its plugin does and is begun again, with growing pauses, when it fails.
+Intervals are counted on the monotonic clock from the end of the previous run, so a clock that jumps by a year neither
+starves nor floods them; times of day follow the wall clock and are looked at again at least once a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from attrs import frozen
+
+log = structlog.get_logger(__name__)
+
+BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""Pauses before a failed task is begun again; the last is repeated."""
+STEADY_S = 300.0
+"""A task that ran this long before it failed starts again with the shortest pause."""
+_LOOK_AGAIN_S = 60.0
+
+
+@frozen
+class Task:
+    """Work that a plugin wants done.
+
+    :param name: unique within the plugin
+    :param run: called without arguments
+    :param every: again and again, this long after the previous run ended; the first run comes one interval after start
+    :param cron: at times of day, in the five fields of crontab(5), UTC
+    """
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    every: timedelta | None = None
+    cron: str | None = None
+
+
+class TaskSupervisor:
+    """Runs tasks by owner."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, dict[str, asyncio.Task[None]]] = {}
+
+    def start(self, task: Task, owner: str) -> None:
+        """Begin a task; raises ``ValueError`` when the owner has one of that name."""
+        tasks = self._running.setdefault(owner, {})
+        if task.name in tasks:
+            raise ValueError(f"plugin {owner} has two tasks called {task.name}")
+        loop = asyncio.get_running_loop()
+        tasks[task.name] = loop.create_task(_supervise(task, owner), name=f"{owner}: {task.name}")
+
+    def names(self, owner: str) -> tuple[str, ...]:
+        """The tasks of an owner."""
+        return tuple(self._running.get(owner, ()))
+
+    async def stop(self, owner: str) -> None:
+        """Cancel the tasks of an owner, the last begun first, and wait for each."""
+        tasks = self._running.pop(owner, {})
+        for task in reversed(tasks.values()):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _supervise(task: Task, owner: str) -> None:
+    structlog.contextvars.bind_contextvars(plugin=owner, task=task.name)
+    failures = 0
+    while True:
+        if task.every is not None:
+            # A tenth of spread, so that what was started together does not stay together.
+            await asyncio.sleep(task.every.total_seconds() * random.uniform(0.95, 1.05))  # noqa: S311  # no secret
+        elif task.cron is not None:
+            await _until_next(task.cron)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await task.run()
+            failures = 0
+            if task.every is None and task.cron is None:
+                return
+        except Exception:
+            failures = 1 if loop.time() - began > STEADY_S else failures + 1
+            log.exception("task_failed", failures=failures)
+            if task.every is None and task.cron is None:
+                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+
+
+async def _until_next(cron: str) -> None:
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  # only who schedules pays for it
+
+    trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    due: datetime = trigger.get_next_fire_time(None, datetime.now(UTC))
+    while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+        await asyncio.sleep(min(left, _LOOK_AGAIN_S))
+        nearer: datetime = trigger.get_next_fire_time(None, datetime.now(UTC))
+        due = min(due, nearer)  # the clock was put back

@@ -1,0 +1,268 @@
+"""The line to the Docker Engine: one client, a deadline for every exchange, and errors that say what to do.
+
+Nothing here needs the engine to be there: the client is made at the first call and every call tries anew. Plain calls
+go through aiodocker's objects (:meth:`Connection.call`); what streams (pull, build, logs, events) is read in blocks
+from aiodocker's session (:meth:`Connection.stream`), because aiodocker leaves the response open when a reader stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import aiohttp
+import aiodocker
+from aiodocker.exceptions import DockerError
+from attrs import frozen
+from yarl import URL
+
+from rooftree.errors import RooftreeError
+from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, EngineUnavailable
+
+OLDEST_API: Final = (1, 41)
+"""Docker Engine 20.10: the oldest engine we run on."""
+
+NEWEST_API: Final = (1, 44)
+"""The newest version of the engine's API whose answers we know; a newer engine is spoken to in this one."""
+
+CANNOT_CONNECT: Final = 900
+"""The status aiodocker gives an engine that cannot be reached."""
+
+MOST_BYTES_OF_A_MESSAGE: Final = 16 * 1024 * 1024
+
+type Json = dict[str, Any]
+type Explanation = Callable[[DockerError], RooftreeError]
+
+
+@frozen(kw_only=True)
+class Deadlines:
+    """How long the engine may take, in seconds."""
+
+    answer: float = 20
+    """To answer a question."""
+    change: float = 120
+    """To carry out a change: create, start, remove."""
+    stall: float = 300
+    """Without a sign of life during a pull, a build or a command inside a container."""
+    heartbeat: float = 5
+    """To answer a ping, which is sent as often."""
+    first_retry: float = 0.5
+    """Before the first attempt to reach an engine that was lost; doubled each time."""
+    last_retry: float = 10
+    """The longest wait between two attempts."""
+
+
+class Connection:
+    """An engine's address and the client that talks to it.
+
+    :param url: as in ``DOCKER_HOST``: ``unix:///var/run/docker.sock``, ``tcp://host:port``; a bare path is a socket
+    """
+
+    def __init__(self, url: str, deadlines: Deadlines) -> None:
+        self.url = url if "://" in url else f"unix://{url}"
+        self.deadlines = deadlines
+        self.available = False
+        """Whether the engine answered last time."""
+        self._docker: aiodocker.Docker | None = None
+        self._negotiated = False
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close every open exchange; what is still asked afterwards raises :class:`EngineUnavailable`."""
+        self._closed = True
+        docker, self._docker = self._docker, None
+        if docker is not None:
+            await docker.close()
+
+    @asynccontextmanager
+    async def call(
+        self, doing: str, *, deadline: float | None = None, explain: Explanation | None = None
+    ) -> AsyncIterator[aiodocker.Docker]:
+        """The client, for one exchange that must end before its deadline.
+
+        :param doing: what the exchange is for, as it follows "when asked to"
+        :param deadline: seconds, :attr:`Deadlines.answer` unless told
+        :param explain: the error for a refusal that the body does not catch itself
+        """
+        deadline = self.deadlines.answer if deadline is None else deadline
+        with self._translated(doing, deadline, explain):
+            async with asyncio.timeout(deadline):
+                yield await self._client()
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+        deadline: float | None = None,
+        explain: Explanation | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer whose body is read as it comes; only its beginning has the deadline. Closed when the block ends."""
+        deadline = self.deadlines.answer if deadline is None else deadline
+        with self._translated(doing, deadline, explain):
+            async with asyncio.timeout(deadline):
+                docker = await self._client()
+                url = URL(f"{docker.docker_host}/{docker.api_version}/{path}")
+                response = await docker.session.request(method, url, params=params, headers=headers, data=body)
+            try:
+                if response.status >= 400:
+                    async with asyncio.timeout(deadline):
+                        raise DockerError(response.status, _message(await response.read()))
+                self.available = True
+                yield response
+            finally:
+                response.close()
+
+    @property
+    def api_version(self) -> tuple[int, int]:
+        """The version of the API that is spoken with the engine; known once it has answered."""
+        if self._docker is None or not self._negotiated:
+            return OLDEST_API
+        return parse_version(self._docker.api_version.removeprefix("v"))
+
+    async def _client(self) -> aiodocker.Docker:
+        if self._closed:
+            raise EngineUnavailable("The line to the container engine is closed: Rooftree is stopping.")
+        if self._docker is None:
+            self._docker = _docker_at(self.url)
+        docker = self._docker
+        if not self._negotiated:
+            async with docker.session.get(f"{docker.docker_host}/version") as response:
+                if response.status != 200:
+                    raise DockerError(response.status, _message(await response.read()))
+                docker.api_version = spoken_version(await response.json(content_type=None))
+            self._negotiated = True
+        return docker
+
+    @contextmanager
+    def _translated(self, doing: str, deadline: float, explain: Explanation | None) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            self._lost()
+            raise EngineUnavailable(
+                f"The container engine at {self.url} did not answer in time ({deadline:g} s) when asked to {doing}. "
+                "It may be overloaded or stuck: look at its log, and restart it if it stays so."
+            ) from error
+        except DockerError as error:
+            if error.status == CANNOT_CONNECT:
+                self._lost()
+                raise self._unreachable(doing, error) from error
+            self.available = True
+            raise (explain or refusal(doing))(error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            self._lost()
+            raise self._unreachable(doing, error) from error
+        else:
+            self.available = True
+
+    def _lost(self) -> None:
+        self.available = False
+        self._negotiated = False  # what comes back may be another version
+
+    def _unreachable(self, doing: str, error: BaseException) -> EngineUnavailable:
+        reason = _operating_system_error(error)
+        if isinstance(reason, PermissionError):
+            advice = "Run Rooftree as root, or as a member of the group that owns the socket."
+        else:
+            advice = "Start it, for example with 'systemctl start docker'."
+        said = reason.strerror if reason is not None and reason.strerror else str(error) or type(error).__name__
+        return EngineUnavailable(f"The container engine at {self.url} cannot be reached to {doing} ({said}). {advice}")
+
+
+def refusal(doing: str) -> Explanation:
+    """The error for a refusal that means nothing more telling."""
+
+    def explain(error: DockerError) -> RooftreeError:
+        if "no space left on device" in error.message:
+            return EngineDiskFull(
+                f"The container engine has no space left on its disk to {doing}. "
+                "Free some: remove images and add-ons that are not used."
+            )
+        return EngineRefused(f"The container engine refused to {doing}: {error.message.strip()}")
+
+    return explain
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """``1.41`` as numbers that compare."""
+    major, minor = text.split(".")[:2]
+    return int(major), int(minor)
+
+
+def spoken_version(facts: Json) -> str:
+    """The version of the API to speak with an engine, from its ``/version``; raises EngineUnavailable if it is too old."""
+    newest = parse_version(facts["ApiVersion"])
+    oldest = parse_version(facts.get("MinAPIVersion") or "1.12")
+    if newest < OLDEST_API:
+        raise EngineUnavailable(
+            f"The container engine {facts.get('Version', '')} is too old: it speaks API {facts['ApiVersion']}, and "
+            f"Rooftree needs {OLDEST_API[0]}.{OLDEST_API[1]} or newer. Update Docker to 20.10 or newer."
+        )
+    major, minor = max(oldest, min(newest, NEWEST_API))
+    return f"v{major}.{minor}"
+
+
+async def blocks(response: aiohttp.ClientResponse, stall: float | None = None) -> AsyncIterator[bytes]:
+    """The body in blocks as they come; ``TimeoutError`` when none comes for ``stall`` seconds."""
+    while True:
+        async with asyncio.timeout(stall):
+            block = await response.content.readany()
+        if not block:
+            return
+        yield block
+
+
+async def json_lines(response: aiohttp.ClientResponse, stall: float | None = None) -> AsyncIterator[Json]:
+    """The JSON messages of a body, one per line."""
+    rest = b""
+    async for block in blocks(response, stall):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield _decoded(line)
+        if len(rest) > MOST_BYTES_OF_A_MESSAGE:
+            raise aiohttp.ClientPayloadError("a message without an end")
+    if rest.strip():
+        yield _decoded(rest)
+
+
+def _decoded(line: bytes) -> Json:
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise aiohttp.ClientPayloadError(f"not JSON: {line[:100]!r}") from error
+    if not isinstance(message, dict):
+        raise aiohttp.ClientPayloadError(f"not a message: {line[:100]!r}")
+    return message
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
+
+
+def _docker_at(url: str) -> aiodocker.Docker:
+    docker = aiodocker.Docker(url=url)
+    # Followed logs hold a connection each: with aiohttp's limit of 100 the calls behind them would wait for ever.
+    docker.connector._limit = 0
+    return docker
+
+
+def _operating_system_error(error: BaseException | None) -> OSError | None:
+    while error is not None:
+        inner = getattr(error, "os_error", error)
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,88 @@
+"""Why a pull failed, in our words.
+
+The engine passes on what the registry said: as an HTTP status before the first layer, or as a code and a text in the
+stream. What is structured decides first; the text decides where the engine gives nothing else, which is often.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rooftree.errors import RooftreeError
+from rooftree.interfaces.containers import (
+    EngineDiskFull,
+    ImageNotFound,
+    PullFailed,
+    RegistryLoginRefused,
+    RegistryRateLimited,
+)
+from rooftree_docker.image_reference import ImageReference
+
+
+class RegistryUnreachable(PullFailed):
+    """No registry answered, or it answered that it is broken: an image that is already here may do instead."""
+
+
+_RATE_LIMIT: Final = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
+_DISK_FULL: Final = re.compile(r"no space left on device", re.IGNORECASE)
+_NOT_FOUND: Final = re.compile(
+    r"manifest unknown|manifest for .* not found|no matching manifest|name unknown|repository .* not found"
+    r"|repository name not known|: not found$|does not exist",
+    re.IGNORECASE,
+)
+_LOGIN: Final = re.compile(
+    r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|denied|\b401\b",
+    re.IGNORECASE,
+)
+_UNREACHABLE: Final = re.compile(
+    r"dial tcp|lookup .*: |no such host|connection refused|connection reset|i/o timeout|handshake timeout"
+    r"|timeout exceeded|deadline exceeded|network is unreachable|no route to host|server misbehaving|\bEOF$"
+    r"|unexpected EOF|proxyconnect|unexpected HTTP status: 5\d\d|50[0234] (?:Bad Gateway|Service|Gateway|Internal)",
+    re.IGNORECASE,
+)
+
+
+def pull_error(
+    image: ImageReference, *, status: int, text: str, platform: str | None, has_login: bool
+) -> RooftreeError:
+    """The error for a refused pull.
+
+    :param status: the HTTP status of the answer, or the ``code`` of an error in the stream; 0 where there is none
+    :param text: what the engine said
+    :param has_login: whether a stored login was used
+    """
+    said = text.strip()
+    if status == 429 or _RATE_LIMIT.search(said):
+        return RegistryRateLimited(
+            f"The registry {image.registry} refuses to hand out {image}: it was asked too often. "
+            "Wait some hours, or store a login for it.",
+            registry=image.registry,
+        )
+    if _DISK_FULL.search(said):
+        return EngineDiskFull(
+            f"The container engine has no space left on its disk for {image}. "
+            "Free some: remove images and add-ons that are not used."
+        )
+    if status in {401, 403}:
+        return _login_refused(image, said, has_login)
+    if status == 404 or _NOT_FOUND.search(said):
+        where = f" for {platform}" if platform else ""
+        hint = " If it is not public, store a login for the registry." if _LOGIN.search(said) and not has_login else ""
+        return ImageNotFound(f"The registry {image.registry} has no image {image}{where}.{hint}", image=str(image))
+    if _LOGIN.search(said):
+        return _login_refused(image, said, has_login)
+    if _UNREACHABLE.search(said):
+        return RegistryUnreachable(
+            f"The registry {image.registry} cannot be reached to fetch {image}: {said}. "
+            "Check the host's network and name resolution, and try again."
+        )
+    return PullFailed(f"{image} could not be fetched from {image.registry}: {said or f'status {status}'}")
+
+
+def _login_refused(image: ImageReference, said: str, has_login: bool) -> RegistryLoginRefused:
+    advice = "Correct the stored login." if has_login else "Store a login for it."
+    what = "the stored login" if has_login else "a pull without login"
+    return RegistryLoginRefused(
+        f"The registry {image.registry} refused {what} for {image} ({said}). {advice}", registry=image.registry
+    )

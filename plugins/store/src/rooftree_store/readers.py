@@ -1,0 +1,332 @@
+"""Readers: functions that turn what a stranger wrote into a typed value, or say what is wrong with it.
+
+A reader takes a plain value and returns a typed one or raises :class:`Refused`. Readers of lists and mappings read
+every element before they give up, so that the author of a file sees everything that is wrong with it at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from rooftree.errors import Invalid
+
+type Reader[T] = Callable[[Any], T]
+
+MAX_DEPTH: Final = 50
+"""How deep default options may nest."""
+MAX_SHOWN_PROBLEMS: Final = 20
+_MAX_SHOWN_CHARACTERS: Final = 60
+
+
+@frozen
+class Problem:
+    """One thing wrong, and where: ``Problem("ports.80/tcp", "must be …")``. The path is empty for the whole."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+    def under(self, step: str) -> Problem:
+        """The same problem, seen from one level further out."""
+        return Problem(join(step, self.path), self.message)
+
+
+def join(path: str, step: str) -> str:
+    """``path`` extended by a key or by an index such as ``[2]``."""
+    if not path or not step:
+        return path or step
+    return path + step if step.startswith("[") else f"{path}.{step}"
+
+
+class Refused(Exception):
+    """What a reader raises: at least one problem, with paths relative to the value it was given."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+
+def refused(message: str) -> Refused:
+    """The exception for a value that is wrong as a whole."""
+    return Refused(Problem("", message))
+
+
+class ContentInvalid(Invalid):
+    """A file was read, and what it says is not allowed. ``problems`` has everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(sentence(problems))
+        self.problems = list(problems)
+
+
+def sentence(problems: Sequence[Problem]) -> str:
+    """All problems in one line, cut after a number that people still read."""
+    shown = "; ".join(map(str, problems[:MAX_SHOWN_PROBLEMS]))
+    more = len(problems) - MAX_SHOWN_PROBLEMS
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+@frozen
+class Problems:
+    """Collects what is wrong while a whole is read part by part."""
+
+    found: list[Problem] = field(factory=list)
+
+    def read[T](self, step: str, reader: Reader[T], value: Any) -> T | None:
+        """The part as ``reader`` gives it, or ``None`` after noting what is wrong with it."""
+        try:
+            return reader(value)
+        except Refused as error:
+            self.found.extend(problem.under(step) for problem in error.problems)
+            return None
+
+    def add(self, path: str, message: str) -> None:
+        """Note something wrong."""
+        self.found.append(Problem(path, message))
+
+    def raise_if_any(self) -> None:
+        """Raise :class:`Refused` with everything noted so far."""
+        if self.found:
+            raise Refused(*self.found)
+
+
+def shown(value: object) -> str:
+    """A value in a message, cut short. Never for options: they may be secrets."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a huge number"
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else text[: _MAX_SHOWN_CHARACTERS - 3] + "…'"
+
+
+def text(value: Any) -> str:
+    """A string, and nothing that could be made into one."""
+    if not isinstance(value, str):
+        advice = "; put it in quotes" if _scalar(value) else ""
+        raise refused(f"must be a string, not {shown(value)}{advice}")
+    return value
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def filled_text(value: Any) -> str:
+    """A string that is not empty."""
+    if not text(value):
+        raise refused("must not be empty")
+    return str(value)
+
+
+def scalar_text(value: Any) -> str:
+    """A string, or a number or boolean in Python's spelling: versions are often written without quotes."""
+    if isinstance(value, str):
+        return value
+    if not _scalar(value):
+        raise refused(f"must be a string or a number, not {shown(value)}")
+    if isinstance(value, int) and value.bit_length() > 200:
+        raise refused("must not be a number of that size")
+    return str(value)
+
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on", "enable"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", "disable"})
+
+
+def flag(value: Any) -> bool:
+    """The ecosystem's lenient boolean: certain words in any case, and the truth of anything that is not a string."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        return bool(value)
+    word = value.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise refused(f"must be true or false, not {shown(value)}")
+
+
+def whole(low: int, high: int, *, also: Collection[int] = ()) -> Reader[int]:
+    """A whole number within bounds, also written as text (``"8080"``)."""
+    allowed = f"a whole number from {low} to {high}" + "".join(f" or {number}" for number in also)
+
+    def read(value: Any) -> int:
+        number = _whole(value)
+        if number is None or not (low <= number <= high or number in also):
+            raise refused(f"must be {allowed}, not {shown(value)}")
+        return number
+
+    return read
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if isinstance(value, float) and value != number else number
+
+
+def one_of[E: enum.StrEnum](kind: type[E]) -> Reader[E]:
+    """A member of an enumeration, by its value."""
+    members = {member.value: member for member in kind}
+    allowed = ", ".join(members)
+
+    def read(value: Any) -> E:
+        found = members.get(value) if isinstance(value, str) else None
+        if found is None:
+            raise refused(f"must be one of {allowed}, not {shown(value)}")
+        return found
+
+    return read
+
+
+def word_of(words: Collection[str]) -> Reader[str]:
+    """One of a set of words."""
+    known = {word: word for word in words}
+    allowed = ", ".join(words)
+
+    def read(value: Any) -> str:
+        found = known.get(value) if isinstance(value, str) else None
+        if found is None:
+            raise refused(f"must be one of {allowed}, not {shown(value)}")
+        return found
+
+    return read
+
+
+def matching(pattern: re.Pattern[str], allowed: str) -> Reader[str]:
+    """A string that ``pattern`` matches as a whole; ``allowed`` says in words what that means."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
+            raise refused(f"must be {allowed}, not {shown(value)}")
+        return value
+
+    return read
+
+
+def url(value: Any) -> str:
+    """An address with a scheme and a host."""
+    if not is_url(text(value)):
+        raise refused(f"must be a URL with scheme and host, such as https://example.com/, not {shown(value)}")
+    return str(value)
+
+
+def is_url(value: str) -> bool:
+    """Whether a string has a scheme and a host."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.netloc)
+
+
+def list_of[T](item: Reader[T], *, unique: bool = False) -> Reader[tuple[T, ...]]:
+    """A list whose every element ``item`` reads."""
+
+    def read(value: Any) -> tuple[T, ...]:
+        if not isinstance(value, list | tuple):
+            raise refused(f"must be a list, not {shown(value)}")
+        problems = Problems()
+        items = [problems.read(f"[{index}]", item, element) for index, element in enumerate(value)]
+        problems.raise_if_any()
+        if unique and len(set(items)) != len(items):
+            raise refused("must not name anything twice")
+        return tuple(items)  # type: ignore[arg-type]  # no problems means that no element is None
+
+    return read
+
+
+def mapping_of[T](item: Reader[T], *, key: Reader[str] = text) -> Reader[dict[str, T]]:
+    """A mapping from strings that ``key`` reads to values that ``item`` reads."""
+
+    def read(value: Any) -> dict[str, T]:
+        if not isinstance(value, Mapping):
+            raise refused(f"must be a mapping of keys to values, not {shown(value)}")
+        problems = Problems()
+        items: dict[str, Any] = {}
+        for name, element in value.items():
+            step = _step(name)
+            name = problems.read(step, _as_key(key), name)  # noqa: PLW2901  # the key, read
+            result = problems.read(step, item, element)
+            if name is not None:
+                items[sys.intern(str(name))] = result
+        problems.raise_if_any()
+        return items
+
+    return read
+
+
+def _as_key(key: Reader[str]) -> Reader[str]:
+    def read(value: Any) -> str:
+        try:
+            return key(value)
+        except Refused as error:
+            raise Refused(*(Problem("", f"the key {problem.message}") for problem in error.problems)) from None
+
+    return read
+
+
+def _step(name: object) -> str:
+    label = name if isinstance(name, str) else shown(name)
+    return label if len(label) <= _MAX_SHOWN_CHARACTERS else label[:_MAX_SHOWN_CHARACTERS] + "…"
+
+
+def maybe[T](reader: Reader[T]) -> Reader[T | None]:
+    """What ``reader`` reads, or null."""
+
+    def read(value: Any) -> T | None:
+        return None if value is None else reader(value)
+
+    return read
+
+
+def json_object(value: Any) -> dict[str, Any]:
+    """A mapping that JSON can carry as it is: string keys, finite numbers of at most 64 bits, no bottomless nesting."""
+    if not isinstance(value, dict):
+        raise refused(f"must be a mapping of keys to values, not {shown(value)}")
+    problems = Problems()
+    _check_json(value, "", 0, problems)
+    problems.raise_if_any()
+    return value
+
+
+def _check_json(value: object, path: str, depth: int, problems: Problems) -> None:
+    if isinstance(value, dict | list) and depth > MAX_DEPTH:
+        problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            step = join(path, _step(name))
+            if not isinstance(name, str):
+                problems.add(step, f"the key {shown(name)} must be a string; put it in quotes")
+            _check_json(inner, step, depth + 1, problems)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_json(inner, f"{path}[{index}]", depth + 1, problems)
+    elif isinstance(value, float) and not math.isfinite(value):
+        problems.add(path, "must be a finite number")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        problems.add(path, "must fit into 64 bits")
+    elif not isinstance(value, str | int | float | None):
+        problems.add(path, f"must be text, a number, true, false, null, a list or a mapping, not {shown(value)}")

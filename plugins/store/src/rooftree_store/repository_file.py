@@ -1,0 +1,34 @@
+"""``repository.yaml``: what a repository calls itself and who looks after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from rooftree_store.readers import ContentInvalid, Problems, text, url
+
+
+class RepositoryInvalid(ContentInvalid):
+    """A repository file was read and is not what it should be."""
+
+
+@frozen
+class RepositoryFile:
+    """A repository's description of itself."""
+
+    name: str
+    url: str | None = None
+    maintainer: str | None = None
+
+
+def parse_repository_file(raw: Mapping[Any, Any]) -> RepositoryFile:
+    """The typed file; unknown keys are ignored. Raises :class:`RepositoryInvalid` with every problem."""
+    problems = Problems()
+    name = problems.read("name", text, raw["name"]) if "name" in raw else problems.add("name", "is required")
+    link = problems.read("url", url, raw["url"]) if "url" in raw else None
+    maintainer = problems.read("maintainer", text, raw["maintainer"]) if "maintainer" in raw else None
+    if name is None or problems.found:
+        raise RepositoryInvalid(problems.found)
+    return RepositoryFile(name, link, maintainer)

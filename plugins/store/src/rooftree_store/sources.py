@@ -1,0 +1,79 @@
+"""Where a repository comes from: a git URL, optionally with a branch behind ``#``.
+
+Everything that reaches git's command line is checked here, by what is allowed rather than by what is known to be bad.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from rooftree import ParsedString
+from rooftree_store.slugs import RepositorySlug
+
+LOCAL: Final = "local"
+"""The source, and the slug, of the repository that is a plain folder."""
+CORE_URL: Final = "https://github.com/home-assistant/addons"
+BUILT_IN: Final = (
+    "core",
+    "https://github.com/hassio-addons/repository",
+    "https://github.com/esphome/home-assistant-addon",
+    "https://github.com/music-assistant/home-assistant-addon",
+)
+"""The repositories that every installation offers beside ``local``, unless the operator says otherwise."""
+
+_SCHEMES = ("http", "https", "git", "ssh")
+_BRANCH = re.compile(r"(?!-)(?!.*\.\.)[\w\-./]{1,200}")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:.]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+class RepositorySource(ParsedString):
+    """The source of a repository: ``local``, ``core``, or a git URL with an optional ``#branch``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raise ``ValueError`` for what is no git URL with a scheme, a host and at most a branch."""
+        if text in {LOCAL, "core"}:
+            return
+        if _UNPRINTABLE.search(text) or len(text) > 1000:
+            raise ValueError("must be a URL of at most 1000 characters, without spaces or backslashes")
+        url, hash_sign, branch = text.partition("#")
+        if hash_sign and not _BRANCH.fullmatch(branch):
+            raise ValueError("has a branch behind # that git could not have; allowed are letters, digits, - _ . /")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"must be a URL: {error}") from None
+        if parts.scheme not in _SCHEMES:
+            raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
+        if not parts.hostname or not _HOST.fullmatch(parts.hostname) or port == 0:
+            raise ValueError("must name a host")
+        if (parts.username or "").startswith("-"):
+            raise ValueError("has a user name that begins with -")
+        if parts.path.strip("/") == "":
+            raise ValueError("must name a repository on that host")
+
+    @property
+    def url(self) -> str:
+        """What git is asked to fetch."""
+        return CORE_URL if self == "core" else self.partition("#")[0]
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that is asked for, or ``None`` for the repository's own choice."""
+        return self.partition("#")[2] or None
+
+    @property
+    def slug(self) -> RepositorySlug:
+        """The repository's slug; the official repository has its own name, however it is spelt."""
+        return RepositorySlug("core") if self == CORE_URL else RepositorySlug.of(self)
+
+    @property
+    def shown(self) -> str:
+        """The source without a password, for people, logs and answers."""
+        return re.sub(r"(?<=://)[^/@]+@", "", self)

@@ -1,0 +1,82 @@
+"""``translations/<language>.yaml``: names and descriptions of an add-on's options and ports in one language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from rooftree_store.readers import MAX_DEPTH, ContentInvalid, Problems, Reader, mapping_of, maybe, refused, shown, text
+
+
+class TranslationInvalid(ContentInvalid):
+    """A translation was read and is not what it should be; the add-on does without it."""
+
+
+@frozen
+class OptionText:
+    """How one option is called, and its inner options."""
+
+    name: str
+    description: str | None = None
+    fields: Mapping[str, OptionText] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As the file has it, without the keys it does not have."""
+        result: dict[str, Any] = {"name": self.name}
+        if self.description is not None:
+            result["description"] = self.description
+        if self.fields is not None:
+            result["fields"] = {key: inner.as_json() for key, inner in self.fields.items()}
+        return result
+
+
+@frozen
+class Translation:
+    """One language's texts."""
+
+    configuration: Mapping[str, OptionText] = field(factory=dict)
+    """By option."""
+    network: Mapping[str, str] = field(factory=dict)
+    """By port, such as ``8080/tcp``."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that clients of the API know."""
+        return {
+            "configuration": {key: option.as_json() for key, option in self.configuration.items()},
+            "network": dict(self.network),
+        }
+
+
+def _option_text(depth: int) -> Reader[OptionText]:
+    """The reader of an option at ``depth``; made level by level, because options may nest without end."""
+
+    def read(value: Any) -> OptionText:
+        if depth > MAX_DEPTH:
+            raise refused(f"nests deeper than {MAX_DEPTH} levels")
+        if not isinstance(value, Mapping):
+            raise refused(f"must be a mapping with a name, not {shown(value)}")
+        problems = Problems()
+        name = problems.read("name", text, value["name"]) if "name" in value else problems.add("name", "is required")
+        description = problems.read("description", maybe(text), value.get("description"))
+        inner = mapping_of(_option_text(depth + 1))
+        fields = problems.read("fields", inner, value["fields"]) if "fields" in value else None
+        problems.raise_if_any()
+        return OptionText(str(name), description, fields)
+
+    return read
+
+
+_READERS: Final[Mapping[str, Reader[Any]]] = {"configuration": mapping_of(_option_text(0)), "network": mapping_of(text)}
+
+
+def parse_translation(raw: Mapping[Any, Any]) -> Translation:
+    """The typed file; unknown keys are ignored. Raises :class:`TranslationInvalid` with every problem."""
+    problems = Problems()
+    values: dict[str, Any] = {
+        name: problems.read(name, reader, raw[name]) for name, reader in _READERS.items() if name in raw
+    }
+    if problems.found:
+        raise TranslationInvalid(problems.found)
+    return Translation(**values)

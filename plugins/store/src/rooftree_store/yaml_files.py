@@ -1,0 +1,305 @@
+"""Reading the small YAML and JSON files of add-on repositories.
+
+Strangers write these files, so nothing in them may cost more than its size: YAML is read as a stream of events with a
+limit on depth and on what aliases expand to (libyaml's own composer overflows the C stack on deep nesting), and every
+way a file can be wrong ends in one error, :class:`FileInvalid`, with the line where it is known. That a path does not
+lead out of its repository is the caller's concern.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import yaml
+from attrs import Factory, define, field, frozen
+from yaml.constructor import SafeConstructor
+
+from rooftree.errors import Invalid
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_DEPTH: Final = 50
+"""How deep lists and mappings may nest; real files stay below ten."""
+MAX_NODES: Final = 100_000
+"""How many values a file may hold once its aliases are written out."""
+MAX_NUMBER_CHARACTERS: Final = 100
+"""Reading a number takes time quadratic in its length; a longer one stays text, which no reader takes for a number."""
+
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+
+class FileInvalid(Invalid):
+    """A file of a repository cannot be read as what it should be. ``path`` and ``line`` (from 1) say where."""
+
+    def __init__(self, path: Path | str, reason: str, line: int | None = None) -> None:
+        where = f"{path}, line {line}" if line is not None else f"{path}"
+        super().__init__(f"{where}: {reason}")
+        self.path = str(path)
+        self.line = line
+        self.reason = reason
+
+
+@frozen
+class Document:
+    """What a file says. Of a key written twice the last value counts, as it does in the ecosystem's own tools."""
+
+    content: Mapping[Any, Any]
+    duplicates: tuple[str, ...] = ()
+    """One sentence for each key of a YAML file that appears twice in its mapping."""
+
+
+def read_document(path: Path) -> Document:
+    """The mapping in a ``.yaml``, ``.yml`` or ``.json`` file; raises :class:`FileInvalid`. Blocks: call in a thread."""
+    return parse_document(_read_bytes(path), path)
+
+
+def parse_document(data: bytes, path: Path | str) -> Document:
+    """The mapping in ``data``; ``path`` chooses the format by its suffix and names the file in errors."""
+    if len(data) > MAX_FILE_BYTES:
+        raise FileInvalid(path, f"is larger than {MAX_FILE_BYTES} bytes")
+    _check_encoding(data, path)
+    suffix = Path(path).suffix
+    if suffix == ".json":
+        content, duplicates = _parse_json(data, path), ()
+    elif suffix in SUFFIXES:
+        content, duplicates = _parse_yaml(data, path)
+    else:
+        raise FileInvalid(path, f"must end with one of {', '.join(SUFFIXES)}")
+    if not isinstance(content, dict):
+        raise FileInvalid(path, "must hold a mapping of keys to values at the top")
+    return Document(content, duplicates)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        # Non-blocking, so that a named pipe left in a folder cannot hold the reader.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileInvalid(path, "is not a regular file")
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise FileInvalid(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _check_encoding(data: bytes, path: Path | str) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FileInvalid(path, f"is not valid UTF-8 (byte {error.start})", line) from None
+
+
+def _parse_json(data: bytes, path: Path | str) -> object:
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise FileInvalid(path, f"is not valid JSON: {error.msg} (column {error.colno})", error.lineno) from None
+    _check_extent(content, path)
+    return content
+
+
+def _check_extent(content: object, path: Path | str) -> None:
+    level = [content]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    raise FileInvalid(path, f"nests deeper than {MAX_DEPTH} levels")
+
+
+def _inside(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _parse_yaml(data: bytes, path: Path | str) -> tuple[object, tuple[str, ...]]:
+    builder = _Builder(path)
+    try:
+        for event in yaml.parse(data, Loader=yaml.CSafeLoader):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise FileInvalid(path, f"is not valid YAML: {reason}", mark.line + 1 if mark else None) from None
+    except yaml.YAMLError as error:
+        raise FileInvalid(path, f"is not valid YAML: {error}") from None
+    return builder.result, tuple(builder.duplicates)
+
+
+_TAG: Final = "tag:yaml.org,2002:"
+_PLAIN_TAGS: Final = frozenset(_TAG + kind for kind in ("bool", "float", "int", "null"))
+_COLLECTION_TAGS: Final = frozenset({None, "!", _TAG + "map", _TAG + "seq"})
+_MERGE: Final = object()
+_NO_KEY: Final = object()
+
+
+@define
+class _Open:
+    """A list or mapping whose end has not been read yet."""
+
+    container: list[Any] | dict[Any, Any]
+    anchor: str | None
+    nodes_before: int
+    key: object = _NO_KEY
+    merged: list[dict[Any, Any]] = Factory(list)
+
+
+@define
+class _Builder:
+    """Makes plain values out of YAML events, counting as it goes; never recurses."""
+
+    path: Path | str
+    result: object = None
+    duplicates: list[str] = field(factory=list)
+    _stack: list[_Open] = field(factory=list)
+    _anchors: dict[str, tuple[object, int]] = field(factory=dict)
+    _nodes: int = 0
+    _documents: int = 0
+
+    def take(self, event: yaml.Event) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._start(event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._end(event)
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                raise self._wrong(event, "a second document begins here; one file holds one document")
+
+    def _wrong(self, event: yaml.Event, reason: str) -> FileInvalid:
+        return FileInvalid(self.path, reason, event.start_mark.line + 1)
+
+    def _count(self, event: yaml.Event, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            raise self._wrong(event, f"holds more than {MAX_NODES} values, counted with aliases written out")
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        self._count(event, 1)
+        text, tag = event.value, event.tag
+        top = self._stack[-1] if self._stack else None
+        is_key = top is not None and type(top.container) is dict and top.key is _NO_KEY
+        value: object
+        if event.implicit[0] and (tag is None or tag == "!"):
+            if is_key and text == "<<":
+                value = _MERGE
+            else:
+                value = self._typed(event, _resolve(text[:MAX_NUMBER_CHARACTERS]), text)
+        elif tag in _PLAIN_TAGS:
+            value = self._typed(event, tag, text)
+        elif tag in {None, "!", _TAG + "str"}:
+            value = text
+        else:
+            raise self._wrong(event, f"the tag {_shown_tag(tag)} is not supported")
+        if is_key and type(value) is str:
+            value = sys.intern(value)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (text if value is _MERGE else value, 1)
+        self._add(event, value)
+
+    def _typed(self, event: yaml.Event, tag: str, text: str) -> object:
+        if tag not in _PLAIN_TAGS or len(text) > MAX_NUMBER_CHARACTERS:
+            return text
+        try:
+            return _CONSTRUCTORS[tag](yaml.ScalarNode(tag, text))
+        except (ValueError, LookupError):
+            raise self._wrong(event, f"{text!r} is not a valid {tag.removeprefix(_TAG)}") from None
+
+    def _start(self, event: yaml.CollectionStartEvent) -> None:
+        self._count(event, 1)
+        if event.tag not in _COLLECTION_TAGS:
+            raise self._wrong(event, f"the tag {_shown_tag(event.tag)} is not supported")
+        if len(self._stack) >= MAX_DEPTH:
+            raise self._wrong(event, f"nests deeper than {MAX_DEPTH} levels")
+        container: list[Any] | dict[Any, Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if event.anchor is not None:
+            self._anchors.pop(event.anchor, None)
+        self._stack.append(_Open(container, event.anchor, self._nodes - 1))
+
+    def _end(self, event: yaml.Event) -> None:
+        done = self._stack.pop()
+        if isinstance(done.container, dict):
+            for merged in done.merged:
+                for key, value in merged.items():
+                    done.container.setdefault(key, value)
+        if done.anchor is not None:
+            self._anchors[done.anchor] = (done.container, self._nodes - done.nodes_before)
+        self._add(event, done.container)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        if event.anchor not in self._anchors:
+            raise self._wrong(event, f"the alias *{event.anchor} names nothing that is complete before it")
+        value, nodes = self._anchors[event.anchor]
+        self._count(event, nodes)
+        self._check_alias_depth(event, value)
+        self._add(event, value)
+
+    def _check_alias_depth(self, event: yaml.Event, value: object) -> None:
+        level = [value]
+        for _ in range(MAX_DEPTH + 1 - len(self._stack)):
+            level = [inner for outer in level for inner in _inside(outer)]
+            if not level:
+                return
+        raise self._wrong(event, f"nests deeper than {MAX_DEPTH} levels")
+
+    def _add(self, event: yaml.Event, value: object) -> None:
+        if not self._stack:
+            self.result = value
+            return
+        top = self._stack[-1]
+        if isinstance(top.container, list):
+            top.container.append(value)
+        elif top.key is _NO_KEY:
+            if isinstance(value, list | dict):
+                raise self._wrong(event, "a key must be a plain value, not a list or a mapping")
+            top.key = value
+        elif top.key is _MERGE:
+            top.merged.extend(self._to_merge(event, value))
+            top.key = _NO_KEY
+        else:
+            if top.key in top.container:
+                self.duplicates.append(f"line {event.start_mark.line + 1}: the key {top.key!r} is there twice")
+            top.container[top.key] = value
+            top.key = _NO_KEY
+
+    def _to_merge(self, event: yaml.Event, value: object) -> list[dict[Any, Any]]:
+        mappings = value if isinstance(value, list) else [value]
+        if not all(isinstance(mapping, dict) for mapping in mappings):
+            raise self._wrong(event, "<< takes a mapping or a list of mappings")
+        return mappings
+
+
+def _shown_tag(tag: str | None) -> str:
+    return f"!!{tag.removeprefix(_TAG)}" if tag and tag.startswith(_TAG) else repr(tag)
+
+
+_RESOLVERS: Final = yaml.SafeLoader.yaml_implicit_resolvers
+_CONSTRUCTOR: Final = SafeConstructor()
+_CONSTRUCTORS: Final = {
+    _TAG + "bool": _CONSTRUCTOR.construct_yaml_bool,
+    _TAG + "float": _CONSTRUCTOR.construct_yaml_float,
+    _TAG + "int": _CONSTRUCTOR.construct_yaml_int,
+    _TAG + "null": _CONSTRUCTOR.construct_yaml_null,
+}
+
+
+@lru_cache(maxsize=4096)
+def _resolve(text: str) -> str:
+    """The tag of an unquoted scalar by YAML 1.1's rules. Dates stay text: JSON has none."""
+    for tag, pattern in _RESOLVERS.get(text[:1], ()):
+        if pattern.match(text):
+            return str(tag)
+    return _TAG + "str"

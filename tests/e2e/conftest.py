@@ -1,0 +1,66 @@
+"""Fixtures of the end-to-end tests: real parts, made once a session, and a daemon for each test."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.requirements import require_docker
+from tests.e2e.rig.daemon import Daemon
+from tests.e2e.rig.engine import Engine, import_base_image
+from tests.e2e.rig.git_server import GitServer, serve_git
+from tests.e2e.rig.registry import Registry, serve_images
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The engine that runs here; without one the test is skipped, and fails in CI."""
+    require_docker()
+    return Engine()
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Engine) -> Iterator[str]:
+    """The name of a busybox image that exists on the engine only."""
+    name = f"rooftree-rig/base:{secrets.token_hex(4)}"
+    import_base_image(name)
+    yield name
+    engine.run("rmi", "--force", name)
+
+
+@pytest.fixture(scope="session")
+def registry(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """An image registry on loopback, empty at first."""
+    with serve_images(tmp_path_factory.mktemp("registry"), engine, base_image) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    """A git server on loopback, empty at first."""
+    with serve_git(tmp_path_factory.mktemp("git")) as server:
+        yield server
+
+
+@pytest.fixture
+async def daemon(engine: Engine) -> AsyncIterator[Daemon]:
+    """A daemon that is ready to be started; at the end nothing of it stays on the engine.
+
+    Its log is printed at the end, so that pytest shows it beside a failure.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="rt-"))  # short: the path of a unix socket has 107 characters at most
+    daemon = Daemon(folder, subnet=engine.free_subnet())
+    try:
+        yield daemon
+    finally:
+        if daemon.running:
+            await daemon.kill()
+        print(daemon.log())
+        if daemon.instance:
+            engine.remove_instance(daemon.instance)
+        shutil.rmtree(folder)

@@ -1,0 +1,98 @@
+"""The container engine as a bystander sees it, through the docker command.
+
+Tests use it to look behind Rooftree's back, and the rig to leave the engine as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+INSTANCE_LABEL = "io.rooftree.instance"
+CHECKOUT = Path(__file__).resolve().parents[3]
+CLASSIC_BUILDER = {"DOCKER_BUILDKIT": "0"}
+OBJECTS = {
+    "container": (["ps", "--all"], ["rm", "--force", "--volumes"]),
+    "network": (["network", "ls"], ["network", "rm"]),
+    "volume": (["volume", "ls"], ["volume", "rm"]),
+    "image": (["images"], ["rmi", "--force"]),
+}
+"""How each kind of object is listed and removed, in the order in which removing works."""
+
+
+class Engine:
+    """The docker command, and what of an instance is on the engine."""
+
+    def run(self, *arguments: str | Path, data: bytes | None = None) -> str:
+        """The output of ``docker ARGUMENTS…``. Raises :class:`RuntimeError` with what it printed when it fails."""
+        done = subprocess.run(
+            ["docker", *arguments], input=data, capture_output=True, check=False, env=os.environ | CLASSIC_BUILDER
+        )
+        if done.returncode:
+            words = " ".join(str(argument) for argument in arguments)
+            raise RuntimeError(f"docker {words}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout.decode(errors="replace").strip()
+
+    def leftovers(self, instance: str) -> list[str]:
+        """Everything that carries the instance's label, as ``container 0123…``: empty when nothing is left behind."""
+        return [f"{kind} {name}" for kind in OBJECTS for name in self._labelled(kind, instance)]
+
+    def remove_instance(self, instance: str) -> None:
+        """Take away everything that carries the instance's label."""
+        for kind, (_, remove) in OBJECTS.items():
+            if names := self._labelled(kind, instance):
+                self.run(*remove, *names)
+
+    def remove_images(self, prefix: str) -> None:
+        """Take away the images whose name begins with ``prefix``, such as ``127.0.0.1:5000/``."""
+        images = self.run("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+        named = [
+            name if not name.endswith(":<none>") else image
+            for name, image in map(str.split, images)
+            if name.startswith(prefix)
+        ]
+        if named:
+            self.run("rmi", "--force", *named)
+
+    def architecture(self) -> str:
+        """The engine's architecture in the words of add-on configurations: ``amd64``, ``aarch64``."""
+        word = self.run("version", "--format", "{{.Server.Arch}}")
+        return {"arm64": "aarch64"}.get(word, word)
+
+    def free_subnet(self) -> str:
+        """A /23 that no network of the engine and no route of the machine touches."""
+        taken = [*self._network_subnets(), *_routed_subnets()]
+        while True:
+            subnet = IPv4Network((f"10.{200 + secrets.randbelow(50)}.{2 * secrets.randbelow(128)}.0", 23))
+            if not any(subnet.overlaps(other) for other in taken):
+                return str(subnet)
+
+    def _network_subnets(self) -> list[IPv4Network]:
+        names = self.run("network", "ls", "--quiet").split()
+        found = self.run("network", "inspect", "--format", "{{range .IPAM.Config}}{{.Subnet}} {{end}}", *names)
+        return [IPv4Network(subnet) for subnet in found.split() if ":" not in subnet]
+
+    def _labelled(self, kind: str, instance: str) -> list[str]:
+        arguments = [*OBJECTS[kind][0], "--quiet", "--filter", f"label={INSTANCE_LABEL}={instance}"]
+        return sorted(set(self.run(*arguments).split()))
+
+
+def import_base_image(name: str) -> None:
+    """Make a busybox image of that name without any registry."""
+    subprocess.run([CHECKOUT / "scripts" / "base-image", name], check=True)
+
+
+def _routed_subnets() -> list[IPv4Network]:
+    """The networks of the routing table, without the default route."""
+    rows = [line.split() for line in Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]]
+    subnets = [IPv4Network((_address(row[1]), str(_address(row[7])))) for row in rows]
+    return [subnet for subnet in subnets if subnet.prefixlen]
+
+
+def _address(word: str) -> IPv4Address:
+    """An address as the kernel prints it: eight hex digits, in the byte order of the machine."""
+    return IPv4Address(int.from_bytes(bytes.fromhex(word), sys.byteorder))

@@ -1,0 +1,71 @@
+"""A server on a loopback port that lives as long as a block of code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.e2e.rig.waiting import wait_until
+
+START_S = 10.0
+STOP_S = 10.0
+
+
+def free_port() -> int:
+    """A loopback port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on that loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class ServiceProcess:
+    """Runs ``command`` in a process group of its own until the block ends; entered once ``port`` answers."""
+
+    def __init__(self, command: Sequence[str | Path], *, port: int, log: Path) -> None:
+        self.command = command
+        self.port = port
+        self.log = log
+
+    def __enter__(self) -> Self:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        try:
+            wait_until(self._answers, within_s=START_S, what=f"port {self.port} of {self.command[0]}")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end()
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.command[0]} ended with {self.process.returncode}:\n{self.log.read_text()}")
+        return listens(self.port)
+
+    def _end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is not None:
+                return
+            os.killpg(self.process.pid, number)
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                continue

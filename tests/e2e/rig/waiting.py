@@ -1,0 +1,32 @@
+"""Waiting for a condition instead of for a time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+PAUSE_S = 0.05
+
+
+def wait_until(condition: Callable[[], bool], *, within_s: float, what: str) -> None:
+    """Return as soon as ``condition`` holds. Raises :class:`TimeoutError` that says ``what`` did not come."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come within {within_s} s")
+        time.sleep(PAUSE_S)
+
+
+async def until[T](condition: Callable[[], Awaitable[T] | T], *, within_s: float, what: str) -> T:
+    """The first true value of ``condition``. Raises :class:`TimeoutError` that says ``what`` did not come."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = condition()
+        value: T = await answer if inspect.isawaitable(answer) else answer
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come within {within_s} s; the last answer was {value!r}")
+        await asyncio.sleep(PAUSE_S)

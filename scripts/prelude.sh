@@ -39,9 +39,11 @@ engine_answers() { have docker && timeout 10 bash -c "$(declare -f is_root engin
 architecture() { engine version --format '{{.Server.Arch}}' | sed 's/^arm64$/aarch64/'; }
 
 # Whether the process in that pid file lives and is the program we think it is: numbers are used again after a reboot.
+# (A process that ended and was not waited for has a name still, but no command line.)
 runs() { # PID_FILE PROGRAM
     local pid
-    pid=$(cat "$1" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${2:0:15}" ]
+    pid=$(cat "$1" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${2:0:15}" ] &&
+        [ -n "$(tr -d '\0' <"/proc/$pid/cmdline")" ]
 }
 
 # Wait until a command succeeds, for so many seconds at most.

@@ -1,7 +1,8 @@
 """A process that saves numbered batches as fast as it can, and the check of what a killed one left.
 
 Each batch writes its number to two documents, an entry of its own, and removes the entry of ten before: any torn or
-lost batch shows. ``ack N`` goes to standard output once batch N was acknowledged, in one system call.
+lost batch shows. ``ack N`` goes to standard output once batch N was acknowledged, in one system call. A refused batch
+kills the process on the spot: it must not be there afterwards.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,10 +20,12 @@ from pathlib import Path
 from attrs import frozen
 
 from rooftree.data_folder import DataFolder
-from rooftree.database import Database
+from rooftree.database import Database, StateUnwritable
 from rooftree.state import Collection, State, document
 
 KEPT_ENTRIES = 10
+WRITING = "pwrite64,fdatasync,fsync,ftruncate,rename,unlink"
+"""The system calls by which the state comes to the disk."""
 
 
 @document("test.number")
@@ -43,7 +47,10 @@ async def save_batches(path: Path, amount: int, together: int = 3) -> None:
 
     async def save(n: int) -> None:
         changes = [numbers.put(key, Number(n, "x" * (n % 7) * 300)) for key in ("left", f"entry-{n}", "right")]
-        await state.commit(*changes, numbers.delete(f"entry-{n - KEPT_ENTRIES}"))
+        try:
+            await state.commit(*changes, numbers.delete(f"entry-{n - KEPT_ENTRIES}"))
+        except StateUnwritable:
+            os.kill(os.getpid(), signal.SIGKILL)
         os.write(1, f"ack {n}\n".encode())
 
     for turn, first in enumerate(range(last + 1, last + amount + 1, together)):
@@ -56,10 +63,10 @@ async def save_batches(path: Path, amount: int, together: int = 3) -> None:
     folder.close()
 
 
-async def check_batches(path: Path, acknowledged: int) -> int:
+async def check_batches(path: Path, acknowledged: int, *, lost: bool = False) -> int:
     """Open what a killed process left: every batch wholly there or not at all, every acknowledged one there.
 
-    Returns the number of the last batch.
+    Returns the number of the last batch. ``lost``: whether a loss has to be told, otherwise none may be.
     """
     started = time.monotonic()
     folder = await asyncio.to_thread(DataFolder.open, path)
@@ -68,7 +75,7 @@ async def check_batches(path: Path, acknowledged: int) -> int:
         try:
             numbers = await State(database).collection(Number)
             assert time.monotonic() - started < 3
-            assert database.losses == ()
+            assert bool(database.losses) is lost, database.losses
             last = whole_batches(numbers)
             assert last >= acknowledged, f"batch {acknowledged} was acknowledged and is not there; the last is {last}"
             return last

@@ -73,6 +73,10 @@ class Access:
         """The path parts in which the word ``self`` stands for the calling add-on."""
         return frozenset()
 
+    def named_parts(self) -> frozenset[str]:
+        """The path parts that the decision looks at; a route without one of them is refused when it is bound."""
+        return self.self_parts()
+
 
 @frozen
 class _Either(Access):
@@ -84,6 +88,9 @@ class _Either(Access):
 
     def self_parts(self) -> frozenset[str]:
         return self.left.self_parts() | self.right.self_parts()
+
+    def named_parts(self) -> frozenset[str]:
+        return self.left.named_parts() | self.right.named_parts()
 
     def __str__(self) -> str:
         return f"{self.left} or {self.right}"
@@ -116,6 +123,9 @@ class _HasRole(Access):
         if principal is None or principal.role not in INCLUDES[self.role]:
             return False
         return self.not_on is None or principal.kind != "addon" or parts.get(self.not_on) not in {"self", principal.id}
+
+    def named_parts(self) -> frozenset[str]:
+        return frozenset({self.not_on} if self.not_on else ())
 
     def __str__(self) -> str:
         return f"role {self.role}" + (f", not on itself ({self.not_on})" if self.not_on else "")
@@ -246,6 +256,10 @@ class Tokens:
             for key, token in self._tokens.items()
             if kind in {None, token.kind} and subject in {None, token.subject}
         }
+
+    def restored(self, key: str, kind: str, subject: str) -> Change:
+        """The change that makes a token valid again of which only the digest is known, from its container's label."""
+        return self._tokens.put(key, Token(secrets.token_hex(16), kind, subject, datetime.now(UTC)))
 
     def revocation(self, key: str) -> Change:
         """The change that ends the token of that digest."""

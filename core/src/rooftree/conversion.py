@@ -8,9 +8,11 @@ means "back to the default". Parsed strings (slugs, names) bring their own parse
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
@@ -65,12 +67,23 @@ _NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true
 
 
 def _strict(kind: type) -> Any:
-    def structure(value: Any, _: Any) -> Any:
+    """The hook for a primitive. cattrs calls it for subclasses too (StrEnum!), whatever else is registered for them."""
+
+    def structure(value: Any, wanted: Any) -> Any:
+        if issubclass(wanted, enum.Enum):
+            return _structure_enum(value, wanted)
+        if issubclass(wanted, ParsedString):
+            return _structure_parsed(value, wanted)
         if type(value) is not kind:
             raise ValueError(f"must be {_NAMES[kind]}, not {_shown(value)}")
-        return value
+        return value if wanted is kind else wanted(value)
 
     return structure
+
+
+def _structure_none(value: Any, _: Any) -> None:
+    if value is not None:
+        raise ValueError(f"must be null, not {_shown(value)}")
 
 
 def _structure_float(value: Any, _: Any) -> float:
@@ -88,7 +101,10 @@ def _structure_datetime(value: Any, _: Any) -> datetime:
         raise ValueError(f"must be a date and time in RFC 3339, not {_shown(value)}")
     if moment.tzinfo is None:
         raise ValueError("must have a time zone, such as a final Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999, UTC") from None
 
 
 def _structure_parsed(value: Any, kind: type[ParsedString]) -> ParsedString:
@@ -98,11 +114,13 @@ def _structure_parsed(value: Any, kind: type[ParsedString]) -> ParsedString:
 
 
 def _structure_enum(value: Any, kind: type[enum.Enum]) -> enum.Enum:
-    try:
-        return kind(value)
-    except ValueError:
-        allowed = ", ".join(repr(member.value) for member in kind)
-        raise ValueError(f"must be one of {allowed}, not {_shown(value)}") from None
+    if isinstance(value, kind):
+        return value
+    for member in kind:
+        if type(value) is type(member.value) and value == member.value:
+            return member
+    allowed = ", ".join(repr(member.value) for member in kind)
+    raise ValueError(f"must be one of {allowed}, not {_shown(value)}")
 
 
 def _structure_literal(value: Any, kind: Any) -> Any:
@@ -119,10 +137,14 @@ def _structure_list(value: Any, kind: Any) -> list[Any]:
     return _each(value, item)
 
 
+def _structure_sequence(value: Any, kind: Any) -> tuple[Any, ...]:
+    return tuple(_structure_list(value, kind))
+
+
 def _structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"must be a list, not {_shown(value)}")
-    arguments = get_args(kind)
+    arguments = get_args(kind) or (Any, ...)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_each(value, arguments[0]))
     if len(value) != len(arguments):
@@ -132,6 +154,10 @@ def _structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:
 
 def _structure_frozenset(value: Any, kind: Any) -> frozenset[Any]:
     return frozenset(_structure_list(value, kind))
+
+
+def _structure_set(value: Any, kind: Any) -> set[Any]:
+    return set(_structure_list(value, kind))
 
 
 def _each(values: Any, kind: Any) -> list[Any]:
@@ -157,8 +183,9 @@ def _structure_mapping(value: Any, kind: Any) -> dict[Any, Any]:
     return items
 
 
-def _has_origin(origin: Any) -> Callable[[Any], bool]:
-    return lambda kind: get_origin(kind) is origin
+def _is_one_of(*origins: Any) -> Callable[[Any], bool]:
+    """Whether a type is one of these, with or without type arguments."""
+    return lambda kind: any((get_origin(kind) or kind) is origin for origin in origins)
 
 
 def _is_union(kind: Any) -> bool:
@@ -227,26 +254,23 @@ def _shown(value: object) -> str:
 converter = make_converter(detailed_validation=True, unstruct_collection_overrides={})
 """The converter of the whole house. Plugins register hooks for their own types here, never on one of their own."""
 
-for _primitive in (str, int, bool, bytes):
+for _primitive in (str, int, bool):
     converter.register_structure_hook(_primitive, _strict(_primitive))
+converter.register_structure_hook(type(None), _structure_none)
 converter.register_structure_hook(float, _structure_float)
 converter.register_structure_hook(datetime, _structure_datetime)
 converter.register_unstructure_hook(datetime, lambda moment: moment.isoformat())
 converter.register_structure_hook(Path, lambda value, _: Path(_strict(str)(value, str)))
 converter.register_unstructure_hook(Path, str)
-converter.register_structure_hook_func(_has_origin(list), _structure_list)
-converter.register_structure_hook_func(_has_origin(tuple), _structure_tuple)
-converter.register_structure_hook_func(_has_origin(frozenset), _structure_frozenset)
-converter.register_structure_hook_func(
-    lambda kind: isinstance(get_origin(kind), type) and issubclass(cast("type", get_origin(kind)), Mapping),
-    _structure_mapping,
-)
-converter.register_structure_hook_func(_has_origin(Literal), _structure_literal)
+converter.register_structure_hook_func(_is_one_of(list, MutableSequence), _structure_list)
+converter.register_structure_hook_func(_is_one_of(Sequence), _structure_sequence)
+converter.register_structure_hook_func(_is_one_of(tuple), _structure_tuple)
+converter.register_structure_hook_func(_is_one_of(frozenset, AbstractSet), _structure_frozenset)
+converter.register_structure_hook_func(_is_one_of(set, MutableSet), _structure_set)
+converter.register_structure_hook_func(_is_one_of(dict, Mapping, MutableMapping), _structure_mapping)
+converter.register_structure_hook_func(_is_one_of(Literal), _structure_literal)
 converter.register_structure_hook_func(
     lambda kind: isinstance(kind, type) and issubclass(kind, enum.Enum), _structure_enum
-)
-converter.register_structure_hook_func(
-    lambda kind: isinstance(kind, type) and issubclass(kind, ParsedString), _structure_parsed
 )
 converter.register_unstructure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, ParsedString), str)
 converter.register_structure_hook_factory(_is_union, _union_hook)
@@ -278,7 +302,8 @@ def describe(error: BaseException, where: str = "") -> list[str]:
         return [f"{_join(where, key)}: is not known here; allowed are {', '.join(allowed) or 'no keys'}"
                 for key in sorted(error.extra_fields)]  # fmt: skip
     if isinstance(error, ClassValidationError | IterableValidationError):
-        return [line for inner in error.exceptions for line in describe(inner, _join(where, _noted(inner)))]
+        owner = error.cl if isinstance(error, ClassValidationError) else None
+        return [line for inner in error.exceptions for line in describe(inner, _join(where, _noted(inner, owner)))]
     if isinstance(error, KeyError) and isinstance(error.args[0], str):
         return [f"{_join(where, error.args[0]) if not where.endswith(error.args[0]) else where}: is required"]
     if isinstance(error, Invalid):
@@ -308,9 +333,12 @@ def _join(where: str, name: str) -> str:
     return f"{where}{name}" if name.startswith("[") else f"{where}.{name}"
 
 
-def _noted(error: BaseException) -> str:
+def _noted(error: BaseException, kind: type | None) -> str:
+    """The field or index that cattrs noted on an error, in the spelling of the JSON."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, cattrs.AttributeValidationNote):
+            if kind is not None and attrs.has(kind):
+                return next((field.alias for field in attrs.fields(kind) if field.name == note.name), note.name)
             return str(note.name)
         if isinstance(note, cattrs.IterableValidationNote):
             return f"[{note.index}]"

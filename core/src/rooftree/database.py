@@ -40,7 +40,12 @@ GROUP_LIMIT: Final = 256
 """Batches that share one transaction at most, so that the first of them doesn't wait for long."""
 
 BUSY_TIMEOUT_MS: Final = 5_000
-LOG_SIZE_LIMIT_BYTES: Final = 16 * 1024 * 1024
+LOG_PAGES_LIMIT: Final = 256
+"""Pages of 4 KiB in the log after which its content goes to the file and it begins anew."""
+
+LOG_SIZE_LIMIT_BYTES: Final = 4 * 1024 * 1024
+"""What the log's file shrinks to after one transaction made it longer."""
+
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -54,9 +59,11 @@ CREATE TABLE damaged_document (
 ) WITHOUT ROWID;
 """
 _TABLES: Final = {"meta", "loss", "document", "damaged_document"}
+_ALL_LOSSES: Final = "SELECT body FROM loss"
 _FILE_MAGIC: Final = b"SQLite format 3\x00"
 _LOG_HEADER: Final = struct.Struct(">8I")
 _LOG_FRAME: Final = struct.Struct(">6I")
+_LOG_MAGIC: Final = 0x377F0682
 _LOG_VERSION: Final = 3007000
 
 
@@ -106,7 +113,7 @@ class Change(Protocol):
         """
 
 
-type _Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
+type _Outcome = tuple[asyncio.Future[Any], Any, Exception | None]
 
 
 @define
@@ -164,6 +171,7 @@ class Database:
         self._closing: asyncio.Future[None] | None = None
         self._changed = True
         self._opened = False
+        self._marked_running = False
         self._connection: sqlite3.Connection
 
     @classmethod
@@ -286,6 +294,8 @@ class Database:
         changes: dict[Mirror, dict[str, Any]] = {}
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            if not self._marked_running:
+                self._connection.execute("UPDATE meta SET value = '1' WHERE key = 'running'")
             for batch in batches:
                 result, error = self._apply(batch)
                 outcomes.append((batch.future, result, error))
@@ -303,10 +313,14 @@ class Database:
             changes = {}
         else:
             self._changed = True
+            if not self._marked_running:
+                self._marked_running = True
+                with _logged("database_checkpoint_failed"):
+                    self._checkpoint()
             reach_sync("database.after_commit")  # for kill: what is durable can't fail any more
         self._post(outcomes, changes)
 
-    def _apply(self, batch: _Batch) -> tuple[list[Any] | None, BaseException | None]:
+    def _apply(self, batch: _Batch) -> tuple[list[Any] | None, Exception | None]:
         """The batch's answers, or why it failed (then it is undone); raises when the group's transaction is gone."""
         connection = self._connection
         connection.execute("SAVEPOINT batch")
@@ -317,28 +331,36 @@ class Database:
                 raise
             connection.execute("ROLLBACK TO batch")
             connection.execute("RELEASE batch")
-            return None, self._unwritable(error) if isinstance(error, sqlite3.Error) else error
+            return None, self._unwritable(error) if isinstance(error, sqlite3.Error) else _harmless(error)
         if not connection.in_transaction:
             raise RuntimeError(f"a change ended the transaction it was given; the batch was {batch.changes!r}")
         connection.execute("RELEASE batch")
         return results, None
 
     def _give_up_group(self, error: BaseException) -> None:
-        """Roll back, and write over what a refused commit may have left in the log.
+        """Roll back, make room in the log, and write over what a refused commit may have left there.
 
-        A commit whose fsync fails leaves whole frames in the file; a kill before the next commit would bring back a
-        batch whose caller was told that it failed.
+        A full disk takes commits again when the log can begin anew. A commit whose fsync fails leaves whole frames in
+        the log; a kill before the next commit would bring back a batch whose caller was told that it failed. The value
+        has to differ, because SQLite writes nothing for one that is there already.
         """
         log.error("database_commit_failed", reason=str(error) or repr(error))
         with _logged("database_rollback_failed"):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            self._connection.execute("UPDATE meta SET value = '1' WHERE key = 'running'")
+        with _logged("database_checkpoint_failed"):
+            self._checkpoint()
+        with _logged("database_log_not_cleaned"):
+            now = datetime.now(UTC).isoformat()
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('commit_refused_at', ?)", (now,))
 
-    def _unwritable(self, error: BaseException) -> BaseException:
+    def _checkpoint(self) -> None:
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _unwritable(self, error: BaseException) -> Exception:
         """The error a caller is told; what is neither the disk's nor the file's fault stays what it is."""
         if not isinstance(error, sqlite3.Error | OSError):
-            return error
+            return _harmless(error)
         return _state_error(error, f"The change was not saved in {self.folder.database_path}")
 
     def _read[T](self, fn: Callable[[sqlite3.Connection], T]) -> T:
@@ -381,28 +403,25 @@ class Database:
         return path
 
     def _open(self) -> None:
+        """Nothing is written when all is well: Rooftree starts on a full disk too."""
         try:
             losses = _prepare_file(self.folder)
             self._connection = _connect_to_write(self.folder.database_path)
             try:
-                losses += _find_lost_frames(self._connection, self.folder)
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.execute("UPDATE meta SET value = '1' WHERE key = 'running'")
-                for loss in losses:
-                    _insert_loss(self._connection, loss)
-                self._connection.execute("COMMIT")
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                bodies = [body for (body,) in self._connection.execute("SELECT body FROM loss")]
+                query = "SELECT value = '1' FROM meta WHERE key = 'running'"
+                self._marked_running = bool(self._connection.execute(query).fetchone()[0])
+                known = [structure(orjson.loads(body), Loss) for (body,) in self._connection.execute(_ALL_LOSSES)]
             except BaseException:
                 self._connection.close()
                 raise
         except (sqlite3.Error, OSError) as error:
             raise _state_error(error, f"The database {self.folder.database_path} can't be opened") from error
-        known = [structure(orjson.loads(body), Loss) for body in bodies]
-        self._losses.by_id = {loss.id: loss for loss in known}
         self._opened = True
+        self._losses.by_id = {loss.id: loss for loss in (*known, *losses)}
         for loss in losses:
             log.error("state_lost", kind=loss.kind, message=loss.message)
+            with _logged("loss_not_stored"):
+                _insert_loss(self._connection, loss)
 
     def _abandon(self) -> None:
         """End what nobody waited for, or what could not be opened."""
@@ -419,11 +438,20 @@ class Database:
                 self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, bool(busy))
 
 
-def _attempt(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _attempt(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
     try:
         return work(), None
     except BaseException as error:
-        return None, error
+        return None, _harmless(error)
+
+
+def _harmless(error: BaseException) -> Exception:
+    """What may be raised on the loop: a caller's ``SystemExit`` in the writer thread must not end the daemon there."""
+    if isinstance(error, Exception):
+        return error
+    wrapped = RuntimeError(f"{error!r} in the database's thread")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 @contextmanager
@@ -439,7 +467,7 @@ def _is_corrupt(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def _state_error(error: sqlite3.Error | OSError, what: str) -> BaseException:
+def _state_error(error: sqlite3.Error | OSError, what: str) -> Exception:
     """What a refusal of SQLite or the system means to a caller, with what to do; a statement's own error stays."""
     if isinstance(error, sqlite3.Error):
         if _is_corrupt(error):
@@ -519,17 +547,32 @@ def _refuse_damaged_documents(path: Path) -> None:
 
 @contextmanager
 def _connect_to_look(path: Path, *, with_log: bool = False) -> Iterator[sqlite3.Connection]:
-    """A connection that changes nothing at or beside ``path``; without its log also no locks and no shared memory."""
-    query = "mode=ro" if with_log else "mode=ro&immutable=1"
+    """A connection to look at ``path`` as it lies there, or as it is with its log; either way nothing is written."""
+    query = "mode=rw" if with_log else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{query}", uri=True, isolation_level=None)) as connection:
+        if with_log:
+            _own(connection)
+            connection.execute("PRAGMA query_only = ON")
         yield connection
+
+
+def _own(connection: sqlite3.Connection) -> None:
+    """Settings for the only connection that a file has.
+
+    Exclusive locking does without shared memory, a file that a full disk would refuse, and keeps other programs from
+    removing the log. We remove it only when the file says that it was closed: a missing log is otherwise a loss.
+    """
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
 
 
 def _connect_to_write(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    _own(connection)
     for pragma in (
-        f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "journal_mode = WAL",
+        f"wal_autocheckpoint = {LOG_PAGES_LIMIT}",
         f"journal_size_limit = {LOG_SIZE_LIMIT_BYTES}",
         "synchronous = FULL",
         "foreign_keys = ON",
@@ -538,8 +581,6 @@ def _connect_to_write(path: Path) -> sqlite3.Connection:
         "mmap_size = 0",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    # The log is removed only when the file says that it was closed: a missing log is otherwise a loss.
-    connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
     return connection
 
 
@@ -611,15 +652,14 @@ def _prepare_file(folder: DataFolder) -> list[Loss]:
                 _create(temporary, folder.instance_id)
                 _finish(temporary)
         folder.end_first_start()
-    log_damage = _log_damage(path)
-    has_log = log_damage is None
+    found = _read_log(path)
     losses = list(folder.losses)
     try:
-        meta = _inspect(path, with_log=has_log)
+        meta = _inspect(path, with_log=found.readable)
     except _Damaged as damage:
         return [*losses, _restore(folder, str(damage))]
-    if not has_log and (log_damage or meta.get("running") == "1"):
-        losses.append(_do_without_log(folder, log_damage or "is missing"))
+    if found.damage or (not found.readable and meta.get("running") == "1"):
+        losses.append(_set_log_aside(folder, found))
     stored_id = meta.get("instance_id")
     if stored_id and stored_id != folder.instance_id:
         losses.append(folder.replace_instance_id(stored_id, "differed from the database", path))
@@ -652,8 +692,8 @@ def _replacement(path: Path) -> Iterator[Path]:
 
 def _unjournaled(connection: sqlite3.Connection) -> None:
     """For a file that nobody uses yet, and that is flushed as a whole before it is."""
-    connection.execute("PRAGMA journal_mode = MEMORY")
     connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
 
 
 def _create(path: Path, instance_id: str) -> None:
@@ -692,7 +732,7 @@ def _insert_loss(connection: sqlite3.Connection, loss: Loss) -> None:
 
 def _beside(path: Path) -> list[Path]:
     """What belongs to the database at ``path``, itself first: without it, its log is never taken for another's."""
-    return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]
+    return [path, _log_path(path), *(path.with_name(path.name + suffix) for suffix in ("-shm", "-journal"))]
 
 
 def _restore(folder: DataFolder, damage: str) -> Loss:
@@ -729,80 +769,83 @@ def _restore(folder: DataFolder, damage: str) -> Loss:
     return loss
 
 
-def _do_without_log(folder: DataFolder, damage: str) -> Loss:
+def _set_log_aside(folder: DataFolder, found: _Log) -> Loss:
+    """Keep a damaged log for later looks. One that can be read in part stays at its place as well."""
     path = folder.database_path
-    log_path, shared_memory = _beside(path)[1:3]
-    as_of = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    log_path = _log_path(path)
     into = folder.new_set_aside() if os.path.lexists(log_path) else None
-    if into is not None:
-        folder.set_aside(into, log_path, shared_memory)
-    else:
-        shared_memory.unlink(missing_ok=True)
-    message = (
-        f"The log {log_path.name} of the database {damage}; the database is used as of {as_of:%Y-%m-%d %H:%M} UTC, "
-        "later changes are lost" + (f"; what was there is kept in {into}" if into else "")
-    )
-    return Loss("database_log", message, into, path, as_of)
+    if into is not None and found.readable:
+        shutil.copyfile(log_path, into / log_path.name)
+        flush_to_disk(into / log_path.name)
+        folder.set_aside(into)
+    elif into is not None:
+        folder.set_aside(into, log_path)
+    as_of = None if found.readable else datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    parts = [
+        f"The log {log_path.name} of the database {found.damage or 'is missing'}",
+        f"the database is used as of {as_of:%Y-%m-%d %H:%M} UTC, later changes are lost"
+        if as_of
+        else "the changes behind the damage are lost",
+        f"what was there is kept in {into}" if into else "nothing of it was left",
+    ]
+    return Loss("database_log", "; ".join(parts), into, path, as_of)
 
 
-def _log_damage(path: Path) -> str | None:
-    """``None`` for a log that SQLite will read, ``""`` for no log, else what is wrong with it.
+def _log_path(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
-    SQLite takes a log with a broken header for an empty one, and what was committed would be gone without a word. The
-    header is on the disk before the first frame is written, so a broken one before frames is damage, not a power cut.
+
+@frozen
+class _Log:
+    """Whether SQLite will read frames from it, and what is wrong."""
+
+    readable: bool
+    damage: str | None = None
+
+
+def _read_log(path: Path) -> _Log:
+    """What SQLite will make of the log of the database at ``path``, and what it would pass over without a word.
+
+    It takes a log with a broken header for an empty one. The header is on the disk before the first frame is written,
+    so a broken one before frames is damage, not a power cut. It stops reading at a frame whose checksum is wrong.
+    Rightly there may be one transaction behind it that never was complete; a frame behind a further frame that ends a
+    transaction was written when that one was on the disk already: it is lost to damage.
     """
-    log_path = path.with_name(path.name + "-wal")
+    log_path = _log_path(path)
     if not os.path.lexists(log_path):
-        return ""
+        return _Log(readable=False)
     if not log_path.is_file():
-        return "is not a file"
+        return _Log(readable=False, damage="is not a file")
     with log_path.open("rb") as stream:
         header = stream.read(_LOG_HEADER.size)
         if len(header) < _LOG_HEADER.size or not stream.read(1):
-            return ""
-    magic, version, *_ = numbers = _LOG_HEADER.unpack(header)
-    if magic & ~1 != 0x377F0682 or version != _LOG_VERSION:
-        return "is not a log"
-    words = struct.unpack(f"{'>' if magic & 1 else '<'}6I", header[:24])
-    first = second = 0
-    for even, odd in zip(words[::2], words[1::2], strict=True):
+            return _Log(readable=False)
+        magic, version, page_size, _, *salts, first, second = _LOG_HEADER.unpack(header)
+        if magic & ~1 != _LOG_MAGIC or version != _LOG_VERSION:
+            return _Log(readable=False, damage="is not a log")
+        order = ">" if magic & 1 else "<"
+        sums = _log_sums(order, header[:24], (0, 0))
+        if sums != (first, second):
+            return _Log(readable=False, damage="has a damaged header")
+        stream.seek(_LOG_HEADER.size)
+        intact, ended = True, False
+        while len(frame := stream.read(_LOG_FRAME.size + page_size)) == _LOG_FRAME.size + page_size:
+            _, size_after_commit, *frame_salts = _LOG_FRAME.unpack_from(frame)[:4]
+            if intact:
+                sums = _log_sums(order, frame[_LOG_FRAME.size :], _log_sums(order, frame[:8], sums))
+                intact = frame_salts == salts and sums == _LOG_FRAME.unpack_from(frame)[4:]
+            if not intact and frame_salts == salts:
+                if ended:
+                    return _Log(readable=True, damage="is damaged in the middle")
+                ended = size_after_commit != 0
+    return _Log(readable=True)
+
+
+def _log_sums(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    """The running checksum of SQLite's log format."""
+    words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
+    first, second = sums
+    for even, odd in zip(words, words, strict=True):
         first = (first + even + second) & 0xFFFFFFFF
         second = (second + odd + first) & 0xFFFFFFFF
-    return None if (first, second) == numbers[6:] else "has a damaged header"
-
-
-def _find_lost_frames(connection: sqlite3.Connection, folder: DataFolder) -> list[Loss]:
-    """Whether SQLite stopped reading the log at a damaged place, with committed transactions behind it.
-
-    Behind the last readable frame there may rightly be one transaction that never was complete. A frame of this log
-    behind a further frame that ends a transaction was written after that one was on the disk: it was lost to damage.
-    """
-    _, readable, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    path = folder.database_path
-    log_path = path.with_name(path.name + "-wal")
-    if readable < 0 or not log_path.exists():
-        return []
-    ended = False
-    with log_path.open("rb") as stream:
-        start = stream.read(_LOG_HEADER.size)
-        if len(start) < _LOG_HEADER.size:
-            return []
-        _, _, page_size, _, *salts = _LOG_HEADER.unpack(start)[:6]
-        position = _LOG_HEADER.size + readable * (_LOG_FRAME.size + page_size)
-        while stream.seek(position) and len(head := stream.read(_LOG_FRAME.size)) == _LOG_FRAME.size:
-            _, size_after_commit, *frame_salts = _LOG_FRAME.unpack(head)[:4]
-            if frame_salts == salts:
-                if ended:
-                    break
-                ended = size_after_commit != 0
-            position += _LOG_FRAME.size + page_size
-        else:
-            return []
-    into = folder.new_set_aside()
-    shutil.copyfile(log_path, into / log_path.name)
-    flush_to_disk(into / log_path.name)
-    folder.set_aside(into)
-    message = (
-        f"The log {log_path.name} of the database is damaged: the last changes are lost; a copy of it is in {into}"
-    )
-    return [Loss("database_log", message, into, path, None)]
+    return first, second

@@ -7,7 +7,6 @@ slow or broken one delays and breaks nobody else.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 10_000
 """Events a listener may be behind before the oldest are dropped and the loss is logged."""
+CANCEL_S = 5.0
+"""Seconds that a cancelled listener may take to end; then it is left behind, and named in the log."""
 
 
 @frozen
@@ -72,8 +73,9 @@ class Subscription:
         task, self._task = self._task, None
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            _, late = await asyncio.wait({task}, timeout=CANCEL_S)
+            if late:
+                log.error("listener_does_not_end", listener=self.owner, kind=self.kind.__name__)
 
     async def drained(self) -> None:
         """Wait until the listener has seen everything published so far."""

@@ -17,8 +17,10 @@ from typing import Any, Literal
 
 import structlog
 from attrs import evolve, field, frozen
+from cattrs.errors import BaseValidationError
 
 from rooftree.context import caller
+from rooftree.conversion import describe
 from rooftree.errors import Conflict, Failed, Invalid, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.events import Event, EventBus
 from rooftree.failpoints import reach
@@ -204,7 +206,8 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._ended: dict[str, JobInfo] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._ends_not_written: dict[str, tuple[JobState, list[dict[str, Any]], bool]] = {}
 
     async def run(self, kind: JobKind, *, background: bool = False, **arguments: Any) -> JobStarted | None:
         """Plan, accept and run a job.
@@ -212,8 +215,7 @@ class Jobs:
         Returns when it has ended, or with its id as soon as it is accepted where ``background`` is true. What the plan
         refuses is raised as it is; a job that fails raises its error, with ``job_id`` set.
         """
-        if self._stopping:
-            raise NotReady("Rooftree is stopping; no new job is begun")
+        self._refuse_when_stopping()
         locks = frozenset(kind.locks(**arguments))
         started = self._new(kind, arguments, locks)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -264,7 +266,9 @@ class Jobs:
         try:
             await self._locks.take(locks, started.id)
             try:
+                self._refuse_when_stopping()
                 started.plan(await self._plan(kind, arguments))
+                await self._write_ends()
                 await self._journal.accept(self._planned(started))
             except Exception as error:
                 accepted.set_exception(error)
@@ -287,7 +291,7 @@ class Jobs:
         return await kind.plan(**Injector(self._directory, wanted).resolve(), **arguments)
 
     def _planned(self, started: Job) -> JobRecord:
-        rows = tuple(StepRecord(kind=step.kind, arguments=step.arguments()) for step in started.steps)
+        rows = tuple(StepRecord(kind=step.kind, arguments=step.to_journal()) for step in started.steps)
         started.record = evolve(started.record, steps=rows)
         return started.record
 
@@ -312,7 +316,7 @@ class Jobs:
             started.finished.set_result(None)
 
     async def _do(self, started: Job, number: int, planned: Step) -> None:
-        if self._stopping:
+        if self._stopping.is_set():
             raise _Suspended
         verbs = Verbs(planned, self._directory)
         started.enter(number, planned.stage)
@@ -334,7 +338,9 @@ class Jobs:
     async def _fail(self, started: Job, error: Exception) -> None:
         """Record the error, take back every step begun, then tell who waits."""
         answer = (
-            error if isinstance(error, RooftreeError) else Failed(f"The job failed: {str(error) or type(error).__name__}")
+            error
+            if isinstance(error, RooftreeError)
+            else Failed(f"The job failed: {str(error) or type(error).__name__}")
         )
         if not isinstance(error, RooftreeError):
             log.exception("job_crashed", exc_info=error)
@@ -373,12 +379,10 @@ class Jobs:
                 await attempt()
                 return
             except Unavailable as error:
-                if self._stopping:
-                    raise _Suspended from error
                 if tries == 0:
                     waits()
                     log.warning("job_waits", reason=error.message)
-                await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+                await self._pause(tries)
                 tries += 1
             except Exception as error:
                 log.exception("undo_failed", stage=started.stage)
@@ -386,11 +390,34 @@ class Jobs:
                 started.errors.append(_job_error(error, answer, started.stage))
                 return
 
+    async def _pause(self, tries: int) -> None:
+        """Wait before the next try; raises :class:`_Suspended` as soon as the daemon stops."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S[min(tries, len(RETRY_S) - 1)]):
+                await self._stopping.wait()
+        if self._stopping.is_set():
+            raise _Suspended
+
+    def _refuse_when_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise NotReady("Rooftree is stopping; no new job is begun")
+
     async def _record_end(self, started: Job, state: JobState, *, listed: bool) -> None:
+        self._ends_not_written[started.id] = (state, started.raw_errors(), listed)
         with _unwritable_is_logged():
-            await self._journal.end(started.id, state, started.raw_errors(), listed=listed)
+            await self._write_ends()
         if listed:
             self._list(started.info())
+
+    async def _write_ends(self) -> None:
+        """Write the ends of jobs, with those that could not be written earlier.
+
+        Before a job is accepted this must have worked: a job that ended on a full disk would be taken back at the next
+        start, over whatever later jobs made of the same things.
+        """
+        for job_id, (state, errors, listed) in list(self._ends_not_written.items()):
+            await self._journal.end(job_id, state, errors, listed=listed)
+            self._ends_not_written.pop(job_id, None)
 
     def _list(self, info: JobInfo) -> None:
         self._ended[info.uuid] = info
@@ -423,7 +450,8 @@ class Jobs:
         structlog.contextvars.bind_contextvars(job=left.id, job_name=record.name)
         try:
             await self._until_loaded(left)
-            if record.recovery == "forward" and record.state is JobState.RUNNING:
+            whole = all(state is StepState.DONE for state in left.states)
+            if record.state is JobState.RUNNING and (whole or record.recovery == "forward"):
                 await self._carry_forward(left)
                 return
             left.errors = [JobError(**error) for error in record.errors]
@@ -456,9 +484,7 @@ class Jobs:
                 if tries == 0:
                     log.warning("job_waits", reason=error.message)
                 left.stage = "waiting"
-                if self._stopping:
-                    raise _Suspended from error
-                await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+                await self._pause(tries)
                 tries += 1
             except _Suspended:
                 raise
@@ -480,10 +506,12 @@ class Jobs:
             except KeyError as error:
                 if tries == 0:
                     log.warning("job_waits", reason=f"no loaded plugin knows the step {error}", owner=left.record.owner)
-                if self._stopping:
-                    raise _Suspended from error
-                await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
-                tries += 1
+            except (BaseValidationError, ValueError, TypeError) as error:
+                if tries == 0:
+                    reason = f"a step in the journal does not fit its class: {'; '.join(describe(error))}"
+                    log.error("job_waits", reason=reason, owner=left.record.owner)
+            await self._pause(tries)
+            tries += 1
         left.plan(steps)
         for number, row in enumerate(left.record.steps):
             left.states[number] = row.state
@@ -528,7 +556,7 @@ class Jobs:
 
     async def stop(self, grace_s: float) -> None:
         """Let running steps finish for ``grace_s`` seconds, then leave the rest to the next start."""
-        self._stopping = True
+        self._stopping.set()
         tasks = set(self._tasks)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
@@ -536,6 +564,8 @@ class Jobs:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        with _unwritable_is_logged():
+            await self._write_ends()
 
 
 JOBS = Service[Jobs]("jobs/1")

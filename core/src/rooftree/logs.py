@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from math import isfinite
@@ -77,7 +77,7 @@ class RecentLogs:
             count = len(self._lines) if last is None else min(max(last, 0), len(self._lines))
             return list(islice(self._lines, len(self._lines) - count, None))
 
-    async def follow(self, last: int = 0) -> AsyncIterator[RecentLine]:
+    async def follow(self, last: int = 0) -> AsyncGenerator[RecentLine]:
         """The ``last`` lines, then every new one as it comes.
 
         Ends only for a reader that is so slow that lines it has not seen are no longer kept: the last line it gets

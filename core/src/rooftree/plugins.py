@@ -8,9 +8,11 @@ the reverse order. What goes wrong in one is kept as its reason; its known route
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import enum
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from rooftree.access import KNOWN
 from rooftree.errors import NotReady, RooftreeError, Unavailable
 from rooftree.events import Event
 from rooftree.http.binding import Endpoint
-from rooftree.http.routes import Route
+from rooftree.http.routes import Route, shape
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.plugin import Kernel, Plugin
 from rooftree.problems import Problem
@@ -174,39 +176,63 @@ class Plugins:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         chosen = list(entry_points(group=GROUP) if found is None else found)
         self._records = {point.name: Record(self._system, point.name, *_distribution(point)) for point in chosen}
+        self._forget_old_failures()
         self._rebuild_table()
-        await asyncio.gather(*(self._load(point, self._records[point.name]) for point in chosen))
+        found_classes = await asyncio.gather(*(self._import(point, self._records[point.name]) for point in chosen))
+        for point, found_class in zip(chosen, found_classes, strict=True):  # in order: who is first has the route
+            if found_class is not None:
+                self._load(self._records[point.name], found_class)
         self._refuse_unmet_requirements()
         self._rebuild_table()
-        await asyncio.gather(*(self._start(record) for record in self._records.values()))
+        await asyncio.gather(*(self._start(record, self._providers(record)) for record in self._records.values()))
         log.info("plugins_started", running=[r.name for r in self._started])
 
-    async def _load(self, point: EntryPoint, record: Record) -> None:
+    def _forget_old_failures(self) -> None:
+        """Clear what an earlier start reported of plugins that are not to run now."""
+        for problem in self._system.problems:
+            if problem.type == "plugin_failed" and problem.context == "plugin" and problem.reference is not None:
+                name = problem.reference
+                if name not in self._records or not self._system.settings.runs(name):
+                    self._system.problems.clear(problem.type, problem.context, name)
+
+    async def _import(self, point: EntryPoint, record: Record) -> object:
+        """What the entry point leads to; ``None`` where the plugin is disabled or can't be imported."""
         settings = self._system.settings
         if not settings.runs(record.name):
             record.become(Health.DISABLED, "the configuration does not enable it")
-            return
+            return None
         try:
             _require_compatible(point)
             async with asyncio.timeout(settings.kernel.start_timeout_s):
-                plugin_class = await asyncio.to_thread(point.load)
-            _check_class(plugin_class, record.name)
-            record.plugin_class = plugin_class
-            for key in plugin_class.provides:
-                self._system.services.declare(key, record.name)
-            record.plugin = plugin_class()
-            record.entries = tuple(
-                Entry(route, record.name, Endpoint(route, self._system.services)) for route in record.plugin.routes()
-            )
-            RouteTable(entry for other in self._records.values() for entry in other.entries)
+                return await _in_thread_of_its_own(point.load)
         except TimeoutError:
             record.fail(f"it was not imported within {settings.kernel.start_timeout_s} s")
-        except DuplicateRoute as error:
-            record.entries = ()
-            record.fail(str(error))
         except Exception as error:
-            log.exception("plugin_not_loaded", plugin=record.name)
-            record.fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            self._not_loaded(record, error)
+        return None
+
+    def _load(self, record: Record, plugin_class: object) -> None:
+        try:
+            record.plugin_class = _checked_class(plugin_class, record.name)
+            for key in record.plugin_class.provides:
+                self._system.services.declare(key, record.name)
+            plugin = record.plugin_class()
+            record.entries = tuple(
+                Entry(route, record.name, Endpoint(route, self._system.services)) for route in plugin.routes()
+            )
+            RouteTable(entry for other in self._records.values() for entry in other.entries)
+            record.plugin = plugin
+        except Exception as error:
+            record.entries = ()
+            self._system.services.withdraw(record.name)
+            self._not_loaded(record, error)
+
+    def _not_loaded(self, record: Record, error: Exception) -> None:
+        if isinstance(error, DuplicateRoute | RooftreeError):
+            record.fail(str(error))
+            return
+        log.error("plugin_not_loaded", plugin=record.name, exc_info=error)
+        record.fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     def _refuse_unmet_requirements(self) -> None:
         """Fail plugins whose required services nobody will provide, and those that wait for each other in a ring."""
@@ -219,9 +245,7 @@ class Plugins:
                 self._records[name].fail(f"it requires {lack.name}, which no plugin that can start provides")
             able -= unable.keys()
         order: set[str] = set()
-        while ready := {
-            n for n in able - order if self._providers(self._records[n].plugin_class) <= order | {"kernel"}
-        }:
+        while ready := {n for n in able - order if self._providers(self._records[n]) <= order}:
             order |= ready
         for name in able - order:
             others = ", ".join(sorted(able - order - {name}))
@@ -231,15 +255,17 @@ class Plugins:
         services = self._system.services
         return next((key for key in plugin_class.requires if services.owner(key.name) not in {*able, "kernel"}), None)
 
-    def _providers(self, plugin_class: type[Plugin]) -> set[str]:
-        return {self._system.services.owner(key.name) or "" for key in plugin_class.requires}
+    def _providers(self, record: Record) -> set[str]:
+        """The plugins whose services it requires; to be asked before any of them starts, and may fail."""
+        owners = {self._system.services.owner(key.name) for key in record.plugin_class.requires}
+        return {owner for owner in owners if owner and owner != "kernel"}
 
-    async def _start(self, record: Record) -> None:
+    async def _start(self, record: Record, providers: set[str]) -> None:
         structlog.contextvars.bind_contextvars(plugin=record.name)
         try:
             if record.plugin is None or record.health is not Health.STARTING:
                 return
-            for provider in self._providers(record.plugin_class) - {"kernel"}:
+            for provider in sorted(providers):
                 other = self._records[provider]
                 await other.settled.wait()
                 if not other.running:
@@ -260,6 +286,9 @@ class Plugins:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
             for task in plugin.tasks():
                 self._system.tasks.start(task, record.name)
+        except asyncio.CancelledError:  # Rooftree stops before it has started
+            await self._release(record)
+            raise
         except Exception as error:
             if not isinstance(error, RooftreeError):
                 log.exception("plugin_setup_failed")
@@ -276,20 +305,22 @@ class Plugins:
     async def _remember_routes(self, record: Record) -> None:
         known = KnownRoutes(tuple((e.route.method, path) for e in record.entries for path in e.route.paths))
         if self._known.get(record.name) != known:
-            await self._system.state.commit(self._known.put(record.name, known))
+            try:
+                await self._system.state.commit(self._known.put(record.name, known))
+            except Unavailable as error:  # no reason not to run: without it, a later failure answers 404 for 503
+                log.warning("routes_not_remembered", error=error.message)
 
     def _rebuild_table(self) -> None:
         """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
         entries = [entry for record in self._records.values() for entry in record.entries]
-        taken = {(entry.route.method, path) for entry in entries for path in entry.route.paths}
+        taken = {(entry.route.method, shape(path)) for entry in entries for path in entry.route.paths}
         for owner, known in self._known.items():
             if owner in self._records and self._records[owner].entries:
                 continue
-            entries += [
-                Entry(Route(method, path, _nobody, KNOWN), owner, None)
-                for method, path in known.routes
-                if (method, path) not in taken
-            ]
+            for method, path in known.routes:
+                if (method, shape(path)) not in taken:
+                    taken.add((method, shape(path)))
+                    entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
         self._system.server.table = RouteTable(entries)
 
     async def stop(self) -> None:
@@ -345,7 +376,35 @@ def _require_compatible(point: EntryPoint) -> None:
             raise Unavailable(f"it was written for rooftree {requirement.specifier}; this is {ours}")
 
 
-def _check_class(found: object, name: str) -> None:
+async def _in_thread_of_its_own(load: Callable[[], object]) -> object:
+    """``load()`` in a thread that nobody waits for at the end: an import that hangs must not keep the process alive."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[object] = loop.create_future()
+
+    def settle(value: object, error: Exception | None) -> None:
+        if loaded.done():
+            return
+        if error is None:
+            loaded.set_result(value)
+        else:
+            loaded.set_exception(error)
+
+    def work() -> None:
+        value, error = None, None
+        try:
+            value = load()
+        except Exception as raised:
+            error = raised
+        except BaseException as raised:  # sys.exit() in a module must not end the daemon
+            error = RuntimeError(f"the import ended with {raised!r}")
+        with contextlib.suppress(RuntimeError):  # it came after the deadline, and the loop has closed
+            loop.call_soon_threadsafe(settle, value, error)
+
+    await asyncio.to_thread(threading.Thread(target=work, name="import a plugin", daemon=True).start)
+    return await loaded
+
+
+def _checked_class(found: object, name: str) -> type[Plugin]:
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
     if found.name != name:
@@ -355,3 +414,4 @@ def _check_class(found: object, name: str) -> None:
         near = difflib.get_close_matches(method, _VERBS, 1, 0.8)
         if near and method not in _VERBS and callable(own[method]):
             raise TypeError(f"{found.__name__}.{method}: did you mean {near[0]}?")
+    return found

@@ -35,7 +35,7 @@ LogFormat = Literal["text", "json"]
 PREFIX: Final = "ROOFTREE_"
 """Environment variables that begin so are settings, and a misspelt one is an error …"""
 
-OTHER_VARIABLES: Final = frozenset({"ROOFTREE_CONFIG", "ROOFTREE_TRACE_HOOKS"})
+OTHER_VARIABLES: Final = frozenset({"ROOFTREE_CONFIG", "ROOFTREE_TRACE_HOOKS", "ROOFTREE_FAILPOINTS"})
 """… except these, which are read elsewhere …"""
 
 TEST_PREFIX: Final = "ROOFTREE_TEST_"
@@ -57,7 +57,7 @@ def between(low: float, high: float) -> Callable[[object, attrs.Attribute[Any], 
 
     def check(_: object, __: attrs.Attribute[Any], value: float) -> None:
         if not low <= value <= high:
-            raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+            raise ValueError(f"must be from {low} to {high}, not {value}")
 
     return check
 

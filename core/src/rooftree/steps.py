@@ -48,7 +48,7 @@ class Step:
         """The step that a row describes; raises ``KeyError`` when no loaded plugin knows its kind."""
         return converter.structure(arguments, KINDS[kind])
 
-    def arguments(self) -> Any:
+    def to_journal(self) -> Any:
         """The arguments as plain data."""
         return unstructure(self)
 

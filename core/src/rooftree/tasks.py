@@ -8,7 +8,6 @@ starves nor floods them; times of day follow the wall clock and are looked at ag
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,8 @@ BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Pauses before a failed task is begun again; the last is repeated."""
 STEADY_S = 300.0
 """A task that ran this long before it failed starts again with the shortest pause."""
+STOP_S = 5.0
+"""Seconds that a cancelled task may take to end; then it is left behind, and named in the log."""
 _LOOK_AGAIN_S = 60.0
 
 
@@ -64,8 +65,9 @@ class TaskSupervisor:
         tasks = self._running.pop(owner, {})
         for task in reversed(tasks.values()):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            _, late = await asyncio.wait({task}, timeout=STOP_S)
+            if late:
+                log.error("task_does_not_end", plugin=owner, task=task.get_name())
 
 
 async def _supervise(task: Task, owner: str) -> None:
@@ -84,11 +86,19 @@ async def _supervise(task: Task, owner: str) -> None:
             failures = 0
             if task.every is None and task.cron is None:
                 return
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if _is_cancelled():
+                raise
             failures = 1 if loop.time() - began > STEADY_S else failures + 1
             log.exception("task_failed", failures=failures)
             if task.every is None and task.cron is None:
                 await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+
+
+def _is_cancelled() -> bool:
+    """Whether the task itself was asked to end, rather than something that it waited for."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 async def _until_next(cron: str) -> None:

@@ -101,7 +101,7 @@ def serve_git(folder: Path) -> Iterator[GitServer]:
         "--listen=127.0.0.1",
         f"--port={server.port}",
         f"--base-path={server.served}",
-        server.served,
+        str(server.served),
     ]
     with ServiceProcess(command, port=server.port, log=folder / "log"):
         yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,14 +18,11 @@ def wait_until(condition: Callable[[], bool], *, within_s: float, what: str) -> 
         time.sleep(PAUSE_S)
 
 
-async def until[T](condition: Callable[[], Awaitable[T] | T], *, within_s: float, what: str) -> T:
-    """The first true value of ``condition``. Raises :class:`TimeoutError` that says ``what`` did not come."""
+async def until[T](condition: Callable[[], Awaitable[T]], *, within_s: float, what: str) -> T:
+    """The first true answer of ``condition``. Raises :class:`TimeoutError` that says ``what`` did not come."""
     deadline = time.monotonic() + within_s
-    while True:
-        answer = condition()
-        value: T = await answer if inspect.isawaitable(answer) else answer
-        if value:
-            return value
+    while not (answer := await condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {within_s} s; the last answer was {value!r}")
+            raise TimeoutError(f"{what} did not come within {within_s} s; the last answer was {answer!r}")
         await asyncio.sleep(PAUSE_S)
+    return answer

@@ -19,7 +19,7 @@ INTERRUPTED: Final = 130
 
 
 @click.command()
-@click.argument("method", type=click.Choice(METHODS, case_sensitive=False))
+@click.argument("method", metavar="METHOD", type=click.Choice(METHODS, case_sensitive=False))
 @click.argument("path")
 @click.argument("body", metavar="[JSON]", required=False)
 @invocation_options

@@ -6,8 +6,9 @@ What goes wrong on this way is told with what to do about it. An error answer of
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
+import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,7 +84,7 @@ def data_of(status: int, text: bytes) -> Any:
 def _unreachable(socket: Path, error: OSError) -> DaemonUnreachable:
     if isinstance(error, PermissionError):
         return DaemonUnreachable(
-            f"You ({getpass.getuser()}) may not use {socket}: only root and the user that the daemon runs as may. "
+            f"You ({_user()}) may not use {socket}: only root and the user that the daemon runs as may. "
             "Try again with sudo, or as that user"
         )
     if isinstance(error, FileNotFoundError):
@@ -96,3 +97,10 @@ def _unreachable(socket: Path, error: OSError) -> DaemonUnreachable:
             f"Rooftree is not running here: nobody listens at {socket} any more. Start it with: rooftree run"
         )
     return DaemonUnreachable(f"{socket} can't be used: {error.strerror or error}")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a user that has no name there
+        return f"user {os.geteuid()}"

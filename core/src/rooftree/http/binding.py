@@ -9,16 +9,19 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import orjson
+import structlog
 from aiohttp import web
 from attrs import frozen
 
 from rooftree.access import Principal
 from rooftree.conversion import converter, structure
-from rooftree.errors import Invalid, NotFound, TooLarge
+from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Stream, Text, envelope, json_response
 from rooftree.http.routes import Header, RawBody, Route
 from rooftree.injection import Injector, Parameter, parameters
 from rooftree.services import ServiceDirectory
+
+log = structlog.get_logger(__name__)
 
 
 @frozen
@@ -46,7 +49,7 @@ class Endpoint:
         self._readers: list[tuple[str, _Reader]] = []
         self._body: Parameter | None = None
         services: dict[str, Any] = {}
-        names = {segment[1:-1] for segment in route.path.split("/") if segment.startswith("{")}
+        names = route.parts(route.path)
         for parameter in parameters(route.handler):
             reader = _reader(parameter, names)
             if parameter.name == "body" and parameter.kind is not RawBody:
@@ -60,6 +63,10 @@ class Endpoint:
         unused = names - {parameter.name for parameter in parameters(route.handler)}
         if unused:
             raise TypeError(f"{route.method} {route.path}: the handler takes no {', '.join(sorted(unused))}")
+        for path in route.paths:
+            lacking = (names | route.access.named_parts()) - route.parts(path)
+            if lacking:
+                raise TypeError(f"{route.method} {path}: the path has no part {', '.join(sorted(lacking))}")
         self._services = Injector(directory, services)
         self.answers_text, self._encode = _encoder(get_type_hints(route.handler).get("return", Any))
         self._revision = (
@@ -67,6 +74,8 @@ class Endpoint:
             if route.revision
             else None
         )
+        if route.revision is not None and (self._body or self._readers or self.answers_text):
+            raise TypeError(f"{route.method} {route.path}: a kept answer takes only services, and is JSON")
         self._kept: tuple[str, bytes] | None = None
 
     async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
@@ -216,10 +225,20 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
             first.result()
         response = web.StreamResponse(headers={"Content-Type": answer.content_type, **answer.headers})
         await response.prepare(request)
-        chunk = await first
-        while chunk is not None:
-            await response.write(chunk)
-            chunk = await _next(chunks)
+        try:
+            chunk = await first
+            while chunk is not None:
+                await response.write(chunk)
+                chunk = await _next(chunks)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # Too late for an error answer. A body that breaks off tells the client that it is not whole.
+            log.warning("stream_broke_off", path=request.path, exc_info=not isinstance(error, RooftreeError),
+                        error=str(error))  # fmt: skip
+            if request.transport is not None:
+                request.transport.close()
+            raise ConnectionAbortedError(str(error)) from error
         await response.write_eof()
         return response
     finally:

@@ -8,15 +8,25 @@ as ``Principal``. What it returns says what is answered: an attrs class (or list
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from attrs import field, frozen
 
 from rooftree.access import Access
+from rooftree.errors import Invalid
+from rooftree.http.paths import segments
+
+_PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
 
 MAX_BODY = 1024 * 1024
 """Bytes a request body may have unless its route says otherwise."""
+
+
+def shape(path: str) -> str:
+    """A declared path without the names of its parts: two routes of one shape and method exclude each other."""
+    return _PART.sub("{}", path)
 
 
 @frozen
@@ -53,10 +63,22 @@ class Route:
     revision: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
 
+    def __attrs_post_init__(self) -> None:
+        """Raise ``ValueError`` for a path that no canonical request could match."""
+        for path in self.paths:
+            try:
+                segments(shape(path).replace("{}", "part"))
+            except Invalid as error:
+                raise ValueError(f"{self.method} {path}: {error.message}") from None
+
     @property
     def paths(self) -> tuple[str, ...]:
         """The path and its aliases."""
         return (self.path, *self.aliases)
+
+    def parts(self, path: str) -> set[str]:
+        """The names of the parts of one of the paths."""
+        return set(_PART.findall(path))
 
 
 class Routes:

@@ -6,10 +6,11 @@ ready, bind, run, encode. Everything that goes wrong on the way becomes an answe
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 from rooftree.access import Principal, Role, Tokens
 from rooftree.context import caller
 from rooftree.errors import (
+    Conflict,
     Forbidden,
     Invalid,
     MethodNotAllowed,
@@ -72,23 +74,26 @@ class HttpServer:
 
     async def listen_tcp(self, host: str, port: int) -> int:
         """Listen on an address; the port that was really taken (0 asks for any free one)."""
-        bound = socket.create_server(
-            (host, port), backlog=1024, family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        try:
+            bound = socket.create_server(
+                (host, port), backlog=1024, family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
+        except OSError as error:
+            raise Conflict(
+                f"Cannot listen on {host} port {port}: {error.strerror or error}. "
+                "Stop what listens there, or set kernel.host and kernel.port"
+            ) from error
         await self.listen_socket("tcp", bound)
         return int(bound.getsockname()[1])
 
     async def listen_unix(self, path: Path) -> None:
         """Listen on a unix socket whose peer credentials make root and our own user administrators."""
-        path.unlink(missing_ok=True)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o117)
         try:
-            bound.bind(str(path))
-        finally:
-            os.umask(mask)
-        bound.listen(128)
-        bound.setblocking(False)
+            bound = await asyncio.to_thread(_bound_unix, path)
+        except OSError as error:
+            raise Conflict(
+                f"Cannot listen on the unix socket {path}: {error.strerror or error}. Set kernel.socket"
+            ) from error
         await self.listen_socket("unix", bound)
 
     async def listen_socket(self, name: str, bound: socket.socket) -> None:
@@ -152,9 +157,11 @@ class HttpServer:
             if isinstance(error, MethodNotAllowed) and match is not None:
                 response.headers["Allow"] = ", ".join(match.methods)
             return response
-        except (ConnectionError, web.HTTPException):
+        except web.HTTPException:
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, ConnectionError) and _is_gone(request):
+                raise
             log.exception("request_crashed", method=request.method, path=request.path)
             return error_response(
                 RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")
@@ -174,15 +181,47 @@ class HttpServer:
 
     def _principal(self, request: web.BaseRequest) -> Principal | None:
         """Whom the request's token stands for; on the unix socket, without a token, the peer."""
-        for name in _TOKEN_HEADERS:
-            values = request.headers.getall(name, ())
-            if len(values) > 1:
-                raise Unauthenticated(f"The header {name} was sent more than once")
-            if not values or not values[0].strip():
-                continue
-            text = values[0].split()[-1] if name == "Authorization" else values[0].strip()
-            return self._tokens.principal(text) if len(text) <= MAX_TOKEN else None
-        return _peer(request)
+        token = _token(request)
+        if token is None:
+            return _peer(request)
+        return self._tokens.principal(token) if len(token) <= MAX_TOKEN else None
+
+
+def _token(request: web.BaseRequest) -> str | None:
+    """The one token that was sent; raises :class:`Unauthenticated` for a header sent twice, or tokens that differ."""
+    tokens: set[str] = set()
+    for name in _TOKEN_HEADERS:
+        values: Sequence[str] = request.headers.getall(name, ())
+        if len(values) > 1:
+            raise Unauthenticated(f"The header {name} was sent more than once")
+        text = values[0].strip() if values else ""
+        if name == "Authorization" and text:
+            scheme, *_, text = text.split()
+            if tokens and scheme.lower() != "bearer":
+                continue  # for the route itself: an add-on that checks a name and password
+        if text:
+            tokens.add(text)
+    if len(tokens) > 1:
+        raise Unauthenticated("Two different tokens were sent; send one")
+    return tokens.pop() if tokens else None
+
+
+def _bound_unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(str(path))
+        path.chmod(0o660)  # before it listens: nobody can have connected yet
+        bound.listen(128)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _is_gone(request: web.BaseRequest) -> bool:
+    """Whether the client hung up: then nobody is there to be answered."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _refuse_stranger(principal: Principal | None, request: web.BaseRequest) -> None:

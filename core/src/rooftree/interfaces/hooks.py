@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from rooftree.errors import RooftreeError
 from rooftree.hooks import hookspec
 
 
@@ -39,4 +40,21 @@ def info() -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any]]:
 @hookspec
 def supervisor_info() -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any]]:
     """The domain's part of ``GET /supervisor/info``: keys of that answer with their values (``{"addons": […]}``)."""
+    raise NotImplementedError
+
+
+@frozen
+class RepositoriesSet:
+    """The store's answer to :func:`set_repositories`."""
+
+    refusal: RooftreeError | None = None
+    """Why they were not taken over, for the client to read. Returned, not raised: what a hook raises counts as a fault
+    of its plugin, and never reaches the client."""
+
+
+@hookspec
+def set_repositories(sources: list[str]) -> RepositoriesSet | Coroutine[Any, Any, RepositoriesSet]:
+    """Make ``sources`` (as given to ``POST /supervisor/options``) the add-on repositories: what is missing is added,
+    what is not among them is removed, built-in ones stay. Either all of it happens or nothing. Answer within the
+    hooks' deadline: what takes longer (cloning) is accepted as a job, and the answer does not wait for it."""
     raise NotImplementedError

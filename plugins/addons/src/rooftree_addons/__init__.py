@@ -1,1 +1,6 @@
-"""placeholder"""
+"""The add-ons' public module: what plugins that depend on ``rooftree-addons`` may use."""
+
+from rooftree_addons.addons import ADDONS, Addons, AddonState, AddonStateChanged
+from rooftree_addons.installed import AddonNotInstalled, InstalledAddon
+
+__all__ = ["ADDONS", "AddonNotInstalled", "AddonState", "AddonStateChanged", "Addons", "InstalledAddon"]

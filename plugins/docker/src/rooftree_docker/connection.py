@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-import aiohttp
 import aiodocker
+import aiohttp
 from aiodocker.exceptions import DockerError
 from attrs import frozen
-from yarl import URL
-
 from rooftree.errors import RooftreeError
 from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, EngineUnavailable
+from yarl import URL
 
 OLDEST_API: Final = (1, 41)
 """Docker Engine 20.10: the oldest engine we run on."""
@@ -199,7 +198,7 @@ def parse_version(text: str) -> tuple[int, int]:
 
 
 def spoken_version(facts: Json) -> str:
-    """The version of the API to speak with an engine, from its ``/version``; raises EngineUnavailable if it is too old."""
+    """The version of the API to speak with an engine, from its ``/version``. Raises EngineUnavailable if it is old."""
     newest = parse_version(facts["ApiVersion"])
     oldest = parse_version(facts.get("MinAPIVersion") or "1.12")
     if newest < OLDEST_API:

@@ -12,7 +12,6 @@ import re
 from typing import Final, Self
 
 from attrs import field, frozen
-
 from rooftree.errors import Invalid
 
 DOCKER_HUB: Final = "docker.io"
@@ -70,13 +69,15 @@ def login_header(registry: str, login: AuthInfo) -> str:
 
 def logins_header(logins: dict[str, AuthInfo]) -> str:
     """The value of ``X-Registry-Config`` for a build: the logins of every registry its images may come from."""
-    return _encoded({
-        _HUB_LOGIN_ADDRESS if registry == DOCKER_HUB else registry: {
-            "username": login.username,
-            "password": login.password,
+    return _encoded(
+        {
+            _HUB_LOGIN_ADDRESS if registry == DOCKER_HUB else registry: {
+                "username": login.username,
+                "password": login.password,
+            }
+            for registry, login in logins.items()
         }
-        for registry, login in logins.items()
-    })
+    )
 
 
 def _encoded(value: object) -> str:

@@ -39,6 +39,26 @@ class LogParser(Protocol):
         ...
 
 
+class Frames:
+    """Takes a stream of several streams apart into (number, bytes): 1 is the standard output, 2 the error output."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """The frames that ``block`` completes."""
+        data = self._rest + block if self._rest else block
+        at, end = 0, len(data)
+        while end - at >= _HEADER_BYTES:
+            start = at + _HEADER_BYTES
+            stop = start + int.from_bytes(data[at + 4 : start])
+            if stop > end:
+                break
+            yield data[at], data[start:stop]
+            at = stop
+        self._rest = data[at:]
+
+
 class _OpenLine:
     """A line whose end has not come yet."""
 
@@ -56,8 +76,8 @@ class _OpenLine:
         self.text.append(piece)
         self.size += len(piece)
 
-    def take(self) -> LogLine:
-        line = LogLine(time=self.time, stream=self.stream, text=b"".join(self.text))
+    def take(self, end: bytes = b"") -> LogLine:
+        line = LogLine(time=self.time, stream=self.stream, text=b"".join(self.text).removesuffix(end))
         self.text, self.size = [], 0
         return line
 
@@ -66,41 +86,30 @@ class FramedLog:
     """The log of a container without a terminal."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._frames = Frames()
         self._open = {1: _OpenLine("stdout"), 2: _OpenLine("stderr")}
 
     def feed(self, block: bytes) -> Iterator[LogLine]:
         """The lines that ``block`` completes."""
-        data = self._rest + block if self._rest else block
-        at, end = 0, len(data)
-        while end - at >= _HEADER_BYTES:
-            start = at + _HEADER_BYTES
-            stop = start + int.from_bytes(data[at + 4 : start])
-            if stop > end:
-                break
-            yield from self._frame(2 if data[at] == 2 else 1, data[start:stop])
-            at = stop
-        self._rest = data[at:]
+        for number, message in self._frames.feed(block):
+            time, text = _timed(message)
+            line = self._open[2 if number == 2 else 1]
+            if text.endswith(b"\n"):
+                if line.text:
+                    line.add(time, text[:-1])
+                    yield line.take()
+                else:
+                    yield LogLine(time=time, stream=line.stream, text=text[:-1])
+                continue
+            line.add(time, text)
+            if line.size >= LONGEST_LINE_BYTES:
+                yield line.take()
 
     def end(self) -> Iterator[LogLine]:
         """What is left of lines without an end."""
         for line in self._open.values():
             if line.text:
                 yield line.take()
-
-    def _frame(self, number: int, message: bytes) -> Iterator[LogLine]:
-        time, text = _timed(message)
-        line = self._open[number]
-        if text.endswith(b"\n"):
-            if line.text:
-                line.add(time, text[:-1])
-                yield line.take()
-            else:
-                yield LogLine(time=time, stream=line.stream, text=text[:-1])
-            return
-        line.add(time, text)
-        if line.size >= LONGEST_LINE_BYTES:
-            yield line.take()
 
 
 class TerminalLog:
@@ -123,8 +132,8 @@ class TerminalLog:
                 at += self._read_time(data[at : at + _LONGEST_TIME_BYTES])
             stop = data.find(b"\n", at, at + _ENGINE_PIECE_BYTES - self._piece_bytes + 1)
             if stop >= 0:
-                self._line.add(self._time or _NO_TIME, data[at:stop].removesuffix(b"\r"))
-                yield self._line.take()
+                self._line.add(self._time or _NO_TIME, data[at:stop])
+                yield self._line.take(end=b"\r")  # a terminal ends its lines with both
                 at, self._time, self._piece_bytes = stop + 1, None, 0
                 continue
             piece = data[at : at + _ENGINE_PIECE_BYTES - self._piece_bytes]

@@ -10,20 +10,22 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import define
-
 from rooftree.interfaces.containers import Progress
+
 from rooftree_docker.connection import Json
 
 DOWNLOAD_SHARE: Final = 0.7
-_LAYER_STATES: Final = frozenset({
-    "Pulling fs layer",
-    "Waiting",
-    "Downloading",
-    "Verifying Checksum",
-    "Download complete",
-    "Extracting",
-    "Pull complete",
-})
+_LAYER_STATES: Final = frozenset(
+    {
+        "Pulling fs layer",
+        "Waiting",
+        "Downloading",
+        "Verifying Checksum",
+        "Download complete",
+        "Extracting",
+        "Pull complete",
+    }
+)
 
 
 @define

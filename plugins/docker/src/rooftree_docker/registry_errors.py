@@ -17,6 +17,7 @@ from rooftree.interfaces.containers import (
     RegistryLoginRefused,
     RegistryRateLimited,
 )
+
 from rooftree_docker.image_reference import ImageReference
 
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
-
 from rooftree.interfaces.containers import ContainerStats
+
 from rooftree_docker.connection import Json
 
 SHORTEST_SPAN_S: Final = 0.25
@@ -94,11 +94,12 @@ def container_stats(raw: Json, cpu_percent: float) -> ContainerStats:
 
 def _memory_used(memory: Mapping[str, Any]) -> int:
     # What the kernel would give back at once is not counted; it is named differently in the two versions.
-    details = memory.get("stats") or {}
+    used: int = memory.get("usage") or 0
+    details: Mapping[str, int] = memory.get("stats") or {}
     for name in ("total_inactive_file", "inactive_file", "cache"):
         if name in details:
-            return max(0, (memory.get("usage") or 0) - details[name])
-    return memory.get("usage") or 0
+            return max(0, used - details[name])
+    return used
 
 
 def _block_bytes(raw: Json, operation: str) -> int:

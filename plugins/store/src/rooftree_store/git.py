@@ -114,7 +114,7 @@ async def reachable(source: RepositorySource) -> bool:
 
 
 async def _git(source: RepositorySource, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:
-    """Run git; its output. The source is only for messages, which never show a password."""
+    """Run git; its output. The source is for messages."""
     options = [part for key, value in _CONFIG.items() for part in ("-c", f"{key}={value}")]
     try:
         child = await asyncio.create_subprocess_exec(
@@ -127,7 +127,7 @@ async def _git(source: RepositorySource, *arguments: str, timeout_s: float = TIM
         async with asyncio.timeout(timeout_s):
             output, errors = await child.communicate()
     except TimeoutError:
-        raise GitUnavailable(f"git took more than {timeout_s:.0f} s with {source.shown}; the server is too slow") from None
+        raise GitUnavailable(f"git took more than {timeout_s:.0f} s with {source}; the server is too slow") from None
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -151,14 +151,14 @@ def _reason(source: RepositorySource, errors: str) -> Failed | Unavailable:
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in errors.splitlines() if line.strip()]
     said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"
     if _UNREACHABLE.search(errors):
-        return GitUnavailable(f"The server of {source.shown} cannot be reached: {said}")
+        return GitUnavailable(f"The server of {source} cannot be reached: {said}")
     if "Remote branch" in errors or "couldn't find remote ref" in errors:
-        return GitFailed(f"{source.shown} has no branch {source.branch or 'that git could choose'}")
+        return GitFailed(f"{source} has no branch {source.branch or 'that git could choose'}")
     if _NO_LOGIN.search(errors):
-        return GitFailed(f"{source.shown} wants a login, or does not exist: {said}")
+        return GitFailed(f"{source} wants a login, or does not exist: {said}")
     if _MISSING.search(errors):
-        return GitFailed(f"There is no git repository at {source.shown}: {said}")
-    return GitFailed(f"git failed on {source.shown}: {said}")
+        return GitFailed(f"There is no git repository at {source}: {said}")
+    return GitFailed(f"git failed on {source}: {said}")
 
 
 def _environment() -> dict[str, str]:

@@ -90,6 +90,17 @@ class Problems:
             self.found.extend(problem.under(step) for problem in error.problems)
             return None
 
+    def required[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
+        """The part under ``key``, which has to be there."""
+        if key not in whole:
+            self.add(key, "is required")
+            return None
+        return self.read(key, reader, whole[key])
+
+    def optional[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
+        """The part under ``key``, or ``None`` when it is not there."""
+        return self.read(key, reader, whole[key]) if key in whole else None
+
     def add(self, path: str, message: str) -> None:
         """Note something wrong."""
         self.found.append(Problem(path, message))

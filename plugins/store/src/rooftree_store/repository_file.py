@@ -26,9 +26,9 @@ class RepositoryFile:
 def parse_repository_file(raw: Mapping[Any, Any]) -> RepositoryFile:
     """The typed file; unknown keys are ignored. Raises :class:`RepositoryInvalid` with every problem."""
     problems = Problems()
-    name = problems.read("name", text, raw["name"]) if "name" in raw else problems.add("name", "is required")
-    link = problems.read("url", url, raw["url"]) if "url" in raw else None
-    maintainer = problems.read("maintainer", text, raw["maintainer"]) if "maintainer" in raw else None
+    name = problems.required(raw, "name", text)
+    link = problems.optional(raw, "url", url)
+    maintainer = problems.optional(raw, "maintainer", text)
     if name is None or problems.found:
         raise RepositoryInvalid(problems.found)
     return RepositoryFile(name, link, maintainer)

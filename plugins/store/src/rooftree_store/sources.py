@@ -55,6 +55,8 @@ class RepositorySource(ParsedString):
             raise ValueError("must name a host")
         if (parts.username or "").startswith("-"):
             raise ValueError("has a user name that begins with -")
+        if parts.password is not None:
+            raise ValueError("has a password in it, which would end up in plain sight; use ssh with a key instead")
         if parts.path.strip("/") == "":
             raise ValueError("must name a repository on that host")
 
@@ -72,8 +74,3 @@ class RepositorySource(ParsedString):
     def slug(self) -> RepositorySlug:
         """The repository's slug; the official repository has its own name, however it is spelt."""
         return RepositorySlug("core") if self == CORE_URL else RepositorySlug.of(self)
-
-    @property
-    def shown(self) -> str:
-        """The source without a password, for people, logs and answers."""
-        return re.sub(r"(?<=://)[^/@]+@", "", self)

@@ -58,10 +58,9 @@ def _option_text(depth: int) -> Reader[OptionText]:
         if not isinstance(value, Mapping):
             raise refused(f"must be a mapping with a name, not {shown(value)}")
         problems = Problems()
-        name = problems.read("name", text, value["name"]) if "name" in value else problems.add("name", "is required")
-        description = problems.read("description", maybe(text), value.get("description"))
-        inner = mapping_of(_option_text(depth + 1))
-        fields = problems.read("fields", inner, value["fields"]) if "fields" in value else None
+        name = problems.required(value, "name", text)
+        description = problems.optional(value, "description", maybe(text))
+        fields = problems.optional(value, "fields", mapping_of(_option_text(depth + 1)))
         problems.raise_if_any()
         return OptionText(str(name), description, fields)
 

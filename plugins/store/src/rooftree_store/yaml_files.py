@@ -65,8 +65,10 @@ def parse_document(data: bytes, path: Path | str) -> Document:
         raise FileInvalid(path, f"is larger than {MAX_FILE_BYTES} bytes")
     _check_encoding(data, path)
     suffix = Path(path).suffix
+    content: object
+    duplicates: tuple[str, ...] = ()
     if suffix == ".json":
-        content, duplicates = _parse_json(data, path), ()
+        content = _parse_json(data, path)
     elif suffix in SUFFIXES:
         content, duplicates = _parse_yaml(data, path)
     else:
@@ -78,14 +80,17 @@ def parse_document(data: bytes, path: Path | str) -> Document:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        # Non-blocking, so that a named pipe left in a folder cannot hold the reader.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=_open_at_once) as file:  # Path.open has none
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise FileInvalid(path, "is not a regular file")
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise FileInvalid(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting, so that a named pipe left in a folder cannot hold the reader."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check_encoding(data: bytes, path: Path | str) -> None:
@@ -180,7 +185,7 @@ class _Builder:
                 raise self._wrong(event, "a second document begins here; one file holds one document")
 
     def _wrong(self, event: yaml.Event, reason: str) -> FileInvalid:
-        return FileInvalid(self.path, reason, event.start_mark.line + 1)
+        return FileInvalid(self.path, reason, _line(event))
 
     def _count(self, event: yaml.Event, nodes: int) -> None:
         self._nodes += nodes
@@ -271,15 +276,20 @@ class _Builder:
             top.key = _NO_KEY
         else:
             if top.key in top.container:
-                self.duplicates.append(f"line {event.start_mark.line + 1}: the key {top.key!r} is there twice")
+                self.duplicates.append(f"line {_line(event)}: the key {top.key!r} is there twice")
             top.container[top.key] = value
             top.key = _NO_KEY
 
     def _to_merge(self, event: yaml.Event, value: object) -> list[dict[Any, Any]]:
-        mappings = value if isinstance(value, list) else [value]
-        if not all(isinstance(mapping, dict) for mapping in mappings):
+        candidates = value if isinstance(value, list) else [value]
+        mappings = [candidate for candidate in candidates if isinstance(candidate, dict)]
+        if len(mappings) != len(candidates):
             raise self._wrong(event, "<< takes a mapping or a list of mappings")
         return mappings
+
+
+def _line(event: yaml.Event) -> int | None:
+    return event.start_mark.line + 1 if event.start_mark else None
 
 
 def _shown_tag(tag: str | None) -> str:

@@ -1,0 +1,19 @@
+"""What the tests of a plugin need: a real system with chosen plugins, a client, and callers of every kind.
+
+Nothing here is a stand-in: the system has its data folder, database, journal and listeners, and only the list of
+installed plugins is the test's own::
+
+    async def test_a_note_that_was_written_can_be_read(tmp_path):
+        async with running_system(tmp_path, plugins=[NotesPlugin]) as system, Client.over_unix(system) as client:
+            await client.post("/notes", json={"text": "milk"})
+
+            assert (await client.get("/notes")).data == {"notes": ["milk"]}
+
+Starting a second system on the same folder, when the first has stopped, is a restart.
+"""
+
+from rooftree.testing.client import Answer, Client
+from rooftree.testing.principals import token_for
+from rooftree.testing.running import InstalledPlugin, running_system
+
+__all__ = ["Answer", "Client", "InstalledPlugin", "running_system", "token_for"]

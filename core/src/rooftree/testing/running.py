@@ -1,0 +1,82 @@
+"""A running system whose installed plugins are the test's choice."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rooftree.logs import RecentLogs
+from rooftree.plugin import Plugin
+from rooftree.plugins import GROUP
+from rooftree.settings import Settings, load
+from rooftree.system import System
+
+
+class InstalledPlugin(EntryPoint):
+    """An entry point that no distribution has: for plugin classes that are defined in a test.
+
+    :param name: the plugin's name
+    :param loading: called in a thread, in place of the import; what it returns should be the plugin's class
+    :param distribution: what the plugin claims to belong to
+    """
+
+    def __init__(self, name: str, loading: Callable[[], Any], distribution: Distribution | None = None) -> None:
+        super().__init__(name, f"{__name__}:{name}", GROUP)
+        vars(self).update(loading=loading, dist=distribution)
+
+    def load(self) -> Any:
+        """What ``loading`` returns."""
+        return vars(self)["loading"]()
+
+
+@asynccontextmanager
+async def running_system(
+    folder: Path,
+    *,
+    plugins: Iterable[type[Plugin] | EntryPoint] = (),
+    settings: Mapping[str, object] | None = None,
+    specifications: Iterable[ModuleType] = (),
+    logs: RecentLogs | None = None,
+) -> AsyncIterator[System]:
+    """A system with exactly these plugins, started when the block begins and stopped when it ends.
+
+    No plugin that happens to be installed is loaded, and neither the operator's file nor the environment is read. It
+    listens on a free port of the loopback interface (``system.port``) and on a unix socket.
+
+    :param folder: the data folder is made in it; give the same again for a restart
+    :param settings: by dotted key, such as ``{"kernel.start_timeout_s": 1, "plugins.notes.limit": 3}``
+    :param specifications: modules with the hooks that plugins may implement
+    :param logs: where the latest log lines are kept, as :func:`rooftree.logs.configure` returned it
+    """
+    # In a folder of its own: the path of a unix socket has 107 characters at most, and that of a test may have more.
+    socket_folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
+    try:
+        chosen = await asyncio.to_thread(_settings, folder, Path(socket_folder.name), settings or {})
+        system = System(chosen, logs or RecentLogs(), specifications)
+        await system.open()
+        try:
+            await system.start_plugins([_entry_point(plugin) for plugin in plugins])
+            yield system
+        finally:
+            await system.stop()
+    finally:
+        await asyncio.to_thread(socket_folder.cleanup)
+
+
+def _settings(folder: Path, socket_folder: Path, settings: Mapping[str, object]) -> Settings:
+    places: dict[str, object] = {
+        "kernel.data_dir": str(folder / "data"),
+        "kernel.socket": str(socket_folder / "rooftree.sock"),
+        "kernel.port": 0,
+    }
+    return load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags={**places, **settings})
+
+
+def _entry_point(plugin: type[Plugin] | EntryPoint) -> EntryPoint:
+    return plugin if isinstance(plugin, EntryPoint) else InstalledPlugin(plugin.name, lambda: plugin)

@@ -1,0 +1,381 @@
+"""Add-ons: what is installed, what state it is in, and what its user may set. The service that other plugins use."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from attrs import evolve, frozen
+
+from rooftree import (
+    UNSET,
+    Collection,
+    Event,
+    Invalid,
+    Kernel,
+    Principal,
+    Role,
+    RooftreeError,
+    Service,
+    Unset,
+)
+from rooftree.data_folder import write_file_atomically
+from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
+from rooftree_addons.container import (
+    LABEL_SLUG,
+    LABEL_TOKEN,
+    MAPPED_FOLDERS,
+    OPTIONS_FILE,
+    cid_file,
+    config_folder,
+    container_spec,
+    data_folder,
+    wants_config_folder,
+)
+from rooftree_addons.devices import HostDevices
+from rooftree_addons.installed import (
+    AddonNotInstalled,
+    BootCannotChange,
+    InstalledAddon,
+    OptionsRefused,
+    is_newer,
+)
+from rooftree_containers.timezone import host_timezone
+from rooftree_store import (
+    AddonSlug,
+    AddonStore,
+    Boot,
+    CheckedOptions,
+    FileInvalid,
+    Installed,
+    OptionsInvalid,
+    Startup,
+    read_document,
+    validate_options,
+)
+
+log = structlog.get_logger(__name__)
+
+TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
+
+
+class AddonState(enum.StrEnum):
+    """What an add-on is doing, in the words of the API."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    STARTUP = "startup"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@frozen
+class AddonStateChanged(Event):
+    """An add-on started, ended or failed."""
+
+    slug: AddonSlug
+    state: AddonState
+
+
+@frozen(kw_only=True)
+class OptionsChange:
+    """What a user may set; what is absent stays, what is null goes back to its default."""
+
+    boot: Boot | Unset = UNSET
+    auto_update: bool | Unset = UNSET
+    network: dict[str, int | str | None] | None | Unset = UNSET
+    options: dict[str, Any] | None | Unset = UNSET
+    audio_output: str | None | Unset = UNSET
+    audio_input: str | None | Unset = UNSET
+    ingress_panel: bool | Unset = UNSET
+    watchdog: bool | Unset = UNSET
+
+
+class Addons:
+    """The installed add-ons."""
+
+    def __init__(self, kernel: Kernel, store: AddonStore, installed: Collection[InstalledAddon]) -> None:
+        self.kernel = kernel
+        self.store = store
+        self.installed = installed
+        self._states: dict[AddonSlug, AddonState] = {}
+        self._addresses: dict[AddonSlug, str | None] = {}
+        self._started: dict[AddonSlug, asyncio.Event] = {}
+        self._ending: set[AddonSlug] = set()
+
+    # --- looking --------------------------------------------------------------------------------------------------------
+
+    def get(self, slug: AddonSlug) -> InstalledAddon:
+        """One installed add-on; raises :class:`AddonNotInstalled`."""
+        try:
+            return self.installed[slug]
+        except KeyError:
+            raise AddonNotInstalled(f"Add-on {slug} is not installed", addon=str(slug)) from None
+
+    def state(self, slug: AddonSlug) -> AddonState:
+        """What it is doing."""
+        return self._states.get(slug, AddonState.UNKNOWN)
+
+    def address(self, slug: AddonSlug) -> str | None:
+        """Its address on the add-on network while it runs."""
+        return self._addresses.get(slug)
+
+    def is_detached(self, slug: AddonSlug) -> bool:
+        """Whether no repository offers it any more."""
+        return slug not in self.store.addons
+
+    def update_available(self, addon: InstalledAddon) -> bool:
+        """Whether the store offers a newer version."""
+        offer = self.store.addons.get(addon.slug)
+        return offer is not None and is_newer(offer.config.version, addon.version)
+
+    def version_latest(self, addon: InstalledAddon) -> str:
+        """The version the store offers; the installed one of an add-on that is detached."""
+        offer = self.store.addons.get(addon.slug)
+        return offer.config.version if offer else addon.version
+
+    def principal(self, slug: str) -> Principal | None:
+        """Whom an add-on's token stands for."""
+        addon = self.installed.get(slug)
+        if addon is None:
+            return None
+        config = addon.config
+        grants = {name for name in ("auth_api", "homeassistant_api", "hassio_api") if getattr(config, name)}
+        grants |= {f"service:{entry.service}:{entry.role}" for entry in config.services or ()}
+        return Principal(TOKEN_KIND, slug, Role(config.hassio_role) if config.hassio_api else None, frozenset(grants))
+
+    # --- what changed --------------------------------------------------------------------------------------------------
+
+    def tell_store(self) -> None:
+        """Let the store's listings know what is installed."""
+        self.store.note_installed(
+            {addon.slug: Installed(addon.version, self.update_available(addon)) for addon in self.installed.values()}
+        )
+
+    def observe(self, slug: AddonSlug, container: Container | None) -> None:
+        """Take over what the engine shows of an add-on's container."""
+        self._addresses[slug] = container.ip_address if container else None
+        self.note_state(slug, _state_of(container))
+
+    def note_state(self, slug: AddonSlug, state: AddonState) -> None:
+        """The add-on is in that state now."""
+        if state is AddonState.STARTED:
+            self._reached(slug).set()
+        else:
+            self._reached(slug).clear()
+        if self._states.get(slug) is not state:
+            self._states[slug] = state
+            log.info("addon_state", addon=slug, state=state)
+            self.kernel.publish(AddonStateChanged(slug, state))
+
+    def forget(self, slug: AddonSlug) -> None:
+        """The add-on is gone."""
+        for known in (self._states, self._addresses, self._started):
+            known.pop(slug, None)
+        self.tell_store()
+
+    def expect_end(self, slug: AddonSlug) -> None:
+        """Its container is about to be ended by us: no reason for the watchdog to bring it back."""
+        self._ending.add(slug)
+
+    def end_was_expected(self, slug: AddonSlug) -> bool:
+        """Whether the end that was just seen was our doing; asked once for each end."""
+        expected = slug in self._ending
+        self._ending.discard(slug)
+        return expected
+
+    def _reached(self, slug: AddonSlug) -> asyncio.Event:
+        return self._started.setdefault(slug, asyncio.Event())
+
+    async def until_started(self, slug: AddonSlug) -> None:
+        """Wait until the add-on has started, its health check included."""
+        await self._reached(slug).wait()
+
+    async def look(self, slug: AddonSlug) -> Container | None:
+        """Ask the engine about an add-on's container, and take the answer over."""
+        engine = self.kernel.service(CONTAINER_ENGINE)
+        container = await engine.container(f"app_{slug}")
+        if slug in self.installed:
+            self.observe(slug, container)
+        return container
+
+    # --- options -------------------------------------------------------------------------------------------------------
+
+    async def set_options(self, slug: AddonSlug, change: OptionsChange) -> None:
+        """Change what a user may set, all of it or, when any of it is wrong, nothing."""
+        addon = self.get(slug)
+        changes = self._checked(addon, change)
+        if not changes:
+            raise Invalid("Send at least one of boot, auto_update, network, options, watchdog, ingress_panel, audio_…")
+        if "options" in changes:
+            await self.checked_options(evolve(addon, options=changes["options"]))
+        await self.kernel.commit(self.installed.update(slug, lambda now: evolve(now, **changes)))
+
+    def _checked(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        if change.boot is not UNSET:
+            if addon.config.boot is Boot.MANUAL_ONLY:
+                raise BootCannotChange(f"Add-on {addon.slug} can be started by hand only", addon=str(addon.slug))
+            if change.boot is Boot.MANUAL_ONLY:
+                raise Invalid("boot: must be one of 'auto', 'manual', not 'manual_only'")
+            changes["boot"] = change.boot
+        if change.network is not UNSET:
+            changes["network"] = None if change.network is None else _network(addon, change.network)
+        if change.options is not UNSET:
+            changes["options"] = change.options or {}
+        if change.watchdog is not UNSET:
+            changes["watchdog"] = change.watchdog and addon.config.startup is not Startup.ONCE
+        for name in ("auto_update", "audio_output", "audio_input", "ingress_panel"):
+            value = getattr(change, name)
+            if value is not UNSET:
+                changes[name] = value
+        return changes
+
+    async def checked_options(self, addon: InstalledAddon, options: Mapping[str, Any] | None = None) -> CheckedOptions:
+        """The options as the add-on will see them; raises :class:`OptionsRefused` naming every wrong field.
+
+        :param options: complete options to check instead of the add-on's own
+        """
+        wanted = addon.effective_options if options is None else dict(options)
+        secrets = await asyncio.to_thread(_secrets, self.kernel.data.path / "homeassistant" / "secrets.yaml")
+        try:
+            return await asyncio.to_thread(
+                validate_options, addon.config.schema, wanted, secrets=secrets.get, devices=HostDevices()
+            )
+        except OptionsInvalid as error:
+            raise OptionsRefused(
+                f"The options of {addon.config.name} ({addon.slug}) are not valid: {error.message}",
+                app=str(addon.slug),
+                validation_error=error.message,
+            ) from None
+
+    # --- containers ----------------------------------------------------------------------------------------------------
+
+    async def make_folders(self, slug: AddonSlug, *, config_folder_too: bool) -> None:
+        """Make an add-on's own folders."""
+        for folder in (data_folder(slug), *((config_folder(slug),) if config_folder_too else ())):
+            await asyncio.to_thread((self.kernel.data.path / folder).mkdir, parents=True, exist_ok=True)
+
+    async def remove_folder(self, folder: str) -> None:
+        """Delete one of an add-on's folders."""
+        await asyncio.to_thread(shutil.rmtree, self.kernel.data.path / folder, ignore_errors=True)
+
+    async def create_container(self, slug: AddonSlug) -> None:
+        """Make a fresh container with a fresh token, in place of the one there is. The old token ends."""
+        addon = self.get(slug)
+        engine = self.kernel.service(CONTAINER_ENGINE)
+        checked = await self.checked_options(addon)
+        await self.make_folders(slug, config_folder_too=wants_config_folder(addon.config))
+        data = self.kernel.data.path
+        options = orjson.dumps(checked.options, option=orjson.OPT_INDENT_2)
+        await asyncio.to_thread(write_file_atomically, data / data_folder(slug) / OPTIONS_FILE, options, 0o600)
+        cid = data / cid_file(addon)
+        await asyncio.to_thread(_empty_file, cid)
+        await self.revoke_tokens(slug)
+        token = self.kernel.tokens.new(TOKEN_KIND, slug)
+        await self.kernel.commit(token.change)
+        spec = await asyncio.to_thread(
+            container_spec,
+            addon,
+            await engine.network(),
+            token.text,
+            token.digest,
+            timezone=await asyncio.to_thread(host_timezone),
+            option_devices=[device.path for device in checked.devices],
+        )
+        container_id = await engine.create(spec)
+        await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
+
+    async def remove_container(self, slug: AddonSlug) -> None:
+        """Take an add-on's container away, and end its token."""
+        engine = self.kernel.service(CONTAINER_ENGINE)
+        await engine.remove(f"app_{slug}")
+        await self.revoke_tokens(slug)
+        await asyncio.to_thread((self.kernel.data.path / f"cid_files/app_{slug}.cid").unlink, missing_ok=True)
+
+    async def revoke_tokens(self, slug: AddonSlug, *, keep: str | None = None) -> None:
+        """End the add-on's tokens, but for the one with the digest ``keep``."""
+        tokens = self.kernel.tokens
+        stale = [key for key in tokens.known(TOKEN_KIND, slug) if key != keep]
+        if stale:
+            await self.kernel.commit(*map(tokens.revocation, stale))
+
+    async def adopt(self, slug: AddonSlug, container: Container) -> None:
+        """Take a container over that runs: its token works, and no other of this add-on."""
+        label = container.labels.get(LABEL_TOKEN, "")
+        if label and label not in self.kernel.tokens.known(TOKEN_KIND, slug):
+            await self.kernel.commit(self.kernel.tokens.restored(label, TOKEN_KIND, slug))
+        await self.revoke_tokens(slug, keep=label)
+        self.observe(slug, container)
+
+    def make_mapped_folders(self) -> None:
+        """Make the folders that add-ons may be shown. Blocks: call in a thread."""
+        for folder in MAPPED_FOLDERS:
+            (self.kernel.data.path / folder).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def engine(self) -> ContainerEngine:
+        """The container engine."""
+        return self.kernel.service(CONTAINER_ENGINE)
+
+
+ADDONS = Service[Addons]("addons/1")
+
+
+def slug_of(container: Container) -> AddonSlug | None:
+    """The add-on a container belongs to, from its label."""
+    label = container.labels.get(LABEL_SLUG)
+    return AddonSlug(label) if label else None
+
+
+def _state_of(container: Container | None) -> AddonState:
+    if container is None or container.status is ContainerStatus.CREATED:
+        return AddonState.STOPPED
+    if container.status is ContainerStatus.RUNNING:
+        return AddonState.STARTUP if container.health is Health.STARTING else AddonState.STARTED
+    return AddonState.STOPPED if not container.exit_code else AddonState.ERROR
+
+
+def _network(addon: InstalledAddon, wanted: Mapping[str, int | str | None]) -> dict[str, int | None]:
+    offered = addon.config.ports or {}
+    ports: dict[str, int | None] = {}
+    for port, host in wanted.items():
+        if port not in offered:
+            allowed = ", ".join(offered) or "none"
+            raise Invalid(f"network.{port}: is no port of {addon.slug}; its ports are {allowed}")
+        try:
+            number = None if host is None else int(host)
+        except ValueError:
+            number = -1
+        if number is not None and not 0 <= number <= 65535:
+            raise Invalid(f"network.{port}: must be a port from 1 to 65535, or null for none, not {host!r}")
+        ports[port] = number or None
+    return ports
+
+
+def _secrets(path: Path) -> dict[str, Any]:
+    """Core's secrets; none where the file is missing or cannot be read."""
+    if not path.is_file():
+        return {}
+    try:
+        content = read_document(path).content
+    except (FileInvalid, RooftreeError) as error:
+        log.warning("secrets_unreadable", reason=str(error))
+        return {}
+    return {str(name): value for name, value in content.items() if isinstance(value, str | int | float | bool)}
+
+
+def _empty_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():  # the engine makes a folder of a missing bind source on its own account
+        shutil.rmtree(path)
+    path.write_bytes(b"")
+
+
+__all__ = ["ADDONS", "AddonState", "AddonStateChanged", "Addons", "OptionsChange", "slug_of"]

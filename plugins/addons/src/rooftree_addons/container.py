@@ -1,0 +1,189 @@
+"""An add-on's container: what its configuration and its user's choices mean to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
+from rooftree_addons.devices import DeviceNode, class_rules
+from rooftree_addons.installed import InstalledAddon
+from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
+
+LABEL_SLUG: Final = "io.rooftree.slug"
+LABEL_VERSION: Final = "io.rooftree.version"
+LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
+OPTIONS_FILE: Final = "options.json"
+OOM_SCORE: Final = 200
+MEMLOCK_BYTES: Final = 128 * 1024 * 1024
+
+MAPPED_FOLDERS: Final = ("app_configs", "apps/data", "apps/local", "backup", "homeassistant", "media", "share", "ssl")
+"""The folders below the data folder that add-ons may be shown; they are there from the first start."""
+
+_TARGETS: Final[Mapping[MapType, tuple[str, str]]] = {
+    MapType.CONFIG: ("homeassistant", "/config"),
+    MapType.HOMEASSISTANT_CONFIG: ("homeassistant", "/homeassistant"),
+    MapType.ALL_APP_CONFIGS: ("app_configs", "/app_configs"),
+    MapType.ALL_ADDON_CONFIGS: ("app_configs", "/addon_configs"),
+    MapType.LOCAL_APPS: ("apps/local", "/local_apps"),
+    MapType.ADDONS: ("apps/local", "/addons"),
+    MapType.SSL: ("ssl", "/ssl"),
+    MapType.BACKUP: ("backup", "/backup"),
+    MapType.SHARE: ("share", "/share"),
+    MapType.MEDIA: ("media", "/media"),
+}
+_OVERRIDDEN_BY: Final = {
+    MapType.HOMEASSISTANT_CONFIG: MapType.CONFIG,
+    MapType.ALL_ADDON_CONFIGS: MapType.ALL_APP_CONFIGS,
+    MapType.ADDONS: MapType.LOCAL_APPS,
+}
+"""An older way of asking for a folder gives way to the newer one beside it."""
+
+
+def data_folder(slug: AddonSlug) -> str:
+    """Where an add-on's own data lies, relative to the data folder."""
+    return f"apps/data/{slug}"
+
+
+def config_folder(slug: AddonSlug) -> str:
+    """Where an add-on's configuration for its user lies, relative to the data folder."""
+    return f"app_configs/{slug}"
+
+
+def cid_file(addon: InstalledAddon) -> str:
+    """The file that tells a container its own id, relative to the data folder."""
+    return f"cid_files/{addon.container}.cid"
+
+
+def wants_config_folder(config: AddonConfig) -> bool:
+    """Whether the add-on has a configuration folder of its own."""
+    types = {entry.type for entry in config.map}
+    return MapType.CONFIG not in types and bool(types & {MapType.APP_CONFIG, MapType.ADDON_CONFIG})
+
+
+def container_spec(
+    addon: InstalledAddon,
+    network: AddonNetwork,
+    token: str,
+    token_digest: str,
+    *,
+    timezone: str,
+    option_devices: Iterable[str] = (),
+) -> ContainerSpec:
+    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread."""
+    config = addon.config
+    unprotected = not addon.protected
+    return ContainerSpec(
+        name=addon.container,
+        image=addon.image,
+        hostname=None if config.host_uts else addon.hostname,
+        environment=_environment(addon, token, timezone),
+        labels={LABEL_SLUG: addon.slug, LABEL_VERSION: addon.version, LABEL_TOKEN: token_digest},
+        mounts=(*_folders(addon), *_system_mounts(config, unprotected), _cid_mount(addon)),
+        network="host" if config.host_network else "addons",
+        ports=() if config.host_network else published_ports(addon),
+        extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
+        capabilities=_capabilities(config),
+        security_options=("seccomp=unconfined", *(() if config.apparmor else ("apparmor=unconfined",))),
+        device_rules=_device_rules(config, unprotected, option_devices),
+        ulimits=_ulimits(config),
+        tmpfs=(*(("/tmp",) if config.tmpfs else ()), *(() if config.host_ipc else ("/dev/shm",))),  # noqa: S108  # the container's
+        init=config.init,
+        stdin=config.stdin,
+        host_pid=config.host_pid and unprotected,
+        host_uts=config.host_uts,
+        host_ipc=config.host_ipc,
+        oom_score_adjust=OOM_SCORE,
+        stop_timeout_s=config.timeout,
+    )
+
+
+def published_ports(addon: InstalledAddon) -> tuple[Port, ...]:
+    """The ports that are published on the host."""
+    ports = []
+    for name, host in (addon.ports or {}).items():
+        number, _, protocol = name.partition("/")
+        if host:
+            kind: Literal["tcp", "udp"] = "udp" if protocol == "udp" else "tcp"
+            ports.append(Port(int(number), host, kind))
+    return tuple(ports)
+
+
+def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, str]:
+    environment = dict(addon.config.environment or {})
+    if addon.config.legacy:
+        scalars = {k: v for k, v in addon.effective_options.items() if isinstance(v, str | int | float)}
+        environment |= {key: str(value) for key, value in scalars.items()}
+    return {**environment, "TZ": timezone, "SUPERVISOR_TOKEN": token, "HASSIO_TOKEN": token}
+
+
+def _folders(addon: InstalledAddon) -> list[Mount]:
+    entries = {entry.type: entry for entry in addon.config.map}
+    data = entries.get(MapType.DATA)
+    mounts = [Mount(DataPath(data_folder(addon.slug)), (data and data.path) or "/data")]
+    if wants_config_folder(addon.config):
+        entry = entries.get(MapType.APP_CONFIG) or entries[MapType.ADDON_CONFIG]
+        mounts.append(_mount(config_folder(addon.slug), "/config", entry))
+    for kind, (source, target) in _TARGETS.items():
+        if kind in entries and _OVERRIDDEN_BY.get(kind) not in entries:
+            mounts.append(_mount(source, target, entries[kind]))
+    return mounts
+
+
+def _mount(source: str, target: str, entry: MapEntry) -> Mount:
+    shared = entry.type in {MapType.SHARE, MapType.MEDIA}
+    return Mount(
+        DataPath(source),
+        entry.path or target,
+        read_only=entry.read_only,
+        propagation="rslave" if shared else "rprivate",
+    )
+
+
+def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
+    """What of the host's system an add-on is shown; a path that the host does not have is left out."""
+    mounts = [Mount(HostPath("/dev"), "/dev", read_only=True, recursive=False)]
+    wanted: list[tuple[bool, str, str, bool]] = [
+        (config.gpio, "/sys/class/gpio", "/sys/class/gpio", False),
+        (config.gpio, "/sys/devices/platform/soc", "/sys/devices/platform/soc", False),
+        (config.devicetree, "/sys/firmware/devicetree/base", "/device-tree", True),
+        (config.udev, "/run/udev", "/run/udev", True),
+        (config.kernel_modules, "/lib/modules", "/lib/modules", True),
+        (config.docker_api and unprotected, "/run/docker.sock", "/run/docker.sock", True),
+        (config.host_dbus, "/run/dbus", "/run/dbus", True),
+        (config.journald, "/var/log/journal", "/var/log/journal", True),
+        (config.journald, "/run/log/journal", "/run/log/journal", True),
+    ]
+    mounts += [
+        Mount(HostPath(source), target, read_only=read_only)
+        for asked, source, target, read_only in wanted
+        if asked and Path(source).exists()
+    ]
+    return mounts
+
+
+def _cid_mount(addon: InstalledAddon) -> Mount:
+    return Mount(DataPath(cid_file(addon)), "/run/cid", read_only=True)
+
+
+def _capabilities(config: AddonConfig) -> tuple[str, ...]:
+    extra = [*(["SYS_MODULE"] if config.kernel_modules else []), *(["SYS_NICE"] if config.realtime else [])]
+    return tuple(dict.fromkeys([*(config.privileged or ()), *extra]))
+
+
+def _device_rules(config: AddonConfig, unprotected: bool, option_devices: Iterable[str]) -> tuple[str, ...]:
+    if config.full_access and unprotected:
+        return ("a *:* rwm",)
+    nodes = [DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices)]
+    rules = [node.rule for node in nodes if node is not None]
+    rules += class_rules(uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb)
+    return tuple(dict.fromkeys(rules))
+
+
+def _ulimits(config: AddonConfig) -> tuple[Ulimit, ...]:
+    limits = [Ulimit("rtprio", 90, 99), Ulimit("memlock", MEMLOCK_BYTES, MEMLOCK_BYTES)] if config.realtime else []
+    for name, value in config.ulimits.items():
+        pair = value if isinstance(value, UlimitPair) else UlimitPair(value, value)
+        limits.append(Ulimit(name, pair.soft, pair.hard))
+    return tuple(limits)

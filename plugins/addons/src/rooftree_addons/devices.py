@@ -1,0 +1,98 @@
+"""The host's device nodes, as the kernel shows them below /dev and /sys.
+
+What an add-on's options and its cgroup rules need: whether a node is there, its subsystem, its numbers (sysfs(5)).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Self
+
+from attrs import frozen
+
+UART_MAJORS = (204, 188, 166)
+VIDEO_MAJORS = (29, 81, 226)
+USB_MAJORS = (189, 180)
+_DYNAMIC_VIDEO = ("vchiq", "media", "cec")
+_DYNAMIC_GPIO = ("gpiochip", "gpiomem")
+_DYNAMIC_USB = ("hidraw",)
+
+
+@frozen
+class DeviceNode:
+    """One device node."""
+
+    path: str
+    kind: Literal["c", "b"]
+    major: int
+    minor: int
+    by_id: str | None = None
+
+    @classmethod
+    def at(cls, path: str) -> Self | None:
+        """The node at ``path`` (links followed), or ``None`` where there is none. Blocks for a moment."""
+        try:
+            real = os.path.realpath(path)
+            status = os.stat(real)
+        except OSError:
+            return None
+        if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+            return None
+        kind: Literal["c", "b"] = "c" if stat.S_ISCHR(status.st_mode) else "b"
+        by_id = path if path.startswith("/dev/") and path != real else None
+        return cls(real, kind, os.major(status.st_rdev), os.minor(status.st_rdev), by_id)
+
+    @property
+    def subsystem(self) -> str | None:
+        """The udev subsystem, from sysfs."""
+        family = "char" if self.kind == "c" else "block"
+        try:
+            return Path(f"/sys/dev/{family}/{self.major}:{self.minor}/subsystem").readlink().name
+        except OSError:
+            return None
+
+    @property
+    def rule(self) -> str:
+        """The cgroup rule that allows it."""
+        return f"{self.kind} {self.major}:{self.minor} rwm"
+
+
+class HostDevices:
+    """The devices of the machine the daemon runs on."""
+
+    def find(self, path: str) -> DeviceNode | None:
+        """The device with that node or link."""
+        return DeviceNode.at(path) if path.startswith("/dev/") else None
+
+    def of_subsystem(self, subsystem: str | None) -> Iterable[DeviceNode]:
+        """The devices of a subsystem; all of the usual ones where ``None``."""
+        for name in (subsystem,) if subsystem else ("tty", "block", "input", "sound", "video4linux"):
+            for entry in sorted(Path(f"/sys/class/{name}").glob("*/dev")):
+                node = DeviceNode.at(f"/dev/{entry.parent.name}")
+                if node is not None and not entry.parent.name.startswith(("tty1", "ttyS", "loop", "ram")):
+                    yield node
+
+
+def majors(names: Iterable[str]) -> list[int]:
+    """The major numbers that the running kernel gave to drivers of these names (/proc/devices, proc(5))."""
+    wanted = tuple(names)
+    found = []
+    for line in Path("/proc/devices").read_text().split("Block devices")[0].splitlines():
+        number, _, name = line.strip().partition(" ")
+        if number.isdigit() and name.startswith(wanted):
+            found.append(int(number))
+    return found
+
+
+def class_rules(*, uart: bool, video: bool, gpio: bool, usb: bool) -> list[str]:
+    """The rules for whole classes of devices that an add-on asks for."""
+    wanted = [
+        *(UART_MAJORS if uart else ()),
+        *((*VIDEO_MAJORS, *majors(_DYNAMIC_VIDEO)) if video else ()),
+        *(majors(_DYNAMIC_GPIO) if gpio else ()),
+        *((*USB_MAJORS, *majors(_DYNAMIC_USB)) if usb else ()),
+    ]
+    return [f"c {major}:* rwm" for major in dict.fromkeys(wanted)]

@@ -1,0 +1,202 @@
+"""What is kept of an installed add-on, and the errors that concern it."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Self
+
+import orjson
+from attrs import evolve, field, frozen
+from awesomeversion import AwesomeVersion
+from awesomeversion.exceptions import AwesomeVersionException
+
+from rooftree import Invalid, document
+from rooftree_store import AddonConfig, AddonSlug, Boot, Startup, effective_options, parse_addon_config
+
+
+class AddonNotInstalled(Invalid):
+    """The add-on is not installed; 400, as clients expect."""
+
+    error_key = "app_not_installed_error"
+
+
+class AddonAlreadyInstalled(Invalid):
+    """The add-on is installed."""
+
+    error_key = "app_already_installed_error"
+
+
+class NoUpdateAvailable(Invalid):
+    """The store offers the version that is installed."""
+
+    error_key = "app_no_update_available_error"
+
+
+class AddonNotInStore(Invalid):
+    """The add-on is installed, and no repository offers it any more."""
+
+    error_key = "app_not_in_store_error"
+
+
+class OptionsRefused(Invalid):
+    """The options do not fit the add-on's schema. ``extra_fields``: ``app``, ``validation_error``."""
+
+    error_key = "app_configuration_invalid_error"
+
+
+class BootCannotChange(Invalid):
+    """The add-on's author decided that it is started by hand only."""
+
+    error_key = "app_boot_config_cannot_change_error"
+
+
+class StdinUnsupported(Invalid):
+    """The add-on does not read its standard input."""
+
+    error_key = "app_not_supported_write_stdin_error"
+
+
+class RebuildVersionChanged(Invalid):
+    """The store offers another version than the one installed: that is an update."""
+
+    error_key = "app_rebuild_version_changed_error"
+
+
+class RebuildImageBased(Invalid):
+    """The add-on comes as an image; there is nothing to build."""
+
+    error_key = "app_rebuild_image_based_error"
+
+
+class DockerfileMissing(Invalid):
+    """An add-on that is to be built has no Dockerfile."""
+
+    error_key = "app_build_dockerfile_missing_error"
+
+
+class Desired(enum.StrEnum):
+    """What the user wants of an add-on: set by the verbs, kept over restarts, and what reality is compared with."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+
+
+@document("addons.installed", version=1)
+@frozen(kw_only=True)
+class InstalledAddon:
+    """An installed add-on: what it is, and what its user decided."""
+
+    slug: AddonSlug
+    version: str
+    image: str
+    """Name and tag of the image it runs as."""
+    config_json: str = field(repr=False)
+    """The normalised configuration it was installed with, so that it works on when its repository goes."""
+    options: dict[str, Any] = field(factory=dict, repr=False)
+    """What the user set; the rest are the configuration's defaults."""
+    boot: Boot | None = None
+    """The user's choice, or ``None`` for the configuration's."""
+    auto_update: bool = False
+    watchdog: bool = False
+    network: dict[str, int | None] | None = None
+    """Host ports by container port as the user set them, or ``None`` for the configuration's."""
+    protected: bool = True
+    ingress_token: str = field(factory=lambda: secrets.token_urlsafe(32), repr=False)
+    ingress_panel: bool = False
+    ingress_port: int | None = None
+    """The port picked for ``ingress_port: 0``."""
+    audio_input: str | None = None
+    audio_output: str | None = None
+    system_managed: bool = False
+    system_managed_config_entry: str | None = None
+    desired: Desired = Desired.STOPPED
+
+    @classmethod
+    def fresh(cls, slug: AddonSlug, image: str, config: Mapping[str, Any], taken_ports: set[int]) -> Self:
+        """An add-on that is being installed; ``config`` is the normalised configuration."""
+        parsed = _config(orjson.dumps(config).decode())
+        return cls(
+            slug=slug,
+            version=parsed.version,
+            image=image,
+            config_json=orjson.dumps(config).decode(),
+            ingress_port=_dynamic_port(parsed, taken_ports),
+        )
+
+    def with_version(self, image: str, config: Mapping[str, Any]) -> Self:
+        """The same add-on, with its user's choices, in another version."""
+        text = orjson.dumps(config).decode()
+        return evolve(self, version=_config(text).version, image=image, config_json=text)
+
+    def with_version_of(self, other: InstalledAddon) -> Self:
+        """The same add-on, with its user's choices, in the version that ``other`` has."""
+        return evolve(self, version=other.version, image=other.image, config_json=other.config_json)
+
+    def wanting(self, desired: Desired) -> Self:
+        """The same add-on, with this desired of it."""
+        return evolve(self, desired=desired)
+
+    @property
+    def config(self) -> AddonConfig:
+        """The configuration it was installed with."""
+        return _config(self.config_json)
+
+    @property
+    def container(self) -> str:
+        """The logical name of its container."""
+        return f"app_{self.slug}"
+
+    @property
+    def hostname(self) -> str:
+        """Its name on the add-on network."""
+        return self.slug.replace("_", "-")
+
+    @property
+    def effective_boot(self) -> Boot:
+        """Whether it starts with the host."""
+        if self.config.boot is Boot.MANUAL_ONLY:
+            return Boot.MANUAL
+        return self.boot or self.config.boot
+
+    @property
+    def starts_with_host(self) -> bool:
+        """Whether a fresh boot of the host starts it."""
+        return self.effective_boot is Boot.AUTO and self.config.startup is not Startup.ONCE
+
+    @property
+    def effective_options(self) -> dict[str, Any]:
+        """The configuration's defaults with the user's options laid over them."""
+        return effective_options(self.config.options, self.options)
+
+    @property
+    def ports(self) -> dict[str, int | None] | None:
+        """Host ports by container port (``80/tcp``), ``None`` where the configuration names none."""
+        if self.config.ports is None:
+            return None
+        own = dict(self.config.ports)
+        return own if self.network is None else {port: self.network.get(port) for port in own}
+
+
+@lru_cache(maxsize=256)
+def _config(text: str) -> AddonConfig:
+    return parse_addon_config(orjson.loads(text)).config
+
+
+def _dynamic_port(config: AddonConfig, taken: set[int]) -> int | None:
+    """A free port for an add-on that leaves the choice of its ingress port to us (``ingress_port: 0``)."""
+    if not config.ingress or config.ingress_port != 0:
+        return None
+    return next(port for port in range(62000, 65501) if port not in taken)
+
+
+def is_newer(offered: str, installed: str) -> bool:
+    """Whether a version is an update. Versions that cannot be compared are, when they differ; an older one never is."""
+    if offered == installed:
+        return False
+    try:
+        return bool(AwesomeVersion(offered) > AwesomeVersion(installed))
+    except (AwesomeVersionException, ValueError, TypeError):
+        return True

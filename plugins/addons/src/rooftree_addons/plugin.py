@@ -1,0 +1,76 @@
+"""Add-ons: installed, configured, run, updated and watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from rooftree import Kernel, Plugin, Routes, hookimpl
+from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
+from rooftree.interfaces.hooks import AvailableUpdate
+from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
+from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.models import AddonSummary
+from rooftree_addons.reconciliation import Reconciliation
+from rooftree_addons.routes import routes
+from rooftree_store import ADDON_STORE, ICON, StoreReloaded
+
+
+class AddonsPlugin(Plugin):
+    """Installs add-ons and keeps them as their user wants them."""
+
+    name = "addons"
+    provides = (ADDONS,)
+    requires = (ADDON_STORE, CONTAINER_ENGINE)
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Know what is installed; what runs is looked at as soon as the engine is there."""
+        installed = await kernel.collection(InstalledAddon)
+        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed)
+        self.reconciliation = Reconciliation(kernel, self.addons)
+        self.kernel = kernel
+        await asyncio.to_thread(self.addons.make_mapped_folders)
+        kernel.tokens.register_kind(TOKEN_KIND, self.addons.principal)
+        kernel.provide(ADDONS, self.addons)
+        kernel.on(EngineConnected, self.reconciliation.connected)
+        kernel.on(EngineLost, self.reconciliation.lost)
+        kernel.on(ContainerChanged, self.reconciliation.changed)
+        kernel.on(StoreReloaded, lambda _: self.addons.tell_store())
+        self.addons.tell_store()
+
+    def routes(self) -> Routes:
+        """The add-ons' routes, and the verbs of the store's."""
+        return routes
+
+    async def stop(self) -> None:
+        """End the watchdogs; the containers run on."""
+        if hasattr(self, "reconciliation"):
+            await self.reconciliation.stop()
+            self.kernel.tokens.forget_kind(TOKEN_KIND)
+
+    @hookimpl
+    def available_updates(self) -> list[AvailableUpdate]:
+        """Add-ons with a newer version in the store."""
+        return [
+            AvailableUpdate(
+                update_type="addon",
+                version_latest=self.addons.version_latest(addon),
+                panel_path=f"/update-available/{addon.slug}",
+                name=addon.config.name,
+                icon=f"/addons/{addon.slug}/icon" if self._has_icon(addon) else None,
+            )
+            for addon in self.addons.installed.values()
+            if self.addons.update_available(addon)
+        ]
+
+    def _has_icon(self, addon: InstalledAddon) -> bool:
+        offer = self.addons.store.addons.get(addon.slug)
+        return offer is not None and ICON in offer.files
+
+    @hookimpl
+    def supervisor_info(self) -> Mapping[str, Any]:
+        """The installed add-ons, as the supervisor's info has them."""
+        shown = ("name", "slug", "version", "version_latest", "update_available", "state", "repository", "icon")
+        summaries = [AddonSummary.of(self.addons, addon) for addon in self.addons.installed.values()]
+        return {"addons": [{name: getattr(summary, name) for name in shown} for summary in summaries]}

@@ -1,0 +1,204 @@
+"""Bringing what the engine shows in line with what is desired.
+
+At the start, and whenever the engine is (again) there, every add-on is looked at by one table; in between, the engine's
+events keep the states true, and the watchdog brings back what fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+from attrs import frozen
+
+from rooftree import Kernel, Problem, RooftreeError, document
+from rooftree.interfaces.containers import Container, ContainerChanged, ContainerStatus, EngineLost, Health
+from rooftree_addons import verbs
+from rooftree_addons.addons import Addons, AddonState, slug_of
+from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
+from rooftree_store import AddonSlug, Startup
+
+log = structlog.get_logger(__name__)
+
+PHASES: Final = (Startup.INITIALIZE, Startup.SYSTEM, Startup.SERVICES, Startup.APPLICATION, Startup.ONCE)
+WATCHDOG_PAUSES_S: Final = (10, 10, 20, 40, 80)
+"""Seconds before each try of the watchdog to bring an add-on back; it gives up after the last."""
+
+type Action = Literal["adopt", "start", "stop", "leave"]
+
+
+@document("addons.boot", version=1)
+@frozen
+class LastBoot:
+    """The boot of the host that the add-ons were last brought up in."""
+
+    boot_id: str
+
+
+def action(addon: InstalledAddon, container: Container | None) -> Action:
+    """The table: what is desired, and what the engine shows, tell what to do (docs/architecture.md has it drawn)."""
+    running = container is not None and container.status is ContainerStatus.RUNNING
+    if addon.desired is Desired.STOPPED:
+        return "stop" if running else "leave"
+    if running:
+        return "adopt"
+    ended = container is not None and container.status is ContainerStatus.EXITED
+    if ended and addon.config.startup is Startup.ONCE:
+        return "leave"
+    return "start"
+
+
+class Reconciliation:
+    """Keeps add-ons as they are desired."""
+
+    def __init__(self, kernel: Kernel, addons: Addons) -> None:
+        self._kernel = kernel
+        self._addons = addons
+        self._once = asyncio.Lock()
+        self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
+
+    async def connected(self, _: object) -> None:
+        """The engine is there: look at everything."""
+        async with self._once:
+            await self._note_host_boot()
+            containers = await self._addons.engine.containers()
+            shown = {slug: container for container in containers if (slug := slug_of(container)) is not None}
+            await self._remove_orphans(shown)
+            await self._bring_up(shown)
+
+    def lost(self, event: EngineLost) -> None:
+        """The engine is gone: what its containers do is not known."""
+        for slug in self._addons.installed:
+            self._addons.note_state(AddonSlug(slug), AddonState.UNKNOWN)
+
+    async def _note_host_boot(self) -> None:
+        """After a boot of the host, desire of each add-on what its boot setting says."""
+        boot_id = (await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)).strip()
+        boots = await self._kernel.collection(LastBoot)
+        known = boots.get("host")
+        if known is not None and known.boot_id == boot_id:
+            return
+        changes = [boots.put("host", LastBoot(boot_id))]
+        if known is not None:
+            for addon in self._addons.installed.values():
+                wanted = Desired.STARTED if addon.starts_with_host else Desired.STOPPED
+                changes.append(
+                    self._addons.installed.update(addon.slug, partial(InstalledAddon.wanting, desired=wanted))
+                )
+        await self._kernel.commit(*changes)
+
+    async def _remove_orphans(self, shown: Mapping[AddonSlug, Container]) -> None:
+        """Take away containers of add-ons that are not installed: what a kill between two steps can leave."""
+        for slug, container in shown.items():
+            if slug not in self._addons.installed:
+                log.warning("orphan_removed", container=container.name)
+                await self._addons.engine.remove(container.name)
+                await self._addons.revoke_tokens(slug)
+
+    async def _bring_up(self, shown: Mapping[AddonSlug, Container]) -> None:
+        by_phase: dict[Startup, list[InstalledAddon]] = {phase: [] for phase in PHASES}
+        for addon in self._addons.installed.values():
+            by_phase[addon.config.startup].append(addon)
+        for phase in PHASES:
+            await asyncio.gather(*(self._settle(addon, shown.get(addon.slug)) for addon in by_phase[phase]))
+
+    async def _settle(self, addon: InstalledAddon, container: Container | None) -> None:
+        todo = action(addon, container)
+        log.debug("reconcile", addon=addon.slug, action=todo)
+        try:
+            if todo == "adopt" and container is not None:
+                await self._addons.adopt(addon.slug, container)
+                return
+            self._addons.observe(addon.slug, container)
+            if todo == "start":
+                await self._kernel.jobs.run(verbs.start, slug=addon.slug)
+            elif todo == "stop":
+                await self._kernel.jobs.run(verbs.stop, slug=addon.slug)
+            self._kernel.problems.clear("boot_fail", "addon", addon.slug)
+        except AddonNotInstalled:
+            log.info("addon_gone_meanwhile", addon=addon.slug)
+        except RooftreeError as error:
+            self._kernel.problems.report(
+                Problem(
+                    "boot_fail",
+                    "addon",
+                    addon.slug,
+                    f"Add-on {addon.slug} could not be started: {error.message}",
+                    suggestions=("execute_start", "disable_boot"),
+                )
+            )
+
+    async def changed(self, event: ContainerChanged) -> None:
+        """The engine says that a container changed."""
+        slug = self._slug(event.name)
+        if slug is None:
+            return
+        expected = self._addons.end_was_expected(slug) if event.action == "die" else False
+        try:
+            container = await self._addons.look(slug)
+        except RooftreeError as error:
+            log.info("addon_not_seen", addon=slug, reason=error.message)
+            return
+        addon = self._addons.installed.get(slug)
+        failed = event.action == "die" and event.exit_code != 0
+        unhealthy = event.action == "health" and event.health is Health.UNHEALTHY
+        if addon is not None and addon.watchdog and (failed or unhealthy) and not expected:
+            self._watch(slug)
+        if container is not None and container.status is ContainerStatus.RUNNING:
+            self._kernel.problems.clear("boot_fail", "addon", slug)
+
+    def _slug(self, name: str) -> AddonSlug | None:
+        slug = name.removeprefix("app_")
+        return AddonSlug(slug) if slug != name and slug in self._addons.installed else None
+
+    def _watch(self, slug: AddonSlug) -> None:
+        task = self._watchdogs.get(slug)
+        if task is None or task.done():
+            self._watchdogs[slug] = asyncio.get_running_loop().create_task(
+                self._bring_back(slug), name=f"watchdog of {slug}"
+            )
+
+    async def _bring_back(self, slug: AddonSlug) -> None:
+        """Restart a failed add-on, with growing pauses, until it runs, is stopped, or the tries are used up."""
+        for pause in WATCHDOG_PAUSES_S:
+            await asyncio.sleep(pause)
+            addon = self._addons.installed.get(slug)
+            if addon is None or not addon.watchdog or addon.desired is Desired.STOPPED:
+                return
+            try:
+                if _is_well(await self._addons.look(slug)):
+                    return
+                log.warning("watchdog_restarts", addon=slug)
+                await self._kernel.jobs.run(verbs.restart, slug=slug)
+            except RooftreeError as error:
+                log.warning("watchdog_failed", addon=slug, reason=error.message)
+        self._kernel.problems.report(
+            Problem(
+                "watchdog_gave_up",
+                "addon",
+                slug,
+                f"Add-on {slug} keeps failing; the watchdog has given up. Its log says why",
+                suggestions=("execute_start",),
+            )
+        )
+
+    async def stop(self) -> None:
+        """End the watchdogs."""
+        tasks = list(self._watchdogs.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._watchdogs.clear()
+
+
+def _is_well(container: Container | None) -> bool:
+    return (
+        container is not None
+        and container.status is ContainerStatus.RUNNING
+        and container.health is not Health.UNHEALTHY
+    )

@@ -1,0 +1,242 @@
+"""The add-ons' routes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from attrs import evolve
+
+from rooftree import (
+    CORE_ONLY,
+    OBSERVER,
+    Invalid,
+    Jobs,
+    JobStarted,
+    Principal,
+    RawBody,
+    Role,
+    Routes,
+    Stream,
+    Text,
+    Unavailable,
+    Unset,
+    itself,
+    role,
+)
+from rooftree.access import INCLUDES
+from rooftree_addons import texts, verbs
+from rooftree_addons.addons import Addons, OptionsChange
+from rooftree_addons.installed import OptionsRefused, StdinUnsupported
+from rooftree_addons.models import (
+    AddonInfo,
+    AddonList,
+    AddonSummary,
+    Background,
+    OptionsVerdict,
+    RebuildRequest,
+    SecurityChange,
+    SystemOptionsChange,
+    UninstallRequest,
+    UpdateRequest,
+)
+from rooftree_containers.logs import LogQuery, asks_for_log, container_log
+from rooftree_containers.stats import Stats
+from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, shown_text
+
+routes = Routes()
+MANAGER = role(Role.MANAGER)
+
+OWN = MANAGER | itself("addon")
+NOT_OWN = role(Role.MANAGER, not_on="addon")
+STDIN_LIMIT = 16 * 1024 * 1024
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+@routes.get("/addons", access=MANAGER)
+def installed(addons: Addons) -> AddonList:
+    """The add-ons that are installed."""
+    return AddonList([AddonSummary.of(addons, addon) for addon in addons.installed.values()])
+
+
+@routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon") | OBSERVER)
+async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo:
+    """Everything about an add-on. Its options are for itself and for managers."""
+    found = addons.get(addon)
+    trusted = caller.role in INCLUDES[Role.MANAGER] or (caller.kind == "addon" and caller.id == addon)
+    readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
+    return await asyncio.to_thread(
+        AddonInfo.of_addon, addons, found, readme=readme, translations=translations, with_options=trusted
+    )
+
+
+@routes.get("/addons/{addon}/stats", access=OWN)
+async def stats(addons: Addons, addon: AddonSlug) -> Stats:
+    """What an add-on uses of the machine."""
+    return Stats.of(await addons.engine.stats(addons.get(addon).container))
+
+
+@routes.get("/addons/{addon}/logs", access=OWN)
+@asks_for_log()
+def logs(addons: Addons, addon: AddonSlug, query: LogQuery) -> Stream:
+    """The latest lines an add-on wrote."""
+    return container_log(addons.engine, addons.get(addon).container, query)
+
+
+@routes.get("/addons/{addon}/logs/follow", access=OWN)
+@asks_for_log()
+def follow_logs(addons: Addons, addon: AddonSlug, query: LogQuery) -> Stream:
+    """The latest lines an add-on wrote, and then every new one."""
+    return container_log(addons.engine, addons.get(addon).container, query, follow=True)
+
+
+@routes.get("/addons/{addon}/logs/latest", access=OWN)
+@asks_for_log(latest=True)
+def latest_logs(addons: Addons, addon: AddonSlug, query: LogQuery) -> Stream:
+    """What an add-on wrote since it was last started."""
+    return container_log(addons.engine, addons.get(addon).container, query, latest=True)
+
+
+@routes.get("/addons/{addon}/changelog", access=OWN)
+async def changelog(store: AddonStore, addon: AddonSlug) -> Text:
+    """An add-on's changelog, or a sentence that it has none."""
+    return await shown_text(store, addon, CHANGELOG, "changelog")
+
+
+@routes.get("/addons/{addon}/documentation", access=OWN)
+async def documentation(store: AddonStore, addon: AddonSlug) -> Text:
+    """An add-on's documentation, or a sentence that it has none."""
+    return await shown_text(store, addon, DOCUMENTATION, "documentation")
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+@routes.post("/addons/{addon}/options", access=OWN)
+async def set_options(addons: Addons, addon: AddonSlug, body: OptionsChange) -> None:
+    """Change an add-on's options; what is absent stays, what is null goes back to its default."""
+    await addons.set_options(addon, body)
+
+
+@routes.get("/addons/{addon}/options/config", access=itself("addon"))
+async def options_config(addons: Addons, addon: AddonSlug) -> dict[str, Any]:
+    """The options as the calling add-on sees them, checked and with secrets filled in."""
+    return (await addons.checked_options(addons.get(addon))).options
+
+
+@routes.post("/addons/{addon}/options/validate", access=OWN)
+async def validate_options(addons: Addons, addon: AddonSlug, body: dict[str, Any]) -> OptionsVerdict:
+    """Whether options would fit; an empty body asks about those that are set."""
+    try:
+        await addons.checked_options(addons.get(addon), body or None)
+    except OptionsRefused as error:
+        return OptionsVerdict(error.message, valid=False, pwned=None)
+    return OptionsVerdict("", valid=True, pwned=None)
+
+
+@routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on="addon"))
+async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -> None:
+    """Switch an add-on's protection; it counts from the next start."""
+    addons.get(addon)
+    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, protected=body.protected)))
+
+
+@routes.post("/addons/{addon}/sys_options", access=CORE_ONLY)
+async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptionsChange) -> None:
+    """Mark an add-on as managed by Home Assistant."""
+    addons.get(addon)
+    given = {
+        name: value
+        for name in ("system_managed", "system_managed_config_entry")
+        if not isinstance(value := getattr(body, name), Unset)
+    }
+    if not given:
+        raise Invalid("Send system_managed, system_managed_config_entry, or both")
+    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, **given)))
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+@routes.post("/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",))
+async def install(jobs: Jobs, addon: AddonSlug, body: Background) -> JobStarted | None:
+    """Install an add-on."""
+    return await jobs.run(verbs.install, slug=addon, background=body.background)
+
+
+@routes.post("/store/addons/{addon}/install/{version}", access=MANAGER)
+async def install_version(
+    jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: Background
+) -> JobStarted | None:
+    """Install an add-on in this version, which must be the one on offer."""
+    _refuse_other_version(store, addon, version)
+    return await jobs.run(verbs.install, slug=addon, background=body.background)
+
+
+@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",))
+async def update(jobs: Jobs, addon: AddonSlug, body: UpdateRequest) -> JobStarted | None:
+    """Bring an add-on to the newest version."""
+    _refuse_backup(body)
+    return await jobs.run(verbs.update, slug=addon, background=body.background)
+
+
+@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN)
+async def update_version(
+    jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
+) -> JobStarted | None:
+    """Bring an add-on to this version, which must be the one on offer."""
+    _refuse_backup(body)
+    _refuse_other_version(store, addon, version)
+    return await jobs.run(verbs.update, slug=addon, background=body.background)
+
+
+def _refuse_other_version(store: AddonStore, slug: AddonSlug, version: str) -> None:
+    offered = store.addon(slug).config.version
+    if version != offered:
+        raise Invalid(f"The store offers {slug} in version {offered} only, not {version}")
+
+
+def _refuse_backup(body: UpdateRequest) -> None:
+    if body.backup:
+        raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
+
+
+@routes.post("/addons/{addon}/uninstall", access=OWN)
+async def uninstall(jobs: Jobs, addon: AddonSlug, body: UninstallRequest) -> None:
+    """Remove an add-on with everything it brought."""
+    await jobs.run(verbs.uninstall, slug=addon, remove_config=body.remove_config)
+
+
+@routes.post("/addons/{addon}/rebuild", access=OWN)
+async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest) -> None:
+    """Build a local add-on again."""
+    await jobs.run(verbs.rebuild, slug=addon, force=body.force)
+
+
+@routes.post("/addons/{addon}/start", access=OWN)
+async def start(jobs: Jobs, addon: AddonSlug) -> None:
+    """Start an add-on."""
+    await jobs.run(verbs.start, slug=addon)
+
+
+@routes.post("/addons/{addon}/stop", access=OWN)
+async def stop(jobs: Jobs, addon: AddonSlug) -> None:
+    """Stop an add-on."""
+    await jobs.run(verbs.stop, slug=addon)
+
+
+@routes.post("/addons/{addon}/restart", access=OWN)
+async def restart(jobs: Jobs, addon: AddonSlug) -> None:
+    """Stop an add-on and start it again."""
+    await jobs.run(verbs.restart, slug=addon)
+
+
+@routes.post("/addons/{addon}/stdin", access=OWN, max_body=STDIN_LIMIT)
+async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
+    """Hand the body to an add-on's standard input, as it is."""
+    found = addons.get(addon)
+    if not found.config.stdin:
+        raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
+    await addons.engine.write_stdin(found.container, await body.read())

@@ -1,0 +1,229 @@
+"""The steps with add-ons that their jobs are made of; those with images are shared with other domains."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from rooftree import Step, step
+from rooftree.interfaces.containers import ContainerStatus
+from rooftree_addons.addons import Addons
+from rooftree_addons.container import config_folder, data_folder
+from rooftree_addons.installed import Desired, InstalledAddon
+from rooftree_store import AddonSlug
+
+log = structlog.get_logger(__name__)
+
+STARTED_WITHIN_S = 120.0
+"""Seconds that a start waits for a health check; the add-on goes on starting when they are over."""
+
+
+@step("addons.create_data_folder/1")
+class CreateDataFolder(Step):
+    """Make the folder for an add-on's own data."""
+
+    slug: AddonSlug
+
+    async def before(self, addons: Addons) -> bool:
+        """Whether it was there, from an earlier installation."""
+        return await asyncio.to_thread((addons.kernel.data.path / data_folder(self.slug)).exists)
+
+    async def do(self, addons: Addons) -> None:
+        """Make it."""
+        await addons.make_folders(self.slug, config_folder_too=False)
+
+    async def undo(self, was_there: bool, addons: Addons) -> None:
+        """Take it away, if this made it."""
+        if not was_there:
+            await addons.remove_folder(data_folder(self.slug))
+
+
+@step("addons.register/1")
+class RegisterAddon(Step):
+    """Enter an add-on as installed."""
+
+    slug: AddonSlug
+    image: str
+    config: dict[str, Any]
+    """The normalised configuration at the time of the plan."""
+
+    async def before(self, addons: Addons) -> bool:
+        """Whether it was installed."""
+        return self.slug in addons.installed
+
+    async def do(self, addons: Addons) -> None:
+        """Enter it."""
+        taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
+        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken)
+        await addons.kernel.commit(addons.installed.put(self.slug, fresh))
+        addons.observe(self.slug, None)
+        addons.tell_store()
+
+    async def undo(self, was_there: bool, addons: Addons) -> None:
+        """Take it out, if this entered it."""
+        if not was_there:
+            await addons.kernel.commit(addons.installed.delete(self.slug))
+            addons.forget(self.slug)
+
+
+@step("addons.unregister/1")
+class UnregisterAddon(Step):
+    """Take an add-on out of what is installed, and end its tokens."""
+
+    slug: AddonSlug
+
+    async def do(self, addons: Addons) -> None:
+        """Take it out."""
+        await addons.revoke_tokens(self.slug)
+        if self.slug in addons.installed:
+            await addons.kernel.commit(addons.installed.delete(self.slug))
+        addons.forget(self.slug)
+
+
+@step("addons.change_version/1")
+class ChangeVersion(Step):
+    """Let an installed add-on be another version; its options and its user's choices stay."""
+
+    slug: AddonSlug
+    image: str
+    config: dict[str, Any]
+
+    async def before(self, addons: Addons) -> InstalledAddon:
+        """What was installed."""
+        return addons.get(self.slug)
+
+    async def do(self, addons: Addons) -> None:
+        """Change it."""
+        await addons.kernel.commit(
+            addons.installed.update(self.slug, lambda now: now.with_version(self.image, self.config))
+        )
+        addons.tell_store()
+
+    async def undo(self, was: InstalledAddon, addons: Addons) -> None:
+        """Back to what it was, keeping what its user changed meanwhile."""
+        await addons.kernel.commit(addons.installed.update(self.slug, lambda now: now.with_version_of(was)))
+        addons.tell_store()
+
+
+@step("addons.set_desired/1")
+class SetDesired(Step):
+    """Note what the user wants of an add-on."""
+
+    slug: AddonSlug
+    desired: Desired
+
+    async def before(self, addons: Addons) -> Desired:
+        """What was wanted."""
+        return addons.get(self.slug).desired
+
+    async def do(self, addons: Addons) -> None:
+        """Note it."""
+        await _want(addons, self.slug, self.desired)
+
+    async def undo(self, was: Desired, addons: Addons) -> None:
+        """What was wanted before, again."""
+        await _want(addons, self.slug, was)
+
+
+async def _want(addons: Addons, slug: AddonSlug, desired: Desired) -> None:
+    await addons.kernel.commit(addons.installed.update(slug, lambda now: now.wanting(desired)))
+
+
+@step("addons.create_container/1")
+class CreateContainer(Step):
+    """Make a fresh container, with a fresh token and the options as they are now, in place of the one there is."""
+
+    slug: AddonSlug
+
+    async def do(self, addons: Addons) -> None:
+        """Make it."""
+        await addons.create_container(self.slug)
+
+    async def undo(self, _: None, addons: Addons) -> None:
+        """Take it away."""
+        await addons.remove_container(self.slug)
+        addons.observe(self.slug, None)
+
+
+@step("addons.start_container/1")
+class StartContainer(Step):
+    """Start an add-on's container, and wait for its health check where it has one."""
+
+    slug: AddonSlug
+    weight = 3
+
+    async def do(self, addons: Addons) -> None:
+        """Start it."""
+        addon = addons.get(self.slug)
+        await addons.engine.start(addon.container)
+        container = await addons.look(self.slug)
+        if container is None or container.status is not ContainerStatus.RUNNING:
+            return
+        try:
+            async with asyncio.timeout(STARTED_WITHIN_S):
+                await addons.until_started(self.slug)
+        except TimeoutError:
+            log.warning("addon_slow_to_start", addon=self.slug, waited_s=STARTED_WITHIN_S)
+
+    async def undo(self, _: None, addons: Addons) -> None:
+        """End it."""
+        await addons.engine.stop(f"app_{self.slug}", addons.get(self.slug).config.timeout)
+        await addons.look(self.slug)
+
+
+@step("addons.stop_container/1")
+class StopContainer(Step):
+    """End an add-on's container, and its token; its logs stay until it is started again."""
+
+    slug: AddonSlug
+    weight = 3
+
+    async def before(self, addons: Addons) -> bool:
+        """Whether it ran."""
+        container = await addons.look(self.slug)
+        return container is not None and container.status is ContainerStatus.RUNNING
+
+    async def do(self, addons: Addons) -> None:
+        """End it."""
+        addon = addons.get(self.slug)
+        addons.expect_end(self.slug)
+        await addons.engine.stop(addon.container, addon.config.timeout)
+        await addons.revoke_tokens(self.slug)
+        await addons.look(self.slug)
+
+    async def undo(self, ran: bool, addons: Addons) -> None:
+        """Run it again, if it ran."""
+        if ran:
+            await addons.create_container(self.slug)
+            await addons.engine.start(f"app_{self.slug}")
+            await addons.look(self.slug)
+
+
+@step("addons.remove_container/1")
+class RemoveAddonContainer(Step):
+    """End and take away an add-on's container."""
+
+    slug: AddonSlug
+    stop_timeout_s: int
+
+    async def do(self, addons: Addons) -> None:
+        """Let it end, then take it away."""
+        addons.expect_end(self.slug)
+        await addons.engine.stop(f"app_{self.slug}", self.stop_timeout_s)
+        await addons.remove_container(self.slug)
+
+
+@step("addons.remove_data/1")
+class RemoveData(Step):
+    """Delete an add-on's own data, and its configuration where that is asked for."""
+
+    slug: AddonSlug
+    remove_config: bool
+
+    async def do(self, addons: Addons) -> None:
+        """Delete them."""
+        await addons.remove_folder(data_folder(self.slug))
+        if self.remove_config:
+            await addons.remove_folder(config_folder(self.slug))

@@ -1,0 +1,198 @@
+"""What can be done with an add-on: the plans of its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rooftree import Failed, Lock, RooftreeError, Step, Steps, job
+from rooftree.interfaces.containers import ContainerStatus
+from rooftree_addons.addons import Addons
+from rooftree_addons.installed import (
+    AddonAlreadyInstalled,
+    AddonNotInStore,
+    Desired,
+    DockerfileMissing,
+    InstalledAddon,
+    NoUpdateAvailable,
+    RebuildImageBased,
+    RebuildVersionChanged,
+)
+from rooftree_addons.steps import (
+    ChangeVersion,
+    CreateContainer,
+    CreateDataFolder,
+    RegisterAddon,
+    RemoveAddonContainer,
+    RemoveData,
+    SetDesired,
+    StartContainer,
+    StopContainer,
+    UnregisterAddon,
+)
+from rooftree_containers.steps import BuildImage, PullImage, RemoveImage
+from rooftree_store import (
+    AddonSlug,
+    AddonStore,
+    BuildFile,
+    Offer,
+    parse_build_file,
+    pick_arch,
+    read_document,
+    repository_lock,
+)
+
+BUILD_FILES = ("build.yaml", "build.yml", "build.json")
+
+
+def addon_lock(slug: AddonSlug) -> Lock:
+    """What every job holds that changes an add-on."""
+    return Lock("addon", slug)
+
+
+def _with_repository(slug: AddonSlug) -> list[Lock]:
+    return [addon_lock(slug), repository_lock(slug.repository)]
+
+
+@job("app_manager_install", reference="slug", locks=_with_repository)
+async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
+    """Fetch or build the image, and enter the add-on."""
+    if slug in addons.installed:
+        raise AddonAlreadyInstalled(f"Add-on {slug} is already installed", addon=str(slug))
+    offer = store.addon(slug)
+    store.refuse_unavailable(offer)
+    return [
+        await bring_image(store, offer),
+        CreateDataFolder(slug),
+        RegisterAddon(slug, store.image(offer), offer.config.normalised()),
+    ]
+
+
+@job(
+    "app_manager_uninstall",
+    reference="slug",
+    locks=lambda slug, remove_config: [addon_lock(slug)],
+    recovery="forward",
+)
+async def uninstall(addons: Addons, slug: AddonSlug, remove_config: bool) -> Steps:
+    """Take everything away that the add-on brought."""
+    addon = addons.get(slug)
+    shared = any(other.image == addon.image for other in addons.installed.values() if other.slug != slug)
+    return [
+        SetDesired(slug, Desired.STOPPED),
+        RemoveAddonContainer(slug, addon.config.timeout),
+        *([] if shared else [RemoveImage(addon.image)]),
+        RemoveData(slug, remove_config),
+        UnregisterAddon(slug),
+    ]
+
+
+@job("addon_manager_update", reference="slug", locks=_with_repository)
+async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
+    """Go to the version the store offers; when that does not start, the old one comes back."""
+    addon = addons.get(slug)
+    offer = store.addons.get(slug)
+    if offer is None:
+        raise AddonNotInStore(f"No repository offers add-on {slug} any more", addon=str(slug))
+    if not addons.update_available(addon):
+        raise NoUpdateAvailable(f"Add-on {slug} is at {addon.version}, the newest version", addon=str(slug))
+    store.refuse_unavailable(offer)
+    return await _replace(addons, store, addon, offer)
+
+
+@job("app_manager_rebuild", reference="slug", locks=lambda slug, force: _with_repository(slug))
+async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: bool) -> Steps:
+    """Build a local add-on again from its folder as it is now."""
+    addon = addons.get(slug)
+    offer = store.addons.get(slug)
+    if offer is None:
+        raise AddonNotInStore(f"No repository offers add-on {slug} any more", addon=str(slug))
+    if offer.config.version != addon.version:
+        raise RebuildVersionChanged(
+            f"The store offers {slug} in version {offer.config.version}, {addon.version} is installed; update it",
+            addon=str(slug),
+        )
+    if offer.config.image is not None and not force:
+        raise RebuildImageBased(f"Add-on {slug} comes as an image; there is nothing to build", addon=str(slug))
+    return await _replace(addons, store, addon, offer)
+
+
+async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, offer: Offer) -> Steps:
+    """Put what is offered in the place of what is installed; it runs afterwards if it ran before."""
+    slug = addon.slug
+    container = await addons.look(slug)
+    runs = container is not None and container.status is ContainerStatus.RUNNING
+    image = store.image(offer)
+    shared = any(other.image == addon.image for other in addons.installed.values() if other.slug != slug)
+    return [
+        await bring_image(store, offer),
+        *([StopContainer(slug)] if runs else []),
+        ChangeVersion(slug, image, offer.config.normalised()),
+        *([CreateContainer(slug), StartContainer(slug)] if runs else []),
+        *([] if shared or image == addon.image else [RemoveImage(addon.image)]),
+    ]
+
+
+@job("app_start", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+async def start(addons: Addons, slug: AddonSlug) -> Steps:
+    """Run an add-on with its options as they are now; nothing to do while it runs."""
+    addon = addons.get(slug)
+    container = await addons.look(slug)
+    if container is not None and container.status is ContainerStatus.RUNNING:
+        return [SetDesired(slug, Desired.STARTED)] if addon.desired is not Desired.STARTED else []
+    return [*await _run(addons, addon)]
+
+
+@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+async def stop(addons: Addons, slug: AddonSlug) -> Steps:
+    """End an add-on."""
+    addons.get(slug)
+    return [SetDesired(slug, Desired.STOPPED), StopContainer(slug)]
+
+
+@job("app_restart", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+async def restart(addons: Addons, slug: AddonSlug) -> Steps:
+    """End an add-on and run it again."""
+    return [StopContainer(slug), *await _run(addons, addons.get(slug))]
+
+
+async def _run(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:
+    await addons.checked_options(addon)
+    return [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
+
+
+async def bring_image(store: AddonStore, offer: Offer) -> Step:
+    """The step that makes an offer's image be there: a pull, or a build where its config names no image."""
+    image = store.image(offer)
+    if offer.config.image is not None:
+        return PullImage(image)
+    arch = pick_arch(offer.config, store.machine.supported_arch)
+    return await asyncio.to_thread(_build, store.path(offer), offer, image, arch)
+
+
+def _build(folder: Path, offer: Offer, image: str, arch: str) -> BuildImage:
+    dockerfile = next((name for name in (f"Dockerfile.{arch}", "Dockerfile") if (folder / name).is_file()), None)
+    if dockerfile is None:
+        raise DockerfileMissing(
+            f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
+        )
+    present = next((folder / name for name in BUILD_FILES if (folder / name).is_file()), None)
+    try:
+        build = parse_build_file(read_document(present).content) if present else BuildFile()
+    except RooftreeError as error:
+        raise Failed(f"The build file of {offer.slug} cannot be read: {error.message}") from None
+    config = offer.config
+    labels = {
+        "io.hass.version": config.version,
+        "io.hass.arch": arch,
+        "io.hass.type": "addon",
+        "io.hass.name": config.name.replace("'", ""),
+        "io.hass.description": config.description.replace("'", ""),
+        **({"io.hass.url": config.url} if config.url else {}),
+        **build.labels,
+    }
+    arguments = {"BUILD_VERSION": config.version, "BUILD_ARCH": arch, **build.args}
+    if present is not None:
+        arguments["BUILD_FROM"] = build.base_image(arch)
+    return BuildImage(image, offer.folder, dockerfile, arguments, labels)

@@ -1,0 +1,307 @@
+"""What the routes of the logs family share: what a client may ask, and how lines become the text that is sent.
+
+A route takes a :class:`LogQuery` beside its services, marked with :func:`asks_for_log`, and hands the lines on with
+:func:`log_answer` (or, for a container, :func:`container_log`). Lines are sent as they come and in one piece where
+several wait; however long a log is, memory stays flat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import re
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import UTC
+from typing import Annotated, Any, Final, get_type_hints
+
+from attrs import field, frozen
+
+from rooftree import Header, Invalid, Stream
+from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound, LogLine
+
+DEFAULT_LINES: Final = 100
+"""How many lines a client gets that does not say how many it wants."""
+BATCH_BYTES: Final = 64 * 1024
+"""About how much is read ahead while the client takes what it was sent."""
+
+
+@frozen(kw_only=True)
+class LogQuery:
+    """Which lines a client wants, and how they are to look."""
+
+    tail: int | None = None
+    """Begin so many lines before the end; ``None`` begins with the first line there is."""
+    skip: int = 0
+    """Pass over so many lines from there."""
+    count: int | None = None
+    """End after so many lines; ``None`` sends all there are (or, when following, come)."""
+    verbose: bool = False
+    """Each line with its time and who wrote it."""
+    no_colors: bool = False
+    """Without the escape sequences that colour a terminal."""
+
+
+@frozen(kw_only=True)
+class LogSource:
+    """Who wrote a log, for the verbose format."""
+
+    identifier: str
+    """As in the system journal: a container's name, a program's name."""
+    pid: int | None = None
+    """``None`` where it is not known: then it is left out."""
+    host: str = field(factory=socket.gethostname)
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------
+
+
+def asks_for_log(*, latest: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Fill the parameter ``query: LogQuery`` of a route from what the logs family takes.
+
+    That is ``?lines``, ``?verbose``, ``?no_colors`` and the headers ``Accept`` and ``Range``; they take the place of
+    ``query`` in the signature that the kernel reads. Write it between the route's declaration and the function.
+
+    :param latest: the route shows everything since the last start: all lines unless ``?lines`` says otherwise, no
+        ``Range``, and never colours
+    """
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(
+            *,
+            lines: int | None,
+            verbose: bool,
+            no_colors: bool,
+            accept: str | None,
+            range: str | None = None,
+            **others: Any,
+        ) -> Any:
+            query = log_query(
+                lines=lines,
+                verbose=verbose,
+                no_colors=no_colors or latest,
+                accept=accept,
+                range=range,
+                default_lines=None if latest else DEFAULT_LINES,
+            )
+            return handler(query=query, **others)
+
+        functools.update_wrapper(answer, handler, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+        _show_as_parameters(answer, handler, {n: p for n, p in _ASKED.items() if not (latest and n == "range")})
+        return inspect.markcoroutinefunction(answer) if inspect.iscoroutinefunction(handler) else answer
+
+    return decorate
+
+
+_ASKED: Final[dict[str, tuple[Any, Any]]] = {
+    "lines": (int | None, None),
+    "verbose": (bool, False),
+    "no_colors": (bool, False),
+    "accept": (Annotated[str | None, Header("Accept")], None),
+    "range": (Annotated[str | None, Header("Range")], None),
+}
+"""Type and default of each parameter."""
+
+
+def _show_as_parameters(
+    wrapper: Callable[..., Any], handler: Callable[..., Any], asked: dict[str, tuple[Any, Any]]
+) -> None:
+    """Give ``wrapper`` the signature of ``handler`` with ``asked`` in the place of ``query``."""
+    hints = get_type_hints(handler, include_extras=True)
+    if hints.pop("query", None) is not LogQuery:
+        raise TypeError(f"{handler.__qualname__}: a logs route needs the parameter query: LogQuery")
+    hints |= {name: kind for name, (kind, _) in asked.items()}
+    defaults = {name: default for name, (_, default) in asked.items()}
+    kept = [name for name in inspect.signature(handler).parameters if name != "query"]
+    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature looks for
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=hints[name],
+                default=defaults.get(name, inspect.Parameter.empty),
+            )
+            for name in (*kept, *asked)
+        ],
+        return_annotation=hints.get("return", inspect.Signature.empty),
+    )
+    wrapper.__annotations__ = hints
+
+
+def log_query(
+    *,
+    lines: int | None = None,
+    verbose: bool = False,
+    no_colors: bool = False,
+    accept: str | None = None,
+    range: str | None = None,
+    default_lines: int | None = DEFAULT_LINES,
+) -> LogQuery:
+    """What a client asks for; raises :class:`Invalid` for a header that can't be met.
+
+    ``lines`` (at least 1 is sent) is stronger than ``range``, as with the existing supervisor.
+    """
+    verbose = _wants_verbose(accept) or verbose
+    if lines is not None or range is None:
+        tail = default_lines if lines is None else max(lines, 1)
+        return LogQuery(tail=tail, verbose=verbose, no_colors=no_colors)
+    tail, skip, count = _parse_range(range)
+    return LogQuery(tail=tail, skip=skip, count=count, verbose=verbose, no_colors=no_colors)
+
+
+def _wants_verbose(accept: str | None) -> bool:
+    """Whether ``Accept`` names the verbose format; the first type in it that we have decides."""
+    if accept is None or not accept.strip():
+        return False
+    for choice in accept.split(","):
+        kind = choice.partition(";")[0].strip().lower()
+        if kind == "text/x-log":
+            return True
+        if kind in {"text/plain", "text/*", "*/*"}:
+            return False
+    raise Invalid(f"Logs are sent as text/plain or text/x-log, not as {accept!r}: say so in the header Accept")
+
+
+_RANGE: Final = re.compile(
+    r"entries=(?P<cursor>[^:]*)(?::(?P<skip>[+-]?\d{0,19}))??(?::(?P<count>\d{0,20}))?", re.ASCII
+)
+
+
+def _parse_range(text: str) -> tuple[int | None, int, int | None]:
+    """Tail, skip and count from ``entries=cursor[[:skip]:count]``, the header of systemd-journal-gatewayd(8).
+
+    A negative skip counts from the end: -99 begins with the hundredth line from there. A cursor is a place in the
+    system journal, which these logs do not come from.
+    """
+    found = _RANGE.fullmatch(text.replace(" ", ""))
+    if found is None or found["skip"] in {"+", "-"} or (found["count"] or "1").strip("0") == "":
+        raise Invalid(f"The header Range must look like entries=:-99:100 (entries=:skip:count), not {text!r}")
+    if found["cursor"]:
+        raise Invalid(
+            "The header Range names a cursor of the system journal, and this log does not come from there: "
+            "leave the cursor empty, as in entries=:-99:100"
+        )
+    skip = int(found["skip"] or 0)
+    count = int(found["count"]) if found["count"] else None
+    return (1 - skip, 0, count) if skip < 0 else (None, skip, count)
+
+
+# --- what is sent -------------------------------------------------------------------------------------------------
+
+
+def log_answer(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> Stream:
+    """The answer of a logs route.
+
+    :param lines: from where ``query.tail`` says; what else the query says is done here. Closed when the client goes.
+    """
+    return Stream(_batched(_rendered(lines, query, source)), headers={"X-Accel-Buffering": "no"})
+
+
+def container_log(
+    engine: ContainerEngine, name: str, query: LogQuery, *, follow: bool = False, latest: bool = False
+) -> Stream:
+    """The answer of a logs route of the container with that logical name.
+
+    :param follow: go on with what it writes from now on
+    :param latest: only what it wrote since it was last started
+    """
+    lines = _container_lines(engine, name, query.tail, follow=follow, latest=latest)
+    return log_answer(lines, query, LogSource(identifier=name))
+
+
+async def _container_lines(
+    engine: ContainerEngine, name: str, tail: int | None, *, follow: bool, latest: bool
+) -> AsyncGenerator[LogLine]:
+    since = None
+    if latest:
+        container = await engine.container(name)
+        if container is None:
+            raise ContainerNotFound(f"There is no container {name}, so it has no log")
+        since = container.started_at
+    async with _closing(engine.logs(name, follow=follow, tail=tail, since=since)) as lines:
+        async for line in lines:
+            yield line
+
+
+async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> AsyncGenerator[bytes]:
+    """The lines that are wanted, each as the bytes that are sent."""
+    process = f"[{source.pid}]" if source.pid is not None else ""
+    author = f" {source.host} {source.identifier}{process}: ".encode()
+    number = 0
+    async with _closing(lines):
+        async for line in lines:
+            number += 1
+            if number <= query.skip:
+                continue
+            text = strip_colors(line.text) if query.no_colors else line.text
+            if not text.isascii():
+                text = text.decode("utf-8", "replace").encode()
+            yield b"%b%b%b\n" % (_time(line), author, text) if query.verbose else text + b"\n"
+            if query.count is not None and number - query.skip >= query.count:
+                return
+
+
+def _time(line: LogLine) -> bytes:
+    """``2026-01-31 09:00:00.123``, in UTC."""
+    return line.time.astimezone(UTC).isoformat(" ", "milliseconds")[:23].encode()
+
+
+_ESCAPES: Final = re.compile(
+    rb"""\x1b(?:
+        \[ [0-?]* [ -/]* [@-~]                  # control sequences: colours, cursor
+      | [\]PX^_] [^\x07\x1b]* (?:\x07|\x1b\\)?  # operating system commands and other strings: titles, links
+      | [ -/]* [0-Z\\^-~]                       # everything else: character sets, save and restore
+    )""",
+    re.VERBOSE,
+)
+
+
+def strip_colors(text: bytes) -> bytes:
+    """``text`` without the escape sequences of terminals (ECMA-48)."""
+    return _ESCAPES.sub(b"", text) if b"\x1b" in text else text
+
+
+async def _batched(pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Join the pieces that are there already, wait for none, and read at most :data:`BATCH_BYTES` ahead."""
+    waiting = bytearray()
+    news, room = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async for piece in pieces:
+            waiting.extend(piece)
+            news.set()
+            if len(waiting) >= BATCH_BYTES:
+                room.clear()
+                await room.wait()
+
+    reader = asyncio.create_task(read(), name="read a log")
+    reader.add_done_callback(lambda _: news.set())
+    try:
+        while waiting or not reader.done():
+            await news.wait()
+            news.clear()
+            if waiting:
+                batch = bytes(waiting)
+                waiting.clear()
+                room.set()
+                yield batch
+        reader.result()  # raises what ended it
+    finally:
+        reader.cancel()
+        await asyncio.wait({reader})
+        if not reader.cancelled():
+            reader.exception()  # raised above, or of no interest to a client that has gone
+        await pieces.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _closing[T](items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close ``items`` in the end, if it is something that can be closed."""
+    try:
+        yield items
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,93 @@
+"""The steps with images and containers that every domain's jobs are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import Factory
+
+from rooftree import Run, Step, step
+from rooftree.interfaces.containers import ContainerEngine, DataPath
+
+
+@step("docker.pull_image/1")
+class PullImage(Step):
+    """Fetch an image from its registry."""
+
+    image: str
+    """Name and tag."""
+    weight = 50
+
+    async def before(self, engine: ContainerEngine) -> str | None:
+        """The image's id if the engine had it."""
+        return await _image_id(engine, self.image)
+
+    async def do(self, run: Run, engine: ContainerEngine) -> None:
+        """Fetch it, with progress in bytes."""
+        async for progress in engine.pull(self.image):
+            run.progress(progress.done, progress.total)
+
+    async def undo(self, had: str | None, engine: ContainerEngine) -> None:
+        """Take it away, if this brought it."""
+        if had is None:
+            await engine.remove_image(self.image)
+
+
+@step("docker.build_image/1")
+class BuildImage(Step):
+    """Build an image from a folder."""
+
+    image: str
+    folder: str
+    """Relative to the data folder."""
+    dockerfile: str
+    arguments: Mapping[str, str] = Factory(dict)
+    labels: Mapping[str, str] = Factory(dict)
+    weight = 50
+
+    async def before(self, engine: ContainerEngine) -> str | None:
+        """The image's id if the engine had one of that name."""
+        return await _image_id(engine, self.image)
+
+    async def do(self, run: Run, engine: ContainerEngine) -> None:
+        """Build it, with progress in Dockerfile steps."""
+        context = DataPath(self.folder)
+        building = engine.build(
+            self.image, context, dockerfile=self.dockerfile, arguments=self.arguments, labels=self.labels
+        )
+        async for progress in building:
+            run.progress(progress.done, progress.total)
+
+    async def undo(self, had: str | None, engine: ContainerEngine) -> None:
+        """Take it away, if there was none of that name."""
+        if had is None:
+            await engine.remove_image(self.image)
+
+
+@step("docker.remove_image/1")
+class RemoveImage(Step):
+    """Take an image away, unless a container still uses it."""
+
+    image: str
+
+    async def do(self, engine: ContainerEngine) -> None:
+        """Take it away."""
+        await engine.remove_image(self.image)
+
+
+@step("docker.remove_container/1")
+class RemoveContainer(Step):
+    """End and take away a container."""
+
+    name: str
+    stop_timeout_s: int = 10
+
+    async def do(self, engine: ContainerEngine) -> None:
+        """Let it end, then take it away."""
+        await engine.stop(self.name, self.stop_timeout_s)
+        await engine.remove(self.name)
+
+
+async def _image_id(engine: ContainerEngine, image: str) -> str | None:
+    found = await engine.image(image)
+    return found.id if found is not None else None

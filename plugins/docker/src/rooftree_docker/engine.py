@@ -1,0 +1,644 @@
+"""The container engine, on Docker.
+
+:class:`DockerEngine` is made and kept without an engine being there: each call says then that it cannot be reached and
+what to do. It lists and touches only what carries this instance's label. What the engine's words mean in ours stands
+in the modules beside this one; here is what is asked of the engine, in which order, and what a refusal means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiodocker import Docker
+from aiodocker.exceptions import DockerError, DockerStreamError
+from rooftree.errors import Conflict, Failed, RooftreeError, Unavailable
+from rooftree.events import Event
+from rooftree.interfaces.containers import (
+    AddonNetwork,
+    BuildFailed,
+    Container,
+    ContainerNotFound,
+    ContainerNotRunning,
+    ContainerSpec,
+    ContainerStats,
+    DataPath,
+    EngineDiskFull,
+    EngineInfo,
+    ExecResult,
+    HostPath,
+    Image,
+    ImageNotFound,
+    LogLine,
+    PortConflict,
+    Progress,
+    PullFailed,
+)
+
+from rooftree_docker.api_socket import ApiSocket, open_api_socket
+from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
+from rooftree_docker.build_output import BuildOutput
+from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, json_lines, refusal
+from rooftree_docker.data_folder import DataFolder, own_container
+from rooftree_docker.events import EventWatch
+from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
+from rooftree_docker.inspection import container_of, engine_info_of, image_of
+from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
+from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
+from rooftree_docker.pull_progress import PullProgress
+from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
+from rooftree_docker.specification import Naming, container_body
+from rooftree_docker.stats import ProcessorMeter
+
+log = structlog.get_logger(__name__)
+
+LARGEST_OUTPUT_BYTES: Final = 16 * 1024 * 1024
+"""What a command inside a container may print before it is cut off with an error."""
+
+_PORT_IN_USE: Final = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
+
+
+def _no_login(_registry: str) -> AuthInfo | None:
+    return None
+
+
+def _unreported(_moved: RangeMoved | None) -> None:
+    """The network logs the move itself."""
+
+
+class DockerEngine:
+    """:class:`~rooftree.interfaces.containers.ContainerEngine` on the Docker Engine, API 1.41 and newer.
+
+    :param url: as in ``DOCKER_HOST``: ``unix:///var/run/docker.sock``, ``tcp://…``
+    :param data_dir: the data folder, as this process sees it
+    :param instance_id: marks what is ours on the engine
+    :param prefix: put before every container and network name, for a second instance on one engine
+    :param publish: takes the events of :meth:`watch`
+    :param login_for: the stored login for a registry's host name, asked at each pull and build
+    :param report_range: told when the network had to move to another range, and ``None`` when it has the wanted one
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        data_dir: Path,
+        instance_id: str,
+        publish: Callable[[Event], None],
+        prefix: str = "",
+        network: NetworkSettings | None = None,
+        login_for: Callable[[str], AuthInfo | None] = _no_login,
+        report_range: Callable[[RangeMoved | None], None] = _unreported,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self._deadlines = deadlines or Deadlines()
+        self._naming = Naming(instance_id, prefix)
+        self._connection = Connection(url, self._deadlines)
+        self._network = SharedNetwork(self._connection, self._naming, network or NetworkSettings(), report_range)
+        self._folder = DataFolder(data_dir, self._inspect)
+        self._events = EventWatch(self._connection, self._naming, publish)
+        self._login_for = login_for
+        self._processor_meter = ProcessorMeter()
+        self._api_address: str | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether the engine answered last time; a ``False`` here never replaces trying."""
+        return self._connection.available
+
+    async def watch(self) -> None:
+        """Publish what happens to the engine and to our containers, until cancelled. Survives the engine's absence."""
+        await self._events.run()
+
+    async def close(self) -> None:
+        """End every open exchange with the engine. Containers go on."""
+        await self._connection.close()
+
+    # The engine itself
+
+    async def info(self) -> EngineInfo:
+        """Facts about the engine."""
+        async with self._connection.call("describe itself") as docker:
+            return engine_info_of(dict(await docker.system.info()), await docker.version())
+
+    async def network(self) -> AddonNetwork:
+        """The add-on network, made when it is not there. Raises ``Conflict`` for a stranger's of that name."""
+        return addon_network(await self._network.ensure(), self._api_address)
+
+    async def open_api_socket(self) -> ApiSocket:
+        """Listen where add-ons expect the API; again after the engine made its bridge anew.
+
+        From now on :meth:`network` names the address that was got. Raises ``Unavailable`` when no way is left, and
+        ``Conflict`` when another container has the address.
+        """
+        described = await self._network.ensure()
+        planned = addon_network(described)
+        own_address = await self._own_address(planned)
+        if own_address is None:
+            _refuse_taken_address(described, planned.supervisor)
+        made = await open_api_socket(planned, own_address=own_address)
+        self._api_address = made.address
+        return made
+
+    async def _own_address(self, network: AddonNetwork) -> str | None:
+        """Our container's address on the network, when we run in one that is not on the host's."""
+        own = await self._folder.own_container()
+        if own is None or own.host_network:
+            return None
+        described = await self._inspect(own.id)  # looked up again: it may have been connected since
+        address = own_container(described).addresses.get(network.name) if described else None
+        if address is None:
+            raise Unavailable(
+                f"Add-ons cannot reach Rooftree, whose container {own.id[:12]} is not on their network. Connect it: "
+                f"'docker network connect --ip {network.supervisor} {network.name} {own.id[:12]}'."
+            )
+        return address
+
+    # Images
+
+    async def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
+        """Fetch ``name:tag`` from its registry.
+
+        When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
+        without internet starts what it has.
+        """
+        reference = ImageReference.parse(image)
+        try:
+            async with aclosing(self._pull(reference, platform)) as messages:
+                async for progress in messages:
+                    yield progress
+        except RegistryUnreachable as error:
+            local = await self.image(image)
+            if local is None or not _is_for(platform, local):
+                raise
+            log.warning("registry_unreachable_local_image_used", image=image, reason=str(error))
+            yield Progress(done=local.size, total=local.size)
+
+    async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
+        login = self._login_for(reference.registry)
+
+        def explain(error: DockerError) -> RooftreeError:
+            detail: Mapping[str, object] = getattr(error, "error_detail", {})
+            code = detail.get("code")
+            return pull_error(
+                reference,
+                status=code if isinstance(code, int) else error.status,
+                text=error.message,
+                platform=platform,
+                has_login=login is not None,
+            )
+
+        params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
+        if platform:
+            params["platform"] = platform
+        headers = {"X-Registry-Auth": login_header(reference.registry, login)} if login else {}
+        state = PullProgress()
+        stream = self._connection.stream(
+            f"fetch {reference}",
+            "POST",
+            "images/create",
+            params=params,
+            headers=headers,
+            deadline=self._deadlines.stall,
+            explain=explain,
+        )
+        async with stream as response:
+            try:
+                async for message in json_lines(response, self._deadlines.stall):
+                    if "error" in message or "errorDetail" in message:
+                        raise _stream_error(message)
+                    progress = state.feed(message)
+                    if progress is not None:
+                        yield progress
+            except TimeoutError as error:
+                await self._ping()  # raises when it is the engine that does not answer
+                raise PullFailed(
+                    f"The registry {reference.registry} sent nothing of {reference} for {self._deadlines.stall:g} s. "
+                    "Try again later."
+                ) from error
+        yield state.finished()
+
+    async def build(
+        self,
+        image: str,
+        context: DataPath | HostPath,
+        *,
+        dockerfile: str,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        platform: str | None = None,
+    ) -> AsyncIterator[Progress]:
+        """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`."""
+        reference = ImageReference.parse(image)
+        folder = await self._folder.real_local(context)
+        text = await read_dockerfile(folder, dockerfile)
+        params = {
+            "t": str(reference),
+            "dockerfile": dockerfile,
+            "buildargs": _json(arguments),
+            "labels": _json(self._naming.labels(labels)),
+            "rm": "1",
+            "forcerm": "1",
+            "version": "1",  # the classic builder: it needs nothing but the engine
+        }
+        if platform:
+            params["platform"] = platform
+        headers = {"Content-Type": "application/x-tar"}
+        registries = {base.registry for base in base_images(text, arguments)}
+        logins = {registry: login for registry in registries if (login := self._login_for(registry))}
+        if logins:
+            headers["X-Registry-Config"] = logins_header(logins)
+        output = BuildOutput()
+
+        def explain(error: DockerError) -> RooftreeError:
+            if "no space left on device" in error.message:
+                return EngineDiskFull(
+                    f"The container engine has no space left on its disk to build {image}. "
+                    "Free some: remove images and add-ons that are not used."
+                )
+            return BuildFailed(f"Building {image} failed{output.failed(error.message)}")
+
+        async with tar_stream(folder, dockerfile) as archive:
+            stream = self._connection.stream(
+                f"build {reference}",
+                "POST",
+                "build",
+                params=params,
+                headers=headers,
+                body=archive,
+                deadline=self._deadlines.stall,
+                explain=explain,
+            )
+            async with stream as response:
+                async for message in json_lines(response, self._deadlines.stall):
+                    if "error" in message or "errorDetail" in message:
+                        raise _stream_error(message)
+                    for progress in output.feed(message):
+                        yield progress
+        for progress in output.finished():
+            yield progress
+
+    async def image(self, image: str) -> Image | None:
+        """What the engine has under ``name:tag``, or ``None``."""
+        reference = ImageReference.parse(image)
+        async with self._connection.call(f"describe the image {image}") as docker:
+            try:
+                return image_of(await docker.images.inspect(str(reference)))
+            except DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
+
+    async def remove_image(self, image: str) -> bool:
+        """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""
+        reference = ImageReference.parse(image)
+        doing = f"remove the image {image}"
+        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+            try:
+                await docker.images.delete(str(reference))
+            except DockerError as error:
+                if error.status in {404, 409}:
+                    return False
+                raise
+        return True
+
+    # Containers
+
+    async def containers(self) -> Sequence[Container]:
+        """Every container of this instance."""
+        async with self._connection.call("list containers") as docker:
+            listed = await docker.containers.list(all=1, filters=_json(self._naming.filter))
+        try:
+            async with asyncio.TaskGroup() as group:
+                looks = [group.create_task(self._inspect(container.id)) for container in listed]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors  # they all say the same: the engine went away
+        found = [self._container(look.result()) for look in looks]
+        return [container for container in found if container is not None]
+
+    async def container(self, name: str) -> Container | None:
+        """The container of that logical name, or ``None``."""
+        return self._container(await self._find(name))
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create a container and attach it to its network; its engine id. One of that name of ours is replaced.
+
+        Raises :class:`ImageNotFound`, ``EngineRefused`` (a mount's source that is not there, for one), and ``Conflict``
+        for a stranger's container of the name.
+        """
+        engine_name = self._naming.engine_name(spec.name)
+        ImageReference.parse(spec.image)
+        sources = [await self._folder.bind_source(mount.source) for mount in spec.mounts]
+        if spec.network == "addons":
+            await self._network.ensure()
+        existing = await self._inspect(engine_name)
+        if existing is not None and _is_named(existing, engine_name):
+            if not self._naming.is_ours(existing["Config"].get("Labels")):
+                raise _name_taken(engine_name)
+            await self._delete(existing["Id"], engine_name)
+        body = container_body(
+            spec,
+            sources,
+            labels=self._naming.labels(spec.labels),
+            network=self._network.name,
+            api_version=self._connection.api_version,
+        )
+        doing = f"create the container {engine_name}"
+        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+            try:
+                return (await docker.containers.create(body, name=engine_name)).id
+            except DockerError as error:
+                if error.status == 404 and "no such image" in error.message.lower():
+                    raise ImageNotFound(
+                        f"The container engine has no image {spec.image} for {spec.name}. Install it again.",
+                        image=spec.image,
+                    ) from error
+                if error.status == 409:
+                    raise _name_taken(engine_name) from error
+                raise
+
+    async def start(self, name: str) -> None:
+        """Start it; nothing to do when it runs. Raises :class:`ContainerNotFound`, :class:`PortConflict`."""
+        found = await self._ours(name)
+        if found["State"]["Running"]:
+            return
+        doing = f"start the container {found['Name'].removeprefix('/')}"
+        explain = _start_refusal(name, doing, _wanted_ports(found))
+        async with self._connection.call(doing, deadline=self._deadlines.change, explain=explain) as docker:
+            await docker.containers.container(found["Id"]).start()
+
+    async def stop(self, name: str, timeout_s: int) -> None:
+        """Ask it to end, end it after ``timeout_s``. Nothing to do when it is gone or has ended."""
+        found = await self._find(name)
+        if found is None or not found["State"]["Running"]:
+            return
+        doing, deadline = f"stop the container {name}", timeout_s + self._deadlines.change
+        async with self._connection.call(doing, deadline=deadline) as docker:
+            try:
+                await docker.containers.container(found["Id"]).stop(t=timeout_s)
+            except DockerError as error:
+                if error.status != 404:
+                    raise
+
+    async def remove(self, name: str) -> None:
+        """Take it away with its anonymous volumes, running or not. Nothing to do when it is gone."""
+        found = await self._find(name)
+        if found is not None:
+            await self._delete(found["Id"], name)
+
+    async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
+        """Run a command inside and wait for its end; raises :class:`ContainerNotRunning`.
+
+        The output is what it wrote to both streams, in order. Raises ``Failed`` when that is more than 16 MiB.
+        """
+        found = await self._running(name)
+        doing = f"run a command in the container {name}"
+        explain = _running_refusal(name, doing)
+        async with self._connection.call(doing, explain=explain) as docker:
+            inside = docker.containers.container(found["Id"])
+            exec_id = (await inside.exec(list(command), stdout=True, stderr=True)).id
+        output, frames = bytearray(), Frames()
+        stream = self._connection.stream(
+            doing,
+            "POST",
+            f"exec/{exec_id}/start",
+            params={},
+            headers={"Content-Type": "application/json"},
+            body=_json({"Detach": False, "Tty": False}),
+            deadline=self._deadlines.stall,
+            explain=explain,
+        )
+        async with stream as response:
+            async for block in blocks(response, self._deadlines.stall):
+                for _, piece in frames.feed(block):
+                    output += piece
+                if len(output) > LARGEST_OUTPUT_BYTES:
+                    raise Failed(f"A command in {name} printed more than {LARGEST_OUTPUT_BYTES // 1024**2} MiB.")
+        async with self._connection.call(doing) as docker:
+            ended = await docker.containers.exec(exec_id).inspect()
+        return ExecResult(exit_code=ended["ExitCode"], output=bytes(output))
+
+    async def write_stdin(self, name: str, data: bytes) -> None:
+        """Feed a running container's standard input; raises :class:`ContainerNotRunning`.
+
+        Returns when the engine has taken everything, which it does as the program inside reads.
+        """
+        found = await self._running(name)
+        if not found["Config"].get("OpenStdin"):
+            raise Conflict(f"{name} was created without a standard input that could be written to.")
+        doing = f"write to the standard input of {name}"
+        stream = self._connection.stream(
+            doing,
+            "POST",
+            f"containers/{found['Id']}/attach",
+            params={"stream": "1", "stdin": "1"},
+            explain=_running_refusal(name, doing),
+        )
+        async with stream as response:
+            transport = response.connection.transport if response.connection else None
+            if transport is None:
+                raise ConnectionResetError("the engine closed the line at once")
+            # From here on the engine passes on what we send, and ends its answer when it has passed on all.
+            transport.write(data)
+            if not transport.can_write_eof():  # TLS: there is no half close to wait for
+                return
+            transport.write_eof()
+            async with asyncio.timeout(self._deadlines.change):
+                async for _ in blocks(response):
+                    pass
+
+    async def logs(
+        self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncIterator[LogLine]:
+        """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``.
+
+        A line of more than 256 KiB comes in pieces. Raises :class:`ContainerNotFound`.
+        """
+        found = await self._ours(name)
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "all" if tail is None else str(tail)}
+        if follow:
+            params["follow"] = "1"
+        if since is not None:
+            params["since"] = f"{since.timestamp():.6f}"
+        parser: LogParser = TerminalLog() if found["Config"].get("Tty") else FramedLog()
+        path = f"containers/{found['Id']}/logs"
+        async with self._connection.stream(f"show the log of {name}", "GET", path, params=params) as response:
+            async for block in blocks(response, None if follow else self._deadlines.answer):
+                for line in parser.feed(block):
+                    yield line
+        for line in parser.end():
+            yield line
+
+    async def stats(self, name: str) -> ContainerStats:
+        """One reading; raises :class:`ContainerNotRunning`."""
+        found = await self._running(name)
+
+        async def fetch() -> Json:
+            async with (
+                self._connection.stream(
+                    f"measure the container {name}",
+                    "GET",
+                    f"containers/{found['Id']}/stats",
+                    params={"stream": "0", "one-shot": "1"},
+                ) as response,
+                asyncio.timeout(self._deadlines.answer),
+            ):
+                body = await response.read()
+            if not body:
+                raise _not_running(name)  # it ended while it was measured
+            reading: Json = json.loads(body)
+            return reading
+
+        return await self._processor_meter.read(found["Id"], fetch)
+
+    async def _ping(self) -> None:
+        async with (
+            self._connection.call("answer a ping", deadline=self._deadlines.heartbeat) as docker,
+            docker.session.get(f"{docker.docker_host}/_ping") as response,
+        ):
+            await response.read()
+
+    async def _inspect(self, reference: str) -> Json | None:
+        """The engine's description of anybody's container, by engine name or id."""
+        async with self._connection.call(f"describe the container {reference}") as docker:
+            try:
+                described: Json = await docker.containers.container(reference).show()
+            except DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
+        return described
+
+    async def _find(self, name: str) -> Json | None:
+        """The engine's description of our container of that logical name."""
+        engine_name = self._naming.engine_name(name)
+        found = await self._inspect(engine_name)
+        if found is None or not _is_named(found, engine_name):
+            return None
+        return found if self._naming.is_ours(found["Config"].get("Labels")) else None
+
+    async def _ours(self, name: str) -> Json:
+        found = await self._find(name)
+        if found is None:
+            raise ContainerNotFound(f"There is no container {name}. Start what it belongs to.")
+        return found
+
+    async def _running(self, name: str) -> Json:
+        found = await self._ours(name)
+        if not found["State"]["Running"]:
+            raise _not_running(name)
+        return found
+
+    def _container(self, described: Json | None) -> Container | None:
+        if described is None or not self._naming.is_ours(described["Config"].get("Labels")):
+            return None
+        name = self._naming.logical_name(described["Name"])
+        return None if name is None else container_of(described, name, self._network.name)
+
+    async def _delete(self, container_id: str, name: str) -> None:
+        doing = f"remove the container {name}"
+        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+            container = docker.containers.container(container_id)
+            try:
+                await container.delete(force=True, v=True)
+            except DockerError as error:
+                if error.status == 409:  # somebody removes it already: gone is gone
+                    await _gone(container_id, docker)
+                elif error.status != 404:
+                    raise
+
+
+def _json(value: object) -> str:
+    return json.dumps(value)
+
+
+def _is_named(described: Json, engine_name: str) -> bool:
+    # The engine also finds containers by the beginning of their id, and a name can look like one.
+    return bool(described["Name"] == f"/{engine_name}")
+
+
+def _is_for(platform: str | None, image: Image) -> bool:
+    return platform is None or platform.split("/")[1:2] == [image.architecture]
+
+
+def _stream_error(message: Json) -> DockerStreamError:
+    detail = message.get("errorDetail")
+    detail = detail if isinstance(detail, dict) else {}
+    text = detail.get("message") or message.get("error") or "the engine did not say why"
+    return DockerStreamError(str(text), error_detail=detail)
+
+
+def _name_taken(engine_name: str) -> Conflict:
+    return Conflict(
+        f"The container engine has a container {engine_name} that this installation did not make. Remove it "
+        f"('docker rm {engine_name}') or rename it; if it belongs to an installation that Rooftree replaces, "
+        "take it over with 'rooftree adopt'."
+    )
+
+
+def _not_running(name: str) -> ContainerNotRunning:
+    return ContainerNotRunning(f"The container {name} does not run. Start it first.")
+
+
+def _running_refusal(name: str, doing: str) -> Explanation:
+    """For calls that need a running container, which may have ended since it was looked at."""
+
+    def explain(error: DockerError) -> RooftreeError:
+        return _not_running(name) if error.status in {404, 409} else refusal(doing)(error)
+
+    return explain
+
+
+def _start_refusal(name: str, doing: str, wanted: Sequence[int]) -> Explanation:
+    def explain(error: DockerError) -> RooftreeError:
+        if error.status == 404 and "no such container" in error.message.lower():
+            return ContainerNotFound(f"There is no container {name} any more. Start what it belongs to again.")
+        if _PORT_IN_USE.search(error.message):
+            port = _named_port(error.message, wanted)
+            which = f"Port {port}" if port else "A port"
+            return PortConflict(
+                f"{which} of the host, which {name} wants to publish, is in use. "
+                "End the program or container that uses it, or give this one another port.",
+                port=port,
+            )
+        return refusal(doing)(error)
+
+    return explain
+
+
+def _wanted_ports(described: Json) -> list[int]:
+    bindings = (described.get("HostConfig") or {}).get("PortBindings") or {}
+    return [int(entry["HostPort"]) for entries in bindings.values() for entry in entries or () if entry["HostPort"]]
+
+
+def _named_port(text: str, wanted: Sequence[int]) -> int | None:
+    """The wanted port that the engine's sentence is about, whatever its wording: IPv4, IPv6, old or new."""
+    numbers = {int(number) for number in re.findall(r":(\d{1,5})\b", text)}
+    named = [port for port in wanted if port in numbers]
+    if len(named) == 1 or (named and len(wanted) > 1):
+        return named[0]
+    return wanted[0] if len(wanted) == 1 else None
+
+
+def _refuse_taken_address(network: Json, address: str) -> None:
+    for endpoint in network["Containers"].values():
+        if endpoint.get("IPv4Address", "").split("/")[0] == address:
+            raise Conflict(
+                f"The container {endpoint.get('Name')} has {address} on the network {network['Name']}, where add-ons "
+                "expect Rooftree. Stop it: two supervisors cannot share one network."
+            )
+
+
+async def _gone(container_id: str, docker: Docker) -> None:
+    try:
+        await docker.containers.container(container_id).wait(condition="removed")
+    except DockerError as error:
+        if error.status != 404:
+            raise

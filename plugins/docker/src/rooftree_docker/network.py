@@ -1,0 +1,277 @@
+"""The network that add-ons share: a bridge with a known address for our API.
+
+The first address is the gateway, the second is where containers reach the API, and the upper half is what the engine
+hands out. Where the wanted range is in use on the host already, one of :data:`FALLBACK_SUBNETS` takes its place and
+the move is reported; names keep working, because containers learn the address from the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiodocker.exceptions import DockerError
+from attrs import frozen
+from rooftree.errors import Conflict
+from rooftree.interfaces.containers import AddonNetwork
+
+from rooftree_docker.connection import Connection, Json, refusal
+from rooftree_docker.specification import Naming
+
+log = structlog.get_logger(__name__)
+
+FALLBACK_SUBNETS: Final = tuple(
+    IPv4Network(text)
+    for text in (
+        "172.30.34.0/23",
+        "172.31.32.0/23",
+        "172.29.32.0/23",
+        "172.27.32.0/23",
+        "10.213.32.0/23",
+        "10.87.32.0/23",
+        "192.168.212.0/23",
+    )
+)
+"""Tried in this order when the wanted range is taken."""
+
+WANTED_LABEL: Final = "io.rooftree.subnet"
+"""What the network was made for, kept with it, to notice a changed setting."""
+
+USUAL_SUBNET: Final = IPv4Network("172.30.32.0/23")
+
+_LONGEST_INTERFACE_NAME: Final = 15
+
+
+@frozen(kw_only=True)
+class NetworkSettings:
+    """What the operator wants of the network."""
+
+    name: str = "hassio"
+    subnet: IPv4Network = USUAL_SUBNET
+
+
+@frozen(kw_only=True)
+class TakenRange:
+    """A range of addresses that something on the host uses."""
+
+    subnet: IPv4Network
+    by: str
+
+
+@frozen(kw_only=True)
+class RangeMoved:
+    """The network could not have the range it was set to."""
+
+    wanted: IPv4Network
+    chosen: IPv4Network
+    taken_by: str
+    """What has the wanted range; empty when it was free again in the meantime, but containers hold the network."""
+
+
+class SharedNetwork:
+    """Finds the network on the engine, and makes it when it is not there.
+
+    :param report: told about the range each time it was looked at and the answer changed; ``None`` is "as wanted"
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        naming: Naming,
+        settings: NetworkSettings,
+        report: Callable[[RangeMoved | None], None],
+    ) -> None:
+        self.name = naming.prefix + settings.name
+        self._connection = connection
+        self._naming = naming
+        self._settings = settings
+        self._report = report
+        self._reported: RangeMoved | None = None
+        self._has_reported = False
+        self._making = asyncio.Lock()
+
+    async def ensure(self) -> Json:
+        """The engine's description of the network. Raises ``Conflict`` for a stranger's network of the name."""
+        async with self._making:
+            found = await self._find()
+            if found is not None and self._is_outdated(found) and await self._remove(found["Id"]):
+                found = None
+            if found is None:
+                found = await self._create()
+        subnet = subnet_of(found)
+        if subnet == self._settings.subnet:
+            self._tell(None)
+        elif self._reported is None:
+            taken = await self._taken(ignoring=found["Id"])
+            blocker = first_overlap(self._settings.subnet, taken)
+            by = blocker.by if blocker else ""
+            self._tell(RangeMoved(wanted=self._settings.subnet, chosen=subnet, taken_by=by))
+        return found
+
+    async def _find(self) -> Json | None:
+        async with self._connection.call(f"describe the network {self.name}") as docker:
+            # Looked up in the list: a lookup by name would also accept the beginning of another network's id.
+            listed = await docker.networks.list(filters={"name": [self.name]})
+            match = [network for network in listed if network["Name"] == self.name]
+            if not match:
+                return None
+            found: Json = await (await docker.networks.get(match[0]["Id"])).show()
+        found["Labels"] = found.get("Labels") or {}
+        found["Containers"] = found.get("Containers") or {}
+        if not self._naming.is_ours(found["Labels"]):
+            raise Conflict(
+                f"The container engine has a network {self.name} that this installation did not make. Remove it "
+                f"('docker network rm {self.name}'), or give this installation another network name or prefix."
+            )
+        return found
+
+    def _is_outdated(self, found: Json) -> bool:
+        """Whether it was made for other settings, and nobody would miss it."""
+        return found["Labels"].get(WANTED_LABEL) != str(self._settings.subnet) and not found["Containers"]
+
+    async def _remove(self, network_id: str) -> bool:
+        async with self._connection.call(f"remove the network {self.name}") as docker:
+            try:
+                await (await docker.networks.get(network_id)).delete()
+            except DockerError as error:
+                if error.status not in {403, 404}:
+                    raise
+                return error.status == 404  # 403: a container came in the meantime, so it stays as it is
+        log.info("network_removed", network=self.name, reason="its range was changed in the settings")
+        return True
+
+    async def _create(self) -> Json:
+        taken = await self._taken()
+        refused: DockerError | None = None
+        for subnet in (self._settings.subnet, *FALLBACK_SUBNETS):
+            if first_overlap(subnet, taken) is not None:
+                continue
+            doing = f"create the network {self.name}"
+            async with self._connection.call(doing, deadline=self._connection.deadlines.change) as docker:
+                try:
+                    await docker.networks.create(network_body(self.name, subnet, self._labels()))
+                except DockerError as error:
+                    if "overlap" not in error.message.lower():
+                        raise
+                    refused = error  # taken on the engine's side, where we cannot look
+                    continue
+            log.info("network_created", network=self.name, subnet=str(subnet))
+            created = await self._find()
+            if created is not None:
+                return created
+        if refused is not None:
+            raise refusal(f"create the network {self.name}")(refused)
+        raise Conflict(
+            f"Neither {self._settings.subnet} nor any of the ranges that could take its place is free on this host "
+            f"for the network {self.name}. Set a free one as its subnet."
+        )
+
+    def _labels(self) -> dict[str, str]:
+        return self._naming.labels({WANTED_LABEL: str(self._settings.subnet)})
+
+    async def _taken(self, ignoring: str | None = None) -> list[TakenRange]:
+        async with self._connection.call("list its networks") as docker:
+            networks = [network for network in await docker.networks.list() if network["Id"] != ignoring]
+        bridges = {self.name, interface_name(self.name)}
+        routes = await asyncio.to_thread(_routes)
+        return [*engine_ranges(networks), *(taken for taken in route_ranges(routes, without_interfaces=bridges))]
+
+    def _tell(self, moved: RangeMoved | None) -> None:
+        if self._has_reported and moved == self._reported:
+            return
+        self._reported, self._has_reported = moved, True
+        if moved is not None:
+            log.warning("network_range_moved", wanted=str(moved.wanted), chosen=str(moved.chosen), by=moved.taken_by)
+        self._report(moved)
+
+
+def network_body(name: str, subnet: IPv4Network, labels: dict[str, str]) -> Json:
+    """The body of ``POST /networks/create``."""
+    *_, upper_half = subnet.subnets()
+    return {
+        "Name": name,
+        "CheckDuplicate": True,
+        "Driver": "bridge",
+        "Labels": labels,
+        "Options": {"com.docker.network.bridge.name": interface_name(name)},
+        "IPAM": {
+            "Driver": "default",
+            "Config": [{"Subnet": str(subnet), "IPRange": str(upper_half), "Gateway": str(subnet[1])}],
+        },
+    }
+
+
+def addon_network(described: Json, supervisor: str | None = None) -> AddonNetwork:
+    """The network in the interface's terms; ``supervisor`` when the API is reached elsewhere than planned."""
+    subnet = subnet_of(described)
+    configured = described["IPAM"]["Config"][0].get("Gateway") or str(subnet[1])
+    name = described["Name"]
+    return AddonNetwork(
+        name=name,
+        interface=(described.get("Options") or {}).get("com.docker.network.bridge.name") or interface_name(name),
+        subnet=str(subnet),
+        gateway=configured.split("/")[0],
+        supervisor=supervisor or str(subnet[2]),
+    )
+
+
+def subnet_of(described: Json) -> IPv4Network:
+    """The IPv4 range of a network."""
+    ranges = [IPv4Network(entry["Subnet"]) for entry in described["IPAM"]["Config"] if ":" not in entry["Subnet"]]
+    return ranges[0]
+
+
+def interface_name(network: str) -> str:
+    """The bridge's name on the host: the network's own, shortened to what the kernel allows."""
+    if len(network) <= _LONGEST_INTERFACE_NAME:
+        return network
+    return network[:7] + hashlib.sha256(network.encode()).hexdigest()[:8]
+
+
+def first_overlap(subnet: IPv4Network, taken: Iterable[TakenRange]) -> TakenRange | None:
+    """What uses addresses of ``subnet``, if anything does."""
+    return next((range_ for range_ in taken if range_.subnet.overlaps(subnet)), None)
+
+
+def engine_ranges(networks: Iterable[Json]) -> list[TakenRange]:
+    """The ranges of the engine's networks."""
+    return [
+        TakenRange(subnet=IPv4Network(entry["Subnet"], strict=False), by=f"the container network {network['Name']}")
+        for network in networks
+        for entry in (network.get("IPAM") or {}).get("Config") or ()
+        if entry.get("Subnet") and ":" not in entry["Subnet"]
+    ]
+
+
+def route_ranges(table: str, *, without_interfaces: set[str]) -> Sequence[TakenRange]:
+    """The ranges the host has routes to, its own interfaces included, by ``/proc/net/route``.
+
+    The default route is left out. So is our own bridge, which may outlive its network for a moment.
+    """
+    found = []
+    for line in table.splitlines()[1:]:
+        interface, destination, _, _, _, _, _, mask, *_ = line.split()
+        subnet = IPv4Network((_little_endian(destination), IPv4Network((0, _bits(mask))).prefixlen), strict=False)
+        if subnet.prefixlen and interface not in without_interfaces:
+            found.append(TakenRange(subnet=subnet, by=f"the route to {subnet} by {interface}"))
+    return found
+
+
+def _little_endian(hexadecimal: str) -> int:
+    return int.from_bytes(bytes.fromhex(hexadecimal), "little")
+
+
+def _bits(mask: str) -> int:
+    return _little_endian(mask).bit_count()
+
+
+def _routes() -> str:
+    try:
+        return Path("/proc/net/route").read_text()
+    except OSError:
+        return ""  # not Linux: the engine's own networks still count

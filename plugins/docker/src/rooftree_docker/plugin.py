@@ -1,0 +1,138 @@
+"""The Docker Engine: containers, images and the network that add-ons share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
+from typing import Any
+
+import structlog
+from attrs import field, frozen
+
+from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, hookimpl
+from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected, EngineLost
+from rooftree_docker.api_socket import ApiSocket
+from rooftree_docker.engine import DockerEngine
+from rooftree_docker.network import USUAL_SUBNET, NetworkSettings, RangeMoved
+from rooftree_docker.routes import routes
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 5.0
+"""Seconds between looks at whether the add-ons' way to us is still open."""
+
+
+def _is_subnet(_: object, __: object, text: str) -> None:
+    network = IPv4Network(text)  # raises ValueError, which says what is wrong
+    if network.prefixlen > 28:
+        raise ValueError(f"must have room for add-ons, such as {USUAL_SUBNET}, not {text}")
+
+
+@frozen
+class DockerSettings:
+    """``[plugins.docker]`` in rooftree.toml."""
+
+    socket: str | None = None
+    """Where the engine listens, such as ``unix:///run/docker.sock``; ``DOCKER_HOST`` or Docker's own place unless set."""
+    prefix: str = ""
+    """Put before the names of containers and of the network: for a second instance on one engine."""
+    subnet: str = field(default=str(USUAL_SUBNET), validator=_is_subnet)
+    """The range of the add-on network; where it is taken, a free one is chosen and reported."""
+
+
+class DockerPlugin(Plugin):
+    """Provides the container engine, on Docker."""
+
+    name = "docker"
+    provides = (CONTAINER_ENGINE,)
+    settings = DockerSettings
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Make the driver; whether Docker is there is found out while everything runs."""
+        self.kernel = kernel
+        settings = kernel.settings(DockerSettings)
+        self.engine = DockerEngine(
+            settings.socket or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
+            data_dir=kernel.data.path,
+            instance_id=kernel.data.instance_id,
+            publish=kernel.publish,
+            prefix=settings.prefix,
+            network=NetworkSettings(subnet=IPv4Network(settings.subnet)),
+            report_range=self.report_range,
+        )
+        self.api_socket: ApiSocket | None = None
+        kernel.provide(CONTAINER_ENGINE, self.engine)
+        kernel.on(EngineConnected, self.connected)
+        kernel.on(EngineLost, self.lost)
+
+    def routes(self) -> Routes:
+        """Facts about the engine."""
+        return routes
+
+    def tasks(self) -> Iterable[Task]:
+        """Watch the engine, and keep the add-ons' way to us open."""
+        yield Task("watch the engine", self.engine.watch)
+        yield Task("keep the API reachable for add-ons", self.keep_reachable)
+
+    async def stop(self) -> None:
+        """Close what leads to the engine; containers run on."""
+        if hasattr(self, "engine"):
+            await self._close_api_socket()
+            await self.engine.close()
+
+    def connected(self, _: EngineConnected) -> None:
+        """The engine is there."""
+        self.kernel.recovered()
+        self.kernel.problems.clear("engine_unavailable", "docker")
+
+    def lost(self, event: EngineLost) -> None:
+        """The engine is not there (any more)."""
+        self.kernel.degraded(event.reason)
+        self.kernel.problems.report(
+            Problem("engine_unavailable", "docker", message=f"The container engine does not answer: {event.reason}")
+        )
+
+    async def keep_reachable(self) -> None:
+        """Open the socket where add-ons expect us, and open it anew when its network was made anew."""
+        while True:
+            if self.engine.available and (self.api_socket is None or not self.api_socket.attached()):
+                await self._open_api_socket()
+            await asyncio.sleep(RETRY_S if self.api_socket is not None else RETRY_S / 10)
+
+    async def _open_api_socket(self) -> None:
+        await self._close_api_socket()
+        try:
+            made = await self.engine.open_api_socket()
+            await self.kernel.listen("add-ons", made.socket)
+        except (RooftreeError, OSError) as error:
+            self.kernel.problems.report(
+                Problem("api_unreachable", "docker", message=f"Add-ons cannot reach the API: {error}")
+            )
+            return
+        self.api_socket = made
+        self.kernel.problems.clear("api_unreachable", "docker")
+        log.info("addons_can_reach_us", address=made.address, how=made.how)
+
+    async def _close_api_socket(self) -> None:
+        made, self.api_socket = self.api_socket, None
+        if made is not None:
+            await made.close()
+
+    def report_range(self, moved: RangeMoved | None) -> None:
+        """The add-on network lies elsewhere than configured, or where it should."""
+        if moved is None:
+            self.kernel.problems.clear("addon_network_moved", "docker")
+        else:
+            self.kernel.problems.report(Problem("addon_network_moved", "docker", message=str(moved)))
+
+    @hookimpl
+    async def info(self) -> Mapping[str, Any]:
+        """The engine's version."""
+        return {"docker": (await self.engine.info()).version}
+
+    @hookimpl
+    async def supervisor_info(self) -> Mapping[str, Any]:
+        """Our address on the add-on network."""
+        return {"ip_address": (await self.engine.network()).supervisor}

@@ -1,0 +1,153 @@
+"""The catalogue: reading the folders of repositories into what they offer.
+
+A file is parsed again only when its size, time or identity changed, so that reading everything anew costs little more
+than a walk over the folders. A broken add-on never hides its neighbours: it is left out, with its reason kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from attrs import Factory, frozen, mutable
+
+from rooftree import RooftreeError
+from rooftree_store.addon_config import AddonConfig, parse_addon_config
+from rooftree_store.repository_file import RepositoryFile, parse_repository_file
+from rooftree_store.slugs import AddonSlug, RepositorySlug
+from rooftree_store.yaml_files import FileInvalid, read_document
+
+CONFIG_NAMES: Final = ("config.yaml", "config.yml", "config.json")
+REPOSITORY_NAMES: Final = ("repository.yaml", "repository.yml", "repository.json")
+ICON: Final = "icon.png"
+LOGO: Final = "logo.png"
+CHANGELOG: Final = "CHANGELOG.md"
+DOCUMENTATION: Final = "DOCS.md"
+README: Final = "README.md"
+APPARMOR: Final = "apparmor.txt"
+_SHOWN_FILES: Final = frozenset({ICON, LOGO, CHANGELOG, DOCUMENTATION, README, APPARMOR})
+MAX_ADDONS: Final = 5_000
+"""Add-ons of one repository that are read; more are a mistake or an attack, and reported."""
+
+
+@frozen
+class Offer:
+    """An add-on that a repository offers."""
+
+    slug: AddonSlug
+    repository: RepositorySlug
+    config: AddonConfig
+    folder: str
+    """Its folder, relative to the data folder."""
+    changed: datetime
+    """When its config file last changed."""
+    files: frozenset[str]
+    """Which of icon, logo, changelog, documentation, readme and AppArmor profile it has, by file name."""
+
+
+@frozen
+class Contents:
+    """What one repository's folder holds."""
+
+    file: RepositoryFile | None
+    """Its own description; ``None`` where it has none (the local repository)."""
+    offers: Mapping[AddonSlug, Offer]
+    broken: Mapping[str, str]
+    """Config files that were left out, with the reason, by path relative to the repository."""
+
+
+@frozen
+class _Stamp:
+    size: int
+    changed_ns: int
+    inode: int
+
+
+@mutable
+class ConfigReader:
+    """Reads add-on configs, remembering those of files that did not change."""
+
+    _known: dict[str, tuple[_Stamp, AddonConfig | str]] = Factory(dict)
+
+    def read(self, path: Path) -> AddonConfig | str:
+        """The config, or the sentence that says what is wrong with it."""
+        status = path.stat()
+        stamp = _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+        known = self._known.get(str(path))
+        if known is not None and known[0] == stamp:
+            return known[1]
+        result = _parsed(path)
+        self._known[str(path)] = (stamp, result)
+        return result
+
+    def forget_below(self, folder: Path, kept: set[str]) -> None:
+        """Drop what is remembered below a folder, but for these files."""
+        prefix = f"{folder}{os.sep}"
+        for path in [path for path in self._known if path.startswith(prefix) and path not in kept]:
+            del self._known[path]
+
+
+def _parsed(path: Path) -> AddonConfig | str:
+    try:
+        return parse_addon_config(read_document(path).content).config
+    except RooftreeError as error:
+        return error.message
+
+
+def read_contents(data: Path, folder: Path, repository: RepositorySlug, reader: ConfigReader) -> Contents:
+    """Read one repository's folder. Blocks: call in a thread. Raises :class:`FileInvalid` for a bad repository file."""
+    description = read_repository_file(folder) if repository != "local" else None
+    offers: dict[AddonSlug, Offer] = {}
+    broken: dict[str, str] = {}
+    seen: set[str] = set()
+    root = folder.resolve()
+    for path, siblings in _config_files(folder):
+        shown = str(path.relative_to(folder))
+        if len(seen) >= MAX_ADDONS:
+            broken[shown] = f"the repository has more than {MAX_ADDONS} add-ons; the rest is left out"
+            break
+        if not path.resolve().is_relative_to(root) or not path.is_file():
+            broken[shown] = "it leads out of the repository, or to nothing"
+            continue
+        seen.add(str(path))
+        config = reader.read(path)
+        if isinstance(config, str):
+            broken[shown] = config
+            continue
+        slug = AddonSlug.of(repository, config.slug)
+        if slug in offers:
+            first = Path(offers[slug].folder).relative_to(folder.relative_to(data))
+            broken[shown] = f"its slug {config.slug} is already that of {first}; slugs must differ within a repository"
+            continue
+        offers[slug] = Offer(
+            slug=slug,
+            repository=repository,
+            config=config,
+            folder=path.parent.relative_to(data).as_posix(),
+            changed=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            files=_SHOWN_FILES & siblings,
+        )
+    reader.forget_below(folder, seen)
+    return Contents(description, offers, broken)
+
+
+def read_repository_file(folder: Path) -> RepositoryFile:
+    """A repository's description of itself; raises :class:`FileInvalid` when there is none, or a bad one."""
+    for name in REPOSITORY_NAMES:
+        path = folder / name
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            return parse_repository_file(read_document(path).content)
+    raise FileInvalid(REPOSITORY_NAMES[0], "the repository does not have this file, so it is no add-on repository")
+
+
+def _config_files(folder: Path) -> Iterator[tuple[Path, set[str]]]:
+    """Every config file below a folder with the names beside it, in an order that does not change."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "rootfs")
+        names = set(files)
+        for name in CONFIG_NAMES:
+            if name in names:
+                yield Path(place, name), names

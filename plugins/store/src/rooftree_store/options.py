@@ -1,0 +1,654 @@
+"""The options of an add-on: the mini-language that describes them, and the check of what a user set.
+
+A schema is parsed once into a small tree of :class:`Scalar`, :class:`ListOf` and :class:`MapOf`. Checking reports every
+problem with its path (``logins[0].password: is required``) and never repeats a value: any of them may be a secret.
+Patterns come from strangers, so matching has a budget of time. Better than the reference, on purpose:
+
+- ``null`` for a key that may be missing counts as missing, so a user can take back a default;
+- a nested mapping may be missing when all of its keys may;
+- ``schema: false`` hands the options through (the reference drops them);
+- a number kept in ``secrets.yaml`` serves a ``str`` or ``password`` option as its text.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import regex
+from attrs import Factory, define, frozen
+
+from rooftree.errors import Invalid
+from rooftree_store.readers import MAX_DEPTH, Problem, Problems, Refused, flag, is_url, join, refused, sentence, shown
+
+MATCH_BUDGET_S: Final = 0.2
+"""Seconds that all patterns of one check may take together."""
+MAX_PATTERN_CHARACTERS: Final = 2000
+MAX_PATTERN_COST: Final = 20_000
+"""How many items a pattern may have with its counted repeats written out: compiling writes them out."""
+
+MAX_SHOWN_CHOICES: Final = 30
+MAX_SHARED_CHARACTERS: Final = 256
+"""Longer type strings are rare, and kept only as long as the add-on that has them."""
+
+SECRET_PREFIX: Final = "!secret "  # noqa: S105  # the word that refers to one
+
+type SecretLookup = Callable[[str], str | int | float | bool | None]
+"""The value of a name in ``secrets.yaml``, or ``None`` for one that is not there."""
+
+
+class HostDevice(Protocol):
+    """A device node of the host, as far as options need it."""
+
+    @property
+    def path(self) -> str:
+        """Its node, such as ``/dev/ttyUSB0``."""
+        ...
+
+    @property
+    def by_id(self) -> str | None:
+        """Its link below ``/dev/serial/by-id`` or the like, which survives replugging."""
+        ...
+
+    @property
+    def subsystem(self) -> str | None:
+        """The udev subsystem."""
+        ...
+
+
+class Devices(Protocol):
+    """The host's devices."""
+
+    def find(self, path: str) -> HostDevice | None:
+        """The device with that node, link or sysfs path."""
+        ...
+
+    def of_subsystem(self, subsystem: str | None) -> Iterable[HostDevice]:
+        """The devices of a udev subsystem, or all."""
+        ...
+
+
+class NoDevices:
+    """A host whose devices are not known."""
+
+    def find(self, path: str) -> HostDevice | None:
+        """Never one."""
+        return None
+
+    def of_subsystem(self, subsystem: str | None) -> Iterable[HostDevice]:
+        """None."""
+        return ()
+
+
+class Kind(enum.StrEnum):
+    """The types of single values."""
+
+    STR = "str"
+    PASSWORD = "password"  # noqa: S105  # the name of a type
+    BOOL = "bool"
+    INT = "int"
+    FLOAT = "float"
+    EMAIL = "email"
+    URL = "url"
+    PORT = "port"
+    MATCH = "match"
+    LIST = "list"
+    DEVICE = "device"
+
+
+@frozen
+class Scalar:
+    """A single value. ``source`` is the type string it was parsed from."""
+
+    source: str
+    kind: Kind
+    optional: bool = False
+    low: float | None = None
+    """The least value, or the least number of characters."""
+    high: float | None = None
+    pattern: str | None = None
+    choices: tuple[str, ...] = ()
+    subsystem: str | None = None
+
+
+@frozen
+class ListOf:
+    """A list of any length. ``ignored`` keeps what stands after the element's type in the source, without effect."""
+
+    element: Scalar | MapOf
+    ignored: tuple[Element, ...] = ()
+
+
+@frozen
+class MapOf:
+    """A mapping with known keys."""
+
+    fields: Mapping[str, Element]
+
+
+type Element = Scalar | ListOf | MapOf
+
+
+class OptionsInvalid(Invalid):
+    """The options do not fit the schema; ``problems`` has everything that is wrong, without any of the values."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(sentence(problems))
+        self.problems = list(problems)
+
+
+@frozen
+class CheckedOptions:
+    """Options that fit, and what was seen on the way."""
+
+    options: dict[str, Any]
+    warnings: tuple[Problem, ...] = ()
+    """Keys that the schema does not know; they were left out."""
+    password_hashes: frozenset[str] = frozenset()
+    """SHA-1 in upper-case hex of every ``password`` that is not empty, for the look-up of known leaks."""
+    devices: tuple[HostDevice, ...] = ()
+    """What ``device`` options name, to be opened to the container."""
+
+
+@frozen
+class OptionsSchema:
+    """What options an add-on takes."""
+
+    root: MapOf
+
+    def validate(
+        self, options: Mapping[str, Any], *, secrets: SecretLookup, devices: Devices | None = None
+    ) -> CheckedOptions:
+        """Check and convert complete options, defaults already merged; raises :class:`OptionsInvalid`."""
+        check = _Check(secrets, devices or NoDevices())
+        result = check.mapping(self.root, options, "")
+        if check.problems.found:
+            raise OptionsInvalid(check.problems.found)
+        return CheckedOptions(
+            result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used)
+        )
+
+    def ui_schema(self, devices: Devices | None = None) -> list[dict[str, Any]]:
+        """The nodes from which clients draw a form."""
+        return _ui_fields(self.root, devices or NoDevices())
+
+    def source(self) -> dict[str, Any]:
+        """The schema as its author wrote it."""
+        return {name: _source(element) for name, element in self.root.fields.items()}
+
+
+def validate_options(
+    schema: OptionsSchema | None,
+    options: Mapping[str, Any],
+    *,
+    secrets: SecretLookup,
+    devices: Devices | None = None,
+) -> CheckedOptions:
+    """Check complete options; without a schema (``schema: false``) they are handed through as they are."""
+    if schema is None:
+        return CheckedOptions(dict(options))
+    return schema.validate(options, secrets=secrets, devices=devices)
+
+
+def ui_schema(schema: OptionsSchema | None, devices: Devices | None = None) -> list[dict[str, Any]] | None:
+    """The nodes from which clients draw a form, or ``None`` for ``schema: false``."""
+    return None if schema is None else schema.ui_schema(devices)
+
+
+def effective_options(defaults: Mapping[str, Any], user_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's options over the defaults: mappings are merged key by key, everything else is replaced."""
+    merged = dict(defaults)
+    for name, value in user_options.items():
+        default = merged.get(name)
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            merged[name] = effective_options(default, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+# --- reading a schema -------------------------------------------------------------------------------------------------
+
+_TYPE: Final = re.compile(r"(?P<kind>[a-z]+)(?:\((?P<arguments>.*)\))?")
+_ARGUMENTS: Final[Mapping[Kind, re.Pattern[str]]] = {
+    Kind.STR: re.compile(r"(?P<low>[0-9]{1,9})?,(?P<high>[0-9]{1,9})?"),
+    Kind.PASSWORD: re.compile(r"(?P<low>[0-9]{1,9})?,(?P<high>[0-9]{1,9})?"),
+    Kind.INT: re.compile(r"(?P<low>-?[0-9]{1,18})?,(?P<high>-?[0-9]{1,18})?"),
+    Kind.FLOAT: re.compile(r"(?P<low>-?[0-9]{0,18}\.?[0-9]{1,18})?,(?P<high>-?[0-9]{0,18}\.?[0-9]{1,18})?"),
+    Kind.MATCH: re.compile(r"(?P<pattern>.*)"),
+    Kind.LIST: re.compile(r"(?P<choices>.+)"),
+    Kind.DEVICE: re.compile(r"subsystem=(?P<subsystem>[a-z0-9_-]+)"),
+}
+"""What may stand in parentheses; the kinds that are not here have none."""
+_NEEDS_ARGUMENTS: Final = frozenset({Kind.MATCH, Kind.LIST})
+_KINDS: Final[Mapping[str, Kind]] = {kind.value: kind for kind in Kind}
+
+_TYPES: Final = (
+    "str, password, int, float (each also with (min,max)), bool, email, url, port, match(REGEX), list(a|b), "
+    "device or device(subsystem=x), with a ? after it when the option may be missing"
+)
+
+
+def parse_schema(raw: Any) -> OptionsSchema:
+    """The typed form of a configuration's ``schema``; raises ``Refused`` with every problem."""
+    problems = Problems()
+    root = _parse_map(raw, "", 0, problems)
+    problems.raise_if_any()
+    return OptionsSchema(root)
+
+
+def _parse_map(raw: Any, path: str, depth: int, problems: Problems) -> MapOf:
+    if not isinstance(raw, Mapping):
+        problems.add(path, f"must be a mapping of options to types, not {shown(raw)}")
+        return MapOf({})
+    fields: dict[str, Element] = {}
+    for name, element in raw.items():
+        if isinstance(name, str):
+            fields[sys.intern(str(name))] = _parse_element(element, join(path, name[:80]), depth + 1, problems)
+        else:
+            problems.add(path, f"the key {shown(name)} must be a string; put it in quotes")
+    return MapOf(fields)
+
+
+def _parse_element(raw: Any, path: str, depth: int, problems: Problems) -> Element:
+    if depth > MAX_DEPTH:
+        problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
+    elif isinstance(raw, Mapping):
+        return _parse_map(raw, path, depth, problems)
+    elif isinstance(raw, list | tuple):
+        return _parse_list(raw, path, depth, problems)
+    elif isinstance(raw, str):
+        scalar = parse_type(raw)
+        if scalar is not None:
+            return scalar
+        problems.add(path, f"{shown(raw)} is no type; allowed are {_TYPES}")
+    else:
+        problems.add(path, f"must be a type in quotes, a list or a mapping, not {shown(raw)}")
+    return _ANYTHING
+
+
+def _parse_list(raw: Sequence[Any], path: str, depth: int, problems: Problems) -> Element:
+    if not raw:
+        problems.add(path, "must hold the type of its elements")
+        return _ANYTHING
+    parsed = []
+    for index, element in enumerate(raw):
+        step = f"{path}[{index}]"
+        if isinstance(element, list | tuple):
+            problems.add(step, "a list must not hold a list directly; put a mapping between them")
+        else:
+            parsed.append(_parse_element(element, step, depth + 1, problems))
+    if not parsed or isinstance(parsed[0], ListOf):
+        return _ANYTHING
+    return ListOf(parsed[0], tuple(parsed[1:]))
+
+
+_ANYTHING: Final = Scalar("str", Kind.STR)
+"""Stands where a problem was noted; the whole is refused anyway."""
+
+
+def parse_type(source: str) -> Scalar | None:
+    """A type string such as ``int(1,10)?``, or ``None`` for what is none. One object for all equal short strings."""
+    return _parse_type_once(source) if len(source) <= MAX_SHARED_CHARACTERS else _parse_type(source)
+
+
+def _parse_type(source: str) -> Scalar | None:
+    # A folded block in YAML ends with a line end; the reference's pattern lets one pass.
+    body = source.removesuffix("\n")
+    optional = body.endswith("?")
+    match = _TYPE.fullmatch(body.removesuffix("?"))
+    kind = _KINDS.get(match["kind"]) if match else None
+    if match is None or kind is None:
+        return None
+    parts = _parse_arguments(kind, match["arguments"])
+    if parts is None:
+        return None
+    return Scalar(
+        sys.intern(source),
+        kind,
+        optional,
+        _bound(parts.get("low")),
+        _bound(parts.get("high")),
+        parts.get("pattern"),
+        tuple(map(sys.intern, (parts.get("choices") or "").split("|"))) if kind is Kind.LIST else (),
+        parts.get("subsystem"),
+    )
+
+
+_parse_type_once: Final = lru_cache(maxsize=4096)(_parse_type)
+
+
+def _parse_arguments(kind: Kind, arguments: str | None) -> Mapping[str, str | None] | None:
+    """The parts of what stands in parentheses, or ``None`` when ``kind`` does not take it."""
+    if arguments is None:
+        return None if kind in _NEEDS_ARGUMENTS else {}
+    match = _ARGUMENTS[kind].fullmatch(arguments) if kind in _ARGUMENTS else None
+    return match.groupdict() if match else None
+
+
+def _bound(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _source(element: Element) -> Any:
+    match element:
+        case Scalar():
+            return element.source
+        case ListOf():
+            return [_source(inner) for inner in (element.element, *element.ignored)]
+        case MapOf():
+            return {name: _source(inner) for name, inner in element.fields.items()}
+
+
+# --- checking options -------------------------------------------------------------------------------------------------
+
+
+def _may_be_missing(element: Element) -> bool:
+    match element:
+        case Scalar():
+            return element.optional
+        case ListOf():
+            return isinstance(element.element, Scalar) and element.element.optional
+        case MapOf():
+            return False
+
+
+@define
+class _Check:
+    """One check of one set of options."""
+
+    secrets: SecretLookup
+    devices: Devices
+    problems: Problems = Factory(Problems)
+    warnings: list[Problem] = Factory(list)
+    password_hashes: set[str] = Factory(set)
+    devices_used: list[HostDevice] = Factory(list)
+    match_seconds_left: float = MATCH_BUDGET_S
+
+    def mapping(self, element: MapOf, values: Mapping[str, Any], path: str) -> dict[str, Any]:
+        result = {}
+        for name, inner in element.fields.items():
+            value = values.get(name)
+            if value is not None:
+                result[name] = self.element(inner, value, join(path, name))
+            elif isinstance(inner, MapOf):
+                # What is missing inside is named; nothing is when every key may be missing.
+                result[name] = self.mapping(inner, {}, join(path, name))
+            elif not _may_be_missing(inner):
+                self.problems.add(join(path, name), "is required" + (", it must not be null" if name in values else ""))
+        self.warnings.extend(
+            Problem(join(path, str(name)[:80]), "is not an option of this add-on and was left out")
+            for name in values
+            if name not in element.fields
+        )
+        return result
+
+    def element(self, element: Element, value: Any, path: str) -> Any:
+        match element:
+            case MapOf():
+                if isinstance(value, Mapping):
+                    return self.mapping(element, value, path)
+                self.problems.add(path, f"must be a mapping, not {_type_name(value)}")
+            case ListOf():
+                if isinstance(value, list | tuple):
+                    return [self.element(element.element, item, f"{path}[{index}]") for index, item in enumerate(value)]
+                self.problems.add(path, f"must be a list, not {_type_name(value)}")
+            case Scalar():
+                return self.problems.read(path, lambda given: self.scalar(element, given), value)
+        return None
+
+    def scalar(self, element: Scalar, value: Any) -> Any:
+        if not isinstance(value, str | bool | int | float):
+            raise refused(f"must be a single value, not {_type_name(value)}")
+        if isinstance(value, str) and value.startswith(SECRET_PREFIX):
+            value = self.secret(value.removeprefix(SECRET_PREFIX).strip(), element.kind)
+        match element.kind:
+            case Kind.STR | Kind.PASSWORD:
+                return self.text(element, value)
+            case Kind.BOOL:
+                return _boolean(value)
+            case Kind.INT:
+                return _in_range(element, _whole(value))
+            case Kind.FLOAT:
+                return _in_range(element, _number(value))
+            case Kind.PORT:
+                return _port(value)
+            case Kind.EMAIL:
+                return _email(value)
+            case Kind.URL:
+                return _url(value)
+            case Kind.MATCH:
+                return self.matched(element, str(value))
+            case Kind.LIST:
+                return _chosen(element, str(value))
+            case Kind.DEVICE:
+                return self.device(element, value)
+
+    def secret(self, name: str, kind: Kind) -> str | int | float | bool:
+        found = self.secrets(name)
+        if found is None:
+            raise refused("refers to a secret that secrets.yaml does not have")
+        if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(found, bool):
+            return str(found)
+        return found
+
+    def text(self, element: Scalar, value: Any) -> str:
+        if not isinstance(value, str):
+            raise refused(f"must be text, not {_type_name(value)}; put it in quotes")
+        if not _within(element, len(value)):
+            raise refused(f"must have {_bounds(element)} characters")
+        if element.kind is Kind.PASSWORD and value:
+            digest = hashlib.sha1(value.encode(errors="surrogatepass"), usedforsecurity=False)
+            self.password_hashes.add(digest.hexdigest().upper())
+        return value
+
+    def matched(self, element: Scalar, value: str) -> str:
+        pattern = _compiled(element.pattern or "")
+        if pattern is None:
+            raise refused("cannot be checked: the add-on's pattern is not a valid or not an affordable one")
+        if self.match_seconds_left <= 0:
+            raise refused("cannot be checked: the add-on's patterns take too long on these values")
+        started = time.perf_counter()
+        try:
+            found = pattern.match(value, timeout=self.match_seconds_left, concurrent=True)
+        except TimeoutError:
+            raise refused("cannot be checked: the add-on's pattern takes too long on this value") from None
+        finally:
+            self.match_seconds_left -= time.perf_counter() - started
+        if found is None:
+            raise refused(f"must match the pattern {shown(element.pattern)} from its beginning")
+        return value
+
+    def device(self, element: Scalar, value: Any) -> str:
+        device = self.devices.find(value) if isinstance(value, str) else None
+        if device is None:
+            raise refused("must be a device that this host has")
+        if element.subsystem is not None and device.subsystem != element.subsystem:
+            raise refused(f"must be a device of the subsystem {element.subsystem}")
+        self.devices_used.append(device)
+        return str(value)
+
+
+def _type_name(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def _boolean(value: Any) -> bool:
+    try:
+        return flag(value)
+    except Refused:
+        raise refused("must be true or false") from None
+
+
+def _whole(value: Any) -> int:
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        raise refused("must be a whole number") from None
+    if not -(2**63) <= number < 2**63:
+        raise refused("must fit into 64 bits")
+    return number
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise refused("must be a number") from None
+    if not math.isfinite(number):
+        raise refused("must be a finite number")
+    return number
+
+
+def _within(element: Scalar, number: float) -> bool:
+    return (element.low is None or number >= element.low) and (element.high is None or number <= element.high)
+
+
+def _bounds(element: Scalar) -> str:
+    low = None if element.low is None else f"{element.low:g}"
+    high = None if element.high is None else f"{element.high:g}"
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    return f"at least {low}" if low is not None else f"at most {high}"
+
+
+def _in_range[N: (int, float)](element: Scalar, number: N) -> N:
+    if not _within(element, number):
+        raise refused(f"must be {_bounds(element)}")
+    return number
+
+
+def _port(value: Any) -> int:
+    number = _whole(value)
+    if not 1 <= number <= 65535:
+        raise refused("must be a port, 1 to 65535")
+    return number
+
+
+_EMAIL: Final = re.compile(r"[^\s@]{1,64}@(?:[\w-]{1,63}\.){1,20}[\w-]{2,63}")
+
+
+def _email(value: Any) -> str:
+    if not isinstance(value, str) or _EMAIL.fullmatch(value) is None:
+        raise refused("must be an e-mail address with a dotted domain")
+    return value
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not is_url(value):
+        raise refused("must be a URL with scheme and host")
+    return value
+
+
+def _chosen(element: Scalar, value: str) -> str:
+    if value not in element.choices:
+        more = ", …" if len(element.choices) > MAX_SHOWN_CHOICES else ""
+        raise refused(f"must be one of {', '.join(element.choices[:MAX_SHOWN_CHOICES])}{more}")
+    return value
+
+
+# --- patterns of strangers --------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=128)
+def _compiled(pattern: str) -> regex.Pattern[str] | None:
+    if len(pattern) > MAX_PATTERN_CHARACTERS or _cost(pattern) > MAX_PATTERN_COST:
+        return None
+    try:
+        return regex.compile(pattern, regex.VERSION0)
+    except (regex.error, RecursionError, ValueError, OverflowError):
+        return None
+
+
+_PATTERN_ITEM: Final = re.compile(
+    r"(?P<repeat>\{(?P<least>[0-9]*)(?P<comma>,(?P<most>[0-9]*))?\})"
+    r"|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\()|(?P<close>\))|\\.|.",
+    re.DOTALL,
+)
+
+
+def _cost(pattern: str) -> int:
+    """How many items ``pattern`` has once counted repeats, which multiply when nested, are written out."""
+    groups = [0]
+    last = 0
+    """The cost of the item that a repeat would multiply; already part of its group's sum."""
+    for item in _PATTERN_ITEM.finditer(pattern):
+        if item["open"]:
+            groups.append(1)
+            continue
+        if item["close"] and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] += last
+        elif item["repeat"]:
+            times = max(int(item["least"] or 0), int(item["most"] or 0), 1)
+            groups[-1] += last * (times - 1)
+            last *= times
+        else:
+            last = 1
+            groups[-1] += 1
+        if sum(groups) > MAX_PATTERN_COST:
+            return MAX_PATTERN_COST + 1
+    return sum(groups)
+
+
+# --- the form that clients draw ---------------------------------------------------------------------------------------
+
+_UI_TYPES: Final[Mapping[Kind, tuple[str, str | None]]] = {
+    Kind.STR: ("string", None),
+    Kind.MATCH: ("string", None),
+    Kind.PASSWORD: ("string", "password"),
+    Kind.EMAIL: ("string", "email"),
+    Kind.URL: ("string", "url"),
+    Kind.INT: ("integer", None),
+    Kind.PORT: ("integer", None),
+    Kind.FLOAT: ("float", None),
+    Kind.BOOL: ("boolean", None),
+    Kind.LIST: ("select", None),
+    Kind.DEVICE: ("select", None),
+}
+
+
+def _ui_fields(element: MapOf, devices: Devices) -> list[dict[str, Any]]:
+    return [_ui_node(name, inner, devices) for name, inner in element.fields.items()]
+
+
+def _ui_node(name: str, element: Element, devices: Devices, *, multiple: bool = False) -> dict[str, Any]:
+    match element:
+        case ListOf():
+            return _ui_node(name, element.element, devices, multiple=True)
+        case MapOf():
+            fields = _ui_fields(element, devices)
+            return {"name": name, "type": "schema", "optional": True, "multiple": multiple, "schema": fields}
+        case Scalar():
+            return {"name": name} | ({"multiple": True} if multiple else {}) | _ui_scalar(element, devices)
+
+
+def _ui_scalar(element: Scalar, devices: Devices) -> dict[str, Any]:
+    kind, text_format = _UI_TYPES[element.kind]
+    node: dict[str, Any] = {"type": kind, "optional" if element.optional else "required": True}
+    if text_format is not None:
+        node["format"] = text_format
+    if element.low is not None:
+        node["lengthMin"] = element.low
+    if element.high is not None:
+        node["lengthMax"] = element.high
+    if element.kind is Kind.LIST:
+        node["options"] = list(element.choices)
+    elif element.kind is Kind.DEVICE:
+        node["options"] = [device.by_id or device.path for device in devices.of_subsystem(element.subsystem)]
+    return node

@@ -1,0 +1,108 @@
+"""The store: repositories cloned with git, and the add-ons that they offer."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from attrs import field, frozen
+
+from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, structure
+from rooftree.interfaces.hooks import RepositoriesSet
+from rooftree_store import repositories
+from rooftree_store.models import StoreRepository
+from rooftree_store.routes import routes
+from rooftree_store.sources import BUILT_IN, LOCAL, RepositorySource
+from rooftree_store.store import ADDON_STORE, AddonStore, Machine, Repository
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "arm64": "aarch64", "armv7l": "armv7", "i686": "i386"}
+_MACHINES = {"amd64": "generic-x86-64", "aarch64": "generic-aarch64"}
+
+
+@frozen
+class StoreSettings:
+    """``[plugins.store]`` in rooftree.toml."""
+
+    repositories: list[RepositorySource] = field(factory=lambda: [RepositorySource(source) for source in BUILT_IN])
+    """The repositories that are always there, beside ``local``."""
+    reload_every_s: float = 3 * 60 * 60
+    """How often they are fetched anew."""
+    machine: str | None = None
+    """The machine that add-ons with a ``machine`` list are matched against; the generic one of the CPU unless set."""
+
+
+class StorePlugin(Plugin):
+    """The catalogue: repositories cloned with git, and the add-ons that they offer."""
+
+    name = "store"
+    provides = (ADDON_STORE,)
+    settings = StoreSettings
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Read what was cloned before; fetching is left to the tasks, so that a start needs no network."""
+        self.kernel = kernel
+        self.configured = kernel.settings(StoreSettings)
+        built_in = [RepositorySource(LOCAL), *self.configured.repositories]
+        added = await kernel.collection(Repository)
+        self.store = AddonStore(kernel, added, built_in, _machine(self.configured.machine))
+        await asyncio.to_thread(self.store.repository_folder(built_in[0].slug).mkdir, parents=True, exist_ok=True)
+        await self.store.sweep()
+        await self.store.refresh(self.store.sources)
+        kernel.provide(ADDON_STORE, self.store)
+
+    def routes(self) -> Routes:
+        """The catalogue's routes."""
+        return routes
+
+    def tasks(self) -> Iterable[Task]:
+        """Fetch what is missing at once, and what is new from time to time."""
+        yield Task("fetch missing repositories", self.fetch_missing)
+        yield Task("reload", self.reload, every=timedelta(seconds=self.configured.reload_every_s))
+
+    async def fetch_missing(self) -> None:
+        """Clone the repositories that were never fetched."""
+        missing = tuple(slug for slug in self.store.sources if self.store.description(slug) is None)
+        if missing:
+            await self.kernel.jobs.run(repositories.reload, repositories=missing)
+
+    async def reload(self) -> None:
+        """Fetch every repository anew."""
+        await self.kernel.jobs.run(repositories.reload, repositories=tuple(self.store.sources))
+
+    @hookimpl
+    def info(self) -> Mapping[str, Any]:
+        """What add-ons may run on here."""
+        machine = self.store.machine
+        return {"arch": machine.arch, "supported_arch": list(machine.supported_arch), "machine": machine.machine}
+
+    @hookimpl
+    def supervisor_info(self) -> Mapping[str, Any]:
+        """The repositories, as the supervisor's info has them."""
+        return {
+            "arch": self.store.machine.arch,
+            "addons_repositories": [
+                {"name": StoreRepository.of(self.store, slug).name, "slug": slug} for slug in self.store.sources
+            ],
+        }
+
+    @hookimpl
+    async def set_repositories(self, sources: list[str]) -> RepositoriesSet:
+        """Make these the added repositories; the fetching goes on as a job."""
+        try:
+            wanted = structure(sources, list[RepositorySource])
+            there = tuple(slug for slug in self.store.sources if not self.store.is_built_in(slug))
+            touched = tuple(dict.fromkeys([*(source.slug for source in wanted), *there]))
+            await self.kernel.jobs.run(
+                repositories.set_repositories, sources=tuple(wanted), touched=touched, background=True
+            )
+        except RooftreeError as error:
+            return RepositoriesSet(error)
+        return RepositoriesSet()
+
+
+def _machine(configured: str | None) -> Machine:
+    arch = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    return Machine(arch, (arch,), configured or _MACHINES.get(arch, arch))

@@ -1,0 +1,276 @@
+"""Repositories: which there are, fetching them, and the jobs that add, remove and reload them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from pathlib import Path
+
+import structlog
+
+from rooftree import (
+    Conflict,
+    Invalid,
+    Lock,
+    RooftreeError,
+    Run,
+    Step,
+    Steps,
+    Unavailable,
+    job,
+    step,
+)
+from rooftree_store import git
+from rooftree_store.catalogue import read_repository_file
+from rooftree_store.slugs import RepositorySlug
+from rooftree_store.sources import LOCAL, RepositorySource
+from rooftree_store.store import AddonStore
+
+log = structlog.get_logger(__name__)
+
+
+class RepositoryInvalid(Invalid):
+    """What was fetched is no add-on repository."""
+
+    error_key = "store_repository_unknown_error"
+
+
+class RepositoryAlreadyAdded(Conflict):
+    """The repository is there already."""
+
+    error_key = "store_repository_already_added_error"
+
+
+class LocalRepositoryFixed(Invalid):
+    """The local repository is a plain folder: there is nothing to fetch again."""
+
+    error_key = "store_repository_local_cannot_reset"
+
+
+async def fetch(source: RepositorySource, folder: Path) -> None:
+    """Clone into ``folder``, in place of what is there; what comes is checked first, so nothing bad replaces good."""
+    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
+    await git.clone(source, fresh)
+    try:
+        await asyncio.to_thread(read_repository_file, fresh)
+        await asyncio.to_thread(_replace, fresh, folder)
+    except RooftreeError as error:
+        raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
+    finally:
+        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+
+
+def _replace(fresh: Path, folder: Path) -> None:
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+        folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        fresh.rename(folder)
+
+
+async def bring_up_to_date(source: RepositorySource, folder: Path) -> None:
+    """Fetch what is new; a clone that is missing or damaged is made anew."""
+    if await asyncio.to_thread((folder / ".git").is_dir):
+        try:
+            await git.update(source, folder)
+            await asyncio.to_thread(read_repository_file, folder)
+            return
+        except git.GitFailed as error:
+            if not await git.reachable(source):
+                raise
+            log.warning("clone_damaged", repository=str(source), reason=error.message)
+        except RooftreeError as error:
+            if isinstance(error, Unavailable):
+                raise
+            raise RepositoryInvalid(f"{source} is no add-on repository any more: {error.message}") from None
+    await fetch(source, folder)
+
+
+@step("store.clone_repository/1")
+class CloneRepository(Step):
+    """Fetch a repository that is not there yet."""
+
+    source: RepositorySource
+    weight = 20
+
+    async def before(self, store: AddonStore) -> bool:
+        """Whether its folder was there."""
+        return await asyncio.to_thread(store.repository_folder(self.source.slug).exists)
+
+    async def do(self, store: AddonStore) -> None:
+        """Clone and check it."""
+        await fetch(self.source, store.repository_folder(self.source.slug))
+
+    async def undo(self, was_there: bool, store: AddonStore) -> None:
+        """Take the folder away, if this made it."""
+        if not was_there:
+            await asyncio.to_thread(shutil.rmtree, store.repository_folder(self.source.slug), ignore_errors=True)
+
+
+@step("store.register_repository/1")
+class RegisterRepository(Step):
+    """Enter a repository in the state, and what it offers in the catalogue."""
+
+    source: RepositorySource
+
+    async def before(self, store: AddonStore) -> bool:
+        """Whether it was registered."""
+        return self.source.slug in store.sources
+
+    async def do(self, store: AddonStore) -> None:
+        """Register it."""
+        await store.register(self.source)
+
+    async def undo(self, was_there: bool, store: AddonStore) -> None:
+        """Take it out again, if this entered it."""
+        if not was_there:
+            await store.unregister(self.source.slug)
+
+
+@step("store.unregister_repository/1")
+class UnregisterRepository(Step):
+    """Take a repository out of the state, and what it offers out of the catalogue."""
+
+    source: RepositorySource
+
+    async def do(self, store: AddonStore) -> None:
+        """Take it out."""
+        await store.unregister(self.source.slug)
+
+    async def undo(self, _: None, store: AddonStore) -> None:
+        """Enter it again."""
+        await store.register(self.source)
+
+
+@step("store.remove_clone/1")
+class RemoveClone(Step):
+    """Delete a repository's folder."""
+
+    repository: RepositorySlug
+
+    async def do(self, store: AddonStore) -> None:
+        """Delete it."""
+        await asyncio.to_thread(shutil.rmtree, store.repository_folder(self.repository), ignore_errors=True)
+
+
+@step("store.update_repositories/1")
+class UpdateRepositories(Step):
+    """Fetch what is new in these repositories, side by side, and read the catalogue anew.
+
+    One that cannot be fetched is reported as a problem and stays as it was; it holds up no other.
+    """
+
+    repositories: tuple[RepositorySlug, ...]
+
+    async def do(self, run: Run, store: AddonStore) -> None:
+        """Fetch and read."""
+        done = 0
+
+        async def update(slug: RepositorySlug, source: RepositorySource) -> None:
+            nonlocal done
+            try:
+                await bring_up_to_date(source, store.repository_folder(slug))
+            except RooftreeError as error:
+                store.report_unfetched(slug, error.message)
+            else:
+                store.clear_unfetched(slug)
+            done += 1
+            run.progress(done, len(self.repositories) + 1)
+
+        wanted = {slug: store.sources[slug] for slug in self.repositories if slug in store.sources}
+        async with asyncio.TaskGroup() as group:
+            for slug, source in wanted.items():
+                if source != LOCAL:
+                    group.create_task(update(slug, source))
+        await store.refresh(self.repositories)
+
+
+def repository_lock(slug: RepositorySlug) -> Lock:
+    """What a job holds that changes a repository's folder, or needs it to stay as it is."""
+    return Lock("repository", slug)
+
+
+@job("store_manager_add_repository", reference="source", locks=lambda source: [repository_lock(source.slug)])
+async def add_repository(store: AddonStore, source: RepositorySource) -> Steps:
+    """Fetch a repository and enter it."""
+    if source.slug in store.sources:
+        raise RepositoryAlreadyAdded(f"The repository {source} is already there")
+    return [CloneRepository(source), RegisterRepository(source)]
+
+
+@job(
+    "store_manager_remove_repository",
+    reference="repository",
+    locks=lambda repository: [repository_lock(repository)],
+    recovery="forward",
+)
+async def remove_repository(store: AddonStore, repository: RepositorySlug) -> Steps:
+    """Take a repository out; refused for built-in ones and while add-ons from it are installed."""
+    source = store.source(repository)
+    _refuse_removal(store, repository)
+    return [UnregisterRepository(source), RemoveClone(repository)]
+
+
+@job("store_manager_set_repositories", locks=lambda sources, touched: map(repository_lock, touched))
+async def set_repositories(
+    store: AddonStore, sources: tuple[RepositorySource, ...], touched: tuple[RepositorySlug, ...]
+) -> Steps:
+    """Make these the added repositories: all of it, or nothing. ``touched`` are the slugs of old and new ones."""
+    wanted = {source.slug: source for source in sources}
+    gone = [slug for slug in store.sources if slug not in wanted and not store.is_built_in(slug)]
+    for slug in gone:
+        _refuse_removal(store, slug)
+    added = [source for slug, source in wanted.items() if slug not in store.sources]
+    return [
+        *(step for source in added for step in (CloneRepository(source), RegisterRepository(source))),
+        *(UnregisterRepository(store.source(slug)) for slug in gone),
+        *(RemoveClone(slug) for slug in gone),
+    ]
+
+
+def _refuse_removal(store: AddonStore, repository: RepositorySlug) -> None:
+    if store.is_built_in(repository):
+        raise Invalid(
+            f"The repository {repository} is built in; the setting repositories of [plugins.store] decides it"
+        )
+    used_by = sorted(slug for slug in store.installed if slug.repository == repository)
+    if used_by:
+        raise Invalid(f"The repository {repository} is in use; uninstall {', '.join(used_by)} first", used_by=used_by)
+
+
+@job(
+    "store_manager_reload",
+    locks=lambda repositories: [Lock("store", "reload"), *map(repository_lock, repositories)],
+    recovery="forward",
+)
+async def reload(store: AddonStore, repositories: tuple[RepositorySlug, ...]) -> Steps:
+    """Fetch what is new in repositories and read them anew."""
+    return [UpdateRepositories(repositories)]
+
+
+@step("store.fetch_repository_again/1")
+class FetchRepositoryAgain(Step):
+    """Clone a repository anew, in place of a clone that may be damaged."""
+
+    source: RepositorySource
+
+    async def do(self, store: AddonStore) -> None:
+        """Clone, swap, read."""
+        await fetch(self.source, store.repository_folder(self.source.slug))
+        store.clear_unfetched(self.source.slug)
+        await store.refresh([self.source.slug])
+
+
+@job(
+    "git_repo_reset", reference="repository", locks=lambda repository: [repository_lock(repository)], recovery="forward"
+)
+async def repair_repository(store: AddonStore, repository: RepositorySlug) -> Steps:
+    """Fetch a repository again from nothing."""
+    source = store.source(repository)
+    if source == LOCAL:
+        raise LocalRepositoryFixed("The local repository is a plain folder; there is nothing to fetch again")
+    return [FetchRepositoryAgain(source)]

@@ -1,0 +1,136 @@
+"""The store's routes."""
+
+from __future__ import annotations
+
+from rooftree import PUBLIC, Binary, Invalid, Jobs, NotFound, Role, Routes, Text, role
+from rooftree_store import repositories
+from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README
+from rooftree_store.files import read_text, shown_text
+from rooftree_store.models import (
+    NewRepository,
+    StoreAddon,
+    StoreAddonDetails,
+    StoreAddons,
+    StoreListing,
+    StoreRepository,
+)
+from rooftree_store.slugs import AddonSlug, RepositorySlug
+from rooftree_store.store import AddonStore
+
+routes = Routes()
+MANAGER = role(Role.MANAGER)
+
+
+class PictureMissing(Invalid):
+    """The add-on has no such picture; 400, as clients expect."""
+
+
+def store_revision(store: AddonStore) -> str:
+    """Changes with what the listings show."""
+    return store.revision
+
+
+@routes.get("/store", access=MANAGER, revision=store_revision)
+def listing(store: AddonStore) -> StoreListing:
+    """Everything on offer, and the repositories it comes from."""
+    return StoreListing(_addons(store), [StoreRepository.of(store, slug) for slug in store.sources])
+
+
+@routes.get("/store/addons", access=MANAGER, revision=store_revision)
+def addons(store: AddonStore) -> StoreAddons:
+    """Every add-on on offer."""
+    return StoreAddons(_addons(store))
+
+
+def _addons(store: AddonStore) -> list[StoreAddon]:
+    return [StoreAddon.of(store, offer) for offer in store.addons.values()]
+
+
+@routes.get("/store/addons/{addon}", access=MANAGER)
+async def addon(store: AddonStore, addon: AddonSlug) -> StoreAddonDetails:
+    """One add-on on offer."""
+    offer = store.addon(addon)
+    return StoreAddonDetails.with_readme(store, offer, await read_text(store, offer, README))
+
+
+@routes.get("/store/addons/{addon}/{version}", access=MANAGER)
+async def addon_version(store: AddonStore, addon: AddonSlug, version: str) -> StoreAddonDetails:
+    """One add-on on offer; only its newest version is, so any other is not found."""
+    offer = store.addon(addon)
+    if version != offer.config.version:
+        raise NotFound(f"The store offers {addon} in version {offer.config.version} only")
+    return StoreAddonDetails.with_readme(store, offer, await read_text(store, offer, README))
+
+
+@routes.get("/store/addons/{addon}/availability", access=MANAGER)
+def addon_availability(store: AddonStore, addon: AddonSlug) -> None:
+    """Whether an add-on can be installed here; the error says why not."""
+    offer = store.addon(addon)
+    store.refuse_unavailable(offer)
+
+
+@routes.get("/store/addons/{addon}/icon", access=PUBLIC, aliases=("/addons/{addon}/icon",))
+async def icon(store: AddonStore, addon: AddonSlug) -> Binary:
+    """An add-on's icon."""
+    return await _picture(store, addon, ICON)
+
+
+@routes.get("/store/addons/{addon}/logo", access=PUBLIC, aliases=("/addons/{addon}/logo",))
+async def logo(store: AddonStore, addon: AddonSlug) -> Binary:
+    """An add-on's logo."""
+    return await _picture(store, addon, LOGO)
+
+
+@routes.get("/store/addons/{addon}/changelog", access=MANAGER)
+async def changelog(store: AddonStore, addon: AddonSlug) -> Text:
+    """An add-on's changelog, or a sentence that it has none."""
+    return await shown_text(store, addon, CHANGELOG, "changelog")
+
+
+@routes.get("/store/addons/{addon}/documentation", access=MANAGER)
+async def documentation(store: AddonStore, addon: AddonSlug) -> Text:
+    """An add-on's documentation, or a sentence that it has none."""
+    return await shown_text(store, addon, DOCUMENTATION, "documentation")
+
+
+async def _picture(store: AddonStore, slug: AddonSlug, name: str) -> Binary:
+    content = await store.read_file(store.addon(slug), name)
+    if content is None:
+        raise PictureMissing(f"The add-on {slug} has no {name}")
+    return Binary(content, "image/png")
+
+
+@routes.post("/store/reload", access=MANAGER, aliases=("/addons/reload",))
+async def reload(jobs: Jobs, store: AddonStore) -> None:
+    """Fetch what is new in every repository."""
+    await jobs.run(repositories.reload, repositories=tuple(store.sources))
+
+
+@routes.get("/store/repositories", access=MANAGER)
+def list_repositories(store: AddonStore) -> list[StoreRepository]:
+    """The repositories."""
+    return [StoreRepository.of(store, slug) for slug in store.sources]
+
+
+@routes.post("/store/repositories", access=MANAGER)
+async def add_repository(jobs: Jobs, body: NewRepository) -> None:
+    """Add a repository."""
+    await jobs.run(repositories.add_repository, source=body.repository)
+
+
+@routes.get("/store/repositories/{repository}", access=MANAGER)
+def repository(store: AddonStore, repository: RepositorySlug) -> StoreRepository:
+    """One repository."""
+    return StoreRepository.of(store, repository)
+
+
+@routes.delete("/store/repositories/{repository}", access=MANAGER)
+async def remove_repository(jobs: Jobs, repository: RepositorySlug) -> None:
+    """Remove a repository that nothing installed comes from."""
+    await jobs.run(repositories.remove_repository, repository=repository)
+
+
+@routes.post("/store/repositories/{repository}/repair", access=MANAGER)
+async def repair_repository(jobs: Jobs, repository: RepositorySlug) -> None:
+    """Fetch a repository again from nothing."""
+    await jobs.run(repositories.repair_repository, repository=repository)

@@ -1,0 +1,298 @@
+"""The store: the repositories there are, and what they offer. This is the service that other plugins use."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+from attrs import frozen
+
+from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
+from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
+from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
+from rooftree_store.repository_file import RepositoryFile
+from rooftree_store.slugs import AddonSlug, RepositorySlug
+from rooftree_store.sources import LOCAL, RepositorySource
+
+log = structlog.get_logger(__name__)
+
+GIT_FOLDER = "apps/git"
+LOCAL_DESCRIPTION = RepositoryFile(name="Local add-ons", url=None, maintainer="you")
+
+
+class StoreAddonNotFound(NotFound):
+    """No repository offers such an add-on."""
+
+    error_key = "store_app_not_found_error"
+
+
+class ArchitectureUnsupported(Invalid):
+    """The add-on is not made for this machine's processor."""
+
+    error_key = "addon_not_supported_architecture_error"
+
+
+class MachineUnsupported(Invalid):
+    """The add-on is not made for this machine."""
+
+    error_key = "addon_not_supported_machine_type_error"
+
+
+class CoreUnsupported(Invalid):
+    """The add-on needs a newer Home Assistant Core."""
+
+    error_key = "addon_not_supported_home_assistant_version_error"
+
+
+class RepositoryNotFound(NotFound):
+    """There is no such repository."""
+
+
+@document("store.repository", version=1)
+@frozen
+class Repository:
+    """A repository that was added through the API; built-in ones are the operator's affair."""
+
+    source: RepositorySource
+
+
+@frozen
+class Installed:
+    """What the store's answers say of an add-on that is installed."""
+
+    version: str
+    update_available: bool
+
+
+@frozen
+class StoreReloaded(Event):
+    """The catalogue was read anew, and these repositories offer something else than before."""
+
+    repositories: tuple[RepositorySlug, ...]
+
+
+@frozen
+class Machine:
+    """What add-ons may run on here."""
+
+    arch: str
+    supported_arch: tuple[str, ...]
+    machine: str
+
+
+class AddonStore:
+    """The catalogue in memory, and the repositories it comes from."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        added: Collection[Repository],
+        built_in: Sequence[RepositorySource],
+        machine: Machine,
+    ) -> None:
+        self.machine = machine
+        self.core_version: str | None = None
+        """The version of Home Assistant Core, where it is known."""
+        self._kernel = kernel
+        self._data = kernel.data.path
+        self._added = added
+        self._built_in = {source.slug: source for source in built_in}
+        self._contents: dict[RepositorySlug, Contents] = {}
+        self._addons: dict[AddonSlug, Offer] = {}
+        self._installed: Mapping[AddonSlug, Installed] = {}
+        self._reader = ConfigReader()
+        self._refreshing = asyncio.Lock()
+        self._revision = 0
+
+    @property
+    def revision(self) -> str:
+        """Changes whenever what the store would answer does."""
+        return str(self._revision)
+
+    @property
+    def sources(self) -> Mapping[RepositorySlug, RepositorySource]:
+        """Every repository's source, built-in ones first."""
+        added = {RepositorySlug(slug): repository.source for slug, repository in self._added.items()}
+        return {**self._built_in, **added}
+
+    def source(self, repository: RepositorySlug) -> RepositorySource:
+        """The source of one; raises :class:`RepositoryNotFound`."""
+        try:
+            return self.sources[repository]
+        except KeyError:
+            raise RepositoryNotFound(f"There is no repository {repository}") from None
+
+    def is_built_in(self, repository: RepositorySlug) -> bool:
+        """Whether the operator's settings, not the API, decide that it is there."""
+        return repository in self._built_in
+
+    def description(self, repository: RepositorySlug) -> RepositoryFile | None:
+        """What a repository says of itself; ``None`` until it was fetched."""
+        contents = self._contents.get(repository)
+        return LOCAL_DESCRIPTION if repository == LOCAL else contents.file if contents else None
+
+    def repository_folder(self, repository: RepositorySlug) -> Path:
+        """Where a repository lies."""
+        below = Path("apps") if repository in {LOCAL, "core"} else Path(GIT_FOLDER)
+        return self._data / below / repository
+
+    @property
+    def addons(self) -> Mapping[AddonSlug, Offer]:
+        """Everything on offer, by slug."""
+        return self._addons
+
+    def addon(self, slug: AddonSlug) -> Offer:
+        """One add-on on offer; raises :class:`StoreAddonNotFound`."""
+        try:
+            return self._addons[slug]
+        except KeyError:
+            raise StoreAddonNotFound(f"No repository offers an add-on {slug}", addon=str(slug)) from None
+
+    def unavailable(self, offer: Offer) -> Sequence[Reason]:
+        """Why an add-on cannot be installed here; empty when it can."""
+        machine = self.machine
+        return availability(offer.config, machine.supported_arch, machine.machine, self.core_version)
+
+    def refuse_unavailable(self, offer: Offer) -> None:
+        """Raise the error of the first reason why an add-on cannot be installed here; its sentence has them all."""
+        reasons = self.unavailable(offer)
+        if not reasons:
+            return
+        sentence = f"Add-on {offer.slug} cannot be installed here: {'; '.join(map(str, reasons))}"
+        config = offer.config
+        if isinstance(reasons[0], WrongArchitecture):
+            raise ArchitectureUnsupported(sentence, slug=offer.slug, architectures=", ".join(config.arch))
+        if isinstance(reasons[0], CoreTooOld):
+            raise CoreUnsupported(sentence, slug=offer.slug, version=config.homeassistant)
+        raise MachineUnsupported(sentence, slug=offer.slug, machine_types=", ".join(config.machine or ()))
+
+    def image(self, offer: Offer) -> str:
+        """The image an add-on runs as here, ``name:tag``."""
+        arch = pick_arch(offer.config, self.machine.supported_arch)
+        name = image_reference(offer.config, offer.repository, arch, machine=self.machine.machine)
+        return f"{name}:{offer.config.version}"
+
+    def path(self, offer: Offer) -> Path:
+        """Where an add-on's files lie: what a local build is built from."""
+        return self._data / offer.folder
+
+    async def read_file(self, offer: Offer, name: str) -> bytes | None:
+        """One of an add-on's shown files, or ``None`` where it has none; never one outside its repository."""
+        if name not in offer.files:
+            return None
+        path = self.path(offer) / name
+        return await asyncio.to_thread(_read_inside, path, self.repository_folder(offer.repository))
+
+    @property
+    def installed(self) -> Mapping[AddonSlug, Installed]:
+        """The add-ons that are installed, as last noted."""
+        return self._installed
+
+    def note_installed(self, installed: Mapping[AddonSlug, Installed]) -> None:
+        """Take note of what is installed, so that listings can say so. Called by whoever installs add-ons."""
+        if installed != self._installed:
+            self._installed = dict(installed)
+            self._revision += 1
+
+    async def register(self, source: RepositorySource) -> None:
+        """Enter a repository whose folder is there, and read it."""
+        await self._kernel.commit(self._added.put(source.slug, Repository(source)))
+        await self.refresh([source.slug])
+
+    async def unregister(self, repository: RepositorySlug) -> None:
+        """Take a repository out, and what it offers."""
+        await self._kernel.commit(self._added.delete(repository))
+        self.clear_unfetched(repository)
+        await self.refresh([repository])
+
+    async def refresh(self, repositories: Iterable[RepositorySlug]) -> None:
+        """Read the folders of these repositories anew; files that did not change cost nothing."""
+        async with self._refreshing:
+            changed = []
+            for slug in repositories:
+                fresh = await self._read(slug) if slug in self.sources else None
+                if fresh != self._contents.get(slug):
+                    changed.append(slug)
+                if fresh is None:
+                    self._contents.pop(slug, None)
+                else:
+                    self._contents[slug] = fresh
+                self._report_broken(slug, fresh.broken if fresh else {})
+            if changed:
+                self._addons = {
+                    slug: offer for contents in self._contents.values() for slug, offer in contents.offers.items()
+                }
+                self._revision += 1
+                self._kernel.publish(StoreReloaded(tuple(changed)))
+                log.info("catalogue_read", addons=len(self._addons), changed=changed)
+
+    async def _read(self, slug: RepositorySlug) -> Contents | None:
+        folder = self.repository_folder(slug)
+        if not await asyncio.to_thread(folder.is_dir):
+            return None
+        try:
+            return await asyncio.to_thread(read_contents, self._data, folder, slug, self._reader)
+        except RooftreeError as error:
+            self.report_unfetched(slug, error.message)
+        except OSError as error:
+            self.report_unfetched(slug, f"its folder cannot be read: {error}")
+        return self._contents.get(slug)
+
+    async def sweep(self) -> None:
+        """Delete what a kill left of half-made clones, and the clones of repositories that are no longer there."""
+        await asyncio.to_thread(_sweep, self._data / "apps", {str(slug) for slug in self.sources})
+
+    def report_unfetched(self, slug: RepositorySlug, reason: str) -> None:
+        """A repository could not be fetched or read; what was known of it stays on offer."""
+        self._kernel.problems.report(
+            Problem(
+                "fatal_error",
+                "store",
+                slug,
+                f"The repository {slug} could not be brought up to date: {reason}",
+                suggestions=("execute_reload",),
+            )
+        )
+
+    def clear_unfetched(self, slug: RepositorySlug) -> None:
+        """It was fetched and read."""
+        self._kernel.problems.clear("fatal_error", "store", slug)
+
+    def _report_broken(self, slug: RepositorySlug, broken: Mapping[str, str]) -> None:
+        if not broken:
+            self._kernel.problems.clear("broken_addon_config", "store", slug)
+            return
+        shown = "; ".join(f"{path}: {reason}" for path, reason in list(broken.items())[:5])
+        more = f" (and {len(broken) - 5} more)" if len(broken) > 5 else ""
+        self._kernel.problems.report(
+            Problem(
+                "broken_addon_config",
+                "store",
+                slug,
+                f"The repository {slug} has add-ons that cannot be offered: {shown}{more}",
+                extra={"files": dict(broken)},
+            )
+        )
+
+
+ADDON_STORE = Service[AddonStore]("addon_store/1")
+
+
+def _read_inside(path: Path, root: Path) -> bytes | None:
+    try:
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise Invalid(f"{path.name} leads out of its repository")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _sweep(folder: Path, kept: set[str]) -> None:
+    clones = folder / "git"
+    stale = [*folder.glob(".core.*"), *clones.glob(".*")]
+    stale += [entry for entry in clones.glob("*") if entry.name not in kept]
+    for entry in stale:
+        shutil.rmtree(entry, ignore_errors=True)

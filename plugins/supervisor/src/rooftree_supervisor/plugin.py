@@ -1,0 +1,32 @@
+"""The table of contents of this domain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rooftree import Kernel, Plugin, Routes
+from rooftree.system import SETTINGS
+from rooftree_supervisor.host import read_host
+from rooftree_supervisor.named_tokens import NAMED_TOKENS, NamedTokens
+from rooftree_supervisor.overview import OVERVIEW, Overview
+from rooftree_supervisor.preferences import PREFERENCES, Preferences, SupervisorSettings
+from rooftree_supervisor.routes import routes
+
+
+class SupervisorPlugin(Plugin):
+    """Supervisor, Root and Jobs of the API, and the kernel's own ``/kernel/v1``."""
+
+    name = "supervisor"
+    provides = (PREFERENCES, OVERVIEW, NAMED_TOKENS)
+    settings = SupervisorSettings
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Read the options and what this machine is."""
+        preferences = await Preferences.load(kernel, kernel.service(SETTINGS))
+        kernel.provide(PREFERENCES, preferences)
+        kernel.provide(OVERVIEW, Overview(kernel, preferences, await asyncio.to_thread(read_host)))
+        kernel.provide(NAMED_TOKENS, NamedTokens(kernel))
+
+    def routes(self) -> Routes:
+        """See :mod:`rooftree_supervisor.routes`."""
+        return routes

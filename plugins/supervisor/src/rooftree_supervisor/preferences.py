@@ -1,0 +1,191 @@
+"""The options of ``/supervisor/options``: kept as one document, below what the operator says in ``rooftree.toml``.
+
+``logging`` and ``detect_blocking_io`` take effect at once. The others are preferences that other domains act on, or
+that clients want to find again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import attrs
+from attrs import evolve, field, frozen
+
+from rooftree import Collection, Conflict, Invalid, Kernel, Service, Unavailable, document
+from rooftree.interfaces.hooks import set_repositories
+from rooftree.logs import set_level
+from rooftree.settings import LogLevel, Settings
+from rooftree_supervisor.models import Channel, OptionsChange, wait_boot_range
+
+_KEY: Final = "options"
+
+
+@document("supervisor.options", version=1)
+@frozen(kw_only=True)
+class Options:
+    """What was set through the API."""
+
+    channel: Channel = "stable"
+    timezone: str | None = None
+    """``None``: the machine's."""
+    country: str | None = None
+    logging: LogLevel | None = None
+    """``None``: as the operator started us."""
+    debug: bool = False
+    debug_block: bool = False
+    diagnostics: bool | None = None
+    """``None`` until somebody has chosen."""
+    auto_update: bool = False
+    detect_blocking_io: bool = False
+    """From the start on."""
+    wait_boot: int = 5
+    """Seconds."""
+
+
+def check_timezone(name: str) -> None:
+    """Raise ``ValueError`` unless the time zone database has ``name``. Reads the disk: call it in a thread."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"must be a time zone, such as Europe/Berlin, not {name!r}") from None
+
+
+def _timezone(_: object, __: object, name: str | None) -> None:
+    if name is not None:
+        check_timezone(name)
+
+
+@frozen(kw_only=True)
+class SupervisorSettings:
+    """The table ``[plugins.supervisor]``: what stands here can't be changed through the API. All of it is optional.
+
+    The level of logging is ``log_level`` in the table ``[kernel]``.
+    """
+
+    channel: Channel | None = None
+    timezone: str | None = field(default=None, validator=_timezone)
+    country: str | None = None
+    debug: bool | None = None
+    debug_block: bool | None = None
+    diagnostics: bool | None = None
+    auto_update: bool | None = None
+    detect_blocking_io: bool | None = None
+    wait_boot: int | None = field(default=None, validator=wait_boot_range)
+
+
+class Preferences:
+    """The options in effect, and how they are changed."""
+
+    def __init__(
+        self, kernel: Kernel, settings: Settings, operator: SupervisorSettings, stored: Collection[Options]
+    ) -> None:
+        self._kernel = kernel
+        self._settings = settings
+        self._operator = attrs.asdict(operator, filter=lambda _, value: value is not None)
+        if settings.is_set("kernel.log_level"):
+            self._operator["logging"] = settings.kernel.log_level
+        self._stored = stored
+        self._changing = asyncio.Lock()
+
+    @classmethod
+    async def load(cls, kernel: Kernel, settings: Settings) -> Preferences:
+        """Read them, and put into effect what the process does not do by itself."""
+        operator = await asyncio.to_thread(kernel.settings, SupervisorSettings)
+        preferences = cls(kernel, settings, operator, await kernel.collection(Options))
+        set_level(preferences.log_level)
+        if preferences.now.detect_blocking_io:
+            _detect_blocking_io(True)
+        return preferences
+
+    @property
+    def now(self) -> Options:
+        """The options in effect."""
+        return evolve(self._stored.get(_KEY, Options()), **self._operator)
+
+    @property
+    def log_level(self) -> LogLevel:
+        """From which level on we log."""
+        return self.now.logging or self._settings.kernel.log_level
+
+    async def change(self, asked: OptionsChange) -> None:
+        """Change what is given, all of it or nothing.
+
+        Raises :class:`Invalid`; :class:`Conflict` for what the operator decided otherwise;
+        :class:`Unavailable` for ``addons_repositories`` while no store is there to take them.
+        """
+        given = asked.given()
+        if not given:
+            allowed = ", ".join(sorted(attrs.fields_dict(OptionsChange)))
+            raise Invalid(f"The body has no option in it; give at least one of {allowed}")
+        given.pop("feature_flags", None)  # checked by the model: nothing that could be kept
+        repositories = given.pop("addons_repositories", None)
+        detection = given.pop("detect_blocking_io", None)
+        if detection is not None:
+            given["detect_blocking_io"] = detection in {"on-at-startup", "on_at_startup"}
+        self._refuse_contradiction(given if detection is None else given | {"detect_blocking_io": detection != "off"})
+        if given.get("timezone") is not None:
+            await _require_timezone(given["timezone"])
+        async with self._changing:
+            if repositories is not None:
+                await self._hand_over(repositories)
+            await self._keep(given)
+        if "logging" in given:
+            set_level(self.log_level)
+        if detection is not None:
+            _detect_blocking_io(detection != "off")
+
+    def _refuse_contradiction(self, given: Mapping[str, Any]) -> None:
+        for name, value in given.items():
+            if name in self._operator and self._operator[name] != value:
+                origin = self._settings.origin(_setting(name))
+                raise Conflict(
+                    f"{name} is set by the operator ({origin}) and can't be changed here; change or remove it there",
+                    option=name,
+                    origin=origin,
+                )
+
+    async def _hand_over(self, repositories: list[str]) -> None:
+        """Give the list to the domain that keeps repositories."""
+        answers = await self._kernel.call(set_repositories, repositories)
+        if not answers:
+            raise Unavailable(
+                "addons_repositories: no plugin took them over. Either none that keeps repositories is enabled, or it "
+                "failed; /kernel/v1/plugins shows which run, and the log says why"
+            )
+        for answer in answers:
+            if answer.refusal is not None:
+                raise answer.refusal
+
+    async def _keep(self, given: Mapping[str, Any]) -> None:
+        before = self._stored.get(_KEY, Options())
+        after = evolve(before, **given)
+        if after != before:
+            await self._kernel.commit(self._stored.put(_KEY, after))
+
+
+PREFERENCES = Service[Preferences]("supervisor.preferences/1")
+
+
+def _setting(option: str) -> str:
+    """Where the operator sets ``option``."""
+    return "kernel.log_level" if option == "logging" else f"plugins.supervisor.{option}"
+
+
+async def _require_timezone(name: str) -> None:
+    try:
+        await asyncio.to_thread(check_timezone, name)
+    except ValueError as error:
+        raise Invalid(f"timezone: {error}") from None
+
+
+def _detect_blocking_io(on: bool) -> None:
+    """Let asyncio log whatever holds the event loop for more than its ``slow_callback_duration`` (0.1 s)."""
+    asyncio.get_running_loop().set_debug(on)
+
+
+def detects_blocking_io() -> bool:
+    """Whether what holds the event loop is logged."""
+    return asyncio.get_running_loop().get_debug()

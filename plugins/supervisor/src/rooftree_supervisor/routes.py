@@ -1,0 +1,146 @@
+"""The routes of Supervisor, Root and Jobs, and of the kernel itself below ``/kernel/v1``."""
+
+from __future__ import annotations
+
+from rooftree import (
+    ANY_ADDON,
+    OBSERVER,
+    PUBLIC,
+    JobInfo,
+    Jobs,
+    Plugins,
+    Role,
+    Routes,
+    Stream,
+    role,
+)
+from rooftree.logs import RecentLogs
+from rooftree.system import System
+from rooftree_containers.logs import LogQuery, asks_for_log
+from rooftree_supervisor.models import (
+    AvailableUpdates,
+    Info,
+    JobId,
+    JobsInfo,
+    OptionsChange,
+    PluginList,
+    SupervisorInfo,
+    TokenId,
+    TokenList,
+    TokenMade,
+    TokenRequest,
+)
+from rooftree_supervisor.named_tokens import NamedTokens
+from rooftree_supervisor.overview import Overview
+from rooftree_supervisor.own_log import own_log
+from rooftree_supervisor.preferences import Preferences
+
+routes = Routes()
+
+ADMIN = role(Role.ADMIN)
+MANAGER = role(Role.MANAGER)
+ANY_ROLE = role(Role.DEFAULT)
+
+
+# --- supervisor ---------------------------------------------------------------------------------------------------
+
+
+@routes.get("/supervisor/ping", access=PUBLIC)
+def ping() -> None:
+    """Tell that we answer."""
+
+
+@routes.get("/supervisor/info", access=ANY_ROLE | OBSERVER)
+async def supervisor_info(overview: Overview) -> SupervisorInfo:
+    """How Rooftree is, and how it is set."""
+    return await overview.supervisor_info()
+
+
+@routes.post("/supervisor/options", access=MANAGER)
+async def set_options(preferences: Preferences, body: OptionsChange) -> None:
+    """Change options; what is absent stays."""
+    await preferences.change(body)
+
+
+@routes.get("/supervisor/logs", access=MANAGER)
+@asks_for_log()
+def logs(recent: RecentLogs, query: LogQuery) -> Stream:
+    """The latest lines of our own log."""
+    return own_log(recent, query)
+
+
+@routes.get("/supervisor/logs/follow", access=MANAGER)
+@asks_for_log()
+def follow_logs(recent: RecentLogs, query: LogQuery) -> Stream:
+    """The latest lines of our own log, and then every new one."""
+    return own_log(recent, query, follow=True)
+
+
+@routes.get("/supervisor/logs/latest", access=MANAGER)
+@asks_for_log(latest=True)
+def latest_logs(recent: RecentLogs, query: LogQuery) -> Stream:
+    """What we have logged since we started, as far as it is kept."""
+    return own_log(recent, query)
+
+
+# --- root ---------------------------------------------------------------------------------------------------------
+
+
+@routes.get("/info", access=ANY_ROLE | ANY_ADDON)
+async def info(overview: Overview, system: System) -> Info:
+    """Facts about the whole installation."""
+    return await overview.info(system.state_now)
+
+
+@routes.get("/available_updates", access=MANAGER)
+async def available_updates(overview: Overview) -> AvailableUpdates:
+    """Everything that has an update waiting."""
+    return await overview.available_updates()
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+@routes.get("/jobs/info", access=ANY_ROLE | OBSERVER)
+def jobs_info(jobs: Jobs) -> JobsInfo:
+    """The jobs under way, and those whose outcome nobody has waited for."""
+    return JobsInfo(ignore_conditions=[], jobs=jobs.listing())  # there are no conditions yet that could be ignored
+
+
+@routes.get("/jobs/{job_id}", access=MANAGER)
+async def job(jobs: Jobs, job_id: JobId) -> JobInfo:
+    """One job."""
+    return await jobs.get(job_id)
+
+
+@routes.delete("/jobs/{job_id}", access=MANAGER)
+async def forget_job(jobs: Jobs, job_id: JobId) -> None:
+    """Take a job that is done off the list."""
+    await jobs.forget(job_id)
+
+
+# --- the kernel ---------------------------------------------------------------------------------------------------
+
+
+@routes.get("/kernel/v1/plugins", access=MANAGER)
+def plugins(plugins: Plugins) -> PluginList:
+    """The plugins that are installed, and how they are."""
+    return PluginList(list(plugins))
+
+
+@routes.get("/kernel/v1/tokens", access=ADMIN)
+def tokens(tokens: NamedTokens) -> TokenList:
+    """The tokens that are valid; not the tokens themselves, which nobody has kept."""
+    return TokenList(tokens.listing())
+
+
+@routes.post("/kernel/v1/tokens", access=ADMIN)
+async def make_token(tokens: NamedTokens, body: TokenRequest) -> TokenMade:
+    """Make a token for a program; it is shown in this answer and never again."""
+    return await tokens.make(body.name, body.role)
+
+
+@routes.delete("/kernel/v1/tokens/{token_id}", access=ADMIN)
+async def revoke_token(tokens: NamedTokens, token_id: TokenId) -> None:
+    """End a token at once."""
+    await tokens.revoke(token_id)

@@ -1,0 +1,104 @@
+"""The rig itself: what the other end-to-end tests stand on must not be what fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.rig.daemon import Daemon
+from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
+from tests.e2e.rig.git_server import GitServer, git
+from tests.e2e.rig.registry import Registry
+from tests.e2e.rig.service_process import ServiceProcess, free_port, listens
+
+
+def test_base_image_runs_without_any_registry(engine: Engine, base_image: str) -> None:
+    assert engine.run("run", "--rm", base_image, "sh", "-c", "echo $((6 * 7))") == "42"
+
+
+def test_published_image_is_fetched_from_the_registry(engine: Engine, registry: Registry) -> None:
+    image = registry.publish(
+        "rig/hello", "1.0", "FROM base\nCOPY hello /hello\nCMD /hello", {"hello": "#!/bin/sh\necho hi"}
+    )
+    assert engine.run("images", "--quiet", image) == ""
+
+    engine.run("pull", "--quiet", image)
+
+    assert engine.run("run", "--rm", image) == "hi"
+    engine.remove_images(f"{registry.address}/rig/hello")
+    assert engine.run("images", "--quiet", image) == ""
+
+
+def test_pushed_commit_reaches_a_clone(git_server: GitServer, tmp_path: Path) -> None:
+    repository = git_server.repository("rig-push", {"repository.yaml": "name: First"})
+    git("clone", "--quiet", "--depth", "1", repository.url, tmp_path / "clone")
+
+    repository.write({"repository.yaml": "name: Second", "hello/config.yaml": "name: Hello"})
+    commit = repository.push()
+    git("-C", tmp_path / "clone", "pull", "--quiet")
+
+    assert git("-C", tmp_path / "clone", "rev-parse", "HEAD") == commit
+    assert (tmp_path / "clone/repository.yaml").read_text() == "name: Second"
+
+
+def test_rewritten_history_shares_no_commit_with_the_old_one(git_server: GitServer, tmp_path: Path) -> None:
+    repository = git_server.repository("rig-rewrite", {"repository.yaml": "name: Old"})
+    git("clone", "--quiet", repository.url, tmp_path / "clone")
+
+    repository.write({"repository.yaml": "name: New"})
+    commit = repository.rewrite()
+
+    git("-C", tmp_path / "clone", "fetch", "--quiet", "--depth", "1", "origin")
+    assert git("-C", tmp_path / "clone", "rev-parse", "FETCH_HEAD") == commit
+    with pytest.raises(RuntimeError):
+        git("-C", tmp_path / "clone", "merge-base", "HEAD", "FETCH_HEAD")
+
+
+def test_removing_an_instance_leaves_strangers_alone(engine: Engine, base_image: str) -> None:
+    def labelled(instance: str) -> list[str]:
+        return ["--label", f"{INSTANCE_LABEL}={instance}"]
+
+    ours, theirs = f"rig-{os.getpid()}-ours", f"rig-{os.getpid()}-theirs"
+    for instance in (ours, theirs):
+        engine.run("create", *labelled(instance), base_image)
+        engine.run("volume", "create", *labelled(instance), instance)
+    try:
+        engine.remove_instance(ours)
+
+        assert engine.leftovers(ours) == []
+        assert [line.split()[0] for line in engine.leftovers(theirs)] == ["container", "volume"]
+    finally:
+        engine.remove_instance(theirs)
+
+
+def test_server_is_gone_after_its_block(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with ServiceProcess(command, port=port, log=tmp_path / "log") as server:
+        assert listens(port)
+
+    assert not listens(port)
+    assert server.process.returncode == -signal.SIGTERM
+
+
+def test_server_that_ends_at_once_is_reported_with_its_words(tmp_path: Path) -> None:
+    server = ServiceProcess(["sh", "-c", "echo no disk; exit 3"], port=free_port(), log=tmp_path / "log")
+
+    with pytest.raises(RuntimeError, match="ended with 3:\nno disk"), server:
+        pass
+
+
+async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon) -> None:
+    await daemon.start()
+    first = daemon.instance
+
+    await daemon.kill()
+    await daemon.start()
+
+    assert daemon.instance == first
+    assert (await daemon.call("GET", "/supervisor/ping"))[0] == 200
+    assert await daemon.stop() == 0

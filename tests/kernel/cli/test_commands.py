@@ -1,0 +1,293 @@
+"""The other commands of ``rooftree``: plugins, token, check-config, run, completion; and how fast it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree.settings import Settings
+
+from .conftest import PLUGINS, Cli, StandIn
+
+QUICK_S = 0.150
+"""How long ``rooftree --help`` may take (the operator types it)."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two plugins installed as pip installs them, one of which can't be imported; no others are seen."""
+    packages = tmp_path / "packages"
+    information = packages / "rooftree_acme-4.5.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: rooftree-acme\nVersion: 4.5\n")
+    (information / "entry_points.txt").write_text("[rooftree.plugins]\nbroken = acme:absent\nacme = acme:Acme\n")
+    (packages / "acme.py").write_text(
+        "from attrs import frozen\n"
+        "@frozen\nclass Lamp:\n    watts: int = 5\n"
+        "@frozen\nclass AcmeSettings:\n    colour: str = 'red'\n    api_token: str = ''\n    lamp: Lamp = Lamp()\n"
+        "class Acme:\n    settings = AcmeSettings\n"
+    )
+    monkeypatch.syspath_prepend(str(packages))
+    import importlib.metadata as metadata
+
+    everything = metadata.entry_points
+
+    def ours_only(**selected: Any) -> Any:
+        return [entry for entry in everything(**selected) if entry.dist and entry.dist.name == "rooftree-acme"]
+
+    monkeypatch.setattr("rooftree.cli.installed.entry_points", ours_only)
+
+
+# --- plugins
+
+
+async def test_plugins_lists_name_version_state_provides_requires_and_reason(cli: Cli, daemon: StandIn) -> None:
+    result = await cli("plugins")
+
+    assert result.exit_code == 0
+    heading, store, addons = result.stdout.splitlines()
+    assert heading.split() == ["NAME", "VERSION", "STATE", "PROVIDES", "REQUIRES", "REASON"]
+    assert store.split() == ["store", "1.2.3", "ok", "addon_store/1", "-", "-"]
+    assert "failed  addons/1       container_engine/1, addon_store/1, (hardware/1)  ValueError: a reason" in addons
+    assert addons.endswith("has to fold or let be")
+
+
+async def test_plugins_as_json_is_what_the_daemon_said(cli: Cli, daemon: StandIn) -> None:
+    before = await cli("--json", "plugins")
+    after = await cli("plugins", "--json")
+
+    assert json.loads(before.stdout) == json.loads(after.stdout) == {"plugins": PLUGINS}
+
+
+@pytest.mark.usefixtures("installed")
+async def test_plugins_lists_what_is_installed_when_the_daemon_does_not_run(cli: Cli) -> None:
+    result = await cli("plugins", "--json", ROOFTREE_PLUGINS__DISABLED="broken")
+
+    assert result.exit_code == 0
+    assert "Rooftree is not running here" in result.stderr
+    listed = {plugin["name"]: plugin for plugin in json.loads(result.stdout)["plugins"]}
+    assert {name: (plugin["version"], plugin["state"]) for name, plugin in listed.items()} == {
+        "acme": ("4.5", "not running"),
+        "broken": ("4.5", "not running"),
+    }
+    assert listed["acme"]["distribution"] == "rooftree-acme"
+    assert listed["broken"]["reason"] == "disabled by environment ROOFTREE_PLUGINS__DISABLED"
+
+
+# --- token
+
+
+async def test_token_create_prints_the_token_alone_on_standard_output(cli: Cli, daemon: StandIn) -> None:
+    result = await cli("token", "create", "grafana", "--role", "manager")
+
+    assert (result.exit_code, result.stdout) == (0, "s3cret\n")
+    assert "not shown again" in result.stderr
+    assert json.loads(daemon.asked[0][2]) == {"name": "grafana", "role": "manager"}
+
+
+async def test_token_has_the_least_role_unless_told_otherwise(cli: Cli, daemon: StandIn) -> None:
+    result = await cli("token", "create", "grafana", "--json")
+
+    assert json.loads(result.stdout) == {"id": "id0", "name": "grafana", "role": "default", "token": "s3cret"}
+
+
+async def test_token_list_shows_all_but_the_tokens(cli: Cli, daemon: StandIn) -> None:
+    await cli("token", "create", "grafana")
+
+    table = await cli("token", "list")
+    as_json = await cli("token", "list", "--json")
+
+    assert table.stdout.splitlines()[1].split() == ["grafana", "program", "default", "2026-01-31T09:00:00Z", "id0"]
+    assert json.loads(as_json.stdout)["tokens"][0]["name"] == "grafana"
+
+
+async def test_token_revoke_takes_name_or_id(cli: Cli, daemon: StandIn) -> None:
+    for name in ("one", "two", "twin", "twin"):
+        await cli("token", "create", name)
+
+    by_name = await cli("token", "revoke", "one")
+    by_id = await cli("token", "revoke", "id3")
+
+    assert (by_name.stdout, by_id.stdout) == ("Token one is revoked.\n", "Token twin is revoked.\n")
+    assert [token["id"] for token in daemon.tokens] == ["id1", "id2"]
+
+
+async def test_token_revoke_asks_which_of_two_and_suggests_the_near_miss(cli: Cli, daemon: StandIn) -> None:
+    await cli("token", "create", "twin")
+    await cli("token", "create", "twin")
+
+    ambiguous = await cli("token", "revoke", "twin")
+    misspelt = await cli("token", "revoke", "twni")
+
+    assert (ambiguous.exit_code, misspelt.exit_code) == (1, 1)
+    assert "2 tokens are called twin: say which one by its id (id0, id1)" in ambiguous.stderr
+    assert "There is no token twni; did you mean twin?" in misspelt.stderr
+    assert len(daemon.tokens) == 2
+
+
+# --- check-config
+
+
+@pytest.mark.usefixtures("installed")
+async def test_check_config_shows_effective_settings_with_their_origin(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rooftree.toml"
+    file.write_text("[kernel]\nport = 99\n[plugins.acme]\nlamp.watts = 7\napi_token = 's3cret'\n")
+
+    table = await cli("check-config", "--config", file, "--data-dir", "/d", ROOFTREE_PLUGINS__ACME__COLOUR="blue")
+    as_json = await cli("--config", file, "check-config", "--json", ROOFTREE_PLUGINS__ACME__COLOUR="blue")
+
+    assert (table.exit_code, as_json.exit_code) == (0, 0)
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in table.stdout.splitlines()}
+    assert rows["kernel.port"] == ["99", "rooftree.toml line 2"]
+    assert rows["kernel.data_dir"] == ["/d", "flag --data-dir"]
+    assert rows["kernel.host"] == ["127.0.0.1", "default"]
+    assert rows["plugins.acme.lamp.watts"] == ["7", "rooftree.toml line 4"]
+    assert rows["plugins.acme.colour"] == ["blue", "environment ROOFTREE_PLUGINS__ACME__COLOUR"]
+    assert rows["plugins.acme.api_token"] == ["***", "rooftree.toml line 5"]
+    assert "Plugin broken can't be loaded" in table.stderr
+    answer = json.loads(as_json.stdout)
+    assert {"key": "kernel.port", "value": 99, "origin": "rooftree.toml line 2"} in answer["settings"]
+    assert answer["file"] == str(file)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_check_config_tells_all_problems_of_plugins_and_exits_with_1(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rooftree.toml"
+    file.write_text("[plugins.acme]\nlamp.wats = 7\n[plugins.acne]\n[plugins.broken]\nx = 1\n")
+
+    result = await cli("check-config", "--config", file)
+    as_json = await cli("check-config", "--config", file, "--json")
+
+    assert (result.exit_code, as_json.exit_code) == (1, 1)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert errors == [
+        f"Error: {file} line 3: plugins.acne: no plugin acne is installed; did you mean plugins.acme?",
+        f"Error: {file} line 2: plugins.acme.lamp.wats is not a setting; did you mean plugins.acme.lamp.watts?",
+    ]
+    assert [f"Error: {problem}" for problem in json.loads(as_json.stdout)["problems"]] == errors
+
+
+async def test_check_config_tells_all_problems_of_the_kernel_and_exits_with_1(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rooftree.toml"
+    file.write_text("[kernel]\nprot = 1\nhost = 2\n")
+
+    result = await cli("check-config", "--config", file)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("Error: ") == 2
+
+
+# --- run
+
+
+async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Settings] = []
+    daemon = types.ModuleType("rooftree.daemon")
+
+    def run(settings: Settings) -> int:
+        ran.append(settings)
+        return 7
+
+    daemon.__dict__["run"] = run
+    monkeypatch.setitem(sys.modules, "rooftree.daemon", daemon)
+    file = tmp_path / "x.toml"
+    file.write_text("[kernel]\nhost = '0.0.0.0'\nport = 1\n")
+
+    result = await cli(
+        "run", "--config", file, "--data-dir", tmp_path / "d", "--port", "0", "--log-level", "debug", "--socket", "/s"
+    )
+
+    (settings,) = ran
+    assert result.exit_code == 7
+    assert (settings.kernel.data_dir, settings.kernel.port, settings.kernel.host) == (tmp_path / "d", 0, "0.0.0.0")
+    assert (settings.kernel.log_level, settings.kernel.socket) == ("debug", Path("/s"))
+    assert settings.origin("kernel.port") == "flag --port"
+
+
+async def test_run_with_wrong_settings_starts_nothing(cli: Cli, tmp_path: Path) -> None:
+    result = await cli("run", "--config", tmp_path / "absent.toml")
+
+    assert result.exit_code == 1
+    assert "there is no such file" in result.stderr
+
+
+# --- completion and speed
+
+
+def run_rooftree(
+    *arguments: str, python: tuple[str, ...] = (), environment: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, *python, "-m", "rooftree.cli", *arguments),
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def completing(line: str, word: int) -> Mapping[str, str]:
+    """The environment in which bash asks how ``line`` may go on."""
+    return {"_ROOFTREE_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(word)}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_completion_prints_a_script_that_asks_the_command(cli: Cli, shell: str) -> None:
+    result = await cli("completion", shell)
+
+    assert result.exit_code == 0
+    assert f"_ROOFTREE_COMPLETE={shell}_complete" in result.stdout
+
+
+async def test_bash_accepts_the_completion_script(cli: Cli, tmp_path: Path) -> None:
+    script = tmp_path / "completion"
+    script.write_text((await cli("completion", "bash")).stdout)
+
+    accepted = subprocess.run(
+        ("bash", "-c", f". {script} && complete -p rooftree"), capture_output=True, text=True, check=True
+    )
+
+    assert "rooftree" in accepted.stdout
+
+
+def test_completion_knows_commands_and_roles() -> None:
+    commands = run_rooftree(environment=completing("rooftree ", 1))
+    roles = run_rooftree(environment=completing("rooftree token create x --role ", 5))
+
+    assert {line.split(",")[1] for line in commands.stdout.splitlines()} == {
+        "run", "check-config", "plugins", "token", "call", "completion",
+    }  # fmt: skip
+    assert "plain,homeassistant" in roles.stdout
+
+
+@pytest.mark.parametrize(("arguments", "environment"), [(("--help",), {}), ((), completing("rooftree to", 1))])
+def test_help_and_completion_import_nothing_heavy(arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    told = run_rooftree(*arguments, python=("-X", "importtime"), environment=environment).stderr
+
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in told.splitlines()}
+    assert "click" in imported
+    assert not imported & {"aiohttp", "attr", "attrs", "cattrs", "rich", "structlog", "orjson", "asyncio", "pluggy"}
+
+
+@pytest.mark.parametrize(("arguments", "environment"), [(("--help",), {}), ((), completing("rooftree to", 1))])
+def test_help_and_completion_are_quick(arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    fastest = float("inf")
+    for _ in range(20):  # other work on the machine can only make it slower, never faster
+        start = time.perf_counter()
+        run_rooftree(*arguments, environment=environment)
+        fastest = min(fastest, time.perf_counter() - start)
+        if fastest < QUICK_S:
+            break
+
+    assert fastest < QUICK_S

@@ -1,0 +1,157 @@
+"""Without an engine, or with one that hangs, every call says so in time and nothing stays open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from rooftree.events import Event
+from rooftree.interfaces.containers import (
+    ContainerEngine,
+    ContainerSpec,
+    DataPath,
+    EngineLost,
+    EngineUnavailable,
+)
+from rooftree_docker.connection import Deadlines, spoken_version
+from rooftree_docker.engine import DockerEngine
+
+QUICK = Deadlines(answer=0.2, change=0.2, stall=0.2, heartbeat=0.1, first_retry=0.02, last_retry=0.05)
+
+
+@asynccontextmanager
+async def engine_at(path: Path, data_dir: Path, publish: Callable[[Event], None]) -> AsyncIterator[DockerEngine]:
+    engine = DockerEngine(f"unix://{path}", data_dir=data_dir, instance_id="test", publish=publish, deadlines=QUICK)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def silent_server(path: Path) -> AsyncIterator[None]:
+    """Accepts everything and answers nothing, as a stopped process does."""
+    asked = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_unix_server(handle, path)
+    try:
+        yield
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def exhausted[T](messages: AsyncIterator[T]) -> None:
+    async for _ in messages:
+        pass
+
+
+CALLS: dict[str, Callable[[ContainerEngine], Awaitable[object]]] = {
+    "info": lambda engine: engine.info(),
+    "network": lambda engine: engine.network(),
+    "pull": lambda engine: exhausted(engine.pull("hello:1")),
+    "build": lambda engine: exhausted(
+        engine.build("hello:1", DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={})
+    ),
+    "image": lambda engine: engine.image("hello:1"),
+    "remove_image": lambda engine: engine.remove_image("hello:1"),
+    "containers": lambda engine: engine.containers(),
+    "container": lambda engine: engine.container("app_x"),
+    "create": lambda engine: engine.create(ContainerSpec(name="app_x", image="hello:1")),
+    "start": lambda engine: engine.start("app_x"),
+    "stop": lambda engine: engine.stop("app_x", 1),
+    "remove": lambda engine: engine.remove("app_x"),
+    "execute": lambda engine: engine.execute("app_x", ["true"]),
+    "write_stdin": lambda engine: engine.write_stdin("app_x", b"x"),
+    "logs": lambda engine: exhausted(engine.logs("app_x")),
+    "stats": lambda engine: engine.stats("app_x"),
+}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    (tmp_path / "data" / "app").mkdir(parents=True)
+    (tmp_path / "data" / "app" / "Dockerfile").write_text("FROM scratch\n")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_call_without_an_engine_says_how_to_get_one(name: str, tmp_path: Path, data_dir: Path) -> None:
+    async with engine_at(tmp_path / "docker.sock", data_dir, lambda _: None) as engine:
+        with pytest.raises(EngineUnavailable, match=r"cannot be reached to .* Start it"):
+            await CALLS[name](engine)
+
+        assert engine.available is False
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_call_to_a_hanging_engine_ends_and_names_itself(name: str, tmp_path: Path, data_dir: Path) -> None:
+    socket = tmp_path / "docker.sock"
+    async with silent_server(socket), engine_at(socket, data_dir, lambda _: None) as engine:
+        begun = monotonic()
+
+        with pytest.raises(EngineUnavailable, match=r"did not answer in time .* when asked to "):
+            await CALLS[name](engine)
+
+        assert monotonic() - begun < 5
+
+
+async def test_loss_is_told_once_however_often_it_is_tried(tmp_path: Path, data_dir: Path) -> None:
+    events: list[Event] = []
+    attempts = asyncio.Semaphore(0)
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        attempts.release()
+
+    server = await asyncio.start_unix_server(hang_up, tmp_path / "docker.sock")
+    async with server, engine_at(tmp_path / "docker.sock", data_dir, events.append) as engine:
+        watching = asyncio.create_task(engine.watch())
+        async with asyncio.timeout(5):
+            for _ in range(6):
+                await attempts.acquire()
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    (lost,) = events
+    assert isinstance(lost, EngineLost)
+    assert "cannot be reached" in lost.reason
+
+
+async def test_socket_that_may_not_be_opened_is_told_apart(tmp_path: Path, data_dir: Path) -> None:
+    (tmp_path / "docker.sock").write_text("not a socket")
+    async with engine_at(tmp_path / "docker.sock", data_dir, lambda _: None) as engine:
+        with pytest.raises(EngineUnavailable, match="Connection refused"):
+            await engine.info()
+
+
+async def test_closed_engine_refuses_calls_instead_of_opening_a_new_line(tmp_path: Path, data_dir: Path) -> None:
+    async with engine_at(tmp_path / "docker.sock", data_dir, lambda _: None) as engine:
+        await engine.close()
+
+        with pytest.raises(EngineUnavailable, match="is closed"):
+            await engine.info()
+
+
+@pytest.mark.parametrize(
+    ("oldest", "newest", "spoken"),
+    [("1.12", "1.41", "v1.41"), ("1.24", "1.50", "v1.44"), ("1.44", "1.52", "v1.44"), ("1.48", "1.60", "v1.48")],
+)
+def test_version_of_the_api_is_one_that_both_know(oldest: str, newest: str, spoken: str) -> None:
+    assert spoken_version({"ApiVersion": newest, "MinAPIVersion": oldest}) == spoken
+
+
+def test_engine_that_is_too_old_is_refused_with_the_version_needed() -> None:
+    with pytest.raises(EngineUnavailable, match=r"needs 1\.41"):
+        spoken_version({"ApiVersion": "1.40", "Version": "19.03"})

@@ -1,0 +1,65 @@
+"""What registries say becomes the error that names the cause."""
+
+from __future__ import annotations
+
+import pytest
+
+from rooftree.interfaces.containers import (
+    EngineDiskFull,
+    ImageNotFound,
+    PullFailed,
+    RegistryLoginRefused,
+    RegistryRateLimited,
+)
+from rooftree_docker.image_reference import ImageReference
+from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
+
+IMAGE = ImageReference.parse("ghcr.io/someone/thing:1.0")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (429, "whatever", RegistryRateLimited),
+        (500, "toomanyrequests: You have reached your pull rate limit.", RegistryRateLimited),
+        (0, "received unexpected HTTP status: 429 Too Many Requests", RegistryRateLimited),
+        (0, "write /var/lib/docker/tmp/x: no space left on device", EngineDiskFull),
+        (404, "manifest for ghcr.io/someone/thing:1.0 not found: manifest unknown: manifest unknown", ImageNotFound),
+        (404, "pull access denied for thing, repository does not exist or may require 'docker login'", ImageNotFound),
+        (500, "no matching manifest for linux/arm64/v8 in the manifest list entries", ImageNotFound),
+        (500, 'Head "https://ghcr.io/v2/someone/thing/manifests/1.0": unauthorized', RegistryLoginRefused),
+        (500, 'Head "https://ghcr.io/v2/someone/thing/manifests/1.0": denied: denied', RegistryLoginRefused),
+        (401, "no", RegistryLoginRefused),
+        (500, 'Get "https://ghcr.io/v2/": dial tcp 1.2.3.4:443: connect: connection refused', RegistryUnreachable),
+        (500, 'Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io: no such host', RegistryUnreachable),
+        (500, 'Get "https://ghcr.io/v2/": context deadline exceeded', RegistryUnreachable),
+        (500, 'Get "https://ghcr.io/v2/": EOF', RegistryUnreachable),
+        (0, "received unexpected HTTP status: 503 Service Unavailable", RegistryUnreachable),
+        (500, "Get https://ghcr.io/v2/: x509: certificate signed by unknown authority", PullFailed),
+    ],
+)
+def test_cause_is_told_apart(status: int, text: str, kind: type[Exception]) -> None:
+    error = pull_error(IMAGE, status=status, text=text, platform=None, has_login=False)
+
+    assert type(error) is kind
+    assert "ghcr.io" in error.message
+
+
+def test_structured_code_wins_over_the_text() -> None:
+    error = pull_error(IMAGE, status=429, text="manifest unknown", platform=None, has_login=False)
+
+    assert isinstance(error, RegistryRateLimited)
+
+
+def test_refused_login_says_which_one_to_correct() -> None:
+    with_login = pull_error(IMAGE, status=401, text="no", platform=None, has_login=True)
+    without = pull_error(IMAGE, status=401, text="no", platform=None, has_login=False)
+
+    assert "Correct the stored login" in with_login.message
+    assert "Store a login" in without.message
+
+
+def test_missing_platform_is_named() -> None:
+    error = pull_error(IMAGE, status=404, text="manifest unknown", platform="linux/arm64", has_login=False)
+
+    assert "for linux/arm64" in error.message

@@ -1,0 +1,94 @@
+"""Every file of the corpus of real add-on repositories gets the verdict, and the content, that the reference gives it.
+
+The corpus lies beside the checkout and is not part of it; without it these tests are skipped.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from rooftree_store.addon_config import ConfigInvalid, ParsedAddon, parse_addon_config
+from rooftree_store.build_file import parse_build_file
+from rooftree_store.readers import ContentInvalid
+from rooftree_store.repository_file import parse_repository_file
+from rooftree_store.translations import parse_translation
+from rooftree_store.yaml_files import FileInvalid, read_document
+
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
+pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+
+DELIBERATE_DIFFERENCES: dict[str, str] = {}
+"""Relative path to reason. Empty: all verdicts and contents are the reference's."""
+
+MAX_CPU_S = 0.7
+"""For every configuration of the corpus, the budget for the 406 of a store; reading takes most of it."""
+
+
+def rows(name: str) -> list[list[str]]:
+    lines = (CORPUS / name).read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines[1:]]
+
+
+def parse(path: str) -> ParsedAddon | None:
+    try:
+        return parse_addon_config(read_document(CORPUS / path).content)
+    except (FileInvalid, ConfigInvalid):
+        return None
+
+
+def test_every_addon_config_gets_the_verdict_of_the_reference():
+    expected = {row[0]: row[1] == "valid" for row in rows("expected.tsv") if row[0] not in DELIBERATE_DIFFERENCES}
+
+    wrong = {path: valid for path, valid in expected.items() if (parse(path) is not None) != valid}
+
+    assert len(expected) > 600
+    assert wrong == {}
+
+
+def test_every_other_file_gets_the_verdict_of_the_reference():
+    parsers = {"repository": parse_repository_file, "build": parse_build_file, "translation": parse_translation}
+    checked, wrong = 0, {}
+    for kind, path, verdict, *_ in rows("expected-other.tsv"):
+        if path in DELIBERATE_DIFFERENCES:
+            continue
+        try:
+            parsers[kind](read_document(CORPUS / path).content)
+            accepted = True
+        except (FileInvalid, ContentInvalid):
+            accepted = False
+        checked += 1
+        if accepted != (verdict == "valid"):
+            wrong[path] = verdict
+
+    assert checked > 400
+    assert wrong == {}
+
+
+def test_every_valid_config_normalises_to_the_content_of_the_reference():
+    checked, wrong = 0, []
+    for line in (CORPUS / "expected-normalized.jsonl").read_text(encoding="utf-8").splitlines():
+        expected = json.loads(line)
+        if expected["relpath"] in DELIBERATE_DIFFERENCES:
+            continue
+        parsed = parse(expected["relpath"])
+        checked += 1
+        # Compared as JSON text, so that 1 and true differ.
+        ours = parsed and json.dumps([parsed.config.normalised(), list(parsed.advisories)], sort_keys=True)
+        if ours != json.dumps([expected["config"], expected["advisories"]], sort_keys=True):
+            wrong.append(expected["relpath"])
+
+    assert checked > 500
+    assert wrong == []
+
+
+def test_reading_all_configs_stays_within_its_budget():
+    paths = [row[0] for row in rows("expected.tsv")]
+
+    started = time.process_time()
+    for path in paths:
+        parse(path)
+    spent = time.process_time() - started
+
+    assert spent < MAX_CPU_S

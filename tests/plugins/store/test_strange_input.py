@@ -1,0 +1,124 @@
+"""Whatever a stranger writes, only the documented errors come out, and what was accepted stays accepted."""
+
+import contextlib
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rooftree_store.addon_config import AddonConfig, ConfigInvalid, parse_addon_config
+from rooftree_store.assessment import availability, image_reference, rating
+from rooftree_store.build_file import parse_build_file
+from rooftree_store.options import OptionsInvalid, parse_schema, parse_type, ui_schema, validate_options
+from rooftree_store.readers import ContentInvalid, Refused
+from rooftree_store.repository_file import parse_repository_file
+from rooftree_store.translations import parse_translation
+from rooftree_store.yaml_files import FileInvalid, parse_document
+
+WORDS = st.sampled_from(
+    ["", "ssl:rw", "config", "type", "!green", "8080/tcp", "!secret x", "amd64", "mqtt:need", "a@b.cd", "http://x",
+     "..", "str", "int(1,2)?", "list(a|b)", "match(^[a)", "device(subsystem=tty)", "http://[HOST]:[PORT:1]", "é\0",
+     "<<", "1"]
+)  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(max_size=8)
+KEYS = st.sampled_from([field.name for field in AddonConfig.__attrs_attrs__]) | WORDS | st.integers() | st.none()
+YAML_LIKE = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=20
+)
+unhurried = settings(deadline=None, max_examples=150)
+MAPPINGS = st.dictionaries(KEYS, YAML_LIKE, max_size=8)
+MINIMAL = {"name": "Hello", "version": "1.0", "slug": "hello", "description": "", "arch": ["amd64"]}
+
+ELEMENTS = st.recursive(
+    st.sampled_from(
+        ["str", "str?", "password(2,5)", "bool", "int", "int(0,5)?", "float(,2)", "email?", "url", "port",
+         "match(^[ab]+)", "match((a+)+$)?", "list(a|1)", "device?"]
+    ),
+    lambda inner: st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    | st.tuples(inner.filter(lambda element: not isinstance(element, list))).map(list),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@unhurried
+@given(MAPPINGS)
+def test_config_is_read_or_refused(raw):
+    with contextlib.suppress(ConfigInvalid):
+        parse_addon_config(raw)
+
+
+@unhurried
+@given(MAPPINGS)
+def test_what_was_accepted_can_be_used_and_reads_back_the_same(raw):
+    try:
+        config = parse_addon_config(raw | MINIMAL).config
+    except ConfigInvalid:
+        return
+
+    normalised = config.normalised()
+    json.dumps(normalised, allow_nan=False)
+    assert parse_addon_config(normalised).config == config
+    assert 1 <= rating(config) <= 8
+    availability(config, ["amd64"], "green", "2026.1.0")
+    image_reference(config, "local", "amd64", machine="green")
+    ui_schema(config.schema)
+
+
+@unhurried
+@given(MAPPINGS)
+def test_other_files_are_read_or_refused(raw):
+    for parse in (parse_repository_file, parse_build_file, parse_translation):
+        with contextlib.suppress(ContentInvalid):
+            parse(raw)
+
+
+@unhurried
+@given(st.binary(max_size=300) | st.text(alphabet="{}[]:-?&*!|>'\"%@#,\n <=~a1.0x_", max_size=60).map(str.encode))
+def test_bytes_are_read_or_refused(data):
+    for name in ("config.yaml", "config.json"):
+        with contextlib.suppress(FileInvalid):
+            parse_document(data, name)
+
+
+@unhurried
+@given(st.text(max_size=30) | st.text(alphabet="strinlfoamch(){}[]0123,|?=-.\\*+", max_size=30))
+def test_type_strings_are_read_or_refused(source):
+    scalar = parse_type(source)
+
+    assert scalar is None or scalar.source == source
+
+
+@unhurried
+@given(st.text(alphabet="ab01()[]{}|*+?.^$\\,-:=!<>P", max_size=25), st.text(alphabet="ab01", max_size=30))
+def test_any_pattern_ends_in_a_verdict(pattern, value):
+    try:
+        schema = parse_schema({"a": f"match({pattern})"})
+    except Refused:
+        return
+
+    with contextlib.suppress(OptionsInvalid):
+        assert validate_options(schema, {"a": value}, secrets={}.get).options == {"a": value}
+
+
+@unhurried
+@given(st.dictionaries(st.text(max_size=3), ELEMENTS, max_size=4), st.data())
+def test_options_that_were_accepted_are_accepted_again_unchanged(raw, data):
+    schema = parse_schema(raw)
+    options = data.draw(st.dictionaries(st.sampled_from(sorted(raw)) if raw else st.text(), YAML_LIKE | st.sampled_from(
+        ["a", "1", 1, "a@b.cd", "http://x", "aab", [], ["a"], [{}], {}])))  # fmt: skip
+    try:
+        accepted = validate_options(schema, options, secrets={}.get).options
+    except OptionsInvalid as refusal:
+        assert refusal.problems
+        return
+
+    again = validate_options(schema, accepted, secrets={}.get)
+    assert again.options == accepted
+    assert again.warnings == ()
+    json.dumps(accepted, allow_nan=False)
+
+
+@unhurried
+@given(ELEMENTS)
+def test_schema_keeps_its_source(element):
+    assert parse_schema({"a": element}).source() == {"a": element}

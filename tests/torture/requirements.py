@@ -1,0 +1,48 @@
+"""What the tests of faults need from the machine: a missing part skips with the reason, and fails in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def require_strace() -> str:
+    """The strace command; skips the test where it is missing or may not trace."""
+    strace = shutil.which("strace")
+    if strace is None:
+        _missing("needs strace")
+    tried = subprocess.run([strace, "-f", "-o", os.devnull, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        _missing(f"needs strace that may trace: {tried.stderr.strip()}")
+    return strace
+
+
+@contextmanager
+def small_disk(path: Path, size_kib: int) -> Iterator[Path]:
+    """A file system of its own with very little space, mounted at ``path``; skips the test where that needs root."""
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        _missing(f"needs root, to mount a small disk: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason} (in CI this fails the test instead of skipping it)", pytrace=False)
+    pytest.skip(reason)

@@ -212,8 +212,11 @@ async def test_spellings_that_other_software_normalises_are_refused_with_400(tmp
     async with running_system(tmp_path, plugins=[Paths]) as system:
         headers = [("X-Supervisor-Token", await token_for(system, Principal("token", "root", Role.ADMIN)))]
         for path in ROUTE_PATHS:
+            others = spellings(path)
             for what in REFUSED_EVERYWHERE:
-                answer = await send(system, spellings(path)[what], headers=headers)
+                if others[what] == path.encode():  # "/" has no letter to escape
+                    continue
+                answer = await send(system, others[what], headers=headers)
 
                 assert answer.status == 400, f"{path}: {what}"
                 assert answer.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from rooftree.interfaces.containers import (
     ContainerStatus,
     DataPath,
     EngineRefused,
+    EngineUnavailable,
     Health,
     HostPath,
     ImageNotFound,
@@ -40,7 +42,9 @@ async def ended(driver: DockerEngine, name: str = "app_test") -> int:
         container = await driver.container(name)
         return None if container is None or container.exit_code is None else (container.exit_code,)
 
-    return (await until(exit_code, within_s=10, what=f"the end of {name}"))[0]
+    found = await until(exit_code, within_s=10, what=f"the end of {name}")
+    assert found is not None
+    return found[0]
 
 
 async def test_container_lives_from_created_to_gone(driver: DockerEngine, spec: MakeSpec) -> None:
@@ -204,15 +208,16 @@ async def test_command_inside_answers_with_output_and_exit_code(driver: DockerEn
 
 
 async def test_standard_input_arrives_whole(driver: DockerEngine, spec: MakeSpec) -> None:
+    first, last = b"line\n" * 100_000, b"last\n"
     await driver.create(spec("head -n 100001 | sha256sum", stdin=True))
     await driver.start("app_test")
 
-    await driver.write_stdin("app_test", b"line\n" * 100_000)
-    await driver.write_stdin("app_test", b"last\n")
+    await driver.write_stdin("app_test", first)
+    await driver.write_stdin("app_test", last)
 
     assert await ended(driver) == 0
     (line,) = [line async for line in driver.logs("app_test")]
-    assert line.text.startswith(b"cc4a2bff") or len(line.text.split()[0]) == 64
+    assert line.text.split()[0].decode() == hashlib.sha256(first + last).hexdigest()
 
 
 async def test_calls_that_need_a_running_container_say_so(driver: DockerEngine, spec: MakeSpec) -> None:
@@ -268,14 +273,24 @@ async def test_engine_describes_itself(driver: DockerEngine) -> None:
 
 
 async def test_nothing_stays_open_when_the_driver_is_closed(driver: DockerEngine, spec: MakeSpec) -> None:
-    await driver.create(spec())
+    await driver.create(spec("trap '' TERM; echo up; while :; do sleep 1; done", init=False))
     await driver.start("app_test")
-    following = asyncio.create_task(anext(aiter(driver.logs("app_test", follow=True))))
-    await driver.info()
-    before = {task for task in asyncio.all_tasks() if task is not following}
+    before = asyncio.all_tasks()
+
+    async def follow() -> None:
+        async for _ in driver.logs("app_test", follow=True):
+            followed.set()
+
+    followed = asyncio.Event()
+    following = asyncio.create_task(follow())
+    async with asyncio.timeout(5):
+        await followed.wait()
+    stopping = asyncio.create_task(driver.stop("app_test", 60))
+    await asyncio.sleep(0)
 
     await driver.close()
-    await asyncio.wait([following])
+    await asyncio.wait([following, stopping], timeout=5)
 
-    assert following.exception() is not None
+    assert isinstance(following.exception(), EngineUnavailable)
+    assert isinstance(stopping.exception(), EngineUnavailable)
     assert asyncio.all_tasks() <= before

@@ -27,6 +27,7 @@ from typing import Final, Literal
 
 import structlog
 from attrs import frozen
+
 from rooftree.errors import Unavailable
 from rooftree.interfaces.containers import AddonNetwork
 

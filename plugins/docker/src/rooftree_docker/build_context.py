@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from attrs import frozen
+
 from rooftree.errors import Invalid
 from rooftree.interfaces.containers import BuildFailed
-
 from rooftree_docker.image_reference import ImageReference
 
 LARGEST_CONTEXT_BYTES: Final = 2 * 1024**3

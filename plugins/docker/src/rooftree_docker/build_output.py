@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from rooftree.interfaces.containers import Progress
-
 from rooftree_docker.connection import Json
 
 LINES_IN_AN_ERROR: Final = 20

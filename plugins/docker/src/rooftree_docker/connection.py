@@ -17,9 +17,10 @@ import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
 from attrs import frozen
+from yarl import URL
+
 from rooftree.errors import RooftreeError
 from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, EngineUnavailable
-from yarl import URL
 
 OLDEST_API: Final = (1, 41)
 """Docker Engine 20.10: the oldest engine we run on."""
@@ -68,10 +69,18 @@ class Connection:
         self._docker: aiodocker.Docker | None = None
         self._negotiated = False
         self._closed = False
+        self._limits: set[asyncio.Timeout] = set()
+        self._streams: set[aiohttp.ClientResponse] = set()
 
     async def close(self) -> None:
-        """Close every open exchange; what is still asked afterwards raises :class:`EngineUnavailable`."""
+        """End every open exchange; they, and what is asked afterwards, raise :class:`EngineUnavailable`."""
         self._closed = True
+        # Closing the session would leave its readers waiting for ever.
+        now = asyncio.get_running_loop().time()
+        for limit in self._limits:
+            limit.reschedule(now)
+        for response in self._streams:
+            response.content.set_exception(aiohttp.ClientConnectionError("closed"))
         docker, self._docker = self._docker, None
         if docker is not None:
             await docker.close()
@@ -88,7 +97,7 @@ class Connection:
         """
         deadline = self.deadlines.answer if deadline is None else deadline
         with self._translated(doing, deadline, explain):
-            async with asyncio.timeout(deadline):
+            async with self._limit(deadline):
                 yield await self._client()
 
     @asynccontextmanager
@@ -107,17 +116,19 @@ class Connection:
         """An answer whose body is read as it comes; only its beginning has the deadline. Closed when the block ends."""
         deadline = self.deadlines.answer if deadline is None else deadline
         with self._translated(doing, deadline, explain):
-            async with asyncio.timeout(deadline):
+            async with self._limit(deadline):
                 docker = await self._client()
                 url = URL(f"{docker.docker_host}/{docker.api_version}/{path}")
                 response = await docker.session.request(method, url, params=params, headers=headers, data=body)
+            self._streams.add(response)
             try:
                 if response.status >= 400:
-                    async with asyncio.timeout(deadline):
+                    async with self._limit(deadline):
                         raise DockerError(response.status, _message(await response.read()))
                 self.available = True
                 yield response
             finally:
+                self._streams.discard(response)
                 response.close()
 
     @property
@@ -127,9 +138,18 @@ class Connection:
             return OLDEST_API
         return parse_version(self._docker.api_version.removeprefix("v"))
 
+    @asynccontextmanager
+    async def _limit(self, deadline: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(deadline) as limit:
+            self._limits.add(limit)
+            try:
+                yield
+            finally:
+                self._limits.discard(limit)
+
     async def _client(self) -> aiodocker.Docker:
         if self._closed:
-            raise EngineUnavailable("The line to the container engine is closed: Rooftree is stopping.")
+            raise _closed()
         if self._docker is None:
             self._docker = _docker_at(self.url)
         docker = self._docker
@@ -145,8 +165,12 @@ class Connection:
     def _translated(self, doing: str, deadline: float, explain: Explanation | None) -> Iterator[None]:
         try:
             yield
-        except TimeoutError as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._lost()
+            if self._closed:
+                raise _closed() from error
+            if not isinstance(error, TimeoutError):
+                raise self._unreachable(doing, error) from error
             raise EngineUnavailable(
                 f"The container engine at {self.url} did not answer in time ({deadline:g} s) when asked to {doing}. "
                 "It may be overloaded or stuck: look at its log, and restart it if it stays so."
@@ -157,9 +181,6 @@ class Connection:
                 raise self._unreachable(doing, error) from error
             self.available = True
             raise (explain or refusal(doing))(error) from error
-        except (aiohttp.ClientError, OSError) as error:
-            self._lost()
-            raise self._unreachable(doing, error) from error
         else:
             self.available = True
 
@@ -175,6 +196,10 @@ class Connection:
             advice = "Start it, for example with 'systemctl start docker'."
         said = reason.strerror if reason is not None and reason.strerror else str(error) or type(error).__name__
         return EngineUnavailable(f"The container engine at {self.url} cannot be reached to {doing} ({said}). {advice}")
+
+
+def _closed() -> EngineUnavailable:
+    return EngineUnavailable("The line to the container engine is closed: Rooftree is stopping.")
 
 
 def refusal(doing: str) -> Explanation:

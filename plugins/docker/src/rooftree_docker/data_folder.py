@@ -16,9 +16,9 @@ from typing import Final
 
 import structlog
 from attrs import frozen
+
 from rooftree.errors import Invalid, Unavailable
 from rooftree.interfaces.containers import DataPath, HostPath
-
 from rooftree_docker.connection import Json
 
 log = structlog.get_logger(__name__)

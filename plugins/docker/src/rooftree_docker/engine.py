@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError, DockerStreamError
+
 from rooftree.errors import Conflict, Failed, RooftreeError, Unavailable
 from rooftree.events import Event
 from rooftree.interfaces.containers import (
@@ -41,7 +42,6 @@ from rooftree.interfaces.containers import (
     Progress,
     PullFailed,
 )
-
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
 from rooftree_docker.build_output import BuildOutput

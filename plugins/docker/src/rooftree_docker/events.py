@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import structlog
+
 from rooftree.errors import RooftreeError
 from rooftree.events import Event
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected, EngineLost, EngineUnavailable
-
 from rooftree_docker.connection import Connection, Json, json_lines
 from rooftree_docker.inspection import health_of
 from rooftree_docker.specification import Naming

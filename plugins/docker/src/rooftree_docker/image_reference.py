@@ -12,6 +12,7 @@ import re
 from typing import Final, Self
 
 from attrs import field, frozen
+
 from rooftree.errors import Invalid
 
 DOCKER_HUB: Final = "docker.io"

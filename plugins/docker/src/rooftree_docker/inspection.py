@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 
 from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image
-
 from rooftree_docker.connection import Json
 
 _STATUS: Final = {

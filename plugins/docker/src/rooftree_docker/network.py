@@ -17,9 +17,9 @@ from typing import Final
 import structlog
 from aiodocker.exceptions import DockerError
 from attrs import frozen
+
 from rooftree.errors import Conflict
 from rooftree.interfaces.containers import AddonNetwork
-
 from rooftree_docker.connection import Connection, Json, refusal
 from rooftree_docker.specification import Naming
 

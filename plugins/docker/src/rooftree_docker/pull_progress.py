@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import define
-from rooftree.interfaces.containers import Progress
 
+from rooftree.interfaces.containers import Progress
 from rooftree_docker.connection import Json
 
 DOWNLOAD_SHARE: Final = 0.7

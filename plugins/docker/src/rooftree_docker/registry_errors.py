@@ -17,7 +17,6 @@ from rooftree.interfaces.containers import (
     RegistryLoginRefused,
     RegistryRateLimited,
 )
-
 from rooftree_docker.image_reference import ImageReference
 
 

@@ -12,9 +12,9 @@ from typing import Final
 
 import structlog
 from attrs import frozen
+
 from rooftree.errors import Invalid
 from rooftree.interfaces.containers import ContainerSpec, Mount
-
 from rooftree_docker.connection import Json
 from rooftree_docker.data_folder import BindSource
 

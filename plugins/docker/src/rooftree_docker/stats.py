@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
-from rooftree.interfaces.containers import ContainerStats
 
+from rooftree.interfaces.containers import ContainerStats
 from rooftree_docker.connection import Json
 
 SHORTEST_SPAN_S: Final = 0.25

@@ -1,0 +1,147 @@
+"""Which route a path leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rooftree.access import PUBLIC, Role, itself, role
+from rooftree.http.binding import Endpoint
+from rooftree.http.routes import Route, Routes
+from rooftree.http.table import DuplicateRoute, Entry, RouteTable
+from rooftree.services import ServiceDirectory
+
+
+def handler() -> None: ...
+
+
+def entry(method: str, path: str, *aliases: str, owner: str = "one") -> Entry:
+    return Entry(Route(method, path, handler, PUBLIC, aliases=aliases), owner, None)
+
+
+def found(table: RouteTable, path: str, method: str = "GET") -> tuple[str, dict[str, str]] | None:
+    match = table.match(path)
+    if match is None:
+        return None
+    matched, names = match.methods[method]
+    return matched.route.path, dict(zip(names, match.values, strict=True))
+
+
+TABLE = RouteTable(
+    [
+        entry("GET", "/"),
+        entry("GET", "/addons"),
+        entry("POST", "/addons"),
+        entry("GET", "/addons/{slug}"),
+        entry("GET", "/addons/reload"),
+        entry("GET", "/addons/{slug}/logs"),
+        entry("GET", "/addons/{slug}/logs/{boot}"),
+        entry("GET", "/addons/self/{page}/{line}"),
+        entry("POST", "/addons/{addon}/stop", "/apps/{addon}/stop"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", ("/", {})),
+        ("/addons", ("/addons", {})),
+        ("/addons/reload", ("/addons/reload", {})),
+        ("/addons/hello", ("/addons/{slug}", {"slug": "hello"})),
+        ("/addons/reload/logs", ("/addons/{slug}/logs", {"slug": "reload"})),
+        ("/addons/self/logs", ("/addons/{slug}/logs", {"slug": "self"})),
+        ("/addons/self/logs/2", ("/addons/self/{page}/{line}", {"page": "logs", "line": "2"})),
+        ("/addons/hello/logs/2", ("/addons/{slug}/logs/{boot}", {"slug": "hello", "boot": "2"})),
+        ("/addons/%C3%A4", ("/addons/{slug}", {"slug": "ä"})),
+        ("/nothing", None),
+        ("/addons/hello/nothing", None),
+        ("/addons/hello/logs/2/3", None),
+        ("/Addons", None),
+    ],
+)
+def test_literal_segments_win_over_parts(path: str, expected: tuple[str, dict[str, str]] | None) -> None:
+    assert found(TABLE, path) == expected
+
+
+@pytest.mark.parametrize("path", ["/addons/hello/stop", "/apps/hello/stop"])
+def test_path_and_alias_lead_to_the_same_route(path: str) -> None:
+    assert found(TABLE, path, "POST") == ("/addons/{addon}/stop", {"addon": "hello"})
+
+
+def test_methods_of_one_path_are_told_apart() -> None:
+    match = TABLE.match("/addons")
+
+    assert match is not None
+    assert set(match.methods) == {"GET", "POST"}
+
+
+def test_parts_may_be_called_differently_by_different_methods() -> None:
+    table = RouteTable([entry("GET", "/a/{x}"), entry("POST", "/a/{y}")])
+
+    assert found(table, "/a/1") == ("/a/{x}", {"x": "1"})
+    assert found(table, "/a/1", "POST") == ("/a/{y}", {"y": "1"})
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (entry("GET", "/a"), entry("GET", "/a", owner="two")),
+        (entry("GET", "/a/{x}"), entry("GET", "/a/{y}", owner="two")),
+        (entry("GET", "/a", "/b"), entry("GET", "/b", owner="two")),
+    ],
+)
+def test_the_same_route_twice_is_refused_naming_both_owners(one: Entry, two: Entry) -> None:
+    with pytest.raises(DuplicateRoute, match=r"plugin two .* plugin one"):
+        RouteTable([one, two])
+
+
+def with_slug(slug: str) -> None: ...
+
+
+def with_principal_less(thing) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  # the mistake under test
+    ...
+
+
+def with_generic(items: list[str]) -> None: ...
+
+
+def declared(path: str, handler: Callable[..., object], aliases: tuple[str, ...] = ()) -> Route:
+    routes = Routes()
+    routes.get(path, access=PUBLIC, aliases=aliases)(handler)
+    return next(iter(routes))
+
+
+@pytest.mark.parametrize(
+    ("route", "sentence"),
+    [
+        (declared("/a/{slug}", handler), "takes no slug"),
+        (declared("/a/{slug}", with_slug, aliases=("/b",)), "/b: the path has no part slug"),
+        (declared("/a", with_principal_less), "needs a type"),
+        (declared("/a", with_generic), "is no service interface"),
+        (Route("GET", "/a/{name}", lambda: None, itself("slug")), "takes no name"),
+        (Route("GET", "/a", handler, itself("slug")), "the path has no part slug"),
+        (Route("GET", "/a", handler, role(Role.ADMIN, not_on="slug")), "the path has no part slug"),
+        (Route("GET", "/a", handler, role(Role.ADMIN, not_on="slug") | PUBLIC), "the path has no part slug"),
+    ],
+)
+def test_a_route_that_cannot_be_bound_is_refused_when_its_plugin_is_loaded(route: Route, sentence: str) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        Endpoint(route, ServiceDirectory())
+
+
+def test_a_kept_answer_with_path_parts_is_refused_at_declaration() -> None:
+    with pytest.raises(ValueError, match="cannot have a revision"):
+        Routes().get("/a/{slug}", access=PUBLIC, revision=lambda: "1")
+
+
+def test_sets_of_routes_can_be_joined() -> None:
+    one, two = Routes(), Routes()
+    one.get("/a", access=PUBLIC)(handler)
+    two.post("/b", access=PUBLIC)(handler)
+
+    one.include(two)
+
+    assert [(route.method, route.path) for route in one] == [("GET", "/a"), ("POST", "/b")]
+    assert len(one) == 2

@@ -21,7 +21,7 @@ from cattrs.errors import BaseValidationError
 
 from rooftree.context import caller
 from rooftree.conversion import describe
-from rooftree.errors import Conflict, Failed, Invalid, NotFound, NotReady, RooftreeError, Unavailable
+from rooftree.errors import Failed, Invalid, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.events import Event, EventBus
 from rooftree.failpoints import reach
 from rooftree.injection import Injector, is_service, parameters
@@ -544,15 +544,6 @@ class Jobs:
             raise NotFound(f"There is no job {job_id} on the list")
         await self._journal.forget(job_id)
         self._ended.pop(job_id, None)
-
-    def refuse_if_held(self, *locks: Lock) -> None:
-        """Raise :class:`Conflict`, naming the job, where one holds any of ``locks``: for calls that do not wait."""
-        holder = self._locks.holder(locks)
-        if holder is not None and holder in self._jobs:
-            record = self._jobs[holder].record
-            raise Conflict(
-                f"{record.name} of {record.reference} is under way (job {holder}); try again when it is done"
-            )
 
     async def stop(self, grace_s: float) -> None:
         """Let running steps finish for ``grace_s`` seconds, then leave the rest to the next start."""

@@ -6,8 +6,6 @@ All the locks of a job are taken together, so no two jobs can wait for each othe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-
 from attrs import frozen
 
 
@@ -28,10 +26,6 @@ class LockTable:
     def __init__(self) -> None:
         self._held: dict[Lock, str] = {}
         self._waiting: list[tuple[frozenset[Lock], str, asyncio.Future[None]]] = []
-
-    def holder(self, locks: Iterable[Lock]) -> str | None:
-        """The id of a job that holds one of these, if any does."""
-        return next((self._held[lock] for lock in locks if lock in self._held), None)
 
     def take_now(self, locks: frozenset[Lock], job: str) -> None:
         """Take locks that nobody can hold yet: those of the jobs that a start finds open."""

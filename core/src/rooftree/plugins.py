@@ -185,6 +185,7 @@ class Plugins:
         self._refuse_unmet_requirements()
         self._rebuild_table()
         await asyncio.gather(*(self._start(record, self._providers(record)) for record in self._records.values()))
+        self._report_settings()
         log.info("plugins_started", running=[r.name for r in self._started])
 
     def _forget_old_failures(self) -> None:
@@ -210,6 +211,16 @@ class Plugins:
         except Exception as error:
             self._not_loaded(record, error)
         return None
+
+    def _report_settings(self) -> None:
+        """Say what the operator's file says of plugins that cannot be meant so; a typing error stops nothing else."""
+        classes = {name: record.plugin_class.settings for name, record in self._records.items()}
+        unloaded = [name for name, record in self._records.items() if record.plugin is None]
+        wrong = self._system.settings.check_sections(classes, unchecked=unloaded)
+        if wrong:
+            self._system.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
+        else:
+            self._system.problems.clear("settings_invalid")
 
     def _load(self, record: Record, plugin_class: object) -> None:
         try:

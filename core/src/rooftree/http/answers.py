@@ -6,6 +6,7 @@ with ``error_key``, ``extra_fields`` and ``job_id`` where there is something to 
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -66,7 +67,10 @@ def error_body(error: RooftreeError) -> bytes:
         content["error_key"] = error.error_key
     if error.extra_fields:
         content["extra_fields"] = dict(error.extra_fields)
-    return orjson.dumps(content, default=str)
+    try:
+        return orjson.dumps(content, default=str)
+    except TypeError:  # a file name or header that is no UTF-8, quoted in the sentence
+        return json.dumps(content, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def error_response(error: RooftreeError, *, text: bool = False) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -109,7 +110,7 @@ def _reader(parameter: Parameter, names: set[str]) -> _Reader | None:
     name, kind = parameter.name, parameter.kind
     if name in names:
         return lambda call: _part(name, call.parts[name], kind)
-    if kind is Principal:
+    if kind in {Principal, Principal | None}:
         return lambda call: call.principal
     if get_origin(kind) is Annotated:
         header = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Header)), None)
@@ -124,11 +125,22 @@ def _reader(parameter: Parameter, names: set[str]) -> _Reader | None:
 def _part(name: str, text: str, kind: Any) -> Any:
     """A part of the path; one that cannot be the name of anything names nothing that is there."""
     try:
-        return converter.structure(text, kind)
+        return _text_value(text, kind)
     except ValueError as error:
         raise NotFound(f"There is nothing called {text!r}: {error}", part=name) from None
 
 
+def _text_value(text: str, kind: Any) -> Any:
+    """A value that travels as text; raises ``ValueError``."""
+    if kind is int and not _WHOLE.fullmatch(text):
+        raise ValueError(f"must be a whole number, not {text!r}")
+    if kind is float and not _DECIMAL.fullmatch(text):
+        raise ValueError(f"must be a number, not {text!r}")
+    return kind(text) if kind in {int, float} else converter.structure(text, kind)
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _TRUE = {"", "1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -142,13 +154,8 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
         raise Invalid(f"{parameter.name}: must be true or false, not {text!r}")
-    if int in kinds:
-        try:
-            return int(text)
-        except ValueError:
-            raise Invalid(f"{parameter.name}: must be a whole number, not {text!r}") from None
     try:
-        return converter.structure(text, next(kind for kind in kinds if kind is not type(None)))
+        return _text_value(text, next(kind for kind in kinds if kind is not type(None)))
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
 
@@ -225,6 +232,8 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
             first.result()
         response = web.StreamResponse(headers={"Content-Type": answer.content_type, **answer.headers})
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         try:
             chunk = await first
             while chunk is not None:

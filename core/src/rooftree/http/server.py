@@ -33,7 +33,7 @@ from rooftree.errors import (
 )
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
-from rooftree.http.table import RouteTable
+from rooftree.http.table import Match, RouteTable
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +135,7 @@ class HttpServer:
             found = match.methods.get(method)
             if found is None:
                 _refuse_stranger(principal, request)
-                raise MethodNotAllowed(f"{request.method} is not offered here; allowed are {', '.join(match.methods)}")
+                raise MethodNotAllowed(f"{request.method} is not offered here; allowed are {_allowed(match)}")
             entry, names = found
             parts = dict(zip(names, match.values, strict=True))
             self._authorise(entry.route.access, principal, parts, request)
@@ -155,7 +155,7 @@ class HttpServer:
                 log.warning("request_failed", method=request.method, path=request.path, error=error.message)
             response = error_response(error, text=endpoint is not None and endpoint.answers_text)
             if isinstance(error, MethodNotAllowed) and match is not None:
-                response.headers["Allow"] = ", ".join(match.methods)
+                response.headers["Allow"] = _allowed(match)
             return response
         except web.HTTPException:
             raise
@@ -204,6 +204,11 @@ def _token(request: web.BaseRequest) -> str | None:
     if len(tokens) > 1:
         raise Unauthenticated("Two different tokens were sent; send one")
     return tokens.pop() if tokens else None
+
+
+def _allowed(match: Match) -> str:
+    methods = match.methods.keys() | ({"HEAD"} if "GET" in match.methods else set())
+    return ", ".join(sorted(methods))
 
 
 def _bound_unix(path: Path) -> socket.socket:

@@ -89,10 +89,10 @@ class OptionsChange:
 
     boot: Boot | Unset = UNSET
     auto_update: bool | Unset = UNSET
-    network: dict[str, int | str | None] | None | Unset = UNSET
-    options: dict[str, Any] | None | Unset = UNSET
-    audio_output: str | None | Unset = UNSET
-    audio_input: str | None | Unset = UNSET
+    network: dict[str, int | str | None] | Unset | None = UNSET
+    options: dict[str, Any] | Unset | None = UNSET
+    audio_output: str | Unset | None = UNSET
+    audio_input: str | Unset | None = UNSET
     ingress_panel: bool | Unset = UNSET
     watchdog: bool | Unset = UNSET
 
@@ -109,7 +109,7 @@ class Addons:
         self._started: dict[AddonSlug, asyncio.Event] = {}
         self._ending: set[AddonSlug] = set()
 
-    # --- looking --------------------------------------------------------------------------------------------------------
+    # --- looking -----------------------------------------------------------------------------------------------------
 
     def get(self, slug: AddonSlug) -> InstalledAddon:
         """One installed add-on; raises :class:`AddonNotInstalled`."""
@@ -150,7 +150,7 @@ class Addons:
         grants |= {f"service:{entry.service}:{entry.role}" for entry in config.services or ()}
         return Principal(TOKEN_KIND, slug, Role(config.hassio_role) if config.hassio_api else None, frozenset(grants))
 
-    # --- what changed --------------------------------------------------------------------------------------------------
+    # --- what changed ------------------------------------------------------------------------------------------------
 
     def tell_store(self) -> None:
         """Let the store's listings know what is installed."""
@@ -205,7 +205,7 @@ class Addons:
             self.observe(slug, container)
         return container
 
-    # --- options -------------------------------------------------------------------------------------------------------
+    # --- options -----------------------------------------------------------------------------------------------------
 
     async def set_options(self, slug: AddonSlug, change: OptionsChange) -> None:
         """Change what a user may set, all of it or, when any of it is wrong, nothing."""
@@ -255,7 +255,7 @@ class Addons:
                 validation_error=error.message,
             ) from None
 
-    # --- containers ----------------------------------------------------------------------------------------------------
+    # --- containers --------------------------------------------------------------------------------------------------
 
     async def make_folders(self, slug: AddonSlug, *, config_folder_too: bool) -> None:
         """Make an add-on's own folders."""

@@ -36,7 +36,7 @@ class DeviceNode:
         """The node at ``path`` (links followed), or ``None`` where there is none. Blocks for a moment."""
         try:
             real = os.path.realpath(path)
-            status = os.stat(real)
+            status = Path(real).stat()
         except OSError:
             return None
         if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):

@@ -55,7 +55,7 @@ class SystemOptionsChange:
     """The body of what only Home Assistant Core may set."""
 
     system_managed: bool | Unset = UNSET
-    system_managed_config_entry: str | None | Unset = UNSET
+    system_managed_config_entry: str | Unset | None = UNSET
 
 
 @frozen

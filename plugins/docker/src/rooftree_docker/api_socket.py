@@ -58,14 +58,15 @@ class ApiSocket:
     interface: str | None = None
     """The host's end of the veth pair."""
 
-    def attached(self) -> bool:
+    async def attached(self) -> bool:
         """Whether containers still reach it; ``False`` after the engine made its bridge anew."""
         if self.interface is None:
             return self.socket.fileno() >= 0
         try:
-            return Path(f"/sys/class/net/{self.interface}/master").readlink().name == self.bridge
+            master = await asyncio.to_thread(Path(f"/sys/class/net/{self.interface}/master").readlink)
         except OSError:
             return False
+        return master.name == self.bridge
 
     async def close(self) -> None:
         """Stop listening and take the interfaces away at once, also while connections are still open."""

@@ -13,6 +13,7 @@ from rooftree_docker.connection import Json
 LINES_IN_AN_ERROR: Final = 20
 _STEP: Final = re.compile(r"Step (\d+)/(\d+) : ")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_HOUSEKEEPING: Final = (" ---> ", "Removing intermediate container ")
 _LONGEST_LINE: Final = 2000
 
 
@@ -56,5 +57,6 @@ class BuildOutput:
             return
         if step := _STEP.match(line):
             self.step, self.steps = int(step[1]), int(step[2])
-        self._tail.append(line)
+        if not line.startswith(_HOUSEKEEPING):
+            self._tail.append(line)
         yield Progress(done=max(0, self.step - 1), total=self.steps, line=line)

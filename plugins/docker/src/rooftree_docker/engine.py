@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -163,7 +163,7 @@ class DockerEngine:
 
     # Images
 
-    async def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
+    async def pull(self, image: str, *, platform: str | None = None) -> AsyncGenerator[Progress]:
         """Fetch ``name:tag`` from its registry.
 
         When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
@@ -234,7 +234,7 @@ class DockerEngine:
         arguments: Mapping[str, str],
         labels: Mapping[str, str],
         platform: str | None = None,
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress]:
         """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`."""
         reference = ImageReference.parse(image)
         folder = await self._folder.real_local(context)
@@ -456,7 +456,7 @@ class DockerEngine:
 
     async def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine]:
         """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``.
 
         A line of more than 256 KiB comes in pieces. Raises :class:`ContainerNotFound`.

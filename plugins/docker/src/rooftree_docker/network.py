@@ -72,6 +72,13 @@ class RangeMoved:
     taken_by: str
     """What has the wanted range; empty when it was free again in the meantime, but containers hold the network."""
 
+    def __str__(self) -> str:
+        reason = f"is used by {self.taken_by}" if self.taken_by else "was in use when the network was made"
+        return (
+            f"The add-on network has the range {self.chosen}, because {self.wanted} {reason}. Set another range as "
+            "its subnet, or free the wanted one; the network moves when no container is on it."
+        )
+
 
 class SharedNetwork:
     """Finds the network on the engine, and makes it when it is not there.

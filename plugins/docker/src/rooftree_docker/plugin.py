@@ -35,7 +35,7 @@ class DockerSettings:
     """``[plugins.docker]`` in rooftree.toml."""
 
     socket: str | None = None
-    """Where the engine listens, such as ``unix:///run/docker.sock``; ``DOCKER_HOST`` or Docker's own place unless set."""
+    """Where the engine listens: ``unix:///run/docker.sock``; unless set, ``DOCKER_HOST``, else Docker's own place."""
     prefix: str = ""
     """Put before the names of containers and of the network: for a second instance on one engine."""
     subnet: str = field(default=str(USUAL_SUBNET), validator=_is_subnet)
@@ -97,7 +97,7 @@ class DockerPlugin(Plugin):
     async def keep_reachable(self) -> None:
         """Open the socket where add-ons expect us, and open it anew when its network was made anew."""
         while True:
-            if self.engine.available and (self.api_socket is None or not self.api_socket.attached()):
+            if self.engine.available and (self.api_socket is None or not await self.api_socket.attached()):
                 await self._open_api_socket()
             await asyncio.sleep(RETRY_S if self.api_socket is not None else RETRY_S / 10)
 

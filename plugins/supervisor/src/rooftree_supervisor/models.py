@@ -115,18 +115,17 @@ class SupervisorInfo:
     addons_repositories: list[KnownRepository] = field(factory=list)
 
 
-def wait_boot_range(_: object, __: object, value: Any) -> None:
-    """Validator of ``wait_boot``, wherever it is set."""
+def _wait_boot(_: object, __: object, value: Any) -> None:
     if isinstance(value, int) and not 1 <= value <= 60:
-        raise ValueError(f"must be from 1 to 60, not {value}")
+        raise ValueError(f"wait_boot: must be from 1 to 60, not {value}")
 
 
 def _feature_flags(_: object, __: object, value: object) -> None:
     for name, wanted in value.items() if isinstance(value, dict) else ():
         if name not in FEATURE_FLAGS:
-            raise ValueError(f"{name}: is not known here; there are {', '.join(FEATURE_FLAGS)}")
+            raise ValueError(f"feature_flags.{name}: is not known here; there are {', '.join(FEATURE_FLAGS)}")
         if wanted:
-            raise ValueError(f"{name}: must be false, because Rooftree does not offer this feature")
+            raise ValueError(f"feature_flags.{name}: must be false, because Rooftree does not offer this feature")
 
 
 @frozen(kw_only=True)
@@ -142,7 +141,7 @@ class OptionsChange:
     diagnostics: bool | Unset | None = UNSET
     auto_update: bool | Unset = UNSET
     detect_blocking_io: BlockingIoDetection | Unset = UNSET
-    wait_boot: int | Unset = field(default=UNSET, validator=wait_boot_range)
+    wait_boot: int | Unset = field(default=UNSET, validator=_wait_boot)
     feature_flags: dict[str, bool] | Unset = field(default=UNSET, validator=_feature_flags)
     addons_repositories: list[str] | Unset = UNSET
 

@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
 from attrs import evolve, field, frozen
+from attrs.validators import optional
 
 from rooftree import Collection, Conflict, Invalid, Kernel, Service, Unavailable, document
 from rooftree.interfaces.hooks import set_repositories
 from rooftree.logs import set_level
-from rooftree.settings import LogLevel, Settings
-from rooftree_supervisor.models import Channel, OptionsChange, wait_boot_range
+from rooftree.settings import LogLevel, Settings, between
+from rooftree_supervisor.models import Channel, OptionsChange
 
 _KEY: Final = "options"
 
@@ -45,19 +46,6 @@ class Options:
     """Seconds."""
 
 
-def check_timezone(name: str) -> None:
-    """Raise ``ValueError`` unless the time zone database has ``name``. Reads the disk: call it in a thread."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"must be a time zone, such as Europe/Berlin, not {name!r}") from None
-
-
-def _timezone(_: object, __: object, name: str | None) -> None:
-    if name is not None:
-        check_timezone(name)
-
-
 @frozen(kw_only=True)
 class SupervisorSettings:
     """The table ``[plugins.supervisor]``: what stands here can't be changed through the API. All of it is optional.
@@ -66,14 +54,15 @@ class SupervisorSettings:
     """
 
     channel: Channel | None = None
-    timezone: str | None = field(default=None, validator=_timezone)
+    timezone: str | None = None
+    """Looked up when the plugin starts, because that reads the disk."""
     country: str | None = None
     debug: bool | None = None
     debug_block: bool | None = None
     diagnostics: bool | None = None
     auto_update: bool | None = None
     detect_blocking_io: bool | None = None
-    wait_boot: int | None = field(default=None, validator=wait_boot_range)
+    wait_boot: int | None = field(default=None, validator=optional(between(1, 60)))
 
 
 class Preferences:
@@ -93,7 +82,9 @@ class Preferences:
     @classmethod
     async def load(cls, kernel: Kernel, settings: Settings) -> Preferences:
         """Read them, and put into effect what the process does not do by itself."""
-        operator = await asyncio.to_thread(kernel.settings, SupervisorSettings)
+        operator = kernel.settings(SupervisorSettings)
+        if operator.timezone is not None:
+            await _require_timezone(operator.timezone, f"{settings.origin(_setting('timezone'))}: timezone")
         preferences = cls(kernel, settings, operator, await kernel.collection(Options))
         set_level(preferences.log_level)
         if preferences.now.detect_blocking_io:
@@ -127,7 +118,7 @@ class Preferences:
             given["detect_blocking_io"] = detection in {"on-at-startup", "on_at_startup"}
         self._refuse_contradiction(given if detection is None else given | {"detect_blocking_io": detection != "off"})
         if given.get("timezone") is not None:
-            await _require_timezone(given["timezone"])
+            await _require_timezone(given["timezone"], "timezone")
         async with self._changing:
             if repositories is not None:
                 await self._hand_over(repositories)
@@ -174,11 +165,12 @@ def _setting(option: str) -> str:
     return "kernel.log_level" if option == "logging" else f"plugins.supervisor.{option}"
 
 
-async def _require_timezone(name: str) -> None:
+async def _require_timezone(name: str, where: str) -> None:
+    """Raise :class:`Invalid` unless the time zone database has ``name``."""
     try:
-        await asyncio.to_thread(check_timezone, name)
-    except ValueError as error:
-        raise Invalid(f"timezone: {error}") from None
+        await asyncio.to_thread(ZoneInfo, name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise Invalid(f"{where}: must be a time zone, such as Europe/Berlin, not {name!r}") from None
 
 
 def _detect_blocking_io(on: bool) -> None:

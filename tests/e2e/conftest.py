@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.requirements import require_docker
-from tests.e2e.rig.daemon import Daemon
+from tests.e2e.rig.daemon import Daemon, disposable_daemon
 from tests.e2e.rig.engine import Engine, import_base_image
 from tests.e2e.rig.git_server import GitServer, serve_git
 from tests.e2e.rig.registry import Registry, serve_images
@@ -28,7 +25,7 @@ def engine() -> Engine:
 def base_image(engine: Engine) -> Iterator[str]:
     """The name of a busybox image that exists on the engine only."""
     name = f"rooftree-rig/base:{secrets.token_hex(4)}"
-    import_base_image(name)
+    import_base_image(name, engine)
     yield name
     engine.run("rmi", "--force", name)
 
@@ -49,18 +46,6 @@ def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 
 @pytest.fixture
 async def daemon(engine: Engine) -> AsyncIterator[Daemon]:
-    """A daemon that is ready to be started; at the end nothing of it stays on the engine.
-
-    Its log is printed at the end, so that pytest shows it beside a failure.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="rt-"))  # short: the path of a unix socket has 107 characters at most
-    daemon = Daemon(folder, subnet=engine.free_subnet())
-    try:
+    """A daemon that is ready to be started; at the end nothing of it stays on the engine."""
+    async with disposable_daemon(engine) as daemon:
         yield daemon
-    finally:
-        if daemon.running:
-            await daemon.kill()
-        print(daemon.log())
-        if daemon.instance:
-            engine.remove_instance(daemon.instance)
-        shutil.rmtree(folder)

@@ -12,18 +12,18 @@ DEADLINE_S = 10
 
 
 async def exchange(system: System, request: bytes) -> Answer:
-    """Send these bytes on a new connection and read until the server closes it; the first answer of it."""
+    """Send these bytes on a new connection; the first answer that comes, which must have a length."""
     async with asyncio.timeout(DEADLINE_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
         try:
             writer.write(request)
             await writer.drain()
-            received = await reader.read()
+            head = await reader.readuntil(b"\r\n\r\n")
+            status_line, *lines = head.decode("latin-1").strip().split("\r\n")
+            headers = {name.title(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            body = await reader.readexactly(int(headers["Content-Length"]))
         finally:
             writer.close()
-    head, _, body = received.partition(b"\r\n\r\n")
-    status_line, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.title(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Answer(int(status_line.split()[1]), headers, body)
 
 

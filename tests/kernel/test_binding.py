@@ -6,17 +6,19 @@ import asyncio
 import enum
 import gzip
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-import orjson
 import pytest
+import pytest_asyncio
 from attrs import frozen
 
-from rooftree import UNSET, Header, ParsedString, Plugin, Principal, RawBody, Role, Routes, Service, Unset
+from rooftree import UNSET, Header, Kernel, ParsedString, Plugin, Principal, RawBody, Role, Routes, Service, Unset
 from rooftree.access import PUBLIC
-from rooftree.testing import Answer, Client, running_system, token_for
+from rooftree.system import System
+from rooftree.testing import Client, running_system, token_for
 from tests.kernel.raw_http import exchange
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # one system serves all: nothing here changes it
 
 routes = Routes()
 LIMIT = 1000
@@ -88,13 +90,8 @@ def with_headers(
 
 
 @routes.get("/caller", access=PUBLIC)
-def with_caller(principal: Principal | None, who: Principal) -> dict[str, Any]:  # pragma: no cover
-    return {"who": str(principal)}
-
-
-@routes.get("/who", access=PUBLIC)
-def who(who: Principal) -> dict[str, str]:
-    return {"who": str(who)}
+def with_caller(caller: Principal | None) -> dict[str, str]:
+    return {"who": str(caller)}
 
 
 @routes.get("/parts/{slug}/{number}", access=PUBLIC)
@@ -133,13 +130,243 @@ class Binding(Plugin):
     provides = (CLOCK,)
 
     def routes(self) -> Routes:
-        return Routes.of(route for route in routes if route.path != "/caller") if hasattr(Routes, "of") else _usable()
+        return routes
 
-    async def setup(self, kernel: Any) -> None:
+    async def setup(self, kernel: Kernel) -> None:
         kernel.provide(CLOCK, OurClock())
 
 
-def _usable() -> Routes:
-    chosen = Routes()
-    chosen._routes = [route for route in routes if route.path != "/caller"]
-    return chosen
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    async with running_system(tmp_path_factory.mktemp("binding"), plugins=[Binding]) as system:
+        yield system
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(system: System) -> AsyncIterator[Client]:
+    async with Client.over_tcp(system) as client:
+        yield client
+
+
+async def in_chunks(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"count": 1}, {"count": 1, "name": "absent"}),
+        ({"count": 1, "name": None}, {"count": 1, "name": None}),
+        ({"count": 1, "name": "x"}, {"count": 1, "name": "x"}),
+    ],
+)
+async def test_body_becomes_its_model(client: Client, sent: object, expected: object) -> None:
+    assert (await client.post("/body", json=sent)).data == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"{", "The body is not JSON"),
+        (b"{'count': 1}", "The body is not JSON"),
+        (b'{"count": NaN}', "The body is not JSON"),
+        (b'{"count": 1} x', "The body is not JSON"),
+        (b'\xff\xfe{"count": 1}', "The body is not JSON"),
+        (b'{"count": "\xff"}', "The body is not JSON"),
+        (b'{"name": "\\ud800", "count": 1}', "The body is not JSON"),
+        (b"[" * 900, "The body is not JSON"),
+        (b"", "count: is required"),
+        (b"  ", "count: is required"),
+        (b"{}", "count: is required"),
+        (b"[]", "must be an object"),
+        (b"null", "must be an object"),
+        (b'{"count": "1"}', "count: must be a whole number"),
+        (b'{"count": 1.0}', "count: must be a whole number"),
+        (b'{"count": 123456789012345678901234567890}', "count: must be a whole number"),
+        (b'{"count": 1, "colour": 2}', "colour: is not known here; allowed are count, name"),
+    ],
+)
+async def test_body_that_does_not_fit_is_refused_with_a_sentence(client: Client, body: bytes, sentence: str) -> None:
+    answer = await client.post("/body", body=body)
+
+    assert answer.status == 400
+    assert sentence in answer.message
+
+
+async def test_body_of_ten_thousand_levels_is_refused(client: Client) -> None:
+    depth = 10_000
+
+    answer = await client.post("/any", body=b'{"a":' * depth + b"1" + b"}" * depth)
+
+    assert answer.status == 400
+    assert "The body is not JSON" in answer.message
+
+
+@pytest.mark.parametrize("path", ["/body", "/raw"])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_body_beyond_the_limit_is_refused_and_the_next_request_served(
+    client: Client, path: str, announced: bool
+) -> None:
+    large = b'{"name": "' + b"x" * LIMIT + b'", "count": 1}'
+
+    answer = await client.post(path, body=large if announced else in_chunks(large[:600], large[600:]))
+
+    assert answer.status == 413
+    assert str(LIMIT) in answer.message
+    assert (await client.post("/body", json={"count": 1})).status == 200
+
+
+async def test_body_as_long_as_the_limit_is_taken(client: Client) -> None:
+    assert (await client.post("/raw", body=b"x" * LIMIT)).data["bytes"] == LIMIT
+
+
+async def test_announced_length_beyond_the_limit_is_refused_before_the_body_comes(system: System) -> None:
+    answer = await exchange(
+        system, b"POST /raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 99999999\r\n\r\n"
+    )
+
+    assert answer.status == 413
+
+
+async def test_limit_counts_bytes_after_decompression(client: Client) -> None:
+    bomb = gzip.compress(b"x" * 500_000)
+    assert len(bomb) < LIMIT
+
+    answer = await client.post("/raw", body=bomb, headers={"Content-Encoding": "gzip"})
+
+    assert answer.status == 413
+    assert "more than" in answer.message
+
+
+async def test_raw_body_keeps_its_type(client: Client) -> None:
+    answer = await client.post("/raw", body=b"abc", headers={"Content-Type": "application/x-tar"})
+
+    assert answer.data == {"bytes": 3, "type": "application/x-tar"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"zz\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"-1\r\na\r\n0\r\n\r\n"],
+)
+async def test_body_that_breaks_the_chunk_syntax_is_refused_with_400(system: System, body: bytes) -> None:
+    head = b"POST /raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    answer = await exchange(system, head + body)
+
+    assert answer.status == 400
+    assert answer.message
+
+
+async def test_query_values_that_are_absent_have_their_defaults(client: Client) -> None:
+    assert (await client.get("/query")).data == {
+        "text": "none",
+        "number": 0,
+        "limit": None,
+        "flag": False,
+        "colour": "red",
+        "which": "a",
+        "slug": None,
+        "ratio": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "expected"),
+    [
+        ("text=a%20b", "text", "a b"),
+        ("text=", "text", ""),
+        ("text=%C3%A4", "text", "ä"),
+        ("number=-5", "number", -5),
+        ("limit=7", "limit", 7),
+        ("flag", "flag", True),
+        ("flag=1", "flag", True),
+        ("flag=Yes", "flag", True),
+        ("flag=off", "flag", False),
+        ("colour=green", "colour", "green"),
+        ("which=b", "which", "b"),
+        ("slug=a_b", "slug", "a_b"),
+        ("ratio=1.25", "ratio", 1.25),
+        ("ratio=2", "ratio", 2.0),
+        ("unknown=5", "text", "none"),
+    ],
+)
+async def test_query_value_is_read_as_its_parameter_says(
+    client: Client, query: str, name: str, expected: object
+) -> None:
+    assert (await client.get(f"/query?{query}")).data[name] == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "number=x",
+        "number=1.5",
+        "number=1_000",
+        "number=%20%31",
+        "number=%D9%A1",
+        "number=",
+        "number=" + "9" * 5000,
+        "limit=x",
+        "flag=maybe",
+        "colour=RED",
+        "which=c",
+        "slug=a-b",
+        "ratio=nan",
+        "ratio=1e999",
+        "ratio=x",
+    ],
+)
+async def test_query_value_that_does_not_fit_is_refused_naming_it(client: Client, query: str) -> None:
+    answer = await client.get(f"/query?{query}")
+
+    assert answer.status == 400
+    assert answer.message.startswith(query.partition("=")[0] + ": must be") or "a slug is" in answer.message
+
+
+async def test_header_is_filled_in_or_none(client: Client) -> None:
+    assert (await client.get("/headers", headers={"Range": "entries=:-5:"})).data == {
+        "span": "entries=:-5:",
+        "accept": None,
+    }
+
+
+async def test_handler_learns_who_calls(system: System, client: Client) -> None:
+    token = await token_for(system, Principal("addon", "hello", Role.DEFAULT))
+
+    assert (await client.get("/caller", token=token)).data == {"who": "addon:hello"}
+    assert (await client.get("/caller")).data == {"who": "None"}
+
+
+async def test_path_parts_are_parsed_by_their_types(client: Client) -> None:
+    assert (await client.get("/parts/a_b/5")).data == {"slug": "a_b", "type": "Slug", "number": 5}
+
+
+@pytest.mark.parametrize("path", ["/parts/a-b/5", "/parts/a/x", "/parts/a/1.5"])
+async def test_path_part_that_cannot_be_a_name_is_not_found(client: Client, path: str) -> None:
+    answer = await client.get(path)
+
+    assert answer.status == 404
+    assert answer.envelope["extra_fields"]["part"] in {"slug", "number"}
+
+
+async def test_services_are_filled_in_by_type(client: Client) -> None:
+    assert (await client.get("/clock")).data == {"now": "noon"}
+
+
+async def test_service_that_nobody_provides_is_503_naming_it(client: Client) -> None:
+    answer = await client.get("/missing")
+
+    assert answer.status == 503
+    assert "Missing" in answer.message
+    assert answer.headers["Retry-After"]
+
+
+async def test_client_that_hangs_up_while_sending_leaves_the_server_working(system: System, client: Client) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", system.port)
+    writer.write(b"POST /raw HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nabc")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+    assert (await client.get("/clock")).status == 200

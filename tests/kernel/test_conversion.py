@@ -65,6 +65,9 @@ class Aliased:
     from_: str = field(alias="origin")
 
 
+MIXED: list[object] = ["false", 0, 1, None, [], 1.0]
+NO_LIST: list[object] = ["abc", {"a": 1}, [1]]
+
 REFUSED: list[tuple[Any, object]] = [
     *((bool, value) for value in ("false", 0, 1, None, [], 1.0)),
     *((int, value) for value in (True, 2.9, 2.0, "2", None, [])),

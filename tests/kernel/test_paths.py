@@ -287,7 +287,9 @@ def test_every_path_that_matches_is_canonical(path: str, data: st.DataObject) ->
     entry, names = match.methods["GET"]
     assert len(names) == len(match.values)
     assert canonical(segments(spelt)) in {
-        canonical([dict(zip(names, match.values, strict=True)).get(part[1:-1], part) for part in declared.split("/")[1:]])
+        canonical(
+            [dict(zip(names, match.values, strict=True)).get(part[1:-1], part) for part in declared.split("/")[1:]]
+        )
         if declared != "/"
         else "/"
         for declared in entry.route.paths

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from rooftree.access import PUBLIC, Role, itself, role
+from rooftree.http.answers import Text
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, Routes
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
@@ -100,7 +102,7 @@ def test_the_same_route_twice_is_refused_naming_both_owners(one: Entry, two: Ent
 def with_slug(slug: str) -> None: ...
 
 
-def with_principal_less(thing) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  # the mistake under test
+def with_principal_less(thing) -> None:  # type: ignore[no-untyped-def]  # the mistake under test
     ...
 
 
@@ -145,3 +147,24 @@ def test_sets_of_routes_can_be_joined() -> None:
 
     assert [(route.method, route.path) for route in one] == [("GET", "/a"), ("POST", "/b")]
     assert len(one) == 2
+
+
+def with_query(page: int = 1) -> dict[str, int]:
+    return {"page": page}
+
+
+def with_body(body: dict[str, Any]) -> dict[str, Any]:
+    return body
+
+
+def with_text() -> Text:
+    return Text("")
+
+
+@pytest.mark.parametrize("handler", [with_query, with_body, with_text])
+def test_answer_that_depends_on_the_call_cannot_be_kept(handler: Any) -> None:
+    own = Routes()
+    own.get("/kept", access=PUBLIC, revision=lambda: "1")(handler)
+
+    with pytest.raises(TypeError, match="a kept answer takes only services"):
+        Endpoint(next(iter(own)), ServiceDirectory())

@@ -11,6 +11,9 @@ import os
 import signal
 import socket
 
+import rooftree.structlog_alone  # noqa: F401  # first: decides what comes with structlog
+
+# isort: split
 import structlog
 
 from rooftree.errors import RooftreeError

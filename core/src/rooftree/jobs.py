@@ -219,6 +219,7 @@ class Jobs:
         locks = frozenset(kind.locks(**arguments))
         started = self._new(kind, arguments, locks)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        accepted.add_done_callback(lambda future: future.cancelled() or future.exception())  # a client may have gone
         self._spawn(started, self._live(started, kind, arguments, locks, accepted, background))
         await asyncio.shield(accepted)
         if background:
@@ -406,6 +407,7 @@ class Jobs:
         self._ends_not_written[started.id] = (state, started.raw_errors(), listed)
         with _unwritable_is_logged():
             await self._write_ends()
+        self._jobs.pop(started.id, None)  # shown from the list from now on, or not at all
         if listed:
             self._list(started.info())
 

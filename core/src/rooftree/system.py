@@ -120,6 +120,7 @@ class System:
     async def stop(self) -> None:
         """Stop jobs, plugins and listeners, in this order, and close the database."""
         self.state_now = SystemState.STOPPING
+        self.server.end_streams()
         await self.jobs.stop(JOB_GRACE_S)
         await self.plugins.stop()
         await self._closing.aclose()

@@ -32,6 +32,8 @@ from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
 
+pytestmark = pytest.mark.docker
+
 type MakeSpec = Callable[..., ContainerSpec]
 
 

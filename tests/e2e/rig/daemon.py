@@ -11,18 +11,23 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
 
 ROOFTREE = Path(sys.executable).with_name("rooftree")
+BYTECODE = Path(__file__).resolve().parents[3] / ".pytest_cache" / "bytecode"
+"""Compiled modules are kept here, so that the many starts of a test run cost half the time."""
 ADMIN = "the admin token"
 """Stands for the token that the daemon wrote into its data folder."""
 START_S = 20.0
@@ -34,16 +39,21 @@ host = "127.0.0.1"
 port = {port}
 log_level = "debug"
 
+[plugins.store]
+repositories = []
+
 [plugins.docker]
-prefix = {prefix}
-subnet = {subnet}
 """
+JOB_S = 30.0
 
 
 class Daemon:
-    """One daemon with its folders; start it, call it, kill it, start it again."""
+    """One daemon with its folders; start it, call it, kill it, start it again.
 
-    def __init__(self, folder: Path, *, subnet: str) -> None:
+    :param docker: more settings of ``[plugins.docker]``, such as another engine's socket
+    """
+
+    def __init__(self, folder: Path, *, subnet: str, docker: Mapping[str, str | float] = {}) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
         self.settings = folder / "rooftree.toml"
@@ -56,8 +66,10 @@ class Daemon:
             SETTINGS.format(
                 data_dir=json.dumps(str(self.data_dir)),
                 port=self.port,
-                prefix=json.dumps(self.prefix),
-                subnet=json.dumps(subnet),
+            )
+            + "".join(
+                f"{name} = {json.dumps(value)}\n"
+                for name, value in {"prefix": self.prefix, "subnet": subnet, **docker}.items()
             ),
             encoding="utf-8",
         )
@@ -84,12 +96,14 @@ class Daemon:
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
     async def start(self, *, failpoints: str = "") -> None:
-        """Start it and wait until it answers; ``failpoints`` such as ``docker.pull_image=kill``.
+        """Start it and wait until every plugin has started; ``failpoints`` such as ``job:accepted=kill``.
 
         Raises :class:`RuntimeError` with its log when it ends instead.
         """
         assert not self.running, "it runs already"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ROOFTREE_")}
+        hidden = ("ROOFTREE_", "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        environment["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
         if failpoints:
             environment["ROOFTREE_FAILPOINTS"] = failpoints
         with self._log.open("ab") as output:
@@ -101,7 +115,7 @@ class Daemon:
                 env=environment,
                 start_new_session=True,
             )
-        await until(self._answers, within_s=START_S, what="the first answer")
+        await until(self._has_started, within_s=START_S, what="the end of the start")
 
     async def stop(self) -> int:
         """SIGTERM, as a service manager does. The exit status."""
@@ -131,6 +145,31 @@ class Daemon:
             is_json = response.content_type == "application/json"
             return response.status, await (response.json() if is_json else response.text())
 
+    async def ok(self, method: str, path: str, json: object = None) -> Any:
+        """Call the API as the administrator. The data of a good answer; any other fails the test with its sentence."""
+        status, body = await self.call(method, path, json)
+        assert status == 200, f"{method} {path} answered {status}: {body}"
+        return body["data"] if isinstance(body, dict) else body
+
+    async def job(self, job_id: str) -> Any:
+        """A job once it has ended; raises :class:`TimeoutError` when it does not."""
+
+        async def ended() -> Any:
+            job = await self.ok("GET", f"/jobs/{job_id}")
+            return job if job["done"] else None
+
+        return await until(ended, within_s=JOB_S, what=f"the end of job {job_id}")
+
+    async def recovered(self) -> None:
+        """Wait until every plugin runs, the engine is known, and no job that a kill left open is under way."""
+
+        async def is_quiet() -> bool:
+            plugins = (await self.ok("GET", "/kernel/v1/plugins"))["plugins"]
+            jobs = (await self.ok("GET", "/jobs/info"))["jobs"]
+            return all(plugin["state"] == "ok" for plugin in plugins) and all(job["done"] for job in jobs)
+
+        await until(is_quiet, within_s=JOB_S, what="the end of the recovery")
+
     @contextlib.asynccontextmanager
     async def request(
         self, method: str, path: str, json: object = None, *, token: str | None = ADMIN
@@ -144,10 +183,29 @@ class Daemon:
         ):
             yield response
 
-    async def _answers(self) -> bool:
+    async def _has_started(self) -> bool:
         if not self.running:
-            raise RuntimeError(f"the daemon ended instead of answering:\n{self.log()}")
-        with contextlib.suppress(aiohttp.ClientConnectionError):
-            status, _ = await self.call("GET", "/supervisor/ping", token=None)
-            return status == 200
+            raise RuntimeError(f"the daemon ended instead of starting:\n{self.log()}")
+        with contextlib.suppress(aiohttp.ClientConnectionError, FileNotFoundError):  # no listener, no admin token yet
+            status, body = await self.call("GET", "/kernel/v1/plugins")
+            return status == 200 and all(plugin["state"] != "starting" for plugin in body["data"]["plugins"])
         return False
+
+
+@contextlib.asynccontextmanager
+async def disposable_daemon(engine: Engine, docker: Mapping[str, str | float] = {}) -> AsyncIterator[Daemon]:
+    """A daemon that is ready to be started; at the end nothing of it stays on the engine.
+
+    Its log is printed at the end, so that pytest shows it beside a failure.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="rt-"))  # short: the path of a unix socket has 107 characters at most
+    daemon = Daemon(folder, subnet=engine.free_subnet(), docker=docker)
+    try:
+        yield daemon
+    finally:
+        if daemon.running:
+            await daemon.kill()
+        print(daemon.log())
+        if daemon.instance:
+            engine.remove_instance(daemon.instance)
+        shutil.rmtree(folder)

@@ -25,12 +25,18 @@ OBJECTS = {
 
 
 class Engine:
-    """The docker command, and what of an instance is on the engine."""
+    """The docker command, and what of an instance is on the engine.
+
+    :param url: another engine than the machine's own
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.environment = CLASSIC_BUILDER if url is None else {**CLASSIC_BUILDER, "DOCKER_HOST": url}
 
     def run(self, *arguments: str | Path, data: bytes | None = None) -> str:
         """The output of ``docker ARGUMENTS…``. Raises :class:`RuntimeError` with what it printed when it fails."""
         done = subprocess.run(
-            ["docker", *arguments], input=data, capture_output=True, check=False, env=os.environ | CLASSIC_BUILDER
+            ["docker", *arguments], input=data, capture_output=True, check=False, env=os.environ | self.environment
         )
         if done.returncode:
             words = " ".join(str(argument) for argument in arguments)
@@ -81,9 +87,9 @@ class Engine:
         return sorted(set(self.run(*arguments).split()))
 
 
-def import_base_image(name: str) -> None:
+def import_base_image(name: str, engine: Engine) -> None:
     """Make a busybox image of that name without any registry."""
-    subprocess.run([CHECKOUT / "scripts" / "base-image", name], check=True)
+    subprocess.run([CHECKOUT / "scripts" / "base-image", name], check=True, env=os.environ | engine.environment)
 
 
 def _routed_subnets() -> list[IPv4Network]:

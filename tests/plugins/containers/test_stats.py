@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from rooftree import unstructure
+import json
+from pathlib import Path
+
+import pytest
+
+from rooftree import structure, unstructure
 from rooftree.interfaces.containers import ContainerStats
 from rooftree_containers.stats import Stats
+
+RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "recordings.json"
 
 
 def test_stats_are_the_reading_with_percents_of_two_decimals() -> None:
@@ -29,3 +36,10 @@ def test_stats_are_the_reading_with_percents_of_two_decimals() -> None:
         "blk_read": 3,
         "blk_write": 4,
     }
+
+
+@pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings are not beside this checkout")
+def test_recorded_answer_fits_our_model() -> None:
+    data = json.loads(RECORDINGS.read_text())["addons.stats"]["answer"]["data"]
+
+    assert unstructure(structure(data, Stats)) == data

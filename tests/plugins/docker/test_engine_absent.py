@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from rooftree.errors import Invalid
 from rooftree.events import Event
 from rooftree.interfaces.containers import (
     ContainerEngine,
@@ -134,6 +135,11 @@ async def test_socket_that_may_not_be_opened_is_told_apart(tmp_path: Path, data_
     async with engine_at(tmp_path / "docker.sock", data_dir, lambda _: None) as engine:
         with pytest.raises(EngineUnavailable, match="Connection refused"):
             await engine.info()
+
+
+def test_address_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="not the address of a container engine"):
+        DockerEngine("ftp://host", data_dir=tmp_path, instance_id="test", publish=lambda _: None)
 
 
 async def test_closed_engine_refuses_calls_instead_of_opening_a_new_line(tmp_path: Path, data_dir: Path) -> None:

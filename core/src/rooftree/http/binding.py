@@ -69,7 +69,9 @@ class Endpoint:
             if lacking:
                 raise TypeError(f"{route.method} {path}: the path has no part {', '.join(sorted(lacking))}")
         self._services = Injector(directory, services)
-        self.answers_text, self._encode = _encoder(get_type_hints(route.handler).get("return", Any))
+        answer = get_type_hints(route.handler).get("return", Any)
+        self.streams = answer is Stream
+        self.answers_text, self._encode = _encoder(answer)
         self._revision = (
             (route.revision, Injector(directory, {p.name: p.kind for p in parameters(route.revision)}))
             if route.revision

@@ -7,6 +7,7 @@ ready, bind, run, encode. Everything that goes wrong on the way becomes an answe
 from __future__ import annotations
 
 import asyncio
+import asyncio
 import os
 import socket
 import struct
@@ -62,6 +63,7 @@ class HttpServer:
         self._boot_id = boot_id
         self._runner: web.ServerRunner | None = None
         self._sites: dict[str, web.BaseSite] = {}
+        self._streams: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Get ready to listen; the listeners are opened one by one."""
@@ -116,8 +118,14 @@ class HttpServer:
         """The open listeners by name, with where they listen."""
         return {name: site.name for name, site in self._sites.items()}
 
+    def end_streams(self) -> None:
+        """End the answers that would never end by themselves, such as a log that is followed."""
+        for task in self._streams:
+            task.cancel()
+
     async def stop(self) -> None:
-        """Close the listeners, let open requests end for :data:`STOP_S`, close the rest."""
+        """Close the listeners, end what streams, let other requests end for :data:`STOP_S`, close the rest."""
+        self.end_streams()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -147,7 +155,7 @@ class HttpServer:
                 raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
             token = caller.set(principal)
             try:
-                return await endpoint(Call(request, principal, parts), self._boot_id)
+                return await self._run(endpoint, Call(request, principal, parts))
             finally:
                 caller.reset(token)
         except RooftreeError as error:
@@ -166,6 +174,16 @@ class HttpServer:
             return error_response(
                 RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")
             )
+
+    async def _run(self, endpoint: Endpoint, call: Call) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if not endpoint.streams or task is None:
+            return await endpoint(call, self._boot_id)
+        self._streams.add(task)
+        try:
+            return await endpoint(call, self._boot_id)
+        finally:
+            self._streams.discard(task)
 
     def _authorise(
         self, access: Any, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest
@@ -196,9 +214,10 @@ def _token(request: web.BaseRequest) -> str | None:
             raise Unauthenticated(f"The header {name} was sent more than once")
         text = values[0].strip() if values else ""
         if name == "Authorization" and text:
-            scheme, *_, text = text.split()
-            if tokens and scheme.lower() != "bearer":
+            words = text.split()
+            if tokens and len(words) > 1 and words[0].lower() != "bearer":
                 continue  # for the route itself: an add-on that checks a name and password
+            text = words[-1]
         if text:
             tokens.add(text)
     if len(tokens) > 1:

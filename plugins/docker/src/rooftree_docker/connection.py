@@ -19,7 +19,7 @@ from aiodocker.exceptions import DockerError
 from attrs import frozen
 from yarl import URL
 
-from rooftree.errors import RooftreeError
+from rooftree.errors import Invalid, RooftreeError
 from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, EngineUnavailable
 
 OLDEST_API: Final = (1, 41)
@@ -32,6 +32,8 @@ CANNOT_CONNECT: Final = 900
 """The status aiodocker gives an engine that cannot be reached."""
 
 MOST_BYTES_OF_A_MESSAGE: Final = 16 * 1024 * 1024
+
+_SCHEMES: Final = frozenset({"unix", "tcp", "http", "https", "ssh"})
 
 type Json = dict[str, Any]
 type Explanation = Callable[[DockerError], RooftreeError]
@@ -63,6 +65,8 @@ class Connection:
 
     def __init__(self, url: str, deadlines: Deadlines) -> None:
         self.url = url if "://" in url else f"unix://{url}"
+        if self.url.partition("://")[0] not in _SCHEMES:
+            raise Invalid(f"{url!r} is not the address of a container engine, such as unix:///var/run/docker.sock")
         self.deadlines = deadlines
         self.available = False
         """Whether the engine answered last time."""
@@ -84,6 +88,7 @@ class Connection:
         docker, self._docker = self._docker, None
         if docker is not None:
             await docker.close()
+            await docker.connector.close()  # ours, so it is left to us
 
     @asynccontextmanager
     async def call(
@@ -130,6 +135,14 @@ class Connection:
             finally:
                 self._streams.discard(response)
                 response.close()
+
+    async def ping(self) -> None:
+        """Raise :class:`EngineUnavailable` unless the engine answers within a heartbeat."""
+        async with (
+            self.call("answer a ping", deadline=self.deadlines.heartbeat) as docker,
+            docker.session.get(f"{docker.docker_host}/_ping") as response,
+        ):
+            await response.read()
 
     @property
     def api_version(self) -> tuple[int, int]:
@@ -277,10 +290,11 @@ def _message(body: bytes) -> str:
 
 
 def _docker_at(url: str) -> aiodocker.Docker:
-    docker = aiodocker.Docker(url=url)
+    if not url.startswith("unix://"):
+        return aiodocker.Docker(url=url)
     # Followed logs hold a connection each: with aiohttp's limit of 100 the calls behind them would wait for ever.
-    docker.connector._limit = 0
-    return docker
+    connector = aiohttp.UnixConnector(url.removeprefix("unix://"), limit=0)
+    return aiodocker.Docker(url="unix://localhost", connector=connector)
 
 
 def _operating_system_error(error: BaseException | None) -> OSError | None:

@@ -33,6 +33,7 @@ from rooftree.interfaces.containers import (
     DataPath,
     EngineDiskFull,
     EngineInfo,
+    EngineUnavailable,
     ExecResult,
     HostPath,
     Image,
@@ -40,7 +41,6 @@ from rooftree.interfaces.containers import (
     LogLine,
     PortConflict,
     Progress,
-    PullFailed,
 )
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
@@ -209,20 +209,21 @@ class DockerEngine:
             deadline=self._deadlines.stall,
             explain=explain,
         )
-        async with stream as response:
-            try:
+        try:
+            async with stream as response:
                 async for message in json_lines(response, self._deadlines.stall):
                     if "error" in message or "errorDetail" in message:
                         raise _stream_error(message)
                     progress = state.feed(message)
                     if progress is not None:
                         yield progress
-            except TimeoutError as error:
-                await self._ping()  # raises when it is the engine that does not answer
-                raise PullFailed(
-                    f"The registry {reference.registry} sent nothing of {reference} for {self._deadlines.stall:g} s. "
-                    "Try again later."
-                ) from error
+        except EngineUnavailable as error:
+            if not isinstance(error.__cause__, TimeoutError) or not await self._answers():
+                raise
+            raise RegistryUnreachable(
+                f"The registry {reference.registry} sent nothing of {reference} for {self._deadlines.stall:g} s. "
+                "Check the host's network, and try again later."
+            ) from error
         yield state.finished()
 
     async def build(
@@ -450,9 +451,15 @@ class DockerEngine:
             if not transport.can_write_eof():  # TLS: there is no half close to wait for
                 return
             transport.write_eof()
-            async with asyncio.timeout(self._deadlines.change):
-                async for _ in blocks(response):
-                    pass
+            try:
+                async with asyncio.timeout(self._deadlines.change):
+                    async for _ in blocks(response):
+                        pass
+            except TimeoutError as error:
+                raise Failed(
+                    f"{name} has not read its standard input for {self._deadlines.change:g} s. "
+                    "What was sent may have arrived in part; see its log, and restart it if it hangs."
+                ) from error
 
     async def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
@@ -498,12 +505,13 @@ class DockerEngine:
 
         return await self._processor_meter.read(found["Id"], fetch)
 
-    async def _ping(self) -> None:
-        async with (
-            self._connection.call("answer a ping", deadline=self._deadlines.heartbeat) as docker,
-            docker.session.get(f"{docker.docker_host}/_ping") as response,
-        ):
-            await response.read()
+    async def _answers(self) -> bool:
+        """Whether the engine itself is well."""
+        try:
+            await self._connection.ping()
+        except EngineUnavailable:
+            return False
+        return True
 
     async def _inspect(self, reference: str) -> Json | None:
         """The engine's description of anybody's container, by engine name or id."""

@@ -68,11 +68,7 @@ class EventWatch:
         seconds = self._connection.deadlines.heartbeat
         while True:
             await asyncio.sleep(seconds)
-            async with (
-                self._connection.call("answer a ping", deadline=seconds) as docker,
-                docker.session.get(f"{docker.docker_host}/_ping") as response,
-            ):
-                await response.read()
+            await self._connection.ping()
 
     def _lost(self, reason: str) -> None:
         self._connection.available = False

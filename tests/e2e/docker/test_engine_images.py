@@ -1,0 +1,209 @@
+"""Images: pulled from a real registry, built by the real builder."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from rooftree.interfaces.containers import (
+    BuildFailed,
+    ContainerSpec,
+    DataPath,
+    EngineUnavailable,
+    ImageNotFound,
+    Progress,
+    PullFailed,
+)
+from rooftree_docker.engine import DockerEngine
+from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
+from tests.e2e.docker.engine_proxy import EngineProxy
+from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.registry import Registry
+from tests.e2e.rig.service_process import free_port
+
+pytestmark = pytest.mark.docker
+
+LAYERS = "FROM base\n" + "".join(
+    f"RUN head -c {size} /dev/urandom > /layer{number}\n" for number, size in enumerate((200_000, 6_000_000, 2_000_000))
+)
+
+
+async def pulled(driver: DockerEngine, image: str, platform: str | None = None) -> list[Progress]:
+    return [progress async for progress in driver.pull(image, platform=platform)]
+
+
+async def test_pull_counts_bytes_and_never_runs_backwards(driver: DockerEngine, registry: Registry) -> None:
+    image = await asyncio.to_thread(registry.publish, "pull", "1", LAYERS)
+    assert await driver.image(image) is None
+
+    told = await pulled(driver, image)
+
+    ratios = [Fraction(progress.done, progress.total) for progress in told]
+    assert ratios == sorted(ratios)
+    assert ratios[-1] == 1 and len(told) > 3
+    assert told[-1].total > 7_000_000
+    found = await driver.image(image)
+    assert found is not None and image in found.tags and found.size > 8_000_000
+    assert await driver.remove_image(image)
+    assert await driver.image(image) is None
+
+
+async def test_pull_of_what_is_there_already_is_quick_and_complete(driver: DockerEngine, registry: Registry) -> None:
+    image = await asyncio.to_thread(registry.publish, "again", "1", "FROM base\nLABEL again=1\n")
+    await pulled(driver, image)
+
+    told = await pulled(driver, image)
+
+    assert told[-1].done == told[-1].total
+    await driver.remove_image(image)
+
+
+async def test_missing_tag_and_missing_repository_are_not_found(driver: DockerEngine, registry: Registry) -> None:
+    await asyncio.to_thread(registry.publish, "exists", "1", "FROM base\nLABEL exists=1\n")
+
+    for name in ("exists:2", "nobody/has-this:1"):
+        with pytest.raises(ImageNotFound, match=f"has no image .*{name}"):
+            await pulled(driver, f"{registry.address}/{name}")
+
+
+async def test_unreachable_registry_is_named(driver: DockerEngine) -> None:
+    address = f"127.0.0.1:{free_port()}"
+
+    with pytest.raises(PullFailed, match=f"registry {address} cannot be reached"):
+        await pulled(driver, f"{address}/thing:1")
+
+
+async def test_without_a_registry_the_image_that_is_here_counts_as_pulled(
+    driver: DockerEngine, engine: Engine, base_image: str
+) -> None:
+    image = f"127.0.0.1:{free_port()}/thing:1"
+    engine.run("tag", base_image, image)
+    try:
+        told = await pulled(driver, image)
+
+        assert told[-1].done == told[-1].total
+        with pytest.raises(PullFailed):
+            await pulled(driver, image.removesuffix("1") + "2")
+        with pytest.raises(PullFailed):
+            await pulled(driver, image, platform="linux/riscv64")
+    finally:
+        engine.run("rmi", image)
+
+
+async def test_pull_that_stalls_names_engine_or_registry(
+    make_driver: MakeDriver, proxy: EngineProxy, registry: Registry
+) -> None:
+    image = await asyncio.to_thread(registry.publish, "stall", "1", "FROM base\nLABEL stall=1\n")
+    driver = make_driver(proxy.url, deadlines=IMPATIENT)
+    await driver.info()
+    proxy.hang()
+
+    with pytest.raises(EngineUnavailable, match=r"did not answer in time .* when asked to fetch"):
+        await pulled(driver, image)
+
+
+async def test_image_in_use_is_not_removed(driver: DockerEngine, engine: Engine, base_image: str) -> None:
+    image = f"{base_image}-used"
+    engine.run("tag", base_image, image)
+    engine.run("build", "-q", "-t", image, "-", data=f"FROM {base_image}\nLABEL used=1\n".encode())
+    await driver.create(ContainerSpec(name="app_test", image=image, network="host"))
+    try:
+        assert await driver.remove_image(image) is False
+        await driver.remove("app_test")
+        assert await driver.remove_image(image) is True
+        assert await driver.remove_image(image) is False
+    finally:
+        await driver.remove("app_test")
+
+
+async def test_build_tells_steps_and_labels_the_image(
+    driver: DockerEngine, engine: Engine, data_dir: Path, base_image: str, prefix: str, instance: str
+) -> None:
+    folder = data_dir / "apps" / "local" / "hello"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text("ARG BUILD_FROM\nFROM ${BUILD_FROM}\nCOPY . /app\nRUN cat /app/greeting\n")
+    (folder / "greeting").write_text("good morning\n")
+    (folder / "link").symlink_to("greeting")
+    (folder / "notes.md").write_text("not for the image")
+    (folder / ".dockerignore").write_text("*.md\n")
+    image = f"local/{prefix}hello:1.0"
+
+    told = [
+        progress
+        async for progress in driver.build(
+            image,
+            DataPath("apps/local/hello"),
+            dockerfile="Dockerfile",
+            arguments={"BUILD_FROM": base_image},
+            labels={"io.hass.version": "1.0"},
+        )
+    ]
+    listed = engine.run("run", "--rm", image, "sh", "-c", "cd /app; ls; readlink link").split()
+
+    lines = [progress.line for progress in told]
+    assert "good morning" in lines
+    assert [progress.done for progress in told] == sorted(progress.done for progress in told)
+    assert told[-1].done == told[-1].total >= 4
+    found = await driver.image(image)
+    assert found is not None
+    assert found.labels["io.hass.version"] == "1.0" and found.labels["io.rooftree.instance"] == instance
+    assert listed == ["Dockerfile", "greeting", "link", "greeting"]
+
+
+async def test_broken_build_ends_with_the_last_lines(
+    driver: DockerEngine, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    (data_dir / "app").mkdir()
+    (data_dir / "app" / "Dockerfile").write_text(
+        f"FROM {base_image}\nRUN for n in $(seq 1 50); do echo line $n; done; echo it broke >&2; exit 3\n"
+    )
+
+    with pytest.raises(BuildFailed) as failed:
+        async for _ in driver.build(
+            f"local/{prefix}x:1", DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={}
+        ):
+            pass
+
+    first, *rest = failed.value.message.splitlines()
+    assert "failed at step 2 of " in first and "returned a non-zero code: 3" in first
+    assert len(rest) == 20 and "it broke" in rest[-1]
+
+
+async def test_dockerfile_with_a_mistake_is_a_failed_build(driver: DockerEngine, data_dir: Path, prefix: str) -> None:
+    (data_dir / "app").mkdir()
+    (data_dir / "app" / "Dockerfile").write_text("FROM scratch\nNONSENSE x\n")
+
+    with pytest.raises(BuildFailed, match=r"(?i)nonsense"):
+        async for _ in driver.build(
+            f"local/{prefix}x:1", DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={}
+        ):
+            pass
+
+
+async def test_build_that_is_given_up_stops_on_the_engine(
+    driver: DockerEngine, engine: Engine, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    (data_dir / "app").mkdir()
+    (data_dir / "app" / "Dockerfile").write_text(f"FROM {base_image}\nRUN echo {prefix}begun; sleep 300\n")
+
+    async def build() -> None:
+        async for progress in driver.build(
+            f"local/{prefix}x:1", DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={}
+        ):
+            if progress.line == f"{prefix}begun":
+                begun.set()
+
+    begun = asyncio.Event()
+    building = asyncio.create_task(build())
+    async with asyncio.timeout(15):
+        await begun.wait()
+    building.cancel()
+    await asyncio.wait([building])
+
+    async with asyncio.timeout(10):
+        while f"{prefix}begun" in engine.run("ps", "-a", "--no-trunc", "--format", "{{.Command}}"):
+            await asyncio.sleep(0.05)
+    assert building.cancelled()

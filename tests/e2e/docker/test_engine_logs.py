@@ -1,0 +1,137 @@
+"""Logs of real containers."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rooftree.interfaces.containers import ContainerNotFound, ContainerSpec, LogLine
+from rooftree_docker.engine import DockerEngine
+from tests.e2e.docker.conftest import Events, watching
+from tests.e2e.rig.engine import Engine
+
+pytestmark = pytest.mark.docker
+
+type MakeSpec = Callable[..., ContainerSpec]
+
+
+async def run(driver: DockerEngine, spec: ContainerSpec) -> None:
+    """Run a container to its end."""
+    await driver.create(spec)
+    await driver.start(spec.name)
+    async for _ in driver.logs(spec.name, follow=True):
+        pass
+
+
+async def test_lines_carry_time_and_stream(driver: DockerEngine, spec: MakeSpec) -> None:
+    begun = datetime.now(UTC)
+    await run(driver, spec("echo one; echo two >&2; printf three"))
+
+    lines = {line.text: line async for line in driver.logs("app_test")}
+
+    assert set(lines) == {b"one", b"two", b"three"}
+    assert lines[b"two"].stream == "stderr" and lines[b"one"].stream == "stdout"
+    assert all(begun - timedelta(seconds=5) < line.time < datetime.now(UTC) for line in lines.values())
+
+
+async def test_tail_and_since_choose_lines(driver: DockerEngine, spec: MakeSpec) -> None:
+    await run(driver, spec("for n in 1 2 3; do echo $n; done; sleep 1.1; echo 4"))
+    everything = [line async for line in driver.logs("app_test")]
+
+    tail = [line.text async for line in driver.logs("app_test", tail=2)]
+    nothing = [line.text async for line in driver.logs("app_test", tail=0)]
+    since = [line.text async for line in driver.logs("app_test", since=everything[2].time + timedelta(seconds=0.5))]
+
+    assert [line.text for line in everything] == [b"1", b"2", b"3", b"4"]
+    assert (tail, nothing, since) == ([b"3", b"4"], [], [b"4"])
+
+
+async def test_following_hands_on_each_line_as_it_comes_and_ends_with_the_container(
+    driver: DockerEngine, spec: MakeSpec
+) -> None:
+    await driver.create(spec("echo ready; while read line; do echo got $line; done", stdin=True))
+    await driver.start("app_test")
+
+    async with asyncio.timeout(15), aclosing(driver.logs("app_test", follow=True)) as lines:
+        first = await anext(lines)
+        await driver.write_stdin("app_test", b"hello\n")
+        second = await anext(lines)
+        await driver.stop("app_test", 1)
+        rest = [line async for line in lines]
+
+    assert (first.text, second.text, rest) == (b"ready", b"got hello", [])
+
+
+async def test_line_of_five_megabytes_passes_in_pieces_with_little_memory(driver: DockerEngine, spec: MakeSpec) -> None:
+    await run(driver, spec("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo end"))
+    size, pieces, last = 0, 0, b""
+
+    tracemalloc.start()
+    async for line in driver.logs("app_test"):
+        size, pieces, last = size + len(line.text), pieces + 1, line.text
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert size == 5_000_000 + len(b"end")
+    assert pieces < 50 and last == b"end"
+    assert peak_bytes < 3_000_000
+
+
+async def test_reader_that_is_slow_holds_the_engine_back_instead_of_filling_memory(
+    driver: DockerEngine, spec: MakeSpec
+) -> None:
+    await run(driver, spec("head -c 20000000 /dev/zero | tr '\\0' x | fold -w 1000"))
+
+    tracemalloc.start()
+    async with aclosing(driver.logs("app_test", follow=True)) as lines:
+        await anext(lines)
+        await asyncio.sleep(0.3)  # time enough for 20 MB to pile up, if nothing held them back
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 5_000_000
+
+
+async def test_bytes_that_are_no_text_do_not_break_the_stream(driver: DockerEngine, spec: MakeSpec) -> None:
+    await run(driver, spec("head -c 300000 /dev/urandom; echo; echo end"))
+
+    last = LogLine(time=datetime.now(UTC), stream="stdout", text=b"")
+    async for line in driver.logs("app_test"):
+        last = line
+
+    assert last.text.endswith(b"end")
+
+
+async def test_container_with_a_terminal_is_read_too(
+    driver: DockerEngine, engine: Engine, prefix: str, instance: str, base_image: str
+) -> None:
+    label = f"io.rooftree.instance={instance}"
+    script = "echo one; head -c 40000 /dev/zero | tr '\\0' x; echo; echo three"
+    engine.run("run", "-t", "--name", f"{prefix}app_test", "--label", label, base_image, "sh", "-c", script)
+
+    lines = [line async for line in driver.logs("app_test")]
+
+    assert [line.text for line in lines] == [b"one", b"x" * 40000, b"three"]
+    assert all(line.time.year >= 2024 for line in lines)
+
+
+async def test_log_of_a_container_that_is_not_there(driver: DockerEngine) -> None:
+    with pytest.raises(ContainerNotFound):
+        async for _ in driver.logs("app_missing"):
+            pass
+
+
+async def test_follower_that_leaves_frees_its_line(driver: DockerEngine, spec: MakeSpec, events: Events) -> None:
+    await driver.create(spec("while echo x; do sleep 0.05; done"))
+    await driver.start("app_test")
+    async with watching(driver):
+        for _ in range(3):
+            async with aclosing(driver.logs("app_test", follow=True)) as lines:
+                await anext(lines)
+
+        assert len(driver._connection._streams) <= 1  # the event stream

@@ -1,0 +1,83 @@
+"""An add-on as its user handles it: by its verbs, its container and its data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.rig.daemon import Daemon
+from tests.e2e.rig.engine import Engine
+
+OWN = "$SUPERVISOR_TOKEN"
+"""Stands for the token that an add-on finds in its environment."""
+
+
+class Addon:
+    """One add-on of a daemon, installed or not."""
+
+    def __init__(self, daemon: Daemon, engine: Engine, slug: str) -> None:
+        self.daemon = daemon
+        self.engine = engine
+        self.slug = slug
+        self.container = f"{daemon.prefix}app_{slug}"
+
+    @property
+    def data(self) -> Path:
+        """The folder of its own data."""
+        return self.daemon.data_dir / "apps" / "data" / self.slug
+
+    async def install(self) -> None:
+        """Install it from the store."""
+        await self.daemon.ok("POST", f"/store/addons/{self.slug}/install", {})
+
+    async def update(self) -> None:
+        """Bring it to the version that the store offers."""
+        await self.daemon.ok("POST", f"/store/addons/{self.slug}/update", {})
+
+    async def start(self) -> None:
+        """Start it."""
+        await self.daemon.ok("POST", f"/addons/{self.slug}/start")
+
+    async def stop(self) -> None:
+        """Stop it."""
+        await self.daemon.ok("POST", f"/addons/{self.slug}/stop")
+
+    async def restart(self) -> None:
+        """Restart it."""
+        await self.daemon.ok("POST", f"/addons/{self.slug}/restart")
+
+    async def uninstall(self) -> None:
+        """Uninstall it."""
+        await self.daemon.ok("POST", f"/addons/{self.slug}/uninstall", {})
+
+    async def info(self) -> Any:
+        """What the API says of it."""
+        return await self.daemon.ok("GET", f"/addons/{self.slug}/info")
+
+    def container_id(self) -> str:
+        """The engine's id of its container."""
+        return self.engine.run("inspect", "--format", "{{.Id}}", self.container)
+
+    def runs(self) -> bool:
+        """Whether the engine shows its container running."""
+        shown = self.engine.run("ps", "--quiet", "--filter", f"name=^/{self.container}$")
+        return bool(shown)
+
+    def run_inside(self, script: str) -> str:
+        """The output of a shell script in its container."""
+        return self.engine.run("exec", self.container, "sh", "-c", script)
+
+    def token(self) -> str:
+        """The token that it finds in its environment."""
+        return self.run_inside("echo $SUPERVISOR_TOKEN")
+
+    def ask(self, path: str, *, token: str | None = OWN, body: object = None) -> tuple[int, Any]:
+        """Call ``http://supervisor`` from inside its container. Status, and the data of a good answer."""
+        header = "" if token is None else f'--header "Authorization: Bearer {token}"'
+        posted = "" if body is None else f"--post-data '{json.dumps(body)}'"
+        said = self.run_inside(f"wget -S -T 10 -O - {header} {posted} http://supervisor{path} 2>&1; true")
+        status = next((int(line.split()[1]) for line in map(str.strip, said.splitlines()) if "HTTP/1." in line[:7]), 0)
+        assert status, f"http://supervisor{path} did not answer: {said}"
+        answer = next((line for line in said.splitlines() if line.startswith("{")), "{}")
+        return status, json.loads(answer[: answer.rindex("}") + 1]).get("data")

@@ -1,0 +1,52 @@
+"""What an instance has of the machine: two of these are compared to say that nothing was left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from attrs import frozen
+
+from tests.e2e.rig.daemon import Daemon
+from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
+
+
+@frozen
+class Footprint:
+    """Everything add-ons bring, by name."""
+
+    installed: frozenset[str]
+    """Slug and version of each."""
+    containers: frozenset[str]
+    """Name and state of each, and the image that it runs."""
+    images: frozenset[str]
+    files: frozenset[str]
+    """The folders of the add-ons and the files beside them."""
+    tokens: int
+
+    @classmethod
+    async def of(cls, daemon: Daemon, engine: Engine, *, registry: str) -> Self:
+        """What there is now; ``registry`` is the address whose images count beside those that were built."""
+        addons = (await daemon.ok("GET", "/addons"))["addons"]
+        tokens = (await daemon.ok("GET", "/kernel/v1/tokens"))["tokens"]
+        containers = engine.run(
+            "ps", "--all", "--format", "{{.Names}} {{.State}} {{.Image}}",
+            "--filter", f"label={INSTANCE_LABEL}={daemon.instance}",
+        )  # fmt: skip
+        pulled = engine.run("images", "--format", "{{.Repository}}:{{.Tag}}", f"{registry}/*/*")
+        built = engine.run(
+            "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"label={INSTANCE_LABEL}={daemon.instance}"
+        )
+        return cls(
+            installed=frozenset(f"{addon['slug']} {addon['version']} {addon['state']}" for addon in addons),
+            containers=frozenset(containers.splitlines()),
+            images=frozenset([*pulled.splitlines(), *built.splitlines()]),
+            files=frozenset(_names(daemon.data_dir, ("apps/data", "app_configs", "cid_files", "apps/git"))),
+            tokens=sum(token["kind"] == "addon" for token in tokens),
+        )
+
+
+def _names(data_dir: Path, folders: Iterable[str]) -> list[str]:
+    places = (data_dir / folder for folder in folders)
+    return [str(path.relative_to(data_dir)) for place in places if place.is_dir() for path in place.iterdir()]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rooftree.events import Event
     from rooftree.hooks import hookimpl, hookspec
     from rooftree.http.answers import Binary, Stream, Text
-    from rooftree.http.routes import Header, RawBody, Routes
+    from rooftree.http.routes import From, Header, RawBody, Routes
     from rooftree.jobs import JOBS, JobChanged, JobError, JobInfo, Jobs, JobStarted, job
     from rooftree.locks import Lock
     from rooftree.plugin import Kernel, Plugin
@@ -57,7 +57,7 @@ _HOMES = {
     "events": "Event",
     "hooks": "hookimpl hookspec",
     "http.answers": "Binary Stream Text",
-    "http.routes": "Header RawBody Routes",
+    "http.routes": "From Header RawBody Routes",
     "jobs": "JOBS JobChanged JobError JobInfo JobStarted Jobs job",
     "locks": "Lock",
     "plugin": "Kernel Plugin",
@@ -87,6 +87,7 @@ __all__ = [
     "Event",
     "Failed",
     "Forbidden",
+    "From",
     "Header",
     "Invalid",
     "JobChanged",

@@ -73,6 +73,8 @@ def _strict(kind: type) -> Any:
             return _structure_enum(value, wanted)
         if issubclass(wanted, ParsedString):
             return _structure_parsed(value, wanted)
+        if kind is str and isinstance(value, str):
+            return str(value)  # a slug or a word of an enum, handed over by another plugin
         if type(value) is not kind:
             raise ValueError(f"must be {_NAMES[kind]}, not {_shown(value)}")
         return value if wanted is kind else wanted(value)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from apscheduler.triggers.cron import CronTrigger
 from attrs import frozen
 
 log = structlog.get_logger(__name__)
@@ -49,12 +50,13 @@ class TaskSupervisor:
         self._running: dict[str, dict[str, asyncio.Task[None]]] = {}
 
     def start(self, task: Task, owner: str) -> None:
-        """Begin a task; raises ``ValueError`` when the owner has one of that name."""
+        """Begin a task; raises ``ValueError`` when the owner has one of that name, or its times can't be read."""
         tasks = self._running.setdefault(owner, {})
         if task.name in tasks:
             raise ValueError(f"plugin {owner} has two tasks called {task.name}")
+        times = CronTrigger.from_crontab(task.cron, timezone=UTC) if task.cron is not None else None
         loop = asyncio.get_running_loop()
-        tasks[task.name] = loop.create_task(_supervise(task, owner), name=f"{owner}: {task.name}")
+        tasks[task.name] = loop.create_task(_supervise(task, times, owner), name=f"{owner}: {task.name}")
 
     async def stop(self, owner: str) -> None:
         """Cancel the tasks of an owner, the last begun first, and wait for each."""
@@ -66,15 +68,15 @@ class TaskSupervisor:
                 log.error("task_does_not_end", plugin=owner, task=task.get_name())
 
 
-async def _supervise(task: Task, owner: str) -> None:
+async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:
     structlog.contextvars.bind_contextvars(plugin=owner, task=task.name)
     failures = 0
     while True:
         if task.every is not None:
             # A tenth of spread, so that what was started together does not stay together.
             await asyncio.sleep(task.every.total_seconds() * random.uniform(0.95, 1.05))  # noqa: S311  # no secret
-        elif task.cron is not None:
-            await _until_next(task.cron)
+        elif times is not None:
+            await _until_next(times)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -97,12 +99,9 @@ def _is_cancelled() -> bool:
     return current is not None and current.cancelling() > 0
 
 
-async def _until_next(cron: str) -> None:
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  # only who schedules pays for it
-
-    trigger = CronTrigger.from_crontab(cron, timezone=UTC)
-    due: datetime = trigger.get_next_fire_time(None, datetime.now(UTC))
+async def _until_next(times: CronTrigger) -> None:
+    due: datetime = times.get_next_fire_time(None, datetime.now(UTC))
     while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
         await asyncio.sleep(min(left, _LOOK_AGAIN_S))
-        nearer: datetime = trigger.get_next_fire_time(None, datetime.now(UTC))
+        nearer: datetime = times.get_next_fire_time(None, datetime.now(UTC))
         due = min(due, nearer)  # the clock was put back

@@ -42,7 +42,7 @@ class EngineProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        self._path.unlink(missing_ok=True)
+        await asyncio.to_thread(self._path.unlink, missing_ok=True)
         for writer in self._open:
             writer.transport.abort()
         if self._tasks:

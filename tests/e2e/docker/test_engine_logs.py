@@ -40,12 +40,12 @@ async def test_lines_carry_time_and_stream(driver: DockerEngine, spec: MakeSpec)
 
 
 async def test_tail_and_since_choose_lines(driver: DockerEngine, spec: MakeSpec) -> None:
-    await run(driver, spec("for n in 1 2 3; do echo $n; done; sleep 1.1; echo 4"))
+    await run(driver, spec("for n in 1 2 3; do echo $n; done; sleep 0.4; echo 4"))
     everything = [line async for line in driver.logs("app_test")]
 
     tail = [line.text async for line in driver.logs("app_test", tail=2)]
     nothing = [line.text async for line in driver.logs("app_test", tail=0)]
-    since = [line.text async for line in driver.logs("app_test", since=everything[2].time + timedelta(seconds=0.5))]
+    since = [line.text async for line in driver.logs("app_test", since=everything[2].time + timedelta(seconds=0.2))]
 
     assert [line.text for line in everything] == [b"1", b"2", b"3", b"4"]
     assert (tail, nothing, since) == ([b"3", b"4"], [], [b"4"])
@@ -85,16 +85,16 @@ async def test_line_of_five_megabytes_passes_in_pieces_with_little_memory(driver
 async def test_reader_that_is_slow_holds_the_engine_back_instead_of_filling_memory(
     driver: DockerEngine, spec: MakeSpec
 ) -> None:
-    await run(driver, spec("head -c 20000000 /dev/zero | tr '\\0' x | fold -w 1000"))
+    await run(driver, spec("head -c 10000000 /dev/zero | tr '\\0' x | fold -w 1000"))
 
     tracemalloc.start()
     async with aclosing(driver.logs("app_test", follow=True)) as lines:
         await anext(lines)
-        await asyncio.sleep(0.3)  # time enough for 20 MB to pile up, if nothing held them back
+        await asyncio.sleep(0.3)  # time enough for 10 MB to pile up, if nothing held it back
         _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak_bytes < 5_000_000
+    assert peak_bytes < 3_000_000
 
 
 async def test_bytes_that_are_no_text_do_not_break_the_stream(driver: DockerEngine, spec: MakeSpec) -> None:

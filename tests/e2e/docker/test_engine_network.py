@@ -22,7 +22,7 @@ from rooftree.interfaces.containers import ContainerSpec
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.engine import DockerEngine
 from rooftree_docker.network import FALLBACK_SUBNETS, NetworkSettings, RangeMoved
-from tests.e2e.docker.conftest import MakeDriver
+from tests.e2e.docker.conftest import MakeDriver, random_subnet
 from tests.e2e.requirements import engine_url
 from tests.e2e.rig.engine import CHECKOUT, Engine
 from tests.e2e.rig.waiting import until
@@ -63,7 +63,7 @@ def interface_exists(name: str | None) -> bool:
 
 
 async def test_network_is_made_once_and_found_again(make_driver: MakeDriver, engine: Engine, prefix: str) -> None:
-    settings = NetworkSettings(subnet=IPv4Network(engine.free_subnet()))
+    settings = NetworkSettings(subnet=random_subnet())
     reports: list[RangeMoved | None] = []
     driver = make_driver(network=settings, report_range=reports.append)
 
@@ -79,7 +79,7 @@ async def test_network_is_made_once_and_found_again(make_driver: MakeDriver, eng
 async def test_taken_range_gives_way_to_a_documented_one_and_is_reported(
     make_driver: MakeDriver, engine: Engine, prefix: str, spec: MakeSpec
 ) -> None:
-    wanted = IPv4Network(engine.free_subnet())
+    wanted = random_subnet()
     reports: list[RangeMoved | None] = []
     blocker = engine.run("network", "create", "--subnet", str(wanted), f"{prefix}blocker")
     try:
@@ -98,7 +98,7 @@ async def test_taken_range_gives_way_to_a_documented_one_and_is_reported(
 async def test_network_follows_its_setting_while_nobody_is_on_it(
     make_driver: MakeDriver, engine: Engine, spec: MakeSpec
 ) -> None:
-    first, second, third = (NetworkSettings(subnet=IPv4Network(engine.free_subnet())) for _ in range(3))
+    first, second, third = (NetworkSettings(subnet=random_subnet()) for _ in range(3))
     await make_driver(network=first).network()
 
     moved = await make_driver(network=second).network()
@@ -111,7 +111,7 @@ async def test_network_follows_its_setting_while_nobody_is_on_it(
 
 
 async def test_strangers_network_of_the_name_is_a_conflict(driver: DockerEngine, engine: Engine, prefix: str) -> None:
-    stranger = engine.run("network", "create", "--subnet", engine.free_subnet(), f"{prefix}hassio")
+    stranger = engine.run("network", "create", "--subnet", str(random_subnet()), f"{prefix}hassio")
     try:
         with pytest.raises(Conflict, match="docker network rm"):
             await driver.network()

@@ -76,7 +76,8 @@ class Addon:
         """Call ``http://supervisor`` from inside its container. Status, and the data of a good answer."""
         header = "" if token is None else f'--header "Authorization: Bearer {token}"'
         posted = "" if body is None else f"--post-data '{json.dumps(body)}'"
-        said = self.run_inside(f"wget -S -T 10 -O - {header} {posted} http://supervisor{path} 2>&1; true")
+        # timeout, not wget's own -T: with that the wget of busybox 1.35 crashes.
+        said = self.run_inside(f"timeout 10 wget -S -O - {header} {posted} http://supervisor{path} 2>&1; true")
         status = next((int(line.split()[1]) for line in map(str.strip, said.splitlines()) if "HTTP/1." in line[:7]), 0)
         assert status, f"http://supervisor{path} did not answer: {said}"
         answer = next((line for line in said.splitlines() if line.startswith("{")), "{}")

@@ -161,12 +161,17 @@ class Daemon:
         return await until(ended, within_s=JOB_S, what=f"the end of job {job_id}")
 
     async def recovered(self) -> None:
-        """Wait until every plugin runs, the engine is known, and no job that a kill left open is under way."""
+        """Wait until every plugin is well, no job is under way, and it is known what each add-on does."""
 
         async def is_quiet() -> bool:
             plugins = (await self.ok("GET", "/kernel/v1/plugins"))["plugins"]
             jobs = (await self.ok("GET", "/jobs/info"))["jobs"]
-            return all(plugin["state"] == "ok" for plugin in plugins) and all(job["done"] for job in jobs)
+            addons = (await self.ok("GET", "/addons"))["addons"]
+            return (
+                all(plugin["state"] == "ok" for plugin in plugins)
+                and all(job["done"] for job in jobs)
+                and all(addon["state"] not in {"unknown", "startup"} for addon in addons)
+            )
 
         await until(is_quiet, within_s=JOB_S, what="the end of the recovery")
 

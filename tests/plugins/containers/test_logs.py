@@ -16,12 +16,13 @@ from rooftree.interfaces.containers import ContainerEngine, LogLine
 from rooftree.testing import Client, running_system
 from rooftree_containers.logs import (
     BATCH_BYTES,
+    AskedLatestLog,
+    AskedLog,
     LogQuery,
     LogSource,
-    asks_for_log,
+    asked_query,
     container_log,
     log_answer,
-    log_query,
     strip_colors,
 )
 
@@ -49,7 +50,6 @@ async def text_of(answer: Stream) -> bytes:
     ("asked", "query"),
     [
         ({}, LogQuery(tail=100)),
-        ({"default_lines": None}, LogQuery(tail=None)),
         ({"lines": 7}, LogQuery(tail=7)),
         ({"lines": 1}, LogQuery(tail=1)),
         ({"lines": 0}, LogQuery(tail=1)),
@@ -76,7 +76,7 @@ async def text_of(answer: Stream) -> bytes:
     ],
 )
 def test_query_is_read_from_what_the_client_says(asked: dict[str, Any], query: LogQuery) -> None:
-    assert log_query(**asked) == query
+    assert asked_query(**asked) == query
 
 
 @pytest.mark.parametrize(
@@ -86,18 +86,18 @@ def test_query_is_read_from_what_the_client_says(asked: dict[str, Any], query: L
 )  # fmt: skip
 def test_range_of_another_form_is_refused_with_the_right_form(range: str) -> None:
     with pytest.raises(Invalid, match="must look like entries=:-99:100"):
-        log_query(range=range)
+        asked_query(range=range)
 
 
 def test_range_with_a_cursor_is_refused_because_there_is_no_journal() -> None:
     with pytest.raises(Invalid, match="cursor of the system journal"):
-        log_query(range="entries=s=0123;i=4f:-9:10")
+        asked_query(range="entries=s=0123;i=4f:-9:10")
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html", "image/*"])
 def test_accept_of_nothing_that_logs_are_sent_as_is_refused(accept: str) -> None:
     with pytest.raises(Invalid, match=r"text/plain or text/x-log"):
-        log_query(accept=accept)
+        asked_query(accept=accept)
 
 
 # --- what is sent -------------------------------------------------------------------------------------------------
@@ -317,6 +317,14 @@ async def test_latest_container_log_begins_with_its_last_start() -> None:
     assert await text_of(answer) == b"1\n2\n"
 
 
+async def test_latest_container_log_has_what_was_written_before_the_engine_looked_at_its_clock() -> None:
+    started = Shown(started_at=NINE + timedelta(minutes=1, milliseconds=200))
+
+    answer = container_log(engine(b"before", b"1", b"2", container=started), "app_x", LogQuery(), latest=True)
+
+    assert await text_of(answer) == b"1\n2\n"
+
+
 async def test_latest_log_of_no_container_is_not_found() -> None:
     with pytest.raises(Exception, match="no container app_x") as caught:
         await text_of(container_log(engine(), "app_x", LogQuery(), latest=True))
@@ -337,16 +345,14 @@ asked: list[LogQuery] = []
 
 
 @routes.get("/log/{name}", access=PUBLIC)
-@asks_for_log()
-async def recent(name: str, query: LogQuery) -> Stream:
+async def recent(name: str, query: AskedLog) -> Stream:
     """A logs route as a domain writes it."""
     asked.append(query)
     return log_answer(written([name.encode()]), query, SOURCE)
 
 
 @routes.get("/log/{name}/latest", access=PUBLIC)
-@asks_for_log(latest=True)
-def latest(name: str, query: LogQuery) -> Stream:
+def latest(name: str, query: AskedLatestLog) -> Stream:
     """The same without waiting."""
     asked.append(query)
     return log_answer(written([name.encode()]), query, SOURCE)
@@ -402,11 +408,3 @@ async def test_query_that_cannot_be_met_is_answered_400_in_plain_text(
     assert answer.status == 400
     assert answer.text.startswith(sentence)
     assert answer.headers["Content-Type"].startswith("text/plain")
-
-
-def test_route_without_the_parameter_is_refused_when_it_is_declared() -> None:
-    def no_query(name: str) -> Stream:
-        raise AssertionError(name)
-
-    with pytest.raises(TypeError, match="needs the parameter query: LogQuery"):
-        asks_for_log()(no_query)

@@ -18,7 +18,7 @@ from rooftree.access import Principal
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Stream, Text, envelope, json_response
-from rooftree.http.routes import Header, RawBody, Route
+from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.injection import Injector, Parameter, parameters
 from rooftree.services import ServiceDirectory
 
@@ -115,13 +115,25 @@ def _reader(parameter: Parameter, names: set[str]) -> _Reader | None:
     if kind in {Principal, Principal | None}:
         return lambda call: call.principal
     if get_origin(kind) is Annotated:
-        header = next((mark for mark in get_args(kind)[1:] if isinstance(mark, Header)), None)
-        if header is None:
-            raise TypeError(f"parameter {name}: Annotated without a Header")
-        return lambda call: call.request.headers.get(header.name)
+        return _marked_reader(parameter, names)
     if not parameter.required:
         return lambda call: _query_value(call.request.query, parameter)
     return None
+
+
+def _marked_reader(parameter: Parameter, names: set[str]) -> _Reader:
+    """How a parameter is read whose type carries a mark."""
+    for mark in get_args(parameter.kind)[1:]:
+        if isinstance(mark, Header):
+            return lambda call, name=mark.name: call.request.headers.get(name)  # type: ignore[misc]  # a default
+        if isinstance(mark, From):
+            readers = {inner.name: _reader(inner, names) for inner in parameters(mark.make)}
+            unread = [name for name, reader in readers.items() if reader is None]
+            if unread:
+                raise TypeError(f"parameter {parameter.name}: {', '.join(unread)} needs a default, to be a query value")
+            given = {name: reader for name, reader in readers.items() if reader is not None}
+            return lambda call, make=mark.make: make(**{name: read(call) for name, read in given.items()})  # type: ignore[misc]  # a default
+    raise TypeError(f"parameter {parameter.name}: Annotated without a Header or From")
 
 
 def _part(name: str, text: str, kind: Any) -> Any:

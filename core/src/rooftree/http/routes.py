@@ -37,6 +37,16 @@ class Header:
 
 
 @frozen
+class From:
+    """Marks a parameter that several values of the request make together: ``Annotated[LogQuery, From(log_query)]``.
+
+    ``make`` is a plain function; its own parameters are query values, headers or path parts, filled like a handler's.
+    """
+
+    make: Callable[..., Any]
+
+
+@frozen
 class RawBody:
     """A request body as it comes, for routes that pass it on. Iterate it; it ends with the body.
 

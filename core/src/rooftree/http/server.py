@@ -7,7 +7,6 @@ ready, bind, run, encode. Everything that goes wrong on the way becomes an answe
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import os
 import socket
 import struct

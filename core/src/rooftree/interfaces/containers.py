@@ -309,7 +309,10 @@ class ContainerEngine(Protocol):
 
     @property
     def available(self) -> bool:
-        """Whether the engine answered last time; a ``False`` here never replaces trying."""
+        """Whether the engine answered last time: what :class:`EngineConnected` said to those who listened in time.
+
+        A ``False`` here never replaces trying.
+        """
         ...
 
     async def info(self) -> EngineInfo:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rooftree import Kernel, Plugin, Routes, hookimpl
+from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
@@ -42,6 +42,15 @@ class AddonsPlugin(Plugin):
     def routes(self) -> Routes:
         """The add-ons' routes, and the verbs of the store's."""
         return routes
+
+    def tasks(self) -> Iterable[Task]:
+        """Look at everything once; the engine may have said that it is there before we listened."""
+        yield Task("bring up", self.bring_up)
+
+    async def bring_up(self) -> None:
+        """Bring the add-ons up, if the engine is there; else its coming will."""
+        if self.addons.engine.available:
+            await self.reconciliation.connected()
 
     async def stop(self) -> None:
         """End the watchdogs; the containers run on."""

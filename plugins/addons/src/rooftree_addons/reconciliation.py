@@ -16,7 +16,14 @@ import structlog
 from attrs import frozen
 
 from rooftree import Kernel, Problem, RooftreeError, document
-from rooftree.interfaces.containers import Container, ContainerChanged, ContainerStatus, EngineLost, Health
+from rooftree.interfaces.containers import (
+    Container,
+    ContainerChanged,
+    ContainerStatus,
+    EngineConnected,
+    EngineLost,
+    Health,
+)
 from rooftree_addons import verbs
 from rooftree_addons.addons import Addons, AddonState, slug_of
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
@@ -61,7 +68,7 @@ class Reconciliation:
         self._once = asyncio.Lock()
         self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
 
-    async def connected(self, _: object) -> None:
+    async def connected(self, _: EngineConnected | None = None) -> None:
         """The engine is there: look at everything."""
         async with self._once:
             await self._note_host_boot()

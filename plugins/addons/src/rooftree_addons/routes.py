@@ -40,7 +40,7 @@ from rooftree_addons.models import (
     UninstallRequest,
     UpdateRequest,
 )
-from rooftree_containers.logs import LogQuery, asks_for_log, container_log
+from rooftree_containers.logs import AskedLatestLog, AskedLog, container_log
 from rooftree_containers.stats import Stats
 from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, shown_text
 
@@ -79,22 +79,19 @@ async def stats(addons: Addons, addon: AddonSlug) -> Stats:
 
 
 @routes.get("/addons/{addon}/logs", access=OWN)
-@asks_for_log()
-def logs(addons: Addons, addon: AddonSlug, query: LogQuery) -> Stream:
+def logs(addons: Addons, addon: AddonSlug, query: AskedLog) -> Stream:
     """The latest lines an add-on wrote."""
     return container_log(addons.engine, addons.get(addon).container, query)
 
 
 @routes.get("/addons/{addon}/logs/follow", access=OWN)
-@asks_for_log()
-def follow_logs(addons: Addons, addon: AddonSlug, query: LogQuery) -> Stream:
+def follow_logs(addons: Addons, addon: AddonSlug, query: AskedLog) -> Stream:
     """The latest lines an add-on wrote, and then every new one."""
     return container_log(addons.engine, addons.get(addon).container, query, follow=True)
 
 
 @routes.get("/addons/{addon}/logs/latest", access=OWN)
-@asks_for_log(latest=True)
-def latest_logs(addons: Addons, addon: AddonSlug, query: LogQuery) -> Stream:
+def latest_logs(addons: Addons, addon: AddonSlug, query: AskedLatestLog) -> Stream:
     """What an add-on wrote since it was last started."""
     return container_log(addons.engine, addons.get(addon).container, query, latest=True)
 

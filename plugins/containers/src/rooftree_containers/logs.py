@@ -1,7 +1,7 @@
 """What the routes of the logs family share: what a client may ask, and how lines become the text that is sent.
 
-A route takes a :class:`LogQuery` beside its services, marked with :func:`asks_for_log`, and hands the lines on with
-:func:`log_answer` (or, for a container, :func:`container_log`). Lines are sent as they come and in one piece where
+A route takes an :data:`AskedLog` beside its services, and hands the lines on with :func:`log_answer` (or, for a
+container, :func:`container_log`). Lines are sent as they come and in one piece where
 several wait; however long a log is, memory stays flat.
 """
 
@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import inspect
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from datetime import UTC
-from typing import Annotated, Any, Final, get_type_hints
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, timedelta
+from typing import Annotated, Final
 
 from attrs import field, frozen
 
-from rooftree import Header, Invalid, Stream
+from rooftree import From, Header, Invalid, Stream
 from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound, LogLine
 
 DEFAULT_LINES: Final = 100
 """How many lines a client gets that does not say how many it wants."""
 BATCH_BYTES: Final = 64 * 1024
 """About how much is read ahead while the client takes what it was sent."""
+START_SLACK: Final = timedelta(seconds=1)
+"""How long before the start that the engine states a container's first lines may be: Docker looks at the clock when the
+program runs already, up to some tenths of a second late on a busy machine."""
 
 
 @frozen(kw_only=True)
@@ -58,97 +59,37 @@ class LogSource:
 # --- what is asked ------------------------------------------------------------------------------------------------
 
 
-def asks_for_log(*, latest: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Fill the parameter ``query: LogQuery`` of a route from what the logs family takes.
-
-    That is ``?lines``, ``?verbose``, ``?no_colors`` and the headers ``Accept`` and ``Range``; they take the place of
-    ``query`` in the signature that the kernel reads. Write it between the route's declaration and the function.
-
-    :param latest: the route shows everything since the last start: all lines unless ``?lines`` says otherwise, no
-        ``Range``, and never colours
-    """
-
-    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
-        def answer(
-            *,
-            lines: int | None,
-            verbose: bool,
-            no_colors: bool,
-            accept: str | None,
-            range: str | None = None,
-            **others: Any,
-        ) -> Any:
-            query = log_query(
-                lines=lines,
-                verbose=verbose,
-                no_colors=no_colors or latest,
-                accept=accept,
-                range=range,
-                default_lines=None if latest else DEFAULT_LINES,
-            )
-            return handler(query=query, **others)
-
-        functools.update_wrapper(answer, handler, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-        _show_as_parameters(answer, handler, {n: p for n, p in _ASKED.items() if not (latest and n == "range")})
-        return inspect.markcoroutinefunction(answer) if inspect.iscoroutinefunction(handler) else answer
-
-    return decorate
-
-
-_ASKED: Final[dict[str, tuple[Any, Any]]] = {
-    "lines": (int | None, None),
-    "verbose": (bool, False),
-    "no_colors": (bool, False),
-    "accept": (Annotated[str | None, Header("Accept")], None),
-    "range": (Annotated[str | None, Header("Range")], None),
-}
-"""Type and default of each parameter."""
-
-
-def _show_as_parameters(
-    wrapper: Callable[..., Any], handler: Callable[..., Any], asked: dict[str, tuple[Any, Any]]
-) -> None:
-    """Give ``wrapper`` the signature of ``handler`` with ``asked`` in the place of ``query``."""
-    hints = get_type_hints(handler, include_extras=True)
-    if hints.pop("query", None) is not LogQuery:
-        raise TypeError(f"{handler.__qualname__}: a logs route needs the parameter query: LogQuery")
-    hints |= {name: kind for name, (kind, _) in asked.items()}
-    defaults = {name: default for name, (_, default) in asked.items()}
-    kept = [name for name in inspect.signature(handler).parameters if name != "query"]
-    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what inspect.signature looks for
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=hints[name],
-                default=defaults.get(name, inspect.Parameter.empty),
-            )
-            for name in (*kept, *asked)
-        ],
-        return_annotation=hints.get("return", inspect.Signature.empty),
-    )
-    wrapper.__annotations__ = hints
-
-
-def log_query(
-    *,
+def asked_query(
     lines: int | None = None,
     verbose: bool = False,
     no_colors: bool = False,
-    accept: str | None = None,
-    range: str | None = None,
-    default_lines: int | None = DEFAULT_LINES,
+    accept: Annotated[str | None, Header("Accept")] = None,
+    range: Annotated[str | None, Header("Range")] = None,
 ) -> LogQuery:
-    """What a client asks for; raises :class:`Invalid` for a header that can't be met.
+    """What a client of a logs route asks for; raises :class:`Invalid` for a header that can't be met.
 
-    ``lines`` (at least 1 is sent) is stronger than ``range``, as with the existing supervisor.
+    ``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
     """
     verbose = _wants_verbose(accept) or verbose
     if lines is not None or range is None:
-        tail = default_lines if lines is None else max(lines, 1)
+        tail = DEFAULT_LINES if lines is None else max(lines, 1)
         return LogQuery(tail=tail, verbose=verbose, no_colors=no_colors)
-    tail, skip, count = _parse_range(range)
-    return LogQuery(tail=tail, skip=skip, count=count, verbose=verbose, no_colors=no_colors)
+    begin, skip, count = _parse_range(range)
+    return LogQuery(tail=begin, skip=skip, count=count, verbose=verbose, no_colors=no_colors)
+
+
+def asked_latest(
+    lines: int | None = None, verbose: bool = False, accept: Annotated[str | None, Header("Accept")] = None
+) -> LogQuery:
+    """The same for what was written since the last start: all of it unless ``lines`` says less, without colours."""
+    tail = None if lines is None else max(lines, 1)
+    return LogQuery(tail=tail, verbose=_wants_verbose(accept) or verbose, no_colors=True)
+
+
+AskedLog = Annotated[LogQuery, From(asked_query)]
+"""The type of a logs route's parameter."""
+AskedLatestLog = Annotated[LogQuery, From(asked_latest)]
+"""The type of the parameter of a route that shows what was written since the last start."""
 
 
 def _wants_verbose(accept: str | None) -> bool:
@@ -219,7 +160,7 @@ async def _container_lines(
         container = await engine.container(name)
         if container is None:
             raise ContainerNotFound(f"There is no container {name}, so it has no log")
-        since = container.started_at
+        since = container.started_at - START_SLACK if container.started_at else None
     async with _closing(engine.logs(name, follow=follow, tail=tail, since=since)) as lines:
         async for line in lines:
             yield line

@@ -124,10 +124,15 @@ class SharedNetwork:
         async with self._connection.call(f"describe the network {self.name}") as docker:
             # Looked up in the list: a lookup by name would also accept the beginning of another network's id.
             listed = await docker.networks.list(filters={"name": [self.name]})
-            match = [network for network in listed if network["Name"] == self.name]
+            match = [network["Id"] for network in listed if network["Name"] == self.name]
             if not match:
                 return None
-            found: Json = await (await docker.networks.get(match[0]["Id"])).show()
+            try:
+                found: Json = await (await docker.networks.get(match[0])).show()
+            except DockerError as error:
+                if error.status == 404:  # removed between the two questions
+                    return None
+                raise
         found["Labels"] = found.get("Labels") or {}
         found["Containers"] = found.get("Containers") or {}
         if not self._naming.is_ours(found["Labels"]):

@@ -24,6 +24,7 @@ class RegistryUnreachable(PullFailed):
     """No registry answered, or it answered that it is broken: an image that is already here may do instead."""
 
 
+_QUOTED_STATUS: Final = re.compile(r"HTTP (?:status: )?([45]\d\d)\b")
 _RATE_LIMIT: Final = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
 _DISK_FULL: Final = re.compile(r"no space left on device", re.IGNORECASE)
 _NOT_FOUND: Final = re.compile(
@@ -38,7 +39,7 @@ _LOGIN: Final = re.compile(
 _UNREACHABLE: Final = re.compile(
     r"dial tcp|lookup .*: |no such host|connection refused|connection reset|i/o timeout|handshake timeout"
     r"|timeout exceeded|deadline exceeded|network is unreachable|no route to host|server misbehaving|\bEOF$"
-    r"|unexpected EOF|proxyconnect|unexpected HTTP status: 5\d\d|50[0234] (?:Bad Gateway|Service|Gateway|Internal)",
+    r"|unexpected EOF|proxyconnect|50[0234] (?:Bad Gateway|Service|Gateway|Internal)",
     re.IGNORECASE,
 )
 
@@ -53,6 +54,8 @@ def pull_error(
     :param has_login: whether a stored login was used
     """
     said = text.strip()
+    if quoted := _QUOTED_STATUS.search(said):
+        status = int(quoted[1])  # the registry's own, where the engine's is only a 500
     if status == 429 or _RATE_LIMIT.search(said):
         return RegistryRateLimited(
             f"The registry {image.registry} refuses to hand out {image}: it was asked too often. "
@@ -72,7 +75,7 @@ def pull_error(
         return ImageNotFound(f"The registry {image.registry} has no image {image}{where}.{hint}", image=str(image))
     if _LOGIN.search(said):
         return _login_refused(image, said, has_login)
-    if _UNREACHABLE.search(said):
+    if (quoted and status >= 500) or _UNREACHABLE.search(said):
         return RegistryUnreachable(
             f"The registry {image.registry} cannot be reached to fetch {image}: {said}. "
             "Check the host's network and name resolution, and try again."

@@ -7,6 +7,7 @@ than a walk over the folders. A broken add-on never hides its neighbours: it is 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,15 +73,14 @@ class ConfigReader:
 
     _known: dict[str, tuple[_Stamp, AddonConfig | str]] = Factory(dict)
 
-    def read(self, path: Path) -> AddonConfig | str:
-        """The config, or the sentence that says what is wrong with it."""
-        status = path.stat()
+    def read(self, path: str, status: os.stat_result) -> AddonConfig | str:
+        """The config in the file whose status that is, or the sentence that says what is wrong with it."""
         stamp = _Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
-        known = self._known.get(str(path))
+        known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known[1]
-        result = _parsed(path)
-        self._known[str(path)] = (stamp, result)
+        result = _parsed(Path(path))
+        self._known[path] = (stamp, result)
         return result
 
     def forget_below(self, folder: Path, kept: set[str]) -> None:
@@ -104,16 +104,19 @@ def read_contents(data: Path, folder: Path, repository: RepositorySlug, reader: 
     broken: dict[str, str] = {}
     seen: set[str] = set()
     root = folder.resolve()
-    for path, siblings in _config_files(folder):
-        shown = str(path.relative_to(folder))
+    # Paths are plain strings here: with pathlib's, a walk over 400 add-ons where nothing changed takes twice the time.
+    for place, name, siblings in _config_files(folder):
+        path = os.path.join(place, name)  # noqa: PTH118
+        shown = path.removeprefix(f"{folder}{os.sep}")
         if len(seen) >= MAX_ADDONS:
             broken[shown] = f"the repository has more than {MAX_ADDONS} add-ons; the rest is left out"
             break
-        if not path.resolve().is_relative_to(root) or not path.is_file():
+        status = _status_inside(path, root)
+        if status is None:
             broken[shown] = "it leads out of the repository, or to nothing"
             continue
-        seen.add(str(path))
-        config = reader.read(path)
+        seen.add(path)
+        config = reader.read(path, status)
         if isinstance(config, str):
             broken[shown] = config
             continue
@@ -126,12 +129,25 @@ def read_contents(data: Path, folder: Path, repository: RepositorySlug, reader: 
             slug=slug,
             repository=repository,
             config=config,
-            folder=path.parent.relative_to(data).as_posix(),
-            changed=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            folder=place.removeprefix(f"{data}{os.sep}"),
+            changed=datetime.fromtimestamp(status.st_mtime, UTC),
             files=_SHOWN_FILES & siblings,
         )
     reader.forget_below(folder, seen)
     return Contents(description, offers, broken)
+
+
+def _status_inside(path: str, root: Path) -> os.stat_result | None:
+    """The status of a regular file within ``root``; ``None`` for anything else. Its folder is known to be within."""
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            if not Path(path).resolve().is_relative_to(root):
+                return None
+            status = os.stat(path)  # noqa: PTH116  # a string, as above
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def read_repository_file(folder: Path) -> RepositoryFile:
@@ -143,11 +159,11 @@ def read_repository_file(folder: Path) -> RepositoryFile:
     raise FileInvalid(REPOSITORY_NAMES[0], "the repository does not have this file, so it is no add-on repository")
 
 
-def _config_files(folder: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Every config file below a folder with the names beside it, in an order that does not change."""
-    for place, folders, files in os.walk(folder):
+def _config_files(folder: Path) -> Iterator[tuple[str, str, set[str]]]:
+    """Every config file below a folder: where, its name, the names beside it. Always in the same order."""
+    for place, folders, files in os.walk(folder):  # does not follow links to folders
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "rootfs")
         names = set(files)
         for name in CONFIG_NAMES:
             if name in names:
-                yield Path(place, name), names
+                yield place, name, names

@@ -16,7 +16,7 @@ from rooftree import (
 )
 from rooftree.logs import RecentLogs
 from rooftree.system import System
-from rooftree_containers.logs import LogQuery, asks_for_log
+from rooftree_containers.logs import AskedLatestLog, AskedLog
 from rooftree_supervisor.models import (
     AvailableUpdates,
     Info,
@@ -63,22 +63,19 @@ async def set_options(preferences: Preferences, body: OptionsChange) -> None:
 
 
 @routes.get("/supervisor/logs", access=MANAGER)
-@asks_for_log()
-def logs(recent: RecentLogs, query: LogQuery) -> Stream:
+def logs(recent: RecentLogs, query: AskedLog) -> Stream:
     """The latest lines of our own log."""
     return own_log(recent, query)
 
 
 @routes.get("/supervisor/logs/follow", access=MANAGER)
-@asks_for_log()
-def follow_logs(recent: RecentLogs, query: LogQuery) -> Stream:
+def follow_logs(recent: RecentLogs, query: AskedLog) -> Stream:
     """The latest lines of our own log, and then every new one."""
     return own_log(recent, query, follow=True)
 
 
 @routes.get("/supervisor/logs/latest", access=MANAGER)
-@asks_for_log(latest=True)
-def latest_logs(recent: RecentLogs, query: LogQuery) -> Stream:
+def latest_logs(recent: RecentLogs, query: AskedLatestLog) -> Stream:
     """What we have logged since we started, as far as it is kept."""
     return own_log(recent, query)
 

@@ -19,6 +19,8 @@ SERVER_CORE = CORES[0]
 LOAD_CORE = CORES[-1]
 STOP_S = 30.0
 
+type Process = subprocess.Popen[bytes]
+
 
 class TookTooLong(Exception):
     """Something did not happen in time."""
@@ -64,9 +66,7 @@ def _on(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def start(
-    command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen:
+def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None) -> Process:
     """Start a process on the servers' core; what it prints goes to ``log``."""
     with _on(SERVER_CORE), log.open("ab") as output:
         return subprocess.Popen(
@@ -85,7 +85,7 @@ def run(command: Sequence[str | Path]) -> str:
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def stop(process: subprocess.Popen) -> None:
+def stop(process: Process) -> None:
     """SIGTERM, and SIGKILL for one that does not end."""
     process.terminate()
     try:
@@ -95,7 +95,7 @@ def stop(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def until[T](condition: Callable[[], T | None], process: subprocess.Popen, *, within_s: float, what: str) -> T:
+def until[T](condition: Callable[[], T | None], process: Process, *, within_s: float, what: str) -> T:
     """Ask every two milliseconds until there is an answer; raises when the process ends or time is up."""
     deadline = time.perf_counter() + within_s
     while (found := condition()) is None:

@@ -14,7 +14,10 @@ import time
 from pathlib import Path
 
 from rooftree import Kernel
+from rooftree.interfaces import hooks
+from rooftree.logs import configure
 from rooftree.testing import running_system
+from rooftree_store import AddonStore
 from rooftree_store.plugin import StorePlugin
 
 AGAIN = 5
@@ -24,6 +27,7 @@ class TimedStore(StorePlugin):
     """The store, with its start timed."""
 
     cold_s = 0.0
+    started: AddonStore
 
     async def setup(self, kernel: Kernel) -> None:
         gc.collect()
@@ -35,7 +39,8 @@ class TimedStore(StorePlugin):
 
 async def main(folder: Path, urls: list[str]) -> None:
     settings = {"plugins.store.repositories": urls, "plugins.store.reload_every_s": 1e9}
-    async with running_system(folder, plugins=[TimedStore], settings=settings):
+    logs = configure("warning", "text")
+    async with running_system(folder, plugins=[TimedStore], settings=settings, specifications=[hooks], logs=logs):
         store = TimedStore.started
         again = []
         for _ in range(AGAIN):

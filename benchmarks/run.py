@@ -1,8 +1,8 @@
-"""The numbers of the README, as ratios measured in one run: ``make bench``, or ``benchmarks/run.py --rows ping,store``.
+"""The numbers of the README, as ratios measured in one run: ``make bench`` or ``run.py --rows ping,store``.
 
-The server has one core and the load the other. The two sides of a comparison take turns, a round for nothing first; what
-counts is the median of the rounds' ratios, shown with the smallest and the largest. The two give the same bytes, which
-is checked. Raw figures go to ``benchmarks/results/``. The exit status is 1 when a gate is missed.
+The server has one core and the load the other. The two sides of a comparison take turns, after a round for nothing;
+what counts is the median of the rounds' ratios, shown with the smallest and the largest. The two give the same bytes,
+which is checked. Raw figures go to ``benchmarks/results/``. The exit status is 1 when a gate is missed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ RESULTS = HERE / "results"
 LIBRARIES = "import aiohttp, aiodocker, cattrs, apscheduler"
 CONNECTIONS = 8
 MB = 1_000_000
+TIMES = " \N{MULTIPLICATION SIGN}"
 BUSY_BELOW = 0.9
 """A server that got less of its core than this, while it was asked without a pause, shared it with somebody."""
 
@@ -83,7 +84,7 @@ class Row:
             self.what,
             self._shown(self.result),
             f"{'≥' if self.at_least else '≤'} {self.gate:g}{self.unit}",
-            f"{self._shown(min(self.figures))} – {self._shown(max(self.figures))}",
+            f"{self._shown(min(self.figures))} to {self._shown(max(self.figures))}",
             self.against,
             "[green]ok[/]" if self.ok else "[bold red]missed[/]",
         )
@@ -166,7 +167,7 @@ def _throughput(bench: Bench, daemon: Running, what: str, request: bytes, gate: 
     memory = asdict(Memory.of(daemon.pid))
     raw = {"rounds": rounds, "body_bytes": len(expected.body), "memory_after": memory}
     against = f"bare aiohttp handler ({_thousands(ours)} of {_thousands(theirs)} requests/s)"
-    return Row(what, ratios, " ×", gate, True, against, raw)
+    return Row(what, ratios, TIMES, gate, True, against, raw)
 
 
 def _thousands(number: float) -> str:
@@ -203,7 +204,7 @@ def start(bench: Bench) -> Iterator[Row]:
     ratios = [each["first_answer_s"] / each["libraries_s"] for each in rounds]
     ours, theirs = (median(each[name] for each in rounds) for name in ("first_answer_s", "libraries_s"))
     against = f"importing our libraries ({ours:.2f} s of {theirs:.2f} s)"
-    yield Row("start to the first answer", ratios, " ×", 3, False, against, rounds)
+    yield Row("start to the first answer", ratios, TIMES, 3, False, against, rounds)
     ready = [each["ready_s"] for each in rounds]
     yield Row("every plugin ready, no engine", ready, " s", 3, False, "", rounds)
 
@@ -304,7 +305,8 @@ def _show(rows: Sequence[Row], facts: dict[str, Any]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     console.print(
-        f"{facts['addons']}; Python {facts['python']}, {facts['cores']} cores, load before {facts['load_before'][0]:.1f}"
+        f"Add-ons: {facts['addons']}. Python {facts['python']}, {facts['cores']} cores, "
+        f"load before {facts['load_before'][0]:.1f}"
         + ("; a quick run, whose figures mean little" if facts["quick"] else "")
     )
     shares = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 import processes
 from addon_repositories import lay_out
 from attrs import frozen
-from keepalive import HOST, Answer, ask, get
+from keepalive import HOST, Answer, WrongAnswer, ask, get
 
 ROOFTREE = Path(sys.executable).with_name("rooftree")
 BARE = Path(__file__).with_name("bare_server.py")
@@ -38,7 +37,7 @@ socket = {engine}
 class Running:
     """A server that answers."""
 
-    process: subprocess.Popen
+    process: processes.Process
     port: int
 
     @property
@@ -135,10 +134,10 @@ class Start:
             return None
 
         seconds = processes.until(told, self.server.process, within_s=START_S, what="READY=1")
-        plugins = json.loads(
-            ask(self.server.port, get("/kernel/v1/plugins", Authorization=f"Bearer {self.token()}")).body
-        )
-        states = {plugin["name"]: plugin["state"] for plugin in plugins["data"]["plugins"]}
+        answer = ask(self.server.port, get("/kernel/v1/plugins", Authorization=f"Bearer {self.token()}"))
+        if answer.status != 200:
+            raise WrongAnswer(f"/kernel/v1/plugins: {answer.body!r}")
+        states = {plugin["name"]: plugin["state"] for plugin in json.loads(answer.body)["data"]["plugins"]}
         if not {"docker", "store", "addons", "supervisor"} <= states.keys() or "failed" in states.values():
             raise RuntimeError(f"the daemon is not what should be measured: {states}")
         return seconds

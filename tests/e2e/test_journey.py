@@ -26,8 +26,8 @@ from tests.e2e.rig.waiting import until
 pytestmark = pytest.mark.xdist_group("journey")
 
 OPTIONS = {"options": {"interval": 10, "greeting": "hello"}, "schema": {"interval": "int(1,60)", "greeting": "str"}}
-LARGE_BYTES = 4_000_000
-"""Of the image whose fetching is watched."""
+SLOW_BYTES_PER_S = 500_000
+"""How fast an image of 4 MB comes whose fetching is watched."""
 
 
 def image_of(registry: Registry, name: str, version: str) -> str:
@@ -101,10 +101,9 @@ async def test_install_from_a_registry_shows_its_progress(
         repository.push()
         await daemon.ok("POST", "/store/reload")
         large = Addon(daemon, engine, await slug_of(daemon, "large"))
-        line.hold_after(LARGE_BYTES // 2)
+        line.speed = SLOW_BYTES_PER_S
 
         started = await daemon.ok("POST", f"/store/addons/{large.slug}/install", {"background": True})
-        await line.held()
         halfway = await until(lambda: progress_of(daemon, started["job_id"]), within_s=10, what="some progress")
         line.release()
         ended = await daemon.job(started["job_id"])

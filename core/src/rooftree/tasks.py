@@ -71,12 +71,13 @@ class TaskSupervisor:
 async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:
     structlog.contextvars.bind_contextvars(plugin=owner, task=task.name)
     failures = 0
+    ran: datetime | None = None
     while True:
         if task.every is not None:
             # A tenth of spread, so that what was started together does not stay together.
             await asyncio.sleep(task.every.total_seconds() * random.uniform(0.95, 1.05))  # noqa: S311  # no secret
         elif times is not None:
-            await _until_next(times)
+            ran = await _until_next(times, ran)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -99,9 +100,15 @@ def _is_cancelled() -> bool:
     return current is not None and current.cancelling() > 0
 
 
-async def _until_next(times: CronTrigger) -> None:
-    due: datetime = times.get_next_fire_time(None, datetime.now(UTC))
+async def _until_next(times: CronTrigger, ran: datetime | None) -> datetime:
+    """Wait for the next of the times, and return it; the one that ran last does not come twice."""
+
+    def following() -> datetime:
+        due: datetime = times.get_next_fire_time(None, datetime.now(UTC))
+        return due if due != ran else times.get_next_fire_time(None, ran + timedelta(seconds=1))
+
+    due = following()
     while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
         await asyncio.sleep(min(left, _LOOK_AGAIN_S))
-        nearer: datetime = times.get_next_fire_time(None, datetime.now(UTC))
-        due = min(due, nearer)  # the clock was put back
+        due = min(due, following())  # the clock was put back
+    return due

@@ -1,4 +1,4 @@
-"""A line to a server on loopback that can be held, so that a test looks at a transfer in its middle."""
+"""A line to a server on loopback that can be slow or held, so that a test looks at a transfer in its middle."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ BLOCK = 16 * 1024
 
 
 class Line:
-    """Passes bytes both ways; :meth:`hold_after` stops what the server sends."""
+    """Passes bytes both ways; what the server sends can be slowed down, or held back."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
+        self.speed: float | None = None
+        """Bytes a second of what the server sends on one connection; ``None`` is as fast as it goes."""
         self._left: int | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -32,8 +34,8 @@ class Line:
             await self._held.wait()
 
     def release(self) -> None:
-        """Let everything flow."""
-        self._left = None
+        """Let everything flow, as fast as it goes."""
+        self._left = self.speed = None
         self._flowing.set()
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,6 +67,8 @@ class Line:
             await asyncio.wait([asked])
 
     async def _permit(self, size: int) -> None:
+        if self.speed is not None:
+            await asyncio.sleep(size / self.speed)
         if self._left is not None:
             self._left -= size
             if self._left < 0:

@@ -25,6 +25,7 @@ from rooftree import (
     Service,
     Unset,
 )
+from rooftree.access import Token
 from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree_addons.container import (
@@ -42,6 +43,7 @@ from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import (
     AddonNotInstalled,
     BootCannotChange,
+    Desired,
     InstalledAddon,
     OptionsRefused,
     is_newer,
@@ -63,6 +65,8 @@ from rooftree_store import (
 log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
+ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up")
+"""The types of problems that concern one add-on, and end with it."""
 
 
 class AddonState(enum.StrEnum):
@@ -106,8 +110,8 @@ class Addons:
         self.installed = installed
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
-        self._started: dict[AddonSlug, asyncio.Event] = {}
-        self._ending: set[AddonSlug] = set()
+        self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
+        self._ended: dict[AddonSlug, str] = {}
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -161,14 +165,17 @@ class Addons:
     def observe(self, slug: AddonSlug, container: Container | None) -> None:
         """Take over what the engine shows of an add-on's container."""
         self._addresses[slug] = container.ip_address if container else None
-        self.note_state(slug, _state_of(container))
+        state = _state_of(container)
+        if state is AddonState.ERROR and container is not None and self._was_to_end(slug, container.id):
+            state = AddonState.STOPPED  # few programs end well when they are asked to
+        self.note_state(slug, state)
 
     def note_state(self, slug: AddonSlug, state: AddonState) -> None:
         """The add-on is in that state now."""
-        if state is AddonState.STARTED:
-            self._reached(slug).set()
+        if state is AddonState.STARTUP:
+            self._settled(slug).clear()
         else:
-            self._reached(slug).clear()
+            self._settled(slug).set()
         if self._states.get(slug) is not state:
             self._states[slug] = state
             log.info("addon_state", addon=slug, state=state)
@@ -176,26 +183,27 @@ class Addons:
 
     def forget(self, slug: AddonSlug) -> None:
         """The add-on is gone."""
-        for known in (self._states, self._addresses, self._started):
+        for known in (self._states, self._addresses, self._leaving_startup, self._ended):
             known.pop(slug, None)
+        for problem in ADDON_PROBLEMS:
+            self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
-    def expect_end(self, slug: AddonSlug) -> None:
-        """Its container is about to be ended by us: no reason for the watchdog to bring it back."""
-        self._ending.add(slug)
+    def was_ended_by_us(self, slug: AddonSlug, container_id: str) -> bool:
+        """Whether that container's end was our doing: no reason for the watchdog to bring it back."""
+        return self._ended.get(slug) == container_id
 
-    def end_was_expected(self, slug: AddonSlug) -> bool:
-        """Whether the end that was just seen was our doing; asked once for each end."""
-        expected = slug in self._ending
-        self._ending.discard(slug)
-        return expected
+    def _was_to_end(self, slug: AddonSlug, container_id: str) -> bool:
+        addon = self.installed.get(slug)
+        unwanted = addon is not None and addon.desired is Desired.STOPPED
+        return unwanted or self.was_ended_by_us(slug, container_id)
 
-    def _reached(self, slug: AddonSlug) -> asyncio.Event:
-        return self._started.setdefault(slug, asyncio.Event())
+    def _settled(self, slug: AddonSlug) -> asyncio.Event:
+        return self._leaving_startup.setdefault(slug, asyncio.Event())
 
-    async def until_started(self, slug: AddonSlug) -> None:
-        """Wait until the add-on has started, its health check included."""
-        await self._reached(slug).wait()
+    async def until_settled(self, slug: AddonSlug) -> None:
+        """Wait until the add-on is no longer starting: its health check is content with it, or it has ended."""
+        await self._settled(slug).wait()
 
     async def look(self, slug: AddonSlug) -> Container | None:
         """Ask the engine about an add-on's container, and take the answer over."""
@@ -267,7 +275,10 @@ class Addons:
         await asyncio.to_thread(shutil.rmtree, self.kernel.data.path / folder, ignore_errors=True)
 
     async def create_container(self, slug: AddonSlug) -> None:
-        """Make a fresh container with a fresh token, in place of the one there is. The old token ends."""
+        """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
+
+        A token is valid only once its container is there, so that no look at the engine finds one without the other.
+        """
         addon = self.get(slug)
         engine = self.kernel.service(CONTAINER_ENGINE)
         checked = await self.checked_options(addon)
@@ -277,9 +288,7 @@ class Addons:
         await asyncio.to_thread(write_file_atomically, data / data_folder(slug) / OPTIONS_FILE, options, 0o600)
         cid = data / cid_file(addon)
         await asyncio.to_thread(_empty_file, cid)
-        await self.revoke_tokens(slug)
         token = self.kernel.tokens.new(TOKEN_KIND, slug)
-        await self.kernel.commit(token.change)
         spec = await asyncio.to_thread(
             container_spec,
             addon,
@@ -291,6 +300,20 @@ class Addons:
         )
         container_id = await engine.create(spec)
         await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
+        tokens = self.kernel.tokens
+        await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
+
+    async def end_container(self, slug: AddonSlug, timeout_s: int) -> None:
+        """Let an add-on's container end."""
+        container = await self.look(slug)
+        if container is None:
+            return
+        self._ended[slug] = container.id
+        try:
+            await self.engine.stop(f"app_{slug}", timeout_s)
+        except BaseException:
+            self._ended.pop(slug, None)  # it runs on
+            raise
 
     async def remove_container(self, slug: AddonSlug) -> None:
         """Take an add-on's container away, and end its token."""
@@ -299,19 +322,27 @@ class Addons:
         await self.revoke_tokens(slug)
         await asyncio.to_thread((self.kernel.data.path / f"cid_files/app_{slug}.cid").unlink, missing_ok=True)
 
-    async def revoke_tokens(self, slug: AddonSlug, *, keep: str | None = None) -> None:
-        """End the add-on's tokens, but for the one with the digest ``keep``."""
+    async def revoke_tokens(self, slug: AddonSlug) -> None:
+        """End the add-on's tokens."""
         tokens = self.kernel.tokens
-        stale = [key for key in tokens.known(TOKEN_KIND, slug) if key != keep]
+        stale = tokens.known(TOKEN_KIND, slug)
         if stale:
             await self.kernel.commit(*map(tokens.revocation, stale))
 
-    async def adopt(self, slug: AddonSlug, container: Container) -> None:
-        """Take a container over that runs: its token works, and no other of this add-on."""
+    async def adopt(self, slug: AddonSlug, container: Container, known: Mapping[str, Token]) -> None:
+        """Take a container over that runs: its token works, and no other of this add-on.
+
+        :param known: the tokens from before the engine was asked: what was made or revoked since then belongs to a job
+            that has replaced this container meanwhile, and is left alone
+        """
+        tokens = self.kernel.tokens
         label = container.labels.get(LABEL_TOKEN, "")
-        if label and label not in self.kernel.tokens.known(TOKEN_KIND, slug):
-            await self.kernel.commit(self.kernel.tokens.restored(label, TOKEN_KIND, slug))
-        await self.revoke_tokens(slug, keep=label)
+        own = {key for key, token in known.items() if token.subject == slug}
+        changes = [tokens.revocation(key) for key in own & tokens.known(TOKEN_KIND, slug).keys() if key != label]
+        if label and label not in own:
+            changes.append(tokens.restored(label, TOKEN_KIND, slug))
+        if changes:
+            await self.kernel.commit(*changes)
         self.observe(slug, container)
 
     def make_mapped_folders(self) -> None:

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
 
-from rooftree import Invalid, document
+from rooftree import Failed, Invalid, document
 from rooftree_store import AddonConfig, AddonSlug, Boot, Startup, effective_options, parse_addon_config
 
 
@@ -75,6 +75,10 @@ class DockerfileMissing(Invalid):
     """An add-on that is to be built has no Dockerfile."""
 
     error_key = "app_build_dockerfile_missing_error"
+
+
+class AddonFailedToStart(Failed):
+    """A new version ended as soon as it was started."""
 
 
 class Desired(enum.StrEnum):

@@ -7,6 +7,7 @@ events keep the states true, and the watchdog brings back what fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Final, Literal
 import structlog
 from attrs import frozen
 
-from rooftree import Kernel, Problem, RooftreeError, document
+from rooftree import Kernel, Problem, RooftreeError, Unavailable, document
+from rooftree.access import Token
 from rooftree.interfaces.containers import (
     Container,
     ContainerChanged,
@@ -25,7 +27,7 @@ from rooftree.interfaces.containers import (
     Health,
 )
 from rooftree_addons import verbs
-from rooftree_addons.addons import Addons, AddonState, slug_of
+from rooftree_addons.addons import ADDON_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
 from rooftree_store import AddonSlug, Startup
 
@@ -33,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 PHASES: Final = (Startup.INITIALIZE, Startup.SYSTEM, Startup.SERVICES, Startup.APPLICATION, Startup.ONCE)
 WATCHDOG_PAUSES_S: Final = (10, 10, 20, 40, 80)
-"""Seconds before each try of the watchdog to bring an add-on back; it gives up after the last."""
+"""Seconds before each try of the watchdog to bring an add-on back, and, the last again, before it gives up."""
 
 type Action = Literal["adopt", "start", "stop", "leave"]
 
@@ -71,11 +73,16 @@ class Reconciliation:
     async def connected(self, _: EngineConnected | None = None) -> None:
         """The engine is there: look at everything."""
         async with self._once:
-            await self._note_host_boot()
-            containers = await self._addons.engine.containers()
+            try:
+                await self._note_host_boot()
+                tokens = self._kernel.tokens.known(TOKEN_KIND)
+                containers = await self._addons.engine.containers()
+            except Unavailable as error:  # the engine went away again, or the disk is full
+                log.warning("reconciliation_put_off", reason=error.message)
+                return
             shown = {slug: container for container in containers if (slug := slug_of(container)) is not None}
             await self._remove_orphans(shown)
-            await self._bring_up(shown)
+            await self._bring_up(shown, tokens)
 
     def lost(self, event: EngineLost) -> None:
         """The engine is gone: what its containers do is not known."""
@@ -101,24 +108,29 @@ class Reconciliation:
     async def _remove_orphans(self, shown: Mapping[AddonSlug, Container]) -> None:
         """Take away containers of add-ons that are not installed: what a kill between two steps can leave."""
         for slug, container in shown.items():
-            if slug not in self._addons.installed:
-                log.warning("orphan_removed", container=container.name)
+            if slug in self._addons.installed:
+                continue
+            try:
                 await self._addons.engine.remove(container.name)
                 await self._addons.revoke_tokens(slug)
+                log.warning("orphan_removed", container=container.name)
+            except RooftreeError as error:
+                log.warning("orphan_not_removed", container=container.name, reason=error.message)
 
-    async def _bring_up(self, shown: Mapping[AddonSlug, Container]) -> None:
+    async def _bring_up(self, shown: Mapping[AddonSlug, Container], tokens: Mapping[str, Token]) -> None:
         by_phase: dict[Startup, list[InstalledAddon]] = {phase: [] for phase in PHASES}
         for addon in self._addons.installed.values():
             by_phase[addon.config.startup].append(addon)
         for phase in PHASES:
-            await asyncio.gather(*(self._settle(addon, shown.get(addon.slug)) for addon in by_phase[phase]))
+            await asyncio.gather(*(self._settle(addon, shown.get(addon.slug), tokens) for addon in by_phase[phase]))
 
-    async def _settle(self, addon: InstalledAddon, container: Container | None) -> None:
+    async def _settle(self, addon: InstalledAddon, container: Container | None, tokens: Mapping[str, Token]) -> None:
         todo = action(addon, container)
         log.debug("reconcile", addon=addon.slug, action=todo)
         try:
             if todo == "adopt" and container is not None:
-                await self._addons.adopt(addon.slug, container)
+                await self._addons.adopt(addon.slug, container, tokens)
+                self._clear_problems(addon.slug)
                 return
             self._addons.observe(addon.slug, container)
             if todo == "start":
@@ -144,45 +156,48 @@ class Reconciliation:
         slug = self._slug(event.name)
         if slug is None:
             return
-        expected = self._addons.end_was_expected(slug) if event.action == "die" else False
         try:
             container = await self._addons.look(slug)
         except RooftreeError as error:
             log.info("addon_not_seen", addon=slug, reason=error.message)
             return
         addon = self._addons.installed.get(slug)
-        failed = event.action == "die" and event.exit_code != 0
+        failed = event.action == "die" and event.exit_code != 0 and not self._addons.was_ended_by_us(slug, event.id)
         unhealthy = event.action == "health" and event.health is Health.UNHEALTHY
-        if addon is not None and addon.watchdog and (failed or unhealthy) and not expected:
+        if addon is not None and addon.watchdog and (failed or unhealthy):
             self._watch(slug)
-        if container is not None and container.status is ContainerStatus.RUNNING:
-            self._kernel.problems.clear("boot_fail", "addon", slug)
+        if _is_well(container) and slug not in self._watchdogs:
+            self._clear_problems(slug)
+
+    def _clear_problems(self, slug: AddonSlug) -> None:
+        for problem in ADDON_PROBLEMS:
+            self._kernel.problems.clear(problem, "addon", slug)
 
     def _slug(self, name: str) -> AddonSlug | None:
         slug = name.removeprefix("app_")
         return AddonSlug(slug) if slug != name and slug in self._addons.installed else None
 
     def _watch(self, slug: AddonSlug) -> None:
-        task = self._watchdogs.get(slug)
-        if task is None or task.done():
-            self._watchdogs[slug] = asyncio.get_running_loop().create_task(
-                self._bring_back(slug), name=f"watchdog of {slug}"
-            )
+        if slug not in self._watchdogs:
+            task = asyncio.get_running_loop().create_task(self._bring_back(slug), name=f"watchdog of {slug}")
+            task.add_done_callback(lambda _: self._watchdogs.pop(slug, None))
+            self._watchdogs[slug] = task
 
     async def _bring_back(self, slug: AddonSlug) -> None:
         """Restart a failed add-on, with growing pauses, until it runs, is stopped, or the tries are used up."""
         for pause in WATCHDOG_PAUSES_S:
             await asyncio.sleep(pause)
-            addon = self._addons.installed.get(slug)
-            if addon is None or not addon.watchdog or addon.desired is Desired.STOPPED:
-                return
             try:
-                if _is_well(await self._addons.look(slug)):
+                if await self._needs_nobody(slug):
                     return
                 log.warning("watchdog_restarts", addon=slug)
                 await self._kernel.jobs.run(verbs.restart, slug=slug)
             except RooftreeError as error:
                 log.warning("watchdog_failed", addon=slug, reason=error.message)
+        await asyncio.sleep(WATCHDOG_PAUSES_S[-1])
+        with contextlib.suppress(RooftreeError):
+            if await self._needs_nobody(slug):
+                return
         self._kernel.problems.report(
             Problem(
                 "watchdog_gave_up",
@@ -193,6 +208,16 @@ class Reconciliation:
             )
         )
 
+    async def _needs_nobody(self, slug: AddonSlug) -> bool:
+        """Whether there is nothing (left) for the watchdog to do."""
+        addon = self._addons.installed.get(slug)
+        if addon is None or not addon.watchdog or addon.desired is Desired.STOPPED:
+            return True
+        well = _is_well(await self._addons.look(slug))
+        if well:
+            self._clear_problems(slug)
+        return well
+
     async def stop(self) -> None:
         """End the watchdogs."""
         tasks = list(self._watchdogs.values())
@@ -200,7 +225,6 @@ class Reconciliation:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self._watchdogs.clear()
 
 
 def _is_well(container: Container | None) -> bool:

@@ -8,16 +8,19 @@ from typing import Any
 import structlog
 
 from rooftree import Step, step
-from rooftree.interfaces.containers import ContainerStatus
+from rooftree.interfaces.containers import ContainerStatus, Health
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
-from rooftree_addons.installed import Desired, InstalledAddon
+from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)
 
 STARTED_WITHIN_S = 120.0
 """Seconds that a start waits for a health check; the add-on goes on starting when they are over."""
+STEADY_S = 1.0
+"""Seconds that a new version without a health check must run before it counts as started."""
+LOOK_EVERY_S = 0.1
 
 
 @step("addons.create_data_folder/1")
@@ -152,6 +155,8 @@ class StartContainer(Step):
     """Start an add-on's container, and wait for its health check where it has one."""
 
     slug: AddonSlug
+    must_run: bool = False
+    """Whether an add-on that fails as soon as it runs fails the job, rather than being left for its log to be read."""
     weight = 3
 
     async def do(self, addons: Addons) -> None:
@@ -159,17 +164,32 @@ class StartContainer(Step):
         addon = addons.get(self.slug)
         await addons.engine.start(addon.container)
         container = await addons.look(self.slug)
-        if container is None or container.status is not ContainerStatus.RUNNING:
-            return
         try:
             async with asyncio.timeout(STARTED_WITHIN_S):
-                await addons.until_started(self.slug)
+                await addons.until_settled(self.slug)
         except TimeoutError:
             log.warning("addon_slow_to_start", addon=self.slug, waited_s=STARTED_WITHIN_S)
+        if self.must_run:
+            checked = container is not None and container.health is not Health.NONE
+            await self._refuse_failure(addons, steady_s=0.0 if checked else STEADY_S)
+
+    async def _refuse_failure(self, addons: Addons, steady_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + steady_s
+        while True:
+            container = await addons.look(self.slug)
+            if container is not None and container.exit_code:
+                raise AddonFailedToStart(
+                    f"Add-on {self.slug} ended with exit code {container.exit_code} as soon as it was started",
+                    addon=str(self.slug),
+                )
+            if container is None or container.exit_code is not None or loop.time() >= until:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def undo(self, _: None, addons: Addons) -> None:
         """End it."""
-        await addons.engine.stop(f"app_{self.slug}", addons.get(self.slug).config.timeout)
+        await addons.end_container(self.slug, addons.get(self.slug).config.timeout)
         await addons.look(self.slug)
 
 
@@ -187,9 +207,7 @@ class StopContainer(Step):
 
     async def do(self, addons: Addons) -> None:
         """End it."""
-        addon = addons.get(self.slug)
-        addons.expect_end(self.slug)
-        await addons.engine.stop(addon.container, addon.config.timeout)
+        await addons.end_container(self.slug, addons.get(self.slug).config.timeout)
         await addons.revoke_tokens(self.slug)
         await addons.look(self.slug)
 
@@ -210,8 +228,7 @@ class RemoveAddonContainer(Step):
 
     async def do(self, addons: Addons) -> None:
         """Let it end, then take it away."""
-        addons.expect_end(self.slug)
-        await addons.engine.stop(f"app_{self.slug}", self.stop_timeout_s)
+        await addons.end_container(self.slug, self.stop_timeout_s)
         await addons.remove_container(self.slug)
 
 

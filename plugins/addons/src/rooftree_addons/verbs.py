@@ -129,7 +129,7 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
         await bring_image(store, offer),
         *([StopContainer(slug)] if runs else []),
         ChangeVersion(slug, image, offer.config.normalised()),
-        *([CreateContainer(slug), StartContainer(slug)] if runs else []),
+        *([CreateContainer(slug), StartContainer(slug, must_run=True)] if runs else []),
         *([] if shared or image == addon.image else [RemoveImage(addon.image)]),
     ]
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 import aiodocker
 import aiohttp
 from aiodocker.exceptions import DockerError
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import gt
 from yarl import URL
 
 from rooftree.errors import Invalid, RooftreeError
@@ -43,17 +44,17 @@ type Explanation = Callable[[DockerError], RooftreeError]
 class Deadlines:
     """How long the engine may take, in seconds."""
 
-    answer: float = 20
+    answer: float = field(default=20, validator=gt(0))
     """To answer a question."""
-    change: float = 120
+    change: float = field(default=120, validator=gt(0))
     """To carry out a change: create, start, remove."""
-    stall: float = 300
+    stall: float = field(default=300, validator=gt(0))
     """Without a sign of life during a pull, a build or a command inside a container."""
-    heartbeat: float = 5
+    heartbeat: float = field(default=5, validator=gt(0))
     """To answer a ping, which is sent as often."""
-    first_retry: float = 0.5
+    first_retry: float = field(default=0.5, validator=gt(0))
     """Before the first attempt to reach an engine that was lost; doubled each time."""
-    last_retry: float = 10
+    last_retry: float = field(default=10, validator=gt(0))
     """The longest wait between two attempts."""
 
 

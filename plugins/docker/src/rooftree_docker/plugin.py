@@ -14,6 +14,7 @@ from attrs import field, frozen
 from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected, EngineLost
 from rooftree_docker.api_socket import ApiSocket
+from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
 from rooftree_docker.network import USUAL_SUBNET, NetworkSettings, RangeMoved
 from rooftree_docker.routes import routes
@@ -40,6 +41,8 @@ class DockerSettings:
     """Put before the names of containers and of the network: for a second instance on one engine."""
     subnet: str = field(default=str(USUAL_SUBNET), validator=_is_subnet)
     """The range of the add-on network; where it is taken, a free one is chosen and reported."""
+    deadlines: Deadlines = field(factory=Deadlines)
+    """``[plugins.docker.deadlines]``: how many seconds the engine may take, for slow disks and for tests."""
 
 
 class DockerPlugin(Plugin):
@@ -61,6 +64,7 @@ class DockerPlugin(Plugin):
             prefix=settings.prefix,
             network=NetworkSettings(subnet=IPv4Network(settings.subnet)),
             report_range=self.report_range,
+            deadlines=settings.deadlines,
         )
         self.api_socket: ApiSocket | None = None
         kernel.provide(CONTAINER_ENGINE, self.engine)

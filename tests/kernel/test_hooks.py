@@ -1,0 +1,192 @@
+"""Hooks: everybody's answer, and nobody's failure but their own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree import Kernel, Plugin, RooftreeError, hookimpl, hooks
+from rooftree.hooks import HookNameUnknown, Hooks
+from rooftree.plugins import Health
+from rooftree.testing import running_system
+from tests.kernel import hooks_under_test
+from tests.kernel.hooks_under_test import greeting, number
+
+
+class Polite:
+    @hookimpl
+    def greeting(self, name: str) -> str:
+        return f"Good day, {name}"
+
+
+class Slow:
+    @hookimpl
+    async def greeting(self, name: str) -> str:
+        await asyncio.sleep(0)
+        return f"Hello {name}"
+
+
+class Silent:
+    @hookimpl
+    def greeting(self) -> None:  # takes fewer arguments, as pluggy allows
+        return None
+
+
+class Broken:
+    @hookimpl
+    def greeting(self, name: str) -> str:
+        raise RuntimeError("a bug")
+
+
+class BrokenLater:
+    @hookimpl
+    async def greeting(self, name: str) -> str:
+        await asyncio.sleep(0)
+        raise RooftreeError("not now")
+
+
+class Hanging:
+    @hookimpl
+    async def greeting(self, name: str) -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+
+def made(*plugins: Any) -> tuple[Hooks, list[tuple[str, str, str]]]:
+    failures: list[tuple[str, str, str]] = []
+    registry = Hooks(
+        [hooks_under_test], lambda plugin, hook, error: failures.append((plugin, hook, type(error).__name__))
+    )
+    for plugin in plugins:
+        registry.register(plugin, type(plugin).__name__)
+    return registry, failures
+
+
+async def test_answers_come_in_the_order_of_registration_without_the_silent() -> None:
+    registry, failures = made(Slow(), Silent(), Polite())
+
+    assert await registry.call(greeting, "Ada") == ["Hello Ada", "Good day, Ada"]
+    assert await registry.call(greeting, name="Ada") == ["Hello Ada", "Good day, Ada"]
+    assert failures == []
+
+
+async def test_hook_that_nobody_implements_has_no_answers() -> None:
+    registry, _ = made(Polite())
+
+    assert await registry.call(number) == []
+
+
+async def test_failing_and_hanging_implementations_are_recorded_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "DEADLINE_S", 0.02)
+    registry, failures = made(Broken(), Polite(), Hanging(), BrokenLater(), Slow())
+
+    assert await registry.call(greeting, "Ada") == ["Good day, Ada", "Hello Ada"]
+    assert sorted(failures) == [
+        ("Broken", "greeting", "RuntimeError"),
+        ("BrokenLater", "greeting", "RooftreeError"),
+        ("Hanging", "greeting", "TimeoutError"),
+    ]
+
+
+async def test_unregistered_plugin_is_not_asked_any_more() -> None:
+    registry, _ = made(Slow(), Polite())
+
+    registry.unregister("Slow")
+    registry.unregister("Slow")
+
+    assert await registry.call(greeting, "Ada") == ["Good day, Ada"]
+
+
+async def test_misspelt_hook_is_refused_and_leaves_nothing_behind() -> None:
+    class Misspelt:
+        @hookimpl
+        def greating(self, name: str) -> str:
+            return name
+
+        @hookimpl
+        def number(self) -> int:
+            return 5
+
+    registry, _ = made()
+
+    with pytest.raises(HookNameUnknown, match="greating"):
+        registry.register(Misspelt(), "misspelt")
+
+    assert await registry.call(number) == []
+
+
+async def test_calls_with_wrong_arguments_are_refused() -> None:
+    registry, _ = made(Polite())
+
+    with pytest.raises(TypeError):
+        await registry.call(greeting)  # type: ignore[call-arg]
+
+
+async def test_calls_are_traced_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ROOFTREE_TRACE_HOOKS", "1")
+    registry, _ = made(Polite())
+
+    await registry.call(greeting, "Ada")
+
+    assert "Good day, Ada" in caplog.text
+
+
+@pytest.mark.parametrize(("parameters", "sentence"), [("misspelt", "greating"), ("arguments", "surname")])
+async def test_plugin_whose_hook_does_not_fit_is_failed_with_the_reason(
+    tmp_path: Path, parameters: str, sentence: str
+) -> None:
+    class Misspelt(Plugin):
+        name = "misspelt"
+
+        @hookimpl
+        def greating(self, name: str) -> str:
+            return name
+
+    class Arguments(Plugin):
+        name = "arguments"
+
+        @hookimpl
+        def greeting(self, surname: str) -> str:
+            return surname
+
+    class Fine(Plugin):
+        name = "fine"
+
+        @hookimpl
+        def greeting(self, name: str) -> str:
+            return name
+
+    plugin = {"misspelt": Misspelt, "arguments": Arguments}[parameters]
+    async with running_system(tmp_path, plugins=[plugin, Fine], specifications=[hooks_under_test]) as system:
+        infos = {info.name: info for info in system.plugins}
+
+        assert infos[parameters].state is Health.FAILED
+        assert sentence in (infos[parameters].reason or "")
+        assert await system.hooks.call(greeting, "Ada") == ["Ada"]
+
+
+async def test_failure_in_a_hook_is_a_problem_of_its_plugin(tmp_path: Path) -> None:
+    class Failing(Plugin):
+        name = "failing"
+
+        @hookimpl
+        def greeting(self, name: str) -> str:
+            raise RuntimeError("a bug")
+
+    class Asking(Plugin):
+        name = "asking"
+
+        async def setup(self, kernel: Kernel) -> None:
+            self.kernel = kernel
+
+    async with running_system(tmp_path, plugins=[Failing, Asking], specifications=[hooks_under_test]) as system:
+        assert await system.hooks.call(greeting, "Ada") == []
+
+        (problem,) = system.problems
+        assert (problem.type, problem.reference) == ("hook_failed", "failing")
+        assert "a bug" in problem.message

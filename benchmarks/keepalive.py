@@ -11,7 +11,7 @@ import select
 import socket
 import time
 from array import array
-from statistics import quantiles
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -37,18 +37,12 @@ class Answer:
 
 
 @frozen
-class Throughput:
-    """What one stretch of load came to."""
+class Slice:
+    """What a stretch of load came to."""
 
-    requests: int
     seconds: float
-    p50_ms: float
-    p99_ms: float
-
-    @property
-    def per_second(self) -> float:
-        """Requests per second."""
-        return self.requests / self.seconds
+    latencies_s: Sequence[float]
+    """One for each request."""
 
 
 def get(path: str, **headers: str) -> bytes:
@@ -80,61 +74,71 @@ def _some(connection: socket.socket) -> bytes:
     return chunk
 
 
-def load(port: int, request: bytes, expected: Answer, *, connections: int, seconds: float) -> Throughput:
-    """Ask over that many connections for so long; raises :class:`WrongAnswer` for any other answer."""
-    sockets = {}
-    epoll = select.epoll()
-    try:
+class Clients:
+    """Connections that stay open, and ask without a pause for as long as :meth:`load` runs.
+
+    :param expected: what each answer has to look like
+    """
+
+    def __init__(self, port: int, request: bytes, expected: Answer, connections: int) -> None:
+        self._request = request
+        self._status = f"HTTP/1.1 {expected.status} ".encode()
+        self._size = expected.size_bytes
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
         for _ in range(connections):
             opened = socket.create_connection((HOST, port), TIMEOUT_S)
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             opened.setblocking(False)
-            sockets[opened.fileno()] = opened
-            epoll.register(opened, select.EPOLLIN)
-        gc.collect()
-        gc.disable()
-        return _keep_asking(epoll, sockets, request, expected, seconds)
-    finally:
-        gc.enable()
-        epoll.close()
-        for opened in sockets.values():
+            self._sockets[opened.fileno()] = opened
+            self._epoll.register(opened, select.EPOLLIN)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._epoll.close()
+        for opened in self._sockets.values():
             opened.close()
 
+    def load(self, seconds: float) -> Slice:
+        """Ask for so long, and wait for what was asked; raises :class:`WrongAnswer` for an unexpected answer."""
+        gc.disable()
+        try:
+            return self._load(seconds)
+        finally:
+            gc.enable()
 
-def _keep_asking(
-    epoll: select.epoll, sockets: dict[int, socket.socket], request: bytes, expected: Answer, seconds: float
-) -> Throughput:
-    now = time.perf_counter
-    status = f"HTTP/1.1 {expected.status} ".encode()
-    size = expected.size_bytes
-    left = dict.fromkeys(sockets, size)
-    asked = dict.fromkeys(sockets, 0.0)
-    took = array("d")
-    began = now()
-    until = began + seconds
-    for number, opened in sockets.items():
-        asked[number] = now()
-        opened.send(request)
-    while (moment := now()) < until:
-        events = epoll.poll(TIMEOUT_S)
-        if not events:
-            raise WrongAnswer(f"no answer for {TIMEOUT_S} s")
-        for number, _ in events:
-            opened = sockets[number]
-            chunk = opened.recv(_CHUNK_BYTES)
-            missing = left[number]
-            if missing == size and not chunk.startswith(status):
-                raise WrongAnswer(f"expected {status!r}, got {chunk[:200]!r}")
-            missing -= len(chunk)
-            if missing < 0 or not chunk:
-                raise WrongAnswer(f"an answer is not as long as the first one, {size} bytes: …{chunk[-200:]!r}")
-            if missing:
-                left[number] = missing
-                continue
-            left[number] = size
-            moment = now()
-            took.append(moment - asked[number])
-            asked[number] = moment
+    def _load(self, seconds: float) -> Slice:
+        now, sockets, request, size = time.perf_counter, self._sockets, self._request, self._size
+        missing = dict.fromkeys(sockets, size)
+        took = array("d")
+        began = now()
+        until = began + seconds
+        asked = dict.fromkeys(sockets, began)
+        for opened in sockets.values():
             opened.send(request)
-    hundredths = quantiles(took, n=100)
-    return Throughput(len(took), moment - began, hundredths[49] * 1e3, hundredths[98] * 1e3)
+        waiting = len(sockets)
+        while waiting:
+            events = self._epoll.poll(TIMEOUT_S)
+            if not events:
+                raise WrongAnswer(f"no answer for {TIMEOUT_S} s")
+            for number, _ in events:
+                chunk = sockets[number].recv(_CHUNK_BYTES)
+                self._check(chunk, missing[number])
+                missing[number] -= len(chunk)
+                if missing[number]:
+                    continue
+                moment = now()
+                took.append(moment - asked[number])
+                if moment < until:
+                    missing[number] = size
+                    asked[number] = moment
+                    sockets[number].send(request)
+                else:
+                    waiting -= 1
+        return Slice(now() - began, took)
+
+    def _check(self, chunk: bytes, missing: int) -> None:
+        if not chunk or len(chunk) > missing:
+            raise WrongAnswer(f"an answer is not as long as the first one, {self._size} bytes: …{chunk[-200:]!r}")
+        if missing == self._size and not chunk.startswith(self._status):
+            raise WrongAnswer(f"expected {self._status!r}, got {chunk[:200]!r}")

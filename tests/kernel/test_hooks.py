@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rooftree import Kernel, Plugin, RooftreeError, hookimpl, hooks
+from rooftree import Plugin, RooftreeError, hookimpl, hooks
 from rooftree.hooks import HookNameUnknown, Hooks
 from rooftree.plugins import Health
 from rooftree.testing import running_system
@@ -178,13 +178,7 @@ async def test_failure_in_a_hook_is_a_problem_of_its_plugin(tmp_path: Path) -> N
         def greeting(self, name: str) -> str:
             raise RuntimeError("a bug")
 
-    class Asking(Plugin):
-        name = "asking"
-
-        async def setup(self, kernel: Kernel) -> None:
-            self.kernel = kernel
-
-    async with running_system(tmp_path, plugins=[Failing, Asking], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Failing], specifications=[hooks_under_test]) as system:
         assert await system.hooks.call(greeting, "Ada") == []
 
         (problem,) = system.problems

@@ -12,7 +12,7 @@ import contextlib
 import difflib
 import enum
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +154,7 @@ class Plugins:
         self._records: dict[str, Record] = {}
         self._started: list[Record] = []
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[PluginInfo]:
         return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
 
     def gate(self, owner: str) -> RooftreeError | None:
@@ -174,8 +174,9 @@ class Plugins:
 
     async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
-        chosen = list(entry_points(group=GROUP) if found is None else found)
-        self._records = {point.name: Record(self._system, point.name, *_distribution(point)) for point in chosen}
+        installed = await asyncio.to_thread(_installed, found)
+        chosen = [point for point, _, _ in installed]
+        self._records = {point.name: Record(self._system, point.name, *dist) for point, *dist in installed}
         self._forget_old_failures()
         self._rebuild_table()
         found_classes = await asyncio.gather(*(self._import(point, self._records[point.name]) for point in chosen))
@@ -203,9 +204,8 @@ class Plugins:
             record.become(Health.DISABLED, "the configuration does not enable it")
             return None
         try:
-            _require_compatible(point)
             async with asyncio.timeout(settings.kernel.start_timeout_s):
-                return await _in_thread_of_its_own(point.load)
+                return await _in_thread_of_its_own(lambda: _import_compatible(point))
         except TimeoutError:
             record.fail(f"it was not imported within {settings.kernel.start_timeout_s} s")
         except Exception as error:
@@ -368,8 +368,21 @@ async def _nobody() -> None:
     """Stands in a remembered route, which has no endpoint to call it."""
 
 
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist is not None else (point.value, "0")
+def _installed(found: Iterable[EntryPoint] | None) -> list[tuple[EntryPoint, str, str]]:
+    """The entry points with the names and versions of their distributions; the first of each plugin's name."""
+    chosen: dict[str, tuple[EntryPoint, str, str]] = {}
+    for point in entry_points(group=GROUP) if found is None else found:
+        distribution = (point.dist.name, point.dist.version) if point.dist is not None else (point.value, "0")
+        if point.name in chosen:
+            log.error("plugin_name_taken", plugin=point.name, ignored=distribution, used=chosen[point.name][1:])
+            continue
+        chosen[point.name] = (point, *distribution)
+    return list(chosen.values())
+
+
+def _import_compatible(point: EntryPoint) -> object:
+    _require_compatible(point)
+    return point.load()
 
 
 def _require_compatible(point: EntryPoint) -> None:

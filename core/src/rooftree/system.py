@@ -100,7 +100,7 @@ class System:
         self.plugins = Plugins(self, known)
         self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
         self._provide_own_services()
-        self._report_losses()
+        await self._report_losses()
         await self._admin_token()
         await self.jobs.recover()
         await self.server.start()
@@ -115,6 +115,7 @@ class System:
     async def start_plugins(self, found: Iterable[EntryPoint] | None = None) -> None:
         """Load and start the plugins; the system runs when they have started or failed."""
         await self.plugins.start(found)
+        await self._report_losses()  # plugins load their documents, and may have found some damaged
         self.state_now = SystemState.RUNNING
 
     async def stop(self) -> None:
@@ -137,9 +138,13 @@ class System:
         ):
             self.services.provide(key, service, "kernel")
 
-    def _report_losses(self) -> None:
+    async def _report_losses(self) -> None:
+        """Turn what was found damaged into problems, which stay; each loss is reported once."""
         for loss in self.database.losses:
             self.problems.report(Problem("state_damaged", "system", loss.id, loss.message, severity="unhealthy"))
+            await self.problems.written()
+            with contextlib.suppress(Unavailable):  # on a full disk it is reported again at the next start
+                await self.state.commit(self.database.settle(loss))
 
     async def _copy(self) -> None:
         try:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ log_level = "debug"
 repositories = []
 
 [plugins.docker]
+prefix = {prefix}
+subnet = {subnet}
+{docker}
 """
 JOB_S = 30.0
 
@@ -50,10 +53,10 @@ JOB_S = 30.0
 class Daemon:
     """One daemon with its folders; start it, call it, kill it, start it again.
 
-    :param docker: more settings of ``[plugins.docker]``, such as another engine's socket
+    :param docker: more settings of ``[plugins.docker]``, as lines of TOML: another engine's socket, its deadlines
     """
 
-    def __init__(self, folder: Path, *, subnet: str, docker: Mapping[str, str | float] = {}) -> None:
+    def __init__(self, folder: Path, *, subnet: str, docker: Iterable[str] = ()) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
         self.settings = folder / "rooftree.toml"
@@ -66,10 +69,9 @@ class Daemon:
             SETTINGS.format(
                 data_dir=json.dumps(str(self.data_dir)),
                 port=self.port,
-            )
-            + "".join(
-                f"{name} = {json.dumps(value)}\n"
-                for name, value in {"prefix": self.prefix, "subnet": subnet, **docker}.items()
+                prefix=json.dumps(self.prefix),
+                subnet=json.dumps(subnet),
+                docker="\n".join(docker),
             ),
             encoding="utf-8",
         )
@@ -198,7 +200,7 @@ class Daemon:
 
 
 @contextlib.asynccontextmanager
-async def disposable_daemon(engine: Engine, docker: Mapping[str, str | float] = {}) -> AsyncIterator[Daemon]:
+async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> AsyncIterator[Daemon]:
     """A daemon that is ready to be started; at the end nothing of it stays on the engine.
 
     Its log is printed at the end, so that pytest shows it beside a failure.

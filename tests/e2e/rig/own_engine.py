@@ -63,6 +63,12 @@ class OwnEngine(Engine):
         self._process.terminate()
         self._process.wait(STOP_S)
 
+    def kill(self) -> None:
+        """SIGKILL, as a crash does: its containers go on without it until it is back."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_S)
+
     def hang(self) -> None:
         """SIGSTOP: it accepts connections and answers nothing."""
         assert self._process is not None

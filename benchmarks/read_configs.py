@@ -39,7 +39,7 @@ class TimedStore(StorePlugin):
 
 async def main(folder: Path, urls: list[str]) -> None:
     settings = {"plugins.store.repositories": urls, "plugins.store.reload_every_s": 1e9}
-    logs = configure("warning", "text")
+    logs = configure("error", "text")  # the corpus has files that the store warns about
     async with running_system(folder, plugins=[TimedStore], settings=settings, specifications=[hooks], logs=logs):
         store = TimedStore.started
         again = []

@@ -1,8 +1,9 @@
 """The numbers of the README, as ratios measured in one run: ``make bench`` or ``run.py --rows ping,store``.
 
 The server has one core and the load the other. The two sides of a comparison take turns every tenth of a second, so
-that what else the machine does hits both; what counts is the median of the rounds' ratios, after a round for nothing. The two give the same bytes,
-which is checked. Raw figures go to ``benchmarks/results/``. The exit status is 1 when a gate is missed.
+that what else the machine does hits both; what counts is the median of the rounds' ratios, after a round for nothing.
+The two give the same bytes, which is checked. Raw figures go to ``benchmarks/results/``. The exit status is 1 when a
+gate is missed.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
-"""What holds for every test: no code of ours may block the event loop, and logging is set up as in the daemon."""
+"""What holds for every test: no code of ours may block the event loop, and what is logged is pytest's to show."""
 
 from __future__ import annotations
 
-import io
-import sys
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from blockbuster import BlockBuster, blockbuster_ctx
-
-from rooftree import logs
 
 OURS = (
     "rooftree",
@@ -22,21 +20,23 @@ OURS = (
 """Blocking calls are looked for below these; what a test itself does on its loop is its own affair."""
 
 
-class CurrentStandardError(io.StringIO):
-    """Writes to what is standard error at that moment: pytest has another one for each test."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-
 @pytest.fixture(autouse=True, scope="session")
-def logs_as_in_the_daemon() -> None:
-    """structlog's own default reads source files while it prints, and so blocks the loop."""
-    logs.configure("debug", "text", stream=CurrentStandardError())
-
-
-@pytest.fixture(autouse=True, scope="session")
-def blocking_calls_are_errors(logs_as_in_the_daemon: None) -> Iterator[BlockBuster]:
-    """A call that blocks the loop raises ``blockbuster.BlockingError`` where it happens."""
+def blocking_calls_are_errors() -> Iterator[BlockBuster]:
+    """A call that blocks the loop raises ``blockbuster.BlockingError`` where it happens. Nothing is exempt."""
     with blockbuster_ctx(list(OURS)) as blockbuster:
         yield blockbuster
+
+
+@pytest.fixture(autouse=True)
+def logs_go_to_pytest() -> None:
+    """Through the standard library, as in the daemon: structlog's own default reads source files while it prints."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    logging.getLogger().setLevel(logging.DEBUG)

@@ -25,7 +25,10 @@ from tests.e2e.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("journey")
 
-OPTIONS = {"options": {"interval": 10, "greeting": "hello"}, "schema": {"interval": "int(1,60)", "greeting": "str"}}
+OPTIONS: dict[str, Any] = {
+    "options": {"interval": 10, "greeting": "hello"},
+    "schema": {"interval": "int(1,60)", "greeting": "str"},
+}
 SLOW_BYTES_PER_S = 500_000
 """How fast an image of 4 MB comes whose fetching is watched."""
 
@@ -196,7 +199,7 @@ async def test_stats_measure_the_running_add_on(daemon: Daemon, heart: Addon) ->
     stats = await daemon.ok("GET", f"/addons/{heart.slug}/stats")
 
     assert 0 < stats["memory_usage"] < stats["memory_limit"]
-    assert 0 <= stats["cpu_percent"] and 0 <= stats["memory_percent"] <= 100
+    assert stats["cpu_percent"] >= 0 and 0 <= stats["memory_percent"] <= 100
 
 
 async def test_update_brings_the_new_version_and_keeps_data_and_options(

@@ -308,7 +308,7 @@ async def test_add_on_that_ended_while_the_daemon_was_away_is_started_again(worl
     await daemon.start()
     await daemon.recovered()
 
-    assert await world.becomes(before)
+    await world.becomes(before)
     assert (await answers(addon))["slug"] == addon.slug
 
 
@@ -332,7 +332,7 @@ async def test_kill_in_the_middle_of_a_pull_leaves_no_half_image(world: World) -
         await daemon.recovered()
 
         assert (await daemon.job(started["job_id"]))["errors"][0]["type"] == "JobInterrupted"
-        assert await world.becomes(before)
+        await world.becomes(before)
         assert world.engine.run("images", "--quiet", image) == ""
         await addon.install()
         assert (await addon.info())["version"] == "1.0"
@@ -358,7 +358,7 @@ async def test_kill_in_the_middle_of_a_build_leaves_no_half_image(world: World) 
     await daemon.start()
     await daemon.recovered()
 
-    assert await world.becomes(before)
+    await world.becomes(before)
     await asyncio.to_thread(wait_until, lambda: not builds(), within_s=20, what="the end of the build's container")
     world.repository.write(addon_files("slow", base=world.base_image))
     await world.release("1.0")
@@ -372,9 +372,7 @@ async def test_killed_change_of_options_is_whole_or_not_at_all(world: World, pla
     daemon, addon = world.daemon, world.addon("chosen")
     await daemon.start()
     keys = {"a": "int", "b": "int"}
-    world.repository.write(
-        addon_files("chosen", base=world.base_image, options={"a": 1, "b": 1}, schema=keys)
-    )
+    world.repository.write(addon_files("chosen", base=world.base_image, options={"a": 1, "b": 1}, schema=keys))
     await world.release("1.0")
     await addon.install()
     await daemon.kill()

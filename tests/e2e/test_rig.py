@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.rig.daemon import Daemon
 from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
 from tests.e2e.rig.git_server import GitServer, git
+from tests.e2e.rig.own_engine import own_engine
 from tests.e2e.rig.registry import Registry
 from tests.e2e.rig.service_process import ServiceProcess, free_port, listens
 
@@ -90,6 +91,22 @@ def test_server_that_ends_at_once_is_reported_with_its_words(tmp_path: Path) -> 
 
     with pytest.raises(RuntimeError, match="ended with 3:\nno disk"), server:
         pass
+
+
+def test_engine_of_our_own_comes_and_goes_without_a_trace_on_the_machine(engine: Engine, base_image: str) -> None:
+    def interfaces() -> set[tuple[str, str]]:
+        return {(path.name, (path / "ifindex").read_text()) for path in Path("/sys/class/net").glob("docker*")}
+
+    before = interfaces()
+    with own_engine(engine.free_subnet()) as own:
+        own.take(base_image, engine)
+        said = own.run("run", "--rm", base_image, "echo", "hi")
+        ours = own.folder
+        while_it_runs = interfaces()
+
+    assert said == "hi"
+    assert interfaces() == while_it_runs == before
+    assert not ours.exists()
 
 
 async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon) -> None:

@@ -68,8 +68,8 @@ def step[S: Step](kind: str) -> Callable[[type[S]], type[S]]:
         frozen = attrs.frozen(cls)
         if not hasattr(frozen, "do"):
             raise TypeError(f"{frozen.__qualname__}: a step needs do()")
-        if kind in KINDS and KINDS[kind].__qualname__ != frozen.__qualname__:
-            raise ValueError(f"step kind {kind} is already that of {KINDS[kind].__qualname__}")
+        if kind in KINDS and _full_name(KINDS[kind]) != _full_name(frozen):
+            raise ValueError(f"step kind {kind} is already that of {_full_name(KINDS[kind])}")
         frozen.kind = kind
         if frozen.stage is None:
             frozen.stage = kind.rpartition("/")[0].rpartition(".")[2]
@@ -77,6 +77,10 @@ def step[S: Step](kind: str) -> Callable[[type[S]], type[S]]:
         return frozen
 
     return decorate
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 class Run:

@@ -11,10 +11,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
-from apscheduler.triggers.cron import CronTrigger
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +57,7 @@ class TaskSupervisor:
         tasks = self._running.setdefault(owner, {})
         if task.name in tasks:
             raise ValueError(f"plugin {owner} has two tasks called {task.name}")
-        times = CronTrigger.from_crontab(task.cron, timezone=UTC) if task.cron is not None else None
+        times = _times(task.cron) if task.cron is not None else None
         loop = asyncio.get_running_loop()
         tasks[task.name] = loop.create_task(_supervise(task, times, owner), name=f"{owner}: {task.name}")
 
@@ -66,6 +69,12 @@ class TaskSupervisor:
             _, late = await asyncio.wait({task}, timeout=STOP_S)
             if late:
                 log.error("task_does_not_end", plugin=owner, task=task.get_name())
+
+
+def _times(cron: str) -> CronTrigger:
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  # only who has times of day pays for it
+
+    return CronTrigger.from_crontab(cron, timezone=UTC)
 
 
 async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:

@@ -58,11 +58,14 @@ class Daemon:
 
     def __init__(self, folder: Path, *, subnet: str, docker: Iterable[str] = ()) -> None:
         self.folder = folder
+        self.subnet = subnet
         self.data_dir = folder / "data"
         self.settings = folder / "rooftree.toml"
         self.prefix = f"rt{secrets.token_hex(4)}_"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.environment: dict[str, str] = {}
+        """What its operator's shell adds to the environment."""
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self.settings.write_text(
@@ -105,7 +108,7 @@ class Daemon:
         assert not self.running, "it runs already"
         hidden = ("ROOFTREE_", "PYTHONDONTWRITEBYTECODE")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        environment["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+        environment |= {"PYTHONPYCACHEPREFIX": str(BYTECODE), **self.environment}
         if failpoints:
             environment["ROOFTREE_FAILPOINTS"] = failpoints
         with self._log.open("ab") as output:

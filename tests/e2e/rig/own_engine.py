@@ -1,19 +1,21 @@
 """A Docker Engine that belongs to one test, which may stop, hang and kill it.
 
 It has folders, a socket and a containerd of its own beside the machine's engine, and keeps its hands off the firewall
-that they would share: its containers reach the bridge they are on, and nothing else.
+that they would share: what its containers may reach is said with :func:`open_firewall`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from tests.e2e.rig.engine import Engine
@@ -26,7 +28,8 @@ STOP_S = 30.0
 class OwnEngine(Engine):
     """The engine as a process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bridge: str) -> None:
+        self.bridge = bridge
         self.url = f"unix://{folder}/docker.sock"
         super().__init__(self.url)
         self.folder = folder
@@ -42,7 +45,7 @@ class OwnEngine(Engine):
                     f"--data-root={self.folder}/data",
                     f"--exec-root={self.folder}/exec",
                     f"--pidfile={self.folder}/pid",
-                    "--bridge=none",
+                    f"--bridge={self.bridge}",  # "none" would take the docker0 of the machine's engine away
                     "--iptables=false",
                     "--ip6tables=false",
                     "--ip-forward=false",
@@ -68,6 +71,8 @@ class OwnEngine(Engine):
         assert self._process is not None
         self._process.kill()
         self._process.wait(STOP_S)
+        # Its containerd died with it, but looks alive to the next one until somebody reaps it.
+        (self.folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def hang(self) -> None:
         """SIGSTOP: it accepts connections and answers nothing."""
@@ -100,23 +105,51 @@ class OwnEngine(Engine):
 
 
 @contextmanager
-def own_engine() -> Iterator[OwnEngine]:
-    """An engine of its own that runs; at the end nothing of it is left."""
+def own_engine(subnet: str) -> Iterator[OwnEngine]:
+    """An engine of its own that runs, with ``subnet`` for its default network; at the end nothing of it is left."""
     folder = Path(tempfile.mkdtemp(prefix="rte-"))  # short, because of the sockets in it
-    engine = OwnEngine(folder)
+    with _bridge(subnet) as bridge:
+        engine = OwnEngine(folder, bridge)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            if engine.running:
+                engine.resume()
+                containers = engine.run("ps", "--all", "--quiet").split()
+                if containers:
+                    engine.run("rm", "--force", "--volumes", *containers)
+                engine.run("network", "prune", "--force")  # their bridges would outlive it
+                engine.stop()
+            _unmount_below(folder)
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _bridge(subnet: str) -> Iterator[str]:
+    """A bridge of that subnet on the host, under a name of its own."""
+    network = IPv4Network(subnet)
+    name = f"rte{secrets.token_hex(4)}"
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
     try:
-        engine.start()
-        yield engine
+        address = f"{network[1]}/{network.prefixlen}"
+        subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        yield name
     finally:
-        if engine.running:
-            engine.resume()
-            containers = engine.run("ps", "--all", "--quiet").split()
-            if containers:
-                engine.run("rm", "--force", "--volumes", *containers)
-            engine.run("network", "prune", "--force")  # their bridges would outlive it
-            engine.stop()
-        _unmount_below(folder)
-        shutil.rmtree(folder)
+        subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+@contextmanager
+def open_firewall(subnet: str) -> Iterator[None]:
+    """Let the containers of a subnet reach each other, which the machine's own engine forbids to bridges it has not
+    made (its policy for FORWARD is DROP, and bridged packets pass it too)."""
+    rule = ["FORWARD", "--source", subnet, "--destination", subnet, "--jump", "ACCEPT"]
+    subprocess.run(["iptables", "--wait", "--insert", *rule], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["iptables", "--wait", "--delete", *rule], check=True)
 
 
 def _unmount_below(folder: Path) -> None:

@@ -17,6 +17,7 @@ from rooftree.testing import Answer, Client, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_addons.reconciliation import Reconciliation
 from rooftree_store import AddonSlug
 from rooftree_store.plugin import StorePlugin
 from tests.e2e.rig.files import write_files
@@ -28,7 +29,7 @@ SETTINGS = {"plugins.store.repositories": [], "plugins.store.machine": "generic-
 HELLO = AddonSlug("local_hello")
 
 
-def config(name: str, version: str = "1.0", **keys: Any) -> dict[str, Any]:
+def addon_config(name: str, version: str = "1.0", **keys: Any) -> dict[str, Any]:
     """An add-on's configuration; a key that is ``None`` is left out."""
     usual = {
         "name": name.title(),
@@ -41,10 +42,23 @@ def config(name: str, version: str = "1.0", **keys: Any) -> dict[str, Any]:
     return {key: value for key, value in (usual | keys).items() if value is not None}
 
 
-def write_offer(data: Path, name: str, version: str = "1.0", files: Mapping[str, str] = {}, **keys: Any) -> None:
+def write_offer(
+    data: Path, name: str, version: str = "1.0", files: Mapping[str, str] = {}, config: Mapping[str, Any] = {}
+) -> None:
     """Put an add-on into the local repository."""
-    content = json.dumps(config(name, version, **keys))
+    content = json.dumps(addon_config(name, version, **config))
     write_files(data / "apps" / "local" / name, {"config.json": content, **files})
+
+
+def done(answer: Answer) -> None:
+    """Fail the test unless the answer is a good one without data."""
+    assert answer.data == {}
+
+
+def refusal(answer: Answer, status: int, error_key: str | None = None) -> str:
+    """The message of an error that has that status and key."""
+    assert (answer.status, answer.envelope.get("error_key")) == (status, error_key), answer.text
+    return answer.message
 
 
 class House:
@@ -64,33 +78,33 @@ class House:
         *,
         image: FakeImage | None = None,
         files: Mapping[str, str] = {},
-        **keys: Any,
+        config: Mapping[str, Any] = {},
     ) -> AddonSlug:
         """Offer an add-on in the local repository, its image published; in place of an older version."""
         self.engine.publish_image(f"{REGISTRY}/{name}:{version}", image)
-        await asyncio.to_thread(write_offer, self.data, name, version, files, **keys)
-        (await self.client.post("/store/reload")).data
+        await asyncio.to_thread(write_offer, self.data, name, version, files, config)
+        done(await self.client.post("/store/reload"))
         return AddonSlug(f"local_{name}")
 
     async def install(self, name: str = "hello", version: str = "1.0", **keys: Any) -> AddonSlug:
         """Offer an add-on and install it."""
         slug = await self.offer(name, version, **keys)
-        (await self.client.post(f"/store/addons/{slug}/install")).data
+        done(await self.client.post(f"/store/addons/{slug}/install"))
         return slug
 
     async def run(self, name: str = "hello", version: str = "1.0", **keys: Any) -> AddonSlug:
         """Offer an add-on, install and start it."""
         slug = await self.install(name, version, **keys)
-        (await self.post(slug, "start")).data
+        done(await self.post(slug, "start"))
         return slug
 
     async def post(self, slug: str, verb: str, body: object = None, **options: Any) -> Answer:
         """``POST /addons/<slug>/<verb>``."""
         return await self.client.post(f"/addons/{slug}/{verb}", json={} if body is None else body, **options)
 
-    async def set(self, slug: str, **options: Any) -> None:
+    async def set_options(self, slug: str, **options: Any) -> None:
         """Set an add-on's options in the API's sense; fails the test when they are refused."""
-        (await self.post(slug, "options", options)).data
+        done(await self.post(slug, "options", options))
 
     async def info(self, slug: str, **options: Any) -> dict[str, Any]:
         """``GET /addons/<slug>/info``."""
@@ -135,7 +149,26 @@ class House:
         async def found() -> Problem | None:
             return self.problem(kind, slug)
 
-        return await until(found, within_s=WITHIN_S, what=f"problem {kind} of {slug}")  # type: ignore[return-value]  # true
+        problem = await until(found, within_s=WITHIN_S, what=f"problem {kind} of {slug}")
+        assert problem is not None
+        return problem
+
+    @property
+    def reconciliation(self) -> Reconciliation:
+        """What the add-ons' plugin keeps to itself."""
+        plugin = self.system.plugins._records["addons"].plugin
+        assert isinstance(plugin, AddonsPlugin)
+        return plugin.reconciliation
+
+    async def until_watchdog_rests(self) -> None:
+        """Wait until everything that was published has been dealt with, by the watchdog too."""
+        await self.quiet()
+
+        async def resting() -> bool:
+            return not self.reconciliation.watching
+
+        await until(resting, within_s=WITHIN_S, what="the watchdog's rest")
+        await self.quiet()
 
     async def quiet(self) -> None:
         """Wait until everything that was published has been dealt with."""

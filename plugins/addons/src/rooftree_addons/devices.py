@@ -16,7 +16,7 @@ from attrs import frozen
 UART_MAJORS = (204, 188, 166)
 VIDEO_MAJORS = (29, 81, 226)
 USB_MAJORS = (189, 180)
-_DYNAMIC_VIDEO = ("vchiq", "media", "cec")
+_DYNAMIC_VIDEO = ("vchiq", "media", "cec", "rpivid-")
 _DYNAMIC_GPIO = ("gpiochip", "gpiomem")
 _DYNAMIC_USB = ("hidraw",)
 

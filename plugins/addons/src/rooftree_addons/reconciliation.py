@@ -177,6 +177,11 @@ class Reconciliation:
         slug = name.removeprefix("app_")
         return AddonSlug(slug) if slug != name and slug in self._addons.installed else None
 
+    @property
+    def watching(self) -> frozenset[AddonSlug]:
+        """The add-ons that the watchdog is bringing back just now."""
+        return frozenset(self._watchdogs)
+
     def _watch(self, slug: AddonSlug) -> None:
         if slug not in self._watchdogs:
             task = asyncio.get_running_loop().create_task(self._bring_back(slug), name=f"watchdog of {slug}")
@@ -185,8 +190,8 @@ class Reconciliation:
 
     async def _bring_back(self, slug: AddonSlug) -> None:
         """Restart a failed add-on, with growing pauses, until it runs, is stopped, or the tries are used up."""
-        for pause in WATCHDOG_PAUSES_S:
-            await asyncio.sleep(pause)
+        for seconds in WATCHDOG_PAUSES_S:
+            await pause(seconds)
             try:
                 if await self._needs_nobody(slug):
                     return
@@ -194,7 +199,7 @@ class Reconciliation:
                 await self._kernel.jobs.run(verbs.restart, slug=slug)
             except RooftreeError as error:
                 log.warning("watchdog_failed", addon=slug, reason=error.message)
-        await asyncio.sleep(WATCHDOG_PAUSES_S[-1])
+        await pause(WATCHDOG_PAUSES_S[-1])
         with contextlib.suppress(RooftreeError):
             if await self._needs_nobody(slug):
                 return
@@ -225,6 +230,11 @@ class Reconciliation:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+async def pause(seconds: float) -> None:
+    """Wait before the watchdog looks again. A function of its own, so that a test need not wait as long."""
+    await asyncio.sleep(seconds)
 
 
 def _is_well(container: Container | None) -> bool:

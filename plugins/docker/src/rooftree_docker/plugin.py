@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from attrs import field, frozen
 
-from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, hookimpl
+from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, Unavailable, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected, EngineLost
 from rooftree_docker.api_socket import ApiSocket
 from rooftree_docker.connection import Deadlines
@@ -133,10 +133,20 @@ class DockerPlugin(Plugin):
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
-        """The engine's version."""
-        return {"docker": (await self.engine.info()).version}
+        """The engine's version; nothing while it is away, which is no fault of ours and reported already."""
+        if not self.engine.available:
+            return {}
+        try:
+            return {"docker": (await self.engine.info()).version}
+        except Unavailable:
+            return {}
 
     @hookimpl
     async def supervisor_info(self) -> Mapping[str, Any]:
-        """Our address on the add-on network."""
-        return {"ip_address": (await self.engine.network()).supervisor}
+        """Our address on the add-on network; nothing while the engine is away."""
+        if not self.engine.available:
+            return {}
+        try:
+            return {"ip_address": (await self.engine.network()).supervisor}
+        except Unavailable:
+            return {}

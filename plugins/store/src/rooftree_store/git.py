@@ -143,7 +143,7 @@ _UNREACHABLE = re.compile(
     r"unreachable|no route to host|early eof|remote end hung up|operation too slow|the requested URL returned error: 5"
 )
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
-_MISSING = re.compile(r"(?i)repository .*not found|not found|does not appear to be a git repository|not exported")
+_MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
 
 
 def _reason(source: RepositorySource, errors: str) -> Failed | Unavailable:

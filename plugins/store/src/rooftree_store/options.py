@@ -20,13 +20,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import regex
 from attrs import Factory, define, frozen
 
 from rooftree.errors import Invalid
 from rooftree_store.readers import MAX_DEPTH, Problem, Problems, Refused, flag, is_url, join, refused, sentence, shown
+
+if TYPE_CHECKING:
+    import regex
 
 MATCH_BUDGET_S: Final = 0.2
 """Seconds that all patterns of one check may take together."""
@@ -569,6 +571,8 @@ def _chosen(element: Scalar, value: str) -> str:
 def _compiled(pattern: str) -> regex.Pattern[str] | None:
     if len(pattern) > MAX_PATTERN_CHARACTERS or _cost(pattern) > MAX_PATTERN_COST:
         return None
+    import regex  # noqa: PLC0415  # 5 MB, which only add-ons with patterns are worth
+
     try:
         return regex.compile(pattern, regex.VERSION0)
     except (regex.error, RecursionError, ValueError, OverflowError):

@@ -1,0 +1,180 @@
+"""Jobs on marker files, run by processes that failpoints kill.
+
+As a module that is run, it is asked over standard input, one line of JSON for each process, and tells how that process
+ended. Each is forked from here, so that the imports are paid for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, jobs, logs, step
+from rooftree.errors import RooftreeError
+from rooftree.plugins import Health
+from rooftree.testing import running_system
+
+BEFORE = {"replaced": "original", "removed": "precious"}
+AFTER = {"written": "new", "replaced": "changed"}
+
+
+class Markers:
+    """The world: a folder with small files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def read(self, name: str) -> str | None:
+        path = self.folder / name
+        return await asyncio.to_thread(lambda: path.read_text() if path.exists() else None)
+
+    async def write(self, name: str, text: str | None) -> None:
+        path = self.folder / name
+        if text is None:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        else:
+            await asyncio.to_thread(path.write_text, text)
+
+
+MARKERS = Service[Markers]("markers/1")
+
+
+class _Change(Step):
+    """Sets one marker, and brings back what was there."""
+
+    name: str
+    text: str | None
+
+    async def before(self, markers: Markers) -> str | None:
+        return await markers.read(self.name)
+
+    async def do(self, run: Run, markers: Markers) -> None:
+        await markers.write(self.name, self.text)
+
+    async def undo(self, before: str | None, markers: Markers) -> None:
+        await markers.write(self.name, before)
+
+
+@step("killed.write/1")
+class Write(_Change):
+    """Makes a file that was not there."""
+
+    name: str
+    text: str
+
+
+@step("killed.remove/1")
+class Remove(_Change):
+    """Removes a file that was there."""
+
+    name: str
+    text: None = None
+
+
+@step("killed.replace/1")
+class Replace(_Change):
+    """Replaces what is in a file."""
+
+    name: str
+    text: str
+
+
+@step("killed.refuse/1")
+class Refuse(Step):
+    """Always fails."""
+
+    async def do(self) -> None:
+        raise Conflict("It does not fit")
+
+
+CHANGES = (Write("written", "new"), Remove("removed"), Replace("replaced", "changed"))
+KINDS = tuple(change.kind for change in CHANGES)
+
+
+@job("change_or_back")
+async def change_or_back() -> Steps:
+    return CHANGES
+
+
+@job("change_forward", recovery="forward")
+async def change_forward() -> Steps:
+    return CHANGES
+
+
+@job("change_and_fail")
+async def change_and_fail() -> Steps:
+    return [*CHANGES, Refuse()]
+
+
+JOBS = {kind.name: kind for kind in (change_or_back, change_forward, change_and_fail)}
+
+
+class MarkersPlugin(Plugin):
+    """Provides the markers; where they are is told by its class."""
+
+    name = "markers"
+    provides = (MARKERS,)
+    folder: Path
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.provide(MARKERS, Markers(self.folder))
+
+
+def plugin_for(folder: Path) -> type[Plugin]:
+    """The plugin, with its markers in ``folder``."""
+
+    class InFolder(MarkersPlugin):
+        pass
+
+    InFolder.folder = folder
+    return InFolder
+
+
+def markers_in(folder: Path) -> dict[str, str]:
+    """The markers as they are."""
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+async def live(root: Path, name: str | None) -> None:
+    """Start a system and run the job ``name``; with none, wait for the recovery of what was interrupted."""
+    async with running_system(root, plugins=[plugin_for(root / "markers")]) as system:
+        assert all(info.state is Health.OK for info in system.plugins)
+        if name is not None:
+            await system.jobs.run(JOBS[name])
+        while any(not info.done for info in system.jobs.listing()):
+            await asyncio.sleep(0.001)
+
+
+def _child(root: str, name: str | None, armed: str) -> int:
+    failpoints.arm(armed)
+    try:
+        asyncio.run(live(Path(root), name))
+    except RooftreeError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    jobs.RETRY_S = (0.002,) * 4
+    logs.configure("debug", "text")  # to standard error: standard output has the answers
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            status = 70
+            try:
+                status = _child(**json.loads(line))
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""A kill at any point of a job leaves the world, after the next start, as it was before or as it is after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rooftree import jobs
+from rooftree.jobs import JobInfo
+from rooftree.testing import running_system
+from tests.kernel.killed_jobs import AFTER, BEFORE, KINDS, markers_in, plugin_for
+
+KILLED = -signal.SIGKILL
+REPOSITORY = Path(__file__).parents[2]
+
+COMMITS_OF_A_START = 1
+"""Commits that a start makes when nothing changed since the last one: the journal's tables."""
+
+type Process = Callable[[str | None, str], int]
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A process that forks those to be killed."""
+    leftovers = tmp_path_factory.mktemp("kill")  # a killed process does not remove its temporary files
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(leftovers)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.kernel.killed_jobs"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment,
+    ) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "RETRY_S", (0.002,))
+
+
+@pytest.fixture
+def process(forks: subprocess.Popen[str], tmp_path: Path) -> Process:
+    """Runs a job in a process of its own, with failpoints armed; tells how the process ended."""
+    markers = tmp_path / "markers"
+    markers.mkdir()
+    for name, text in BEFORE.items():
+        (markers / name).write_text(text)
+
+    def run(name: str | None, armed: str) -> int:
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        forks.stdin.write(json.dumps({"root": str(tmp_path), "name": name, "armed": armed}) + "\n")
+        forks.stdin.flush()
+        return int(forks.stdout.readline())
+
+    return run
+
+
+async def recovered(tmp_path: Path) -> JobInfo:
+    """The one job that the next start shows, when it has ended."""
+    async with asyncio.timeout(5), running_system(tmp_path, plugins=[plugin_for(tmp_path / "markers")]) as system:
+        assert len(system.jobs.listing()) == 1
+        while not system.jobs.listing()[0].done:
+            await asyncio.sleep(0.001)
+        return system.jobs.listing()[0]
+
+
+STEP_PLACES = [f"step:{kind}:{verb}" for kind in KINDS for verb in ("before", "do", "done")]
+
+
+@pytest.mark.parametrize("place", ["job:accepted", *STEP_PLACES])
+async def test_job_killed_before_its_last_step_was_journaled_is_taken_back(
+    process: Process, tmp_path: Path, place: str
+) -> None:
+    assert process("change_or_back", f"{place}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == BEFORE
+    assert (info.name, [error.error_key for error in info.errors]) == ("change_or_back", ["job_interrupted_error"])
+
+
+@pytest.mark.parametrize("place", ["job:accepted", *STEP_PLACES, "job:end"])
+async def test_job_that_goes_forward_is_finished_wherever_it_was_killed(
+    process: Process, tmp_path: Path, place: str
+) -> None:
+    assert process("change_forward", f"{place}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == AFTER
+    assert (info.name, info.errors, info.progress) == ("change_forward", [], 100.0)
+
+
+async def test_job_killed_when_all_is_done_counts_as_done(process: Process, tmp_path: Path) -> None:
+    assert process("change_or_back", "job:end=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == AFTER
+    assert (info.name, info.errors) == ("change_or_back", [])
+
+
+@pytest.mark.parametrize("place", [f"step:{kind}:undo" for kind in KINDS])
+async def test_failed_job_killed_while_it_is_taken_back_is_taken_back_wholly(
+    process: Process, tmp_path: Path, place: str
+) -> None:
+    assert process("change_and_fail", f"{place}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == BEFORE
+    assert [error.message for error in info.errors] == ["It does not fit"]
+
+
+@pytest.mark.parametrize("again", [f"step:{kind}:undo" for kind in KINDS])
+async def test_recovery_that_is_killed_itself_is_recovered(process: Process, tmp_path: Path, again: str) -> None:
+    assert process("change_or_back", f"step:{KINDS[-1]}:done=kill") == KILLED
+    assert process(None, f"{again}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == BEFORE
+    assert [error.error_key for error in info.errors] == ["job_interrupted_error"]
+
+
+@pytest.mark.parametrize("commit", range(1, 9))
+@pytest.mark.parametrize("side", ["before", "after"])
+async def test_kill_around_any_commit_of_the_journal_leaves_before_or_after(
+    process: Process, tmp_path: Path, commit: int, side: str
+) -> None:
+    """Commit 1 accepts the job, 2 to 7 begin and end its three steps, 8 ends it."""
+    assert process(None, "") == 0, "a start without a job makes the commits of a first start, so that none is left"
+
+    assert process("change_or_back", f"database.{side}_commit=kill@{commit + COMMITS_OF_A_START}") == KILLED
+
+    async with running_system(tmp_path, plugins=[plugin_for(tmp_path / "markers")]) as system:
+        while any(not info.done for info in system.jobs.listing()):
+            await asyncio.sleep(0.001)
+        listed = system.jobs.listing()
+    then = markers_in(tmp_path / "markers")
+    assert then in (BEFORE, AFTER)
+    if then == AFTER:
+        assert commit >= 7
+    else:
+        assert len(listed) == (0 if (commit, side) == (1, "before") else 1)
+
+
+async def test_job_that_is_not_killed_is_done(process: Process, tmp_path: Path) -> None:
+    assert process("change_or_back", "") == 0
+    assert markers_in(tmp_path / "markers") == AFTER
+
+
+async def test_job_that_fails_is_taken_back(process: Process, tmp_path: Path) -> None:
+    assert process("change_and_fail", "") == 1
+    assert markers_in(tmp_path / "markers") == BEFORE

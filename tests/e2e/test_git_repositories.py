@@ -180,7 +180,7 @@ async def test_repository_of_something_else_is_refused(
     status, body = await add(daemon, repository.url)
 
     assert (status, body["error_key"]) == (400, "store_repository_unknown_error")
-    assert "no add-on repository" in body["message"] and "repository." in body["message"]
+    assert "is no add-on repository" in body["message"] and repository.url in body["message"]
     await nothing_was_added(daemon)
 
 
@@ -412,7 +412,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a secret, to which nothing in a repository may lead."""
     folder = tmp_path_factory.mktemp("outside")
     secret = addon_files("stolen", image="example.com/rig/stolen", description=SECRET)["stolen/config.yaml"]
-    for name in ("config.yaml", "build.yaml", "secret.txt"):
+    for name in ("config.yaml", "secret.txt"):
         (folder / name).write_text(secret, encoding="utf-8")
     return folder
 
@@ -423,7 +423,6 @@ async def test_links_that_lead_out_of_a_repository_are_never_followed(
     repository = git_server.repository("links", {**REPOSITORY, **addon_files("lamp", base=base_image)})
     for name in ("icon.png", "logo.png", "README.md", "DOCS.md", "CHANGELOG.md", "apparmor.txt"):
         (repository.folder / "lamp" / name).symlink_to(outside / "secret.txt")
-    (repository.folder / "lamp" / "build.yaml").symlink_to(outside / "build.yaml")
     (repository.folder / "lamp" / "translations").symlink_to(outside)
     (repository.folder / "lamp" / "rootfs").symlink_to(outside)
     (repository.folder / "linked").symlink_to(outside)
@@ -447,18 +446,22 @@ async def test_links_that_lead_out_of_a_repository_are_never_followed(
     assert not [text for text in (*shown, copied, daemon.log()) if SECRET in text]
 
 
-async def test_dockerfile_that_leads_out_of_its_folder_builds_nothing(
-    daemon: Daemon, git_server: GitServer, base_image: str, outside: Path
+@pytest.mark.parametrize("name", ["Dockerfile", "build.yaml"])
+async def test_instructions_to_build_that_lead_out_of_the_repository_are_refused(
+    daemon: Daemon, git_server: GitServer, base_image: str, outside: Path, name: str
 ) -> None:
-    repository = git_server.repository("leading-out", {**REPOSITORY, **addon_files("lamp", base=base_image)})
-    (repository.folder / "lamp" / "Dockerfile").unlink()
-    (repository.folder / "lamp" / "Dockerfile").symlink_to(outside / "secret.txt")
+    repository = git_server.repository(f"leading-{name}", {**REPOSITORY, **addon_files("lamp", base=base_image)})
+    (repository.folder / "lamp" / name).unlink(missing_ok=True)
+    (repository.folder / "lamp" / name).symlink_to(outside / "secret.txt")
     repository.push()
     slug = await added(daemon, repository)
 
     status, body = await daemon.call("POST", f"/store/addons/{slug}_lamp/install", {})
 
-    assert status in {400, 500} and "Dockerfile" in body["message"] and SECRET not in body["message"]
+    assert status == 500 and body["result"] == "error"
+    assert ("Dockerfile" if name == "Dockerfile" else "build file") in body["message"]
+    assert SECRET not in body["message"] and SECRET not in daemon.log()
+    assert (await daemon.ok("GET", "/addons"))["addons"] == []
 
 
 async def test_repository_file_that_leads_out_is_no_repository_file(

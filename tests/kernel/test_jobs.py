@@ -40,6 +40,7 @@ from rooftree import (
 from rooftree import (
     system as system_module,
 )
+from rooftree.journal import Journal
 from rooftree.system import System
 from rooftree.testing import Client, running_system
 
@@ -731,7 +732,12 @@ async def test_job_that_ended_on_a_full_disk_is_not_taken_back_over_a_later_one(
             await failing
         assert world.things == BEFORE
         disk("")
-        await system.jobs.run(put, name="x")
+        world.gates["do three"] = asyncio.Event()
+        later = asyncio.create_task(system.jobs.run(put, name="x"))
+        await world.reached("do three")
+        assert len(await Journal(system.database).open_jobs()) == 1, "a kill now would take back both jobs"
+        world.gates["do three"].set()
+        await later
         assert world.things == AFTER
 
     world.happened.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from rooftree import failpoints
 from rooftree.data_folder import DataFolder
 from rooftree.database import Change, Database, NewerState, StateDamaged, StateUnwritable
 from rooftree.errors import Failed
-from rooftree.state import Collection, State, document
+from rooftree.state import Collection, State, document, document_kind
 
 
 @document("test.lamp")
@@ -252,9 +253,13 @@ def repeat(body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def two_rooms(path: Path, kind: type[Room] = Room) -> None:
-    async with opened(path) as state:
-        rooms = await state.collection(kind)
-        await state.commit(*(rooms.put(key, kind(key)) for key in ("hall", "loft")))
+    """A closed database with two documents, and a copy of it; made once for each version."""
+    made = path.parent / f"two-rooms-{document_kind(kind).version}"
+    if not made.exists():
+        async with opened(made) as state:
+            rooms = await state.collection(kind)
+            await state.commit(*(rooms.put(key, kind(key)) for key in ("hall", "loft")))
+    shutil.copytree(made, path, dirs_exist_ok=True)
 
 
 def names(rooms: Mapping[str, Room]) -> dict[str, str]:
@@ -276,6 +281,7 @@ async def test_older_documents_are_migrated_once_after_a_copy(tmp_path: Path) ->
 
 MIGRATE = """
 import asyncio, pathlib, sys
+import rooftree.structlog_alone
 from attrs import frozen
 from rooftree.data_folder import DataFolder
 from rooftree.database import Database

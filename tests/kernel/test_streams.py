@@ -24,6 +24,7 @@ class Source:
         self.chunks: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
+        self.kept: list[AsyncIterator[bytes]] = []
 
     async def stream(self) -> AsyncIterator[bytes]:
         self.opened.set()
@@ -45,6 +46,11 @@ SOURCE = Service[Source]("source/1")
 @routes.get("/follow", access=PUBLIC)
 async def follow(source: Source) -> Stream:
     return Stream(source.stream(), "text/x-log", {"X-First": "yes"})
+
+
+@routes.get("/kept", access=PUBLIC)
+async def kept(source: Source) -> Stream:
+    return Stream(source.kept[0])
 
 
 @routes.get("/missing", access=PUBLIC)
@@ -82,7 +88,8 @@ async def flood(source: Source) -> Stream:
         finally:
             source.closed.set()
 
-    return Stream(forever())
+    source.kept = [forever()]  # so that nobody but the kernel closes it
+    return Stream(source.kept[0])
 
 
 class Streams(Plugin):
@@ -205,6 +212,19 @@ async def test_client_that_goes_amid_a_flood_closes_the_iterator(source_and_clie
         await response.content.readexactly(1_000_000)
 
     await source.closed.wait()
+
+
+async def test_iterator_is_closed_even_where_somebody_else_keeps_it(source_and_client: Both) -> None:
+    source, client = source_and_client
+    kept = source.kept = [source.stream()]
+
+    async with client.streaming("GET", "/kept") as response:
+        source.chunks.put_nowait(b"one")
+        await response.content.readany()
+        source.chunks.put_nowait(b"two")
+
+    await source.closed.wait()
+    assert [chunk async for chunk in kept[0]] == []
 
 
 async def test_client_that_reads_nothing_is_not_buffered_for_without_end(source_and_client: Both) -> None:

@@ -309,7 +309,6 @@ class Jobs:
             return
         started.progress = 100.0
         started.stage = None
-        started.done = True
         await reach("job:end")
         await self._record_end(started, JobState.DONE, listed=listed)
         self._publish(started)
@@ -329,7 +328,13 @@ class Jobs:
             started.befores[number] = before
             started.states[number] = StepState.DOING
         await reach(f"{name}:do")
-        result = await verbs.do(Run(started, number))
+        try:
+            result = await verbs.do(Run(started, number))
+        except RooftreeError as error:
+            if not planned.tidies:
+                raise
+            log.warning("not_tidied_up", step=planned.kind, reason=error.message)
+            result = None
         await reach(f"{name}:done")
         await self._journal.end_step(started.id, number, result)
         started.results[number] = result
@@ -351,7 +356,6 @@ class Jobs:
         with _unwritable_is_logged():
             await self._journal.fail(started.id, started.raw_errors())
         await self._undo(started, lambda: _tell(started.finished, answer))
-        started.done = True
         await self._record_end(started, JobState.FAILED, listed=True)
         self._publish(started)
         _tell(started.finished, answer)
@@ -407,6 +411,7 @@ class Jobs:
         self._ends_not_written[started.id] = (state, started.raw_errors(), listed)
         with _unwritable_is_logged():
             await self._write_ends()
+        started.done = True
         self._jobs.pop(started.id, None)  # shown from the list from now on, or not at all
         if listed:
             self._list(started.info())
@@ -463,7 +468,6 @@ class Jobs:
                 with _unwritable_is_logged():
                     await self._journal.fail(left.id, left.raw_errors())
             await self._undo(left, lambda: None)
-            left.done = True
             left.stage = None
             await self._record_end(left, JobState.FAILED, listed=True)
             self._publish(left)
@@ -493,7 +497,7 @@ class Jobs:
             except Exception as error:
                 await self._fail(left, error)
                 return
-        left.progress, left.done, left.stage = 100.0, True, None
+        left.progress, left.stage = 100.0, None
         await self._record_end(left, JobState.DONE, listed=True)
         self._publish(left)
         log.info("job_finished_after_restart", reference=left.record.reference)

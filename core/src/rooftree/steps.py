@@ -42,6 +42,8 @@ class Step:
     """How much of a job's progress this step is, beside its neighbours."""
     stage: ClassVar[str | None] = None
     """What the jobs API shows while it runs; the kind's own name where this is ``None``."""
+    tidies: ClassVar[bool] = False
+    """Whether it only tidies up what is no longer needed: when it fails, that is logged, and the job goes on."""
 
     @classmethod
     def from_journal(cls, kind: str, arguments: Any) -> Step:

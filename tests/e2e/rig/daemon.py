@@ -195,7 +195,7 @@ class Daemon:
 
     async def _has_started(self) -> bool:
         if not self.running:
-            raise RuntimeError(f"the daemon ended instead of starting:\n{self.log()}")
+            raise RuntimeError(f"the daemon ended instead of starting:\n{self.log()[-3000:]}")
         with contextlib.suppress(aiohttp.ClientConnectionError, FileNotFoundError):  # no listener, no admin token yet
             status, body = await self.call("GET", "/kernel/v1/plugins")
             return status == 200 and all(plugin["state"] != "starting" for plugin in body["data"]["plugins"])

@@ -134,9 +134,9 @@ class Reconciliation:
                 return
             self._addons.observe(addon.slug, container)
             if todo == "start":
-                await self._kernel.jobs.run(verbs.start, slug=addon.slug)
+                await self._kernel.jobs.run(verbs.start_if_desired, slug=addon.slug)
             elif todo == "stop":
-                await self._kernel.jobs.run(verbs.stop, slug=addon.slug)
+                await self._kernel.jobs.run(verbs.stop_if_desired, slug=addon.slug)
             self._kernel.problems.clear("boot_fail", "addon", addon.slug)
         except AddonNotInstalled:
             log.info("addon_gone_meanwhile", addon=addon.slug)
@@ -196,7 +196,7 @@ class Reconciliation:
                 if await self._needs_nobody(slug):
                     return
                 log.warning("watchdog_restarts", addon=slug)
-                await self._kernel.jobs.run(verbs.restart, slug=slug)
+                await self._kernel.jobs.run(verbs.restart_if_desired, slug=slug)
             except RooftreeError as error:
                 log.warning("watchdog_failed", addon=slug, reason=error.message)
         await pause(WATCHDOG_PAUSES_S[-1])

@@ -157,6 +157,28 @@ async def restart(addons: Addons, slug: AddonSlug) -> Steps:
     return [StopContainer(slug), *await _run(addons, addons.get(slug))]
 
 
+# What nobody asked for just now may have to wait behind what somebody did: whether it is still wanted is asked when its
+# turn has come.
+
+
+@job("app_start", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+async def start_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
+    """Run an add-on, unless it is to be stopped by now."""
+    return await start.plan(addons, slug) if addons.get(slug).desired is Desired.STARTED else []
+
+
+@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+async def stop_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
+    """End an add-on, unless it is to run by now."""
+    return await stop.plan(addons, slug) if addons.get(slug).desired is Desired.STOPPED else []
+
+
+@job("app_restart", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
+    """End an add-on and run it again, unless it is to be stopped by now."""
+    return await restart.plan(addons, slug) if addons.get(slug).desired is Desired.STARTED else []
+
+
 async def _run(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:
     await addons.checked_options(addon)
     return [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
@@ -168,16 +190,19 @@ async def bring_image(store: AddonStore, offer: Offer) -> Step:
     if offer.config.image is not None:
         return PullImage(image)
     arch = pick_arch(offer.config, store.machine.supported_arch)
-    return await asyncio.to_thread(_build, store.path(offer), offer, image, arch)
+    root = store.repository_folder(offer.repository)
+    return await asyncio.to_thread(_build, store.path(offer), root, offer, image, arch)
 
 
-def _build(folder: Path, offer: Offer, image: str, arch: str) -> BuildImage:
+def _build(folder: Path, root: Path, offer: Offer, image: str, arch: str) -> BuildImage:
     dockerfile = next((name for name in (f"Dockerfile.{arch}", "Dockerfile") if (folder / name).is_file()), None)
     if dockerfile is None:
         raise DockerfileMissing(
             f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
         )
     present = next((folder / name for name in BUILD_FILES if (folder / name).is_file()), None)
+    if present is not None and not present.resolve().is_relative_to(root.resolve()):
+        raise Failed(f"The build file of {offer.slug} is a link that leads out of its repository")
     try:
         build = parse_build_file(read_document(present).content) if present else BuildFile()
     except RooftreeError as error:

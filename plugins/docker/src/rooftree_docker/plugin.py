@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -67,6 +68,7 @@ class DockerPlugin(Plugin):
             deadlines=settings.deadlines,
         )
         self.api_socket: ApiSocket | None = None
+        self._look_again = asyncio.Event()
         kernel.provide(CONTAINER_ENGINE, self.engine)
         kernel.on(EngineConnected, self.connected)
         kernel.on(EngineLost, self.lost)
@@ -88,6 +90,7 @@ class DockerPlugin(Plugin):
 
     def connected(self, _: EngineConnected) -> None:
         """The engine is there."""
+        self._look_again.set()
         self.kernel.recovered()
         self.kernel.problems.clear("engine_unavailable", "docker")
 
@@ -101,9 +104,12 @@ class DockerPlugin(Plugin):
     async def keep_reachable(self) -> None:
         """Open the socket where add-ons expect us, and open it anew when its network was made anew."""
         while True:
+            self._look_again.clear()
             if self.engine.available and (self.api_socket is None or not await self.api_socket.attached()):
                 await self._open_api_socket()
-            await asyncio.sleep(RETRY_S if self.api_socket is not None else RETRY_S / 10)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S if self.api_socket is not None else RETRY_S / 10):
+                    await self._look_again.wait()
 
     async def _open_api_socket(self) -> None:
         await self._close_api_socket()

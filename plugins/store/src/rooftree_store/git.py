@@ -139,8 +139,9 @@ async def _git(source: RepositorySource, *arguments: str, timeout_s: float = TIM
 
 
 _UNREACHABLE = re.compile(
-    r"(?i)could not resolve|connection (refused|timed out|reset)|failed to connect|unable to connect|network is "
-    r"unreachable|no route to host|early eof|remote end hung up|operation too slow|the requested URL returned error: 5"
+    r"(?i)could not resolve|unable to look up|connection (refused|timed out|reset)|failed to connect|unable to connect|"
+    r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow|"
+    r"the requested URL returned error: 5"
 )
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
 _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
@@ -148,7 +149,8 @@ _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a
 
 def _reason(source: RepositorySource, errors: str) -> Failed | Unavailable:
     """git's complaint as one of ours."""
-    lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in errors.splitlines() if line.strip()]
+    complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
+    lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
     said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"
     if _UNREACHABLE.search(errors):
         return GitUnavailable(f"The server of {source} cannot be reached: {said}")

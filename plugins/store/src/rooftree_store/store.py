@@ -94,8 +94,7 @@ class AddonStore:
         machine: Machine,
     ) -> None:
         self.machine = machine
-        self.core_version: str | None = None
-        """The version of Home Assistant Core, where it is known."""
+        self._core_version: str | None = None
         self._kernel = kernel
         self._data = kernel.data.path
         self._added = added
@@ -111,6 +110,17 @@ class AddonStore:
     def revision(self) -> str:
         """Changes whenever what the store would answer does."""
         return str(self._revision)
+
+    @property
+    def core_version(self) -> str | None:
+        """The version of Home Assistant Core, where it is known."""
+        return self._core_version
+
+    @core_version.setter
+    def core_version(self, version: str | None) -> None:
+        if version != self._core_version:
+            self._core_version = version
+            self._revision += 1  # what can be installed depends on it
 
     @property
     def sources(self) -> Mapping[RepositorySlug, RepositorySource]:
@@ -180,7 +190,7 @@ class AddonStore:
         return self._data / offer.folder
 
     async def read_file(self, offer: Offer, name: str) -> bytes | None:
-        """One of an add-on's shown files, or ``None`` where it has none; never one outside its repository."""
+        """One of an add-on's shown files, or ``None`` where it has none, or a link out of its repository."""
         if name not in offer.files:
             return None
         path = self.path(offer) / name
@@ -200,11 +210,13 @@ class AddonStore:
     async def register(self, source: RepositorySource) -> None:
         """Enter a repository whose folder is there, and read it."""
         await self._kernel.commit(self._added.put(source.slug, Repository(source)))
+        self._revision += 1
         await self.refresh([source.slug])
 
     async def unregister(self, repository: RepositorySlug) -> None:
         """Take a repository out, and what it offers."""
         await self._kernel.commit(self._added.delete(repository))
+        self._revision += 1
         self.clear_unfetched(repository)
         await self.refresh([repository])
 
@@ -284,7 +296,8 @@ ADDON_STORE = Service[AddonStore]("addon_store/1")
 def _read_inside(path: Path, root: Path) -> bytes | None:
     try:
         if not path.resolve().is_relative_to(root.resolve()):
-            raise Invalid(f"{path.name} leads out of its repository")
+            log.warning("file_leads_out_of_repository", file=str(path))
+            return None
         return path.read_bytes()
     except FileNotFoundError:
         return None

@@ -1,0 +1,194 @@
+"""The operator's settings: ``rooftree.toml``, the environment, flags, in this order of increasing strength.
+
+They are read once, at start, and never written: what is changed through the API lives in the state instead. Every
+value keeps its origin, so that a mistake names the line it stands in, and a call that would contradict the operator
+can say what it contradicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import attrs
+from attrs import Factory, field, frozen
+
+from rooftree.errors import RooftreeError
+from rooftree.settings.building import build, not_installed, unknown_table
+from rooftree.settings.environment_text import parse_text
+from rooftree.settings.secret_names import looks_secret
+from rooftree.settings.sources import (
+    Sources,
+    canonical_name,
+    default_places,
+    from_environment,
+    from_file,
+    from_flags,
+    read_file,
+)
+from rooftree.settings.toml_lines import key_lines
+
+__all__ = [
+    "KernelSettings",
+    "LogFormat",
+    "LogLevel",
+    "Settings",
+    "SettingsInvalid",
+    "between",
+    "default_places",
+    "key_lines",
+    "load",
+    "looks_secret",
+    "parse_text",
+]
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["text", "json"]
+
+
+class SettingsInvalid(RooftreeError):
+    """The settings can't be used; ``problems`` has one sentence for each thing that is wrong."""
+
+    error_key: ClassVar[str | None] = "settings_invalid"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def between(low: float, high: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    """An attrs validator for a number from ``low`` to ``high``, both included."""
+
+    def check(_: object, __: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}, not {value}")
+
+    return check
+
+
+def _sibling_socket(kernel: KernelSettings) -> Path:
+    return kernel.data_dir / "rooftree.sock"
+
+
+@frozen
+class KernelSettings:
+    """The table ``[kernel]``."""
+
+    data_dir: Path
+    """Where everything lies that Rooftree keeps; the default depends on who runs it (:func:`default_places`)."""
+    host: str = "127.0.0.1"
+    """The address of the TCP listener."""
+    port: int = field(default=8480, validator=between(0, 65535))
+    """The port of the TCP listener; 0 takes any free one."""
+    socket: Path = Factory(_sibling_socket, takes_self=True)
+    """The unix socket; ``rooftree.sock`` in the data folder unless set."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+    start_timeout_s: float = field(default=60.0, validator=between(0.1, 3600))
+    """How long one plugin may take to start."""
+    stop_timeout_s: float = field(default=20.0, validator=between(0.1, 3600))
+    """How long a graceful stop may take, running steps included."""
+
+
+@frozen
+class _PluginChoice:
+    """What stands in ``[plugins]`` beside the tables of the plugins."""
+
+    enabled: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+@frozen
+class Settings:
+    """What the operator decided."""
+
+    kernel: KernelSettings
+    enabled: tuple[str, ...]
+    """Plugins that run, and no others; empty: every installed plugin runs."""
+    disabled: tuple[str, ...]
+    """Plugins that do not run."""
+    file: Path | None
+    """The file that was read, if there is one."""
+    _sources: Sources = field(repr=False)
+
+    def section[T](self, plugin: str, kind: type[T]) -> T:
+        """The table ``[plugins.<plugin>]`` as the attrs class ``kind``; raises :class:`SettingsInvalid`.
+
+        A table that is absent is an empty one. Strings from the environment are read as the type of their field.
+        """
+        problems: list[str] = []
+        built = build(self._sources, ("plugins", plugin), kind, problems)
+        if built is None:
+            raise SettingsInvalid(problems)
+        return built
+
+    def origin(self, key: str) -> str | None:
+        """Where the operator set ``key`` ("rooftree.toml line 3", "environment ROOFTREE_PORT", "flag --port").
+
+        :param key: dotted, such as ``kernel.port`` or ``plugins.supervisor.timezone``
+        :return: ``None`` where the operator left the default
+        """
+        given = self._sources.mention(tuple(key.split(".")))
+        return given.origin if given else None
+
+    def is_set(self, key: str) -> bool:
+        """Whether the operator decided ``key``: then a call that would change it is a conflict."""
+        return self.origin(key) is not None
+
+    def runs(self, plugin: str) -> bool:
+        """Whether the operator wants ``plugin`` to run."""
+        return plugin not in self.disabled and (not self.enabled or plugin in self.enabled)
+
+    def check_sections(self, known: Mapping[str, type | None], *, unchecked: Collection[str] = ()) -> list[str]:
+        """Everything wrong with what is said about plugins, one sentence each.
+
+        :param known: the installed plugins, with the attrs class of their settings (``None``: has no settings)
+        :param unchecked: those of them whose class can't be had, because they could not be loaded
+        """
+        problems: list[str] = []
+        installed = {canonical_name(name): name for name in known}
+        for name, given in self._sources.children(("plugins",)).items():
+            where = f"{given.place}: {given.key}: "
+            if name in {"enabled", "disabled"}:
+                strangers = [plugin for plugin in getattr(self, name) if plugin not in known]
+                problems += [f"{where}{not_installed(plugin, known)}" for plugin in strangers]
+            elif name not in installed:
+                problems.append(f"{where}{not_installed(name, known, 'plugins.')}")
+            elif known[installed[name]] is None and installed[name] not in unchecked:
+                problems.append(f"{where}the plugin {installed[name]} has no settings; remove this")
+        for plugin, kind in known.items():
+            if kind is not None and plugin not in unchecked and self.runs(plugin):
+                build(self._sources, ("plugins", plugin), kind, problems)
+        return problems
+
+
+def load(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+    """Read the settings, or raise :class:`SettingsInvalid` with everything that is wrong in them.
+
+    What is said about plugins can only be checked by who knows them: see :meth:`Settings.check_sections`.
+
+    :param config: the file, which then must exist; without it ``ROOFTREE_CONFIG`` names the file (empty: none), or
+        it is the one at its default place, if there is one
+    :param environ: ``ROOFTREE_PORT`` is ``kernel.port``, ``ROOFTREE_PLUGINS__STORE__RELOAD_EVERY`` is
+        ``plugins.store.reload_every``; an empty value is no value
+    :param flags: by name (``port`` or ``kernel.port``); ``None`` is no value
+    """
+    problems: list[str] = []
+    places = default_places(environ)
+    file, text = read_file(config, environ, places.config, problems)
+    layers = (from_file(file, text, problems) if file else {}, from_environment(environ), from_flags(flags))
+    sources = Sources.joined(layers, file or places.config)
+    for name, given in sources.children(()).items():
+        if name not in {"kernel", "plugins"}:
+            problems.append(f"{given.place}: {unknown_table(name, attrs.fields_dict(KernelSettings))}")
+    kernel = build(sources, ("kernel",), KernelSettings, problems, defaults={"data_dir": places.data_dir})
+    choice = build(sources, ("plugins",), _PluginChoice, problems)
+    if choice is not None:
+        problems += [
+            f"plugins.enabled and plugins.disabled both name {name}: keep it in one of them"
+            for name in sorted(set(choice.enabled) & set(choice.disabled))
+        ]
+    if problems or kernel is None or choice is None:
+        raise SettingsInvalid(problems)
+    return Settings(kernel, choice.enabled, choice.disabled, file, sources)

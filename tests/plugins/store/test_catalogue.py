@@ -1,0 +1,277 @@
+"""Reading the folder of a repository into what it offers."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree_store import catalogue
+from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
+from rooftree_store.slugs import RepositorySlug
+from rooftree_store.yaml_files import FileInvalid
+from tests.e2e.rig.files import write_files
+
+REPOSITORY = RepositorySlug("0123abcd")
+
+
+def config(slug: str = "hello", **keys: Any) -> str:
+    """A config file's text."""
+    usual = {"name": "Hello", "version": "1.0", "slug": slug, "description": "", "arch": ["amd64"]}
+    return json.dumps(usual | keys)
+
+
+class Folder:
+    """A repository's folder, read again and again."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.path = data / "apps" / "git" / REPOSITORY
+        self.reader = ConfigReader()
+        self.write({"repository.json": json.dumps({"name": "Mine", "url": "https://example.com/mine"})})
+
+    def write(self, files: dict[str, str]) -> None:
+        """Put files into it."""
+        write_files(self.path, files)
+
+    def read(self) -> Contents:
+        """What it holds."""
+        return read_contents(self.data, self.path, REPOSITORY, self.reader)
+
+    def offers(self) -> list[str]:
+        """The slugs on offer."""
+        return [str(slug) for slug in self.read().offers]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A repository without add-ons."""
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the folders whose config was parsed, as it is."""
+    names: list[str] = []
+    real = catalogue._parsed
+
+    def parse(path: Path) -> Any:
+        names.append(path.parent.name)
+        return real(path)
+
+    monkeypatch.setattr(catalogue, "_parsed", parse)
+    return names
+
+
+def test_add_on_is_offered_with_its_folder_and_files(folder: Folder) -> None:
+    folder.write({"hello/config.json": config(), "hello/icon.png": "x", "hello/README.md": "x", "hello/run.sh": "x"})
+
+    contents = folder.read()
+
+    (offer,) = contents.offers.values()
+    assert contents.file is not None
+    assert contents.file.name == "Mine"
+    assert isinstance(offer, Offer)
+    assert (offer.slug, offer.repository, offer.folder) == ("0123abcd_hello", REPOSITORY, "apps/git/0123abcd/hello")
+    assert offer.files == {"icon.png", "README.md"}
+    assert offer.changed.tzinfo is not None
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config.yml", "config.json"])
+@pytest.mark.parametrize("place", ["", "hello/", "a/b/c/"])
+def test_config_is_found_at_any_depth_under_its_names(folder: Folder, name: str, place: str) -> None:
+    folder.write({f"{place}{name}": config()})
+
+    assert folder.offers() == ["0123abcd_hello"]
+
+
+@pytest.mark.parametrize("place", [".git/", ".hidden/x/", "hello/rootfs/etc/", "hello/rootfs/"])
+def test_hidden_folders_and_root_file_systems_are_not_looked_into(folder: Folder, place: str) -> None:
+    folder.write({f"{place}config.json": config()})
+
+    assert folder.offers() == []
+
+
+@pytest.mark.parametrize("name", ["config.json.bak", "Config.yaml", "config", "addon.yaml", "config.toml"])
+def test_other_files_are_no_configs(folder: Folder, name: str) -> None:
+    folder.write({f"hello/{name}": config()})
+
+    assert folder.offers() == []
+
+
+def test_broken_add_on_hides_no_other_and_its_reason_is_kept(folder: Folder) -> None:
+    folder.write(
+        {
+            "bad/config.yaml": "name: [",
+            "empty/config.yaml": "",
+            "good/config.json": config("good"),
+            "slugless/config.json": json.dumps({"name": "X"}),
+        }
+    )
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_good"]
+    assert set(contents.broken) == {"bad/config.yaml", "empty/config.yaml", "slugless/config.json"}
+    assert "slug" in contents.broken["slugless/config.json"]
+
+
+def test_second_add_on_of_a_slug_is_left_out_and_the_first_named(folder: Folder) -> None:
+    folder.write({"b/config.json": config(version="2"), "a/config.json": config(version="1")})
+
+    contents = folder.read()
+
+    assert [offer.config.version for offer in contents.offers.values()] == ["1"]
+    assert contents.broken.keys() == {"b/config.json"}
+    assert "that of a" in contents.broken["b/config.json"]
+
+
+def test_order_does_not_depend_on_the_file_system(folder: Folder) -> None:
+    folder.write({f"{name}/config.json": config(name) for name in ("z", "a", "m")})
+
+    assert folder.offers() == ["0123abcd_a", "0123abcd_m", "0123abcd_z"]
+
+
+# --- nothing from outside ---------------------------------------------------------------------------------------------
+
+
+def test_config_that_leads_out_of_the_repository_is_not_read(folder: Folder, parsed: list[str]) -> None:
+    folder.write({"../secret.json": config("secret"), "inside/config.json": config("inside")})
+    (folder.path / "outside").mkdir()
+    (folder.path / "outside" / "config.json").symlink_to(folder.path.parent / "secret.json")
+    (folder.path / "dangling").mkdir()
+    (folder.path / "dangling" / "config.json").symlink_to("nowhere")
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_inside"]
+    assert set(contents.broken) == {"outside/config.json", "dangling/config.json"}
+    assert parsed == ["inside"]
+
+
+def test_folder_that_leads_out_of_the_repository_is_not_looked_into(folder: Folder) -> None:
+    folder.write({"../elsewhere/config.json": config("elsewhere")})
+    (folder.path / "link").symlink_to(folder.path.parent / "elsewhere")
+
+    assert folder.offers() == []
+
+
+def test_config_that_links_to_a_file_of_the_repository_is_read(folder: Folder) -> None:
+    folder.write({"shared.json": config("hello")})
+    (folder.path / "hello").mkdir()
+    (folder.path / "hello" / "config.json").symlink_to("../shared.json")
+
+    assert folder.offers() == ["0123abcd_hello"]
+
+
+def test_config_that_is_no_plain_file_is_left_out(folder: Folder) -> None:
+    (folder.path / "pipe").mkdir()
+    os.mkfifo(folder.path / "pipe" / "config.yaml")
+    (folder.path / "folder" / "config.yaml").mkdir(parents=True)
+
+    contents = folder.read()
+
+    assert dict(contents.offers) == {}
+    assert contents.broken.keys() == {"pipe/config.yaml"}
+
+
+def test_repository_file_that_leads_out_counts_as_missing(folder: Folder) -> None:
+    folder.write({"../mine.json": json.dumps({"name": "Not mine"})})
+    (folder.path / "repository.json").unlink()
+    (folder.path / "repository.yaml").symlink_to(folder.path.parent / "mine.json")
+
+    with pytest.raises(FileInvalid, match=r"repository\.yaml"):
+        folder.read()
+
+
+@pytest.mark.parametrize("text", [None, "name: [", "{}", "url: https://example.com", "name: 5"])
+def test_repository_without_a_good_description_is_none(folder: Folder, text: str | None) -> None:
+    (folder.path / "repository.json").unlink()
+    if text is not None:
+        folder.write({"repository.yaml": text})
+
+    with pytest.raises(Exception, match=r"repository|name"):
+        folder.read()
+
+
+def test_local_repository_needs_no_description(tmp_path: Path) -> None:
+    write_files(tmp_path / "apps" / "local", {"hello/config.json": config()})
+
+    contents = read_contents(tmp_path, tmp_path / "apps" / "local", RepositorySlug("local"), ConfigReader())
+
+    assert contents.file is None
+    assert list(contents.offers) == ["local_hello"]
+
+
+def test_repository_with_too_many_add_ons_is_cut_short_and_says_so(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "MAX_ADDONS", 3)
+    folder.write({f"{name}/config.json": config(name) for name in "abcdef"})
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_a", "0123abcd_b", "0123abcd_c"]
+    assert list(contents.broken) == ["d/config.json"]
+    assert "more than 3" in contents.broken["d/config.json"]
+
+
+# --- reading again ----------------------------------------------------------------------------------------------------
+
+
+def test_file_that_did_not_change_is_not_parsed_again(folder: Folder, parsed: list[str]) -> None:
+    folder.write({"good/config.json": config(), "bad/config.json": "{"})
+    first = folder.read()
+    parsed.clear()
+
+    second = folder.read()
+
+    assert parsed == []
+    assert second == first
+
+
+@pytest.mark.parametrize("how", ["content", "time", "identity"])
+def test_file_that_changed_is_parsed_again(folder: Folder, parsed: list[str], how: str) -> None:
+    folder.write({"changed/config.json": config(version="1"), "kept/config.json": config("kept")})
+    folder.read()
+    parsed.clear()
+    path = folder.path / "changed" / "config.json"
+    before = path.stat()
+    if how == "content":
+        path.write_text(config(version="1.1"))
+    elif how == "time":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    else:
+        fresh = path.with_name("fresh")
+        fresh.write_text(config(version="2"))
+        os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
+        fresh.replace(path)
+
+    folder.read()
+
+    assert parsed == ["changed"]
+
+
+def test_file_that_is_repaired_is_offered(folder: Folder) -> None:
+    folder.write({"hello/config.json": "{"})
+    folder.read()
+
+    folder.write({"hello/config.json": config()})
+
+    contents = folder.read()
+    assert list(contents.offers) == ["0123abcd_hello"]
+    assert dict(contents.broken) == {}
+
+
+def test_what_is_gone_is_forgotten(folder: Folder) -> None:
+    folder.write({"hello/config.json": config(), "other/config.json": config("other")})
+    folder.read()
+    (folder.path / "hello" / "config.json").unlink()
+
+    offers = folder.offers()
+
+    assert offers == ["0123abcd_other"]
+    assert [Path(path).parent.name for path in folder.reader._known] == ["other"]

@@ -26,7 +26,7 @@ from tests.e2e.rig.line import line_to
 from tests.e2e.rig.registry import Registry
 from tests.e2e.rig.waiting import until, wait_until
 
-pytestmark = pytest.mark.xdist_group("kills")
+TOGETHER = pytest.mark.xdist_group("kills")
 
 CONVERGES_S = 15.0
 
@@ -246,9 +246,13 @@ BROKEN = "update-pulled-step:docker.remove_image/1:done=kill"
 
 
 def marks(case: Case) -> list[pytest.MarkDecorator]:
-    """When a case is run, and what is expected of it."""
-    known = pytest.mark.xfail(strict=True, reason="recovery takes back a job whose irreversible step was begun")
-    return [*([] if case.telling else [pytest.mark.torture]), *([known] if str(case) == BROKEN else [])]
+    """When a case is run, beside which others, and what is expected of it."""
+    found = [pytest.mark.xdist_group("kills-update") if case.operation == "update" else TOGETHER]
+    if not case.telling:
+        found.append(pytest.mark.torture)
+    if str(case) == BROKEN:
+        found.append(pytest.mark.xfail(strict=True, reason="recovery takes back what it cannot: see BROKEN"))
+    return found
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=str(case), marks=marks(case)) for case in CASES])
@@ -291,6 +295,7 @@ async def answers(addon: Addon) -> Any:
     return await until(told, within_s=10, what="an answer to the add-on's token")
 
 
+@TOGETHER
 async def test_add_on_runs_on_while_the_daemon_is_killed_and_is_taken_over(world: World) -> None:
     daemon, addon = world.daemon, world.addon("pulled")
     await daemon.start()
@@ -310,6 +315,7 @@ async def test_add_on_runs_on_while_the_daemon_is_killed_and_is_taken_over(world
     assert (await daemon.call("GET", "/addons/self/info", token=token))[0] == 403
 
 
+@TOGETHER
 async def test_add_on_that_ended_while_the_daemon_was_away_is_started_again(world: World) -> None:
     daemon, addon = world.daemon, world.addon("pulled")
     await daemon.start()
@@ -325,6 +331,7 @@ async def test_add_on_that_ended_while_the_daemon_was_away_is_started_again(worl
     assert (await answers(addon))["slug"] == addon.slug
 
 
+@TOGETHER
 async def test_kill_in_the_middle_of_a_pull_leaves_no_half_image(world: World) -> None:
     noise = "RUN dd if=/dev/urandom of=/noise bs=1000 count=4000"
     world.registry.publish("kills/large", "1.0", f"FROM base\n{noise}\nCMD sleep 3600")
@@ -353,6 +360,7 @@ async def test_kill_in_the_middle_of_a_pull_leaves_no_half_image(world: World) -
         assert world.engine.run("images", "--quiet", image) == ""
 
 
+@TOGETHER
 async def test_kill_in_the_middle_of_a_build_leaves_no_half_image(world: World) -> None:
     daemon, addon = world.daemon, world.addon("slow")
     await daemon.start()
@@ -380,6 +388,7 @@ async def test_kill_in_the_middle_of_a_build_leaves_no_half_image(world: World) 
     assert (await answers(addon))["slug"] == addon.slug
 
 
+@TOGETHER
 async def test_options_that_were_accepted_survive_a_kill(world: World) -> None:
     daemon, addon = world.daemon, world.addon("chosen")
     await daemon.start()

@@ -12,8 +12,25 @@ import pytest
 import pytest_asyncio
 from attrs import frozen
 
-from rooftree import UNSET, Header, Kernel, ParsedString, Plugin, Principal, RawBody, Role, Routes, Service, Unset
+from rooftree import (
+    UNSET,
+    From,
+    Header,
+    Invalid,
+    Kernel,
+    ParsedString,
+    Plugin,
+    Principal,
+    RawBody,
+    Role,
+    Routes,
+    Service,
+    Unset,
+)
 from rooftree.access import PUBLIC
+from rooftree.http.binding import Endpoint
+from rooftree.http.routes import Route
+from rooftree.services import ServiceDirectory
 from rooftree.system import System
 from rooftree.testing import Client, running_system, token_for
 from tests.kernel.raw_http import exchange
@@ -87,6 +104,23 @@ def with_headers(
     span: Annotated[str | None, Header("Range")], accept: Annotated[str | None, Header("X-Thing")] = None
 ) -> dict[str, Any]:
     return {"span": span, "accept": accept}
+
+
+@frozen
+class Span:
+    begin: int
+    unit: str | None
+
+
+def asked_span(begin: int = 1, unit: Annotated[str | None, Header("X-Unit")] = None) -> Span:
+    if begin < 1:
+        raise Invalid("begin: must be 1 or more")
+    return Span(begin, unit)
+
+
+@routes.get("/together", access=PUBLIC)
+def with_values_made_into_one(span: Annotated[Span, From(asked_span)]) -> dict[str, Any]:
+    return {"begin": span.begin, "unit": span.unit}
 
 
 @routes.get("/caller", access=PUBLIC)
@@ -370,3 +404,26 @@ async def test_client_that_hangs_up_while_sending_leaves_the_server_working(syst
     await writer.wait_closed()
 
     assert (await client.get("/clock")).status == 200
+
+
+async def test_several_values_of_a_request_are_made_into_one_parameter(client: Client) -> None:
+    assert (await client.get("/together")).data == {"begin": 1, "unit": None}
+    assert (await client.get("/together?begin=3", headers={"X-Unit": "s"})).data == {"begin": 3, "unit": "s"}
+
+
+async def test_function_that_makes_a_parameter_may_refuse(client: Client) -> None:
+    answer = await client.get("/together?begin=0")
+
+    assert (answer.status, answer.message) == (400, "begin: must be 1 or more")
+
+
+def needs_a_service(clock: Clock) -> Span:
+    return Span(1, clock.now())
+
+
+def asks_for_a_service(span: Annotated[Span, From(needs_a_service)]) -> None: ...
+
+
+async def test_parameter_made_of_something_else_than_the_request_is_refused_when_declared() -> None:
+    with pytest.raises(TypeError, match="clock needs a default"):
+        Endpoint(Route("GET", "/x", asks_for_a_service, PUBLIC), ServiceDirectory())

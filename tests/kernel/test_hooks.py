@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rooftree import Plugin, RooftreeError, hookimpl, hooks
+from rooftree import Plugin, Unavailable, hookimpl, hooks
 from rooftree.hooks import HookNameUnknown, Hooks
 from rooftree.plugins import Health
 from rooftree.testing import running_system
@@ -45,7 +45,7 @@ class BrokenLater:
     @hookimpl
     async def greeting(self, name: str) -> str:
         await asyncio.sleep(0)
-        raise RooftreeError("not now")
+        raise LookupError("not any more")
 
 
 class Hanging:
@@ -86,7 +86,7 @@ async def test_failing_and_hanging_implementations_are_recorded_and_left_out(mon
     assert await registry.call(greeting, "Ada") == ["Good day, Ada", "Hello Ada"]
     assert sorted(failures) == [
         ("Broken", "greeting", "RuntimeError"),
-        ("BrokenLater", "greeting", "RooftreeError"),
+        ("BrokenLater", "greeting", "LookupError"),
         ("Hanging", "greeting", "TimeoutError"),
     ]
 
@@ -182,5 +182,38 @@ async def test_failure_in_a_hook_is_a_problem_of_its_plugin(tmp_path: Path) -> N
         assert await system.hooks.call(greeting, "Ada") == []
 
         (problem,) = system.problems
-        assert (problem.type, problem.reference) == ("hook_failed", "failing")
+        assert (problem.type, problem.reference) == ("hook_failed", "failing.greeting")
         assert "a bug" in problem.message
+
+
+async def test_problem_of_a_hook_ends_when_it_answers_again(tmp_path: Path) -> None:
+    class Moody(Plugin):
+        name = "moody"
+        fails = True
+
+        @hookimpl
+        def greeting(self, name: str) -> str:
+            if Moody.fails:
+                raise RuntimeError("a bug")
+            return "better"
+
+    async with running_system(tmp_path, plugins=[Moody], specifications=[hooks_under_test]) as system:
+        assert await system.hooks.call(greeting, "Ada") == []
+        Moody.fails = False
+
+        assert await system.hooks.call(greeting, "Ada") == ["better"]
+        assert list(system.problems) == []
+
+
+async def test_what_a_hook_lacks_just_now_is_no_failure_of_its_plugin(tmp_path: Path) -> None:
+    class Waiting(Plugin):
+        name = "waiting"
+
+        @hookimpl
+        def greeting(self, name: str) -> str:
+            raise Unavailable("The engine is away")
+
+    async with running_system(tmp_path, plugins=[Waiting], specifications=[hooks_under_test]) as system:
+        assert await system.hooks.call(greeting, "Ada") == []
+
+        assert list(system.problems) == []

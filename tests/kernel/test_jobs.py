@@ -37,9 +37,6 @@ from rooftree import (
     jobs,
     step,
 )
-from rooftree import (
-    system as system_module,
-)
 from rooftree.journal import Journal
 from rooftree.system import System
 from rooftree.testing import Client, running_system
@@ -507,12 +504,11 @@ async def test_outcomes_are_listed_after_a_restart(tmp_path: Path, world: World)
 
 @asynccontextmanager
 async def stopped_amid(
-    tmp_path: Path, world: World, place: str, kind: Any, monkeypatch: pytest.MonkeyPatch, **arguments: Any
+    tmp_path: Path, world: World, place: str, kind: Any, **arguments: Any
 ) -> AsyncIterator[Exception]:
     """A system that was stopped while a job was at ``place``; gives what its caller was told."""
-    monkeypatch.setattr(system_module, "JOB_GRACE_S", 0.01)
     world.gates[place] = asyncio.Event()
-    async with running_system(tmp_path, plugins=[Worldly]) as system:
+    async with running_system(tmp_path, plugins=[Worldly], settings={"kernel.stop_timeout_s": 0.1}) as system:
         call = asyncio.create_task(system.jobs.run(kind, **arguments))
         await world.reached(place)
     with pytest.raises(NotReady) as told:
@@ -524,10 +520,10 @@ async def stopped_amid(
 
 @pytest.mark.parametrize("place", [f"{verb} {name}" for verb in ("before", "do", "half") for name in NAMES])
 async def test_job_interrupted_by_the_end_is_taken_back_at_the_next_start(
-    tmp_path: Path, world: World, place: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, place: str
 ) -> None:
     async with (
-        stopped_amid(tmp_path, world, place, put, monkeypatch, name="x") as told,
+        stopped_amid(tmp_path, world, place, put, name="x") as told,
         running_system(tmp_path, plugins=[Worldly]) as system,
     ):
         assert "the next start" in str(told)
@@ -545,11 +541,9 @@ async def test_job_interrupted_by_the_end_is_taken_back_at_the_next_start(
 
 
 @pytest.mark.parametrize("place", ["before one", "half one", "half three"])
-async def test_job_that_goes_forward_is_finished_at_the_next_start(
-    tmp_path: Path, world: World, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_job_that_goes_forward_is_finished_at_the_next_start(tmp_path: Path, world: World, place: str) -> None:
     async with (
-        stopped_amid(tmp_path, world, place, put_forward, monkeypatch),
+        stopped_amid(tmp_path, world, place, put_forward),
         running_system(tmp_path, plugins=[Worldly]) as system,
     ):
         await until(lambda: system.jobs.listing()[0].done is True)
@@ -562,9 +556,9 @@ async def test_job_that_goes_forward_is_finished_at_the_next_start(
 
 
 async def test_job_that_goes_forward_waits_for_what_is_missing_and_fails_by_what_is_not(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World
 ) -> None:
-    async with stopped_amid(tmp_path, world, "half old", put_forward, monkeypatch):
+    async with stopped_amid(tmp_path, world, "half old", put_forward):
         world.errors["do old"] = [Unavailable("The engine is away"), Unavailable("still"), Conflict("It does not fit")]
         async with running_system(tmp_path, plugins=[Worldly]) as system:
             await until(lambda: system.jobs.listing()[0].done is True)
@@ -573,10 +567,8 @@ async def test_job_that_goes_forward_waits_for_what_is_missing_and_fails_by_what
             assert [error.message for error in system.jobs.listing()[0].errors] == ["It does not fit"]
 
 
-async def test_interrupted_job_holds_its_locks_until_it_is_taken_back(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with stopped_amid(tmp_path, world, "half old", put, monkeypatch, name="x"):
+async def test_interrupted_job_holds_its_locks_until_it_is_taken_back(tmp_path: Path, world: World) -> None:
+    async with stopped_amid(tmp_path, world, "half old", put, name="x"):
         world.gates["undo one"] = asyncio.Event()
         async with running_system(tmp_path, plugins=[Worldly]) as system:
             again = asyncio.create_task(system.jobs.run(put, name="x"))
@@ -592,9 +584,9 @@ async def test_interrupted_job_holds_its_locks_until_it_is_taken_back(
 
 
 async def test_interrupted_job_waits_visibly_for_its_plugin_and_does_not_delay_the_start(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World
 ) -> None:
-    async with stopped_amid(tmp_path, world, "half old", put, monkeypatch, name="x"):
+    async with stopped_amid(tmp_path, world, "half old", put, name="x"):
         async with asyncio.timeout(5), running_system(tmp_path, settings={"kernel.start_timeout_s": 1}) as system:
             (waiting,) = system.jobs.listing()
             assert (waiting.done, waiting.reference) == (False, "x")
@@ -606,12 +598,10 @@ async def test_interrupted_job_waits_visibly_for_its_plugin_and_does_not_delay_t
             assert world.things == BEFORE
 
 
-async def test_interrupted_job_whose_step_nobody_knows_waits_visibly(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_interrupted_job_whose_step_nobody_knows_waits_visibly(tmp_path: Path, world: World) -> None:
     from rooftree.steps import KINDS
 
-    async with stopped_amid(tmp_path, world, "half old", put, monkeypatch, name="x"):
+    async with stopped_amid(tmp_path, world, "half old", put, name="x"):
         known = KINDS.pop("test_jobs.put/1")
         try:
             async with running_system(tmp_path, plugins=[Worldly]) as system:
@@ -719,7 +709,7 @@ async def test_journal_that_becomes_unwritable_on_the_way_leaves_the_world_befor
 
 
 async def test_job_that_ended_on_a_full_disk_is_not_taken_back_over_a_later_one(
-    tmp_path: Path, world: World, disk: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, disk: Callable[[str], None]
 ) -> None:
     world.gates["half one"] = asyncio.Event()
     world.errors["half one"] = [OSError(errno.ENOSPC, "No space left on device")]

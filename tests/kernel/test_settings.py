@@ -14,6 +14,7 @@ import attrs
 import pytest
 from attrs import field, frozen
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rooftree.conversion import ParsedString
@@ -476,19 +477,23 @@ def test_one_plugin_under_two_spellings_is_refused(read: Any) -> None:
 
 # --- environment texts
 
+few = hypothesis_settings(max_examples=30)
 PLAIN = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1)
 
 
+@few
 @given(st.integers())
 def test_whole_numbers_are_read_back(number: int) -> None:
     assert parse_text(f" {number} ", int) == number
 
 
+@few
 @given(st.floats(allow_nan=False))
 def test_numbers_are_read_back(number: float) -> None:
     assert parse_text(repr(number), float) == number
 
 
+@few
 @given(st.booleans(), st.sampled_from([("true", "false"), ("yes", "no"), ("on", "off"), ("1", "0")]), st.booleans())
 def test_true_and_false_have_several_spellings(value: bool, spellings: tuple[str, str], loud: bool) -> None:
     text = spellings[0] if value else spellings[1]
@@ -496,28 +501,33 @@ def test_true_and_false_have_several_spellings(value: bool, spellings: tuple[str
     assert parse_text(text.upper() if loud else text, bool) is value
 
 
+@few
 @given(st.lists(st.integers()))
 def test_lists_are_read_from_commas_and_from_json(numbers: list[int]) -> None:
     assert parse_text(",".join(map(str, numbers)), list[int]) == numbers
     assert parse_text(json.dumps(numbers), tuple[int, ...]) == numbers
 
 
+@few
 @given(st.lists(st.text()))
 def test_any_strings_can_be_given_as_json(texts: list[str]) -> None:
     assert parse_text(json.dumps(texts), list[str]) == texts
 
 
+@few
 @given(st.lists(PLAIN))
 def test_plain_strings_can_be_given_with_commas(texts: list[str]) -> None:
     assert parse_text(", ".join(texts), tuple[str, ...]) == texts
 
 
+@few
 @given(st.text())
 def test_strings_are_taken_as_they_are(text: str) -> None:
     assert parse_text(text, str) == text
     assert parse_text(text, str | None) == text
 
 
+@few
 @given(st.text(), st.sampled_from([int, float, bool, int | None, Literal["a"], Colour, tuple[int, str], Git]))
 def test_any_text_is_either_read_or_refused_in_a_sentence(text: str, kind: Any) -> None:
     section = attrs.make_class("Section", {"value": attrs.field(type=kind, default=None)}, frozen=True)
@@ -625,6 +635,7 @@ def spelt(name: str) -> str:
     return name if bare else json.dumps(name, ensure_ascii=False)
 
 
+@few
 @given(st.dictionaries(names, inline, max_size=3), tables, st.booleans())
 def test_every_key_of_any_document_is_found_on_its_line(
     top: dict[str, str], tables: dict[str, dict[str, str]], crlf: bool

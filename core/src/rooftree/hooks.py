@@ -19,6 +19,8 @@ from typing import Any, cast
 import pluggy
 import structlog
 
+from rooftree.errors import RooftreeError
+
 log = structlog.get_logger(__name__)
 
 PROJECT = "rooftree"
@@ -37,16 +39,18 @@ class Hooks:
     """The hook registry: pluggy's registration, our own guarded calling.
 
     :param specifications: modules with functions marked ``@hookspec``
-    :param on_failure: told (plugin, hook, error) of each implementation that failed
+    :param on_failure: told (plugin, hook, error) of each implementation that failed, and (plugin, hook, ``None``) when
+        it answers again. What it lacks just now (a :class:`RooftreeError`, such as an engine that is away) is no failure.
     """
 
     def __init__(
-        self, specifications: Iterable[ModuleType], on_failure: Callable[[str, str, BaseException], None]
+        self, specifications: Iterable[ModuleType], on_failure: Callable[[str, str, BaseException | None], None]
     ) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         for module in specifications:
             self._manager.add_hookspecs(module)
         self._on_failure = on_failure
+        self._failing: set[tuple[str, str]] = set()
         self._trace = os.environ.get("ROOFTREE_TRACE_HOOKS") == "1"
 
     def register(self, plugin: object, name: str) -> None:
@@ -76,16 +80,24 @@ class Hooks:
         return cast("list[R]", [answer for answer in answers if answer is not None])
 
     async def _guarded(self, name: str, implementation: pluggy.HookImpl, bound: dict[str, Any]) -> Any:
+        plugin = implementation.plugin_name
         arguments = [bound[argument] for argument in implementation.argnames]
         try:
             async with asyncio.timeout(DEADLINE_S):
                 answer: Any = implementation.function(*arguments)
                 if inspect.isawaitable(answer):
                     answer = await answer
-        except Exception as error:
-            log.exception("hook_failed", hook=name, plugin=implementation.plugin_name)
-            self._on_failure(implementation.plugin_name, name, error)
+        except RooftreeError as error:
+            log.info("hook_without_answer", hook=name, plugin=plugin, reason=error.message)
             return None
+        except Exception as error:
+            log.exception("hook_failed", hook=name, plugin=plugin)
+            self._failing.add((plugin, name))
+            self._on_failure(plugin, name, error)
+            return None
+        if (plugin, name) in self._failing:
+            self._failing.discard((plugin, name))
+            self._on_failure(plugin, name, None)
         if self._trace:
-            log.info("hook", hook=name, plugin=implementation.plugin_name, arguments=bound, answer=answer)
+            log.info("hook", hook=name, plugin=plugin, arguments=bound, answer=answer)
         return answer

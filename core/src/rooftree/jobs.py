@@ -37,6 +37,9 @@ LISTED = 100
 RETRY_S = (0.5, 1.0, 2.0, 5.0)
 """Seconds between tries of a recovery that waits for something; the last is repeated."""
 
+STUBBORN_S = 2.0
+"""Seconds that a step that does not heed its cancellation can hold up a stop."""
+
 type Recovery = Literal["undo", "forward"]
 
 
@@ -560,7 +563,7 @@ class Jobs:
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late)
+                await asyncio.wait(late, timeout=STUBBORN_S)
         with _unwritable_is_logged():
             await self._write_ends()
 

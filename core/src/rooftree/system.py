@@ -35,8 +35,6 @@ log = structlog.get_logger(__name__)
 
 COPY_EVERY = timedelta(hours=1)
 """How often the database is copied while it changes."""
-JOB_GRACE_S = 8.0
-"""Seconds that running steps get at a stop before they are left to the next start."""
 
 
 class SystemState(enum.StrEnum):
@@ -122,7 +120,7 @@ class System:
         """Stop jobs, plugins and listeners, in this order, and close the database."""
         self.state_now = SystemState.STOPPING
         self.server.end_streams()
-        await self.jobs.stop(JOB_GRACE_S)
+        await self.jobs.stop(self.settings.kernel.stop_timeout_s / 2)
         await self.plugins.stop()
         await self._closing.aclose()
 
@@ -165,12 +163,13 @@ class System:
         await asyncio.to_thread(write_file_atomically, path, f"{fresh.text}\n".encode(), 0o600)
         log.info("admin_token_written", path=str(path))
 
-    def _hook_failed(self, plugin: str, hook: str, error: BaseException) -> None:
-        self.problems.report(
-            Problem(
-                "hook_failed", "plugin", plugin, f"Plugin {plugin} failed in {hook}: {type(error).__name__}: {error}"
-            )
-        )
+    def _hook_failed(self, plugin: str, hook: str, error: BaseException | None) -> None:
+        reference = f"{plugin}.{hook}"
+        if error is None:
+            self.problems.clear("hook_failed", "plugin", reference)
+            return
+        sentence = f"Plugin {plugin} failed in {hook}: {type(error).__name__}: {error}"
+        self.problems.report(Problem("hook_failed", "plugin", reference, sentence))
 
 
 SYSTEM = Service[System]("system/1")

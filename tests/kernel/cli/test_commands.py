@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -280,13 +280,19 @@ def test_help_and_completion_import_nothing_heavy(arguments: tuple[str, ...], en
     assert not imported & {"aiohttp", "attr", "attrs", "cattrs", "rich", "structlog", "orjson", "asyncio", "pluggy"}
 
 
+def processor_seconds() -> float:
+    """What the children have used of the processor: other work on the machine hardly counts."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize(("arguments", "environment"), [(("--help",), {}), ((), completing("rooftree to", 1))])
 def test_help_and_completion_are_quick(arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
     fastest = float("inf")
     for _ in range(20):  # other work on the machine can only make it slower, never faster
-        start = time.perf_counter()
+        start = processor_seconds()
         run_rooftree(*arguments, environment=environment)
-        fastest = min(fastest, time.perf_counter() - start)
+        fastest = min(fastest, processor_seconds() - start)
         if fastest < QUICK_S:
             break
 

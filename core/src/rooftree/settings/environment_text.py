@@ -60,8 +60,8 @@ def _parsed(text: str, kind: Any, arguments: tuple[Any, ...]) -> object:
 
 def _first_that_fits(text: str, kinds: tuple[Any, ...]) -> object:
     for kind in kinds:
+        value = parse_text(text, kind)
         try:
-            value = parse_text(text, kind)
             structure(value, kind)
         except Invalid:
             continue

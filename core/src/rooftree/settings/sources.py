@@ -21,6 +21,7 @@ from rooftree.settings.toml_lines import Key, key_lines, walk
 _VARIABLE: Final = re.compile(r"ROOFTREE_(?!(?:CONFIG|TRACE_HOOKS|FAILPOINTS)$|TEST_)(?P<key>.*)", re.DOTALL)
 """Environment variables that are settings, where a misspelt one is an error: not those that are read elsewhere."""
 
+_STRENGTH: Final = ("file", "environment", "flags")
 _SYNTAX: Final = re.compile(r"^(?P<what>.*) \(at (?P<where>line \d+, column \d+)\)$", re.DOTALL)
 
 
@@ -81,12 +82,14 @@ class Sources:
         return found
 
     def mention(self, key: Key) -> Given | None:
-        """The value for ``key``, or else the first one inside it, or that of an object that contains it."""
+        """The strongest value for ``key`` or something inside it, or that of an object that contains it."""
         for end in range(1, len(key)):
             outer = self.given(key[:end])
             if outer is not None and outer.is_text and _reaches(str(outer.value), key[end:]):
                 return outer
-        return self.given(key) or next(iter(self.inside(key).values()), None)
+        own = self.given(key)
+        mentions = [*([own] if own else []), *self.inside(key).values()]
+        return max(mentions, key=lambda given: _STRENGTH.index(given.source), default=None)
 
 
 def canonical_name(plugin: str) -> str:

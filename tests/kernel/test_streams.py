@@ -249,3 +249,16 @@ async def test_head_of_a_stream_has_no_body_and_closes_the_iterator(source_and_c
     assert (answer.status, answer.body) == (200, b"")
     await source.closed.wait()
     assert (await client.get("/bare")).body == b"ab"
+
+
+async def test_stream_that_would_never_end_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    # A request without an end would be waited for longer than this test may take.
+    async with asyncio.timeout(DEADLINE_S / 2), running_system(tmp_path, plugins=[Streams]) as system:
+        source = system.services.get(SOURCE)
+        source.chunks.put_nowait(b"one")
+        async with Client.over_tcp(system) as client, client.streaming("GET", "/follow") as response:
+            assert await response.content.readany() == b"one"
+            await system.stop()
+            await source.closed.wait()
+            with pytest.raises(aiohttp.ClientError):
+                await response.read()

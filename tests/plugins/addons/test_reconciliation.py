@@ -207,7 +207,7 @@ async def test_orphan_that_cannot_be_removed_holds_up_nobody(tmp_path: Path) -> 
         engine.crash(CONTAINER)
     engine.load_image("image")
     await engine.create(ContainerSpec(name="app_local_gone", image="image", labels={LABEL_SLUG: "local_gone"}))
-    engine.fail("remove", EngineRefused("It would not"))
+    engine.fail("remove", EngineRefused("It would not"), times=100)
 
     async with house(tmp_path, engine) as home:
         await home.until_state(HELLO, AddonState.STARTED)
@@ -372,6 +372,7 @@ async def test_engine_that_goes_away_again_while_it_is_looked_at_is_looked_at_la
     looking.release()
     await home.quiet()
     gone = home.addons.state(HELLO)
+    await home.reconciliation.connected()  # what comes too late is no error
     home.engine.come_back()
     await home.until_state(HELLO, AddonState.STARTED)
 
@@ -558,6 +559,18 @@ async def test_watchdog_minds_a_crash_after_a_restart_of_what_was_stopped(home: 
     await watched(home)
     await home.post(HELLO, "stop")
     await home.post(HELLO, "restart")
+
+    home.engine.crash(CONTAINER)
+    await home.until_watchdog_rests()
+
+    assert home.addons.state(HELLO) is AddonState.STARTED
+    assert pauses == [10, 10]
+
+
+async def test_watchdog_minds_a_crash_of_what_could_not_be_stopped(home: House, pauses: list[float]) -> None:
+    await watched(home)
+    home.engine.fail("stop", EngineRefused("It would not"))
+    await home.post(HELLO, "uninstall")
 
     home.engine.crash(CONTAINER)
     await home.until_watchdog_rests()

@@ -241,17 +241,11 @@ async def outcome(
 # --- the tests --------------------------------------------------------------------------------------------------------
 
 
-BROKEN = "update-pulled-step:docker.remove_image/1:done=kill"
-"""The job is taken back although its last step cannot be: the old image is gone, and the add-on cannot start."""
-
-
 def marks(case: Case) -> list[pytest.MarkDecorator]:
     """When a case is run, beside which others, and what is expected of it."""
     found = [pytest.mark.xdist_group("kills-update") if case.operation == "update" else TOGETHER]
     if not case.telling:
         found.append(pytest.mark.torture)
-    if str(case) == BROKEN:
-        found.append(pytest.mark.xfail(strict=True, reason="recovery takes back what it cannot: see BROKEN"))
     return found
 
 

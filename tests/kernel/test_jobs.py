@@ -15,6 +15,7 @@ from attrs import frozen
 from rooftree import (
     PUBLIC,
     Conflict,
+    Failed,
     Invalid,
     JobChanged,
     JobInfo,
@@ -122,6 +123,28 @@ class Advance(Step):
             await asyncio.sleep(0)
 
 
+@step("test_jobs.burn/1")
+class Burn(Step):
+    """Can't be taken back."""
+
+    name: str
+
+    async def do(self, world: World) -> None:
+        await world.reach(f"burn {self.name}")
+        world.things.pop(self.name, None)
+        await world.reach(f"burnt {self.name}")
+
+
+@step("test_jobs.sweep/1")
+class Sweep(Step):
+    """Only tidies up."""
+
+    tidies = True
+
+    async def do(self, world: World) -> None:
+        await world.reach("sweep")
+
+
 class Nowhere:
     """A service that nobody provides."""
 
@@ -160,6 +183,16 @@ async def lost(world: World) -> Steps:
 @job("advance")
 async def advance(world: World, parts: tuple[float, ...]) -> Steps:
     return [Put("one"), Advance(parts), Put("three")]
+
+
+@job("burn")
+async def burn(world: World) -> Steps:
+    return [Put("one"), Burn("old"), Put("three")]
+
+
+@job("sweep")
+async def sweep(world: World) -> Steps:
+    return [Put("one"), Sweep(), Put("three")]
 
 
 @job("nothing")
@@ -553,6 +586,46 @@ async def test_job_that_goes_forward_is_finished_at_the_next_start(tmp_path: Pat
         assert (info.errors, info.progress) == ([], 100.0)
         if place == "half three":
             assert [each for each in world.happened if each.startswith("do")] == ["do three"]
+
+
+@pytest.mark.parametrize("place", ["burnt old", "do three"])
+async def test_job_past_the_point_of_no_return_is_finished_at_the_next_start(
+    tmp_path: Path, world: World, place: str
+) -> None:
+    async with stopped_amid(tmp_path, world, place, burn), running_system(tmp_path, plugins=[Worldly]) as system:
+        await until(lambda: system.jobs.listing()[0].done is True)
+
+        assert world.things == {"one": "new", "three": "new"}
+        assert system.jobs.listing()[0].errors == []
+
+
+async def test_failure_after_what_cannot_be_taken_back_leaves_what_came_before_it(system: System, world: World) -> None:
+    world.errors["half three"] = [Failed("It does not fit")]
+
+    with pytest.raises(Failed, match="does not fit"):
+        await system.jobs.run(burn)
+
+    assert world.things == {"one": "new"}
+
+
+async def test_failure_of_what_cannot_be_taken_back_takes_back_what_came_before_it(
+    system: System, world: World
+) -> None:
+    world.errors["burn old"] = [Failed("It does not burn")]
+
+    with pytest.raises(Failed, match="does not burn"):
+        await system.jobs.run(burn)
+
+    assert world.things == BEFORE
+
+
+@pytest.mark.parametrize("error", [Failed("The broom is gone"), RuntimeError("a bug")])
+async def test_job_goes_on_when_it_only_cannot_tidy_up(system: System, world: World, error: Exception) -> None:
+    world.errors["sweep"] = [error]
+
+    assert await system.jobs.run(sweep) is None
+
+    assert world.things == {"one": "new", "old": "there before", "three": "new"}
 
 
 async def test_job_that_goes_forward_waits_for_what_is_missing_and_fails_by_what_is_not(

@@ -40,7 +40,7 @@ class Hooks:
 
     :param specifications: modules with functions marked ``@hookspec``
     :param on_failure: told (plugin, hook, error) of each implementation that failed, and (plugin, hook, ``None``) when
-        it answers again. What it lacks just now (a :class:`RooftreeError`, such as an engine that is away) is no failure.
+        it answers again. What it lacks just now (a :class:`RooftreeError`: an engine that is away) is no failure.
     """
 
     def __init__(

@@ -165,6 +165,15 @@ class Job:
             self.progress = progress
             self._changed(self)
 
+    def has_begun(self, number: int) -> bool:
+        """Whether a step was begun and not taken back: it may be done not at all, by half, or wholly."""
+        return self.states[number] in {StepState.DOING, StepState.DONE}
+
+    def is_past_return(self) -> bool:
+        """Whether only the way forward is left: all is done, or something that cannot be taken back was begun."""
+        begun = [step for number, step in enumerate(self.steps) if self.has_begun(number)]
+        return all(state is StepState.DONE for state in self.states) or not all(step.reversible() for step in begun)
+
     def result_of(self, kind: type[Step], before: int) -> Any:
         """The journaled result of the nearest step of that class before number ``before``."""
         for number in range(before - 1, -1, -1):
@@ -333,10 +342,11 @@ class Jobs:
         await reach(f"{name}:do")
         try:
             result = await verbs.do(Run(started, number))
-        except RooftreeError as error:
+        except Exception as error:
             if not planned.tidies:
                 raise
-            log.warning("not_tidied_up", step=planned.kind, reason=error.message)
+            expected = isinstance(error, RooftreeError)
+            log.warning("not_tidied_up", step=planned.kind, reason=str(error), exc_info=not expected)
             result = None
         await reach(f"{name}:done")
         await self._journal.end_step(started.id, number, result)
@@ -364,15 +374,22 @@ class Jobs:
         _tell(started.finished, answer)
 
     async def _undo(self, started: Job, waits: Callable[[], Any]) -> None:
-        """Undo every step begun, the last first. ``waits`` is called before waiting for something that is missing."""
+        """Undo the steps begun, the last first, as far as they can be.
+
+        A step that is done and has no ``undo`` is where the way back ends: it stays, and so does what it was done for.
+
+        :param waits: called before waiting for something that is missing
+        """
         for number in reversed(range(len(started.steps))):
-            if started.states[number] not in {StepState.DOING, StepState.DONE}:
+            if not started.has_begun(number):
                 continue
             planned = started.steps[number]
+            if not planned.reversible() and started.states[number] is StepState.DONE:
+                log.warning("not_taken_back_further", step=planned.kind)
+                return
             verbs = Verbs(planned, self._directory)
-            if verbs.reversible:
-                await reach(f"step:{planned.kind}:undo")
-                await self._until_available(started, lambda v=verbs, n=number: v.undo(started.befores.get(n)), waits)  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+            await reach(f"step:{planned.kind}:undo")
+            await self._until_available(started, lambda v=verbs, n=number: v.undo(started.befores.get(n)), waits)  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
             with _unwritable_is_logged():
                 await self._journal.undo_step(started.id, number)
             started.states[number] = StepState.UNDONE
@@ -460,8 +477,7 @@ class Jobs:
         structlog.contextvars.bind_contextvars(job=left.id, job_name=record.name)
         try:
             await self._until_loaded(left)
-            whole = all(state is StepState.DONE for state in left.states)
-            if record.state is JobState.RUNNING and (whole or record.recovery == "forward"):
+            if record.state is JobState.RUNNING and (record.recovery == "forward" or left.is_past_return()):
                 await self._carry_forward(left)
                 return
             left.errors = [JobError(**error) for error in record.errors]

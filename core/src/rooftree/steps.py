@@ -13,7 +13,7 @@ further parameters are services::
 
 ``before`` returns what ``undo`` will need and is journaled with the intent, ahead of ``do``. ``do`` may run again after
 a crash, so it starts from whatever it finds. ``undo`` takes back only what this job made. A step without ``undo`` can't
-be taken back; put such steps last, or let the job recover forward.
+be taken back, and what was done before it stays: a job that is killed in or after it goes forward. Put such steps last.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ class Step:
     def from_journal(cls, kind: str, arguments: Any) -> Step:
         """The step that a row describes; raises ``KeyError`` when no loaded plugin knows its kind."""
         return converter.structure(arguments, KINDS[kind])
+
+    @classmethod
+    def reversible(cls) -> bool:
+        """Whether it can be taken back: whether it has an ``undo``."""
+        return hasattr(cls, "undo")
 
     def to_journal(self) -> Any:
         """The arguments as plain data."""
@@ -127,11 +132,6 @@ class Verbs:
         runs = {name: run for name, kind in wanted.items() if kind is Run}
         services = Injector(self._directory, {n: k for n, k in wanted.items() if n not in runs}).resolve()
         return unstructure(await do(**runs, **services))
-
-    @property
-    def reversible(self) -> bool:
-        """Whether it has an ``undo``."""
-        return hasattr(self._step, "undo")
 
     async def undo(self, before: Any) -> None:
         """Take back, given what the journal kept of ``before``."""

@@ -570,7 +570,8 @@ async def test_watchdog_minds_a_crash_after_a_restart_of_what_was_stopped(home: 
 async def test_watchdog_minds_a_crash_of_what_could_not_be_stopped(home: House, pauses: list[float]) -> None:
     await watched(home)
     home.engine.fail("stop", EngineRefused("It would not"))
-    await home.post(HELLO, "uninstall")
+    with pytest.raises(EngineRefused):
+        await home.addons.end_container(HELLO, 1)
 
     home.engine.crash(CONTAINER)
     await home.until_watchdog_rests()

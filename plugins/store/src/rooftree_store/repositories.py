@@ -148,9 +148,10 @@ class UnregisterRepository(Step):
 
 @step("store.remove_clone/1")
 class RemoveClone(Step):
-    """Delete a repository's folder."""
+    """Delete a repository's folder. One that stays is swept away at the next start."""
 
     repository: RepositorySlug
+    tidies = True
 
     async def do(self, store: AddonStore) -> None:
         """Delete it."""

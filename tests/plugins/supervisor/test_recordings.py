@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,39 +10,12 @@ import pytest
 from rooftree import JobInfo, structure, unstructure
 from rooftree.testing import Client
 from rooftree_supervisor.models import Info, SupervisorInfo
+from tests.plugins.recordings import difference, needs_recordings, recorded
 
-RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "recordings.json"
-
-pytestmark = pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings are not beside this checkout")
+pytestmark = needs_recordings
 
 OURS = {"supervisor.info": {"rooftree"}}
 """Keys that we answer besides."""
-
-
-def recorded(name: str) -> dict[str, Any]:
-    """What was recorded under ``name``."""
-    return dict(json.loads(RECORDINGS.read_text())[name])
-
-
-def difference(recorded: Any, answered: Any, where: str = "data") -> list[str]:
-    """Where two answers differ in keys or types. ``null`` fits everything; of lists the first elements are compared."""
-    if recorded is None or answered is None:
-        return []
-    if isinstance(recorded, dict) and isinstance(answered, dict):
-        found = [f"{where}.{key} is on one side only" for key in sorted(recorded.keys() ^ answered.keys())]
-        for key in recorded.keys() & answered.keys():
-            found += difference(recorded[key], answered[key], f"{where}.{key}")
-        return found
-    if isinstance(recorded, list) and isinstance(answered, list):
-        return difference(recorded[0], answered[0], f"{where}[0]") if recorded and answered else []
-    if _kind(recorded) != _kind(answered):
-        return [f"{where} is {answered!r}, was {recorded!r}"]
-    return []
-
-
-def _kind(value: object) -> str:
-    """Its type in JSON."""
-    return "number" if type(value) in {int, float} else type(value).__name__
 
 
 @pytest.mark.parametrize(

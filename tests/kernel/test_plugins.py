@@ -506,7 +506,7 @@ async def test_routes_of_a_disabled_plugin_answer_503_with_the_reason(tmp_path: 
     ):
         answer = await admin.get("/notes")
         assert answer.status == 503
-        assert answer.message == "Plugin notes is disabled: the configuration does not enable it"
+        assert answer.message == "Plugin notes is disabled: by flag --disabled"
         assert info_of(system, "notes").state is Health.DISABLED
         assert (await admin.get("/never-there")).status == 404
         assert (await stranger.get("/notes")).status == 401

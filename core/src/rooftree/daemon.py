@@ -67,6 +67,7 @@ async def _live(system: System) -> None:
         _tell_service_manager("STOPPING=1")
         log.info("stopping")
         await system.stop()
+        log.info("stopped")
 
 
 def _keep_one_heap() -> None:

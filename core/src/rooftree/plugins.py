@@ -201,7 +201,8 @@ class Plugins:
         """What the entry point leads to; ``None`` where the plugin is disabled or can't be imported."""
         settings = self._system.settings
         if not settings.runs(record.name):
-            record.become(Health.DISABLED, "the configuration does not enable it")
+            named = "disabled" if record.name in settings.disabled else "enabled"
+            record.become(Health.DISABLED, f"by {settings.origin(f'plugins.{named}')}")
             return None
         try:
             async with asyncio.timeout(settings.kernel.start_timeout_s):

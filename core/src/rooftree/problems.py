@@ -77,7 +77,11 @@ class Problems:
     @classmethod
     async def load(cls, state: State, bus: EventBus) -> Problems:
         """Read the problems that were there when the process ended."""
-        return cls(await state.collection(Problem), state, bus)
+        problems = cls(await state.collection(Problem), state, bus)
+        for problem in problems:
+            log.warning("problem_still_there", type=problem.type, context=problem.context, reference=problem.reference,
+                        message=problem.message)  # fmt: skip
+        return problems
 
     def report(self, problem: Problem) -> None:
         """Something is wrong. Reporting what is known already, unchanged, does nothing."""

@@ -51,12 +51,15 @@ class StandIn:
         self.socket = socket
         self.asked: list[tuple[str, str, bytes]] = []
         self.tokens: list[dict[str, Any]] = []
+        self.problems: list[dict[str, Any]] = []
         self.log_goes_on = asyncio.Event()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         self.asked.append((request.method, request.raw_path, body))
         path = request.raw_path
+        if path == "/kernel/v1/problems":
+            return ok({"problems": self.problems})
         if path == "/kernel/v1/plugins":
             return ok({"plugins": PLUGINS})
         if path.startswith("/kernel/v1/tokens"):

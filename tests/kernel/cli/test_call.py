@@ -134,6 +134,11 @@ async def test_head_prints_nothing(cli: Cli, daemon: StandIn) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts what runs in its background with ctrl-c ignored, and so might these tests be run."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_stream_is_printed_as_it_comes_and_ctrl_c_ends_it_quietly(
     daemon: StandIn, environment: Mapping[str, str]
 ) -> None:
@@ -149,7 +154,12 @@ async def test_stream_is_printed_as_it_comes_and_ctrl_c_ends_it_quietly(
 
     daemon.log_goes_on.clear()
     process = await asyncio.create_subprocess_exec(
-        *ROOFTREE, "call", "GET", "/logs/follow", stdout=-1, stderr=-1, env={**os.environ, **environment}
+        *ROOFTREE,
+        *("call", "GET", "/logs/follow"),
+        stdout=-1,
+        stderr=-1,
+        env={**os.environ, **environment},
+        preexec_fn=heed_ctrl_c,
     )
     assert process.stdout is not None
     assert await process.stdout.readline() == b"first\n"

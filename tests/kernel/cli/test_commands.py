@@ -61,6 +61,19 @@ async def test_plugins_lists_name_version_state_provides_requires_and_reason(cli
     assert addons.endswith("has to fold or let be")
 
 
+async def test_problems_are_shown_with_what_they_concern(cli: Cli, daemon: StandIn) -> None:
+    nothing = await cli("problems")
+    daemon.problems = [
+        {"severity": "unhealthy", "context": "store", "reference": "local", "message": "It is broken"},
+        {"severity": "issue", "context": "system", "reference": None, "message": "It is full"},
+    ]
+    shown = await cli("problems")
+
+    assert nothing.stdout == "Nothing is wrong.\n"
+    lines = [line.split(None, 2) for line in shown.stdout.splitlines()]
+    assert lines[1:] == [["unhealthy", "store/local", "It is broken"], ["issue", "system", "It is full"]]
+
+
 async def test_plugins_as_json_is_what_the_daemon_said(cli: Cli, daemon: StandIn) -> None:
     before = await cli("--json", "plugins")
     after = await cli("plugins", "--json")
@@ -266,7 +279,7 @@ def test_completion_knows_commands_and_roles() -> None:
     roles = run_rooftree(environment=completing("rooftree token create x --role ", 5))
 
     assert {line.split(",")[1] for line in commands.stdout.splitlines()} == {
-        "run", "check-config", "plugins", "token", "call", "completion",
+        "run", "check-config", "plugins", "problems", "token", "call", "completion",
     }  # fmt: skip
     assert "plain,homeassistant" in roles.stdout
 

@@ -613,6 +613,32 @@ async def test_update_whose_old_image_stays_is_done_all_the_same(home: House) ->
     assert set(home.engine.images) == {IMAGE, NEWER}
 
 
+@pytest.mark.parametrize("verb", ["start", "restart"])
+async def test_image_that_somebody_took_away_is_fetched_again(home: House, verb: str) -> None:
+    await home.install()
+    await home.post(HELLO, "start")
+    if verb == "start":
+        await home.post(HELLO, "stop")
+    home.engine.images.clear()
+
+    await home.post(HELLO, verb)
+
+    assert home.addons.state(HELLO) is AddonState.STARTED
+
+
+async def test_restart_leaves_the_add_on_running_when_its_image_is_gone_for_good(home: House) -> None:
+    await home.install()
+    await home.post(HELLO, "start")
+    before = await home.engine.container("app_local_hello")
+    home.engine.images.clear()
+    home.engine.registry.clear()
+
+    answer = await home.client.post(f"/addons/{HELLO}/restart")
+
+    assert answer.status == 404
+    assert await home.engine.container("app_local_hello") == before
+
+
 async def test_options_that_are_set_while_an_update_is_taken_back_stay(home: House) -> None:
     await ready_for_update(home, FakeImage(health_check=True))
 

@@ -47,6 +47,7 @@ ALLOWED: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/jobs/{job_id}"): MANAGERS,
     ("DELETE", "/jobs/{job_id}"): MANAGERS,
     ("GET", "/kernel/v1/plugins"): MANAGERS,
+    ("GET", "/kernel/v1/problems"): MANAGERS,
     ("GET", "/kernel/v1/tokens"): ADMINS,
     ("POST", "/kernel/v1/tokens"): ADMINS,
     ("DELETE", "/kernel/v1/tokens/{token_id}"): ADMINS,

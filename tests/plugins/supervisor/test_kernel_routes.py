@@ -1,4 +1,4 @@
-"""``/kernel/v1``: plugins and tokens."""
+"""``/kernel/v1``: plugins, problems and tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import Plugin, Principal, Role
+from rooftree import Plugin, Principal, Problem, Role
 from rooftree.interfaces import hooks
 from rooftree.system import System
 from rooftree.testing import Client, running_system, token_for
@@ -143,3 +143,14 @@ async def test_tokens_of_other_kinds_are_listed_with_their_kind(system: System, 
 
     assert ("addon", "local_hello") in {(row["kind"], row["name"]) for row in rows}
     assert not any("token" in row for row in rows)
+
+
+async def test_problems_are_listed_until_they_are_cleared(client: Client, system: System) -> None:
+    system.problems.report(Problem("free_space", message="The disk is nearly full", suggestions=("clear_backups",)))
+
+    (listed,) = (await client.get("/kernel/v1/problems")).data["problems"]
+    system.problems.clear("free_space")
+
+    assert (listed["type"], listed["context"], listed["message"]) == ("free_space", "system", "The disk is nearly full")
+    assert listed["suggestions"] == ["clear_backups"]
+    assert (await client.get("/kernel/v1/problems")).data == {"problems": []}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rooftree import Failed, Lock, RooftreeError, Step, Steps, job
-from rooftree.interfaces.containers import ContainerStatus
+from rooftree.interfaces.containers import ContainerStatus, ImageNotFound
 from rooftree_addons.addons import Addons
 from rooftree_addons.installed import (
     AddonAlreadyInstalled,
@@ -94,7 +94,7 @@ async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     addon = addons.get(slug)
     offer = store.addons.get(slug)
     if offer is None:
-        raise AddonNotInStore(f"No repository offers add-on {slug} any more", addon=str(slug))
+        raise AddonNotInStore(_detached(slug), addon=str(slug))
     if not addons.update_available(addon):
         raise NoUpdateAvailable(f"Add-on {slug} is at {addon.version}, the newest version", addon=str(slug))
     store.refuse_unavailable(offer)
@@ -107,7 +107,7 @@ async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: boo
     addon = addons.get(slug)
     offer = store.addons.get(slug)
     if offer is None:
-        raise AddonNotInStore(f"No repository offers add-on {slug} any more", addon=str(slug))
+        raise AddonNotInStore(_detached(slug), addon=str(slug))
     if offer.config.version != addon.version:
         raise RebuildVersionChanged(
             f"The store offers {slug} in version {offer.config.version}, {addon.version} is installed; update it",
@@ -116,6 +116,13 @@ async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: boo
     if offer.config.image is not None and not force:
         raise RebuildImageBased(f"Add-on {slug} comes as an image; there is nothing to build", addon=str(slug))
     return await _replace(addons, store, addon, offer)
+
+
+def _detached(slug: AddonSlug) -> str:
+    return (
+        f"No repository offers add-on {slug} any more, or its configuration there is broken: `rooftree problems` tells "
+        "which"
+    )
 
 
 async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, offer: Offer) -> Steps:
@@ -141,7 +148,7 @@ async def start(addons: Addons, slug: AddonSlug) -> Steps:
     container = await addons.look(slug)
     if container is not None and container.status is ContainerStatus.RUNNING:
         return [SetDesired(slug, Desired.STARTED)] if addon.desired is not Desired.STARTED else []
-    return [*await _run(addons, addon)]
+    return await _run(addons, addon)
 
 
 @job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
@@ -154,7 +161,7 @@ async def stop(addons: Addons, slug: AddonSlug) -> Steps:
 @job("app_restart", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
 async def restart(addons: Addons, slug: AddonSlug) -> Steps:
     """End an add-on and run it again."""
-    return [StopContainer(slug), *await _run(addons, addons.get(slug))]
+    return await _run(addons, addons.get(slug), StopContainer(slug))
 
 
 # What nobody asked for just now may have to wait behind what somebody did: whether it is still wanted is asked when its
@@ -179,9 +186,28 @@ async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
     return await restart.plan(addons, slug) if addons.get(slug).desired is Desired.STARTED else []
 
 
-async def _run(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:
+async def _run(addons: Addons, addon: InstalledAddon, *first: Step) -> Sequence[Step]:
+    """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
     await addons.checked_options(addon)
-    return [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
+    ready = [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
+    return [*await _missing_image(addons, addon), *first, *ready]
+
+
+async def _missing_image(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:
+    """What brings back an image that somebody took away. One that was built is never asked of a registry: whatever
+    has its name there is a stranger's."""
+    if await addons.engine.image(addon.image) is not None:
+        return []
+    if addon.config.image is not None:
+        return [PullImage(addon.image)]
+    offer = addons.store.addons.get(addon.slug)
+    if offer is None or offer.config.version != addon.version:
+        raise ImageNotFound(
+            f"The image of {addon.slug} is gone, and the store has no version {addon.version} to build it from; update "
+            "the add-on, or install it again",
+            image=addon.image,
+        )
+    return [await bring_image(addons.store, offer)]
 
 
 async def bring_image(store: AddonStore, offer: Offer) -> Step:

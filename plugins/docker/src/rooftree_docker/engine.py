@@ -358,7 +358,7 @@ class DockerEngine:
             except DockerError as error:
                 if error.status == 404 and "no such image" in error.message.lower():
                     raise ImageNotFound(
-                        f"The container engine has no image {spec.image} for {spec.name}. Install it again.",
+                        f"The container engine has no image {spec.image} for {engine_name}",
                         image=spec.image,
                     ) from error
                 if error.status == 409:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from attrs import frozen
 from rooftree.errors import Conflict
 from rooftree.interfaces.containers import AddonNetwork
 from rooftree_docker.connection import Connection, Json, refusal
-from rooftree_docker.specification import Naming
+from rooftree_docker.specification import INSTANCE_LABEL, Naming
 
 log = structlog.get_logger(__name__)
 
@@ -137,8 +137,9 @@ class SharedNetwork:
         found["Containers"] = found.get("Containers") or {}
         if not self._naming.is_ours(found["Labels"]):
             raise Conflict(
-                f"The container engine has a network {self.name} that this installation did not make. Remove it "
-                f"('docker network rm {self.name}'), or give this installation another network name or prefix."
+                f"The container engine has a network {self.name} that belongs to {_owner(found['Labels'])}. Give this "
+                'installation a prefix in rooftree.toml ([plugins.docker] prefix = "second_"); or, if nothing needs '
+                f"that network any more, remove it ('docker network rm {self.name}')."
             )
         return found
 
@@ -200,6 +201,11 @@ class SharedNetwork:
         if moved is not None:
             log.warning("network_range_moved", wanted=str(moved.wanted), chosen=str(moved.chosen), by=moved.taken_by)
         self._report(moved)
+
+
+def _owner(labels: Mapping[str, str]) -> str:
+    instance = labels.get(INSTANCE_LABEL)
+    return f"another Rooftree ({instance})" if instance else "something else"
 
 
 def network_body(name: str, subnet: IPv4Network, labels: dict[str, str]) -> Json:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self, override
 import attrs
 from attrs import field, frozen
 
-from rooftree import UNSET, JobInfo, ParsedString, PluginInfo, Role, Unset
+from rooftree import UNSET, JobInfo, ParsedString, PluginInfo, Problem, Role, Unset
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.settings import LogLevel
 
@@ -224,6 +224,13 @@ class PluginList:
     """The answer of ``/kernel/v1/plugins``."""
 
     plugins: list[PluginInfo]
+
+
+@frozen
+class ProblemList:
+    """The answer of ``/kernel/v1/problems``."""
+
+    problems: list[Problem]
 
 
 @frozen(kw_only=True)

@@ -9,6 +9,7 @@ from rooftree import (
     JobInfo,
     Jobs,
     Plugins,
+    Problems,
     Role,
     Routes,
     Stream,
@@ -24,6 +25,7 @@ from rooftree_supervisor.models import (
     JobsInfo,
     OptionsChange,
     PluginList,
+    ProblemList,
     SupervisorInfo,
     TokenId,
     TokenList,
@@ -123,6 +125,12 @@ async def forget_job(jobs: Jobs, job_id: JobId) -> None:
 def plugins(plugins: Plugins) -> PluginList:
     """The plugins that are installed, and how they are."""
     return PluginList(list(plugins))
+
+
+@routes.get("/kernel/v1/problems", access=MANAGER)
+def problems(problems: Problems) -> ProblemList:
+    """What is wrong, and still wrong."""
+    return ProblemList(list(problems))
 
 
 @routes.get("/kernel/v1/tokens", access=ADMIN)

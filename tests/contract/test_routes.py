@@ -1,0 +1,81 @@
+"""Our routes beside the contract's: none of ours is misspelt, and what is not offered yet is on record here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rooftree_addons.routes import routes as addons
+from rooftree_docker.routes import routes as docker
+from rooftree_store.routes import routes as store
+from rooftree_supervisor.routes import routes as supervisor
+
+API = Path(__file__).resolve().parents[3] / "shared" / "api"
+
+pytestmark = pytest.mark.skipif(not API.exists(), reason="the contract is not beside this checkout")
+
+DOMAINS = {"add-ons", "store", "docker", "supervisor", "root", "jobs"}
+"""The domains of the contract that the plugins of this house answer for."""
+
+NOT_YET = {
+    "GET /addons/{}/logs/boots/{}": "needs the system journal",
+    "GET /addons/{}/logs/boots/{}/follow": "needs the system journal",
+    "GET /supervisor/logs/boots/{}": "needs the system journal",
+    "GET /supervisor/logs/boots/{}/follow": "needs the system journal",
+    "GET /docker/registries": "docker, whole",
+    "POST /docker/registries": "docker, whole",
+    "DELETE /docker/registries/{}": "docker, whole",
+    "POST /docker/options": "docker, whole",
+    "POST /docker/migrate-storage-driver": "docker, whole",
+    "POST /jobs/options": "job conditions",
+    "POST /jobs/reset": "job conditions",
+    "POST /refresh_updates": "the version file",
+    "POST /reload_updates": "the version file",
+    "GET /supervisor/stats": "the supervisor, whole",
+    "POST /supervisor/reload": "the supervisor, whole",
+    "POST /supervisor/repair": "the supervisor, whole",
+    "POST /supervisor/restart": "the supervisor, whole",
+    "POST /supervisor/update": "the supervisor, whole",
+}
+"""Endpoints of these domains that are not offered yet, and what they wait for."""
+
+BEYOND = {
+    "GET /store/addons/{}/{}": "older clients name the version",
+    "POST /store/addons/{}/install/{}": "older clients name the version",
+    "POST /store/addons/{}/update/{}": "older clients name the version",
+}
+"""What we offer beside the contract and our own ``/kernel/v1``, and why."""
+
+
+def shape(method: str, path: str) -> str:
+    """A route without the names of its parts."""
+    return f"{method} {re.sub(r'\{[^}]*\}', '{}', path)}"
+
+
+def offered() -> set[str]:
+    """Every route of the plugins, aliases too."""
+    declared = [route for routes in (addons, docker, store, supervisor) for route in routes]
+    return {shape(route.method, path) for route in declared for path in route.paths}
+
+
+def contract(*files: str) -> list[dict[str, str]]:
+    """The contract's endpoints."""
+    return [entry for file in files for entry in yaml.safe_load((API / file).read_text())]
+
+
+def test_every_endpoint_is_offered_or_on_record() -> None:
+    wanted = {
+        shape(entry["method"], entry["path"]) for entry in contract("endpoints.yaml") if entry["domain"] in DOMAINS
+    }
+
+    assert wanted - offered() == set(NOT_YET)
+
+
+def test_every_route_of_ours_is_in_the_contract() -> None:
+    known = {shape(entry["method"], entry["path"]) for entry in contract("endpoints.yaml", "client-extras.yaml")}
+
+    ours = {route for route in offered() if " /kernel/v1/" not in route}
+    assert ours - known == set(BEYOND)

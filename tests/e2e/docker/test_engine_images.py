@@ -153,6 +153,21 @@ async def test_build_tells_steps_and_labels_the_image(
     assert listed == ["Dockerfile", "greeting", "link", "greeting"]
 
 
+async def test_image_that_another_installation_built_is_left_to_it(
+    driver: DockerEngine, make_driver: MakeDriver, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    (data_dir / "app").mkdir()
+    (data_dir / "app" / "Dockerfile").write_text(f"FROM {base_image}\n")
+    image = f"local/{prefix}theirs:1"
+    async for _ in driver.build(image, DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={}):
+        pass
+    other = make_driver(instance_id="f" * 32)
+
+    assert await other.remove_image(image) is False
+    assert await driver.image(image) is not None
+    assert await driver.remove_image(image) is True
+
+
 async def test_broken_build_ends_with_the_last_lines(
     driver: DockerEngine, data_dir: Path, base_image: str, prefix: str
 ) -> None:

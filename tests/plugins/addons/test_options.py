@@ -291,3 +291,11 @@ async def test_service_refuses_options_as_the_route_does(home: House) -> None:
 
     with pytest.raises(OptionsRefused, match="times"):
         await home.addons.checked_options(home.installed(), {"greeting": "x", "times": 99, "nested": {"deep": "x"}})
+
+
+async def test_options_that_the_schema_does_not_know_are_not_kept(home: House) -> None:
+    await home.install(config={"options": {"greeting": "hi"}, "schema": {"greeting": "str"}})
+
+    await home.set_options(HELLO, options={"greeting": "hello", "__proto__": "x", "": 1})
+
+    assert home.installed().options == {"greeting": "hello"}

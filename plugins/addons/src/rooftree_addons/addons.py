@@ -17,6 +17,7 @@ from rooftree import (
     UNSET,
     Collection,
     Event,
+    Failed,
     Invalid,
     Kernel,
     Principal,
@@ -236,7 +237,7 @@ class Addons:
         if change.network is not UNSET:
             changes["network"] = None if change.network is None else _network(addon, change.network)
         if change.options is not UNSET:
-            changes["options"] = change.options or {}
+            changes["options"] = _known(addon, change.options or {})
         if change.watchdog is not UNSET:
             changes["watchdog"] = change.watchdog and addon.config.startup is not Startup.ONCE
         for name in ("auto_update", "audio_output", "audio_input", "ingress_panel"):
@@ -271,8 +272,13 @@ class Addons:
             await asyncio.to_thread((self.kernel.data.path / folder).mkdir, parents=True, exist_ok=True)
 
     async def remove_folder(self, folder: str) -> None:
-        """Delete one of an add-on's folders."""
-        await asyncio.to_thread(shutil.rmtree, self.kernel.data.path / folder, ignore_errors=True)
+        """Delete one of an add-on's folders; raises ``Failed`` when something in it cannot be."""
+        try:
+            await asyncio.to_thread(shutil.rmtree, self.kernel.data.path / folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Failed(f"The folder {folder} cannot be deleted: {error}. Mend that, and try again") from None
 
     async def create_container(self, slug: AddonSlug) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
@@ -371,6 +377,17 @@ def _state_of(container: Container | None) -> AddonState:
     if container.status is ContainerStatus.RUNNING:
         return AddonState.STARTUP if container.health is Health.STARTING else AddonState.STARTED
     return AddonState.STOPPED if not container.exit_code else AddonState.ERROR
+
+
+def _known(addon: InstalledAddon, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the add-on's schema knows; the rest would be dropped at each start anyway."""
+    schema = addon.config.schema
+    if schema is None:
+        return dict(options)
+    unknown = [key for key in options if key not in schema.root.fields]
+    if unknown:
+        log.warning("unknown_options_dropped", addon=addon.slug, keys=unknown[:20], count=len(unknown))
+    return {key: value for key, value in options.items() if key in schema.root.fields}
 
 
 def _network(addon: InstalledAddon, wanted: Mapping[str, int | str | None]) -> dict[str, int | None]:

@@ -54,7 +54,7 @@ from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
 from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
-from rooftree_docker.specification import Naming, container_body
+from rooftree_docker.specification import INSTANCE_LABEL, Naming, container_body
 from rooftree_docker.stats import ProcessorMeter
 
 log = structlog.get_logger(__name__)
@@ -298,8 +298,12 @@ class DockerEngine:
                 raise
 
     async def remove_image(self, image: str) -> bool:
-        """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""
+        """Take ``name:tag`` away. ``False`` when it was not there, a container still uses it, or another Rooftree
+        on this engine built it."""
         reference = ImageReference.parse(image)
+        found = await self.image(image)
+        if found is None or found.labels.get(INSTANCE_LABEL) not in {None, self._naming.instance_id}:
+            return False
         doing = f"remove the image {image}"
         async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
             try:
@@ -586,8 +590,7 @@ def _stream_error(message: Json) -> DockerStreamError:
 def _name_taken(engine_name: str) -> Conflict:
     return Conflict(
         f"The container engine has a container {engine_name} that this installation did not make. Remove it "
-        f"('docker rm {engine_name}') or rename it; if it belongs to an installation that Rooftree replaces, "
-        "take it over with 'rooftree adopt'."
+        f"('docker rm {engine_name}') or rename it."
     )
 
 

@@ -811,3 +811,16 @@ async def test_uninstall_whose_data_cannot_be_deleted_says_so_and_can_be_tried_a
     assert again.data == {}
     assert HELLO not in home.addons.installed
     assert not (home.data / "apps" / "data" / HELLO).exists()
+
+
+async def test_build_file_that_leads_out_of_its_repository_is_refused(home: House, tmp_path: Path) -> None:
+    slug = await home.offer(config={"image": None}, files={"Dockerfile": "FROM scratch\n"})
+    outside = tmp_path / "elsewhere.yaml"
+    outside.write_text("build_from: example.com/stranger:1\n")
+    (home.data / "apps" / "local" / "hello" / "build.yaml").symlink_to(outside)
+
+    answer = await home.client.post(f"/store/addons/{slug}/install")
+
+    assert answer.status >= 400
+    assert slug not in home.addons.installed
+    assert calls(home) == []

@@ -11,7 +11,6 @@ import enum
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
@@ -344,9 +343,3 @@ def _noted(error: BaseException, kind: type | None) -> str:
         if isinstance(note, cattrs.IterableValidationNote):
             return f"[{note.index}]"
     return ""
-
-
-@cache
-def type_name(kind: Any) -> str:
-    """How a type is called in messages to people."""
-    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))

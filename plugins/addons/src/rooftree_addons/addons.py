@@ -131,10 +131,6 @@ class Addons:
         """Its address on the add-on network while it runs."""
         return self._addresses.get(slug)
 
-    def is_detached(self, slug: AddonSlug) -> bool:
-        """Whether no repository offers it any more."""
-        return slug not in self.store.addons
-
     def update_available(self, addon: InstalledAddon) -> bool:
         """Whether the store offers a newer version."""
         offer = self.store.addons.get(addon.slug)

@@ -76,19 +76,6 @@ class RemoveImage(Step):
         await engine.remove_image(self.image)
 
 
-@step("docker.remove_container/1")
-class RemoveContainer(Step):
-    """End and take away a container."""
-
-    name: str
-    stop_timeout_s: int = 10
-
-    async def do(self, engine: ContainerEngine) -> None:
-        """Let it end, then take it away."""
-        await engine.stop(self.name, self.stop_timeout_s)
-        await engine.remove(self.name)
-
-
 async def _image_id(engine: ContainerEngine, image: str) -> str | None:
     found = await engine.image(image)
     return found.id if found is not None else None

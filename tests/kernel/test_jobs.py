@@ -203,7 +203,7 @@ async def nothing() -> Steps:
 routes = Routes()
 
 
-@routes.post("/put", access=PUBLIC)
+@routes.post("/put", access=PUBLIC, starts=put)
 async def put_by_call(jobs: Jobs, background: bool = False) -> JobStarted | None:
     return await jobs.run(put, background=background, name="x")
 

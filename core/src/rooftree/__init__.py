@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         itself,
         role,
     )
+    from rooftree.audit import AUDIT, AuditEntry, AuditLog
+    from rooftree.conditions import CONDITIONS, ConditionNotMet, Conditions
     from rooftree.conversion import UNSET, ParsedString, Unset, converter, structure, unstructure
     from rooftree.errors import (
         Conflict,
@@ -38,13 +40,16 @@ if TYPE_CHECKING:
     )
     from rooftree.events import Event
     from rooftree.hooks import hookimpl, hookspec
-    from rooftree.http.answers import Binary, Stream, Text
+    from rooftree.http.answers import Binary, Socket, Stream, Text
     from rooftree.http.routes import From, Header, RawBody, Routes
-    from rooftree.jobs import JOBS, JobChanged, JobError, JobInfo, Jobs, JobStarted, job
+    from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs, JobStarted, job
     from rooftree.locks import Lock
+    from rooftree.plans import Plan, PlannedStep, child
     from rooftree.plugin import Kernel, Plugin
     from rooftree.plugins import PLUGINS, PluginHealthChanged, PluginInfo, Plugins
     from rooftree.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
+    from rooftree.rates import Rate
+    from rooftree.running_job import JobCancelled, JobError, JobInfo
     from rooftree.services import Service
     from rooftree.state import Collection, document
     from rooftree.steps import Run, Step, Steps, step
@@ -52,17 +57,22 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "access": "ANY_ADDON CORE_ONLY KNOWN OBSERVER PUBLIC Access Principal Role Tokens grant itself role",
+    "audit": "AUDIT AuditEntry AuditLog",
+    "conditions": "CONDITIONS ConditionNotMet Conditions",
     "conversion": "UNSET ParsedString Unset converter structure unstructure",
     "errors": "Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable",
     "events": "Event",
     "hooks": "hookimpl hookspec",
-    "http.answers": "Binary Stream Text",
+    "http.answers": "Binary Socket Stream Text",
     "http.routes": "From Header RawBody Routes",
-    "jobs": "JOBS JobChanged JobError JobInfo JobStarted Jobs job",
+    "jobs": "JOBS JobBusy JobChanged JobStarted Jobs job",
     "locks": "Lock",
+    "plans": "Plan PlannedStep child",
     "plugin": "Kernel Plugin",
     "plugins": "PLUGINS PluginHealthChanged PluginInfo Plugins",
     "problems": "PROBLEMS Problem ProblemCleared ProblemReported Problems",
+    "rates": "Rate",
+    "running_job": "JobCancelled JobError JobInfo",
     "services": "Service",
     "state": "Collection document",
     "steps": "Run Step Steps step",
@@ -72,6 +82,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 
 __all__ = [
     "ANY_ADDON",
+    "AUDIT",
+    "CONDITIONS",
     "CORE_ONLY",
     "JOBS",
     "KNOWN",
@@ -81,8 +93,12 @@ __all__ = [
     "PUBLIC",
     "UNSET",
     "Access",
+    "AuditEntry",
+    "AuditLog",
     "Binary",
     "Collection",
+    "ConditionNotMet",
+    "Conditions",
     "Conflict",
     "Event",
     "Failed",
@@ -90,6 +106,8 @@ __all__ = [
     "From",
     "Header",
     "Invalid",
+    "JobBusy",
+    "JobCancelled",
     "JobChanged",
     "JobError",
     "JobInfo",
@@ -100,6 +118,8 @@ __all__ = [
     "NotFound",
     "NotReady",
     "ParsedString",
+    "Plan",
+    "PlannedStep",
     "Plugin",
     "PluginHealthChanged",
     "PluginInfo",
@@ -109,6 +129,7 @@ __all__ = [
     "ProblemCleared",
     "ProblemReported",
     "Problems",
+    "Rate",
     "RateLimited",
     "RawBody",
     "Role",
@@ -116,6 +137,7 @@ __all__ = [
     "Routes",
     "Run",
     "Service",
+    "Socket",
     "Step",
     "Steps",
     "Stream",
@@ -125,6 +147,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "Unset",
+    "child",
     "converter",
     "document",
     "grant",

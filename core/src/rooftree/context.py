@@ -1,12 +1,29 @@
-"""What is true for the call under way: who called, and in which job."""
+"""What is true for the call under way: who called, in which job, and what the route lets it begin."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from attrs import frozen
 
 if TYPE_CHECKING:
     from rooftree.access import Principal
+    from rooftree.jobs import JobKind
 
 caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
 """The principal whose request is being answered, or whose request began the job under way."""
+job_under_way: ContextVar[str | None] = ContextVar("job_under_way", default=None)
+"""The id of the job that the code runs in."""
+
+
+@frozen
+class Begins:
+    """What the route that is being answered may begin, and whether it is only asked what it would do."""
+
+    kind: JobKind | Literal["any"] | None
+    plan_only: bool = False
+
+
+begins: ContextVar[Begins | None] = ContextVar("begins", default=None)
+"""Set while a route is answered."""

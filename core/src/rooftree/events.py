@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -50,7 +51,9 @@ class Subscription:
         self._waiting.append(event)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(
-                self._deliver(), name=f"{self.owner}: {self.kind.__name__} listener"
+                self._deliver(),
+                name=f"{self.owner}: {self.kind.__name__} listener",
+                context=Context(),  # its own: what a listener does is not the doing of whoever published
             )
 
     async def _deliver(self) -> None:

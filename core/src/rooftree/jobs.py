@@ -11,22 +11,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import structlog
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 from cattrs.errors import BaseValidationError
 
-from rooftree.context import caller
+from rooftree.conditions import Conditions
+from rooftree.context import begins, caller, job_under_way
 from rooftree.conversion import describe
-from rooftree.errors import Failed, Invalid, NotFound, NotReady, RooftreeError, Unavailable
+from rooftree.errors import Conflict, Failed, Invalid, NotFound, NotReady, RateLimited, RooftreeError, Unavailable
 from rooftree.events import Event, EventBus
 from rooftree.failpoints import reach
 from rooftree.injection import Injector, is_service, parameters
 from rooftree.journal import JobRecord, JobState, Journal, StepRecord, StepState
 from rooftree.locks import Lock, LockTable
+from rooftree.plans import Child, ChildRecord, Made, Plan, PlanMade, sum_known
+from rooftree.rates import Meter, Rate
+from rooftree.running_job import Job, JobCancelled, JobInfo, JobInterrupted, ended_info
 from rooftree.services import Service, ServiceDirectory
 from rooftree.steps import Run, Step, Steps, Verbs
 
@@ -41,6 +45,7 @@ STUBBORN_S = 2.0
 """Seconds that a step that does not heed its cancellation can hold up a stop."""
 
 type Recovery = Literal["undo", "forward"]
+type WhenBusy = Literal["wait", "refuse"]
 
 
 @frozen
@@ -52,6 +57,13 @@ class JobKind:
     reference: str | None
     locks: Callable[..., Iterable[Lock]]
     recovery: Recovery
+    conditions: tuple[str, ...] = ()
+    when_busy: WhenBusy = "wait"
+    at_most: Rate | None = None
+
+    def refers_to(self, arguments: Mapping[str, Any]) -> str | None:
+        """What the job acts on."""
+        return str(arguments[self.reference]) if self.reference else None
 
 
 def job(
@@ -60,54 +72,33 @@ def job(
     reference: str | None = None,
     locks: Callable[..., Iterable[Lock]] = lambda **_: (),
     recovery: Recovery = "undo",
+    conditions: Collection[str] = (),
+    when_busy: WhenBusy = "wait",
+    at_most: Rate | None = None,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, Steps]]], JobKind]:
     """Make a plan a kind of job.
 
     :param name: what the jobs API calls it; the reference's name where it has one
     :param reference: the name of the plan's argument that says what the job acts on
     :param locks: called with the plan's arguments (not its services): what the job holds from before its plan is made
-        until it has ended. Who comes later waits.
+        until it has ended, together with what its children hold
     :param recovery: what happens to a job that a kill interrupted: ``undo`` takes it back, ``forward`` finishes it
+    :param conditions: names of :class:`~rooftree.conditions.Conditions` without which it is not begun
+    :param when_busy: what happens to a job whose locks another one holds: it ``wait``\\ s for its turn, or is
+        ``refuse``\\ d, naming the job in the way
+    :param at_most: how often it may begin for one reference; what comes too soon is refused, saying when it may
     """
 
     def decorate(plan: Callable[..., Coroutine[Any, Any, Steps]]) -> JobKind:
-        return JobKind(name, plan, reference, locks, recovery)
+        return JobKind(name, plan, reference, locks, recovery, tuple(conditions), when_busy, at_most)
 
     return decorate
 
 
-class JobInterrupted(Failed):
-    """The process ended while the job ran; what it had done was taken back at the next start."""
+class JobBusy(Conflict):
+    """Another job holds what this one would change. ``extra_fields``: ``job_id``, ``name`` of the other."""
 
-    error_key = "job_interrupted_error"
-
-
-@frozen
-class JobError:
-    """Something that went wrong in a job."""
-
-    type: str
-    message: str
-    stage: str | None = None
-    error_key: str | None = None
-    extra_fields: dict[str, Any] | None = None
-
-
-@frozen(kw_only=True)
-class JobInfo:
-    """A job as the jobs API shows it."""
-
-    name: str
-    reference: str | None
-    uuid: str
-    progress: float
-    stage: str | None
-    done: bool | None
-    """``None`` before it has started, ``False`` while it runs."""
-    created: datetime
-    errors: list[JobError] = field(factory=list)
-    extra: dict[str, Any] | None = None
-    child_jobs: list[JobInfo] = field(factory=list)
+    error_key = "job_concurrency_error"
 
 
 @frozen
@@ -124,131 +115,75 @@ class JobChanged(Event):
     job: JobInfo
 
 
-class Job:
-    """A job under way."""
-
-    def __init__(self, record: JobRecord, changed: Callable[[Job], None]) -> None:
-        self.id = record.id
-        self.record = record
-        self.errors: list[JobError] = []
-        self.stage: str | None = None
-        self.done: bool | None = None
-        self.progress = 0.0
-        self.steps: tuple[Step, ...] = ()
-        self.states: list[StepState] = []
-        self.befores: dict[int, Any] = {}
-        self.results: dict[int, Any] = {}
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.finished.add_done_callback(lambda future: future.cancelled() or future.exception())
-        self._fractions: list[float] = []
-        self._changed = changed
-
-    def plan(self, steps: Steps) -> None:
-        """Take the steps over."""
-        self.steps = tuple(steps)
-        self.states = [StepState.PLANNED] * len(self.steps)
-        self._fractions = [0.0] * len(self.steps)
-
-    def enter(self, number: int, stage: str | None) -> None:
-        """A step begins."""
-        self.done = False
-        self.stage = stage
-        self._changed(self)
-
-    def advance(self, number: int, fraction: float) -> None:
-        """A step is that far."""
-        self._fractions[number] = max(self._fractions[number], min(1.0, max(0.0, fraction)))
-        whole = sum(step.weight for step in self.steps) or 1
-        done = sum(step.weight * part for step, part in zip(self.steps, self._fractions, strict=True))
-        progress = round(100 * done / whole, 1)
-        if progress >= self.progress + 1 or (progress == 100.0 and self.progress < 100.0):
-            self.progress = progress
-            self._changed(self)
-
-    def has_begun(self, number: int) -> bool:
-        """Whether a step was begun and not taken back: it may be done not at all, by half, or wholly."""
-        return self.states[number] in {StepState.DOING, StepState.DONE}
-
-    def is_past_return(self) -> bool:
-        """Whether only the way forward is left: all is done, or something that cannot be taken back was begun."""
-        begun = [step for number, step in enumerate(self.steps) if self.has_begun(number)]
-        return all(state is StepState.DONE for state in self.states) or not all(step.reversible() for step in begun)
-
-    def result_of(self, kind: type[Step], before: int) -> Any:
-        """The journaled result of the nearest step of that class before number ``before``."""
-        for number in range(before - 1, -1, -1):
-            if isinstance(self.steps[number], kind):
-                return self.results.get(number)
-        raise LookupError(f"no {kind.kind} comes before step {before} of job {self.record.name}")
-
-    def info(self) -> JobInfo:
-        """A picture of it."""
-        return JobInfo(
-            name=self.record.name,
-            reference=self.record.reference,
-            uuid=self.id,
-            progress=self.progress,
-            stage=self.stage,
-            done=self.done,
-            created=self.record.created,
-            errors=list(self.errors),
-        )
-
-    def raw_errors(self) -> list[dict[str, Any]]:
-        """The errors as plain data, for the journal."""
-        return [
-            {"type": e.type, "message": e.message, "stage": e.stage, "error_key": e.error_key,
-             "extra_fields": e.extra_fields}
-            for e in self.errors
-        ]  # fmt: skip
-
-
 class _Suspended(Exception):
-    """The daemon stops; the job stays open in the journal and is recovered at the next start."""
+    """The daemon, or the job's plugin, stops; the job stays open in the journal and is recovered later."""
 
 
 class Jobs:
     """The job manager."""
 
-    def __init__(self, journal: Journal, directory: ServiceDirectory, bus: EventBus) -> None:
+    def __init__(self, journal: Journal, directory: ServiceDirectory, bus: EventBus, conditions: Conditions) -> None:
         self._journal = journal
         self._directory = directory
         self._bus = bus
+        self._conditions = conditions
         self._locks = LockTable()
         self._jobs: dict[str, Job] = {}
         self._ended: dict[str, JobInfo] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._meters: dict[tuple[str, str | None], Meter] = {}
         self._stopping = asyncio.Event()
+        self._suspended: dict[str, str] = {}
         self._ends_not_written: dict[str, tuple[JobState, list[dict[str, Any]], bool]] = {}
 
     async def run(self, kind: JobKind, *, background: bool = False, **arguments: Any) -> JobStarted | None:
         """Plan, accept and run a job.
 
         Returns when it has ended, or with its id as soon as it is accepted where ``background`` is true. What the plan
-        refuses is raised as it is; a job that fails raises its error, with ``job_id`` set.
+        refuses is raised as it is, and so is :class:`JobBusy`, :class:`~rooftree.errors.RateLimited` and
+        :class:`~rooftree.conditions.ConditionNotMet`; a job that fails raises its error, with ``job_id`` set.
+
+        From a route this needs ``starts=`` in the route's declaration (``TypeError``).
         """
-        self._refuse_when_stopping()
-        locks = frozenset(kind.locks(**arguments))
-        started = self._new(kind, arguments, locks)
+        await self._refuse_undeclared(kind, arguments)
+        self._refuse_when_stopping(_owner(kind))
+        self._refuse_too_soon(kind, arguments)
+        started = self._new(kind, arguments)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         accepted.add_done_callback(lambda future: future.cancelled() or future.exception())  # a client may have gone
-        self._spawn(started, self._live(started, kind, arguments, locks, accepted, background))
+        self._spawn(started, self._live(started, kind, arguments, accepted, background))
         await asyncio.shield(accepted)
         if background:
             return JobStarted(started.id)
         await asyncio.shield(started.finished)
         return None
 
-    def _new(self, kind: JobKind, arguments: Mapping[str, Any], locks: frozenset[Lock]) -> Job:
+    async def preview(self, kind: JobKind, **arguments: Any) -> Plan:
+        """What :meth:`run` would do now; refuses what it would refuse, and changes nothing."""
+        self._refuse_too_soon(kind, arguments)
+        made = await self._make(kind, arguments, root="")
+        self._refuse_busy(kind, made.locks)
+        return Plan.of(made, await made.described(self._directory), map(self._named, self._locks.holders(made.locks)))
+
+    async def _refuse_undeclared(self, kind: JobKind, arguments: Mapping[str, Any]) -> None:
+        """Hold a route to what it declared to begin, and answer with the plan where only that was asked for."""
+        route = begins.get()
+        if route is None:
+            return
+        if route.kind is not kind and route.kind != "any":
+            raise TypeError(f"a route that begins {kind.name} must declare it with starts=")
+        if route.plan_only:
+            raise PlanMade(await self.preview(kind, **arguments))
+
+    def _new(self, kind: JobKind, arguments: Mapping[str, Any]) -> Job:
         who = caller.get()
         record = JobRecord(
             id=secrets.token_hex(16),
             name=kind.name,
-            reference=str(arguments[kind.reference]) if kind.reference else None,
-            owner=kind.plan.__module__.partition(".")[0],
+            reference=kind.refers_to(arguments),
+            owner=_owner(kind),
             caller=str(who) if who else None,
             recovery=kind.recovery,
-            locks=tuple((lock.kind, lock.name) for lock in sorted(locks, key=str)),
+            locks=(),
             state=JobState.RUNNING,
             listed=False,
             errors=(),
@@ -261,28 +196,25 @@ class Jobs:
         return started
 
     def _spawn(self, started: Job, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=f"job {started.record.name} {started.id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        started.task = asyncio.get_running_loop().create_task(work, name=f"job {started.record.name} {started.id}")
 
     async def _live(
         self,
         started: Job,
         kind: JobKind,
         arguments: Mapping[str, Any],
-        locks: frozenset[Lock],
         accepted: asyncio.Future[None],
         background: bool,
     ) -> None:
         """A job from its plan to its end."""
-        structlog.contextvars.bind_contextvars(job=started.id, job_name=kind.name)
+        _enter(started)
         try:
-            await self._locks.take(locks, started.id)
             try:
-                self._refuse_when_stopping()
-                started.plan(await self._plan(kind, arguments))
+                made = await started.interruptibly(self._take_and_make(started, kind, arguments))
                 await self._write_ends()
-                await self._journal.accept(self._planned(started))
+                started.refuse_cancelled()
+                self._begin(started, kind, made)
+                await self._journal.accept(started.record)
             except Exception as error:
                 accepted.set_exception(error)
                 return
@@ -295,6 +227,55 @@ class Jobs:
                 accepted.set_exception(NotReady("Rooftree is stopping; the job was not begun"))
             self._close(started)
 
+    async def _take_and_make(self, started: Job, kind: JobKind, arguments: Mapping[str, Any]) -> Made:
+        """Take what the job has to hold, and make its plan. Which children it has is known only then: where they need
+        more, all is given back and taken together, so that no two jobs can wait for each other."""
+        locks = frozenset(kind.locks(**arguments))
+        while True:
+            self._refuse_busy(kind, locks)
+            await self._locks.take(locks, started.id)
+            self._refuse_when_stopping(_owner(kind))
+            made = await self._make(kind, arguments, started.id)
+            if made.locks <= locks:
+                break
+            self._locks.release(started.id)
+            locks |= made.locks
+        if "free_space" in kind.conditions and (amount := await self._fetch_bytes(made)):
+            await self._conditions.require(kind.name, ["free_space"], amount)
+        return made
+
+    async def _fetch_bytes(self, made: Made) -> int | None:
+        return sum_known([await Verbs(step, self._directory).fetch_bytes() for step in made.steps])
+
+    async def _make(self, kind: JobKind, arguments: Mapping[str, Any], root: str) -> Made:
+        """The plan with those of its children, unfolded into one list of steps."""
+        steps: list[Step] = []
+        children: list[ChildRecord] = []
+        locks: set[Lock] = set()
+
+        async def unfold(kind: JobKind, arguments: Mapping[str, Any], job_id: str) -> None:
+            await self._conditions.require(kind.name, kind.conditions)
+            locks.update(kind.locks(**arguments))
+            for part in await self._plan(kind, arguments):
+                if not isinstance(part, Child):
+                    steps.append(part)
+                    continue
+                begun = ChildRecord(name=part.kind.name, reference=part.kind.refers_to(part.arguments), parent=job_id,
+                                    first=len(steps), end=len(steps))  # fmt: skip
+                place = len(children)
+                children.append(begun)
+                await unfold(part.kind, part.arguments, begun.id)
+                children[place] = evolve(begun, end=len(steps))
+
+        await unfold(kind, arguments, root)
+        return Made(
+            name=kind.name,
+            reference=kind.refers_to(arguments),
+            steps=tuple(steps),
+            children=tuple(children),
+            locks=frozenset(locks),
+        )
+
     async def _plan(self, kind: JobKind, arguments: Mapping[str, Any]) -> Steps:
         wanted = {
             p.name: p.kind
@@ -303,33 +284,41 @@ class Jobs:
         }
         return await kind.plan(**Injector(self._directory, wanted).resolve(), **arguments)
 
-    def _planned(self, started: Job) -> JobRecord:
-        rows = tuple(StepRecord(kind=step.kind, arguments=step.to_journal()) for step in started.steps)
-        started.record = evolve(started.record, steps=rows)
-        return started.record
+    def _begin(self, started: Job, kind: JobKind, made: Made) -> None:
+        """Take the plan over into the job and its record."""
+        started.take_over(made)
+        rows = tuple(StepRecord(kind=s.kind, arguments=s.to_journal(), subject=s.acts_on()) for s in made.steps)
+        held = tuple((lock.kind, lock.name) for lock in sorted(made.locks, key=str))
+        started.record = evolve(started.record, steps=rows, locks=held)
+        if kind.at_most is not None:
+            self._meter(kind, started.record.reference).note()
 
     async def _carry_out(self, started: Job, *, listed: bool) -> None:
         """Do what is still to be done, and on failure take back what was."""
         try:
-            for number, planned in enumerate(started.steps):
-                if started.states[number] is not StepState.DONE:
-                    await self._do(started, number, planned)
+            await self._do_all(started)
         except _Suspended:
             raise
         except Exception as error:
             await self._fail(started, error)
             return
-        started.progress = 100.0
-        started.stage = None
+        started.complete()
         await reach("job:end")
         await self._record_end(started, JobState.DONE, listed=listed)
         self._publish(started)
         if not started.finished.done():
             started.finished.set_result(None)
 
+    async def _do_all(self, started: Job) -> None:
+        for number, planned in enumerate(started.steps):
+            if started.states[number] is not StepState.DONE:
+                await self._do(started, number, planned)
+        started.refuse_cancelled()
+
     async def _do(self, started: Job, number: int, planned: Step) -> None:
-        if self._stopping.is_set():
+        if self._is_suspended(started):
             raise _Suspended
+        started.refuse_cancelled()
         verbs = Verbs(planned, self._directory)
         started.enter(number, planned.stage)
         name = f"step:{planned.kind}"
@@ -340,8 +329,11 @@ class Jobs:
             started.befores[number] = before
             started.states[number] = StepState.DOING
         await reach(f"{name}:do")
+        doing = verbs.do(Run(started, number))
         try:
-            result = await verbs.do(Run(started, number))
+            result = await (started.interruptibly(doing) if planned.interruptible else doing)
+        except JobCancelled:
+            raise
         except Exception as error:
             if not planned.tidies:
                 raise
@@ -364,10 +356,11 @@ class Jobs:
         if not isinstance(error, RooftreeError):
             log.exception("job_crashed", exc_info=error)
         answer.job_id = started.id
-        started.errors.append(_job_error(error, answer, started.stage))
+        started.taking_back = True
+        started.add_error(error, answer)
         log.warning("job_failed", reference=started.record.reference, stage=started.stage, error=answer.message)
         with _unwritable_is_logged():
-            await self._journal.fail(started.id, started.raw_errors())
+            await self._journal.fail(started.id, started.raw_errors(), started.doing)
         await self._undo(started, lambda: _tell(started.finished, answer))
         await self._record_end(started, JobState.FAILED, listed=True)
         self._publish(started)
@@ -407,25 +400,64 @@ class Jobs:
                 if tries == 0:
                     waits()
                     log.warning("job_waits", reason=error.message)
-                await self._pause(tries)
+                await self._pause(started, tries)
                 tries += 1
             except Exception as error:
                 log.exception("undo_failed", stage=started.stage)
                 answer = error if isinstance(error, RooftreeError) else Failed(f"Taking back failed: {error}")
-                started.errors.append(_job_error(error, answer, started.stage))
+                started.add_error(error, answer)
                 return
 
-    async def _pause(self, tries: int) -> None:
-        """Wait before the next try; raises :class:`_Suspended` as soon as the daemon stops."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETRY_S[min(tries, len(RETRY_S) - 1)]):
-                await self._stopping.wait()
+    async def _pause(self, waiting: Job, tries: int) -> None:
+        """Wait before the next try, or until the job is cancelled; raises :class:`_Suspended` when the daemon stops."""
+        ends: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        if not waiting.taking_back:
+            ends.append(asyncio.create_task(waiting.until_cancelled()))
+        try:
+            await asyncio.wait(ends, timeout=RETRY_S[min(tries, len(RETRY_S) - 1)], return_when="FIRST_COMPLETED")
+        finally:
+            for end in ends:
+                end.cancel()
         if self._stopping.is_set():
             raise _Suspended
 
-    def _refuse_when_stopping(self) -> None:
+    # --- refusals -----------------------------------------------------------------------------------------------------
+
+    def _refuse_when_stopping(self, owner: str) -> None:
         if self._stopping.is_set():
             raise NotReady("Rooftree is stopping; no new job is begun")
+        if owner in self._suspended:
+            raise NotReady(f"Plugin {self._suspended[owner]} is not running; none of its jobs is begun")
+
+    def _refuse_too_soon(self, kind: JobKind, arguments: Mapping[str, Any]) -> None:
+        if kind.at_most is None:
+            return
+        reference = kind.refers_to(arguments)
+        wait_s = self._meter(kind, reference).wait_s()
+        if wait_s > 0:
+            what = f"{kind.name} of {reference}" if reference else kind.name
+            raise RateLimited(f"{what} may begin {kind.at_most}; it may again in {wait_s:.0f} s", wait_s=round(wait_s))
+
+    def _meter(self, kind: JobKind, reference: str | None) -> Meter:
+        assert kind.at_most is not None
+        return self._meters.setdefault((kind.name, reference), Meter(kind.at_most))
+
+    def _refuse_busy(self, kind: JobKind, locks: frozenset[Lock]) -> None:
+        holder = next(iter(self._locks.holders(locks)), None)
+        if kind.when_busy != "refuse" or holder is None:
+            return
+        other = self._jobs.get(holder)
+        name = other.record.name if other else "a job"
+        raise JobBusy(f"{kind.name} can't begin while {self._named(holder)} is under way", job_id=holder, name=name)
+
+    def _named(self, job_id: str) -> str:
+        found = self._jobs.get(job_id)
+        if found is None:
+            return job_id
+        of = f" of {found.record.reference}" if found.record.reference else ""
+        return f"{found.record.name}{of} ({job_id})"
+
+    # --- the end ------------------------------------------------------------------------------------------------------
 
     async def _record_end(self, started: Job, state: JobState, *, listed: bool) -> None:
         self._ends_not_written[started.id] = (state, started.raw_errors(), listed)
@@ -452,6 +484,12 @@ class Jobs:
             self._ended.pop(next(iter(self._ended)))
 
     def _close(self, started: Job) -> None:
+        waits = started.record.owner in self._suspended and not self._stopping.is_set()
+        if waits and started.record.steps and started.done is not True:
+            _tell(
+                started.finished, NotReady("The plugin that did this has stopped; the job goes on when it runs again")
+            )
+            return  # what the job holds it keeps: it is not over
         self._locks.release(started.id)
         self._jobs.pop(started.id, None)
         _tell(started.finished, NotReady("Rooftree is stopping; the job goes on at the next start"))
@@ -459,31 +497,55 @@ class Jobs:
     def _publish(self, started: Job) -> None:
         self._bus.publish(JobChanged(started.info()))
 
+    async def cancel(self, job_id: str) -> None:
+        """Let a job end before its time, and be taken back; returns when that has begun.
+
+        Raises :class:`NotFound`, and :class:`Conflict` for one that has ended, is a part of another, can only go
+        forward any more, or waits for code that is not installed.
+        """
+        found = self._jobs.get(job_id)
+        if found is None:
+            root = next((open_job for open_job in self._jobs.values() if open_job.info().find(job_id)), None)
+            if root is not None:
+                raise Conflict(f"Job {job_id} is a part of {self._named(root.id)}; cancel that")
+            await self.get(job_id)
+            raise Conflict(f"Job {job_id} has ended already")
+        if found.record.steps and not found.steps:
+            raise Conflict(f"Job {job_id} waits for its plugin, without which it can't be taken back")
+        who = caller.get()
+        found.cancel(str(who) if who else "Rooftree")
+
+    # --- recovery -----------------------------------------------------------------------------------------------------
+
     async def recover(self) -> None:
         """Take up the jobs that a kill left open; they hold their locks at once and go on by themselves."""
-        for info in reversed([_ended_info(record) for record in await self._journal.listed_jobs(LISTED)]):
+        for info in reversed([ended_info(record) for record in await self._journal.listed_jobs(LISTED)]):
             self._list(info)
         for record in await self._journal.open_jobs():
-            left = Job(record, self._publish)
-            self._jobs[left.id] = left
-            left.stage = "waiting"
-            left.done = False
-            self._locks.take_now(frozenset(Lock(kind, name) for kind, name in record.locks), left.id)
-            log.warning("job_was_interrupted", job=left.id, name=record.name, reference=record.reference)
-            self._spawn(left, self._recover(left))
+            self._take_up(record)
+
+    def _take_up(self, record: JobRecord) -> None:
+        left = Job(record, self._publish)
+        self._jobs[left.id] = left
+        left.stage = "waiting"
+        left.done = False
+        self._locks.take_now(frozenset(Lock(kind, name) for kind, name in record.locks), left.id)
+        log.warning("job_was_interrupted", job=left.id, name=record.name, reference=record.reference)
+        self._spawn(left, self._recover(left))
 
     async def _recover(self, left: Job) -> None:
         record = left.record
-        structlog.contextvars.bind_contextvars(job=left.id, job_name=record.name)
+        _enter(left)
         try:
             await self._until_loaded(left)
             if record.state is JobState.RUNNING and (record.recovery == "forward" or left.is_past_return()):
                 await self._carry_forward(left)
                 return
-            left.errors = [JobError(**error) for error in record.errors]
+            left.taking_back = True
+            left.recall_errors()
             if not left.errors:
                 interrupted = JobInterrupted(f"{record.name} was interrupted by the end of Rooftree and taken back")
-                left.errors.append(_job_error(interrupted, interrupted, None))
+                left.add_error(interrupted, interrupted)
                 with _unwritable_is_logged():
                     await self._journal.fail(left.id, left.raw_errors())
             await self._undo(left, lambda: None)
@@ -501,33 +563,32 @@ class Jobs:
         tries = 0
         while True:
             try:
-                for number, planned in enumerate(left.steps):
-                    if left.states[number] is not StepState.DONE:
-                        await self._do(left, number, planned)
+                await self._do_all(left)
                 break
             except Unavailable as error:
                 if tries == 0:
                     log.warning("job_waits", reason=error.message)
                 left.stage = "waiting"
-                await self._pause(tries)
+                await self._pause(left, tries)
                 tries += 1
             except _Suspended:
                 raise
             except Exception as error:
                 await self._fail(left, error)
                 return
-        left.progress, left.stage = 100.0, None
+        left.complete()
         await self._record_end(left, JobState.DONE, listed=True)
         self._publish(left)
         log.info("job_finished_after_restart", reference=left.record.reference)
 
     async def _until_loaded(self, left: Job) -> None:
-        """Wait until the plugins that own the job's steps are loaded."""
+        """Wait until the plugins that own the job's steps are loaded, and its own runs."""
         tries = 0
         while True:
             try:
                 steps = [Step.from_journal(row.kind, row.arguments) for row in left.record.steps]
-                break
+                if left.record.owner not in self._suspended:
+                    break
             except KeyError as error:
                 if tries == 0:
                     log.warning("job_waits", reason=f"no loaded plugin knows the step {error}", owner=left.record.owner)
@@ -535,13 +596,36 @@ class Jobs:
                 if tries == 0:
                     reason = f"a step in the journal does not fit its class: {'; '.join(describe(error))}"
                     log.error("job_waits", reason=reason, owner=left.record.owner)
-            await self._pause(tries)
+            await self._pause(left, tries)
             tries += 1
-        left.plan(steps)
-        for number, row in enumerate(left.record.steps):
-            left.states[number] = row.state
-            left.befores[number] = row.before
-            left.results[number] = row.result
+        left.take_up(steps)
+
+    # --- plugins that come and go -------------------------------------------------------------------------------------
+
+    def _is_suspended(self, some: Job) -> bool:
+        return self._stopping.is_set() or some.record.owner in self._suspended
+
+    async def suspend(self, owner: str, plugin: str, grace_s: float) -> None:
+        """Begin no more jobs of a plugin, let their running steps end for ``grace_s`` seconds, and keep the rest open:
+        they wait, visibly, until :meth:`resume`.
+
+        :param owner: the plugin's package
+        :param plugin: its name, for who asks
+        """
+        self._suspended[owner] = plugin
+        mine = [some for some in self._jobs.values() if some.record.owner == owner]
+        for some in mine:
+            if some.task is not None and not some.record.steps:  # it waits for its turn, or its plan
+                some.task.cancel()
+        await _settled({some.task for some in mine if some.task is not None}, grace_s)
+        for some in mine:
+            record = await self._journal.find(some.id)
+            if record is not None and record.ended is None and some.id not in self._ends_not_written:
+                self._take_up(record)
+
+    def resume(self, owner: str) -> None:
+        """The plugin runs again: so do its jobs."""
+        self._suspended.pop(owner, None)
 
     def listing(self) -> list[JobInfo]:
         """What there is to show, newest first: open jobs, and ended ones whose outcome nobody has waited for."""
@@ -550,16 +634,15 @@ class Jobs:
         return sorted(infos.values(), key=lambda info: info.created, reverse=True)
 
     async def get(self, job_id: str) -> JobInfo:
-        """One job, also an ended one that is no longer listed; raises :class:`NotFound`."""
-        found = self._jobs.get(job_id)
-        if found is not None:
-            return found.info()
-        if job_id in self._ended:
-            return self._ended[job_id]
+        """One job or child of one, also one that has ended and is no longer listed; raises :class:`NotFound`."""
+        for info in (*(some.info() for some in self._jobs.values()), *self._ended.values()):
+            if found := info.find(job_id):
+                return found
         record = await self._journal.find(job_id)
-        if record is None:
+        found = ended_info(record).find(job_id) if record is not None else None
+        if found is None:
             raise NotFound(f"There is no job {job_id}")
-        return _ended_info(record)
+        return found
 
     async def forget(self, job_id: str) -> None:
         """Take an ended job off the list; raises :class:`NotFound`, or :class:`Invalid` while it runs."""
@@ -573,13 +656,7 @@ class Jobs:
     async def stop(self, grace_s: float) -> None:
         """Let running steps finish for ``grace_s`` seconds, then leave the rest to the next start."""
         self._stopping.set()
-        tasks = set(self._tasks)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=STUBBORN_S)
+        await _settled({some.task for some in self._jobs.values() if some.task is not None}, grace_s)
         with _unwritable_is_logged():
             await self._write_ends()
 
@@ -587,33 +664,33 @@ class Jobs:
 JOBS = Service[Jobs]("jobs/1")
 
 
+def _owner(kind: JobKind) -> str:
+    """The package that a kind of job comes from."""
+    return kind.plan.__module__.partition(".")[0]
+
+
+def _enter(some: Job) -> None:
+    """Say to all that runs in the job's task which job it is."""
+    structlog.contextvars.bind_contextvars(job=some.id, job_name=some.record.name)
+    job_under_way.set(some.id)
+    begins.set(None)
+
+
+async def _settled(tasks: Collection[asyncio.Task[None]], grace_s: float) -> None:
+    """Wait for tasks, and cancel those that take too long."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=grace_s)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=STUBBORN_S)
+
+
 def _tell(waiting: asyncio.Future[None], error: Exception) -> None:
     """Let whoever waits know of an error, unless they know the outcome already."""
     if not waiting.done():
         waiting.set_exception(error)
-
-
-def _job_error(error: Exception, answer: RooftreeError, stage: str | None) -> JobError:
-    return JobError(
-        type=type(error).__name__,
-        message=answer.message,
-        stage=stage,
-        error_key=answer.error_key,
-        extra_fields=dict(answer.extra_fields) or None,
-    )
-
-
-def _ended_info(record: JobRecord) -> JobInfo:
-    return JobInfo(
-        name=record.name,
-        reference=record.reference,
-        uuid=record.id,
-        progress=100.0 if record.state is JobState.DONE else 0.0,
-        stage=None,
-        done=True,
-        created=record.created,
-        errors=[JobError(**error) for error in record.errors],
-    )
 
 
 class _unwritable_is_logged(contextlib.AbstractContextManager[None]):

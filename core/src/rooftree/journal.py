@@ -12,30 +12,36 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import orjson
 from attrs import frozen
 
+from rooftree import audit
 from rooftree.database import Change, Database, View
+from rooftree.plans import ChildRecord
 
 KEEP = 1_000
 """Finished jobs that are kept; older ones are forgotten as new ones come."""
 
 _SELECT_JOB = (
-    "SELECT id, name, reference, owner, caller, recovery, locks, state, listed, errors, created, ended FROM job WHERE "
+    "SELECT id, name, reference, owner, caller, recovery, locks, state, listed, errors, created, ended, children"
+    " FROM job WHERE "
 )
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
     id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, name TEXT NOT NULL, reference TEXT, owner TEXT NOT NULL,
     caller TEXT, recovery TEXT NOT NULL, locks BLOB NOT NULL, state TEXT NOT NULL, listed INTEGER NOT NULL,
-    errors BLOB NOT NULL, created TEXT NOT NULL, ended TEXT
+    errors BLOB NOT NULL, created TEXT NOT NULL, ended TEXT, children BLOB NOT NULL DEFAULT '[]'
 );
 CREATE TABLE IF NOT EXISTS step (
     job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL, kind TEXT NOT NULL,
     arguments BLOB NOT NULL, state TEXT NOT NULL, before BLOB, result BLOB, started TEXT, ended TEXT,
-    PRIMARY KEY (job, number)
+    subject TEXT, PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS job_open ON job(state) WHERE ended IS NULL;
 """
+_ADDED = {"job": ("children", "BLOB NOT NULL DEFAULT '[]'"), "step": ("subject", "TEXT")}
+"""Columns that the first tables did not have."""
 
 
 class JobState(enum.StrEnum):
@@ -65,6 +71,7 @@ class StepRecord:
     state: StepState = StepState.PLANNED
     before: Any = None
     result: Any = None
+    subject: str | None = None
 
 
 @frozen(kw_only=True)
@@ -84,6 +91,7 @@ class JobRecord:
     created: datetime
     ended: datetime | None
     steps: tuple[StepRecord, ...]
+    children: tuple[ChildRecord, ...] = ()
 
 
 @frozen
@@ -107,9 +115,12 @@ class Journal:
         """The journal in that database, its tables made when they are not there."""
 
         def make(connection: sqlite3.Connection) -> None:
-            for statement in _SCHEMA.split(";"):
+            for statement in (*_SCHEMA.split(";"), audit.SCHEMA):
                 if statement.strip():
                     connection.execute(statement)
+            for table, (column, kind) in _ADDED.items():
+                if column not in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
         await database.commit(_Sql(make))
         return cls(database)
@@ -120,14 +131,16 @@ class Journal:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "INSERT INTO job VALUES"
-                " (?, (SELECT coalesce(max(sequence), 0) + 1 FROM job), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                " (?, (SELECT coalesce(max(sequence), 0) + 1 FROM job), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                 (job.id, job.name, job.reference, job.owner, job.caller, job.recovery, orjson.dumps(job.locks),
-                 job.state, job.listed, orjson.dumps(job.errors), job.created.isoformat()),
+                 job.state, job.listed, orjson.dumps(job.errors), job.created.isoformat(),
+                 orjson.dumps([attrs.asdict(child) for child in job.children])),
             )  # fmt: skip
             connection.executemany(
-                "INSERT INTO step (job, number, kind, arguments, state) VALUES (?, ?, ?, ?, ?)",
-                [(job.id, n, s.kind, orjson.dumps(s.arguments), s.state) for n, s in enumerate(job.steps)],
+                "INSERT INTO step (job, number, kind, arguments, state, subject) VALUES (?, ?, ?, ?, ?, ?)",
+                [(job.id, n, s.kind, orjson.dumps(s.arguments), s.state, s.subject) for n, s in enumerate(job.steps)],
             )
+            audit.record(connection, job.caller, job.name, job.reference, "begun", job.id)
             connection.execute(
                 "DELETE FROM job WHERE ended IS NOT NULL AND sequence <= (SELECT max(sequence) FROM job) - ?", (KEEP,)
             )
@@ -142,21 +155,32 @@ class Journal:
 
     async def end_step(self, job: str, number: int, result: Any) -> None:
         """The outcome: done."""
-        await self._step(job, number, "state = ?, result = ?, ended = ?", StepState.DONE, orjson.dumps(result), _now())
+        values = (StepState.DONE, orjson.dumps(result), _now())
+        await self._step(job, number, "state = ?, result = ?, ended = ?", *values, outcome="done")
 
     async def undo_step(self, job: str, number: int) -> None:
         """The step was taken back."""
-        await self._step(job, number, "state = ?, ended = ?", StepState.UNDONE, _now())
+        await self._step(job, number, "state = ?, ended = ?", StepState.UNDONE, _now(), outcome="undone")
 
-    async def fail(self, job: str, errors: Sequence[dict[str, Any]]) -> None:
-        """The job has failed and its steps are being taken back."""
-        await self._job(job, "state = ?, errors = ?, listed = 1", JobState.UNDOING, orjson.dumps(errors))
+    async def fail(self, job: str, errors: Sequence[dict[str, Any]], number: int | None = None) -> None:
+        """The job has failed, in the step of that number if it had begun one, and its steps are being taken back."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE job SET state = ?, errors = ?, listed = 1 WHERE id = ?",
+                (JobState.UNDOING, orjson.dumps(errors), job),
+            )
+            if number is not None:
+                _audit_step(connection, job, number, "failed")
+
+        await self._database.commit(_Sql(write))
 
     async def end(self, job: str, state: JobState, errors: Sequence[dict[str, Any]], *, listed: bool) -> None:
         """The job has ended."""
-        await self._job(
-            job, "state = ?, errors = ?, listed = ?, ended = ?", state, orjson.dumps(errors), listed, _now()
-        )
+        cancelled = any(error["type"] == "JobCancelled" for error in errors)
+        values = (state, orjson.dumps(errors), listed, _now())
+        await self._job(job, "state = ?, errors = ?, listed = ?, ended = ?", *values,
+                        outcome="cancelled" if cancelled else str(state))  # fmt: skip
 
     async def forget(self, job: str) -> None:
         """Take a finished job off the list; its record stays until newer ones push it out."""
@@ -171,8 +195,8 @@ class Journal:
         return await self._select("ended IS NOT NULL AND listed = 1 ORDER BY sequence DESC LIMIT ?", most)
 
     async def find(self, job: str) -> JobRecord | None:
-        """One job, or ``None``."""
-        return next(iter(await self._select("id = ?", job)), None)
+        """One job, by its own id or that of a child; ``None`` when the journal has none."""
+        return next(iter(await self._select("id = ? OR instr(children, ?) > 0", job, f'"{job}"')), None)
 
     async def _select(self, condition: str, *values: object) -> list[JobRecord]:
         def read(connection: sqlite3.Connection) -> list[JobRecord]:
@@ -184,18 +208,42 @@ class Journal:
 
         return await self._database.read(read)
 
-    async def _job(self, job: str, assignments: str, *values: object) -> None:
+    async def _job(self, job: str, assignments: str, *values: object, outcome: str | None = None) -> None:
         sql = f"UPDATE job SET {assignments} WHERE id = ?"  # noqa: S608  # the assignments are the constants above
-        await self._database.commit(_Sql(lambda connection: connection.execute(sql, (*values, job)).rowcount))
 
-    async def _step(self, job: str, number: int, assignments: str, *values: object) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(sql, (*values, job))
+            told = connection.execute("SELECT caller, name, reference FROM job WHERE id = ?", (job,)).fetchone()
+            if outcome is not None and told is not None:
+                who, what, subject = told
+                audit.record(connection, who, what, subject, outcome, job)
+
+        await self._database.commit(_Sql(write))
+
+    async def _step(self, job: str, number: int, assignments: str, *values: object, outcome: str | None = None) -> None:
         sql = f"UPDATE step SET {assignments} WHERE job = ? AND number = ?"  # noqa: S608  # constants above
-        await self._database.commit(_Sql(lambda connection: connection.execute(sql, (*values, job, number)).rowcount))
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(sql, (*values, job, number))
+            if outcome is not None:
+                _audit_step(connection, job, number, outcome)
+
+        await self._database.commit(_Sql(write))
+
+
+def _audit_step(connection: sqlite3.Connection, job: str, number: int, outcome: str) -> None:
+    told = connection.execute(
+        "SELECT caller, step.kind, subject FROM step JOIN job ON job.id = step.job WHERE job = ? AND number = ?",
+        (job, number),
+    ).fetchone()
+    if told is not None:
+        who, what, subject = told
+        audit.record(connection, who, what, subject, outcome, job)
 
 
 def _job_record(row: tuple[Any, ...], connection: sqlite3.Connection) -> JobRecord:
     steps = connection.execute(
-        "SELECT kind, arguments, state, before, result FROM step WHERE job = ? ORDER BY number", (row[0],)
+        "SELECT kind, arguments, state, before, result, subject FROM step WHERE job = ? ORDER BY number", (row[0],)
     ).fetchall()
     return JobRecord(
         id=row[0],
@@ -217,9 +265,11 @@ def _job_record(row: tuple[Any, ...], connection: sqlite3.Connection) -> JobReco
                 state=StepState(state),
                 before=_loaded(before),
                 result=_loaded(result),
+                subject=subject,
             )
-            for kind, arguments, state, before, result in steps
+            for kind, arguments, state, before, result, subject in steps
         ),
+        children=tuple(ChildRecord(**child) for child in orjson.loads(row[12])),
     )
 
 

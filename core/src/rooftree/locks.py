@@ -44,6 +44,12 @@ class LockTable:
             self.release(job)
             raise
 
+    def holders(self, locks: frozenset[Lock]) -> list[str]:
+        """The jobs that hold one of ``locks``, or wait for one."""
+        held = [holder for lock, holder in self._held.items() if lock in locks]
+        queued = [job for wanted, job, turn in self._waiting if wanted & locks and not turn.done()]
+        return list(dict.fromkeys((*held, *queued)))
+
     def release(self, job: str) -> None:
         """Give back everything the job holds."""
         self._held = {lock: holder for lock, holder in self._held.items() if holder != job}

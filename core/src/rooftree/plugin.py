@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rooftree.access import Tokens
+from rooftree.conditions import Check
 from rooftree.database import Change
 from rooftree.events import Event, Listener
 from rooftree.http.routes import Routes
@@ -101,6 +102,10 @@ class Kernel:
     async def commit(self, *changes: Change) -> None:
         """Write changes, all or none; returns when they are on disk. Raises ``StateUnwritable`` on a full disk."""
         await self._system.state.commit(*changes)
+
+    def condition(self, name: str, check: Check) -> None:
+        """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.conditions`."""
+        self._system.conditions.register(name, check, self.name)
 
     def provide[T](self, key: Service[T], value: T) -> None:
         """Make a service available, under a key that the plugin declares in ``provides``."""

@@ -359,6 +359,7 @@ class Plugins:
         except Exception:
             log.exception("plugin_stop_failed", plugin=record.name)
         await system.bus.withdraw(record.name)
+        system.conditions.withdraw(record.name)
         system.services.withdraw(record.name)
 
 

@@ -125,7 +125,7 @@ class Problems:
 
     async def _commit(self, change: Change) -> None:
         try:
-            await self._state.commit(change)
+            await self._state.database.commit(change)  # noticed by ourselves: nobody's call, and no plan's end
         except Unavailable as error:
             # A full disk is the most likely problem of all: it is known in memory, and reported again after a start.
             log.warning("problem_not_written", error=error.message)

@@ -22,6 +22,8 @@ import orjson
 import structlog
 from attrs import field, frozen
 
+from rooftree.audit import audited
+from rooftree.context import begins
 from rooftree.conversion import structure, unstructure
 from rooftree.data_folder import Loss
 from rooftree.database import (
@@ -37,6 +39,7 @@ from rooftree.database import (
 )
 from rooftree.errors import Failed, RooftreeError
 from rooftree.failpoints import reach_sync
+from rooftree.plans import Plan, PlanMade
 
 log = structlog.get_logger(__name__)
 
@@ -200,8 +203,18 @@ class State:
             return collection
 
     async def commit(self, *changes: Change) -> list[Any]:
-        """Make all ``changes`` durable together, or none of them; see :meth:`Database.commit`."""
-        return await self.database.commit(*changes)
+        """Make all ``changes`` durable together, or none of them; see :meth:`Database.commit`.
+
+        What a caller asked for is written to the audit log in the same transaction. Where a route is only asked what it
+        would do, this is where it ends.
+        """
+        under_way = begins.get()
+        if under_way is not None and under_way.plan_only:
+            raise PlanMade(Plan.empty())
+        if not changes:
+            return []
+        answers = await self.database.commit(*audited(changes))
+        return answers[: len(changes)]
 
     async def _set_damaged_aside(self) -> None:
         """Over all collections, those of plugins that are not running too: copies are made of intact documents only."""

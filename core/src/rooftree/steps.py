@@ -1,6 +1,6 @@
 """Steps: the changes to the world that a job is made of.
 
-A step is a frozen class with a stable kind (``docker.pull_image/1``), plain arguments and up to three verbs whose
+A step is a frozen class with a stable kind (``docker.pull_image/1``), plain arguments and up to four verbs whose
 further parameters are services::
 
     @step("docker.pull_image/1")
@@ -10,6 +10,7 @@ further parameters are services::
         async def before(self, engine: ContainerEngine) -> str | None: ...   # looks; what it returns is journaled
         async def do(self, run: Run, engine: ContainerEngine) -> None: ...    # may be repeated
         async def undo(self, before: str | None, engine: ContainerEngine) -> None: ...  # after none, half or all of do
+        async def fetch_bytes(self, engine: ContainerEngine) -> int | None: ...  # for the plan; only where it fetches
 
 ``before`` returns what ``undo`` will need and is journaled with the intent, ahead of ``do``. ``do`` may run again after
 a crash, so it starts from whatever it finds. ``undo`` takes back only what this job made. A step without ``undo`` can't
@@ -28,7 +29,8 @@ from rooftree.injection import Injector, parameters
 from rooftree.services import ServiceDirectory
 
 if TYPE_CHECKING:
-    from rooftree.jobs import Job
+    from rooftree.plans import Child
+    from rooftree.running_job import Job
 
 KINDS: dict[str, type[Step]] = {}
 """Every step kind of the modules that are loaded, so that the journal's rows find their code again."""
@@ -44,6 +46,11 @@ class Step:
     """What the jobs API shows while it runs; the kind's own name where this is ``None``."""
     tidies: ClassVar[bool] = False
     """Whether it only tidies up what is no longer needed: when it fails, that is logged, and the job goes on."""
+    downtime: ClassVar[bool] = False
+    """Whether something that runs does not run meanwhile, or any more; a plan says so."""
+    interruptible: ClassVar[bool] = False
+    """Whether ``do`` may be cancelled in the middle. Say so where it takes long and leaves nothing running behind (a
+    thread goes on after its ``await`` was cancelled); otherwise a job that is cancelled waits for the step's end."""
 
     @classmethod
     def from_journal(cls, kind: str, arguments: Any) -> Step:
@@ -55,13 +62,23 @@ class Step:
         """Whether it can be taken back: whether it has an ``undo``."""
         return hasattr(cls, "undo")
 
+    @classmethod
+    def what(cls) -> str:
+        """What it does, in a sentence: the first of the class's docstring."""
+        return (cls.__doc__ or cls.kind).strip().partition("\n\n")[0].replace("\n    ", " ")
+
+    def acts_on(self) -> str | None:
+        """What it does it to: by default its first argument."""
+        fields = attrs.fields(type(self))  # type: ignore[arg-type]  # every step is an attrs class, by its decorator
+        return str(getattr(self, fields[0].name)) if fields else None
+
     def to_journal(self) -> Any:
         """The arguments as plain data."""
         return unstructure(self)
 
 
-type Steps = Sequence[Step]
-"""What a plan returns."""
+type Steps = Sequence[Step | Child]
+"""What a plan returns: steps, and jobs among them (see :func:`rooftree.plans.child`)."""
 
 
 @dataclass_transform(frozen_default=True)
@@ -141,6 +158,14 @@ class Verbs:
         look = getattr(self._step, "before", None)
         kind = get_type_hints(look).get("return", Any) if look is not None else Any
         await undo(converter.structure(before, kind), **self._services(undo, skip=1))
+
+    async def fetch_bytes(self) -> int | None:
+        """The bytes that the step will fetch; 0 for one that does not say, ``None`` where it can't know."""
+        ask = getattr(self._step, "fetch_bytes", None)
+        if ask is None:
+            return 0
+        amount: int | None = await ask(**self._services(ask))
+        return amount
 
     def _services(self, verb: Callable[..., Any], skip: int = 0) -> dict[str, Any]:
         wanted = {p.name: p.kind for p in parameters(verb, skip)}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import enum
 import secrets
+import shutil
 from collections.abc import Iterable
 from datetime import timedelta
 from importlib.metadata import EntryPoint
@@ -15,6 +16,8 @@ from types import ModuleType
 import structlog
 
 from rooftree.access import Role, Tokens
+from rooftree.audit import AUDIT, AuditLog
+from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
 from rooftree.database import Database
 from rooftree.errors import Unavailable
@@ -33,6 +36,9 @@ from rooftree.tasks import Task, TaskSupervisor
 
 log = structlog.get_logger(__name__)
 
+MIB = 1024 * 1024
+UNPACKED = 3.0
+"""How much room a fetched byte needs in the end: images travel compressed, and are unpacked beside what was fetched."""
 COPY_EVERY = timedelta(hours=1)
 """How often the database is copied while it changes."""
 
@@ -67,6 +73,8 @@ class System:
         self.state: State
         self.problems: Problems
         self.tokens: Tokens
+        self.audit: AuditLog
+        self.conditions: Conditions
         self.jobs: Jobs
         self.server: HttpServer
         self.plugins: Plugins
@@ -93,7 +101,10 @@ class System:
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
         self.tokens = await Tokens.load(self.state)
-        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus)
+        self.audit = AuditLog(self.database)
+        self.conditions = await Conditions.load(self.state, self.problems)
+        self._register_conditions()
+        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions)
         known = await self.state.collection(KnownRoutes)
         self.plugins = Plugins(self, known)
         self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
@@ -127,6 +138,8 @@ class System:
     def _provide_own_services(self) -> None:
         for key, service in (
             (JOBS, self.jobs),
+            (AUDIT, self.audit),
+            (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),
             (TOKENS, self.tokens),
@@ -135,6 +148,25 @@ class System:
             (SYSTEM, self),
         ):
             self.services.provide(key, service, "kernel")
+
+    def _register_conditions(self) -> None:
+        async def healthy(fetch_bytes: int) -> str | None:
+            wrong = [problem.type for problem in self.problems if problem.severity == "unhealthy"]
+            return f"the system is unhealthy: {', '.join(wrong)}; mend that first" if wrong else None
+
+        async def running(fetch_bytes: int) -> str | None:
+            return None if self.state_now is SystemState.RUNNING else f"the system is not running: {self.state_now}"
+
+        async def free_space(fetch_bytes: int) -> str | None:
+            free = await asyncio.to_thread(lambda: shutil.disk_usage(self.data.path).free)
+            need = self.settings.kernel.min_free_mib * MIB + round(fetch_bytes * UNPACKED)
+            if free >= need:
+                return None
+            return f"{free // MIB} MiB are free on the data disk, and it needs {need // MIB}; make room there"
+
+        for name, check in (("healthy", healthy), ("running", running), ("free_space", free_space)):
+            self.conditions.register(name, check, "kernel")
+        self.conditions.report()
 
     async def _report_losses(self) -> None:
         """Turn what was found damaged into problems, which stay; each loss is reported once."""

@@ -7,7 +7,7 @@ with ``error_key``, ``extra_fields`` and ``job_id`` where there is something to 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -42,6 +42,13 @@ class Stream:
     chunks: AsyncIterator[bytes]
     content_type: str = "text/plain"
     headers: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class Socket:
+    """An answer that is a WebSocket: ``serve`` gets the open one, which is closed when it returns."""
+
+    serve: Callable[[web.WebSocketResponse], Awaitable[None]]
 
 
 EMPTY = b'{"result":"ok","data":{}}'

@@ -12,14 +12,16 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import orjson
 import structlog
 from aiohttp import web
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rooftree.access import Principal
+from rooftree.context import Begins, begins
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
-from rooftree.http.answers import EMPTY, Binary, Stream, Text, envelope, json_response
+from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
 from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.injection import Injector, Parameter, parameters
+from rooftree.plans import Plan, PlanMade
 from rooftree.services import ServiceDirectory
 
 log = structlog.get_logger(__name__)
@@ -34,6 +36,8 @@ class Call:
     parts: Mapping[str, str]
 
 
+HEARTBEAT_S = 30.0
+"""Seconds between pings on a WebSocket; one that does not answer is closed."""
 FIRST_CHUNK_S = 0.5
 """Seconds a stream's first chunk may take before its headers are sent without it."""
 
@@ -70,7 +74,8 @@ class Endpoint:
                 raise TypeError(f"{route.method} {path}: the path has no part {', '.join(sorted(lacking))}")
         self._services = Injector(directory, services)
         answer = get_type_hints(route.handler).get("return", Any)
-        self.streams = answer is Stream
+        self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
+        self._begins = Begins(route.starts)
         self.answers_text, self._encode = _encoder(answer)
         self._revision = (
             (route.revision, Injector(directory, {p.name: p.kind for p in parameters(route.revision)}))
@@ -83,6 +88,8 @@ class Endpoint:
 
     async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
         """Answer the call; raises :class:`~rooftree.errors.RooftreeError`."""
+        if self.route.starts is not None and _asked_for_plan(call.request):
+            return json_response(envelope(converter.unstructure(await self._plan(call))))
         if self._revision is None:
             return await self._encode(await self._run(call), call.request)
         revise, services = self._revision
@@ -97,7 +104,26 @@ class Endpoint:
             self._kept = (tag, response.body)
         return json_response(self._kept[1], headers=headers)
 
+    async def _plan(self, call: Call) -> Plan:
+        """What the call would do. The handler runs up to where a job would begin, or documents would change."""
+        token = begins.set(evolve(self._begins, plan_only=True))
+        try:
+            await self._handle(call)
+            plan = Plan.empty()
+        except PlanMade as made:
+            plan = made.plan
+        finally:
+            begins.reset(token)
+        return plan.needing(str(self.route.access))
+
     async def _run(self, call: Call) -> Any:
+        token = begins.set(self._begins)
+        try:
+            return await self._handle(call)
+        finally:
+            begins.reset(token)
+
+    async def _handle(self, call: Call) -> Any:
         arguments = self._services.resolve()
         for name, read in self._readers:
             arguments[name] = read(call)
@@ -159,6 +185,10 @@ _TRUE = {"", "1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
 
+def _asked_for_plan(request: web.BaseRequest) -> bool:
+    return bool(_query_value(request.query, Parameter("plan", bool, False)))
+
+
 def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
     text = query.get(parameter.name)
     if text is None:
@@ -214,6 +244,11 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
         return True, _answer_binary
     if kind is Stream:
         return True, _answer_stream
+    if kind is Socket:
+        return True, _answer_socket
+    if get_origin(kind) in {Union, UnionType} and set(get_args(kind)) <= _WHOLE_ANSWERS:
+        encoders = {one: _encoder(one)[1] for one in get_args(kind)}
+        return True, lambda answer, request: encoders[type(answer)](answer, request)
     unstructure = converter.get_unstructure_hook(kind)
 
     async def answer_json(answer: Any, request: web.BaseRequest) -> web.StreamResponse:
@@ -222,6 +257,10 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
         return json_response(envelope(unstructure(answer)))
 
     return False, answer_json
+
+
+_WHOLE_ANSWERS = {Text, Binary, Stream, Socket}
+"""Answers that are no JSON; a handler may choose between them."""
 
 
 async def _answer_nothing(answer: None, request: web.BaseRequest) -> web.StreamResponse:
@@ -271,6 +310,18 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
+
+
+async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.StreamResponse:
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False)
+    if not socket.can_prepare(request).ok:
+        raise Invalid("This is a WebSocket: send the headers that open one (RFC 6455)")
+    await socket.prepare(request)
+    try:
+        await answer.serve(socket)
+    finally:
+        await socket.close()
+    return socket
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:

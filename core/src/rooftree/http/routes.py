@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
 from rooftree.access import Access
 from rooftree.errors import Invalid
 from rooftree.http.paths import segments
+
+if TYPE_CHECKING:
+    from rooftree.jobs import JobKind
 
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
 
@@ -61,6 +64,9 @@ class RawBody:
         return b"".join([chunk async for chunk in self.chunks])
 
 
+type Starts = JobKind | Literal["any"] | None
+
+
 @frozen
 class Route:
     """One method on one path, as declared."""
@@ -72,6 +78,7 @@ class Route:
     max_body: int = MAX_BODY
     revision: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
+    starts: Starts = None
 
     def __attrs_post_init__(self) -> None:
         """Raise ``ValueError`` for a path that no canonical request could match."""
@@ -106,6 +113,7 @@ class Routes:
         max_body: int = MAX_BODY,
         revision: Callable[..., str] | None = None,
         aliases: tuple[str, ...] = (),
+        starts: Starts = None,
     ) -> Callable[[F], F]:
         """Declare a route.
 
@@ -115,12 +123,14 @@ class Routes:
             filled like a handler's) whose text changes whenever the answer does. The encoded answer and its ETag are
             kept until then.
         :param aliases: older spellings of the path that lead to the same handler
+        :param starts: the kind of job that the handler runs (``"any"`` where a hook decides). With it the route answers
+            ``?plan=1`` with the :class:`~rooftree.plans.Plan` and no effect; without it no job can be run from it.
         """
         if revision is not None and "{" in path:
             raise ValueError(f"{path}: a route with path parts cannot have a revision")
 
         def declare(handler: F) -> F:
-            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases))
+            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases, starts))
             return handler
 
         return declare
@@ -132,16 +142,22 @@ class Routes:
         return self.route("GET", path, access=access, revision=revision, aliases=aliases)
 
     def post[F: Callable[..., Any]](
-        self, path: str, *, access: Access, max_body: int = MAX_BODY, aliases: tuple[str, ...] = ()
+        self,
+        path: str,
+        *,
+        access: Access,
+        max_body: int = MAX_BODY,
+        aliases: tuple[str, ...] = (),
+        starts: Starts = None,
     ) -> Callable[[F], F]:
         """Declare a POST."""
-        return self.route("POST", path, access=access, max_body=max_body, aliases=aliases)
+        return self.route("POST", path, access=access, max_body=max_body, aliases=aliases, starts=starts)
 
     def delete[F: Callable[..., Any]](
-        self, path: str, *, access: Access, aliases: tuple[str, ...] = ()
+        self, path: str, *, access: Access, aliases: tuple[str, ...] = (), starts: Starts = None
     ) -> Callable[[F], F]:
         """Declare a DELETE."""
-        return self.route("DELETE", path, access=access, aliases=aliases)
+        return self.route("DELETE", path, access=access, aliases=aliases, starts=starts)
 
     def include(self, other: Routes) -> None:
         """Take over everything another set declares."""

@@ -89,6 +89,8 @@ class KernelSettings:
     """How long one plugin may take to start."""
     stop_timeout_s: float = field(default=20.0, validator=between(0.1, 3600))
     """How long a graceful stop may take, running steps included."""
+    min_free_mib: int = field(default=512, validator=between(0, 1_000_000))
+    """Room that stays free on the data disk: jobs that need room are not begun where there is less."""
 
 
 @frozen

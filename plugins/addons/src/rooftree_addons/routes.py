@@ -157,13 +157,13 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
 
-@routes.post("/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",))
+@routes.post("/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",), starts=verbs.install)
 async def install(jobs: Jobs, addon: AddonSlug, body: Background) -> JobStarted | None:
     """Install an add-on."""
     return await jobs.run(verbs.install, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/install/{version}", access=MANAGER)
+@routes.post("/store/addons/{addon}/install/{version}", access=MANAGER, starts=verbs.install)
 async def install_version(
     jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: Background
 ) -> JobStarted | None:
@@ -172,14 +172,14 @@ async def install_version(
     return await jobs.run(verbs.install, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",))
+@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",), starts=verbs.update)
 async def update(jobs: Jobs, addon: AddonSlug, body: UpdateRequest) -> JobStarted | None:
     """Bring an add-on to the newest version."""
     _refuse_backup(body)
     return await jobs.run(verbs.update, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN)
+@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN, starts=verbs.update)
 async def update_version(
     jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
 ) -> JobStarted | None:
@@ -200,31 +200,31 @@ def _refuse_backup(body: UpdateRequest) -> None:
         raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
 
 
-@routes.post("/addons/{addon}/uninstall", access=OWN)
+@routes.post("/addons/{addon}/uninstall", access=OWN, starts=verbs.uninstall)
 async def uninstall(jobs: Jobs, addon: AddonSlug, body: UninstallRequest) -> None:
     """Remove an add-on with everything it brought."""
     await jobs.run(verbs.uninstall, slug=addon, remove_config=body.remove_config)
 
 
-@routes.post("/addons/{addon}/rebuild", access=OWN)
+@routes.post("/addons/{addon}/rebuild", access=OWN, starts=verbs.rebuild)
 async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest) -> None:
     """Build a local add-on again."""
     await jobs.run(verbs.rebuild, slug=addon, force=body.force)
 
 
-@routes.post("/addons/{addon}/start", access=OWN)
+@routes.post("/addons/{addon}/start", access=OWN, starts=verbs.start)
 async def start(jobs: Jobs, addon: AddonSlug) -> None:
     """Start an add-on."""
     await jobs.run(verbs.start, slug=addon)
 
 
-@routes.post("/addons/{addon}/stop", access=OWN)
+@routes.post("/addons/{addon}/stop", access=OWN, starts=verbs.stop)
 async def stop(jobs: Jobs, addon: AddonSlug) -> None:
     """Stop an add-on."""
     await jobs.run(verbs.stop, slug=addon)
 
 
-@routes.post("/addons/{addon}/restart", access=OWN)
+@routes.post("/addons/{addon}/restart", access=OWN, starts=verbs.restart)
 async def restart(jobs: Jobs, addon: AddonSlug) -> None:
     """Stop an add-on and start it again."""
     await jobs.run(verbs.restart, slug=addon)

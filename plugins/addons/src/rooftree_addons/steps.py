@@ -158,6 +158,7 @@ class StartContainer(Step):
     must_run: bool = False
     """Whether an add-on that fails as soon as it runs fails the job, rather than being left for its log to be read."""
     weight = 3
+    interruptible = True
 
     async def do(self, addons: Addons) -> None:
         """Start it."""
@@ -199,6 +200,7 @@ class StopContainer(Step):
 
     slug: AddonSlug
     weight = 3
+    downtime = True
 
     async def before(self, addons: Addons) -> bool:
         """Whether it ran."""
@@ -225,6 +227,7 @@ class RemoveAddonContainer(Step):
 
     slug: AddonSlug
     stop_timeout_s: int
+    downtime = True
 
     async def do(self, addons: Addons) -> None:
         """Let it end, then take it away."""

@@ -43,6 +43,9 @@ from rooftree_store import (
     repository_lock,
 )
 
+INSTALLING = ("healthy", "free_space", "internet_host", "plugins_updated", "supervisor_updated")
+UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy")
+"""An unhealthy system can't be kept from an update, which may be what cures it."""
 BUILD_FILES = ("build.yaml", "build.yml", "build.json")
 
 
@@ -55,7 +58,7 @@ def _with_repository(slug: AddonSlug) -> list[Lock]:
     return [addon_lock(slug), repository_lock(slug.repository)]
 
 
-@job("app_manager_install", reference="slug", locks=_with_repository)
+@job("app_manager_install", reference="slug", locks=_with_repository, conditions=INSTALLING)
 async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     """Fetch or build the image, and enter the add-on."""
     if slug in addons.installed:
@@ -88,7 +91,7 @@ async def uninstall(addons: Addons, slug: AddonSlug, remove_config: bool) -> Ste
     ]
 
 
-@job("addon_manager_update", reference="slug", locks=_with_repository)
+@job("addon_manager_update", reference="slug", locks=_with_repository, conditions=UPDATING)
 async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     """Go to the version the store offers; when that does not start, the old one comes back."""
     addon = addons.get(slug)
@@ -101,7 +104,12 @@ async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     return await _replace(addons, store, addon, offer)
 
 
-@job("app_manager_rebuild", reference="slug", locks=lambda slug, force: _with_repository(slug))
+@job(
+    "app_manager_rebuild",
+    reference="slug",
+    locks=lambda slug, force: _with_repository(slug),
+    conditions=("free_space", "internet_host"),
+)
 async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: bool) -> Steps:
     """Build a local add-on again from its folder as it is now."""
     addon = addons.get(slug)

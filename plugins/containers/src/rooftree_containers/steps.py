@@ -17,6 +17,7 @@ class PullImage(Step):
     image: str
     """Name and tag."""
     weight = 50
+    interruptible = True
 
     async def before(self, engine: ContainerEngine) -> str | None:
         """The image's id if the engine had it."""
@@ -44,6 +45,7 @@ class BuildImage(Step):
     arguments: Mapping[str, str] = Factory(dict)
     labels: Mapping[str, str] = Factory(dict)
     weight = 50
+    interruptible = True
 
     async def before(self, engine: ContainerEngine) -> str | None:
         """The image's id if the engine had one of that name."""

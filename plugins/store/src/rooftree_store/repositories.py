@@ -18,9 +18,11 @@ from rooftree import (
     Step,
     Steps,
     Unavailable,
+    child,
     job,
     step,
 )
+from rooftree.threads import to_thread_whole
 from rooftree_store import git
 from rooftree_store.catalogue import read_repository_file
 from rooftree_store.slugs import RepositorySlug
@@ -55,7 +57,7 @@ async def fetch(source: RepositorySource, folder: Path) -> None:
     await git.clone(source, fresh)
     try:
         await asyncio.to_thread(read_repository_file, fresh)
-        await asyncio.to_thread(_replace, fresh, folder)
+        await to_thread_whole(_replace, fresh, folder)
     except RooftreeError as error:
         raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
     finally:
@@ -96,6 +98,7 @@ class CloneRepository(Step):
 
     source: RepositorySource
     weight = 20
+    interruptible = True
 
     async def before(self, store: AddonStore) -> bool:
         """Whether its folder was there."""
@@ -227,7 +230,7 @@ async def set_repositories(
         _refuse_removal(store, slug)
     added = [source for slug, source in wanted.items() if slug not in store.sources]
     return [
-        *(step for source in added for step in (CloneRepository(source), RegisterRepository(source))),
+        *(child(add_repository, source=source) for source in added),
         *(UnregisterRepository(store.source(slug)) for slug in gone),
         *(RemoveClone(slug) for slug in gone),
     ]

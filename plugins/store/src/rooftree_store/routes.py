@@ -100,7 +100,7 @@ async def _picture(store: AddonStore, slug: AddonSlug, name: str) -> Binary:
     return Binary(content, "image/png")
 
 
-@routes.post("/store/reload", access=MANAGER, aliases=("/addons/reload",))
+@routes.post("/store/reload", access=MANAGER, aliases=("/addons/reload",), starts=repositories.reload)
 async def reload(jobs: Jobs, store: AddonStore) -> None:
     """Fetch what is new in every repository."""
     await jobs.run(repositories.reload, repositories=tuple(store.sources))
@@ -112,7 +112,7 @@ def list_repositories(store: AddonStore) -> list[StoreRepository]:
     return [StoreRepository.of(store, slug) for slug in store.sources]
 
 
-@routes.post("/store/repositories", access=MANAGER)
+@routes.post("/store/repositories", access=MANAGER, starts=repositories.add_repository)
 async def add_repository(jobs: Jobs, body: NewRepository) -> None:
     """Add a repository."""
     await jobs.run(repositories.add_repository, source=body.repository)
@@ -124,13 +124,13 @@ def repository(store: AddonStore, repository: RepositorySlug) -> StoreRepository
     return StoreRepository.of(store, repository)
 
 
-@routes.delete("/store/repositories/{repository}", access=MANAGER)
+@routes.delete("/store/repositories/{repository}", access=MANAGER, starts=repositories.remove_repository)
 async def remove_repository(jobs: Jobs, repository: RepositorySlug) -> None:
     """Remove a repository that nothing installed comes from."""
     await jobs.run(repositories.remove_repository, repository=repository)
 
 
-@routes.post("/store/repositories/{repository}/repair", access=MANAGER)
+@routes.post("/store/repositories/{repository}/repair", access=MANAGER, starts=repositories.repair_repository)
 async def repair_repository(jobs: Jobs, repository: RepositorySlug) -> None:
     """Fetch a repository again from nothing."""
     await jobs.run(repositories.repair_repository, repository=repository)

@@ -153,8 +153,7 @@ class Preferences:
     async def _keep(self, given: Mapping[str, Any]) -> None:
         before = self._stored.get(_KEY, Options())
         after = evolve(before, **given)
-        if after != before:
-            await self._kernel.commit(self._stored.put(_KEY, after))
+        await self._kernel.commit(*([self._stored.put(_KEY, after)] if after != before else []))
 
 
 PREFERENCES = Service[Preferences]("supervisor.preferences/1")

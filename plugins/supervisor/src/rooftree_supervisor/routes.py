@@ -58,7 +58,7 @@ async def supervisor_info(overview: Overview) -> SupervisorInfo:
     return await overview.supervisor_info()
 
 
-@routes.post("/supervisor/options", access=MANAGER)
+@routes.post("/supervisor/options", access=MANAGER, starts="any")
 async def set_options(preferences: Preferences, body: OptionsChange) -> None:
     """Change options; what is absent stays."""
     await preferences.change(body)

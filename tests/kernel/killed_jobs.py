@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, jobs, logs, step
 from rooftree.errors import RooftreeError
-from rooftree.plugins import Health
+from rooftree.plugin_record import Health
 from rooftree.testing import running_system
 
 BEFORE = {"replaced": "original", "removed": "precious"}

@@ -28,7 +28,7 @@ from rooftree import (
     plugins,
 )
 from rooftree.logs import RecentLogs
-from rooftree.plugins import Health
+from rooftree.plugin_record import Health
 from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from rooftree.locks import Lock
     from rooftree.plans import Plan, PlannedStep, child
     from rooftree.plugin import Kernel, Plugin
-    from rooftree.plugins import PLUGINS, PluginHealthChanged, PluginInfo, Plugins
+    from rooftree.plugin_record import PluginHealthChanged, PluginInfo
+    from rooftree.plugins import PLUGINS, Plugins
     from rooftree.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
     from rooftree.rates import Rate
     from rooftree.running_job import JobCancelled, JobError, JobInfo
@@ -69,7 +70,8 @@ _HOMES = {
     "locks": "Lock",
     "plans": "Plan PlannedStep child",
     "plugin": "Kernel Plugin",
-    "plugins": "PLUGINS PluginHealthChanged PluginInfo Plugins",
+    "plugin_record": "PluginHealthChanged PluginInfo",
+    "plugins": "PLUGINS Plugins",
     "problems": "PROBLEMS Problem ProblemCleared ProblemReported Problems",
     "rates": "Rate",
     "running_job": "JobCancelled JobError JobInfo",

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rooftree.access import Tokens
+from rooftree.access import Principal, Tokens
 from rooftree.conditions import Check
 from rooftree.database import Change
 from rooftree.events import Event, Listener
@@ -25,7 +25,7 @@ from rooftree.tasks import Task
 
 if TYPE_CHECKING:
     from rooftree.data_folder import DataFolder
-    from rooftree.plugins import Record
+    from rooftree.plugin_record import Record
     from rooftree.system import System
 
 
@@ -102,6 +102,11 @@ class Kernel:
     async def commit(self, *changes: Change) -> None:
         """Write changes, all or none; returns when they are on disk. Raises ``StateUnwritable`` on a full disk."""
         await self._system.state.commit(*changes)
+
+    def register_kind(self, kind: str, principal: Callable[[str], Principal | None]) -> None:
+        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs; see :class:`Tokens`."""
+        self._record.token_kinds.add(kind)
+        self._system.tokens.register_kind(kind, principal)
 
     def condition(self, name: str, check: Check) -> None:
         """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.conditions`."""

@@ -1,79 +1,42 @@
-"""Loading, starting and stopping plugins, so that none can harm another.
+"""Starting and stopping plugins, at the start and at run time, so that none can harm another.
 
-Entry points are loaded one by one, in threads, with a deadline; what the distribution requires of ``rooftree`` is read
-before anything is imported. Plugins start side by side, each as soon as the services it requires are there, and stop in
-the reverse order. What goes wrong in one is kept as its reason; its known routes answer 503 with it.
+Plugins start side by side, each as soon as the services it requires are there, and stop in the reverse order. What goes
+wrong in one is kept as its reason; its known routes answer 503 with it. One that is switched on or off while the system
+runs takes those that depend on it along, and the choice is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
-import enum
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
+from collections.abc import AsyncIterator, Iterable, Iterator
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from attrs import field, frozen
-from packaging.requirements import Requirement
 
 from rooftree.access import KNOWN
-from rooftree.errors import NotReady, RooftreeError, Unavailable
-from rooftree.events import Event
+from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, shape
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.plugin import Kernel, Plugin
+from rooftree.plugin_loading import checked_class, import_compatible, in_thread_of_its_own, installed
+from rooftree.plugin_record import Health, PluginInfo, Record
 from rooftree.problems import Problem
 from rooftree.services import Service
-from rooftree.state import Collection, document
+from rooftree.state import Collection, State, document
 
 if TYPE_CHECKING:
     from rooftree.system import System
 
 log = structlog.get_logger(__name__)
 
-GROUP = "rooftree.plugins"
 STOP_S = 10.0
 """Seconds that one plugin's ``stop`` may take."""
-_VERBS = ("setup", "routes", "tasks", "stop")
-
-
-class Health(enum.StrEnum):
-    """How a plugin is."""
-
-    STARTING = "starting"
-    OK = "ok"
-    DEGRADED = "degraded"
-    FAILED = "failed"
-    DISABLED = "disabled"
-    STOPPED = "stopped"
-
-
-@frozen
-class PluginHealthChanged(Event):
-    """A plugin's health changed."""
-
-    name: str
-    health: Health
-    reason: str | None
-
-
-@frozen(kw_only=True)
-class PluginInfo:
-    """A plugin as shown to people."""
-
-    name: str
-    distribution: str
-    version: str
-    state: Health
-    reason: str | None
-    provides: list[str]
-    requires: list[str]
-    optional: list[str]
+DRAIN_S = 10.0
+"""Seconds that the calls and running steps of a plugin get to end when it is stopped while the system goes on."""
 
 
 @document("kernel.known_routes", version=1)
@@ -84,75 +47,31 @@ class KnownRoutes:
     routes: tuple[tuple[str, str], ...] = field(factory=tuple)
 
 
-class Record:
-    """What the kernel knows of one plugin."""
+@document("kernel.plugin_choice", version=1)
+@frozen
+class PluginChoice:
+    """What was decided of a plugin at run time."""
 
-    def __init__(self, system: System, name: str, distribution: str, installed: str) -> None:
-        self._system = system
-        self.name = name
-        self.distribution = distribution
-        self.version = installed
-        self.health = Health.STARTING
-        self.reason: str | None = None
-        self.plugin_class: type[Plugin] = Plugin
-        self.plugin: Plugin | None = None
-        self.entries: tuple[Entry, ...] = ()
-        self.listeners: set[str] = set()
-        self.settled = asyncio.Event()
-        """Set when it has started, or never will."""
-
-    @property
-    def running(self) -> bool:
-        """Whether its routes may be called."""
-        return self.health in {Health.OK, Health.DEGRADED}
-
-    def become(self, health: Health, reason: str | None = None) -> None:
-        """Change health, and say so."""
-        if (health, reason) == (self.health, self.reason):
-            return
-        self.health, self.reason = health, reason
-        self._system.bus.publish(PluginHealthChanged(self.name, health, reason))
-
-    def fail(self, reason: str) -> None:
-        """It does not run, and this is why."""
-        log.error("plugin_failed", plugin=self.name, reason=reason)
-        self.become(Health.FAILED, reason)
-        self._system.problems.report(
-            Problem("plugin_failed", "plugin", self.name, f"Plugin {self.name} does not run: {reason}")
-        )
-
-    def degrade(self, reason: str) -> None:
-        """It runs, but not with everything it needs."""
-        if self.running or self.health is Health.STARTING:
-            self.become(Health.DEGRADED, reason)
-
-    def recover(self) -> None:
-        """All is well again."""
-        if self.health is Health.DEGRADED:
-            self.become(Health.OK)
-
-    def info(self) -> PluginInfo:
-        """A picture of it."""
-        return PluginInfo(
-            name=self.name,
-            distribution=self.distribution,
-            version=self.version,
-            state=self.health,
-            reason=self.reason,
-            provides=[key.name for key in self.plugin_class.provides],
-            requires=[key.name for key in self.plugin_class.requires],
-            optional=[key.name for key in self.plugin_class.optional],
-        )
+    enabled: bool
+    reason: str
+    """Who or what decided it, for whoever wonders why it does not run."""
 
 
 class Plugins:
     """All plugins of the system."""
 
-    def __init__(self, system: System, known: Collection[KnownRoutes]) -> None:
+    def __init__(self, system: System, known: Collection[KnownRoutes], choices: Collection[PluginChoice]) -> None:
         self._system = system
         self._known = known
+        self._choices = choices
         self._records: dict[str, Record] = {}
         self._started: list[Record] = []
+        self._changing = asyncio.Lock()
+
+    @classmethod
+    async def load(cls, system: System, state: State) -> Plugins:
+        """Read what is remembered of plugins."""
+        return cls(system, await state.collection(KnownRoutes), await state.collection(PluginChoice))
 
     def __iter__(self) -> Iterator[PluginInfo]:
         return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
@@ -172,43 +91,183 @@ class Plugins:
             return NotReady(f"Plugin {owner} has stopped")
         return Unavailable(f"Plugin {owner} does not run: {record.reason}")
 
+    # --- the start and the stop of all ------------------------------------------------------------------------------
+
     async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
-        installed = await asyncio.to_thread(_installed, found)
-        chosen = [point for point, _, _ in installed]
-        self._records = {point.name: Record(self._system, point.name, *dist) for point, *dist in installed}
-        self._forget_old_failures()
+        async with self._changing:
+            there = await asyncio.to_thread(installed, found)
+            self._records = {point.name: Record(self._system, point, *dist) for point, *dist in there}
+            self._forget_old_failures()
+            self._rebuild_table()
+            await self._bring_up(self._records.values())
+            self._report_settings()
+            log.info("plugins_started", running=[r.name for r in self._started])
+
+    async def stop(self) -> None:
+        """Stop every plugin, dependents first."""
+        for record in reversed(self._started):
+            record.become(Health.STOPPED)
+            await self._release(record)
+        self._started.clear()
+
+    # --- at run time ------------------------------------------------------------------------------------------------
+
+    async def enable(self, name: str) -> None:
+        """Let a plugin run, and those that could not without it; the choice is kept.
+
+        Returns when they run or have failed; how it went is in :class:`PluginInfo`. Raises :class:`NotFound`, and
+        :class:`Conflict` where the operator's settings say otherwise.
+        """
+        record = self._record(name)
+        if not self._system.settings.runs(name):
+            raise Conflict(f"Plugin {name} is disabled by {self._origin(name)}; change that", plugin=name)
+        async with self._changing:
+            await self._choose(name, enabled=True, reason="enabled over the API")
+            if not record.running:
+                await self._bring_up([record, *self._held_back_by(record)])
+
+    async def disable(self, name: str, *, keep: str | None = None) -> None:
+        """Stop a plugin, after those that depend on it, and leave it stopped; the choice is kept.
+
+        Calls and steps under way get :data:`DRAIN_S` seconds; its open jobs wait for it.
+
+        :param keep: the plugin that asks, which must go on running
+
+        Raises :class:`NotFound`, and :class:`Conflict` where the operator's settings say otherwise, or ``keep`` would
+        have to stop.
+        """
+        record = self._record(name)
+        if name in self._system.settings.enabled:
+            raise Conflict(f"Plugin {name} is enabled by {self._origin(name)}; change that", plugin=name)
+        async with self._changing:
+            self._refuse_without(keep, record)
+            await self._choose(name, enabled=False, reason="disabled over the API")
+            async with self._stopped(record) as dependents:
+                record.become(Health.DISABLED, self._choices[name].reason)
+                self._system.problems.clear("plugin_failed", "plugin", name)
+            for dependent in dependents:
+                dependent.fail(f"it requires plugin {name}, which is disabled")
+
+    async def restart(self, name: str, *, keep: str | None = None) -> None:
+        """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded.
+
+        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled, or where ``keep`` would stop.
+        """
+        record = self._record(name)
+        if record.health is Health.DISABLED:
+            raise Conflict(f"Plugin {name} is disabled: {record.reason}", plugin=name)
+        async with self._changing:
+            self._refuse_without(keep, record)
+            async with self._stopped(record) as dependents:
+                held_back = [other for other in self._held_back_by(record) if other not in dependents]
+            await self._bring_up([record, *dependents, *held_back])
+
+    async def stay_disabled(self, name: str, reason: str) -> None:
+        """Decide, before plugins are started, that one does not run until somebody enables it."""
+        await self._choose(name, enabled=False, reason=reason)
+
+    def _record(self, name: str) -> Record:
+        record = self._records.get(name)
+        if record is None:
+            raise NotFound(f"There is no plugin {name}; installed are {', '.join(sorted(self._records)) or 'none'}")
+        return record
+
+    def _origin(self, name: str) -> str | None:
+        settings = self._system.settings
+        return settings.origin("plugins.disabled" if name in settings.disabled else "plugins.enabled")
+
+    def _refuse_without(self, keep: str | None, record: Record) -> None:
+        affected = {record.name, *(other.name for other in self._dependents(record))}
+        if keep in affected:
+            raise Conflict(
+                f"Plugin {record.name} can't be stopped here: {keep}, which answers this call, would stop too. "
+                "Name it in plugins.disabled of rooftree.toml and restart Rooftree"
+            )
+
+    async def _choose(self, name: str, *, enabled: bool, reason: str) -> None:
+        choice = PluginChoice(enabled, reason)
+        if self._choices.get(name) != choice:
+            await self._system.state.commit(self._choices.put(name, choice))
+
+    def _dependents(self, record: Record) -> list[Record]:
+        """The running plugins that cannot do without it, in the order in which they started."""
+        affected = {record.name}
+        for other in self._started:
+            if self._providers(other) & affected:
+                affected.add(other.name)
+        return [other for other in self._started if other.name in affected and other is not record]
+
+    def _held_back_by(self, record: Record) -> list[Record]:
+        """The plugins that do not run, but might if this one did."""
+        offered = {key.name for key in record.plugin_class.provides}
+        held_back: list[Record] = []
+        for _ in self._records:
+            for other in self._records.values():
+                lacks = offered & {key.name for key in other.plugin_class.requires}
+                if other.health is Health.FAILED and lacks and other is not record and other not in held_back:
+                    held_back.append(other)
+                    offered |= {key.name for key in other.plugin_class.provides}
+        return held_back
+
+    @contextlib.asynccontextmanager
+    async def _stopped(self, record: Record) -> AsyncIterator[list[Record]]:
+        """Stop a plugin after its dependents, which are handed over; the routes are as they are left at the end."""
+        dependents = self._dependents(record)
+        for one in [*reversed(dependents), record]:
+            if one in self._started:
+                log.info("plugin_stopping", plugin=one.name)
+                one.become(Health.STOPPED)
+                await self._system.jobs.suspend(one.package, one.name, DRAIN_S)
+                await self._system.server.drain(one.name, DRAIN_S)
+                await self._release(one)
+                self._started.remove(one)
+            one.plugin, one.entries = None, ()
+        yield dependents
         self._rebuild_table()
-        found_classes = await asyncio.gather(*(self._import(point, self._records[point.name]) for point in chosen))
-        for point, found_class in zip(chosen, found_classes, strict=True):  # in order: who is first has the route
-            if found_class is not None:
-                self._load(self._records[point.name], found_class)
+
+    # --- bringing up ------------------------------------------------------------------------------------------------
+
+    async def _bring_up(self, records: Iterable[Record]) -> None:
+        """Import, load and start plugins, each when what it requires runs."""
+        chosen = list(records)
+        for record in chosen:
+            record.begin()
+        imported = await asyncio.gather(*(self._import(record) for record in chosen))
+        for record, found in zip(chosen, imported, strict=True):  # in order: who is first has the route
+            if found is not None:
+                self._load(record, found)
         self._refuse_unmet_requirements()
         self._rebuild_table()
-        await asyncio.gather(*(self._start(record, self._providers(record)) for record in self._records.values()))
-        self._report_settings()
-        log.info("plugins_started", running=[r.name for r in self._started])
+        await asyncio.gather(*(self._start(record, self._providers(record)) for record in chosen))
 
     def _forget_old_failures(self) -> None:
         """Clear what an earlier start reported of plugins that are not to run now."""
         for problem in self._system.problems:
             if problem.type == "plugin_failed" and problem.context == "plugin" and problem.reference is not None:
                 name = problem.reference
-                if name not in self._records or not self._system.settings.runs(name):
+                if name not in self._records or self._disabled(name) is not None:
                     self._system.problems.clear(problem.type, problem.context, name)
 
-    async def _import(self, point: EntryPoint, record: Record) -> object:
+    def _disabled(self, name: str) -> str | None:
+        """Why a plugin is not to run, or ``None``."""
+        if not self._system.settings.runs(name):
+            return f"by {self._origin(name)}"
+        choice = self._choices.get(name)
+        return choice.reason if choice is not None and not choice.enabled else None
+
+    async def _import(self, record: Record) -> object:
         """What the entry point leads to; ``None`` where the plugin is disabled or can't be imported."""
-        settings = self._system.settings
-        if not settings.runs(record.name):
-            named = "disabled" if record.name in settings.disabled else "enabled"
-            record.become(Health.DISABLED, f"by {settings.origin(f'plugins.{named}')}")
+        reason = self._disabled(record.name)
+        if reason is not None:
+            record.become(Health.DISABLED, reason)
             return None
+        deadline_s = self._system.settings.kernel.start_timeout_s
         try:
-            async with asyncio.timeout(settings.kernel.start_timeout_s):
-                return await _in_thread_of_its_own(lambda: _import_compatible(point))
+            async with asyncio.timeout(deadline_s):
+                return await in_thread_of_its_own(lambda: import_compatible(record.point))
         except TimeoutError:
-            record.fail(f"it was not imported within {settings.kernel.start_timeout_s} s")
+            record.fail(f"it was not imported within {deadline_s} s")
         except Exception as error:
             self._not_loaded(record, error)
         return None
@@ -225,7 +284,7 @@ class Plugins:
 
     def _load(self, record: Record, plugin_class: object) -> None:
         try:
-            record.plugin_class = _checked_class(plugin_class, record.name)
+            record.plugin_class = checked_class(plugin_class, record.name)
             for key in record.plugin_class.provides:
                 self._system.services.declare(key, record.name)
             plugin = record.plugin_class()
@@ -248,15 +307,17 @@ class Plugins:
 
     def _refuse_unmet_requirements(self) -> None:
         """Fail plugins whose required services nobody will provide, and those that wait for each other in a ring."""
-        able = {record.name for record in self._records.values() if record.plugin is not None and record.reason is None}
+        starting = {name for name, record in self._records.items() if record.is_about_to_start}
+        able = starting | {name for name, record in self._records.items() if record.running}
         while True:
-            unable = {name: lack for name in able if (lack := self._lack(self._records[name].plugin_class, able))}
+            lacking = {name: self._lack(self._records[name].plugin_class, able) for name in starting & able}
+            unable = {name: lack for name, lack in lacking.items() if lack}
             if not unable:
                 break
             for name, lack in unable.items():
                 self._records[name].fail(f"it requires {lack.name}, which no plugin that can start provides")
             able -= unable.keys()
-        order: set[str] = set()
+        order = able - starting
         while ready := {n for n in able - order if self._providers(self._records[n]) <= order}:
             order |= ready
         for name in able - order:
@@ -275,7 +336,7 @@ class Plugins:
     async def _start(self, record: Record, providers: set[str]) -> None:
         structlog.contextvars.bind_contextvars(plugin=record.name)
         try:
-            if record.plugin is None or record.health is not Health.STARTING:
+            if not record.is_about_to_start:
                 return
             for provider in sorted(providers):
                 other = self._records[provider]
@@ -283,6 +344,7 @@ class Plugins:
                 if not other.running:
                     record.fail(f"it requires plugin {provider}, which does not run: {other.reason}")
                     return
+            assert record.plugin is not None
             await self._set_up(record, record.plugin)
         finally:
             record.settled.set()
@@ -312,6 +374,7 @@ class Plugins:
         if record.health is Health.STARTING:
             record.become(Health.OK)
         self._system.problems.clear("plugin_failed", "plugin", record.name)
+        self._system.jobs.resume(record.package)
         await self._remember_routes(record)
 
     async def _remember_routes(self, record: Record) -> None:
@@ -335,13 +398,6 @@ class Plugins:
                     entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
         self._system.server.table = RouteTable(entries)
 
-    async def stop(self) -> None:
-        """Stop every plugin, dependents first."""
-        for record in reversed(self._started):
-            record.become(Health.STOPPED)
-            await self._release(record)
-        self._started.clear()
-
     async def _release(self, record: Record) -> None:
         """Take back everything a plugin got from the kernel, and let it give back the rest."""
         system = self._system
@@ -359,6 +415,9 @@ class Plugins:
         except Exception:
             log.exception("plugin_stop_failed", plugin=record.name)
         await system.bus.withdraw(record.name)
+        for kind in record.token_kinds:
+            system.tokens.forget_kind(kind)
+        record.token_kinds.clear()
         system.conditions.withdraw(record.name)
         system.services.withdraw(record.name)
 
@@ -368,76 +427,3 @@ PLUGINS = Service[Plugins]("plugins/1")
 
 async def _nobody() -> None:
     """Stands in a remembered route, which has no endpoint to call it."""
-
-
-def _installed(found: Iterable[EntryPoint] | None) -> list[tuple[EntryPoint, str, str]]:
-    """The entry points with the names and versions of their distributions; the first of each plugin's name."""
-    chosen: dict[str, tuple[EntryPoint, str, str]] = {}
-    for point in entry_points(group=GROUP) if found is None else found:
-        distribution = (point.dist.name, point.dist.version) if point.dist is not None else (point.value, "0")
-        if point.name in chosen:
-            log.error("plugin_name_taken", plugin=point.name, ignored=distribution, used=chosen[point.name][1:])
-            continue
-        chosen[point.name] = (point, *distribution)
-    return list(chosen.values())
-
-
-def _import_compatible(point: EntryPoint) -> object:
-    _require_compatible(point)
-    return point.load()
-
-
-def _require_compatible(point: EntryPoint) -> None:
-    """Raise unless the distribution's requirement on ``rooftree`` admits this kernel."""
-    distribution: Distribution | None = point.dist
-    if distribution is None:
-        return
-    try:
-        ours = version("rooftree")
-    except PackageNotFoundError:
-        return
-    for text in distribution.requires or ():
-        requirement = Requirement(text)
-        if requirement.name == "rooftree" and not requirement.specifier.contains(ours, prereleases=True):
-            raise Unavailable(f"it was written for rooftree {requirement.specifier}; this is {ours}")
-
-
-async def _in_thread_of_its_own(load: Callable[[], object]) -> object:
-    """``load()`` in a thread that nobody waits for at the end: an import that hangs must not keep the process alive."""
-    loop = asyncio.get_running_loop()
-    loaded: asyncio.Future[object] = loop.create_future()
-
-    def settle(value: object, error: Exception | None) -> None:
-        if loaded.done():
-            return
-        if error is None:
-            loaded.set_result(value)
-        else:
-            loaded.set_exception(error)
-
-    def work() -> None:
-        value, error = None, None
-        try:
-            value = load()
-        except Exception as raised:
-            error = raised
-        except BaseException as raised:  # sys.exit() in a module must not end the daemon
-            error = RuntimeError(f"the import ended with {raised!r}")
-        with contextlib.suppress(RuntimeError):  # it came after the deadline, and the loop has closed
-            loop.call_soon_threadsafe(settle, value, error)
-
-    await asyncio.to_thread(threading.Thread(target=work, name="import a plugin", daemon=True).start)
-    return await loaded
-
-
-def _checked_class(found: object, name: str) -> type[Plugin]:
-    if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
-    if found.name != name:
-        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    own: Mapping[str, object] = vars(found)
-    for method in own:
-        near = difflib.get_close_matches(method, _VERBS, 1, 0.8)
-        if near and method not in _VERBS and callable(own[method]):
-            raise TypeError(f"{found.__name__}.{method}: did you mean {near[0]}?")
-    return found

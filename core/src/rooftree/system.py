@@ -27,7 +27,7 @@ from rooftree.http.server import HttpServer
 from rooftree.jobs import JOBS, Jobs
 from rooftree.journal import Journal
 from rooftree.logs import RecentLogs
-from rooftree.plugins import PLUGINS, KnownRoutes, Plugins
+from rooftree.plugins import PLUGINS, Plugins
 from rooftree.problems import PROBLEMS, Problem, Problems
 from rooftree.services import Service, ServiceDirectory
 from rooftree.settings import Settings
@@ -105,8 +105,7 @@ class System:
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()
         self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions)
-        known = await self.state.collection(KnownRoutes)
-        self.plugins = Plugins(self, known)
+        self.plugins = await Plugins.load(self, self.state)
         self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
         self._provide_own_services()
         await self._report_losses()

@@ -1,4 +1,4 @@
-"""Threads and cancellation: a thread goes on after the ``await`` for it was cancelled, whatever it is doing just then."""
+"""Threads and cancellation: a thread goes on when the ``await`` for it is cancelled, whatever it is doing."""
 
 from __future__ import annotations
 

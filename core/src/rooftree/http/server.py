@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -41,6 +42,8 @@ MAX_TOKEN = 1024
 """Characters of a token that are looked at; a longer one is nobody's."""
 STOP_S = 5.0
 """Seconds that open requests get when the server stops."""
+DRAIN_LOOK_S = 0.01
+"""Seconds between looks whether the calls of a plugin that stops have ended."""
 _TOKEN_HEADERS = ("X-Supervisor-Token", "X-Hassio-Key", "Authorization")
 _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
@@ -62,7 +65,8 @@ class HttpServer:
         self._boot_id = boot_id
         self._runner: web.ServerRunner | None = None
         self._sites: dict[str, web.BaseSite] = {}
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
 
     async def start(self) -> None:
         """Get ready to listen; the listeners are opened one by one."""
@@ -119,8 +123,25 @@ class HttpServer:
 
     def end_streams(self) -> None:
         """End the answers that would never end by themselves, such as a log that is followed."""
-        for task in self._streams:
+        for owner in self._streams:
+            self._end_streams_of(owner)
+
+    def _end_streams_of(self, owner: str) -> None:
+        for task in self._streams[owner]:
             task.cancel()
+
+    async def drain(self, owner: str, grace_s: float) -> None:
+        """Wait until no call of a plugin is under way but the one that asks for this. Its streams are ended at once,
+        and what is not done after ``grace_s`` seconds is cancelled. The gate must be closed, so that none comes."""
+        self._end_streams_of(owner)
+        until = asyncio.get_running_loop().time() + grace_s
+        while others := (self._calls[owner] | self._streams[owner]) - {asyncio.current_task()}:
+            if asyncio.get_running_loop().time() >= until:
+                log.warning("calls_cancelled", plugin=owner, count=len(others))
+                for task in others:
+                    task.cancel()
+                break
+            await asyncio.sleep(DRAIN_LOOK_S)
 
     async def stop(self) -> None:
         """Close the listeners, end what streams, let other requests end for :data:`STOP_S`, close the rest."""
@@ -154,7 +175,7 @@ class HttpServer:
                 raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
             token = caller.set(principal)
             try:
-                return await self._run(endpoint, Call(request, principal, parts))
+                return await self._run(entry.owner, endpoint, Call(request, principal, parts))
             finally:
                 caller.reset(token)
         except RooftreeError as error:
@@ -174,15 +195,15 @@ class HttpServer:
                 RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")
             )
 
-    async def _run(self, endpoint: Endpoint, call: Call) -> web.StreamResponse:
+    async def _run(self, owner: str, endpoint: Endpoint, call: Call) -> web.StreamResponse:
         task = asyncio.current_task()
-        if not endpoint.streams or task is None:
-            return await endpoint(call, self._boot_id)
-        self._streams.add(task)
+        assert task is not None
+        under_way = (self._streams if endpoint.streams else self._calls)[owner]
+        under_way.add(task)
         try:
             return await endpoint(call, self._boot_id)
         finally:
-            self._streams.discard(task)
+            under_way.discard(task)
 
     def _authorise(
         self, access: Any, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest

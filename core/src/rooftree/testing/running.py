@@ -13,7 +13,7 @@ from typing import Any
 
 from rooftree.logs import RecentLogs
 from rooftree.plugin import Plugin
-from rooftree.plugins import GROUP
+from rooftree.plugin_loading import GROUP
 from rooftree.settings import Settings, load
 from rooftree.system import System
 

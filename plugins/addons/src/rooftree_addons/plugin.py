@@ -31,7 +31,7 @@ class AddonsPlugin(Plugin):
         self.reconciliation = Reconciliation(kernel, self.addons)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
-        kernel.tokens.register_kind(TOKEN_KIND, self.addons.principal)
+        kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
@@ -56,7 +56,6 @@ class AddonsPlugin(Plugin):
         """End the watchdogs; the containers run on."""
         if hasattr(self, "reconciliation"):
             await self.reconciliation.stop()
-            self.kernel.tokens.forget_kind(TOKEN_KIND)
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

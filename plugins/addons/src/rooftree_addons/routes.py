@@ -157,7 +157,9 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
 
-@routes.post("/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",), starts=verbs.install)
+@routes.post(
+    "/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",), starts=verbs.install
+)
 async def install(jobs: Jobs, addon: AddonSlug, body: Background) -> JobStarted | None:
     """Install an add-on."""
     return await jobs.run(verbs.install, slug=addon, background=body.background)

@@ -30,8 +30,6 @@ NOT_YET = {
     "DELETE /docker/registries/{}": "docker, whole",
     "POST /docker/options": "docker, whole",
     "POST /docker/migrate-storage-driver": "docker, whole",
-    "POST /jobs/options": "job conditions",
-    "POST /jobs/reset": "job conditions",
     "POST /refresh_updates": "the version file",
     "POST /reload_updates": "the version file",
     "GET /supervisor/stats": "the supervisor, whole",

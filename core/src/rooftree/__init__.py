@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         TooLarge,
         Unavailable,
     )
+    from rooftree.event_stream import EVENTS, EventStream
     from rooftree.events import Event
     from rooftree.hooks import hookimpl, hookspec
     from rooftree.http.answers import Binary, Socket, Stream, Text
@@ -62,6 +63,7 @@ _HOMES = {
     "conditions": "CONDITIONS ConditionNotMet Conditions",
     "conversion": "UNSET ParsedString Unset converter structure unstructure",
     "errors": "Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable",
+    "event_stream": "EVENTS EventStream",
     "events": "Event",
     "hooks": "hookimpl hookspec",
     "http.answers": "Binary Socket Stream Text",
@@ -87,6 +89,7 @@ __all__ = [
     "AUDIT",
     "CONDITIONS",
     "CORE_ONLY",
+    "EVENTS",
     "JOBS",
     "KNOWN",
     "OBSERVER",
@@ -103,6 +106,7 @@ __all__ = [
     "Conditions",
     "Conflict",
     "Event",
+    "EventStream",
     "Failed",
     "Forbidden",
     "From",

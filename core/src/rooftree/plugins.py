@@ -76,6 +76,10 @@ class Plugins:
     def __iter__(self) -> Iterator[PluginInfo]:
         return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
 
+    def info(self, name: str) -> PluginInfo:
+        """One plugin; raises :class:`NotFound`."""
+        return self._record(name).info()
+
     def gate(self, owner: str) -> RooftreeError | None:
         """Why a plugin's routes cannot be called now, or ``None``."""
         record = self._records.get(owner)

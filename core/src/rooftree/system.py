@@ -21,6 +21,7 @@ from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
 from rooftree.database import Database
 from rooftree.errors import Unavailable
+from rooftree.event_stream import EVENTS, EventStream
 from rooftree.events import EventBus
 from rooftree.hooks import Hooks
 from rooftree.http.server import HttpServer
@@ -63,6 +64,7 @@ class System:
         self.settings = settings
         self.logs = logs
         self.bus = EventBus()
+        self.events = EventStream(self.bus)
         self.services = ServiceDirectory()
         self.tasks = TaskSupervisor()
         self.hooks = Hooks(specifications, self._hook_failed)
@@ -95,6 +97,7 @@ class System:
         kernel = self.settings.kernel
         self.data = await asyncio.to_thread(DataFolder.open, kernel.data_dir)
         self._closing.push_async_callback(asyncio.to_thread, self.data.close)
+        self._closing.push_async_callback(self.events.close)
         self.database = await Database.open(self.data)
         self._closing.push_async_callback(self.database.close)
         self.state = State(self.database)
@@ -138,6 +141,7 @@ class System:
         for key, service in (
             (JOBS, self.jobs),
             (AUDIT, self.audit),
+            (EVENTS, self.events),
             (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),

@@ -46,7 +46,15 @@ ALLOWED: Mapping[tuple[str, str], frozenset[str]] = {
     ("GET", "/jobs/info"): ROLES | {"observer"},
     ("GET", "/jobs/{job_id}"): MANAGERS,
     ("DELETE", "/jobs/{job_id}"): MANAGERS,
+    ("POST", "/jobs/options"): MANAGERS,
+    ("POST", "/jobs/reset"): MANAGERS,
+    ("POST", "/kernel/v1/jobs/{job_id}/cancel"): MANAGERS,
+    ("GET", "/kernel/v1/audit"): ADMINS,
+    ("GET", "/kernel/v1/events"): MANAGERS,
     ("GET", "/kernel/v1/plugins"): MANAGERS,
+    ("POST", "/kernel/v1/plugins/{plugin}/enable"): ADMINS,
+    ("POST", "/kernel/v1/plugins/{plugin}/disable"): ADMINS,
+    ("POST", "/kernel/v1/plugins/{plugin}/restart"): ADMINS,
     ("GET", "/kernel/v1/problems"): MANAGERS,
     ("GET", "/kernel/v1/tokens"): ADMINS,
     ("POST", "/kernel/v1/tokens"): ADMINS,
@@ -69,7 +77,7 @@ async def stranger(system: System) -> AsyncIterator[Client]:
 
 async def verdict(client: Client, method: str, path: str, token: str | None) -> str:
     """``ok``, or the status of the refusal; a status that comes from behind the gate is ``ok``."""
-    path = path.replace("{job_id}", JOB).replace("{token_id}", JOB)
+    path = path.replace("{job_id}", JOB).replace("{token_id}", JOB).replace("{plugin}", "nobody")
     async with client.streaming(method, path, token=token, json={} if method == "POST" else None) as answer:
         return str(answer.status) if answer.status in {401, 403} else "ok"
 

@@ -1,5 +1,5 @@
 # ruff: noqa: PLC0415  (imported when used, so that --help and completion stay quick)
-"""``rooftree plugins``: what is installed, how it is, and why."""
+"""``rooftree plugins``: what is installed, how it is, and why; and switching plugins on and off while we run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,57 @@ _COLOURS: Final = {
 }
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@invocation_options
+@click.pass_context
+@pass_invocation
+def plugins(invocation: Invocation, context: click.Context, /) -> None:
+    """List the plugins, and how they are."""
+    if context.invoked_subcommand is None:
+        _list(invocation)
+
+
+@plugins.command()
+@click.argument("name")
 @invocation_options
 @pass_invocation
-def plugins(invocation: Invocation, /) -> None:
-    """List the plugins, and how they are."""
+def enable(invocation: Invocation, /, name: str) -> None:
+    """Let a plugin run, from now on and after a restart too."""
+    _change(invocation, name, "enable")
+
+
+@plugins.command()
+@click.argument("name")
+@invocation_options
+@pass_invocation
+def disable(invocation: Invocation, /, name: str) -> None:
+    """Stop a plugin and those that depend on it; it stays stopped after a restart too."""
+    _change(invocation, name, "disable")
+
+
+@plugins.command()
+@click.argument("name")
+@invocation_options
+@pass_invocation
+def restart(invocation: Invocation, /, name: str) -> None:
+    """Stop a plugin and those that depend on it, and start them again."""
+    _change(invocation, name, "restart")
+
+
+def _change(invocation: Invocation, name: str, verb: str) -> None:
+    from urllib.parse import quote
+
+    from rooftree.cli.connection import ask
+    from rooftree.cli.presentation import print_json
+
+    plugin = ask(invocation.daemon_socket(), "POST", f"/kernel/v1/plugins/{quote(name, safe='')}/{verb}")
+    if invocation.as_json:
+        print_json(plugin)
+    else:
+        click.echo(f"{plugin['name']} is {plugin['state']}" + (f": {plugin['reason']}" if plugin["reason"] else ""))
+
+
+def _list(invocation: Invocation) -> None:
     from rooftree.cli.connection import ask
     from rooftree.cli.presentation import print_json, print_table
 

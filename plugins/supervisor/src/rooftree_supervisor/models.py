@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self, override
 import attrs
 from attrs import field, frozen
 
-from rooftree import UNSET, JobInfo, ParsedString, PluginInfo, Problem, Role, Unset
+from rooftree import UNSET, AuditEntry, JobInfo, ParsedString, PluginInfo, Problem, Role, Unset
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.settings import LogLevel
 
@@ -21,6 +21,7 @@ FEATURE_FLAGS: Final = ("supervisor_v2_api", "supervisor_websocket_v2_api")
 """Features that clients may ask to be switched on. They are known by name and not offered."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_PLUGIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -34,6 +35,18 @@ class JobId(ParsedString):
     def check(cls, text: str) -> None:
         if not _ID.fullmatch(text):
             raise ValueError("must be the id of a job, 32 hex digits")
+
+
+class PluginName(ParsedString):
+    """The name of a plugin."""
+
+    __slots__ = ()
+
+    @override
+    @classmethod
+    def check(cls, text: str) -> None:
+        if not _PLUGIN_NAME.fullmatch(text):
+            raise ValueError("must be the name of a plugin: lower-case letters, digits, dashes and underscores")
 
 
 class TokenId(ParsedString):
@@ -216,6 +229,14 @@ class JobsInfo:
     jobs: list[JobInfo]
 
 
+@frozen(kw_only=True)
+class JobOptionsChange:
+    """The body of ``POST /jobs/options``: what is absent stays."""
+
+    ignore_conditions: list[str] | Unset = UNSET
+    """The conditions that are not looked at; the whole list."""
+
+
 # --- the kernel ---------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +245,15 @@ class PluginList:
     """The answer of ``/kernel/v1/plugins``."""
 
     plugins: list[PluginInfo]
+
+
+@frozen
+class AuditPage:
+    """The answer of ``/kernel/v1/audit``, the newest entries first."""
+
+    entries: list[AuditEntry]
+    next: int | None
+    """Give it as ``before`` for the page after this one; ``None`` at the end."""
 
 
 @frozen

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from rooftree import (
     ANY_ADDON,
     OBSERVER,
     PUBLIC,
+    AuditLog,
+    Conditions,
+    EventStream,
+    Header,
+    Invalid,
     JobInfo,
     Jobs,
+    PluginInfo,
     Plugins,
     Problems,
     Role,
     Routes,
+    Socket,
     Stream,
+    Unset,
     role,
 )
+from rooftree.audit import PAGE as LARGEST_PAGE
 from rooftree.logs import RecentLogs
 from rooftree.system import System
 from rooftree_containers.logs import AskedLatestLog, AskedLog
+from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
 from rooftree_supervisor.models import (
+    AuditPage,
     AvailableUpdates,
     Info,
     JobId,
+    JobOptionsChange,
     JobsInfo,
     OptionsChange,
     PluginList,
+    PluginName,
     ProblemList,
     SupervisorInfo,
     TokenId,
@@ -42,6 +57,8 @@ routes = Routes()
 ADMIN = role(Role.ADMIN)
 MANAGER = role(Role.MANAGER)
 ANY_ROLE = role(Role.DEFAULT)
+OWN_NAME = "supervisor"
+"""The plugin that answers here, which can't stop itself while it does."""
 
 
 # --- supervisor ---------------------------------------------------------------------------------------------------
@@ -101,9 +118,22 @@ async def available_updates(overview: Overview) -> AvailableUpdates:
 
 
 @routes.get("/jobs/info", access=ANY_ROLE | OBSERVER)
-def jobs_info(jobs: Jobs) -> JobsInfo:
+def jobs_info(jobs: Jobs, conditions: Conditions) -> JobsInfo:
     """The jobs under way, and those whose outcome nobody has waited for."""
-    return JobsInfo(ignore_conditions=[], jobs=jobs.listing())  # there are no conditions yet that could be ignored
+    return JobsInfo(ignore_conditions=list(conditions.ignored), jobs=jobs.listing())
+
+
+@routes.post("/jobs/options", access=MANAGER)
+async def set_job_options(conditions: Conditions, body: JobOptionsChange) -> None:
+    """Say which conditions of jobs are not looked at."""
+    if not isinstance(body.ignore_conditions, Unset):
+        await conditions.ignore(body.ignore_conditions)
+
+
+@routes.post("/jobs/reset", access=MANAGER)
+async def reset_job_options(conditions: Conditions) -> None:
+    """Look at every condition again."""
+    await conditions.ignore([])
 
 
 @routes.get("/jobs/{job_id}", access=MANAGER)
@@ -125,6 +155,55 @@ async def forget_job(jobs: Jobs, job_id: JobId) -> None:
 def plugins(plugins: Plugins) -> PluginList:
     """The plugins that are installed, and how they are."""
     return PluginList(list(plugins))
+
+
+@routes.post("/kernel/v1/plugins/{plugin}/enable", access=ADMIN)
+async def enable_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
+    """Let a plugin run, from now on and after a restart too."""
+    await plugins.enable(plugin)
+    return plugins.info(plugin)
+
+
+@routes.post("/kernel/v1/plugins/{plugin}/disable", access=ADMIN)
+async def disable_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
+    """Stop a plugin and those that depend on it; it stays stopped after a restart too."""
+    await plugins.disable(plugin, keep=OWN_NAME)
+    return plugins.info(plugin)
+
+
+@routes.post("/kernel/v1/plugins/{plugin}/restart", access=ADMIN)
+async def restart_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
+    """Stop a plugin and those that depend on it, and start them again."""
+    await plugins.restart(plugin, keep=OWN_NAME)
+    return plugins.info(plugin)
+
+
+@routes.post("/kernel/v1/jobs/{job_id}/cancel", access=MANAGER)
+async def cancel_job(jobs: Jobs, job_id: JobId) -> None:
+    """Let a job end before its time; what it has done is taken back. Answers when that has begun."""
+    await jobs.cancel(job_id)
+
+
+@routes.get("/kernel/v1/audit", access=ADMIN)
+async def audit(
+    log: AuditLog, before: int | None = None, limit: int = 100, who: str | None = None, job: str | None = None
+) -> AuditPage:
+    """Who did what, when, and how it went."""
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise Invalid(f"limit: must be from 1 to {LARGEST_PAGE}, not {limit}")
+    entries = await log.page(before=before, limit=limit, who=who, job=job)
+    return AuditPage(entries, entries[-1].sequence if len(entries) == limit else None)
+
+
+@routes.get("/kernel/v1/events", access=MANAGER)
+def events(
+    stream: EventStream,
+    since: AskedPosition,
+    types: AskedTypes,
+    upgrade: Annotated[str | None, Header("Upgrade")],
+) -> Stream | Socket:
+    """What happens, as it happens: server-sent events, or a WebSocket where one is asked for."""
+    return event_feed(stream, since, types, as_socket=(upgrade or "").lower() == "websocket")
 
 
 @routes.get("/kernel/v1/problems", access=MANAGER)

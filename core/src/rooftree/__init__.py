@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ANY_ADDON,
         CORE_ONLY,
         KNOWN,
+        NOBODY,
         OBSERVER,
         PUBLIC,
         Access,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from rooftree.events import Event
     from rooftree.hooks import hookimpl, hookspec
     from rooftree.http.answers import Binary, Socket, Stream, Text
+    from rooftree.http.paths import Tail
     from rooftree.http.routes import From, Header, RawBody, Routes
     from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs, JobStarted, job
     from rooftree.locks import Lock
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from rooftree.tasks import Task
 
 _HOMES = {
-    "access": "ANY_ADDON CORE_ONLY KNOWN OBSERVER PUBLIC Access Principal Role Tokens grant itself role",
+    "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access Principal Role Tokens grant itself role",
     "audit": "AUDIT AuditEntry AuditLog",
     "conditions": "CONDITIONS ConditionNotMet Conditions",
     "conversion": "UNSET ParsedString Unset converter structure unstructure",
@@ -67,6 +69,7 @@ _HOMES = {
     "events": "Event",
     "hooks": "hookimpl hookspec",
     "http.answers": "Binary Socket Stream Text",
+    "http.paths": "Tail",
     "http.routes": "From Header RawBody Routes",
     "jobs": "JOBS JobBusy JobChanged JobStarted Jobs job",
     "locks": "Lock",
@@ -92,6 +95,7 @@ __all__ = [
     "EVENTS",
     "JOBS",
     "KNOWN",
+    "NOBODY",
     "OBSERVER",
     "PLUGINS",
     "PROBLEMS",
@@ -147,6 +151,7 @@ __all__ = [
     "Step",
     "Steps",
     "Stream",
+    "Tail",
     "Task",
     "Text",
     "Tokens",

@@ -106,6 +106,15 @@ class _Public(Access):
 
 
 @frozen
+class _Nobody(Access):
+    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        return "nobody"
+
+
+@frozen
 class _Known(Access):
     def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
         return principal is not None
@@ -169,6 +178,9 @@ class _HasGrant(Access):
 
 PUBLIC: Access = _Public()
 """No token needed."""
+NOBODY: Access = _Nobody()
+"""Closed for everybody, Core and administrators too, whatever the method: a path that a proxied tail beside it would
+otherwise reach."""
 KNOWN: Access = _Known()
 """Anybody with a valid token."""
 OBSERVER: Access = _OfKind("observer")

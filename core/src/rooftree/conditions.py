@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 from attrs import field, frozen
 
+from rooftree.context import code_of
 from rooftree.errors import Invalid
 from rooftree.problems import Problem, Problems
 from rooftree.services import Service
@@ -95,7 +96,9 @@ class Conditions:
             entry = self._checks.get(name)
             if entry is None:
                 continue
-            reason = await entry[0](fetch_bytes)
+            check, owner = entry
+            with code_of(owner):
+                reason = await check(fetch_bytes)
             if reason is None:
                 continue
             if name in self.ignored:

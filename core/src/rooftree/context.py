@@ -1,7 +1,9 @@
-"""What is true for the call under way: who called, in which job, and what the route lets it begin."""
+"""What is true for the call under way: who called, whose code runs, in which job, and what the route lets it begin."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
 """The principal whose request is being answered, or whose request began the job under way."""
+plugin_under_way: ContextVar[str | None] = ContextVar("plugin_under_way", default=None)
+"""The plugin whose code runs; it is on every line that is logged there."""
 job_under_way: ContextVar[str | None] = ContextVar("job_under_way", default=None)
 """The id of the job that the code runs in."""
 
@@ -27,3 +31,13 @@ class Begins:
 
 begins: ContextVar[Begins | None] = ContextVar("begins", default=None)
 """Set while a route is answered."""
+
+
+@contextmanager
+def code_of(plugin: str) -> Iterator[None]:
+    """What runs in this block is that plugin's."""
+    token = plugin_under_way.set(plugin)
+    try:
+        yield
+    finally:
+        plugin_under_way.reset(token)

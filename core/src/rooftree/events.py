@@ -15,6 +15,8 @@ from typing import Any
 import structlog
 from attrs import frozen
 
+from rooftree.context import plugin_under_way
+
 log = structlog.get_logger(__name__)
 
 BACKLOG = 10_000
@@ -57,6 +59,7 @@ class Subscription:
             )
 
     async def _deliver(self) -> None:
+        plugin_under_way.set(self.owner)
         while self._waiting:
             if self._lost:
                 log.warning("events_dropped", listener=self.owner, kind=self.kind.__name__, count=self._lost)

@@ -19,6 +19,7 @@ from typing import Any, cast
 import pluggy
 import structlog
 
+from rooftree.context import plugin_under_way
 from rooftree.errors import RooftreeError
 
 log = structlog.get_logger(__name__)
@@ -81,6 +82,7 @@ class Hooks:
 
     async def _guarded(self, name: str, implementation: pluggy.HookImpl, bound: dict[str, Any]) -> Any:
         plugin = implementation.plugin_name
+        plugin_under_way.set(plugin)  # in a task of its own, as gather makes one for each
         arguments = [bound[argument] for argument in implementation.argnames]
         try:
             async with asyncio.timeout(DEADLINE_S):

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from cattrs.errors import BaseValidationError
 
 from rooftree.conditions import Conditions
-from rooftree.context import begins, caller, job_under_way
+from rooftree.context import begins, caller, job_under_way, plugin_under_way
 from rooftree.conversion import describe
 from rooftree.errors import Conflict, Failed, Invalid, NotFound, NotReady, RateLimited, RooftreeError, Unavailable
 from rooftree.events import Event, EventBus
@@ -134,6 +134,8 @@ class Jobs:
         self._stopping = asyncio.Event()
         self._suspended: dict[str, str] = {}
         self._ends_not_written: dict[str, tuple[JobState, list[dict[str, Any]], bool]] = {}
+        self.plugin_of: Callable[[str], str | None] = lambda package: None
+        """The plugin of a package; set by whoever knows plugins."""
 
     async def run(self, kind: JobKind, *, background: bool = False, **arguments: Any) -> JobStarted | None:
         """Plan, accept and run a job.
@@ -195,6 +197,13 @@ class Jobs:
         self._jobs[started.id] = started
         return started
 
+    def _enter(self, some: Job) -> None:
+        """Say to all that runs in the job's task which job it is, and whose."""
+        structlog.contextvars.bind_contextvars(job=some.id, job_name=some.record.name)
+        plugin_under_way.set(self.plugin_of(some.record.owner))
+        job_under_way.set(some.id)
+        begins.set(None)
+
     def _spawn(self, started: Job, work: Coroutine[Any, Any, None]) -> None:
         started.task = asyncio.get_running_loop().create_task(work, name=f"job {started.record.name} {started.id}")
 
@@ -207,7 +216,7 @@ class Jobs:
         background: bool,
     ) -> None:
         """A job from its plan to its end."""
-        _enter(started)
+        self._enter(started)
         try:
             try:
                 made = await started.interruptibly(self._take_and_make(started, kind, arguments))
@@ -535,9 +544,10 @@ class Jobs:
 
     async def _recover(self, left: Job) -> None:
         record = left.record
-        _enter(left)
+        self._enter(left)
         try:
             await self._until_loaded(left)
+            self._enter(left)  # its plugin is known from here on
             if record.state is JobState.RUNNING and (record.recovery == "forward" or left.is_past_return()):
                 await self._carry_forward(left)
                 return
@@ -667,13 +677,6 @@ JOBS = Service[Jobs]("jobs/1")
 def _owner(kind: JobKind) -> str:
     """The package that a kind of job comes from."""
     return kind.plan.__module__.partition(".")[0]
-
-
-def _enter(some: Job) -> None:
-    """Say to all that runs in the job's task which job it is."""
-    structlog.contextvars.bind_contextvars(job=some.id, job_name=some.record.name)
-    job_under_way.set(some.id)
-    begins.set(None)
 
 
 async def _settled(tasks: Collection[asyncio.Task[None]], grace_s: float) -> None:

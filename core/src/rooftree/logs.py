@@ -25,6 +25,7 @@ import structlog
 from attrs import frozen
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from rooftree.context import plugin_under_way
 from rooftree.settings import LogFormat, LogLevel, looks_secret
 
 MASK: Final = "***"
@@ -130,6 +131,7 @@ def configure(level: LogLevel, format: LogFormat, *, stream: TextIO | None = Non
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _add_plugin,
             structlog.stdlib.filter_by_level,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.processors.StackInfoRenderer(),
@@ -172,7 +174,7 @@ class _ToMemory(logging.Handler):
 
 def _formatter(render: Processor) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.contextvars.merge_contextvars],
+        foreign_pre_chain=[structlog.contextvars.merge_contextvars, _add_plugin],
         processors=[
             _add_facts_of_record,
             structlog.processors.format_exc_info,  # without the values of local variables, which may be secrets
@@ -181,6 +183,14 @@ def _formatter(render: Processor) -> logging.Formatter:
             render,
         ],
     )
+
+
+def _add_plugin(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Whose code runs. A variable of its own, and not structlog's binding, because it is set for each request."""
+    plugin = plugin_under_way.get()
+    if plugin is not None:
+        event.setdefault("plugin", plugin)
+    return event
 
 
 def _add_facts_of_record(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 
 import structlog
@@ -79,7 +80,8 @@ async def in_thread_of_its_own(load: Callable[[], object]) -> object:
         with contextlib.suppress(RuntimeError):  # it came after the deadline, and the loop has closed
             loop.call_soon_threadsafe(settle, value, error)
 
-    await asyncio.to_thread(threading.Thread(target=work, name="import a plugin", daemon=True).start)
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="import a plugin", daemon=True)
+    await asyncio.to_thread(thread.start)
     return await loaded
 
 

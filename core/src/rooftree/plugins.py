@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.access import KNOWN
+from rooftree.context import code_of, plugin_under_way
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, shape
@@ -79,6 +81,17 @@ class Plugins:
     def info(self, name: str) -> PluginInfo:
         """One plugin; raises :class:`NotFound`."""
         return self._record(name).info()
+
+    def of_module(self, module: str) -> str | None:
+        """The plugin that a module belongs to, by its package; safe in any thread."""
+        path = module.split(".")
+        homes = [
+            (_shared_length(record.plugin_class.__module__.split("."), path), record.name)
+            for record in tuple(self._records.values())
+            if record.plugin_class is not Plugin
+        ]
+        length, name = max(homes, default=(0, None))
+        return name if length else None
 
     def gate(self, owner: str) -> RooftreeError | None:
         """Why a plugin's routes cannot be called now, or ``None``."""
@@ -240,7 +253,8 @@ class Plugins:
         imported = await asyncio.gather(*(self._import(record) for record in chosen))
         for record, found in zip(chosen, imported, strict=True):  # in order: who is first has the route
             if found is not None:
-                self._load(record, found)
+                with code_of(record.name):
+                    self._load(record, found)
         self._refuse_unmet_requirements()
         self._rebuild_table()
         await asyncio.gather(*(self._start(record, self._providers(record)) for record in chosen))
@@ -269,6 +283,7 @@ class Plugins:
         deadline_s = self._system.settings.kernel.start_timeout_s
         try:
             async with asyncio.timeout(deadline_s):
+                plugin_under_way.set(record.name)  # in a task of its own, as gather makes one for each
                 return await in_thread_of_its_own(lambda: import_compatible(record.point))
         except TimeoutError:
             record.fail(f"it was not imported within {deadline_s} s")
@@ -338,7 +353,7 @@ class Plugins:
         return {owner for owner in owners if owner and owner != "kernel"}
 
     async def _start(self, record: Record, providers: set[str]) -> None:
-        structlog.contextvars.bind_contextvars(plugin=record.name)
+        plugin_under_way.set(record.name)
         try:
             if not record.is_about_to_start:
                 return
@@ -413,7 +428,8 @@ class Plugins:
         try:
             async with asyncio.timeout(STOP_S):
                 if record.plugin is not None:
-                    await record.plugin.stop()
+                    with code_of(record.name):
+                        await record.plugin.stop()
         except TimeoutError:
             log.error("plugin_stop_timed_out", plugin=record.name)
         except Exception:
@@ -431,3 +447,8 @@ PLUGINS = Service[Plugins]("plugins/1")
 
 async def _nobody() -> None:
     """Stands in a remembered route, which has no endpoint to call it."""
+
+
+def _shared_length(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many of the first parts are the same."""
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))

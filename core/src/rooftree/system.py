@@ -109,6 +109,7 @@ class System:
         self._register_conditions()
         self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions)
         self.plugins = await Plugins.load(self, self.state)
+        self.jobs.plugin_of = self.plugins.of_module
         self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
         self._provide_own_services()
         await self._report_losses()

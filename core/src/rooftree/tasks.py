@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import structlog
 from attrs import frozen
 
+from rooftree.context import plugin_under_way
+
 if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
 
@@ -78,7 +80,8 @@ def _times(cron: str) -> CronTrigger:
 
 
 async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:
-    structlog.contextvars.bind_contextvars(plugin=owner, task=task.name)
+    plugin_under_way.set(owner)
+    structlog.contextvars.bind_contextvars(task=task.name)
     failures = 0
     ran: datetime | None = None
     while True:

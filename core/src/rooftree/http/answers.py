@@ -7,6 +7,7 @@ with ``error_key``, ``extra_fields`` and ``job_id`` where there is something to 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -80,9 +81,16 @@ def error_body(error: RooftreeError) -> bytes:
         return json.dumps(content, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
+def _retry_after(error: RooftreeError) -> dict[str, str]:
+    wait_s = error.extra_fields.get("wait_s")
+    if isinstance(wait_s, int | float):
+        return {"Retry-After": str(max(1, math.ceil(wait_s)))}
+    return {"Retry-After": "5"} if error.status == 503 else {}
+
+
 def error_response(error: RooftreeError, *, text: bool = False) -> web.Response:
     """An error as a response: in the envelope, or its bare sentence where the route answers text or bytes."""
-    headers = {"Retry-After": "5"} if error.status == 503 else {}
+    headers = _retry_after(error)
     if text:
         return web.Response(text=error.message, status=error.status, headers=headers)
     return json_response(error_body(error), error.status, headers)

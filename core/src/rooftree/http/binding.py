@@ -14,11 +14,12 @@ import structlog
 from aiohttp import web
 from attrs import evolve, frozen
 
-from rooftree.access import Principal
+from rooftree.access import NOBODY, Principal
 from rooftree.context import Begins, begins
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
+from rooftree.http.paths import Tail
 from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.injection import Injector, Parameter, parameters
 from rooftree.plans import Plan, PlanMade
@@ -72,6 +73,12 @@ class Endpoint:
             lacking = (names | route.access.named_parts()) - route.parts(path)
             if lacking:
                 raise TypeError(f"{route.method} {path}: the path has no part {', '.join(sorted(lacking))}")
+            tail = route.tail(path)
+            if tail is not None and route.access is not NOBODY and not path.endswith(f"/{{{tail}...}}"):
+                raise TypeError(f"{route.method} {path}: a tail that begins within a name is for NOBODY only")
+            for parameter in parameters(route.handler):
+                if (parameter.kind is Tail) != (parameter.name == tail):
+                    raise TypeError(f"{route.method} {path}: {parameter.name}: a path's tail, and only that, is a Tail")
         self._services = Injector(directory, services)
         answer = get_type_hints(route.handler).get("return", Any)
         self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rooftree.jobs import JobKind
 
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
+_TAIL = re.compile(r"\{([a-z_]+)\.\.\.\}$")
 
 MAX_BODY = 1024 * 1024
 """Bytes a request body may have unless its route says otherwise."""
@@ -29,7 +30,7 @@ MAX_BODY = 1024 * 1024
 
 def shape(path: str) -> str:
     """A declared path without the names of its parts: two routes of one shape and method exclude each other."""
-    return _PART.sub("{}", path)
+    return _TAIL.sub("{...}", _PART.sub("{}", path))
 
 
 @frozen
@@ -84,7 +85,7 @@ class Route:
         """Raise ``ValueError`` for a path that no canonical request could match."""
         for path in self.paths:
             try:
-                segments(shape(path).replace("{}", "part"))
+                segments(shape(path).replace("{}", "part").replace("{...}", "part"))
             except Invalid as error:
                 raise ValueError(f"{self.method} {path}: {error.message}") from None
 
@@ -94,8 +95,13 @@ class Route:
         return (self.path, *self.aliases)
 
     def parts(self, path: str) -> set[str]:
-        """The names of the parts of one of the paths."""
-        return set(_PART.findall(path))
+        """The names of the parts of one of the paths, its tail's among them."""
+        return {*_PART.findall(path), *_TAIL.findall(path)}
+
+    def tail(self, path: str) -> str | None:
+        """The name of one path's tail: what ``{name...}`` at its end stands for."""
+        found = _TAIL.search(path)
+        return found[1] if found else None
 
 
 class Routes:
@@ -117,6 +123,10 @@ class Routes:
     ) -> Callable[[F], F]:
         """Declare a route.
 
+        :param path: literal segments and parts, ``/notes/{slug}``. For a proxy it may end in a tail, ``{path...}``, for
+            a parameter of type :class:`~rooftree.http.paths.Tail`: all that follows, as the client spelt it. More exact
+            routes beside it win, in every spelling. ``/api/inner{path...}`` takes all that begins so, and is how a part
+            of a proxied tree is closed, with ``NOBODY``.
         :param access: who may call it; there is no default
         :param max_body: bytes the body may have, counted while it streams in
         :param revision: for a large answer that rarely changes, on a path without parts: a function (its parameters

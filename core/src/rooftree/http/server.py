@@ -12,15 +12,13 @@ import socket
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from rooftree.access import Principal, Role, Tokens
+from rooftree.access import NOBODY, Access, Principal, Role, Tokens
 from rooftree.context import caller
 from rooftree.errors import (
     Conflict,
@@ -34,7 +32,9 @@ from rooftree.errors import (
 )
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
+from rooftree.http.connection import IDLE_S, Connections
 from rooftree.http.table import Match, RouteTable
+from rooftree.http.wrong_tokens import WrongTokens
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ STOP_S = 5.0
 """Seconds that open requests get when the server stops."""
 DRAIN_LOOK_S = 0.01
 """Seconds between looks whether the calls of a plugin that stops have ended."""
+CLOSED = "This path is closed to everybody"
 _TOKEN_HEADERS = ("X-Supervisor-Token", "X-Hassio-Key", "Authorization")
 _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
@@ -63,19 +64,19 @@ class HttpServer:
         self._tokens = tokens
         self._gate = gate
         self._boot_id = boot_id
+        self._wrong_tokens = WrongTokens()
         self._runner: web.ServerRunner | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._sites: dict[str, web.BaseSite] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
 
     async def start(self) -> None:
         """Get ready to listen; the listeners are opened one by one."""
-        self._runner = web.ServerRunner(
-            _Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=75),
-            handle_signals=False,
-            shutdown_timeout=STOP_S,
-        )
+        connections = Connections(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S)
+        self._runner = web.ServerRunner(connections, handle_signals=False, shutdown_timeout=STOP_S)
         await self._runner.setup()
+        self._looking = asyncio.create_task(connections.let_slow_ones_go(), name="let slow clients go")
 
     async def listen_tcp(self, host: str, port: int) -> int:
         """Listen on an address; the port that was really taken (0 asks for any free one)."""
@@ -146,10 +147,14 @@ class HttpServer:
     async def stop(self) -> None:
         """Close the listeners, end what streams, let other requests end for :data:`STOP_S`, close the rest."""
         self.end_streams()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
         self._sites.clear()
+        self._wrong_tokens.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         endpoint: Endpoint | None = None
@@ -157,12 +162,14 @@ class HttpServer:
             principal = self._principal(request)
             match = self.table.match(request.raw_path.partition("?")[0])
             if match is None:
-                _refuse_stranger(principal, request)
+                self._refuse_stranger(principal, request)
                 raise NotFound(f"There is nothing at {request.path}")
             method = "GET" if request.method == "HEAD" else request.method
             found = match.methods.get(method)
             if found is None:
-                _refuse_stranger(principal, request)
+                if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
+                    raise Forbidden(CLOSED)
+                self._refuse_stranger(principal, request)
                 raise MethodNotAllowed(f"{request.method} is not offered here; allowed are {_allowed(match)}")
             entry, names = found
             parts = dict(zip(names, match.values, strict=True))
@@ -206,15 +213,17 @@ class HttpServer:
             under_way.discard(task)
 
     def _authorise(
-        self, access: Any, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest
+        self, access: Access, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest
     ) -> None:
+        if access is NOBODY:
+            raise Forbidden(CLOSED)
         for part in access.self_parts():
             if parts.get(part) == "self" and principal is not None:
                 if principal.kind != "addon":
                     raise Invalid("self stands for the add-on that calls; write the add-on's slug")
                 parts[part] = principal.id
         if not access.allows(principal, parts):
-            _refuse_stranger(principal, request)
+            self._refuse_stranger(principal, request)
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
 
     def _principal(self, request: web.BaseRequest) -> Principal | None:
@@ -223,6 +232,16 @@ class HttpServer:
         if token is None:
             return _peer(request)
         return self._tokens.principal(token) if len(token) <= MAX_TOKEN else None
+
+    def _refuse_stranger(self, principal: Principal | None, request: web.BaseRequest) -> None:
+        """Raise when nobody vouches for the caller: 401 without a token; with one that is nobody's 403, and 429 when
+        its sender has sent many."""
+        if principal is not None:
+            return
+        if any(request.headers.get(name, "").strip() for name in _TOKEN_HEADERS):
+            self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
+            raise Forbidden("The token is not known, or no longer valid")
+        raise Unauthenticated("Send a token: Authorization: Bearer …, or X-Supervisor-Token")
 
 
 def _token(request: web.BaseRequest) -> str | None:
@@ -268,15 +287,6 @@ def _is_gone(request: web.BaseRequest) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _refuse_stranger(principal: Principal | None, request: web.BaseRequest) -> None:
-    """Raise when nobody vouches for the caller: 401 without a token, 403 with one that is nobody's."""
-    if principal is not None:
-        return
-    if any(request.headers.get(name, "").strip() for name in _TOKEN_HEADERS):
-        raise Forbidden("The token is not known, or no longer valid")
-    raise Unauthenticated("Send a token: Authorization: Bearer …, or X-Supervisor-Token")
-
-
 def _peer(request: web.BaseRequest) -> Principal | None:
     """The administrator behind a unix socket, if it is one (SO_PEERCRED, socket(7))."""
     if request.transport is None:
@@ -286,24 +296,3 @@ def _peer(request: web.BaseRequest) -> Principal | None:
         return None
     _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return Principal("local", str(uid), Role.ADMIN) if uid in {0, os.getuid()} else None
-
-
-class _Connection(RequestHandler):
-    """aiohttp's connection, with what it cannot parse answered in our envelope."""
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        if status >= 500 and exc is not None:
-            return super().handle_error(request, status, exc, message)
-        sentence = (message or HTTPStatus(status).phrase).strip().splitlines()[0]
-        refused = Invalid(f"This is not a request we can read: {sentence}")
-        response = error_response(refused)
-        response.set_status(status)
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)

@@ -1,0 +1,89 @@
+"""Where our verdicts differ from the reference's on purpose, and why; the table is shown in ``docs/access.md``.
+
+``test_access_matrix.py`` fails for a difference that is not listed here, and for one that is and is none any more.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from attrs import frozen
+
+
+@frozen
+class Difference:
+    """One reason for differing verdicts."""
+
+    route: str
+    """Method and path, with ``*`` for anything."""
+    callers: tuple[str, ...]
+    reference: str
+    """The reference's verdict."""
+    here: str
+    """Ours."""
+    why: str
+
+    def covers(self, method: str, path: str, caller: str, reference: str, here: str) -> bool:
+        """Whether it explains why these two verdicts differ."""
+        return (
+            fnmatchcase(f"{method} {path}", self.route)
+            and caller in self.callers
+            and (reference, here) == (self.reference, self.here)
+        )
+
+
+_ROLELESS = ("addon-no-api", "default", "homeassistant", "backup")
+
+DIFFERENCES = (
+    Difference(
+        "* /addons/self/*/*",
+        _ROLELESS,
+        "403",
+        "ok",
+        "One rule for all of `self`, however deep: an add-on may read its own logs and check its own options. The "
+        "ecosystem's documents assume it",
+    ),
+    Difference(
+        "* /addons/self/*",
+        ("cli", "core"),
+        "ok",
+        "400",
+        "`self` is the add-on that calls, and this is none. The reference says so too, with 400, but behind its gate",
+    ),
+    Difference(
+        "* /addons/self/*",
+        ("observer",),
+        "403",
+        "400",
+        "The same: what is wrong is the word `self`, and it is said before roles are asked",
+    ),
+    Difference("GET /addons/self/info", ("observer",), "ok", "400", "The same; behind its gate the reference says 400"),
+    Difference(
+        "POST /addons/self/install",
+        _ROLELESS,
+        "ok",
+        "403",
+        "An add-on that calls is installed. Behind its gate the reference answers 404",
+    ),
+    Difference(
+        "POST /addons/self/update",
+        ("manager", "admin"),
+        "ok",
+        "403",
+        "An add-on updates others only. Behind its gate the reference refuses it as well",
+    ),
+    Difference(
+        "POST /addons/self/security",
+        ("admin",),
+        "ok",
+        "403",
+        "Protection is the user's switch, and the role is the add-on author's choice: the one must not lift the other",
+    ),
+    Difference(
+        "GET /addons/{addon}/options/config",
+        ("manager", "admin", "cli", "core"),
+        "ok",
+        "403",
+        "Rendered options hold secrets and are for the add-on itself. Behind its gate the reference refuses as well",
+    ),
+)

@@ -1,0 +1,101 @@
+"""A kernel with a few routes as a process of its own, so that its memory and its answers are nobody else's.
+
+``python -m tests.kernel.served_process FOLDER '{"HEAD_S": 3}'`` prints its port and serves until its standard input
+ends. The second argument changes constants of ``rooftree.http.connection``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from rooftree import PUBLIC, Plugin, RawBody, Routes, Stream
+from rooftree.http import connection, server
+from rooftree.logs import configure
+from rooftree.testing import running_system
+
+routes = Routes()
+START_S = 30.0
+
+
+@routes.get("/quick", access=PUBLIC)
+def quick() -> dict[str, str]:
+    return {"says": "hello"}
+
+
+@routes.post("/take", access=PUBLIC)
+async def take(body: RawBody) -> dict[str, int]:
+    return {"bytes": len(await body.read())}
+
+
+@routes.get("/flood", access=PUBLIC)
+def flood() -> Stream:
+    async def forever() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    return Stream(forever())
+
+
+class Served(Plugin):
+    name = "served"
+
+    def routes(self) -> Routes:
+        return routes
+
+
+@frozen
+class Process:
+    """The process that serves, from outside."""
+
+    pid: int
+    port: int
+
+    @property
+    def resident_bytes(self) -> int:
+        """What it holds in memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    @property
+    def open_files(self) -> int:
+        """How many file descriptors it has open."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+
+@asynccontextmanager
+async def served_process(folder: Path, constants: Mapping[str, float] = {}) -> AsyncIterator[Process]:
+    """The process, started and stopped."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", __spec__.name if __spec__ else __name__, str(folder), json.dumps(dict(constants)),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        async with asyncio.timeout(START_S):
+            port = int(await child.stdout.readline())
+        yield Process(child.pid, port)
+    finally:
+        child.stdin.close()
+        await child.wait()
+
+
+async def _serve(folder: Path, constants: Mapping[str, float]) -> None:
+    for name, value in constants.items():
+        for module in (connection, server):
+            if hasattr(module, name):
+                setattr(module, name, value)
+    logs = configure("warning", "text")
+    async with running_system(folder, plugins=[Served], logs=logs) as system:
+        print(system.port, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), json.loads(sys.argv[2])))

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import os
 import signal
-import socket
 
 import rooftree.structlog_alone  # noqa: F401  # first: decides what comes with structlog
 
@@ -20,6 +18,7 @@ import structlog
 from rooftree.errors import RooftreeError
 from rooftree.interfaces import hooks
 from rooftree.logs import configure
+from rooftree.service_manager import notify
 from rooftree.settings import Settings
 from rooftree.system import System
 
@@ -58,13 +57,13 @@ async def _live(system: System) -> None:
         if starting.done():
             starting.result()
             _give_memory_back()
-            _tell_service_manager("READY=1")
+            notify("READY=1")
         await stop_asked
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
     finally:
-        _tell_service_manager("STOPPING=1")
+        notify("STOPPING=1")
         log.info("stopping")
         await system.stop()
         log.info("stopped")
@@ -84,13 +83,3 @@ def _give_memory_back() -> None:
     """Return what the start needed for a while, mostly for parsing, to the machine: 2 MB, in 3 ms."""
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _tell_service_manager(message: str) -> None:
-    """sd_notify(3): one datagram to the socket that systemd names, if it does."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-        notify.send(message.encode())

@@ -141,6 +141,7 @@ class Plugins:
             raise Conflict(f"Plugin {name} is disabled by {self._origin(name)}; change that", plugin=name)
         async with self._changing:
             await self._choose(name, enabled=True, reason="enabled over the API")
+            self._system.problems.clear("plugin_kept_out", "plugin", name)
             if not record.running:
                 await self._bring_up([record, *self._held_back_by(record)])
 
@@ -183,6 +184,8 @@ class Plugins:
     async def stay_disabled(self, name: str, reason: str) -> None:
         """Decide, before plugins are started, that one does not run until somebody enables it."""
         await self._choose(name, enabled=False, reason=reason)
+        sentence = f"Plugin {name} is disabled: {reason}"
+        self._system.problems.report(Problem("plugin_kept_out", "plugin", name, sentence))
 
     def _record(self, name: str) -> Record:
         record = self._records.get(name)
@@ -262,10 +265,14 @@ class Plugins:
     def _forget_old_failures(self) -> None:
         """Clear what an earlier start reported of plugins that are not to run now."""
         for problem in self._system.problems:
-            if problem.type == "plugin_failed" and problem.context == "plugin" and problem.reference is not None:
-                name = problem.reference
-                if name not in self._records or self._disabled(name) is not None:
-                    self._system.problems.clear(problem.type, problem.context, name)
+            if problem.context != "plugin" or problem.reference is None:
+                continue
+            name = problem.reference
+            gone = name not in self._records
+            if (problem.type == "plugin_failed" and (gone or self._disabled(name) is not None)) or (
+                problem.type == "plugin_kept_out" and gone
+            ):
+                self._system.problems.clear(problem.type, problem.context, name)
 
     def _disabled(self, name: str) -> str | None:
         """Why a plugin is not to run, or ``None``."""

@@ -28,6 +28,7 @@ from rooftree.http.server import HttpServer
 from rooftree.jobs import JOBS, Jobs
 from rooftree.journal import Journal
 from rooftree.logs import RecentLogs
+from rooftree.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
 from rooftree.plugins import PLUGINS, Plugins
 from rooftree.problems import PROBLEMS, Problem, Problems
 from rooftree.services import Service, ServiceDirectory
@@ -80,6 +81,7 @@ class System:
         self.jobs: Jobs
         self.server: HttpServer
         self.plugins: Plugins
+        self.watchdog: LoopWatchdog
         self._closing = contextlib.AsyncExitStack()
 
     async def open(self) -> None:
@@ -110,6 +112,10 @@ class System:
         self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions)
         self.plugins = await Plugins.load(self, self.state)
         self.jobs.plugin_of = self.plugins.of_module
+        self.watchdog = LoopWatchdog(self.data.path, kernel.blocked_exit_s, self.plugins.of_module, self.bus)
+        await self._keep_blocker_out()
+        self.watchdog.start()
+        self._closing.push_async_callback(self.watchdog.stop)
         self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
         self._provide_own_services()
         await self._report_losses()
@@ -146,6 +152,7 @@ class System:
             (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),
+            (LOOP_WATCHDOG, self.watchdog),
             (TOKENS, self.tokens),
             (SETTINGS, self.settings),
             (RECENT_LOGS, self.logs),
@@ -179,6 +186,17 @@ class System:
             await self.problems.written()
             with contextlib.suppress(Unavailable):  # on a full disk it is reported again at the next start
                 await self.state.commit(self.database.settle(loss))
+
+    async def _keep_blocker_out(self) -> None:
+        """Leave the plugin disabled whose code blocked the event loop when an earlier process ended."""
+        block = await asyncio.to_thread(self.watchdog.left_behind)
+        if block is None:
+            return
+        log.error("ended_while_blocked", plugin=block.plugin, where=block.where)
+        if block.plugin is not None:
+            reason = f"it blocked the event loop in {block.where} until Rooftree ended; enable it when that is mended"
+            await self.plugins.stay_disabled(block.plugin, reason)
+        await asyncio.to_thread(self.watchdog.forget)
 
     async def _copy(self) -> None:
         try:

@@ -89,6 +89,9 @@ class KernelSettings:
     """How long one plugin may take to start."""
     stop_timeout_s: float = field(default=20.0, validator=between(0.1, 3600))
     """How long a graceful stop may take, running steps included."""
+    blocked_exit_s: float = field(default=30.0, validator=between(0, 3600))
+    """How long the event loop may be blocked before Rooftree ends itself, to be started again by the service manager
+    without the plugin that blocks it; 0 for ever."""
     min_free_mib: int = field(default=512, validator=between(0, 1_000_000))
     """Room that stays free on the data disk: jobs that need room are not begun where there is less."""
 

@@ -74,6 +74,7 @@ def _settings(folder: Path, socket_folder: Path, settings: Mapping[str, object])
         "kernel.data_dir": str(folder / "data"),
         "kernel.socket": str(socket_folder / "rooftree.sock"),
         "kernel.port": 0,
+        "kernel.blocked_exit_s": 0,  # a debugger blocks the loop as well, and the process is the test's
     }
     return load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags={**places, **settings})
 

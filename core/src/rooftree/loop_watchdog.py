@@ -146,7 +146,7 @@ class LoopWatchdog:
         """Look every :data:`BEAT_S` seconds. Looks are counted, not seconds: a process that was stopped for a while, or
         a machine that slept, holds up this thread as well and is no block."""
         seen, looks, recorded = self._beats, 0, False
-        record_s = min(RECORD_S, (watchdog_period_s() or RECORD_S * 2) / 2)
+        record_s = min(RECORD_S, (watchdog_period_s() or RECORD_S * 2) / 2, self._exit_s or RECORD_S)
         while not self._ended.wait(BEAT_S):
             if self._beats != seen:
                 seen, looks, recorded = self._beats, 0, False

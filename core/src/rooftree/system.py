@@ -25,6 +25,7 @@ from rooftree.event_stream import EVENTS, EventStream
 from rooftree.events import EventBus
 from rooftree.hooks import Hooks
 from rooftree.http.server import HttpServer
+from rooftree.http.traffic import TRAFFIC
 from rooftree.jobs import JOBS, Jobs
 from rooftree.journal import Journal
 from rooftree.logs import RecentLogs
@@ -153,6 +154,7 @@ class System:
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),
             (LOOP_WATCHDOG, self.watchdog),
+            (TRAFFIC, self.server.traffic),
             (TOKENS, self.tokens),
             (SETTINGS, self.settings),
             (RECENT_LOGS, self.logs),

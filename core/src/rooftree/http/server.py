@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import struct
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from attrs import mutable
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
 from rooftree.context import caller
@@ -33,7 +35,8 @@ from rooftree.errors import (
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
 from rooftree.http.connection import IDLE_S, Connections
-from rooftree.http.table import Match, RouteTable
+from rooftree.http.table import Entry, Match, RouteTable
+from rooftree.http.traffic import Traffic
 from rooftree.http.wrong_tokens import WrongTokens
 
 log = structlog.get_logger(__name__)
@@ -51,6 +54,14 @@ _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 type Gate = Callable[[str], RooftreeError | None]
 
 
+@mutable
+class _Asked:
+    """What a request led to."""
+
+    entry: Entry | None = None
+    """Its route; ``None`` where there is no such route."""
+
+
 class HttpServer:
     """Answers requests on every listener.
 
@@ -61,6 +72,7 @@ class HttpServer:
 
     def __init__(self, tokens: Tokens, gate: Gate, boot_id: str) -> None:
         self.table = RouteTable()
+        self.traffic = Traffic()
         self._tokens = tokens
         self._gate = gate
         self._boot_id = boot_id
@@ -157,6 +169,14 @@ class HttpServer:
         self._wrong_tokens.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        asked = _Asked()
+        began = time.perf_counter()
+        response = await self._answer(request, asked)
+        route = asked.entry.route.path if asked.entry is not None else ""
+        self.traffic.note(request.method, route, response.status, time.perf_counter() - began)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, asked: _Asked) -> web.StreamResponse:
         endpoint: Endpoint | None = None
         try:
             principal = self._principal(request)
@@ -172,6 +192,7 @@ class HttpServer:
                 self._refuse_stranger(principal, request)
                 raise MethodNotAllowed(f"{request.method} is not offered here; allowed are {_allowed(match)}")
             entry, names = found
+            asked.entry = entry
             parts = dict(zip(names, match.values, strict=True))
             self._authorise(entry.route.access, principal, parts, request)
             refusal = self._gate(entry.owner)

@@ -7,6 +7,7 @@ import asyncio
 from rooftree import Kernel, Plugin, Routes
 from rooftree.system import SETTINGS
 from rooftree_supervisor.host import read_host
+from rooftree_supervisor.metrics import METRICS, Metrics
 from rooftree_supervisor.named_tokens import NAMED_TOKENS, NamedTokens
 from rooftree_supervisor.overview import OVERVIEW, Overview
 from rooftree_supervisor.preferences import PREFERENCES, Preferences, SupervisorSettings
@@ -17,7 +18,7 @@ class SupervisorPlugin(Plugin):
     """Supervisor, Root and Jobs of the API, and the kernel's own ``/kernel/v1``."""
 
     name = "supervisor"
-    provides = (PREFERENCES, OVERVIEW, NAMED_TOKENS)
+    provides = (PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS)
     settings = SupervisorSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -26,6 +27,7 @@ class SupervisorPlugin(Plugin):
         kernel.provide(PREFERENCES, preferences)
         kernel.provide(OVERVIEW, Overview(kernel, preferences, await asyncio.to_thread(read_host)))
         kernel.provide(NAMED_TOKENS, NamedTokens(kernel))
+        kernel.provide(METRICS, Metrics(kernel))
 
     def routes(self) -> Routes:
         """See :mod:`rooftree_supervisor.routes`."""

@@ -22,6 +22,7 @@ from rooftree import (
     Routes,
     Socket,
     Stream,
+    Text,
     Unset,
     role,
 )
@@ -30,6 +31,8 @@ from rooftree.logs import RecentLogs
 from rooftree.system import System
 from rooftree_containers.logs import AskedLatestLog, AskedLog
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
+from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
+from rooftree_supervisor.metrics import Metrics
 from rooftree_supervisor.models import (
     AuditPage,
     AvailableUpdates,
@@ -204,6 +207,12 @@ def events(
 ) -> Stream | Socket:
     """What happens, as it happens: server-sent events, or a WebSocket where one is asked for."""
     return event_feed(stream, since, types, as_socket=(upgrade or "").lower() == "websocket")
+
+
+@routes.get("/kernel/v1/metrics", access=MANAGER)
+async def metrics(metrics: Metrics) -> Text:
+    """How Rooftree is, in numbers, for Prometheus."""
+    return Text(await metrics.text(), METRICS_FORMAT)
 
 
 @routes.get("/kernel/v1/problems", access=MANAGER)

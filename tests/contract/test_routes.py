@@ -10,6 +10,7 @@ import yaml
 
 from rooftree_addons.routes import routes as addons
 from rooftree_docker.routes import routes as docker
+from rooftree_os.routes import routes as machine
 from rooftree_store.routes import routes as store
 from rooftree_supervisor.routes import routes as supervisor
 
@@ -17,7 +18,7 @@ API = Path(__file__).resolve().parents[3] / "shared" / "api"
 
 pytestmark = pytest.mark.skipif(not API.exists(), reason="the contract is not beside this checkout")
 
-DOMAINS = {"add-ons", "store", "docker", "supervisor", "root", "jobs"}
+DOMAINS = {"add-ons", "store", "docker", "os", "supervisor", "root", "jobs"}
 """The domains of the contract that the plugins of this house answer for."""
 
 NOT_YET = {
@@ -32,6 +33,19 @@ NOT_YET = {
     "POST /docker/migrate-storage-driver": "docker, whole",
     "POST /refresh_updates": "the version file",
     "POST /reload_updates": "the version file",
+    "POST /os/config/sync": "the operating system, whole",
+    "GET /os/info": "the operating system, whole",
+    "POST /os/update": "the operating system, whole",
+    "POST /os/boot-slot": "the operating system, whole",
+    "GET /os/config/swap": "the operating system, whole",
+    "POST /os/config/swap": "the operating system, whole",
+    "GET /os/datadisk/list": "the operating system, whole",
+    "POST /os/datadisk/move": "the operating system, whole",
+    "POST /os/datadisk/wipe": "the operating system, whole",
+    "GET /os/boards/yellow": "the driver of that board",
+    "POST /os/boards/yellow": "the driver of that board",
+    "GET /os/boards/green": "the driver of that board",
+    "POST /os/boards/green": "the driver of that board",
     "GET /supervisor/stats": "the supervisor, whole",
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
@@ -41,6 +55,7 @@ NOT_YET = {
 """Endpoints of these domains that are not offered yet, and what they wait for."""
 
 BEYOND = {
+    "POST /os/boards/{}": "every board may have settings, also one that the contract does not know",
     "GET /store/addons/{}/{}": "older clients name the version",
     "POST /store/addons/{}/install/{}": "older clients name the version",
     "POST /store/addons/{}/update/{}": "older clients name the version",
@@ -55,7 +70,7 @@ def shape(method: str, path: str) -> str:
 
 def offered() -> set[str]:
     """Every route of the plugins, aliases too."""
-    declared = [route for routes in (addons, docker, store, supervisor) for route in routes]
+    declared = [route for routes in (addons, docker, machine, store, supervisor) for route in routes]
     return {shape(route.method, path) for route in declared for path in route.paths}
 
 

@@ -112,6 +112,11 @@ class Kernel:
         """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.conditions`."""
         self._system.conditions.register(name, check, self.name)
 
+    async def drivers[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
+        """The driver classes of an entry-point group, each a subclass of ``base`` whose ``name`` is that of its entry
+        point. One that can't be loaded is reported as a problem and left out."""
+        return await self._system.drivers.load(group, base)
+
     def provide[T](self, key: Service[T], value: T) -> None:
         """Make a service available, under a key that the plugin declares in ``provides``."""
         if key not in self._record.plugin_class.provides:

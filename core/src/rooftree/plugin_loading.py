@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import difflib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import copy_context
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 
@@ -22,10 +22,15 @@ GROUP = "rooftree.plugins"
 _VERBS = ("setup", "routes", "tasks", "stop")
 
 
-def installed(found: Iterable[EntryPoint] | None) -> list[tuple[EntryPoint, str, str]]:
-    """The entry points with the names and versions of their distributions; the first of each plugin's name."""
+def installed(group: str, found: Iterable[EntryPoint] | None) -> list[tuple[EntryPoint, str, str]]:
+    """The entry points of a group with the names and versions of their distributions; the first of each name.
+
+    :param found: those to choose from; ``None``: what is installed. Reads the disk: call it in a thread
+    """
     chosen: dict[str, tuple[EntryPoint, str, str]] = {}
-    for point in entry_points(group=GROUP) if found is None else found:
+    for point in entry_points(group=group) if found is None else found:
+        if point.group != group:
+            continue
         distribution = (point.dist.name, point.dist.version) if point.dist is not None else (point.value, "0")
         if point.name in chosen:
             log.error("plugin_name_taken", plugin=point.name, ignored=distribution, used=chosen[point.name][1:])
@@ -91,9 +96,14 @@ def checked_class(found: object, name: str) -> type[Plugin]:
         raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
+    refuse_misspelt(found, _VERBS)
+    return found
+
+
+def refuse_misspelt(found: type, verbs: Collection[str]) -> None:
+    """Raise ``TypeError`` for a class with a method that is almost one of ``verbs``: it would never be called."""
     own: Mapping[str, object] = vars(found)
     for method in own:
-        near = difflib.get_close_matches(method, _VERBS, 1, 0.8)
-        if near and method not in _VERBS and callable(own[method]):
+        near = difflib.get_close_matches(method, verbs, 1, 0.8)
+        if near and method not in verbs and callable(own[method]):
             raise TypeError(f"{found.__name__}.{method}: did you mean {near[0]}?")
-    return found

@@ -24,7 +24,7 @@ from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, shape
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.plugin import Kernel, Plugin
-from rooftree.plugin_loading import checked_class, import_compatible, in_thread_of_its_own, installed
+from rooftree.plugin_loading import GROUP, checked_class, import_compatible, in_thread_of_its_own, installed
 from rooftree.plugin_record import Health, PluginInfo, Record
 from rooftree.problems import Problem
 from rooftree.services import Service
@@ -113,7 +113,7 @@ class Plugins:
     async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
-            there = await asyncio.to_thread(installed, found)
+            there = await asyncio.to_thread(installed, GROUP, found)
             self._records = {point.name: Record(self._system, point, *dist) for point, *dist in there}
             self._forget_old_failures()
             self._rebuild_table()

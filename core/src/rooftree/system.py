@@ -20,6 +20,7 @@ from rooftree.audit import AUDIT, AuditLog
 from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
 from rooftree.database import Database
+from rooftree.drivers import Drivers
 from rooftree.errors import Unavailable
 from rooftree.event_stream import EVENTS, EventStream
 from rooftree.events import EventBus
@@ -82,6 +83,7 @@ class System:
         self.jobs: Jobs
         self.server: HttpServer
         self.plugins: Plugins
+        self.drivers: Drivers
         self.watchdog: LoopWatchdog
         self._closing = contextlib.AsyncExitStack()
 
@@ -132,8 +134,13 @@ class System:
         log.info("listening", port=self.port, socket=str(kernel.socket))
 
     async def start_plugins(self, found: Iterable[EntryPoint] | None = None) -> None:
-        """Load and start the plugins; the system runs when they have started or failed."""
-        await self.plugins.start(found)
+        """Load and start the plugins; the system runs when they have started or failed.
+
+        :param found: the entry points of plugins and drivers; ``None``: what is installed
+        """
+        known = None if found is None else tuple(found)
+        self.drivers = Drivers(known, self.problems, self.settings.kernel.start_timeout_s)
+        await self.plugins.start(known)
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self.state_now = SystemState.RUNNING
 

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from rooftree.errors import RooftreeError
 from rooftree.hooks import hookspec
+from rooftree.interfaces.hardware import Device
 
 
 @frozen(kw_only=True)
@@ -40,6 +41,19 @@ def info() -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any]]:
 @hookspec
 def supervisor_info() -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any]]:
     """The domain's part of ``GET /supervisor/info``: keys of that answer with their values (``{"addons": […]}``)."""
+    raise NotImplementedError
+
+
+@hookspec
+def hardware_added(device: Device) -> Coroutine[Any, Any, None] | None:
+    """A device appeared on this machine. Called once for each, in no order among plugins; those that were there when
+    Rooftree started are not told of."""
+    raise NotImplementedError
+
+
+@hookspec
+def hardware_removed(device: Device) -> Coroutine[Any, Any, None] | None:
+    """A device vanished from this machine."""
     raise NotImplementedError
 
 

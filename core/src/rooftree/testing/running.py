@@ -19,15 +19,18 @@ from rooftree.system import System
 
 
 class InstalledPlugin(EntryPoint):
-    """An entry point that no distribution has: for plugin classes that are defined in a test.
+    """An entry point that no distribution has: for plugin and driver classes that are defined in a test.
 
-    :param name: the plugin's name
-    :param loading: called in a thread, in place of the import; what it returns should be the plugin's class
-    :param distribution: what the plugin claims to belong to
+    :param name: the plugin's or driver's name
+    :param loading: called in a thread, in place of the import; what it returns should be the class
+    :param distribution: what it claims to belong to
+    :param group: the entry-point group, for a driver
     """
 
-    def __init__(self, name: str, loading: Callable[[], Any], distribution: Distribution | None = None) -> None:
-        super().__init__(name, f"{__name__}:{name}", GROUP)
+    def __init__(
+        self, name: str, loading: Callable[[], Any], distribution: Distribution | None = None, group: str = GROUP
+    ) -> None:
+        super().__init__(name, f"{__name__}:{name}", group)
         vars(self).update(loading=loading, dist=distribution)
 
     def load(self) -> Any:
@@ -49,6 +52,7 @@ async def running_system(
     No plugin that happens to be installed is loaded, and neither the operator's file nor the environment is read. It
     listens on a free port of the loopback interface (``system.port``) and on a unix socket.
 
+    :param plugins: plugin classes, and entry points of plugins and drivers
     :param folder: the data folder is made in it; give the same again for a restart
     :param settings: by dotted key, such as ``{"kernel.start_timeout_s": 1, "plugins.notes.limit": 3}``
     :param specifications: modules with the hooks that plugins may implement

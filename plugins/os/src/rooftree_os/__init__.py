@@ -1,0 +1,1 @@
+"""The machine's operating system: so far its boards."""

@@ -1,0 +1,50 @@
+"""Changing a board's settings: a change to the world, so a job that can be looked at, taken back and found again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from rooftree import Lock, Step, Steps, job, step
+from rooftree_os.boards import Boards
+from rooftree_os.models import BoardName
+
+
+@frozen
+class _Before:
+    """What an undo needs."""
+
+    values: dict[str, Any]
+    kept: dict[str, Any] | None
+
+
+@step("os.write_board/1")
+class WriteBoard(Step):
+    """Set a board to these settings, and keep them."""
+
+    board: BoardName
+    values: dict[str, Any]
+
+    async def before(self, boards: Boards) -> _Before:
+        """The settings it has, and those that were kept."""
+        return _Before(await boards.read(self.board), boards.kept(self.board))
+
+    async def do(self, boards: Boards) -> None:
+        """Write, then keep what was written."""
+        await boards.write(self.board, self.values)
+        await boards.keep(self.board, self.values)
+
+    async def undo(self, before: _Before, boards: Boards) -> None:
+        """Put it back."""
+        await boards.write(self.board, before.values)
+        await boards.keep(self.board, before.kept)
+
+
+@job("os_board_options", reference="board", locks=lambda board, changes: [Lock("board", board)])
+async def change_board(boards: Boards, board: BoardName, changes: dict[str, Any]) -> Steps:
+    """Change some of a board's settings; what is absent stays."""
+    wanted = await boards.merged(board, changes)
+    if wanted == await boards.read(board) == boards.kept(board):
+        return []
+    return [WriteBoard(board, wanted)]

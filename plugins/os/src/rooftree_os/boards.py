@@ -1,0 +1,167 @@
+"""The boards of this machine: their drivers, what is kept of their settings, and what they are told.
+
+A driver is somebody else's code beside a machine's switches: each call has a deadline, and what goes wrong in one is
+said as a problem of that board and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from attrs import field, frozen
+
+from rooftree import (
+    Collection,
+    Invalid,
+    Kernel,
+    NotFound,
+    Problem,
+    RooftreeError,
+    Service,
+    Unavailable,
+    document,
+    structure,
+    unstructure,
+)
+from rooftree.interfaces.boards import GROUP, Board
+
+log = structlog.get_logger(__name__)
+
+DEADLINE_S: Final = 10.0
+"""Seconds that a driver's verb may take."""
+
+
+@document("os.board_settings", version=1)
+@frozen
+class BoardSettings:
+    """The settings that somebody gave a board, to be written to it again at the next start; keyed by its name."""
+
+    values: dict[str, Any] = field(factory=dict)
+
+
+class Boards:
+    """The boards whose drivers are installed and say that this machine is theirs."""
+
+    def __init__(self, kernel: Kernel, kept: Collection[BoardSettings]) -> None:
+        self._kernel = kernel
+        self._kept = kept
+        self._boards: dict[str, Board] = {}
+
+    @classmethod
+    async def load(cls, kernel: Kernel) -> Boards:
+        """Load the drivers, and bring each board to the settings that it was given."""
+        boards = cls(kernel, await kernel.collection(BoardSettings))
+        for name, driver in (await kernel.drivers(GROUP, Board)).items():
+            await boards._take_in(name, driver)
+        return boards
+
+    async def _take_in(self, name: str, driver: type[Board]) -> None:
+        try:
+            board = driver()
+            if not await _answered(name, board.present):
+                return
+            self._boards[name] = board
+            await self._bring_back(name)
+        except Exception as error:
+            self._failed(name, error)
+        else:
+            self._kernel.problems.clear("board_failed", "os", name)
+
+    async def _bring_back(self, name: str) -> None:
+        """Write what is kept to the board, if it has anything else: it may have forgotten it with its power."""
+        if name in self._kept and await self.read(name) != self._kept[name].values:
+            await self.write(name, self._kept[name].values)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        if not isinstance(error, RooftreeError):
+            log.error("board_failed", board=name, exc_info=error)
+        self._kernel.problems.report(Problem("board_failed", "os", name, f"Board {name}: {reason}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._boards)
+
+    def refuse_unknown(self, name: str) -> None:
+        """Raise :class:`NotFound` for a board that this machine is not."""
+        if name not in self._boards:
+            there = f"there is {', '.join(sorted(self._boards))}" if self._boards else "no board driver is in use"
+            raise NotFound(f"This machine is no board {name}; {there}")
+
+    async def read(self, name: str) -> dict[str, Any]:
+        """A board's settings now; empty for one that has none. Raises :class:`NotFound`, :class:`Unavailable`."""
+        self.refuse_unknown(name)
+        board = self._boards[name]
+        if board.settings is None:
+            return {}
+        return dict(unstructure(await _answered(name, board.read)))
+
+    async def write(self, name: str, values: Mapping[str, Any]) -> None:
+        """Set a board to these settings, which are all of them; raises :class:`Unavailable`."""
+        settings = self._structured(name, values)
+        board = self._boards[name]
+        await _answered(name, lambda: board.write(settings))
+
+    async def merged(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings as they would be after some are changed; raises :class:`Invalid` for what is none."""
+        return dict(unstructure(self._structured(name, {**await self.read(name), **changes})))
+
+    def _structured(self, name: str, values: Mapping[str, Any]) -> Any:
+        self.refuse_unknown(name)
+        kind = self._boards[name].settings
+        if kind is None:
+            raise Invalid(f"Board {name} has no settings")
+        return structure(values, kind)
+
+    def kept(self, name: str) -> dict[str, Any] | None:
+        """What is kept for a board, if anything is."""
+        found = self._kept.get(name)
+        return found.values if found is not None else None
+
+    async def keep(self, name: str, values: Mapping[str, Any] | None) -> None:
+        """Keep these settings for the next start, or none."""
+        if values is not None:
+            await self._kernel.commit(self._kept.put(name, BoardSettings(dict(values))))
+        else:
+            await self._kernel.commit(self._kept.delete(name))
+
+    async def tell(self, tell: Callable[[Board], Awaitable[None]]) -> None:
+        """Tell every board something, side by side."""
+        await asyncio.gather(*(self._told(name, partial(tell, board)) for name, board in self._boards.items()))
+
+    async def _told(self, name: str, tell: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await _answered(name, tell)
+        except Exception as error:
+            self._failed(name, error)
+        else:
+            self._kernel.problems.clear("board_failed", "os", name)
+
+    async def stop(self) -> None:
+        """Let the drivers give back what they took."""
+        while self._boards:
+            name, board = self._boards.popitem()
+            try:
+                await _answered(name, board.stop)
+            except Exception as error:
+                log.warning("board_stop_failed", board=name, reason=str(error))
+
+
+BOARDS = Service[Boards]("os.boards/1")
+
+
+async def _answered[T](name: str, verb: Callable[[], Awaitable[T]]) -> T:
+    """What a driver's verb answers; raises :class:`Unavailable` for what it did not expect itself, and for silence."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            return await verb()
+    except RooftreeError:
+        raise
+    except TimeoutError:
+        raise Unavailable(f"Board {name} did not answer within {DEADLINE_S:.0f} s") from None
+    except Exception as error:
+        log.warning("board_driver_raised", board=name, exc_info=error)
+        raise Unavailable(f"Board {name} does not answer: {str(error) or type(error).__name__}") from error

@@ -35,8 +35,9 @@ from rooftree import (
     Unavailable,
     failpoints,
     job,
-    jobs,
+    job_list,
     step,
+    suspension,
 )
 from rooftree.journal import Journal
 from rooftree.system import System
@@ -236,7 +237,7 @@ async def system(tmp_path: Path, world: World) -> AsyncIterator[System]:
 
 @pytest.fixture(autouse=True)
 def waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RETRY_S", (0.002,))
+    monkeypatch.setattr(suspension, "RETRY_S", (0.002,))
 
 
 BEFORE = {"old": "there before"}
@@ -507,7 +508,7 @@ async def test_ended_job_can_be_asked_for_and_taken_off_the_list(system: System,
 async def test_list_is_newest_first_and_has_an_end(
     system: System, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LISTED", 3)
+    monkeypatch.setattr(job_list, "LISTED", 3)
     for number in range(5):
         await system.jobs.run(put, background=True, name=str(number), names=())
         await until(lambda: all(info.done for info in system.jobs.listing()))

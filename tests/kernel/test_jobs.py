@@ -347,3 +347,24 @@ async def test_job_goes_on_when_it_only_cannot_tidy_up(system: System, world: Wo
     assert await system.jobs.run(sweep) is None
 
     assert world.things == {"one": "new", "old": "there before", "three": "new"}
+
+
+async def test_failed_job_says_how_far_it_had_come_before_and_after_a_restart(tmp_path: Path, world: World) -> None:
+    world.errors["half three"] = [Conflict("It does not fit")]
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        with pytest.raises(Conflict):
+            await system.jobs.run(put, name="x")
+        assert system.jobs.listing()[0].progress == 66.7
+
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        assert system.jobs.listing()[0].progress == 66.7
+
+
+async def test_error_with_fields_that_are_no_json_is_told_as_text(system: System, world: World) -> None:
+    world.errors["half three"] = [Conflict("It does not fit", path=Path("/a"), sizes={1: 2.5})]
+
+    with pytest.raises(Conflict):
+        await system.jobs.run(put, name="x")
+
+    assert world.things == BEFORE
+    assert system.jobs.listing()[0].errors[0].extra_fields == {"path": "/a", "sizes": {"1": 2.5}}

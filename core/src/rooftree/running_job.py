@@ -297,9 +297,10 @@ class _Picture:
     def _child(self, child: ChildRecord) -> JobInfo:
         states = self.states[child.first : child.end]
         passed = not states and self.now is not None and child.first <= self.now
-        begun = passed or any(state is not StepState.PLANNED for state in states)
+        entered = self.now is not None and child.first <= self.now < child.end
+        begun = passed or entered or any(state is not StepState.PLANNED for state in states)
         ended = self.done is True or passed or (bool(states) and all(state is StepState.DONE for state in states))
-        runs = self.now is not None and child.first <= self.now < child.end and not ended
+        runs = entered and not ended
         return JobInfo(
             name=child.name,
             reference=child.reference,

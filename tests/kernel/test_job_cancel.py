@@ -188,13 +188,15 @@ async def test_cancelled_before_what_cannot_be_taken_back_it_is_not_done(system:
     call = asyncio.create_task(system.jobs.run(look_and_burn))
     await world.reached("looks")
 
-    await cancel_the_only_one(system.jobs)
+    job_id = await cancel_the_only_one(system.jobs)
     gate.set()
 
     with pytest.raises(JobCancelled):
         await call
     assert world.things == BEFORE
     assert "burn old" not in world.happened
+    rows = await system.audit.page(job=job_id)
+    assert BurnAfterALook.kind not in {row.what for row in rows}, "nothing was begun, and nothing is told of it"
 
 
 @pytest.mark.parametrize("place", ["burn old", "burnt old"])

@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, jobs, logs, step
+from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, logs, step, suspension
 from rooftree.errors import RooftreeError
 from rooftree.plugin_record import Health
 from rooftree.testing import running_system
@@ -161,7 +161,7 @@ def _child(root: str, name: str | None, armed: str) -> int:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    jobs.RETRY_S = (0.002,) * 4
+    suspension.RETRY_S = (0.002,) * 4
     logs.configure("debug", "text")  # to standard error: standard output has the answers
     for line in sys.stdin:
         pid = os.fork()

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import jobs
-from rooftree.jobs import JobInfo
+from rooftree import JobInfo, suspension
 from rooftree.testing import running_system
 from tests.kernel.killed_jobs import AFTER, BEFORE, KINDS, markers_in, plugin_for
 
@@ -45,7 +44,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen
 
 @pytest.fixture(autouse=True)
 def waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RETRY_S", (0.002,))
+    monkeypatch.setattr(suspension, "RETRY_S", (0.002,))
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from rooftree.http.answers import Binary, Socket, Stream, Text
     from rooftree.http.paths import Tail
     from rooftree.http.routes import From, Header, RawBody, Routes
-    from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs, JobStarted, job
+    from rooftree.job_kinds import job
+    from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs, JobStarted
     from rooftree.locks import Lock
     from rooftree.plans import Plan, PlannedStep, child
     from rooftree.plugin import Kernel, Plugin
@@ -71,7 +72,8 @@ _HOMES = {
     "http.answers": "Binary Socket Stream Text",
     "http.paths": "Tail",
     "http.routes": "From Header RawBody Routes",
-    "jobs": "JOBS JobBusy JobChanged JobStarted Jobs job",
+    "job_kinds": "job",
+    "jobs": "JOBS JobBusy JobChanged JobStarted Jobs",
     "locks": "Lock",
     "plans": "Plan PlannedStep child",
     "plugin": "Kernel Plugin",

@@ -43,7 +43,7 @@ class AuditEntry:
     """A job's name, a step's kind, or ``state`` for documents that were changed."""
     subject: str | None
     outcome: str
-    """``begun``, ``done``, ``failed``, ``undone`` or ``cancelled``."""
+    """``begun``, ``done``, ``failed``, ``cancelled``, ``undone``, or ``not_undone`` where taking back did not work."""
     job: str | None
     """The job that it was part of."""
 

@@ -7,6 +7,7 @@ that is kept, and reported, because what goes wrong then is theirs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -25,6 +26,8 @@ type Check = Callable[[int], Awaitable[str | None]]
 in a sentence that says what to do, or ``None``."""
 
 _KEY = "all"
+CHECK_WITHIN_S = 10.0
+"""Seconds that the check of a condition may take."""
 
 
 @document("kernel.ignored_conditions", version=1)
@@ -96,15 +99,25 @@ class Conditions:
             entry = self._checks.get(name)
             if entry is None:
                 continue
-            check, owner = entry
-            with code_of(owner):
-                reason = await check(fetch_bytes)
+            reason = await _reason(name, *entry, fetch_bytes)
             if reason is None:
                 continue
             if name in self.ignored:
                 log.warning("condition_ignored", job_name=job, condition=name, reason=reason)
                 continue
             raise ConditionNotMet(f"{job} was not begun: {reason} (condition {name})", job=job, condition=name)
+
+
+async def _reason(name: str, check: Check, owner: str, fetch_bytes: int) -> str | None:
+    """Why a condition does not hold. One whose check is broken does not: nobody can say that it does."""
+    try:
+        with code_of(owner):
+            async with asyncio.timeout(CHECK_WITHIN_S):
+                return await check(fetch_bytes)
+    except Exception as error:
+        log.exception("condition_not_checked", condition=name, plugin=owner)
+        what = f"took more than {CHECK_WITHIN_S:g} s" if isinstance(error, TimeoutError) else f"failed: {error}"
+        return f"its check by plugin {owner} {what}; ignore the condition to go on without it"
 
 
 KNOWN = (

@@ -11,7 +11,7 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from rooftree.access import Principal
-    from rooftree.jobs import JobKind
+    from rooftree.job_kinds import JobKind
 
 caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
 """The principal whose request is being answered, or whose request began the job under way."""

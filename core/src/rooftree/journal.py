@@ -153,16 +153,33 @@ class Journal:
             job, number, "state = ?, before = ?, started = ?", StepState.DOING, orjson.dumps(before), _now()
         )
 
-    async def end_step(self, job: str, number: int, result: Any) -> None:
-        """The outcome: done."""
+    async def end_step(self, job: str, number: int, result: Any, outcome: str = "done") -> None:
+        """The step is over; ``outcome`` is for the audit log: one that only tidies may have failed."""
         values = (StepState.DONE, orjson.dumps(result), _now())
-        await self._step(job, number, "state = ?, result = ?, ended = ?", *values, outcome="done")
+        await self._step(job, number, "state = ?, result = ?, ended = ?", *values, outcome=outcome)
 
-    async def undo_step(self, job: str, number: int) -> None:
-        """The step was taken back."""
-        await self._step(job, number, "state = ?, ended = ?", StepState.UNDONE, _now(), outcome="undone")
+    async def undo_step(self, job: str, number: int, outcome: str = "undone") -> None:
+        """The step was taken back, or it was tried."""
+        await self._step(job, number, "state = ?, ended = ?", StepState.UNDONE, _now(), outcome=outcome)
 
-    async def fail(self, job: str, errors: Sequence[dict[str, Any]], number: int | None = None) -> None:
+    async def cancel(self, job: str, who: str, errors: Sequence[dict[str, Any]]) -> None:
+        """Somebody has cancelled the job: from here on it only goes back, after a kill too."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE job SET state = ?, errors = ?, listed = 1 WHERE id = ? AND ended IS NULL",
+                (JobState.UNDOING, orjson.dumps(errors), job),
+            )
+            told = connection.execute("SELECT name, reference FROM job WHERE id = ?", (job,)).fetchone()
+            if told is not None:
+                what, subject = told
+                audit.record(connection, who, what, subject, "cancelled", job)
+
+        await self._database.commit(_Sql(write))
+
+    async def fail(
+        self, job: str, errors: Sequence[dict[str, Any]], number: int | None = None, outcome: str = "failed"
+    ) -> None:
         """The job has failed, in the step of that number if it had begun one, and its steps are being taken back."""
 
         def write(connection: sqlite3.Connection) -> None:
@@ -171,7 +188,7 @@ class Journal:
                 (JobState.UNDOING, orjson.dumps(errors), job),
             )
             if number is not None:
-                _audit_step(connection, job, number, "failed")
+                _audit_step(connection, job, number, outcome)
 
         await self._database.commit(_Sql(write))
 
@@ -179,8 +196,8 @@ class Journal:
         """The job has ended."""
         cancelled = any(error["type"] == "JobCancelled" for error in errors)
         values = (state, orjson.dumps(errors), listed, _now())
-        await self._job(job, "state = ?, errors = ?, listed = ?, ended = ?", *values,
-                        outcome="cancelled" if cancelled else str(state))  # fmt: skip
+        outcome = "undone" if cancelled else str(state)
+        await self._job(job, "state = ?, errors = ?, listed = ?, ended = ?", *values, outcome=outcome)
 
     async def forget(self, job: str) -> None:
         """Take a finished job off the list; its record stays until newer ones push it out."""

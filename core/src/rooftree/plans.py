@@ -14,8 +14,9 @@ from attrs import evolve, field, frozen
 from rooftree.steps import Step, Verbs
 
 if TYPE_CHECKING:
-    from rooftree.jobs import JobKind
+    from rooftree.job_kinds import JobKind
     from rooftree.locks import Lock
+    from rooftree.rates import Limit
     from rooftree.services import ServiceDirectory
 
 
@@ -54,6 +55,8 @@ class PlannedStep:
 
     job: str
     """The job that it belongs to: that of the plan, or one of its children."""
+    job_reference: str | None
+    """What that job acts on."""
     kind: str
     what: str
     """What it does, in a sentence."""
@@ -132,17 +135,20 @@ class Made:
     steps: tuple[Step, ...]
     children: tuple[ChildRecord, ...]
     locks: frozenset[Lock]
+    limits: tuple[Limit, ...] = ()
 
-    def owner_of(self, number: int) -> str:
-        """The name of the innermost job that step belongs to."""
+    def owner_of(self, number: int) -> tuple[str, str | None]:
+        """The name of the innermost job that step belongs to, and what that job acts on."""
         around = [one for one in self.children if one.first <= number < one.end]
-        return min(around, key=lambda one: one.end - one.first).name if around else self.name
+        inmost = around[-1] if around else self  # children are in the order in which they open
+        return inmost.name, inmost.reference
 
     async def described(self, directory: ServiceDirectory) -> list[PlannedStep]:
         """The steps as data; asks each how many bytes it will fetch."""
         return [
             PlannedStep(
-                job=self.owner_of(number),
+                job=self.owner_of(number)[0],
+                job_reference=self.owner_of(number)[1],
                 kind=step.kind,
                 what=step.what(),
                 subject=step.acts_on(),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
+from collections.abc import Iterable
 from datetime import timedelta
 
 from attrs import field, frozen, mutable
+
+from rooftree.errors import RateLimited
 
 
 @frozen
@@ -17,7 +21,7 @@ class Rate:
     per: timedelta
 
     def __str__(self) -> str:
-        return f"{self.times} within {self.per}"
+        return f"at most {self.times} time{'' if self.times == 1 else 's'} within {self.per}"
 
 
 @mutable
@@ -36,6 +40,56 @@ class Meter:
             return 0.0
         return self._moments[0] + self.rate.per.total_seconds() - now
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happened lately."""
+        return self.wait_s() == 0.0 and not self._moments
+
     def note(self) -> None:
         """It happens now."""
         self._moments.append(time.monotonic())
+
+    def take_back(self) -> None:
+        """What was noted last did not happen after all."""
+        if self._moments:
+            self._moments.pop()
+
+
+@frozen
+class Limit:
+    """How often a job may begin for one reference."""
+
+    name: str
+    reference: str | None
+    rate: Rate
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.reference}" if self.reference else self.name
+
+
+class Throttle:
+    """Counts how often limited jobs began. What was not begun lately takes no memory."""
+
+    def __init__(self) -> None:
+        self._meters: dict[tuple[str, str | None], Meter] = {}
+
+    def refuse_too_soon(self, limits: Iterable[Limit]) -> None:
+        """Raise :class:`~rooftree.errors.RateLimited`, saying when it may, for what would begin too often."""
+        for limit in limits:
+            meter = self._meters.get((limit.name, limit.reference))
+            wait_s = math.ceil(meter.wait_s()) if meter else 0
+            if wait_s:
+                sentence = f"{limit} may begin {limit.rate}; it may again in {wait_s} s"
+                raise RateLimited(sentence, job=limit.name, reference=limit.reference, wait_s=wait_s)
+
+    def note(self, limits: Iterable[Limit]) -> None:
+        """These begin now."""
+        self._meters = {key: meter for key, meter in self._meters.items() if not meter.is_idle}
+        for limit in limits:
+            self._meters.setdefault((limit.name, limit.reference), Meter(limit.rate)).note()
+
+    def take_back(self, limits: Iterable[Limit]) -> None:
+        """These did not begin after all."""
+        for limit in limits:
+            if meter := self._meters.get((limit.name, limit.reference)):
+                meter.take_back()

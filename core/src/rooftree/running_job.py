@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import attrs
+import orjson
 from attrs import field, frozen
 
 from rooftree.errors import Conflict, Failed, RooftreeError
@@ -40,8 +41,9 @@ class JobError:
 
     @classmethod
     def of(cls, error: Exception, answer: RooftreeError, stage: str | None) -> JobError:
-        """The error as its answer tells it."""
-        return cls(type(error).__name__, answer.message, stage, answer.error_key, dict(answer.extra_fields) or None)
+        """The error as its answer tells it; what is no JSON in its fields becomes text."""
+        fields = orjson.loads(orjson.dumps(dict(answer.extra_fields), default=str, option=orjson.OPT_NON_STR_KEYS))
+        return cls(type(error).__name__, answer.message, stage, answer.error_key, fields or None)
 
 
 @frozen(kw_only=True)
@@ -85,6 +87,12 @@ class Job:
         self.task: asyncio.Task[None] | None = None
         self.cancelled: JobCancelled | None = None
         self.taking_back = False
+        self.planned = False
+        """Whether its steps are known; not before its plan is made, or while their code is not loaded."""
+        self.accepted = False
+        """Whether the journal has it."""
+        self.rests = False
+        """Whether it waits for something that is missing."""
         self._errors: list[tuple[int | None, JobError]] = []
         self._now: int | None = None
         self._told = 0.0
@@ -93,6 +101,10 @@ class Job:
         self._changed = changed
         self._interruptible: asyncio.Task[Any] | None = None
         self._wake = asyncio.Event()
+
+    def __str__(self) -> str:
+        of = f" of {self.record.reference}" if self.record.reference else ""
+        return f"{self.record.name}{of} ({self.id})"
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -111,6 +123,7 @@ class Job:
             self._fractions[number] = 1.0 if row.state is StepState.DONE else 0.0
 
     def _plan(self, steps: tuple[Step, ...]) -> None:
+        self.planned = True
         self.steps = steps
         self.states = [StepState.PLANNED] * len(steps)
         self._fractions = [0.0] * len(steps)
@@ -183,25 +196,34 @@ class Job:
         self._errors = [job_error(raw) for raw in self.record.errors]
 
     def raw_errors(self) -> list[dict[str, Any]]:
-        """The errors as plain data, for the journal."""
-        return [{**attrs.asdict(error), "step": number} for number, error in self._errors]
+        """The errors as plain data, for the journal; that it was cancelled is one of them from then on."""
+        errors = self._errors
+        if self.cancelled is not None and not self.taking_back:
+            errors = [*errors, (self._now, JobError.of(self.cancelled, self.cancelled, self.stage))]
+        return [{**attrs.asdict(error), "step": number} for number, error in errors]
 
     # --- cancelling ---------------------------------------------------------------------------------------------------
 
-    def cancel(self, by: str) -> None:
+    def cancel(self, by: str) -> bool:
         """Let the job end and be taken back: at once where its step may be interrupted, else when that has ended.
 
-        Raises :class:`~rooftree.errors.Conflict` where only the way forward is left, or it is on its way back.
+        Returns whether it was this call that did so. Raises :class:`~rooftree.errors.Conflict` where only the way
+        forward is left, it is on its way back, or the code that could take it back is not there.
         """
         if self.taking_back:
             raise Conflict(f"Job {self.id} is being taken back already")
-        if self.steps and self.is_past_return():
+        if self.accepted and not self.planned:
+            raise Conflict(f"Job {self.id} waits for its plugin, without which it can't be taken back")
+        if self.planned and self.is_past_return():
             raise Conflict(f"Job {self.id} has done what can't be taken back; it can only go on to its end")
-        if self.cancelled is None:
-            self.cancelled = JobCancelled(f"{self.record.name} was cancelled by {by}; what it had done is taken back")
-            self._wake.set()
-            if self._interruptible is not None:
-                self._interruptible.cancel()
+        if self.cancelled is not None:
+            return False
+        outcome = "what it had done is taken back" if self.planned else "it had not begun"
+        self.cancelled = JobCancelled(f"{self.record.name} was cancelled by {by}; {outcome}")
+        self._wake.set()
+        if self._interruptible is not None:
+            self._interruptible.cancel()
+        return True
 
     def refuse_cancelled(self) -> None:
         """Raise :class:`JobCancelled` when somebody cancelled it."""
@@ -226,6 +248,14 @@ class Job:
     async def until_cancelled(self) -> None:
         """Wait until somebody cancels it."""
         await self._wake.wait()
+
+    def tell(self, error: Exception | None) -> None:
+        """Let whoever waits know how it went, unless they know already."""
+        if not self.finished.done():
+            if error is None:
+                self.finished.set_result(None)
+            else:
+                self.finished.set_exception(error)
 
     def info(self) -> JobInfo:
         """A picture of it, with its children."""
@@ -266,14 +296,16 @@ class _Picture:
 
     def _child(self, child: ChildRecord) -> JobInfo:
         states = self.states[child.first : child.end]
-        begun = any(state is not StepState.PLANNED for state in states)
-        ended = self.done is True or (bool(states) and all(state is StepState.DONE for state in states))
-        runs = self.now is not None and child.first <= self.now < child.end and not ended
+        passed = not states and self.now is not None and child.first <= self.now
+        entered = self.now is not None and child.first <= self.now < child.end
+        begun = passed or entered or any(state is not StepState.PLANNED for state in states)
+        ended = self.done is True or passed or (bool(states) and all(state is StepState.DONE for state in states))
+        runs = entered and not ended
         return JobInfo(
             name=child.name,
             reference=child.reference,
             uuid=child.id,
-            progress=self.share(child.first, child.end) if states else 100.0,
+            progress=self.share(child.first, child.end) if states else 100.0 * ended,
             stage=self.stage if runs else None,
             done=ended if begun or ended else None,
             created=self.record.created,
@@ -290,14 +322,18 @@ def _refuse_unless_cancelling(cancelled: JobCancelled | None) -> None:
 
 
 def ended_info(record: JobRecord) -> JobInfo:
-    """The picture of a job that has ended, from the journal. How heavy its steps were is no longer known."""
+    """The picture of a job that has ended, from the journal. How heavy its steps were is no longer known.
+
+    One that was taken back is as far as it had come: up to the step that went wrong.
+    """
     states = tuple(row.state for row in record.steps)
+    errors = tuple(job_error(raw) for raw in record.errors)
+    wrong = min((step for step, _ in errors if step is not None), default=0)
 
     def share(first: int, end: int) -> float:
-        done = sum(state is StepState.DONE for state in states[first:end])
+        done = sum(number < wrong or states[number] is StepState.DONE for number in range(first, end))
         return round(100 * done / ((end - first) or 1), 1)
 
-    errors = tuple(job_error(raw) for raw in record.errors)
     progress = 100.0 if record.state is JobState.DONE else share(0, len(states))
     return _Picture(record, states, errors, share, None, None, True).job(progress)
 

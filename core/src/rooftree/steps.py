@@ -65,7 +65,7 @@ class Step:
     @classmethod
     def what(cls) -> str:
         """What it does, in a sentence: the first of the class's docstring."""
-        return (cls.__doc__ or cls.kind).strip().partition("\n\n")[0].replace("\n    ", " ")
+        return " ".join((cls.__doc__ or cls.kind).strip().partition("\n\n")[0].split())
 
     def acts_on(self) -> str | None:
         """What it does it to: by default its first argument."""

@@ -19,7 +19,7 @@ from rooftree.errors import Invalid
 from rooftree.http.paths import segments
 
 if TYPE_CHECKING:
-    from rooftree.jobs import JobKind
+    from rooftree.job_kinds import JobKind
 
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
 _TAIL = re.compile(r"\{([a-z_]+)\.\.\.\}$")

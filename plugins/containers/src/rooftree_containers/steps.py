@@ -23,6 +23,10 @@ class PullImage(Step):
         """The image's id if the engine had it."""
         return await _image_id(engine, self.image)
 
+    async def fetch_bytes(self) -> int | None:
+        """Not known: the engine tells it only while it fetches."""
+        return None
+
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Fetch it, with progress in bytes."""
         async for progress in engine.pull(self.image):
@@ -50,6 +54,10 @@ class BuildImage(Step):
     async def before(self, engine: ContainerEngine) -> str | None:
         """The image's id if the engine had one of that name."""
         return await _image_id(engine, self.image)
+
+    async def fetch_bytes(self) -> int | None:
+        """Not known: the image that it is built from, and what its instructions fetch."""
+        return None
 
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Build it, with progress in Dockerfile steps."""

@@ -104,6 +104,10 @@ class CloneRepository(Step):
         """Whether its folder was there."""
         return await asyncio.to_thread(store.repository_folder(self.source.slug).exists)
 
+    async def fetch_bytes(self) -> int | None:
+        """Not known: git tells it only while it fetches."""
+        return None
+
     async def do(self, store: AddonStore) -> None:
         """Clone and check it."""
         await fetch(self.source, store.repository_folder(self.source.slug))
@@ -169,6 +173,10 @@ class UpdateRepositories(Step):
     """
 
     repositories: tuple[RepositorySlug, ...]
+
+    async def fetch_bytes(self) -> int | None:
+        """Nothing for the local one; of the others it is not known."""
+        return 0 if set(self.repositories) <= {LOCAL} else None
 
     async def do(self, run: Run, store: AddonStore) -> None:
         """Fetch and read."""
@@ -261,6 +269,10 @@ class FetchRepositoryAgain(Step):
     """Clone a repository anew, in place of a clone that may be damaged."""
 
     source: RepositorySource
+
+    async def fetch_bytes(self) -> int | None:
+        """Not known: git tells it only while it fetches."""
+        return None
 
     async def do(self, store: AddonStore) -> None:
         """Clone, swap, read."""

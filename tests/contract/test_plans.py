@@ -1,0 +1,369 @@
+"""For every route that starts a job: ``?plan=1`` says what the same call then does, and does nothing itself.
+
+The routes are those that the plugins declare with ``starts=``. Each has its situations in ``CALLS``; a route that has
+none fails the test. The journal is the witness of what really happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from rooftree.http.routes import Route
+from rooftree.interfaces import hooks
+from rooftree.journal import JobRecord, Journal
+from rooftree.steps import KINDS
+from rooftree.testing import Client, running_system
+from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
+from rooftree_addons import steps
+from rooftree_addons.plugin import AddonsPlugin
+from rooftree_store.plugin import StorePlugin
+from rooftree_store.sources import RepositorySource
+from rooftree_supervisor.plugin import SupervisorPlugin
+from tests.contract.door import house_with_closed_rooms
+from tests.e2e.rig.git_server import GitRepository, GitServer, serve_git
+from tests.plugins.addons.house import HELLO, SETTINGS, House
+
+BUILT: Mapping[str, Any] = {"files": {"Dockerfile": "FROM base\n"}, "config": {"image": None}}
+"""An add-on that is built here."""
+
+
+@frozen
+class Scene:
+    """Where a call is made."""
+
+    home: House
+    git: GitServer
+
+    def publish(self) -> GitRepository:
+        """A repository that can be added."""
+        return self.git.repository(secrets.token_hex(4), {"repository.yaml": "name: A shop"})
+
+    async def added(self) -> GitRepository:
+        """A repository that was added."""
+        repository = self.publish()
+        answer = await self.home.client.post("/store/repositories", json={"repository": repository.url})
+        assert answer.data == {}
+        return repository
+
+
+@frozen
+class Call:
+    """A call."""
+
+    path: str
+    body: object = None
+
+
+FETCHING = {
+    "docker.pull_image/1",
+    "docker.build_image/1",
+    "store.clone_repository/1",
+    "store.fetch_repository_again/1",
+}
+"""Steps that fetch something from elsewhere."""
+
+type Situation = Callable[[Scene], Awaitable[Call]]
+
+CALLS: dict[str, list[Situation]] = {}
+
+
+def situation(*routes: str) -> Callable[[Situation], Situation]:
+    """Say how routes are called, once they are in the situation that the function makes."""
+
+    def decorate(make: Situation) -> Situation:
+        for route in routes:
+            CALLS.setdefault(route, []).append(make)
+        return make
+
+    return decorate
+
+
+# --- add-ons ----------------------------------------------------------------------------------------------------------
+
+
+def _verb(scene: Scene, verb: str) -> Call:
+    return Call(f"/addons/{HELLO}/{verb}")
+
+
+@situation("POST /store/addons/{addon}/install")
+async def pulled(scene: Scene) -> Call:
+    await scene.home.offer()
+    return Call(f"/store/addons/{HELLO}/install")
+
+
+@situation("POST /store/addons/{addon}/install")
+async def pulled_in_the_background(scene: Scene) -> Call:
+    await scene.home.offer()
+    return Call(f"/store/addons/{HELLO}/install", {"background": True})
+
+
+@situation("POST /store/addons/{addon}/install")
+async def built(scene: Scene) -> Call:
+    await scene.home.offer(**BUILT)
+    return Call(f"/store/addons/{HELLO}/install")
+
+
+@situation("POST /addons/{addon}/install")
+async def installed_by_its_older_path(scene: Scene) -> Call:
+    await scene.home.offer()
+    return _verb(scene, "install")
+
+
+@situation("POST /store/addons/{addon}/install/{version}")
+async def installed_by_version(scene: Scene) -> Call:
+    await scene.home.offer()
+    return Call(f"/store/addons/{HELLO}/install/1.0")
+
+
+@situation("POST /store/addons/{addon}/update")
+async def updated_while_it_runs(scene: Scene) -> Call:
+    await scene.home.run()
+    await scene.home.offer(version="2.0")
+    return Call(f"/store/addons/{HELLO}/update")
+
+
+@situation("POST /store/addons/{addon}/update")
+async def updated_while_it_is_stopped(scene: Scene) -> Call:
+    await scene.home.install()
+    await scene.home.offer(version="2.0")
+    return Call(f"/store/addons/{HELLO}/update", {"background": True})
+
+
+@situation("POST /addons/{addon}/update")
+async def updated_by_its_older_path(scene: Scene) -> Call:
+    await scene.home.install()
+    await scene.home.offer(version="2.0")
+    return _verb(scene, "update")
+
+
+@situation("POST /store/addons/{addon}/update/{version}")
+async def updated_by_version(scene: Scene) -> Call:
+    await scene.home.install()
+    await scene.home.offer(version="2.0")
+    return Call(f"/store/addons/{HELLO}/update/2.0")
+
+
+@situation("POST /addons/{addon}/uninstall")
+async def uninstalled(scene: Scene) -> Call:
+    await scene.home.run()
+    return Call(f"/addons/{HELLO}/uninstall", {"remove_config": True})
+
+
+@situation("POST /addons/{addon}/rebuild")
+async def rebuilt(scene: Scene) -> Call:
+    await scene.home.run(**BUILT)
+    return _verb(scene, "rebuild")
+
+
+@situation("POST /addons/{addon}/start")
+async def started(scene: Scene) -> Call:
+    await scene.home.install()
+    return _verb(scene, "start")
+
+
+@situation("POST /addons/{addon}/start")
+async def started_without_its_image(scene: Scene) -> Call:
+    await scene.home.install()
+    scene.home.engine.images.clear()
+    return _verb(scene, "start")
+
+
+@situation("POST /addons/{addon}/start")
+async def started_while_it_runs(scene: Scene) -> Call:
+    await scene.home.run()
+    return _verb(scene, "start")
+
+
+@situation("POST /addons/{addon}/stop")
+async def stopped(scene: Scene) -> Call:
+    await scene.home.run()
+    return _verb(scene, "stop")
+
+
+@situation("POST /addons/{addon}/restart")
+async def restarted(scene: Scene) -> Call:
+    await scene.home.run()
+    return _verb(scene, "restart")
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+@situation("POST /store/reload")
+async def reloaded(scene: Scene) -> Call:
+    await scene.added()
+    return Call("/store/reload")
+
+
+@situation("POST /addons/reload")
+async def reloaded_by_its_older_path(scene: Scene) -> Call:
+    return Call("/addons/reload")
+
+
+@situation("POST /store/repositories")
+async def repository_added(scene: Scene) -> Call:
+    return Call("/store/repositories", {"repository": scene.publish().url})
+
+
+@situation("DELETE /store/repositories/{repository}")
+async def repository_removed(scene: Scene) -> Call:
+    return Call(f"/store/repositories/{_slug(await scene.added())}")
+
+
+@situation("POST /store/repositories/{repository}/repair")
+async def repository_repaired(scene: Scene) -> Call:
+    return Call(f"/store/repositories/{_slug(await scene.added())}/repair")
+
+
+def _slug(repository: GitRepository) -> str:
+    return RepositorySource.parse(repository.url).slug
+
+
+# --- the supervisor ---------------------------------------------------------------------------------------------------
+
+
+@situation("POST /supervisor/options")
+async def other_repositories_wanted(scene: Scene) -> Call:
+    await scene.added()
+    kept = await scene.added()
+    wanted = [kept.url, scene.publish().url, scene.publish().url]
+    return Call("/supervisor/options", {"addons_repositories": wanted, "wait_boot": 9})
+
+
+@situation("POST /supervisor/options")
+async def other_options_wanted(scene: Scene) -> Call:
+    return Call("/supervisor/options", {"wait_boot": 9})
+
+
+# --- the test ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    """A git server on loopback."""
+    with serve_git(tmp_path_factory.mktemp("git")) as server:
+        yield server
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, git_server: GitServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """All plugins that have such routes, with an engine in memory and a real git server."""
+    monkeypatch.setattr(steps, "STEADY_S", 0.0)
+    engine = FakeContainerEngine()
+    plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, SupervisorPlugin]
+    async with (
+        running_system(tmp_path, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system,
+        Client.over_unix(system) as client,
+    ):
+        yield Scene(House(system, client, engine), git_server)
+
+
+async def starting_routes(folder: Path) -> dict[str, Route]:
+    """Every route of every plugin that starts a job, by each of its paths."""
+    async with house_with_closed_rooms(folder) as system:
+        routes = [entry.route for entry in system.server.table.entries if entry.route.starts is not None]
+    return {f"{route.method} {path}": route for route in routes for path in route.paths}
+
+
+async def test_every_route_that_starts_a_job_has_its_situations(tmp_path: Path) -> None:
+    declared = await starting_routes(tmp_path)
+
+    assert sorted(declared) == sorted(CALLS), "add a situation for each new route with starts="
+
+
+SITUATIONS = [pytest.param(route, make, id=f"{route} {make.__name__}") for route in CALLS for make in CALLS[route]]
+
+
+@pytest.mark.parametrize(("route", "make"), SITUATIONS)
+async def test_plan_is_what_is_then_done_and_has_no_effect(
+    scene: Scene, tmp_path_factory: pytest.TempPathFactory, route: str, make: Situation
+) -> None:
+    declared = (await starting_routes(tmp_path_factory.mktemp("closed")))[route]
+    call = await make(scene)
+    method = declared.method
+    before = await picture(scene.home)
+    known = {record.id for record in await journaled(scene.home)}
+
+    plan = (await scene.home.client.request(method, f"{call.path}?plan=1", json=call.body or {})).data
+
+    assert await picture(scene.home) == before
+    answer = await scene.home.client.request(method, call.path, json=call.body or {})
+    assert answer.status == 200, answer.text
+    records = [record for record in await journaled(scene.home) if record.id not in known]
+    assert len(records) == (plan["job"] is not None)
+    assert [error for record in records for error in record.errors] == []
+    assert plan["access"] == str(declared.access) != ""
+    begun = [(record.name, record.reference) for record in records]
+    assert [(plan["job"], plan["reference"])] == (begun or [(None, None)])
+    done = [step for record in records for step in steps_of(record)]
+    assert [(s["job"], s["job_reference"], s["kind"], s["subject"]) for s in plan["steps"]] == done
+    for step in plan["steps"]:
+        kind = KINDS[step["kind"]]
+        assert (step["what"], step["downtime"], step["reversible"]) == (kind.what(), kind.downtime, kind.reversible())
+        assert step["kind"] not in FETCHING or step["fetch_bytes"] != 0, "it fetches, and says that it does not"
+    assert plan["downtime"] == any(step["downtime"] for step in plan["steps"])
+    assert plan["reversible"] == all(step["reversible"] for step in plan["steps"])
+    fetched = [step["fetch_bytes"] for step in plan["steps"]]
+    assert plan["fetch_bytes"] == (None if None in fetched else sum(fetched))
+
+
+async def journaled(home: House) -> list[JobRecord]:
+    """Every job that the journal knows, when all have ended."""
+    async with asyncio.timeout(20):
+        while any(not info.done for info in home.system.jobs.listing()):
+            await asyncio.sleep(0.01)
+    rows = await home.system.database.read(lambda c: c.execute("SELECT id FROM job ORDER BY sequence").fetchall())
+    journal = Journal(home.system.database)
+    found = [await journal.find(job_id) for (job_id,) in rows]
+    return [record for record in found if record is not None]
+
+
+def steps_of(record: JobRecord) -> list[tuple[str, str | None, str, str | None]]:
+    """The steps of a job that has run, in order: each one's job, what that acts on, its kind and subject."""
+    listed = []
+    for number, step in enumerate(record.steps):
+        assert step.state == "done"
+        owner: Any = record
+        below = [child for child in record.children if child.first <= number < child.end]
+        while inner := [child for child in below if child.parent == owner.id]:
+            (owner,) = inner
+        listed.append((owner.name, owner.reference, step.kind, step.subject))
+    return listed
+
+
+async def picture(home: House) -> Any:
+    """Everything that a call could change: documents, journal and audit log, the engine, files, problems, jobs."""
+    await home.quiet()
+    tables = ("document", "damaged_document", "job", "step", "audit")
+    rows = {
+        table: await home.system.database.read(lambda c, t=table: c.execute(f"SELECT * FROM {t}").fetchall())  # type: ignore[misc]
+        for table in tables
+    }
+    engine = home.engine
+    looks = {"image", "images", "container", "containers", "info", "network", "stats", "logs"}
+    return {
+        **rows,
+        "changes asked of the engine": [call for call in engine.calls if call[0] not in looks],
+        "images": {name: image.id for name, image in engine.images.items()},
+        "containers": await engine.containers(),
+        "files": await asyncio.to_thread(_files, home.data),
+        "problems": list(home.system.problems),
+        "jobs": home.system.jobs.listing(),
+    }
+
+
+def _files(data: Path) -> dict[str, str]:
+    """What lies in the data folder, but the database and its copies, which are compared by their rows."""
+    return {
+        str(path.relative_to(data)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in sorted(data.rglob("*"))
+        if not path.name.startswith("rooftree")
+    }

@@ -1,0 +1,175 @@
+"""Jobs that the end of the daemon interrupted: taken back or finished at the next start."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rooftree import (
+    Conflict,
+    NotReady,
+    Unavailable,
+)
+from rooftree.testing import running_system
+from tests.kernel.world import (
+    AFTER,
+    BEFORE,
+    NAMES,
+    World,
+    Worldly,
+    burn,
+    put,
+    put_forward,
+    stopped_amid,
+    until,
+)
+
+
+@pytest.mark.parametrize("place", [f"{verb} {name}" for verb in ("before", "do", "half") for name in NAMES])
+async def test_job_interrupted_by_the_end_is_taken_back_at_the_next_start(
+    tmp_path: Path, world: World, place: str
+) -> None:
+    async with (
+        stopped_amid(tmp_path, world, place, put, name="x") as told,
+        running_system(tmp_path, plugins=[Worldly]) as system,
+    ):
+        assert "the next start" in str(told)
+        await until(lambda: system.jobs.listing()[0].done is True)
+
+        assert world.things == BEFORE
+        (info,) = system.jobs.listing()
+        assert [error.error_key for error in info.errors] == ["job_interrupted_error"]
+        assert info.reference == "x"
+        await system.jobs.run(put, name="x")
+
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        assert [info.done for info in system.jobs.listing()] == [True]
+        assert world.things == AFTER, "what was taken back already was taken back again"
+
+
+@pytest.mark.parametrize("place", ["before one", "half one", "half three"])
+async def test_job_that_goes_forward_is_finished_at_the_next_start(tmp_path: Path, world: World, place: str) -> None:
+    async with (
+        stopped_amid(tmp_path, world, place, put_forward),
+        running_system(tmp_path, plugins=[Worldly]) as system,
+    ):
+        await until(lambda: system.jobs.listing()[0].done is True)
+
+        assert world.things == AFTER
+        (info,) = system.jobs.listing()
+        assert (info.errors, info.progress) == ([], 100.0)
+        if place == "half three":
+            assert [each for each in world.happened if each.startswith("do")] == ["do three"]
+
+
+@pytest.mark.parametrize("place", ["burnt old", "do three"])
+async def test_job_past_the_point_of_no_return_is_finished_at_the_next_start(
+    tmp_path: Path, world: World, place: str
+) -> None:
+    async with stopped_amid(tmp_path, world, place, burn), running_system(tmp_path, plugins=[Worldly]) as system:
+        await until(lambda: system.jobs.listing()[0].done is True)
+
+        assert world.things == {"one": "new", "three": "new"}
+        assert system.jobs.listing()[0].errors == []
+
+
+async def test_job_that_goes_forward_waits_for_what_is_missing_and_fails_by_what_is_not(
+    tmp_path: Path, world: World
+) -> None:
+    async with stopped_amid(tmp_path, world, "half old", put_forward):
+        world.errors["do old"] = [Unavailable("The engine is away"), Unavailable("still"), Conflict("It does not fit")]
+        async with running_system(tmp_path, plugins=[Worldly]) as system:
+            await until(lambda: system.jobs.listing()[0].done is True)
+
+            assert world.things == BEFORE
+            assert [error.message for error in system.jobs.listing()[0].errors] == ["It does not fit"]
+
+
+async def test_interrupted_job_holds_its_locks_until_it_is_taken_back(tmp_path: Path, world: World) -> None:
+    async with stopped_amid(tmp_path, world, "half old", put, name="x"):
+        world.gates["undo one"] = asyncio.Event()
+        async with running_system(tmp_path, plugins=[Worldly]) as system:
+            again = asyncio.create_task(system.jobs.run(put, name="x"))
+            await world.reached("undo one")
+            await system.jobs.run(put, name="y", names=("other",))
+            assert not again.done()
+            assert world.happened.count("plan") == 1
+
+            world.gates["undo one"].set()
+            await again
+
+            assert {name: world.things[name] for name in NAMES} == AFTER
+
+
+async def test_interrupted_job_waits_visibly_for_its_plugin_and_does_not_delay_the_start(
+    tmp_path: Path, world: World
+) -> None:
+    async with stopped_amid(tmp_path, world, "half old", put, name="x"):
+        async with asyncio.timeout(5), running_system(tmp_path, settings={"kernel.start_timeout_s": 1}) as system:
+            (waiting,) = system.jobs.listing()
+            assert (waiting.done, waiting.reference) == (False, "x")
+            await asyncio.sleep(0.02)
+            assert world.things["old"] == "half"
+
+        async with running_system(tmp_path, plugins=[Worldly]) as system:
+            await until(lambda: system.jobs.listing()[0].done is True)
+            assert world.things == BEFORE
+
+
+async def test_interrupted_job_whose_step_nobody_knows_waits_visibly(tmp_path: Path, world: World) -> None:
+    from rooftree.steps import KINDS
+
+    async with stopped_amid(tmp_path, world, "half old", put, name="x"):
+        known = KINDS.pop("world.put/1")
+        try:
+            async with running_system(tmp_path, plugins=[Worldly]) as system:
+                await asyncio.sleep(0.02)
+                assert [info.done for info in system.jobs.listing()] == [False]
+                KINDS["world.put/1"] = known
+                await until(lambda: system.jobs.listing()[0].done is True)
+        finally:
+            KINDS["world.put/1"] = known
+
+    assert world.things == BEFORE
+
+
+async def test_stop_does_not_wait_for_jobs_that_wait(tmp_path: Path, world: World) -> None:
+    world.errors["half three"] = [Conflict("It does not fit")]
+    world.errors["undo old"] = [Unavailable("The engine is away")] * 100_000
+    loop = asyncio.get_running_loop()
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        with pytest.raises(Conflict):
+            await system.jobs.run(put, name="x")
+        began = loop.time()
+
+    assert loop.time() - began < 2
+    world.errors.clear()
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        await until(lambda: system.jobs.listing()[0].done is True)
+        assert world.things == BEFORE
+        assert [error.message for error in system.jobs.listing()[0].errors] == ["It does not fit"]
+
+
+async def test_stop_lets_the_running_step_finish_and_refuses_what_queues(tmp_path: Path, world: World) -> None:
+    world.gates["do one"] = asyncio.Event()
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        first = asyncio.create_task(system.jobs.run(put_forward))
+        await world.reached("do one")
+        queued = asyncio.create_task(system.jobs.run(put_forward))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.02, world.gates["do one"].set)
+    for call in (first, queued):
+        with pytest.raises(NotReady):
+            await call
+
+    assert world.things["one"] == "new"
+    assert "before old" not in world.happened
+    with pytest.raises(NotReady):
+        await system.jobs.run(put_forward)
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        await until(lambda: system.jobs.listing()[0].done is True)
+        assert len(system.jobs.listing()) == 1
+        assert world.things == AFTER
+        assert world.happened.count("do one") == 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -298,6 +300,18 @@ async def test_record_is_bounded_in_events_and_in_bytes(
 
     publish(bus, range(event_stream.KEPT + 100))
     assert len(stream._record) <= event_stream.KEPT
+
+
+async def test_whole_record_of_short_events_takes_little_memory(bus: EventBus, stream: EventStream) -> None:
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    publish(bus, range(100))
+    before = resident_bytes()
+
+    publish(bus, range(event_stream.KEPT))
+
+    assert resident_bytes() - before < 1000 * event_stream.KEPT
 
 
 async def test_one_reader_too_many_is_refused_before_it_gets_anything(

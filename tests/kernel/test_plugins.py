@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -68,6 +69,47 @@ class WordlessSetup(Plugin):
         raise ValueError
 
 
+class CancelledSetup(Plugin):
+    name = "broken"
+
+    async def setup(self, kernel: Kernel) -> None:
+        task = asyncio.create_task(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+
+class LeavingSetup(Plugin):
+    name = "broken"
+
+    async def setup(self, kernel: Kernel) -> None:
+        sys.exit(3)
+
+
+class SetupWithOwnDeadline(Plugin):
+    name = "broken"
+
+    async def setup(self, kernel: Kernel) -> None:
+        raise TimeoutError("the lamp did not answer")
+
+
+class OthersListener(Plugin):
+    name = "broken"
+
+    async def setup(self, kernel: Kernel) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        try:
+            await kernel.listen("tcp", listening)
+        finally:
+            listening.close()
+
+
+class OthersTokens(Plugin):
+    name = "broken"
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.register_kind("token", lambda subject: None)
+
+
 class HangingSetup(Plugin):
     name = "broken"
 
@@ -126,6 +168,11 @@ BROKEN: dict[str, tuple[type[Plugin] | InstalledPlugin, str]] = {
     "handler": (UnboundRoute, "parameter wrong needs a type"),
     "setup": (RaisingSetup, "the cable is loose"),
     "setup without a word": (WordlessSetup, "ValueError"),
+    "setup that waits for what was cancelled": (CancelledSetup, "CancelledError"),
+    "setup that leaves": (LeavingSetup, "SystemExit(3)"),
+    "setup with a deadline of its own": (SetupWithOwnDeadline, "the lamp did not answer"),
+    "listener of the kernel": (OthersListener, "the listener tcp is somebody else's already"),
+    "tokens of the kernel": (OthersTokens, "tokens of kind token are somebody else's already"),
     "hanging setup": (HangingSetup, "setup took more than 0.2 s"),
     "does not provide": (NotProviding, "setup did not provide thing/1"),
     "provides more": (ProvidingMore, "provides thing/1 without declaring it"),

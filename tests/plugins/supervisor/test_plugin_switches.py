@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import ClassVar
 
+import orjson
 import pytest
+from click.testing import CliRunner, Result
 
 from rooftree import Kernel, Plugin, Principal, Role, Routes, Service, role
+from rooftree.cli import rooftree
 from rooftree.interfaces import hooks
 from rooftree.logs import RecentLogs
 from rooftree.system import System
@@ -184,3 +187,36 @@ async def test_calls_that_come_at_once_leave_a_state_that_one_of_them_asked_for(
     assert {answer.status for answer in answers} <= {200, 409}  # a restart of what is disabled just then
     assert (await client.post(f"{PLUGINS}/clock/enable")).data["state"] == "ok"
     assert await listed(client) == ALL_OK
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+async def cli(system: System, *words: str) -> Result:
+    """Run ``rooftree`` in a thread, as its own process would."""
+    there = ["--socket", str(system.settings.kernel.socket)]
+    return await asyncio.to_thread(CliRunner().invoke, rooftree, [*there, "plugins", *words])
+
+
+async def test_command_line_switches_plugins_and_says_how_they_are(
+    system: System, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disabled = await cli(system, "disable", "clock")
+    assert disabled.stdout.startswith("clock is disabled: by local:")
+    assert (await listed(client))["clock"][0] == "disabled"
+
+    assert (await cli(system, "enable", "clock")).stdout == "clock is ok\n"
+    assert await listed(client) == ALL_OK
+
+    monkeypatch.setattr(ClockPlugin, "fails", "the spring is broken")
+    restarted = await cli(system, "restart", "clock", "--json")
+    assert orjson.loads(restarted.stdout)["reason"] == "the spring is broken"
+
+
+async def test_command_line_says_what_the_daemon_refuses(system: System) -> None:
+    absent = await cli(system, "restart", "acme")
+    itself = await cli(system, "disable", "supervisor")
+
+    assert absent.exit_code == itself.exit_code == 1
+    assert absent.stderr == "Error: There is no plugin acme; installed are alarm, clock, lamp, supervisor\n"
+    assert "which answers this call, would stop too" in itself.stderr

@@ -38,11 +38,11 @@ READERS = 2_000
 """Readers at most; the next is refused."""
 GATHER_S = 0.02
 """Seconds in which events are gathered before readers have their turn: many events then cost one turn each."""
-PER_GROUP = 10
+PER_GROUP = 5
 """Readers that have their turn at a time."""
-PAUSE_S = 0.002
+PAUSE_S = 0.001
 """Seconds between groups of readers, for everybody else."""
-BATCH_BYTES = 32 * 1024
+BATCH_BYTES = 64 * 1024
 """How much a reader gets in one turn, about: so much may wait for each slow one, beside what lies in its connection."""
 CUTS = 16
 """Batches that are kept while a round lasts, for other readers who want the same."""

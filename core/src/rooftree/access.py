@@ -250,6 +250,10 @@ class Tokens:
         """Let tokens of ``kind`` stand for ``principal(subject)``; ``None`` from it means: not (any more)."""
         self._kinds[kind] = principal
 
+    def has_kind(self, kind: str) -> bool:
+        """Whether somebody has registered ``kind``, or it is our own."""
+        return kind in self._kinds or kind in {"token", "local"}
+
     def forget_kind(self, kind: str) -> None:
         """The plugin that owns ``kind`` has gone; its tokens are kept, and refused until it is back."""
         self._kinds.pop(kind, None)

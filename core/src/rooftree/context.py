@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,12 @@ class Begins:
 
 begins: ContextVar[Begins | None] = ContextVar("begins", default=None)
 """Set while a route is answered."""
+
+
+def is_cancelled() -> bool:
+    """Whether the task under way itself was asked to end, rather than something that its code waited for."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from attrs import frozen
 
-from rooftree.context import plugin_under_way
+from rooftree.context import is_cancelled, plugin_under_way
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,9 @@ class Subscription:
                 pending = self._listener(event)
                 if pending is not None:
                     await pending
-            except Exception:
+            except (Exception, asyncio.CancelledError, SystemExit):
+                if is_cancelled():
+                    raise
                 log.exception("listener_failed", listener=self.owner, kind=type(event).__name__)
 
     async def cancel(self) -> None:
@@ -121,6 +123,8 @@ class EventBus:
         """Take a subscription out; called by :meth:`Subscription.cancel`."""
         left = tuple(other for other in self._subscriptions.get(subscription.kind, ()) if other is not subscription)
         self._subscriptions[subscription.kind] = left
+        if not left:
+            del self._subscriptions[subscription.kind]
 
     async def withdraw(self, owner: str) -> None:
         """Cancel every subscription of ``owner``."""

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pluggy
 import structlog
 
-from rooftree.context import plugin_under_way
+from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.errors import RooftreeError
 
 log = structlog.get_logger(__name__)
@@ -64,9 +64,12 @@ class Hooks:
             raise HookNameUnknown(str(error)) from None
 
     def unregister(self, name: str) -> None:
-        """Take a plugin's implementations out; nothing to do when it has none."""
+        """Take a plugin's implementations out, and with them what was wrong; nothing to do when it has none."""
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
+        for plugin, hook in [failing for failing in self._failing if failing[0] == name]:
+            self._failing.discard((plugin, hook))
+            self._on_failure(plugin, hook, None)
 
     async def call[**P, R](
         self, specification: Callable[P, R | Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
@@ -92,7 +95,9 @@ class Hooks:
         except RooftreeError as error:
             log.info("hook_without_answer", hook=name, plugin=plugin, reason=error.message)
             return None
-        except Exception as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if is_cancelled():
+                raise
             log.exception("hook_failed", hook=name, plugin=plugin)
             self._failing.add((plugin, name))
             self._on_failure(plugin, name, error)

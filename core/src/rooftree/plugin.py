@@ -104,7 +104,12 @@ class Kernel:
         await self._system.state.commit(*changes)
 
     def register_kind(self, kind: str, principal: Callable[[str], Principal | None]) -> None:
-        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs; see :class:`Tokens`."""
+        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs; see :class:`Tokens`.
+
+        Raises ``ValueError`` when another plugin has registered that kind.
+        """
+        if kind not in self._record.token_kinds and self._system.tokens.has_kind(kind):
+            raise ValueError(f"tokens of kind {kind} are somebody else's already")
         self._record.token_kinds.add(kind)
         self._system.tokens.register_kind(kind, principal)
 
@@ -146,7 +151,12 @@ class Kernel:
         return await self._system.hooks.call(hook, *args, **kwargs)
 
     async def listen(self, name: str, listening: socket.socket) -> None:
-        """Serve the API on a socket that listens already, until the plugin stops or calls this again."""
+        """Serve the API on a socket that listens already, until the plugin stops or calls this again.
+
+        Raises ``ValueError`` when somebody else has a listener of that name.
+        """
+        if name not in self._record.listeners and name in self._system.server.listeners:
+            raise ValueError(f"the listener {name} is somebody else's already")
         self._record.listeners.add(name)
         await self._system.server.listen_socket(name, listening)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.access import KNOWN
-from rooftree.context import code_of, plugin_under_way
+from rooftree.context import caller, code_of, is_cancelled, plugin_under_way
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, shape
@@ -26,6 +26,7 @@ from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.plugin import Kernel, Plugin
 from rooftree.plugin_loading import GROUP, checked_class, import_compatible, in_thread_of_its_own, installed
 from rooftree.plugin_record import Health, PluginInfo, Record
+from rooftree.plugin_release import release
 from rooftree.problems import Problem
 from rooftree.services import Service
 from rooftree.state import Collection, State, document
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-STOP_S = 10.0
-"""Seconds that one plugin's ``stop`` may take."""
 DRAIN_S = 10.0
 """Seconds that the calls and running steps of a plugin get to end when it is stopped while the system goes on."""
 
@@ -69,6 +68,10 @@ class Plugins:
         self._records: dict[str, Record] = {}
         self._started: list[Record] = []
         self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[None]] = set()
+        self._asker: asyncio.Task[Any] | None = None
+        """Who asked for the change under way, and so need not end for it."""
+        self._stopping = False
 
     @classmethod
     async def load(cls, system: System, state: State) -> Plugins:
@@ -122,10 +125,15 @@ class Plugins:
             log.info("plugins_started", running=[r.name for r in self._started])
 
     async def stop(self) -> None:
-        """Stop every plugin, dependents first."""
+        """Stop every plugin, dependents first; a change that is under way is broken off."""
+        self._stopping = True
+        for change in self._changes:
+            change.cancel()
+        while self._changes:
+            await asyncio.wait(set(self._changes))
         for record in reversed(self._started):
             record.become(Health.STOPPED)
-            await self._release(record)
+            await release(self._system, record)
         self._started.clear()
 
     # --- at run time ------------------------------------------------------------------------------------------------
@@ -139,11 +147,14 @@ class Plugins:
         record = self._record(name)
         if not self._system.settings.runs(name):
             raise Conflict(f"Plugin {name} is disabled by {self._origin(name)}; change that", plugin=name)
-        async with self._changing:
-            await self._choose(name, enabled=True, reason="enabled over the API")
+
+        async def change() -> None:
+            await self._choose(name, enabled=True, reason=_asked())
             self._system.problems.clear("plugin_kept_out", "plugin", name)
             if not record.running:
-                await self._bring_up([record, *self._held_back_by(record)])
+                await self._bring_up_with_dependents(record)
+
+        await self._change(change())
 
     async def disable(self, name: str, *, keep: str | None = None) -> None:
         """Stop a plugin, after those that depend on it, and leave it stopped; the choice is kept.
@@ -158,14 +169,17 @@ class Plugins:
         record = self._record(name)
         if name in self._system.settings.enabled:
             raise Conflict(f"Plugin {name} is enabled by {self._origin(name)}; change that", plugin=name)
-        async with self._changing:
-            self._refuse_without(keep, record)
-            await self._choose(name, enabled=False, reason="disabled over the API")
+
+        async def change() -> None:
+            self._refuse_without(keep, record, "Name it in plugins.disabled of rooftree.toml and restart Rooftree")
+            await self._choose(name, enabled=False, reason=_asked())
             async with self._stopped(record) as dependents:
-                record.become(Health.DISABLED, self._choices[name].reason)
+                record.become(Health.DISABLED, self._disabled(name))
                 self._system.problems.clear("plugin_failed", "plugin", name)
             for dependent in dependents:
                 dependent.fail(f"it requires plugin {name}, which is disabled")
+
+        await self._change(change())
 
     async def restart(self, name: str, *, keep: str | None = None) -> None:
         """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded.
@@ -173,13 +187,44 @@ class Plugins:
         Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled, or where ``keep`` would stop.
         """
         record = self._record(name)
-        if record.health is Health.DISABLED:
-            raise Conflict(f"Plugin {name} is disabled: {record.reason}", plugin=name)
-        async with self._changing:
-            self._refuse_without(keep, record)
+
+        async def change() -> None:
+            if record.health is Health.DISABLED:
+                raise Conflict(f"Plugin {name} is disabled: {record.reason}", plugin=name)
+            self._refuse_without(keep, record, "Restart Rooftree")
             async with self._stopped(record) as dependents:
-                held_back = [other for other in self._held_back_by(record) if other not in dependents]
-            await self._bring_up([record, *dependents, *held_back])
+                pass
+            await self._bring_up_with_dependents(record, dependents)
+
+        await self._change(change())
+
+    async def _change(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do one change at a time, to its end even when the client that asked has gone: nothing stays half-done."""
+
+        asker = asyncio.current_task()
+
+        async def alone() -> None:
+            async with self._changing:
+                self._asker = asker
+                await work
+
+        if self._stopping:
+            work.close()
+            raise NotReady("Rooftree is stopping")
+        task = asyncio.get_running_loop().create_task(alone(), name="change plugins")
+        self._changes.add(task)
+        task.add_done_callback(self._changed)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise NotReady("Rooftree is stopping") from None
+
+    def _changed(self, task: asyncio.Task[None]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, RooftreeError):
+            log.error("plugins_not_changed", exc_info=error)
 
     async def stay_disabled(self, name: str, reason: str) -> None:
         """Decide, before plugins are started, that one does not run until somebody enables it."""
@@ -197,12 +242,12 @@ class Plugins:
         settings = self._system.settings
         return settings.origin("plugins.disabled" if name in settings.disabled else "plugins.enabled")
 
-    def _refuse_without(self, keep: str | None, record: Record) -> None:
+    def _refuse_without(self, keep: str | None, record: Record, instead: str) -> None:
         affected = {record.name, *(other.name for other in self._dependents(record))}
         if keep in affected:
             raise Conflict(
                 f"Plugin {record.name} can't be stopped here: {keep}, which answers this call, would stop too. "
-                "Name it in plugins.disabled of rooftree.toml and restart Rooftree"
+                f"{instead}"
             )
 
     async def _choose(self, name: str, *, enabled: bool, reason: str) -> None:
@@ -239,14 +284,21 @@ class Plugins:
                 log.info("plugin_stopping", plugin=one.name)
                 one.become(Health.STOPPED)
                 await self._system.jobs.suspend(one.package, one.name, DRAIN_S)
-                await self._system.server.drain(one.name, DRAIN_S)
-                await self._release(one)
+                await self._system.server.drain(one.name, DRAIN_S, self._asker)
+                await release(self._system, one)
                 self._started.remove(one)
             one.plugin, one.entries = None, ()
+            self._system.services.withdraw(one.name)
         yield dependents
         self._rebuild_table()
 
     # --- bringing up ------------------------------------------------------------------------------------------------
+
+    async def _bring_up_with_dependents(self, record: Record, stopped: Sequence[Record] = ()) -> None:
+        """Start a plugin, those that were stopped for it, and those that could not start without it."""
+        await self._bring_up([record, *stopped])
+        if record.running:  # only now it is known what it provides
+            await self._bring_up(other for other in self._held_back_by(record) if other not in stopped)
 
     async def _bring_up(self, records: Iterable[Record]) -> None:
         """Import, load and start plugins, each when what it requires runs."""
@@ -265,11 +317,13 @@ class Plugins:
     def _forget_old_failures(self) -> None:
         """Clear what an earlier start reported of plugins that are not to run now."""
         for problem in self._system.problems:
-            if problem.context != "plugin" or problem.reference is None:
-                continue
             name = problem.reference
             gone = name not in self._records
-            if (problem.type == "plugin_failed" and (gone or self._disabled(name) is not None)) or (
+            if problem.type == "hook_failed":  # of the last run, which ended before it could answer again
+                self._system.problems.clear(problem.type, problem.context, name)
+            elif problem.context != "plugin" or name is None:
+                continue
+            elif (problem.type == "plugin_failed" and (gone or self._disabled(name) is not None)) or (
                 problem.type == "plugin_kept_out" and gone
             ):
                 self._system.problems.clear(problem.type, problem.context, name)
@@ -377,24 +431,25 @@ class Plugins:
 
     async def _set_up(self, record: Record, plugin: Plugin) -> None:
         deadline_s = self._system.settings.kernel.start_timeout_s
+        deadline = asyncio.timeout(deadline_s)
         try:
             self._system.hooks.register(plugin, record.name)
-            async with asyncio.timeout(deadline_s):
+            async with deadline:
                 await plugin.setup(Kernel(self._system, record))
             lacking = [key.name for key in plugin.provides if self._system.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
             for task in plugin.tasks():
                 self._system.tasks.start(task, record.name)
-        except asyncio.CancelledError:  # Rooftree stops before it has started
-            await self._release(record)
-            raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if is_cancelled():  # Rooftree stops before it has started
+                await release(self._system, record)
+                raise
             if not isinstance(error, RooftreeError):
                 log.exception("plugin_setup_failed")
-            reason = f"setup took more than {deadline_s} s" if isinstance(error, TimeoutError) else str(error)
-            await self._release(record)
-            record.fail(reason or type(error).__name__)
+            reason = f"setup took more than {deadline_s} s" if deadline.expired() else _said(error)
+            await release(self._system, record)
+            record.fail(reason)
             return
         self._started.append(record)
         if record.health is Health.STARTING:
@@ -424,32 +479,19 @@ class Plugins:
                     entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
         self._system.server.table = RouteTable(entries)
 
-    async def _release(self, record: Record) -> None:
-        """Take back everything a plugin got from the kernel, and let it give back the rest."""
-        system = self._system
-        system.hooks.unregister(record.name)
-        await system.tasks.stop(record.name)
-        for listener in tuple(record.listeners):
-            await system.server.close_listener(listener)
-        record.listeners.clear()
-        try:
-            async with asyncio.timeout(STOP_S):
-                if record.plugin is not None:
-                    with code_of(record.name):
-                        await record.plugin.stop()
-        except TimeoutError:
-            log.error("plugin_stop_timed_out", plugin=record.name)
-        except Exception:
-            log.exception("plugin_stop_failed", plugin=record.name)
-        await system.bus.withdraw(record.name)
-        for kind in record.token_kinds:
-            system.tokens.forget_kind(kind)
-        record.token_kinds.clear()
-        system.conditions.withdraw(record.name)
-        system.services.withdraw(record.name)
-
 
 PLUGINS = Service[Plugins]("plugins/1")
+
+
+def _asked() -> str:
+    """Who decides just now, for the list of plugins."""
+    who = caller.get()
+    return f"by {who} over the API" if who else "by Rooftree itself"
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; its kind where it says nothing, or is no error."""
+    return str(error) if str(error) and isinstance(error, Exception) else repr(error).removesuffix("()")
 
 
 async def _nobody() -> None:

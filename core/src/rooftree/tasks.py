@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 from attrs import frozen
 
-from rooftree.context import plugin_under_way
+from rooftree.context import is_cancelled, plugin_under_way
 
 if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
@@ -97,19 +97,13 @@ async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:
             failures = 0
             if task.every is None and task.cron is None:
                 return
-        except (Exception, asyncio.CancelledError):
-            if _is_cancelled():
+        except (Exception, asyncio.CancelledError, SystemExit):
+            if is_cancelled():
                 raise
             failures = 1 if loop.time() - began > STEADY_S else failures + 1
             log.exception("task_failed", failures=failures)
             if task.every is None and task.cron is None:
                 await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
-
-
-def _is_cancelled() -> bool:
-    """Whether the task itself was asked to end, rather than something that it waited for."""
-    current = asyncio.current_task()
-    return current is not None and current.cancelling() > 0
 
 
 async def _until_next(times: CronTrigger, ran: datetime | None) -> datetime:

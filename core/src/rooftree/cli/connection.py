@@ -53,12 +53,12 @@ async def request(
         ) from None
 
 
-def ask(socket: Path, method: str, path: str, body: object = None) -> Any:
+def ask(socket: Path, method: str, path: str, body: object = None, *, patience_s: float = PATIENCE_S) -> Any:
     """The ``data`` of the daemon's answer; raises :class:`ErrorAnswer` and :class:`DaemonUnreachable`."""
 
     async def answer() -> Any:
         encoded = None if body is None else json.dumps(body).encode()
-        async with request(socket, method, path, encoded, patience_s=PATIENCE_S) as response:
+        async with request(socket, method, path, encoded, patience_s=patience_s) as response:
             return data_of(response.status, await response.read())
 
     return asyncio.run(answer())

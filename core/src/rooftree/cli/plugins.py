@@ -11,6 +11,8 @@ from rooftree.cli.invocation import Invocation, invocation_options, pass_invocat
 from rooftree.cli.refusals import DaemonNotRunning
 
 NOT_RUNNING: Final = "not running"
+CHANGE_S: Final = 600
+"""How long a change may take: what is under way is let end, in one plugin after another."""
 
 _COLOURS: Final = {
     "ok": "green",
@@ -65,7 +67,8 @@ def _change(invocation: Invocation, name: str, verb: str) -> None:
     from rooftree.cli.connection import ask
     from rooftree.cli.presentation import print_json
 
-    plugin = ask(invocation.daemon_socket(), "POST", f"/kernel/v1/plugins/{quote(name, safe='')}/{verb}")
+    path = f"/kernel/v1/plugins/{quote(name, safe='')}/{verb}"
+    plugin = ask(invocation.daemon_socket(), "POST", path, patience_s=CHANGE_S)
     if invocation.as_json:
         print_json(plugin)
     else:

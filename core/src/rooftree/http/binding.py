@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from attrs import evolve, frozen
 
 from rooftree.access import NOBODY, Principal
@@ -39,6 +40,8 @@ class Call:
 
 HEARTBEAT_S = 30.0
 """Seconds between pings on a WebSocket; one that does not answer is closed."""
+GOODBYE_S = 1.0
+"""Seconds that a WebSocket's client may take to answer our goodbye."""
 FIRST_CHUNK_S = 0.5
 """Seconds a stream's first chunk may take before its headers are sent without it."""
 
@@ -324,10 +327,14 @@ async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.Stream
     if not socket.can_prepare(request).ok:
         raise Invalid("This is a WebSocket: send the headers that open one (RFC 6455)")
     await socket.prepare(request)
+    code = WSCloseCode.GOING_AWAY
     try:
         await answer.serve(socket)
+        code = WSCloseCode.OK
     finally:
-        await socket.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await socket.close(code=code)
     return socket
 
 

@@ -21,13 +21,14 @@ from aiohttp import web
 from attrs import mutable
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
-from rooftree.context import caller
+from rooftree.context import caller, code_of, is_cancelled
 from rooftree.errors import (
     Conflict,
     Forbidden,
     Invalid,
     MethodNotAllowed,
     NotFound,
+    NotReady,
     RooftreeError,
     Unauthenticated,
     Unavailable,
@@ -47,6 +48,8 @@ STOP_S = 5.0
 """Seconds that open requests get when the server stops."""
 DRAIN_LOOK_S = 0.01
 """Seconds between looks whether the calls of a plugin that stops have ended."""
+CUT_OFF_S = 1.0
+"""Seconds that a call gets to end when it is cut off."""
 CLOSED = "This path is closed to everybody"
 _TOKEN_HEADERS = ("X-Supervisor-Token", "X-Hassio-Key", "Authorization")
 _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
@@ -82,6 +85,7 @@ class HttpServer:
         self._sites: dict[str, web.BaseSite] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
+        self._cut_off: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Get ready to listen; the listeners are opened one by one."""
@@ -143,16 +147,21 @@ class HttpServer:
         for task in self._streams[owner]:
             task.cancel()
 
-    async def drain(self, owner: str, grace_s: float) -> None:
-        """Wait until no call of a plugin is under way but the one that asks for this. Its streams are ended at once,
-        and what is not done after ``grace_s`` seconds is cancelled. The gate must be closed, so that none comes."""
+    async def drain(self, owner: str, grace_s: float, asker: asyncio.Task[Any] | None = None) -> None:
+        """Wait until no call of a plugin is under way but the one that asked for this. Its streams are ended at once,
+        and what is not done after ``grace_s`` seconds is cut off, and answered 503. The gate must be closed, so that
+        none comes."""
         self._end_streams_of(owner)
-        until = asyncio.get_running_loop().time() + grace_s
-        while others := (self._calls[owner] | self._streams[owner]) - {asyncio.current_task()}:
-            if asyncio.get_running_loop().time() >= until:
-                log.warning("calls_cancelled", plugin=owner, count=len(others))
-                for task in others:
+        clock = asyncio.get_running_loop().time
+        until = clock() + grace_s
+        while under_way := (self._calls[owner] | self._streams[owner]) - {asker}:
+            if clock() >= until:
+                log.warning("calls_cut_off", plugin=owner, count=len(under_way))
+                self._cut_off |= self._calls[owner] & under_way
+                for task in under_way:
                     task.cancel()
+                await asyncio.wait(under_way, timeout=CUT_OFF_S)
+                self._cut_off -= under_way
                 break
             await asyncio.sleep(DRAIN_LOOK_S)
 
@@ -229,9 +238,24 @@ class HttpServer:
         under_way = (self._streams if endpoint.streams else self._calls)[owner]
         under_way.add(task)
         try:
-            return await endpoint(call, self._boot_id)
+            with code_of(owner):
+                return await endpoint(call, self._boot_id)
+        except asyncio.CancelledError:
+            if is_cancelled() and task not in self._cut_off:
+                raise
+            raise self._cut_off_by(task, owner) from None
+        except SystemExit as error:  # in a handler it must not end the daemon
+            raise RuntimeError(f"a handler ended with {error!r}") from error
         finally:
             under_way.discard(task)
+
+    def _cut_off_by(self, task: asyncio.Task[Any], owner: str) -> Exception:
+        """What a call is answered that was cancelled though its client waits: by a drain, or by what it waited for."""
+        if task not in self._cut_off:
+            return RuntimeError("something that the handler waited for was cancelled")
+        self._cut_off.discard(task)
+        task.uncancel()
+        return NotReady(f"Plugin {owner} was stopped before this call had ended")
 
     def _authorise(
         self, access: Access, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest

@@ -1,24 +1,22 @@
 """Events over HTTP: as server-sent events, and as a WebSocket, from one route.
 
-Server-sent events (WHATWG HTML, 9.2) carry an event each, with its place as id, so that a browser resumes by itself.
-On a WebSocket each message is a JSON list of events; its place is in each. Both begin with ``hello``, which tells where
-one is before anything has happened.
+As server-sent events (WHATWG HTML, 9.2) each has its place as id, so that a browser resumes by itself. On a WebSocket
+each message is a JSON list of events; its place is in each.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from typing import Annotated, Final
 
-import orjson
 import structlog
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMsgType, web
 
-from rooftree import EventStream, From, Header, Invalid, Socket, Stream
-from rooftree.event_stream import Position, Recorded
+from rooftree import EventStream, From, Header, Invalid, Socket, Stream, Unavailable
+from rooftree.event_stream import HELLO, LOST, Position, event_types
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +24,8 @@ KEEP_ALIVE_S: Final = 15.0
 """Seconds of silence after which a comment says that we are still here."""
 WRITE_S: Final = 20.0
 """Seconds that a client may take to take a message in; then it is dropped."""
-
-type Batch = tuple[Recorded, ...]
+GOODBYE_S: Final = 1.0
+"""Seconds in which a client that is dropped may take in why."""
 
 
 def _position(
@@ -44,7 +42,13 @@ def _position(
 
 
 def _types(types: str | None = None) -> frozenset[str]:
-    return frozenset(word.strip() for word in (types or "").split(",") if word.strip())
+    """The types to be told of. A word that no event has would never come: that is a typing error, and said."""
+    words = frozenset(word.strip() for word in (types or "").split(",") if word.strip())
+    known = event_types()
+    if unknown := sorted(words - known):
+        allowed = ", ".join(sorted(known - {HELLO, LOST}))
+        raise Invalid(f"types: there is no event {', '.join(unknown)}; the plugins that are loaded have {allowed}")
+    return words
 
 
 AskedPosition = Annotated[Position | None, From(_position)]
@@ -54,7 +58,8 @@ AskedTypes = Annotated[frozenset[str], From(_types)]
 def event_feed(
     stream: EventStream, since: Position | None, types: Collection[str], *, as_socket: bool
 ) -> Stream | Socket:
-    """The answer of ``/kernel/v1/events``."""
+    """The answer of ``/kernel/v1/events``; raises ``Unavailable`` when too many follow."""
+    stream.refuse_more()
     if as_socket:
         return Socket(lambda socket: _serve(socket, stream, since, types))
     return Stream(
@@ -62,47 +67,10 @@ def event_feed(
     )
 
 
-# --- server-sent events -----------------------------------------------------------------------------------------------
-
-
 async def _lines(stream: EventStream, since: Position | None, types: Collection[str]) -> AsyncGenerator[bytes]:
-    yield _sse(_hello(stream, since))
-    async with aclosing(_with_silences(stream.follow(since, types))) as batches:
+    async with aclosing(stream.follow(since, types, silence_s=KEEP_ALIVE_S)) as batches:
         async for batch in batches:
-            yield b"".join(map(_sse, batch)) if batch else b": still here\n\n"
-
-
-def _sse(event: Recorded) -> bytes:
-    place = event.place.encode()
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (place, event.type.encode(), event.body)
-
-
-async def _with_silences(batches: AsyncGenerator[Batch]) -> AsyncGenerator[Batch]:
-    """The batches, and an empty one after each :data:`KEEP_ALIVE_S` seconds without any."""
-    async with aclosing(batches):
-        following: asyncio.Future[Batch | None] | None = None
-        try:
-            while True:
-                following = following or asyncio.ensure_future(_next(batches))
-                done, _ = await asyncio.wait({following}, timeout=KEEP_ALIVE_S)
-                if not done:
-                    yield ()
-                    continue
-                batch, following = following.result(), None
-                if batch is None:
-                    return
-                yield batch
-        finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.wait({following})
-
-
-async def _next(batches: AsyncIterator[Batch]) -> Batch | None:
-    return await anext(batches, None)
-
-
-# --- WebSocket --------------------------------------------------------------------------------------------------------
+            yield batch.as_lines
 
 
 async def _serve(
@@ -130,26 +98,18 @@ async def _listen(socket: web.WebSocketResponse) -> None:
 async def _send(
     socket: web.WebSocketResponse, stream: EventStream, since: Position | None, types: Collection[str]
 ) -> None:
-    await socket.send_str(_list((_hello(stream, since),)))
-    async with aclosing(stream.follow(since, types)) as batches:
-        async for batch in batches:
-            try:
+    reason = "too slow"
+    try:
+        async with aclosing(stream.follow(since, types)) as batches:
+            async for batch in batches:
                 async with asyncio.timeout(WRITE_S):
-                    await socket.send_str(_list(batch))
-            except TimeoutError:
-                log.warning("event_reader_dropped", reason=f"it took nothing in for {WRITE_S:.0f} s")
-                stream.dropped += 1
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):
-                        await socket.close(code=1013, message=b"too slow: nothing was taken in")
-                return
-
-
-def _list(batch: Batch) -> str:
-    return (b"[" + b",".join(event.body for event in batch) + b"]").decode()
-
-
-def _hello(stream: EventStream, since: Position | None) -> Recorded:
-    place = since if since is not None and since.boot == stream.boot else stream.now
-    facts = {"type": "hello", "boot": place.boot, "sequence": place.sequence}
-    return Recorded(str(place), place.sequence, "hello", orjson.dumps(facts))
+                    await socket.send_frame(batch.as_list, WSMsgType.TEXT)
+    except TimeoutError:
+        stream.dropped += 1
+        log.warning("event_reader_dropped", reason=f"it did not take a message in within {WRITE_S:.0f} s")
+        reason = f"too slow: a message was not taken in within {WRITE_S:.0f} s"
+    except Unavailable as error:  # others came between the look and the answer
+        reason = error.message
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_S):
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=reason.encode())

@@ -1,0 +1,129 @@
+"""Routes of plugins that do not run, or not yet, answer 503 with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rooftree import PUBLIC, Kernel, Plugin, Routes, failpoints
+from rooftree.plugin_record import Health
+from rooftree.testing import Client, InstalledPlugin, running_system
+from tests.kernel.plugins_under_test import Fine, RaisingSetup, import_error, info_of, routes_of, until, with_route
+
+
+async def test_routes_of_a_disabled_plugin_answer_503_with_the_reason(tmp_path: Path) -> None:
+    both = [with_route("notes", "/notes"), Fine]
+    async with running_system(tmp_path, plugins=both):
+        pass
+
+    async with (
+        running_system(tmp_path, plugins=both, settings={"plugins.disabled": ["notes"]}) as system,
+        Client.over_unix(system) as admin,
+        Client.over_tcp(system) as stranger,
+    ):
+        answer = await admin.get("/notes")
+        assert answer.status == 503
+        assert answer.message == "Plugin notes is disabled: by flag --disabled"
+        assert info_of(system, "notes").state is Health.DISABLED
+        assert (await admin.get("/never-there")).status == 404
+        assert (await stranger.get("/notes")).status == 401
+        assert (await admin.get("/fine")).status == 200
+
+
+async def test_only_enabled_plugins_run_when_some_are_named(tmp_path: Path) -> None:
+    both = [with_route("notes", "/notes"), Fine]
+    async with running_system(tmp_path, plugins=both, settings={"plugins.enabled": ["fine"]}) as system:
+        assert {info.name: info.state for info in system.plugins} == {"fine": Health.OK, "notes": Health.DISABLED}
+
+
+async def test_routes_of_a_plugin_that_fails_later_answer_503_with_the_reason(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[with_route("broken", "/broken")]):
+        pass
+
+    for plugin, reason in ((InstalledPlugin("broken", import_error), "acme"), (RaisingSetup, "the cable is loose")):
+        async with running_system(tmp_path, plugins=[plugin]) as system, Client.over_unix(system) as admin:
+            answer = await admin.get("/broken")
+
+            assert answer.status == 503
+            assert reason in answer.message
+
+
+async def test_routes_of_a_plugin_that_was_uninstalled_answer_503_until_another_has_them(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[with_route("old", "/things")]):
+        pass
+
+    async with running_system(tmp_path, plugins=[Fine]) as system, Client.over_unix(system) as admin:
+        answer = await admin.get("/things")
+        assert answer.status == 503
+        assert "no longer installed" in answer.message
+
+    async with running_system(tmp_path, plugins=[with_route("new", "/things")]) as system, Client.over_tcp(system) as c:
+        assert (await c.get("/things")).status == 200
+
+
+def with_part(plugin_name: str, part: str) -> type[Plugin]:
+    class WithPart(Plugin):
+        name = plugin_name
+
+        def routes(self) -> Routes:
+            found = Routes()
+
+            def one(x: str) -> None: ...
+            def two(y: str) -> None: ...
+
+            found.get(f"/parts/{{{part}}}", access=PUBLIC)(one if part == "x" else two)
+            return found
+
+    return WithPart
+
+
+async def test_remembered_routes_of_several_plugins_may_overlap(tmp_path: Path) -> None:
+    for plugin in (with_part("one", "x"), with_part("two", "y")):
+        async with running_system(tmp_path, plugins=[plugin]):
+            pass
+
+    async with running_system(tmp_path, plugins=[Fine]) as system, Client.over_unix(system) as admin:
+        assert (await admin.get("/parts/5")).status == 503
+
+    async with running_system(tmp_path, plugins=[with_part("three", "y")]) as system, Client.over_tcp(system) as c:
+        assert (await c.get("/parts/5")).status == 200
+
+
+async def test_routes_answer_503_while_their_plugin_starts_and_the_others_are_served(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    class Slow(Plugin):
+        name = "slow"
+
+        def routes(self) -> Routes:
+            return routes_of("/slow")
+
+        async def setup(self, kernel: Kernel) -> None:
+            await go_on.wait()
+
+    async with running_system(tmp_path) as system, Client.over_tcp(system) as client:
+        starting = asyncio.create_task(
+            system.start_plugins([InstalledPlugin("slow", lambda: Slow), InstalledPlugin("fine", lambda: Fine)])
+        )
+        await until(lambda: any(info.name == "fine" and info.state is Health.OK for info in system.plugins))
+        early = await client.get("/slow")
+        fine = await client.get("/fine")
+        go_on.set()
+        await starting
+
+        assert (early.status, early.envelope["error_key"]) == (503, "system_not_ready_error")
+        assert "slow is starting" in early.message
+        assert fine.status == 200
+        assert (await client.get("/slow")).status == 200
+
+
+async def test_full_disk_does_not_keep_a_plugin_from_running(tmp_path: Path) -> None:
+    async with running_system(tmp_path) as system, Client.over_tcp(system) as client:
+        failpoints.arm("database.before_commit=nospace")
+        try:
+            await system.start_plugins([InstalledPlugin("fine", lambda: Fine)])
+        finally:
+            failpoints.arm("")
+
+        assert info_of(system, "fine").state is Health.OK
+        assert (await client.get("/fine")).status == 200

@@ -1,0 +1,517 @@
+"""Plugins are enabled, disabled and restarted while the system runs: all that is theirs comes and goes with them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from rooftree import (
+    Conflict,
+    Event,
+    Kernel,
+    NotFound,
+    Plugin,
+    Principal,
+    Role,
+    Routes,
+    Service,
+    Task,
+    hookimpl,
+)
+from rooftree.logs import RecentLogs
+from rooftree.plugin_record import Health
+from rooftree.settings import load
+from rooftree.system import System
+from rooftree.testing import Client, InstalledPlugin, running_system
+from tests.kernel import hooks_under_test
+from tests.kernel.hooks_under_test import greeting
+from tests.kernel.plugins_under_test import OTHER, THING, Fine, Thing, info_of, routes_of, until, with_route
+
+
+class Whole(Plugin):
+    """Uses everything that the kernel offers."""
+
+    name = "whole"
+    provides = (THING,)
+    made: ClassVar[list[Whole]] = []
+    heard: ClassVar[list[Event]] = []
+
+    def __init__(self) -> None:
+        self.ticking = asyncio.Event()
+        self.stopped = 0
+        self.port = 0
+        self.made.append(self)
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.provide(THING, Thing())
+        kernel.on(Event, self.heard.append)
+        kernel.register_kind("whole", lambda subject: Principal("whole", subject, Role.ADMIN))
+        kernel.condition("whole", self.check)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        await kernel.listen("whole", listening)
+
+    async def check(self, fetch_bytes: int) -> str | None:
+        return "never"
+
+    def routes(self) -> Routes:
+        return routes_of("/whole")
+
+    def tasks(self) -> Iterable[Task]:
+        yield Task("tick", self.tick)
+
+    async def tick(self) -> None:
+        self.ticking.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ticking.clear()
+
+    @hookimpl
+    def greeting(self, name: str) -> str:
+        return f"Hello {name}"
+
+    async def stop(self) -> None:
+        self.stopped += 1
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    Whole.made.clear()
+    Whole.heard.clear()
+    Noted.happened.clear()
+
+
+@asynccontextmanager
+async def house(tmp_path: Path, *plugins: type[Plugin] | InstalledPlugin) -> AsyncIterator[tuple[System, Client]]:
+    async with (
+        running_system(tmp_path, plugins=[Fine, *plugins], specifications=[hooks_under_test]) as system,
+        Client.over_unix(system) as client,
+    ):
+        yield system, client
+
+
+async def can_connect(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_everything_that_is_a_plugins_goes_with_it_and_comes_back_with_it(tmp_path: Path) -> None:
+    async with house(tmp_path, Whole) as (system, client):
+        fresh_token = system.tokens.new("whole", "somebody")
+        await system.state.commit(fresh_token.change)
+        token = fresh_token.text
+        first = Whole.made[-1]
+        await first.ticking.wait()
+        assert system.tokens.principal(token) is not None
+
+        await system.plugins.disable("whole")
+
+        system.bus.publish(Event())
+        await system.bus.drained()
+        assert not any(type(event) is Event for event in Whole.heard)
+        assert system.services.find(THING) is None
+        assert await system.hooks.call(greeting, "Ada") == []
+        assert not first.ticking.is_set()
+        assert not await can_connect(first.port)
+        assert "whole" not in system.server.listeners
+        assert system.tokens.principal(token) is None
+        await system.conditions.require("a job", ["whole"])
+        assert first.stopped == 1
+        answer = await client.get("/whole")
+        assert (answer.status, answer.message) == (503, "Plugin whole is disabled: by Rooftree itself")
+        assert (await client.get("/nowhere")).status == 404
+        assert (await client.get("/fine")).status == 200
+
+        await system.plugins.enable("whole")
+
+        second = Whole.made[-1]
+        assert second is not first
+        await second.ticking.wait()
+        system.bus.publish(Event())
+        await system.bus.drained()
+        assert [type(event) for event in Whole.heard].count(Event) == 1
+        assert system.services.find(THING) is not None
+        assert await system.hooks.call(greeting, "Ada") == ["Hello Ada"]
+        assert await can_connect(second.port)
+        assert system.tokens.principal(token) is not None
+        with pytest.raises(Exception, match="condition whole"):
+            await system.conditions.require("a job", ["whole"])
+        assert (await client.get("/whole")).status == 200
+        assert info_of(system, "whole").state is Health.OK
+
+
+async def test_restart_makes_a_new_object_and_stops_the_old_one(tmp_path: Path) -> None:
+    async with house(tmp_path, Whole) as (system, client):
+        for _ in range(2):
+            await system.plugins.restart("whole")
+
+        assert [one.stopped for one in Whole.made] == [1, 1, 0]
+        assert [one.ticking.is_set() for one in Whole.made[:2]] == [False, False]
+        assert (await client.get("/whole")).status == 200
+        assert info_of(system, "whole").state is Health.OK
+
+
+async def test_enabling_what_runs_and_disabling_what_does_not_changes_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, Whole) as (system, _):
+        await system.plugins.enable("whole")
+        assert len(Whole.made) == 1
+
+        await system.plugins.disable("whole")
+        await system.plugins.disable("whole")
+        assert [one.stopped for one in Whole.made] == [1]
+        assert info_of(system, "whole").state is Health.DISABLED
+
+
+# --- dependents -------------------------------------------------------------------------------------------------------
+
+
+class Noted(Plugin):
+    """Says when it starts and stops."""
+
+    name = "noted"
+    happened: ClassVar[list[str]] = []
+
+    async def setup(self, kernel: Kernel) -> None:
+        for key in self.requires:
+            kernel.service(key)
+        await asyncio.sleep(0.001)
+        self.happened.append(f"+{self.name}")
+        for key in self.provides:
+            kernel.provide(key, key.kind())
+
+    def routes(self) -> Routes:
+        return routes_of(f"/{self.name}")
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0.001)
+        self.happened.append(f"-{self.name}")
+
+
+class Base(Noted):
+    name = "base"
+    provides = (THING,)
+
+
+class Middle(Noted):
+    name = "middle"
+    requires = (THING,)
+    provides = (OTHER,)
+
+
+class Top(Noted):
+    name = "top"
+    requires = (OTHER,)
+
+
+class Beside(Noted):
+    name = "beside"
+    optional = (THING,)
+
+
+FAMILY = (Top, Middle, Base, Beside)
+
+
+def states(system: System) -> dict[str, Health]:
+    return {info.name: info.state for info in system.plugins}
+
+
+ALL_OK = dict.fromkeys(("base", "beside", "fine", "middle", "top"), Health.OK)
+
+
+async def test_dependents_stop_before_and_start_after_what_they_require(tmp_path: Path) -> None:
+    async with house(tmp_path, *FAMILY) as (system, client):
+        Noted.happened.clear()
+
+        await system.plugins.disable("base")
+
+        assert Noted.happened == ["-top", "-middle", "-base"]
+        assert states(system) == {
+            **ALL_OK, "base": Health.DISABLED, "middle": Health.FAILED, "top": Health.FAILED
+        }  # fmt: skip
+        assert info_of(system, "top").reason == "it requires plugin base, which is disabled"
+        assert (await client.get("/top")).message == (
+            "Plugin top does not run: it requires plugin base, which is disabled"
+        )
+        Noted.happened.clear()
+
+        await system.plugins.enable("base")
+
+        assert Noted.happened == ["+base", "+middle", "+top"]
+        assert states(system) == ALL_OK
+        assert list(system.problems) == []
+        Noted.happened.clear()
+
+        await system.plugins.restart("middle")
+
+        assert Noted.happened == ["-top", "-middle", "+middle", "+top"]
+        assert states(system) == ALL_OK
+
+
+async def test_dependents_start_when_what_they_require_is_enabled_for_the_first_time(tmp_path: Path) -> None:
+    async with house(tmp_path, *FAMILY) as (system, _):
+        await system.plugins.disable("base")
+    async with house(tmp_path, *FAMILY) as (system, _):
+        assert states(system)["top"] is Health.FAILED
+        assert list(states(system)) == ["base", "beside", "fine", "middle", "top"]
+
+        await system.plugins.enable("base")
+
+        assert states(system) == ALL_OK
+        assert list(system.problems) == []
+
+
+async def test_plugin_that_is_disabled_itself_does_not_start_with_what_it_requires(tmp_path: Path) -> None:
+    async with house(tmp_path, *FAMILY) as (system, _):
+        await system.plugins.disable("top")
+        await system.plugins.disable("base")
+        await system.plugins.enable("base")
+
+        assert states(system) == {**ALL_OK, "top": Health.DISABLED}
+        assert info_of(system, "top").reason == "by Rooftree itself"
+
+
+# --- the choice -------------------------------------------------------------------------------------------------------
+
+
+async def test_choice_survives_a_restart_of_the_system(tmp_path: Path) -> None:
+    async with house(tmp_path, Whole) as (system, _):
+        await system.plugins.disable("whole")
+
+    async with house(tmp_path, Whole) as (system, client):
+        assert (states(system)["whole"], len(Whole.made)) == (Health.DISABLED, 1)
+        assert (await client.get("/whole")).status == 503
+        await system.plugins.enable("whole")
+        assert (await client.get("/whole")).status == 200
+
+    async with house(tmp_path, Whole) as (system, client):
+        assert states(system)["whole"] is Health.OK
+
+
+@asynccontextmanager
+async def with_file(tmp_path: Path, text: str) -> AsyncIterator[System]:
+    """A system whose operator has written ``text`` about plugins."""
+    file = tmp_path / "rooftree.toml"
+    file.write_text(
+        f'[kernel]\ndata_dir = "{tmp_path / "data"}"\nsocket = "{tmp_path / "s"}"\nport = 0\n[plugins]\n{text}\n'
+    )
+    settings = await asyncio.to_thread(load, config=file, environ={}, flags={})
+    system = System(settings, RecentLogs())
+    await system.open()
+    try:
+        both = (Fine, with_route("notes", "/notes"))
+        await system.start_plugins([InstalledPlugin(one.name, lambda one=one: one) for one in both])
+        yield system
+    finally:
+        await system.stop()
+
+
+async def test_operators_file_wins_and_the_refusal_names_the_line(tmp_path: Path) -> None:
+    async with with_file(tmp_path, 'disabled = ["notes"]') as system:
+        with pytest.raises(Conflict, match=r"Plugin notes is disabled by rooftree.toml line 6; change that"):
+            await system.plugins.enable("notes")
+        await system.plugins.disable("notes")  # it is so already, and the reason stays the operator's
+        assert info_of(system, "notes").reason == "by rooftree.toml line 6"
+        with pytest.raises(Conflict, match=r"Plugin notes is disabled: by rooftree.toml line 6"):
+            await system.plugins.restart("notes")
+
+    async with with_file(tmp_path, 'enabled = ["fine"]') as system:
+        with pytest.raises(Conflict, match=r"Plugin fine is enabled by rooftree.toml line 6; change that"):
+            await system.plugins.disable("fine")
+        with pytest.raises(Conflict, match=r"Plugin notes is disabled by rooftree.toml line 6; change that"):
+            await system.plugins.enable("notes")
+        assert {info.name: info.state for info in system.plugins} == {"fine": Health.OK, "notes": Health.DISABLED}
+
+
+async def test_plugin_that_nobody_has_installed_is_not_found(tmp_path: Path) -> None:
+    async with house(tmp_path) as (system, _):
+        for change in (system.plugins.enable, system.plugins.disable, system.plugins.restart):
+            with pytest.raises(NotFound, match="There is no plugin acme; installed are fine"):
+                await change("acme")
+
+
+async def test_plugin_that_has_to_answer_is_not_stopped_with_what_it_requires(tmp_path: Path) -> None:
+    async with house(tmp_path, *FAMILY) as (system, _):
+        with pytest.raises(Conflict, match=r"base can't be stopped here: top, .* plugins.disabled of rooftree.toml"):
+            await system.plugins.disable("base", keep="top")
+        with pytest.raises(Conflict, match=r"base can't be stopped here: top, .* too\. Restart Rooftree"):
+            await system.plugins.restart("base", keep="top")
+        assert states(system) == ALL_OK
+
+    async with house(tmp_path, *FAMILY) as (system, _):
+        assert states(system) == ALL_OK  # what was refused was not kept as a choice
+
+
+# --- plugins that do not start again ----------------------------------------------------------------------------------
+
+
+class Moody(Base):
+    """Starts when it is in the mood."""
+
+    mood: ClassVar[str] = ""
+
+    async def setup(self, kernel: Kernel) -> None:
+        if self.mood:
+            raise RuntimeError(self.mood)
+        await super().setup(kernel)
+
+
+async def test_plugin_whose_restart_fails_says_why_and_can_be_enabled_later_with_its_dependents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, Top, Middle, Moody, Beside) as (system, client):
+        monkeypatch.setattr(Moody, "mood", "the cable is loose")
+
+        await system.plugins.restart("base")
+
+        assert (info_of(system, "base").state, info_of(system, "base").reason) == (Health.FAILED, "the cable is loose")
+        assert states(system)["middle"] is Health.FAILED
+        assert info_of(system, "middle").reason == ("it requires plugin base, which does not run: the cable is loose")
+        assert {problem.reference for problem in system.problems} == {"base", "middle", "top"}
+        assert (await client.get("/base")).message == "Plugin base does not run: the cable is loose"
+        assert (await client.get("/fine")).status == (await client.get("/beside")).status == 200
+
+        await system.plugins.restart("base")
+        assert states(system)["base"] is Health.FAILED
+        monkeypatch.setattr(Moody, "mood", "")
+        await system.plugins.enable("base")
+
+        assert states(system) == ALL_OK
+        assert list(system.problems) == []
+
+
+async def test_failed_plugin_that_is_disabled_is_no_problem_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Moody, "mood", "the cable is loose")
+    async with house(tmp_path, Moody) as (system, _):
+        assert [problem.reference for problem in system.problems] == ["base"]
+
+        await system.plugins.disable("base")
+
+        assert list(system.problems) == []
+        assert info_of(system, "base").state is Health.DISABLED
+
+
+async def test_disabled_plugin_leaves_its_service_to_another(tmp_path: Path) -> None:
+    class Lacking(Noted):
+        name = "lacking"
+        requires = (OTHER,)
+        provides = (THING,)
+
+    async with house(tmp_path, Lacking, Base) as (system, _):
+        assert "thing/1 is already provided by plugin lacking" in (info_of(system, "base").reason or "")
+
+        await system.plugins.disable("lacking")
+        await system.plugins.enable("base")
+
+        assert states(system)["base"] is Health.OK
+
+
+@pytest.mark.parametrize(
+    ("paths", "keys", "reason"),
+    [
+        (["/new", "/fine"], (), "GET /fine of plugin late is already declared by plugin fine"),
+        (["/new"], (THING,), "the service thing/1 is already provided by plugin base"),
+    ],
+)
+async def test_plugin_that_declares_what_another_has_fails_when_it_is_enabled(
+    tmp_path: Path, paths: list[str], keys: tuple[Service[object], ...], reason: str
+) -> None:
+    class Late(Plugin):
+        name = "late"
+        provides = keys
+
+        def routes(self) -> Routes:
+            return routes_of(*paths)
+
+    empty = InstalledPlugin("late", lambda: with_route("late"))
+    async with house(tmp_path, Base, empty) as (system, _):
+        await system.plugins.disable("late")
+
+    async with house(tmp_path, Base, Late) as (system, client):
+        await system.plugins.enable("late")
+
+        assert states(system)["late"] is Health.FAILED
+        assert reason in (info_of(system, "late").reason or "")
+        assert (await client.get("/fine")).data == {"paths": ["/fine"]}
+        assert (await client.get("/new")).status == 404
+        assert system.services.find(THING) is not None
+
+
+async def test_problem_of_a_hook_ends_with_its_plugin(tmp_path: Path) -> None:
+    class Failing(Plugin):
+        name = "failing"
+
+        @hookimpl
+        def greeting(self, name: str) -> str:
+            raise RuntimeError("a bug")
+
+    async with house(tmp_path, Failing) as (system, _):
+        await system.hooks.call(greeting, "Ada")
+        assert [problem.reference for problem in system.problems] == ["failing.greeting"]
+
+        await system.plugins.disable("failing")
+
+        assert list(system.problems) == []
+
+
+async def test_problem_of_a_hook_in_a_run_that_was_killed_is_forgotten(tmp_path: Path) -> None:
+    async with house(tmp_path) as (system, _):
+        system._hook_failed("fine", "greeting", RuntimeError("a bug"))
+
+    async with house(tmp_path) as (system, _):
+        assert list(system.problems) == []
+
+
+# --- at once ----------------------------------------------------------------------------------------------------------
+
+
+async def test_changes_that_come_at_once_are_done_one_after_another(tmp_path: Path) -> None:
+    async with house(tmp_path, *FAMILY) as (system, _):
+        Noted.happened.clear()
+        plugins = system.plugins
+
+        outcomes = await asyncio.gather(
+            plugins.restart("base"), plugins.disable("middle"), plugins.restart("middle"), plugins.enable("middle"),
+            plugins.restart("middle"), return_exceptions=True,
+        )  # fmt: skip
+
+        assert [type(outcome) for outcome in outcomes] == [type(None), type(None), Conflict, type(None), type(None)]
+        assert Noted.happened == [
+            "-top", "-middle", "-base", "+base", "+middle", "+top", "-top", "-middle", "+middle", "+top", "-top",
+            "-middle", "+middle", "+top",
+        ]  # fmt: skip
+        assert states(system) == ALL_OK
+
+
+async def test_change_while_the_plugins_start_waits_for_them(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    class Slow(Noted):
+        name = "slow"
+
+        async def setup(self, kernel: Kernel) -> None:
+            await go_on.wait()
+            await super().setup(kernel)
+
+    async with running_system(tmp_path) as system:
+        starting = asyncio.create_task(system.start_plugins([InstalledPlugin("slow", lambda: Slow)]))
+        await until(lambda: "slow" in states(system))
+        disabling = asyncio.create_task(system.plugins.disable("slow"))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(starting, disabling)
+
+        assert Noted.happened == ["+slow", "-slow"]
+        assert states(system)["slow"] is Health.DISABLED

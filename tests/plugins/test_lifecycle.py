@@ -1,0 +1,148 @@
+"""What holds for every plugin of the house: it can be started, stopped, and started again, as often as one likes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pytest
+
+from rooftree import Kernel, Plugin
+from rooftree.interfaces import hooks
+from rooftree.plugin_loading import GROUP
+from rooftree.plugin_record import Health
+from rooftree.system import System
+from rooftree.testing import Client, InstalledPlugin, running_system
+
+HOUSE = sorted((point for point in entry_points(group=GROUP) if point.value.startswith("rooftree_")), key=str)
+NAMES = [point.name for point in HOUSE]
+RUNNING = {Health.OK, Health.DEGRADED}
+each_plugin = pytest.mark.parametrize("name", NAMES)
+
+
+@asynccontextmanager
+async def house(tmp_path: Path, points: Iterable[EntryPoint] = HOUSE) -> AsyncIterator[System]:
+    """All of them, with no Docker and no repositories to be fetched."""
+    settings = {"plugins.store.repositories": [], "plugins.docker.socket": f"unix://{tmp_path / 'absent.sock'}"}
+    async with (
+        asyncio.timeout(60),
+        running_system(tmp_path, plugins=points, specifications=[hooks], settings=settings) as system,
+    ):
+        yield system
+
+
+def class_of(name: str) -> type[Plugin]:
+    found = next(point for point in HOUSE if point.name == name).load()
+    assert issubclass(found, Plugin)
+    return found
+
+
+def not_running(system: System) -> dict[str, str | None]:
+    return {info.name: info.reason for info in system.plugins if info.state not in RUNNING}
+
+
+def test_house_is_whole() -> None:
+    assert {"addons", "docker", "store", "supervisor"} <= set(NAMES)
+
+
+async def test_all_run_without_docker(tmp_path: Path) -> None:
+    async with house(tmp_path) as system:
+        assert not_running(system) == {}
+
+
+@each_plugin
+async def test_plugin_is_disabled_enabled_and_restarted_and_the_others_run(tmp_path: Path, name: str) -> None:
+    async with house(tmp_path) as system, Client.over_unix(system) as client:
+        routes = {(entry.route.method, entry.route.path) for entry in system.server.table.entries}
+        services, listeners = set(system.services), set(system.server.listeners)
+        plugin = system.plugins._records[name].plugin
+        assert plugin is not None
+
+        for _ in range(2):
+            await system.plugins.disable(name)
+            stopped = not_running(system)
+            assert stopped[name] == "by Rooftree itself"
+            assert set(stopped) == {name, *dependents(name)}
+            for method, path in sorted(routes):
+                if method == "GET" and "{" not in path and owner(system, path) in stopped:
+                    assert (await client.get(path)).status == 503, path
+            await system.plugins.enable(name)
+            assert not_running(system) == {}
+        await system.plugins.restart(name)
+
+        assert not_running(system) == {}
+        assert {(entry.route.method, entry.route.path) for entry in system.server.table.entries} == routes
+        assert (set(system.services), set(system.server.listeners)) == (services, listeners)
+        await plugin.stop()  # once more, long after it has stopped
+        assert not_running(system) == {}
+
+
+def owner(system: System, path: str) -> str:
+    return next(entry.owner for entry in system.server.table.entries if path in entry.route.paths)
+
+
+def dependents(name: str) -> set[str]:
+    """Whoever requires what it provides, and so on."""
+    affected = {name}
+    while True:
+        offered = {key.name for each in affected for key in class_of(each).provides}
+        more = {each for each in NAMES if offered & {key.name for key in class_of(each).requires}} | affected
+        if more == affected:
+            return affected - {name}
+        affected = more
+
+
+@each_plugin
+async def test_plugin_leaves_no_task_of_its_own(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with house(tmp_path) as system:
+        await system.plugins.disable(name)
+        before = len(asyncio.all_tasks())
+        for _ in range(5):
+            await system.plugins.enable(name)
+            await system.plugins.disable(name)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while len(asyncio.all_tasks()) > before:
+                    await asyncio.sleep(0.01)
+
+        assert len(asyncio.all_tasks()) == before
+    for complaint in ("plugin_left_tasks", "plugin_stop_failed", "plugin_stop_timed_out", "task_does_not_end"):
+        assert complaint not in caplog.text
+
+
+@each_plugin
+async def test_stop_is_safe_without_a_start_and_twice(name: str) -> None:
+    plugin = class_of(name)()
+
+    await plugin.stop()
+    await plugin.stop()
+
+
+@each_plugin
+async def test_stop_is_safe_after_a_setup_that_failed_at_its_end(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = class_of(name)
+
+    class Failing(whole):  # type: ignore[valid-type, misc]  # the class is known when the test runs
+        fails = True
+
+        async def setup(self, kernel: Kernel) -> None:
+            await super().setup(kernel)
+            if Failing.fails:
+                raise RuntimeError("at the very end")
+
+    failing = InstalledPlugin(name, lambda: Failing)
+    async with house(tmp_path, [failing, *(point for point in HOUSE if point.name != name)]) as system:
+        assert not_running(system)[name] == "at the very end"
+        assert set(not_running(system)) == {name, *dependents(name)}
+        Failing.fails = False
+
+        await system.plugins.enable(name)
+
+        assert not_running(system) == {}
+    assert "plugin_stop_failed" not in caplog.text

@@ -11,19 +11,21 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import frozen
 
 from rooftree.http.routes import Route
 from rooftree.interfaces import hooks
+from rooftree.interfaces.boards import GROUP, Board
 from rooftree.journal import JobRecord, Journal
 from rooftree.steps import KINDS
-from rooftree.testing import Client, running_system
+from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons import steps
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_os.plugin import OsPlugin
 from rooftree_store.plugin import StorePlugin
 from rooftree_store.sources import RepositorySource
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -227,6 +229,42 @@ def _slug(repository: GitRepository) -> str:
     return RepositorySource.parse(repository.url).slug
 
 
+# --- boards -----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Lamps:
+    """What the lamps of a board may be set to."""
+
+    power: bool = True
+
+
+class Box(Board):
+    """A board."""
+
+    name = "box"
+    settings = Lamps
+    lamps: ClassVar[Lamps] = Lamps()
+
+    async def read(self) -> Lamps:
+        return Box.lamps
+
+    async def write(self, lamps: Lamps) -> None:
+        Box.lamps = lamps
+
+
+@situation("POST /os/boards/{board}")
+async def board_changed(scene: Scene) -> Call:
+    Box.lamps = Lamps()
+    return Call("/os/boards/box", {"power": False})
+
+
+@situation("POST /os/boards/{board}")
+async def board_as_it_is(scene: Scene) -> Call:
+    Box.lamps = Lamps()
+    return Call("/os/boards/box", {})
+
+
 # --- the supervisor ---------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +296,8 @@ async def scene(tmp_path: Path, git_server: GitServer, monkeypatch: pytest.Monke
     """All plugins that have such routes, with an engine in memory and a real git server."""
     monkeypatch.setattr(steps, "STEADY_S", 0.0)
     engine = FakeContainerEngine()
-    plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, SupervisorPlugin]
+    board = InstalledPlugin("box", lambda: Box, group=GROUP)
+    plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, OsPlugin, SupervisorPlugin, board]
     async with (
         running_system(tmp_path, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system,
         Client.over_unix(system) as client,

@@ -25,9 +25,9 @@ from rooftree import (
     Step,
     Steps,
     job,
-    jobs,
     plugins,
     step,
+    suspension,
 )
 from rooftree.plugin_record import Health
 from rooftree.system import System
@@ -98,7 +98,7 @@ class Painter(Plugin):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RETRY_S", (0.01,))
+    monkeypatch.setattr(suspension, "RETRY_S", (0.01,))
     monkeypatch.setattr(plugins, "DRAIN_S", 0.05)
     Painter.walls = Walls()
 

@@ -154,3 +154,18 @@ async def test_problems_are_listed_until_they_are_cleared(client: Client, system
     assert (listed["type"], listed["context"], listed["message"]) == ("free_space", "system", "The disk is nearly full")
     assert listed["suggestions"] == ["clear_backups"]
     assert (await client.get("/kernel/v1/problems")).data == {"problems": []}
+
+
+async def test_a_disabled_plugin_says_so_on_its_routes(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]):
+        pass
+
+    settings = {"plugins.disabled": ["supervisor"]}
+    async with (
+        running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], settings=settings) as system,
+        Client.over_unix(system) as client,
+    ):
+        answer = await client.get("/supervisor/ping")
+
+    assert answer.status == 503
+    assert "supervisor is disabled" in answer.message

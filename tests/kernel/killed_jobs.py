@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, logs, step, suspension
+from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, child, failpoints, job, logs, step, suspension
 from rooftree.errors import RooftreeError
 from rooftree.plugin_record import Health
 from rooftree.testing import running_system
@@ -91,6 +91,24 @@ class Refuse(Step):
         raise Conflict("It does not fit")
 
 
+@step("killed.hesitate/1")
+class Hesitate(Step):
+    """Goes on for ever, unless its job is cancelled."""
+
+    interruptible = True
+
+    async def do(self) -> None:
+        hesitates.set()
+        await asyncio.Event().wait()
+
+    async def undo(self, _: None) -> None: ...
+
+
+hesitates = asyncio.Event()
+CANCELLED = "killed_jobs:cancelled"
+"""The failpoint that is reached when somebody was told that the job is cancelled."""
+
+
 CHANGES = (Write("written", "new"), Remove("removed"), Replace("replaced", "changed"))
 KINDS = tuple(change.kind for change in CHANGES)
 
@@ -110,7 +128,37 @@ async def change_and_fail() -> Steps:
     return [*CHANGES, Refuse()]
 
 
-JOBS = {kind.name: kind for kind in (change_or_back, change_forward, change_and_fail)}
+@job("part", reference="part")
+async def part(part: int) -> Steps:
+    return CHANGES[part : part + 1]
+
+
+@job("change_in_parts")
+async def change_in_parts() -> Steps:
+    return [child(part, part=0), CHANGES[1], child(part, part=2)]
+
+
+@job("change_in_parts_forward", recovery="forward")
+async def change_in_parts_forward() -> Steps:
+    return [child(part, part=0), CHANGES[1], child(part, part=2)]
+
+
+@job("change_and_hesitate", recovery="forward")
+async def change_and_hesitate() -> Steps:
+    return [*CHANGES, Hesitate()]
+
+
+JOBS = {
+    kind.name: kind
+    for kind in (
+        change_or_back,
+        change_forward,
+        change_and_fail,
+        change_in_parts,
+        change_in_parts_forward,
+        change_and_hesitate,
+    )
+}
 
 
 class MarkersPlugin(Plugin):
@@ -143,7 +191,13 @@ async def live(root: Path, name: str | None) -> None:
     """Start a system and run the job ``name``; with none, wait for the recovery of what was interrupted."""
     async with running_system(root, plugins=[plugin_for(root / "markers")]) as system:
         assert all(info.state is Health.OK for info in system.plugins)
-        if name is not None:
+        if name == "change_and_hesitate":
+            started = await system.jobs.run(JOBS[name], background=True)
+            assert started is not None
+            await hesitates.wait()
+            await system.jobs.cancel(started.job_id)
+            await failpoints.reach(CANCELLED)
+        elif name is not None:
             await system.jobs.run(JOBS[name])
         while any(not info.done for info in system.jobs.listing()):
             await asyncio.sleep(0.001)

@@ -12,6 +12,7 @@ from rooftree import (
     NotReady,
     Unavailable,
 )
+from rooftree.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import (
     AFTER,
@@ -173,3 +174,20 @@ async def test_stop_lets_the_running_step_finish_and_refuses_what_queues(tmp_pat
         assert len(system.jobs.listing()) == 1
         assert world.things == AFTER
         assert world.happened.count("do one") == 1
+
+
+async def test_plugin_stops_at_once_though_a_job_of_its_waits_for_the_engine(system: System, world: World) -> None:
+    world.errors["half three"] = [Conflict("It does not fit")]
+    world.errors["undo old"] = [Unavailable("The engine is away")] * 100_000
+    with pytest.raises(Conflict):
+        await system.jobs.run(put, name="x")
+
+    async with asyncio.timeout(5):  # steps under way would get ten
+        await system.plugins.disable("worldly")
+
+    assert [info.done for info in system.jobs.listing()] == [False]
+    world.errors.clear()
+    await system.plugins.enable("worldly")
+    await until(lambda: system.jobs.listing()[0].done is True)
+    assert world.things == BEFORE
+    assert [error.message for error in system.jobs.listing()[0].errors] == ["It does not fit"]

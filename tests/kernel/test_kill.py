@@ -15,7 +15,7 @@ import pytest
 
 from rooftree import JobInfo, suspension
 from rooftree.testing import running_system
-from tests.kernel.killed_jobs import AFTER, BEFORE, KINDS, markers_in, plugin_for
+from tests.kernel.killed_jobs import AFTER, BEFORE, CANCELLED, KINDS, markers_in, plugin_for
 
 KILLED = -signal.SIGKILL
 REPOSITORY = Path(__file__).parents[2]
@@ -153,6 +153,53 @@ async def test_kill_around_any_commit_of_the_journal_leaves_before_or_after(
         assert commit >= 7
     else:
         assert len(listed) == (0 if (commit, side) == (1, "before") else 1)
+
+
+@pytest.mark.parametrize("place", ["job:accepted", *STEP_PLACES])
+async def test_job_in_parts_that_is_killed_is_taken_back_with_all_its_parts(
+    process: Process, tmp_path: Path, place: str
+) -> None:
+    assert process("change_in_parts", f"{place}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == BEFORE
+    assert [error.error_key for error in info.errors] == ["job_interrupted_error"]
+    assert parts_of(info) == [("part", "0", True), ("part", "2", True)]
+
+
+@pytest.mark.parametrize("place", ["job:accepted", *STEP_PLACES, "job:end"])
+async def test_job_in_parts_that_goes_forward_is_finished_with_all_its_parts(
+    process: Process, tmp_path: Path, place: str
+) -> None:
+    assert process("change_in_parts_forward", f"{place}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == AFTER
+    assert (info.errors, [part.progress for part in info.child_jobs]) == ([], [100.0, 100.0])
+    assert parts_of(info) == [("part", "0", True), ("part", "2", True)]
+
+
+def parts_of(info: JobInfo) -> list[tuple[str, str | None, bool | None]]:
+    return [(part.name, part.reference, part.done) for part in info.child_jobs]
+
+
+@pytest.mark.parametrize("place", [CANCELLED, *(f"step:{kind}:undo" for kind in KINDS), "step:killed.hesitate/1:undo"])
+async def test_cancelled_job_goes_back_wherever_it_was_killed_though_it_would_go_forward(
+    process: Process, tmp_path: Path, place: str
+) -> None:
+    assert process("change_and_hesitate", f"{place}=kill") == KILLED
+
+    info = await recovered(tmp_path)
+
+    assert markers_in(tmp_path / "markers") == BEFORE
+    assert [error.error_key for error in info.errors] == ["job_cancelled_error"]
+
+
+async def test_cancelled_job_that_is_not_killed_goes_back(process: Process, tmp_path: Path) -> None:
+    assert process("change_and_hesitate", "") == 0
+    assert markers_in(tmp_path / "markers") == BEFORE
 
 
 async def test_job_that_is_not_killed_is_done(process: Process, tmp_path: Path) -> None:

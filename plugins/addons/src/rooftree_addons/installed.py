@@ -88,6 +88,16 @@ class Desired(enum.StrEnum):
     STOPPED = "stopped"
 
 
+@frozen
+class InstalledVersion:
+    """What an add-on is, without what its user decided: what a step may keep in the journal, which is no place for
+    options and tokens."""
+
+    version: str
+    image: str
+    config_json: str = field(repr=False)
+
+
 @document("addons.installed", version=1)
 @frozen(kw_only=True)
 class InstalledAddon:
@@ -135,8 +145,13 @@ class InstalledAddon:
         text = orjson.dumps(config).decode()
         return evolve(self, version=_config(text).version, image=image, config_json=text)
 
-    def with_version_of(self, other: InstalledAddon) -> Self:
-        """The same add-on, with its user's choices, in the version that ``other`` has."""
+    @property
+    def what_it_is(self) -> InstalledVersion:
+        """What an update changes of it."""
+        return InstalledVersion(self.version, self.image, self.config_json)
+
+    def with_version_of(self, other: InstalledVersion) -> Self:
+        """The same add-on, with its user's choices, in that version."""
         return evolve(self, version=other.version, image=other.image, config_json=other.config_json)
 
     def wanting(self, desired: Desired) -> Self:

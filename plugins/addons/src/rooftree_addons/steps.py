@@ -11,7 +11,7 @@ from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
-from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon
+from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon, InstalledVersion
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)
@@ -93,9 +93,9 @@ class ChangeVersion(Step):
     image: str
     config: dict[str, Any]
 
-    async def before(self, addons: Addons) -> InstalledAddon:
+    async def before(self, addons: Addons) -> InstalledVersion:
         """What was installed."""
-        return addons.get(self.slug)
+        return addons.get(self.slug).what_it_is
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
@@ -104,7 +104,7 @@ class ChangeVersion(Step):
         )
         addons.tell_store()
 
-    async def undo(self, was: InstalledAddon, addons: Addons) -> None:
+    async def undo(self, was: InstalledVersion, addons: Addons) -> None:
         """Back to what it was, keeping what its user changed meanwhile."""
         await addons.kernel.commit(addons.installed.update(self.slug, lambda now: now.with_version_of(was)))
         addons.tell_store()

@@ -57,6 +57,8 @@ class RepositorySource(ParsedString):
             raise ValueError("has a user name that begins with -")
         if parts.password is not None:
             raise ValueError("has a password in it, which would end up in plain sight; use ssh with a key instead")
+        if parts.username is not None and parts.scheme in {"http", "https"}:
+            raise ValueError("has a user name in it, which is where access tokens go, and would end up in plain sight")
         if parts.path.strip("/") == "":
             raise ValueError("must name a repository on that host")
 

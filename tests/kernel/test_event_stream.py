@@ -143,6 +143,27 @@ async def test_readers_who_want_the_same_share_the_bytes(bus: EventBus, stream: 
         await reader.aclose()
 
 
+async def test_readers_share_also_while_more_comes_between_their_turns(
+    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "PAUSE_S", 0.01)
+    readers = [stream.follow() for _ in range(event_stream.PER_GROUP * 3)]
+    for reader in readers:
+        await anext(reader)
+    waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
+    await asyncio.sleep(0)
+    bus.publish(Numbered(1))
+    await waiting[0]
+
+    bus.publish(Numbered(2))  # while the others still wait for their turn
+    batches = await asyncio.gather(*waiting)
+
+    assert {id(batch) for batch in batches} == {id(batches[0])}
+    assert [event.sequence for event in (await anext(readers[-1])).events] == [2]
+    for reader in readers:
+        await reader.aclose()
+
+
 async def test_reader_gets_little_at_a_time(bus: EventBus, stream: EventStream) -> None:
     for _ in range(300):
         bus.publish(Long("x" * 1000))
@@ -158,12 +179,13 @@ async def test_reader_gets_little_at_a_time(bus: EventBus, stream: EventStream) 
 async def test_silence_is_broken_by_an_empty_batch_also_while_events_of_other_types_come(
     bus: EventBus, stream: EventStream
 ) -> None:
-    async with aclosing(stream.follow(kinds=["other"], silence_s=0.1)) as batches:
+    async with aclosing(stream.follow(kinds=["other"], silence_s=0.2)) as batches:
         await anext(batches)
         waiting = asyncio.ensure_future(anext(batches))
-        while not waiting.done():
-            bus.publish(Numbered(1))
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(1):
+            while not waiting.done():
+                bus.publish(Numbered(1))
+                await asyncio.sleep(0.005)
 
         assert waiting.result().events == ()
         assert waiting.result().as_lines == b": still here\n\n"

@@ -446,17 +446,14 @@ async def test_stop_ends_the_streams_at_once(tmp_path: Path, logs: RecentLogs, f
         assert system.events.readers == 0
 
 
-async def test_socket_whose_client_does_not_say_goodbye_does_not_hold_up_the_stop(
-    tmp_path: Path, logs: RecentLogs
-) -> None:
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], logs=logs) as system:
-        reader = raw_client(system, UPGRADE)
-        try:
-            await until_readers(system, 1)
-            async with asyncio.timeout(4):
-                await system.stop()
-        finally:
-            reader.close()
+async def test_socket_whose_client_does_not_say_goodbye_does_not_hold_up_the_stop(system: System) -> None:
+    reader = raw_client(system, UPGRADE)
+    try:
+        await until_readers(system, 1)
+        async with asyncio.timeout(5):  # half of what calls may take
+            await system.plugins.disable("supervisor")
+    finally:
+        reader.close()
 
 
 async def test_streams_end_when_the_plugin_that_serves_them_is_restarted_or_disabled(

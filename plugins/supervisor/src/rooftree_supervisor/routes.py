@@ -29,6 +29,7 @@ from rooftree.audit import PAGE as LARGEST_PAGE
 from rooftree.logs import RecentLogs
 from rooftree.system import System
 from rooftree_containers.logs import AskedLatestLog, AskedLog
+from rooftree_supervisor.api_documents.routes import routes as api_documents
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
 from rooftree_supervisor.models import (
     AuditPage,
@@ -53,6 +54,7 @@ from rooftree_supervisor.own_log import own_log
 from rooftree_supervisor.preferences import Preferences
 
 routes = Routes()
+routes.include(api_documents)
 
 ADMIN = role(Role.ADMIN)
 MANAGER = role(Role.MANAGER)

@@ -63,7 +63,7 @@ Besides what is listed at each route: a path that exists answers 405 to a method
 `Allow`; every GET can be asked with HEAD; a request that cannot be read is 400, one whose head is too long 431. Paths
 have one spelling, and any other is refused with 400.
 
-`x-rooftree-access` says who may call a route. Of the roles each includes those in brackets: """
+`x-rooftree-access` says who may call a route. The roles, each with those that it includes: """
 
 
 def encoded_document(routes: Iterable[tuple[str, Route]]) -> bytes:
@@ -94,7 +94,7 @@ class Describer:
                 for path in route.paths:
                     template = path.replace("...}", "}")
                     paths.setdefault(template, {})[route.method.lower()] = self._operation(owner, route, path)
-        roles = "; ".join(f"{role} ({', '.join(sorted(_included(role)))})" for role in Role)
+        roles = ", ".join(f"`{role}`" + _included(role) for role in Role)
         return {
             "openapi": "3.1.0",
             "info": {
@@ -320,8 +320,9 @@ def _media(kind: Any) -> tuple[str, ...]:
     return next((mark.types for mark in marks if isinstance(mark, Media)), ())
 
 
-def _included(role: Role) -> Iterator[str]:
-    return (str(other) for other in Role if other is not role and role in INCLUDES[other])
+def _included(role: Role) -> str:
+    included = [f"`{other}`" for other in Role if other is not role and role in INCLUDES[other]]
+    return f" ({', '.join(included)})" if included else ""
 
 
 def _remarks(route: Route, path: str) -> Iterator[str]:

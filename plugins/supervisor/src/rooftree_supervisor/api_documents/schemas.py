@@ -207,7 +207,8 @@ class Schemas:
         for key, hint in hints.items():
             text = self._texts.of_field(kind, key)
             properties[key] = self._inner(key, hint, way) | ({"description": text} if text else {})
-        return _object(properties, [key for key in hints if key in kind.__required_keys__])
+        # Its own __required_keys__ are wrong where annotations are strings, as in every module of ours.
+        return _object(properties, [key for key, hint in hints.items() if get_origin(hint) is not NotRequired])
 
 
 def _has_fields(kind: Any) -> bool:

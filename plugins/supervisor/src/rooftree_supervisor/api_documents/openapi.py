@@ -19,6 +19,7 @@ from rooftree import NOBODY, PUBLIC, Binary, Media, Plan, Role, Socket, Stream, 
 from rooftree.access import INCLUDES
 from rooftree.errors import (
     Conflict,
+    ExtraFields,
     Failed,
     Forbidden,
     Invalid,
@@ -267,6 +268,7 @@ class Describer:
                         "schema": {"type": "integer"},
                     }
                 }
+            self.schemas.of(ExtraFields, Way.GIVEN)
             self.schemas.components.setdefault("Error", _ERROR)
         return {"$ref": f"#/components/responses/{name}"}
 
@@ -281,11 +283,7 @@ _ERROR: Final[Schema] = {
             "description": "One sentence for people: what happened, and what to do about it.",
         },
         "error_key": {"type": "string", "description": "Tells cases apart, for programs."},
-        "extra_fields": {
-            "type": "object",
-            "description": "What a client needs to word the message itself, by name.",
-            "additionalProperties": True,
-        },
+        "extra_fields": {"$ref": "#/components/schemas/kernel.ExtraFields"},
         "job_id": {"type": "string", "description": "The job in which it happened."},
     },
     "required": ["result", "message"],

@@ -30,7 +30,6 @@ CONFIG = {
     "ports": {"80/tcp": 8099},
     "ports_description": {"80/tcp": "The web page"},
     "ingress": True,
-    "webui": "http://[HOST]:[PORT:80]/",
     "stdin": True,
     "hassio_api": True,
 }

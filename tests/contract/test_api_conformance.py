@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -25,6 +26,8 @@ CORE = Principal("core", "homeassistant", Role.ADMIN)
 """May do more than anybody."""
 ENDLESS = "/follow$|^/kernel/v1/events$"
 """Answers that go on for ever, which schemathesis would wait for; what they begin with is looked at beside it."""
+NOWHERE = {"enum": ["local", "http://127.0.0.1:9/nothing"]}
+"""Repositories that can be asked for without leaving this machine."""
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -43,7 +46,8 @@ def stricter(document: Mapping[str, Any]) -> dict[str, Any]:
             schema.setdefault("additionalProperties", False)
     schemas["store.AddonSlug"] = {"enum": [RUNS, INSTALLED, OFFERED, "local_none"]}
     schemas["store.RepositorySlug"] = {"enum": ["local", "core", "0123abcd"]}
-    schemas["store.RepositorySource"] = {"enum": ["local", "core"]}
+    schemas["store.RepositorySource"] = NOWHERE
+    schemas["supervisor.OptionsChange"]["properties"]["addons_repositories"]["items"] = NOWHERE
     schemas["supervisor.PluginName"] = {"enum": ["spare", "none"]}
     return found
 
@@ -57,7 +61,7 @@ async def conform(folder: Path, *, phases: str, examples: int) -> str:
         await asyncio.to_thread(place.write_text, json.dumps(stricter(document)))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", str(place),
-            "--url", f"http://127.0.0.1:{system.port}", "-H", f"X-Supervisor-Token: {token}",
+            "--url", f"http://127.0.0.1:{system.port}", "-H", f"Authorization: Bearer {token}",
             "--phases", phases, "--max-examples", str(examples), "--seed", "1", "--continue-on-failure",
             "--exclude-path-regex", ENDLESS, "--no-color", "--generation-database", "none", "--request-timeout", "20",
             cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -65,3 +69,23 @@ async def conform(folder: Path, *, phases: str, examples: int) -> str:
         said, _ = await process.communicate()
         assert process.returncode == 0, said.decode()
         return said.decode()
+
+
+async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
+    said = await conform(tmp_path, phases="coverage,fuzzing,stateful", examples=8)
+
+    assert asked(said) >= 2000
+
+
+@pytest.mark.torture
+async def test_answers_are_what_the_document_says_however_often_it_is_asked(tmp_path: Path) -> None:
+    said = await conform(tmp_path, phases="coverage,fuzzing,stateful", examples=400)
+
+    assert asked(said) >= 10_000
+
+
+def asked(said: str) -> int:
+    """How many requests schemathesis made."""
+    found = re.search(r"(\d+) generated", said)
+    assert found is not None, said
+    return int(found[1])

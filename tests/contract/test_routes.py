@@ -41,6 +41,7 @@ NOT_YET = {
 """Endpoints of these domains that are not offered yet, and what they wait for."""
 
 BEYOND = {
+    "GET /openapi.json": "the document of all this",
     "GET /store/addons/{}/{}": "older clients name the version",
     "POST /store/addons/{}/install/{}": "older clients name the version",
     "POST /store/addons/{}/update/{}": "older clients name the version",

@@ -140,7 +140,7 @@ class Schemas:
         if attrs.has(kind):
             return self._component(kind, way, lambda: self._attrs(kind, way))
         if is_typeddict(kind):
-            return self._component(kind, None, lambda: self._typed_dict(kind, way))
+            return self._component(kind, way, lambda: self._typed_dict(kind, way))
         if issubclass(kind, str):
             return {"type": "string"}
         return self._anything()
@@ -207,13 +207,18 @@ class Schemas:
         for key, hint in hints.items():
             text = self._texts.of_field(kind, key)
             properties[key] = self._inner(key, hint, way) | ({"description": text} if text else {})
-        # Its own __required_keys__ are wrong where annotations are strings, as in every module of ours.
-        return _object(properties, [key for key, hint in hints.items() if get_origin(hint) is not NotRequired])
+        # Where annotations are strings, Python counts every key among the required ones, and so does the converter.
+        required = [key for key in hints if key in kind.__required_keys__]
+        if way is Way.GIVEN:
+            required = [key for key in required if get_origin(hints[key]) is not NotRequired]
+        return _object(properties, required)
 
 
 def _has_fields(kind: Any) -> bool:
     """Whether a class is in it that is described twice."""
-    return attrs.has(get_origin(kind) or kind) or any(_has_fields(inner) for inner in get_args(kind))
+    return (
+        attrs.has(get_origin(kind) or kind) or is_typeddict(kind) or any(_has_fields(inner) for inner in get_args(kind))
+    )
 
 
 def or_null(schema: Schema) -> Schema:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 _ROLE = re.compile(r":[a-z:]+:`~?([^`]+)`")
@@ -61,11 +62,10 @@ def of_function(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 
 
 def _source(module: str) -> str:
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    get_source = getattr(getattr(spec, "loader", None), "get_source", None)
+    file = getattr(sys.modules.get(module), "__file__", None)
     try:
-        return (get_source(module) if get_source is not None else None) or ""
-    except (OSError, ImportError, SyntaxError):  # installed without its source
+        return Path(file).read_text("utf-8") if file is not None and file.endswith(".py") else ""
+    except OSError:  # installed without its source
         return ""
 
 

@@ -49,6 +49,7 @@ from rooftree_supervisor.api_documents.openapi import Describer, encoded_documen
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 MANAGER = role(Role.MANAGER)
+SWITCH = [True, False, "1", "yes", "on", "", "0", "no", "off"]
 routes = Routes()
 
 
@@ -335,7 +336,7 @@ def test_parameters_are_those_that_the_request_is_bound_to(document: dict[str, A
             "schema": {"type": "integer", "default": 10},
             "description": "how many at most",
         },
-        ("query", "exact"): {"name": "exact", "in": "query", "schema": {"type": "boolean", "default": False}},
+        ("query", "exact"): {"name": "exact", "in": "query", "schema": {"enum": SWITCH, "default": False}},
     }
 
 
@@ -420,7 +421,7 @@ def test_route_that_starts_a_job_can_be_asked_for_its_plan(document: dict[str, A
     plan = parameters(document, "post", "/notes/{slug}/burn")["query", "plan"]
 
     assert told["x-rooftree-job"] == "notes_burn"
-    assert plan["schema"] == {"type": "boolean", "default": False}
+    assert plan["schema"] == {"enum": SWITCH, "default": False}
     assert data(document, "post", "/notes/{slug}/burn")["anyOf"] == [
         {"$ref": "#/components/schemas/kernel.JobStarted"},
         NOTHING,

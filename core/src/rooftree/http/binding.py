@@ -19,7 +19,7 @@ from rooftree.context import Begins, begins
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
-from rooftree.http.inputs import Input, Source, inputs, without_none
+from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.paths import Tail
 from rooftree.http.routes import RawBody, Route
 from rooftree.injection import Injector, Parameter, parameters
@@ -178,8 +178,6 @@ def _text_value(text: str, kind: Any) -> Any:
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
-_TRUE = {"", "1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
 
 
 def _asked_for_plan(request: web.BaseRequest) -> bool:
@@ -192,8 +190,8 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
         return parameter.default
     kinds = without_none(parameter.kind)
     if bool in kinds:
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
+        if text.lower() in SWITCH:
+            return SWITCH[text.lower()]
         raise Invalid(f"{parameter.name}: must be true or false, not {text!r}")
     try:
         return _text_value(text, kinds[0])

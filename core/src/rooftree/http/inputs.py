@@ -7,15 +7,28 @@ by this: there is no second opinion on what a parameter is.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from attrs import field, frozen
 
 from rooftree.access import Principal
 from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.injection import Parameter, parameters
+
+SWITCH: Final[Mapping[str, bool]] = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+"""What a switch may be in a query, in upper or lower case: ``?verbose`` alone is on."""
 
 
 class Source(enum.Enum):

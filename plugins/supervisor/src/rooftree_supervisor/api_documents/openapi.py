@@ -30,7 +30,7 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rooftree.http.inputs import Input, Source, inputs, without_none
+from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.routes import Route
 from rooftree_supervisor.api_documents.schemas import Schema, Schemas, Way
 from rooftree_supervisor.api_documents.source_texts import SourceTexts, as_markdown, of_function
@@ -51,6 +51,8 @@ _ERRORS: Final[tuple[type[RooftreeError], ...]] = (
 )
 _NOT_PARAMETERS: Final = {"accept", "content-type", "authorization"}
 """Headers that OpenAPI says in other places (3.1.1, Parameter Object)."""
+_SWITCH: Final = [True, False, *(word for word in SWITCH if word not in {"true", "false"})]
+"""The values of a switch in a query; as text, the first two are two of the words."""
 _SELF: Final = "The word `self` stands for the add-on that calls."
 
 _ABOUT: Final = """\
@@ -176,7 +178,7 @@ class Describer:
             yield {
                 "name": "plan",
                 "in": "query",
-                "schema": {"type": "boolean", "default": False},
+                "schema": {"enum": _SWITCH, "default": False},
                 "description": "Answer with what would be done, and do nothing of it.",
             }
         if route.revision is not None:
@@ -188,7 +190,8 @@ class Describer:
             }
 
     def _query_schema(self, value: Input) -> Schema:
-        schema = self.schemas.of(without_none(value.parameter.kind)[0], Way.TAKEN)
+        kind = without_none(value.parameter.kind)[0]
+        schema = {"enum": _SWITCH} if kind is bool else self.schemas.of(kind, Way.TAKEN)
         default = value.parameter.default
         return schema if default is None else schema | {"default": default}
 

@@ -52,7 +52,7 @@ def stricter(document: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def conform(folder: Path, *, phases: str, examples: int) -> str:
+async def conform(folder: Path, *options: str) -> str:
     """Ask everything, and return what schemathesis says; fails the test where it found something."""
     async with inhabited_house(folder) as system, Client.over_tcp(system) as client:
         token = await token_for(system, CORE)
@@ -62,8 +62,8 @@ async def conform(folder: Path, *, phases: str, examples: int) -> str:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", str(place),
             "--url", f"http://127.0.0.1:{system.port}", "-H", f"Authorization: Bearer {token}",
-            "--phases", phases, "--max-examples", str(examples), "--seed", "1", "--continue-on-failure",
-            "--exclude-path-regex", ENDLESS, "--no-color", "--generation-database", "none", "--request-timeout", "20",
+            "--phases", "coverage,fuzzing,stateful", "--exclude-path-regex", ENDLESS, "--continue-on-failure",
+            "--request-timeout", "20", "--generation-database", "none", "--no-color", *options,
             cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         said, _ = await process.communicate()
@@ -72,16 +72,28 @@ async def conform(folder: Path, *, phases: str, examples: int) -> str:
 
 
 async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
-    said = await conform(tmp_path, phases="coverage,fuzzing,stateful", examples=8)
+    said = await conform(tmp_path, "--max-examples", "8", "--seed", "1")
 
     assert asked(said) >= 2000
 
 
 @pytest.mark.torture
 async def test_answers_are_what_the_document_says_however_often_it_is_asked(tmp_path: Path) -> None:
-    said = await conform(tmp_path, phases="coverage,fuzzing,stateful", examples=400)
+    said = await conform(tmp_path, "--max-examples", "200")
 
     assert asked(said) >= 10_000
+
+
+async def test_what_goes_on_for_ever_begins_as_the_document_says(tmp_path: Path) -> None:
+    async with inhabited_house(tmp_path) as system, Client.over_unix(system) as client:
+        paths = json.loads((await client.get("/openapi.json")).body)["paths"]
+        endless = [path for path in paths if re.search(ENDLESS, path)]
+        for path in endless:
+            async with client.streaming("GET", path.replace("{addon}", RUNS)) as response:
+                assert response.status == 200
+                assert response.content_type in paths[path]["get"]["responses"]["200"]["content"], path
+
+    assert len(endless) >= 3
 
 
 def asked(said: str) -> int:

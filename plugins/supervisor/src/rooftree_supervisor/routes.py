@@ -15,6 +15,7 @@ from rooftree import (
     Invalid,
     JobInfo,
     Jobs,
+    Media,
     PluginInfo,
     Plugins,
     Problems,
@@ -203,7 +204,7 @@ def events(
     since: AskedPosition,
     types: AskedTypes,
     upgrade: Annotated[str | None, Header("Upgrade")],
-) -> Stream | Socket:
+) -> Annotated[Stream, Media("text/event-stream")] | Socket:
     """What happens, as it happens: server-sent events, or a WebSocket where one is asked for."""
     return event_feed(stream, since, types, as_socket=(upgrade or "").lower() == "websocket")
 

@@ -66,22 +66,23 @@ class Reached:
 @asynccontextmanager
 async def house_with_closed_rooms(folder: Path) -> AsyncIterator[System]:
     """The system; wait for nothing in it to happen."""
-    plugins = await asyncio.to_thread(lambda: [*_plugins()])
+    plugins = await asyncio.to_thread(lambda: [*our_plugins(FakeContainerEngine())])
     async with running_system(folder, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system:
         table = system.server.table
         system.server.table = RouteTable(evolve(entry, endpoint=Reached(entry)) for entry in table.entries)
         yield system
 
 
-def _plugins() -> Iterator[type[Plugin] | EntryPoint]:
+def our_plugins(engine: FakeContainerEngine) -> Iterator[type[Plugin] | EntryPoint]:
+    """Every plugin of this house, with that engine in Docker's place."""
     for project in sorted(PLUGINS.glob("*/pyproject.toml")):
         declared = tomllib.loads(project.read_text()).get("project", {}).get("entry-points", {}).get(GROUP, {})
         for name, value in declared.items():
             entry_point = EntryPoint(name, value, GROUP)
-            yield _without_docker(entry_point) if name == "docker" else entry_point
+            yield _without_docker(entry_point, engine) if name == "docker" else entry_point
 
 
-def _without_docker(real: EntryPoint) -> type[Plugin]:
+def _without_docker(real: EntryPoint, engine: FakeContainerEngine) -> type[Plugin]:
     """The routes of the real engine's plugin, with the fake engine behind them."""
     plugin: type[Plugin] = real.load()
 
@@ -91,7 +92,7 @@ def _without_docker(real: EntryPoint) -> type[Plugin]:
         def routes(self) -> Routes:
             return plugin().routes()
 
-    return Docker.serving(FakeContainerEngine())
+    return Docker.serving(engine)
 
 
 async def tokens_of_callers(system: System) -> Mapping[str, str]:

@@ -56,6 +56,7 @@ NOT_YET = {
 
 BEYOND = {
     "POST /os/boards/{}": "every board may have settings, also one that the contract does not know",
+    "GET /openapi.json": "the document of all this",
     "GET /store/addons/{}/{}": "older clients name the version",
     "POST /store/addons/{}/install/{}": "older clients name the version",
     "POST /store/addons/{}/update/{}": "older clients name the version",

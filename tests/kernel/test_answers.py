@@ -151,6 +151,16 @@ async def catalogue(catalogue: Catalogue) -> dict[str, int]:
     return {"revision": seen}
 
 
+@routes.get("/catalogue.txt", access=PUBLIC, revision=revision)
+def catalogue_as_text(catalogue: Catalogue) -> Text:
+    return Text(f"Nr. {catalogue.revision}", "text/markdown")
+
+
+@routes.get("/catalogue.bin", access=PUBLIC, revision=revision)
+def catalogue_as_bytes(catalogue: Catalogue) -> Binary:
+    return Binary(bytes([catalogue.revision]), "image/png", {"X-Frame-Options": "DENY"})
+
+
 class Answers(Plugin):
     name = "answers"
     provides = (CATALOGUE,)
@@ -350,6 +360,17 @@ async def test_answer_made_while_it_changed_is_not_kept_for_the_new_revision(cli
     await slow
 
     assert (await client.get("/catalogue")).data == {"revision": kept.revision}
+
+
+async def test_text_and_bytes_are_kept_as_what_they_are(client: Client, kept: Catalogue) -> None:
+    for path, media, body in (
+        ("/catalogue.txt", "text/markdown; charset=utf-8", f"Nr. {kept.revision}".encode()),
+        ("/catalogue.bin", "image/png", bytes([kept.revision])),
+    ):
+        for answer in (await client.get(path), await client.get(path)):
+            assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, media, body)
+            assert answer.headers["ETag"]
+            assert answer.headers.get("X-Frame-Options") == ("DENY" if path.endswith("bin") else None)
 
 
 async def test_error_is_not_kept(client: Client, kept: Catalogue) -> None:

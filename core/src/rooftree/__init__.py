@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rooftree.event_stream import EVENTS, EventStream
     from rooftree.events import Event
     from rooftree.hooks import hookimpl, hookspec
-    from rooftree.http.answers import Binary, Socket, Stream, Text
+    from rooftree.http.answers import Binary, Media, Socket, Stream, Text
     from rooftree.http.paths import Tail
     from rooftree.http.routes import From, Header, RawBody, Routes
     from rooftree.job_kinds import job
@@ -69,7 +69,7 @@ _HOMES = {
     "event_stream": "EVENTS EventStream",
     "events": "Event",
     "hooks": "hookimpl hookspec",
-    "http.answers": "Binary Socket Stream Text",
+    "http.answers": "Binary Media Socket Stream Text",
     "http.paths": "Tail",
     "http.routes": "From Header RawBody Routes",
     "job_kinds": "job",
@@ -127,6 +127,7 @@ __all__ = [
     "Jobs",
     "Kernel",
     "Lock",
+    "Media",
     "NotFound",
     "NotReady",
     "ParsedString",

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
@@ -48,6 +48,10 @@ class ParsedString(str):
     """
 
     __slots__ = ()
+
+    pattern: ClassVar[str | None] = None
+    """A regular expression that the whole of every valid text matches, for the API's document; :meth:`check` may be
+    stricter. Written so that ECMA-262 and Python read it alike."""
 
     @classmethod
     def check(cls, text: str) -> None:

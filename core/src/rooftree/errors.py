@@ -8,7 +8,10 @@ class has the HTTP status its answer carries. Plugins subclass where a client mu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
+
+type ExtraFields = dict[str, Any]
+"""What a client needs to word an error's message itself, by name; the `error_key` says which there are."""
 
 
 class RooftreeError(Exception):

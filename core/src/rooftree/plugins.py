@@ -85,6 +85,13 @@ class Plugins:
         """One plugin; raises :class:`NotFound`."""
         return self._record(name).info()
 
+    def routes(self) -> Iterator[tuple[str, Route]]:
+        """The routes of every plugin that runs, each with the plugin's name; in the order in which they are declared,
+        by the plugins' names."""
+        for name, record in sorted(self._records.items()):
+            if record.running:
+                yield from ((name, entry.route) for entry in record.entries)
+
     def of_module(self, module: str) -> str | None:
         """The plugin that a module belongs to, by its package; safe in any thread."""
         path = module.split(".")

@@ -22,6 +22,8 @@ from rooftree.state import Collection, State, document
 
 log = structlog.get_logger(__name__)
 
+type ProblemFacts = dict[str, Any]
+"""What is known of a problem besides; whoever reports that type of problem decides."""
 type Severity = Literal["issue", "unsupported", "unhealthy"]
 
 
@@ -41,7 +43,7 @@ class Problem:
     suggestions: tuple[str, ...] = ()
     """What could be done about it, as stable words."""
     severity: Severity = "issue"
-    extra: dict[str, Any] | None = None
+    extra: ProblemFacts | None = None
     uuid: str = field(factory=lambda: secrets.token_hex(16))
 
     @property

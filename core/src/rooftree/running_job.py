@@ -11,7 +11,7 @@ import attrs
 import orjson
 from attrs import field, frozen
 
-from rooftree.errors import Conflict, Failed, RooftreeError
+from rooftree.errors import Conflict, ExtraFields, Failed, RooftreeError
 from rooftree.journal import JobRecord, JobState, StepState
 from rooftree.plans import ChildRecord, Made
 from rooftree.steps import Step
@@ -29,6 +29,10 @@ class JobCancelled(Conflict):
     error_key = "job_cancelled_error"
 
 
+type JobFacts = dict[str, Any]
+"""What is known of a job besides; its plugin decides."""
+
+
 @frozen
 class JobError:
     """Something that went wrong in a job."""
@@ -37,7 +41,7 @@ class JobError:
     message: str
     stage: str | None = None
     error_key: str | None = None
-    extra_fields: dict[str, Any] | None = None
+    extra_fields: ExtraFields | None = None
 
     @classmethod
     def of(cls, error: Exception, answer: RooftreeError, stage: str | None) -> JobError:
@@ -60,7 +64,7 @@ class JobInfo:
     """``None`` before it has started, ``False`` while it runs."""
     created: datetime
     errors: list[JobError] = field(factory=list)
-    extra: dict[str, Any] | None = None
+    extra: JobFacts | None = None
     child_jobs: list[JobInfo] = field(factory=list)
 
     def find(self, job_id: str) -> JobInfo | None:

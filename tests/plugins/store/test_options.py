@@ -11,9 +11,9 @@ from rooftree_store.options import (
     effective_options,
     parse_schema,
     parse_type,
-    ui_schema,
     validate_options,
 )
+from rooftree_store.options_form import ui_schema
 from rooftree_store.readers import Refused
 
 

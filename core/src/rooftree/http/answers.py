@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -34,6 +34,7 @@ class Binary:
 
     body: bytes = field(repr=False)
     content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -43,6 +44,17 @@ class Stream:
     chunks: AsyncIterator[bytes]
     content_type: str = "text/plain"
     headers: dict[str, str] = field(factory=dict)
+
+
+@frozen(init=False)
+class Media:
+    """Says in a handler's signature of which types its answer is, where they are not those that the class has by
+    itself: ``-> Annotated[Binary, Media("image/png")]``. It is for the API's document; what is sent says it itself."""
+
+    types: tuple[str, ...]
+
+    def __init__(self, *types: str) -> None:
+        self.__attrs_init__(types)
 
 
 @frozen

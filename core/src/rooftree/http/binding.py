@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import orjson
 import structlog
@@ -20,8 +20,9 @@ from rooftree.context import Begins, begins
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
+from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.paths import Tail
-from rooftree.http.routes import From, Header, RawBody, Route
+from rooftree.http.routes import RawBody, Route
 from rooftree.injection import Injector, Parameter, parameters
 from rooftree.plans import Plan, PlanMade
 from rooftree.services import ServiceDirectory
@@ -59,16 +60,14 @@ class Endpoint:
         self._body: Parameter | None = None
         services: dict[str, Any] = {}
         names = route.parts(route.path)
-        for parameter in parameters(route.handler):
-            reader = _reader(parameter, names)
-            if parameter.name == "body" and parameter.kind is not RawBody:
-                self._body = parameter
-            elif parameter.kind is RawBody:
-                self._readers.append((parameter.name, lambda call: _raw_body(call.request, route.max_body)))
-            elif reader is not None:
-                self._readers.append((parameter.name, reader))
-            else:
-                services[parameter.name] = parameter.kind
+        for one in inputs(route):
+            match one.source:
+                case Source.BODY:
+                    self._body = one.parameter
+                case Source.SERVICE:
+                    services[one.parameter.name] = one.parameter.kind
+                case _:
+                    self._readers.append((one.parameter.name, _reader(one, route.max_body)))
         unused = names - {parameter.name for parameter in parameters(route.handler)}
         if unused:
             raise TypeError(f"{route.method} {route.path}: the handler takes no {', '.join(sorted(unused))}")
@@ -92,9 +91,9 @@ class Endpoint:
             if route.revision
             else None
         )
-        if route.revision is not None and (self._body or self._readers or self.answers_text):
-            raise TypeError(f"{route.method} {route.path}: a kept answer takes only services, and is JSON")
-        self._kept: tuple[str, bytes] | None = None
+        if route.revision is not None and (self._body or self._readers or self.streams):
+            raise TypeError(f"{route.method} {route.path}: a kept answer takes only services, and is no stream")
+        self._kept: tuple[str, web.Response] | None = None
 
     async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
         """Answer the call; raises :class:`~rooftree.errors.RooftreeError`."""
@@ -110,9 +109,9 @@ class Endpoint:
         if self._kept is None or self._kept[0] != tag:
             response = await self._encode(await self._run(call), call.request)
             assert isinstance(response, web.Response)
-            assert isinstance(response.body, bytes)
-            self._kept = (tag, response.body)
-        return json_response(self._kept[1], headers=headers)
+            self._kept = (tag, response)
+        kept = self._kept[1]
+        return web.Response(body=kept.body, headers={**kept.headers, **headers})
 
     async def _plan(self, call: Call) -> Plan:
         """What the call would do. The handler runs up to where a job would begin, or documents would change."""
@@ -143,33 +142,24 @@ class Endpoint:
         return await answer if self._is_async else answer
 
 
-def _reader(parameter: Parameter, names: set[str]) -> _Reader | None:
-    """How a parameter is read from the call; ``None`` for one that is a service."""
-    name, kind = parameter.name, parameter.kind
-    if name in names:
-        return lambda call: _part(name, call.parts[name], kind)
-    if kind in {Principal, Principal | None}:
-        return lambda call: call.principal
-    if get_origin(kind) is Annotated:
-        return _marked_reader(parameter, names)
-    if not parameter.required:
-        return lambda call: _query_value(call.request.query, parameter)
-    return None
-
-
-def _marked_reader(parameter: Parameter, names: set[str]) -> _Reader:
-    """How a parameter is read whose type carries a mark."""
-    for mark in get_args(parameter.kind)[1:]:
-        if isinstance(mark, Header):
-            return lambda call, name=mark.name: call.request.headers.get(name)  # type: ignore[misc]  # a default
-        if isinstance(mark, From):
-            readers = {inner.name: _reader(inner, names) for inner in parameters(mark.make)}
-            unread = [name for name, reader in readers.items() if reader is None]
-            if unread:
-                raise TypeError(f"parameter {parameter.name}: {', '.join(unread)} needs a default, to be a query value")
-            given = {name: reader for name, reader in readers.items() if reader is not None}
-            return lambda call, make=mark.make: make(**{name: read(call) for name, read in given.items()})  # type: ignore[misc]  # a default
-    raise TypeError(f"parameter {parameter.name}: Annotated without a Header or From")
+def _reader(one: Input, max_body: int) -> _Reader:
+    """How a value is read from the call."""
+    parameter, name = one.parameter, one.name
+    match one.source:
+        case Source.PATH:
+            return lambda call: _part(name, call.parts[name], parameter.kind)
+        case Source.CALLER:
+            return lambda call: call.principal
+        case Source.HEADER:
+            return lambda call: call.request.headers.get(name)
+        case Source.RAW_BODY:
+            return lambda call: _raw_body(call.request, max_body)
+        case Source.TOGETHER:
+            assert one.make is not None
+            make, readers = one.make, {inner.parameter.name: _reader(inner, max_body) for inner in one.inner}
+            return lambda call: make(**{name: read(call) for name, read in readers.items()})
+        case _:
+            return lambda call: _query_value(call.request.query, parameter)
 
 
 def _part(name: str, text: str, kind: Any) -> Any:
@@ -191,8 +181,6 @@ def _text_value(text: str, kind: Any) -> Any:
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
-_TRUE = {"", "1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
 
 
 def _asked_for_plan(request: web.BaseRequest) -> bool:
@@ -203,13 +191,13 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
     text = query.get(parameter.name)
     if text is None:
         return parameter.default
-    kinds = get_args(parameter.kind) if get_origin(parameter.kind) in {Union, UnionType} else (parameter.kind,)
+    kinds = without_none(parameter.kind)
     if bool in kinds:
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
+        if text.lower() in SWITCH:
+            return SWITCH[text.lower()]
         raise Invalid(f"{parameter.name}: must be true or false, not {text!r}")
     try:
-        return _text_value(text, next(kind for kind in kinds if kind is not type(None)))
+        return _text_value(text, kinds[0])
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
 
@@ -282,7 +270,7 @@ async def _answer_text(answer: Text, request: web.BaseRequest) -> web.StreamResp
 
 
 async def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.StreamResponse:
-    return web.Response(body=answer.body, content_type=answer.content_type)
+    return web.Response(body=answer.body, content_type=answer.content_type, headers=answer.headers)
 
 
 async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:

@@ -3,7 +3,8 @@
 A route is a plain function whose signature says everything: services by their type, path parts by name, the body by
 its model, query values as parameters with a default, headers as ``Annotated[str | None, Header("Range")]``, the caller
 as ``Principal``. What it returns says what is answered: an attrs class (or list or dict) as JSON in the envelope,
-``None`` as an empty object, :class:`Text`, :class:`Binary` or :class:`Stream` as they are.
+``None`` as an empty object, :class:`Text`, :class:`Binary` or :class:`Stream` as they are (with
+:class:`~rooftree.http.answers.Media` where they are of another type than usual).
 """
 
 from __future__ import annotations

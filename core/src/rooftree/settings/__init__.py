@@ -7,7 +7,7 @@ can say what it contradicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -57,14 +57,22 @@ class SettingsInvalid(RooftreeError):
         self.problems = tuple(problems)
 
 
-def between(low: float, high: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+@frozen
+class Between:
     """An attrs validator for a number from ``low`` to ``high``, both included."""
 
-    def check(_: object, __: attrs.Attribute[Any], value: float) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"must be from {low} to {high}, not {value}")
+    low: float
+    high: float
 
-    return check
+    def __call__(self, _: object, __: attrs.Attribute[Any], value: float) -> None:
+        """Raise ``ValueError`` for any other."""
+        if not self.low <= value <= self.high:
+            raise ValueError(f"must be from {self.low} to {self.high}, not {value}")
+
+
+def between(low: float, high: float) -> Between:
+    """An attrs validator for a number from ``low`` to ``high``, both included."""
+    return Between(low, high)
 
 
 def _sibling_socket(kernel: KernelSettings) -> Path:

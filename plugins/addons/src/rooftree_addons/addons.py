@@ -43,6 +43,7 @@ from rooftree_addons.container import (
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import (
     AddonNotInstalled,
+    AddonOptions,
     BootCannotChange,
     Desired,
     InstalledAddon,
@@ -95,7 +96,7 @@ class OptionsChange:
     boot: Boot | Unset = UNSET
     auto_update: bool | Unset = UNSET
     network: dict[str, int | str | None] | Unset | None = UNSET
-    options: dict[str, Any] | Unset | None = UNSET
+    options: AddonOptions | Unset | None = UNSET
     audio_output: str | Unset | None = UNSET
     audio_input: str | Unset | None = UNSET
     ingress_panel: bool | Unset = UNSET

@@ -16,6 +16,9 @@ from awesomeversion.exceptions import AwesomeVersionException
 from rooftree import Failed, Invalid, document
 from rooftree_store import AddonConfig, AddonSlug, Boot, Startup, effective_options, parse_addon_config
 
+type AddonOptions = dict[str, Any]
+"""An add-on's options: which there are, and of what type, says the schema in the add-on's own configuration."""
+
 
 class AddonNotInstalled(Invalid):
     """The add-on is not installed; 400, as clients expect."""
@@ -109,7 +112,7 @@ class InstalledAddon:
     """Name and tag of the image it runs as."""
     config_json: str = field(repr=False)
     """The normalised configuration it was installed with, so that it works on when its repository goes."""
-    options: dict[str, Any] = field(factory=dict, repr=False)
+    options: AddonOptions = field(factory=dict, repr=False)
     """What the user set; the rest are the configuration's defaults."""
     boot: Boot | None = None
     """The user's choice, or ``None`` for the configuration's."""

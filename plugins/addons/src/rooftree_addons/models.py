@@ -10,8 +10,19 @@ from attrs import frozen
 from rooftree import UNSET, Unset
 from rooftree_addons.addons import Addons
 from rooftree_addons.devices import HostDevices
-from rooftree_addons.installed import InstalledAddon
-from rooftree_store import CHANGELOG, DOCUMENTATION, ICON, LOGO, Offer, rating, resolve_webui, ui_schema
+from rooftree_addons.installed import AddonOptions, InstalledAddon
+from rooftree_store import (
+    CHANGELOG,
+    DOCUMENTATION,
+    ICON,
+    LOGO,
+    FormField,
+    Offer,
+    TranslationTexts,
+    rating,
+    resolve_webui,
+    ui_schema,
+)
 
 
 @frozen
@@ -147,18 +158,20 @@ class AddonInfo(AddonSummary):
     machine: list[str]
     network: dict[str, int | None] | None
     network_description: dict[str, str] | None
-    options: dict[str, Any]
+    options: AddonOptions
     privileged: list[str]
     protected: bool
     rating: int
-    schema: list[dict[str, Any]] | None
+    schema: list[FormField] | None
+    """The form for its options; ``None`` where they are free."""
     services: list[str]
     services_role: list[str]
     signed: bool
     startup: str
     stdin: bool
     system_managed_config_entry: str | None
-    translations: dict[str, Any]
+    translations: dict[str, TranslationTexts]
+    """By language."""
     uart: bool
     udev: bool
     usb: bool
@@ -173,7 +186,7 @@ class AddonInfo(AddonSummary):
         addon: InstalledAddon,
         *,
         readme: str | None,
-        translations: Mapping[str, Any],
+        translations: Mapping[str, TranslationTexts],
         with_options: bool,
     ) -> Self:
         """Everything about an add-on; its options only for those who may see them. Looks at devices: use a thread."""

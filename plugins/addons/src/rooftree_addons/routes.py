@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from attrs import evolve
 
@@ -18,7 +17,6 @@ from rooftree import (
     Role,
     Routes,
     Stream,
-    Text,
     Unavailable,
     Unset,
     itself,
@@ -27,7 +25,7 @@ from rooftree import (
 from rooftree.access import INCLUDES
 from rooftree_addons import texts, verbs
 from rooftree_addons.addons import Addons, OptionsChange
-from rooftree_addons.installed import OptionsRefused, StdinUnsupported
+from rooftree_addons.installed import AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.models import (
     AddonInfo,
     AddonList,
@@ -42,7 +40,7 @@ from rooftree_addons.models import (
 )
 from rooftree_containers.logs import AskedLatestLog, AskedLog, container_log
 from rooftree_containers.stats import Stats
-from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, shown_text
+from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, ShownText, shown_text
 
 routes = Routes()
 MANAGER = role(Role.MANAGER)
@@ -97,13 +95,13 @@ def latest_logs(addons: Addons, addon: AddonSlug, query: AskedLatestLog) -> Stre
 
 
 @routes.get("/addons/{addon}/changelog", access=OWN)
-async def changelog(store: AddonStore, addon: AddonSlug) -> Text:
+async def changelog(store: AddonStore, addon: AddonSlug) -> ShownText:
     """An add-on's changelog, or a sentence that it has none."""
     return await shown_text(store, addon, CHANGELOG, "changelog")
 
 
 @routes.get("/addons/{addon}/documentation", access=OWN)
-async def documentation(store: AddonStore, addon: AddonSlug) -> Text:
+async def documentation(store: AddonStore, addon: AddonSlug) -> ShownText:
     """An add-on's documentation, or a sentence that it has none."""
     return await shown_text(store, addon, DOCUMENTATION, "documentation")
 
@@ -118,13 +116,13 @@ async def set_options(addons: Addons, addon: AddonSlug, body: OptionsChange) -> 
 
 
 @routes.get("/addons/{addon}/options/config", access=itself("addon"))
-async def options_config(addons: Addons, addon: AddonSlug) -> dict[str, Any]:
+async def options_config(addons: Addons, addon: AddonSlug) -> AddonOptions:
     """The options as the calling add-on sees them, checked and with secrets filled in."""
     return (await addons.checked_options(addons.get(addon))).options
 
 
 @routes.post("/addons/{addon}/options/validate", access=OWN)
-async def validate_options(addons: Addons, addon: AddonSlug, body: dict[str, Any]) -> OptionsVerdict:
+async def validate_options(addons: Addons, addon: AddonSlug, body: AddonOptions) -> OptionsVerdict:
     """Whether options would fit; an empty body asks about those that are set."""
     try:
         await addons.checked_options(addons.get(addon), body or None)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from rooftree import RooftreeError
 from rooftree_addons.addons import Addons
-from rooftree_store import README, AddonSlug, parse_translation, read_document, read_text
+from rooftree_store import README, AddonSlug, TranslationTexts, parse_translation, read_document, read_text
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +22,7 @@ async def readme(addons: Addons, slug: AddonSlug) -> str | None:
     return await read_text(addons.store, offer, README) if offer else None
 
 
-async def translations(addons: Addons, slug: AddonSlug) -> dict[str, Any]:
+async def translations(addons: Addons, slug: AddonSlug) -> dict[str, TranslationTexts]:
     """The translations by language code; a file that cannot be read is left out."""
     offer = addons.store.addons.get(slug)
     if offer is None:
@@ -32,8 +31,8 @@ async def translations(addons: Addons, slug: AddonSlug) -> dict[str, Any]:
     return await asyncio.to_thread(_read, addons.store.path(offer) / "translations", root)
 
 
-def _read(folder: Path, root: Path) -> dict[str, Any]:
-    found = {}
+def _read(folder: Path, root: Path) -> dict[str, TranslationTexts]:
+    found: dict[str, TranslationTexts] = {}
     for path in sorted(folder.glob("*")):
         if path.suffix not in _SUFFIXES or not path.resolve().is_relative_to(root.resolve()):
             continue

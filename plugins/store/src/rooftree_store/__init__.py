@@ -13,20 +13,20 @@ from rooftree_store.addon_config import (
 from rooftree_store.assessment import pick_arch, rating
 from rooftree_store.build_file import BuildFile, parse_build_file
 from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
-from rooftree_store.files import read_text, shown_text
+from rooftree_store.files import ShownText, read_text, shown_text
 from rooftree_store.options import (
     CheckedOptions,
     Devices,
     HostDevice,
     OptionsInvalid,
     effective_options,
-    ui_schema,
     validate_options,
 )
+from rooftree_store.options_form import FormField, ui_schema
 from rooftree_store.repositories import repository_lock
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
-from rooftree_store.translations import parse_translation
+from rooftree_store.translations import TranslationTexts, parse_translation
 from rooftree_store.url_templates import resolve_webui
 from rooftree_store.yaml_files import FileInvalid, read_document
 
@@ -45,6 +45,7 @@ __all__ = [
     "CheckedOptions",
     "Devices",
     "FileInvalid",
+    "FormField",
     "HassioRole",
     "HostDevice",
     "Installed",
@@ -53,8 +54,10 @@ __all__ = [
     "Offer",
     "OptionsInvalid",
     "RepositorySlug",
+    "ShownText",
     "Startup",
     "StoreReloaded",
+    "TranslationTexts",
     "UlimitPair",
     "effective_options",
     "parse_addon_config",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from rooftree import Text
+from typing import Annotated
+
+from rooftree import Media, Text
 from rooftree_store.catalogue import Offer
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.store import AddonStore
 
+ShownText = Annotated[Text, Media("text/markdown", "text/plain")]
+"""One of an add-on's texts, or a sentence that it has none."""
 
-async def shown_text(store: AddonStore, slug: AddonSlug, name: str, what: str) -> Text:
+
+async def shown_text(store: AddonStore, slug: AddonSlug, name: str, what: str) -> ShownText:
     """One of an add-on's texts; clients show whatever comes, so a missing one is a sentence and no error."""
     offer = store.addons.get(slug)
     text = await read_text(store, offer, name) if offer else None

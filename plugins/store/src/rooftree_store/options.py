@@ -177,10 +177,6 @@ class OptionsSchema:
             result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used)
         )
 
-    def ui_schema(self, devices: Devices | None = None) -> list[dict[str, Any]]:
-        """The nodes from which clients draw a form."""
-        return _ui_fields(self.root, devices or NoDevices())
-
     def source(self) -> dict[str, Any]:
         """The schema as its author wrote it."""
         return {name: _source(element) for name, element in self.root.fields.items()}
@@ -197,11 +193,6 @@ def validate_options(
     if schema is None:
         return CheckedOptions(dict(options))
     return schema.validate(options, secrets=secrets, devices=devices)
-
-
-def ui_schema(schema: OptionsSchema | None, devices: Devices | None = None) -> list[dict[str, Any]] | None:
-    """The nodes from which clients draw a form, or ``None`` for ``schema: false``."""
-    return None if schema is None else schema.ui_schema(devices)
 
 
 def effective_options(defaults: Mapping[str, Any], user_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -608,51 +599,3 @@ def _cost(pattern: str) -> int:
         if sum(groups) > MAX_PATTERN_COST:
             return MAX_PATTERN_COST + 1
     return sum(groups)
-
-
-# --- the form that clients draw ---------------------------------------------------------------------------------------
-
-_UI_TYPES: Final[Mapping[Kind, tuple[str, str | None]]] = {
-    Kind.STR: ("string", None),
-    Kind.MATCH: ("string", None),
-    Kind.PASSWORD: ("string", "password"),
-    Kind.EMAIL: ("string", "email"),
-    Kind.URL: ("string", "url"),
-    Kind.INT: ("integer", None),
-    Kind.PORT: ("integer", None),
-    Kind.FLOAT: ("float", None),
-    Kind.BOOL: ("boolean", None),
-    Kind.LIST: ("select", None),
-    Kind.DEVICE: ("select", None),
-}
-
-
-def _ui_fields(element: MapOf, devices: Devices) -> list[dict[str, Any]]:
-    return [_ui_node(name, inner, devices) for name, inner in element.fields.items()]
-
-
-def _ui_node(name: str, element: Element, devices: Devices, *, multiple: bool = False) -> dict[str, Any]:
-    match element:
-        case ListOf():
-            return _ui_node(name, element.element, devices, multiple=True)
-        case MapOf():
-            fields = _ui_fields(element, devices)
-            return {"name": name, "type": "schema", "optional": True, "multiple": multiple, "schema": fields}
-        case Scalar():
-            return {"name": name} | ({"multiple": True} if multiple else {}) | _ui_scalar(element, devices)
-
-
-def _ui_scalar(element: Scalar, devices: Devices) -> dict[str, Any]:
-    kind, text_format = _UI_TYPES[element.kind]
-    node: dict[str, Any] = {"type": kind, "optional" if element.optional else "required": True}
-    if text_format is not None:
-        node["format"] = text_format
-    if element.low is not None:
-        node["lengthMin"] = element.low
-    if element.high is not None:
-        node["lengthMax"] = element.high
-    if element.kind is Kind.LIST:
-        node["options"] = list(element.choices)
-    elif element.kind is Kind.DEVICE:
-        node["options"] = [device.by_id or device.path for device in devices.of_subsystem(element.subsystem)]
-    return node

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from rooftree import PUBLIC, Binary, Invalid, Jobs, NotFound, Role, Routes, Text, role
+from typing import Annotated
+
+from rooftree import PUBLIC, Binary, Invalid, Jobs, Media, NotFound, Role, Routes, role
 from rooftree_store import repositories
 from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README
-from rooftree_store.files import read_text, shown_text
+from rooftree_store.files import ShownText, read_text, shown_text
 from rooftree_store.models import (
     NewRepository,
     StoreAddon,
@@ -19,6 +21,8 @@ from rooftree_store.store import AddonStore
 
 routes = Routes()
 MANAGER = role(Role.MANAGER)
+
+Picture = Annotated[Binary, Media("image/png")]
 
 
 class PictureMissing(Invalid):
@@ -70,30 +74,30 @@ def addon_availability(store: AddonStore, addon: AddonSlug) -> None:
 
 
 @routes.get("/store/addons/{addon}/icon", access=PUBLIC, aliases=("/addons/{addon}/icon",))
-async def icon(store: AddonStore, addon: AddonSlug) -> Binary:
+async def icon(store: AddonStore, addon: AddonSlug) -> Picture:
     """An add-on's icon."""
     return await _picture(store, addon, ICON)
 
 
 @routes.get("/store/addons/{addon}/logo", access=PUBLIC, aliases=("/addons/{addon}/logo",))
-async def logo(store: AddonStore, addon: AddonSlug) -> Binary:
+async def logo(store: AddonStore, addon: AddonSlug) -> Picture:
     """An add-on's logo."""
     return await _picture(store, addon, LOGO)
 
 
 @routes.get("/store/addons/{addon}/changelog", access=MANAGER)
-async def changelog(store: AddonStore, addon: AddonSlug) -> Text:
+async def changelog(store: AddonStore, addon: AddonSlug) -> ShownText:
     """An add-on's changelog, or a sentence that it has none."""
     return await shown_text(store, addon, CHANGELOG, "changelog")
 
 
 @routes.get("/store/addons/{addon}/documentation", access=MANAGER)
-async def documentation(store: AddonStore, addon: AddonSlug) -> Text:
+async def documentation(store: AddonStore, addon: AddonSlug) -> ShownText:
     """An add-on's documentation, or a sentence that it has none."""
     return await shown_text(store, addon, DOCUMENTATION, "documentation")
 
 
-async def _picture(store: AddonStore, slug: AddonSlug, name: str) -> Binary:
+async def _picture(store: AddonStore, slug: AddonSlug, name: str) -> Picture:
     content = await store.read_file(store.addon(slug), name)
     if content is None:
         raise PictureMissing(f"The add-on {slug} has no {name}")

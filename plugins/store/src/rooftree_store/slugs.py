@@ -16,7 +16,6 @@ MAX_SLUG_CHARACTERS: Final = 128
 """Of an add-on's own slug: what is built from it still fits into a file name (255 bytes)."""
 
 _ADDON: Final = re.compile(r"[A-Za-z0-9_.-]+")
-_REPOSITORY: Final = re.compile(r"local|core|[0-9a-f]{8}")
 
 
 def check_addon_name(text: str) -> None:
@@ -37,10 +36,12 @@ class RepositorySlug(ParsedString):
 
     __slots__ = ()
 
+    pattern = r"local|core|[0-9a-f]{8}"
+
     @classmethod
     def check(cls, text: str) -> None:
         """Raise ``ValueError`` for anything else."""
-        if _REPOSITORY.fullmatch(text) is None:
+        if re.fullmatch(cls.pattern, text) is None:
             raise ValueError("a repository's slug is local, core or eight digits 0-9 a-f")
 
     @classmethod
@@ -55,6 +56,8 @@ class AddonSlug(ParsedString):
     """The full slug of an add-on: its repository's slug, ``_``, and the slug its configuration gives."""
 
     __slots__ = ()
+
+    pattern = rf"({RepositorySlug.pattern})_[A-Za-z0-9_.-]{{1,{MAX_SLUG_CHARACTERS}}}"
 
     @classmethod
     def check(cls, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import field, frozen
 
@@ -14,6 +14,24 @@ class TranslationInvalid(ContentInvalid):
     """A translation was read and is not what it should be; the add-on does without it."""
 
 
+class OptionTexts(TypedDict):
+    """How one option is called, as clients know it."""
+
+    name: str
+    description: NotRequired[str]
+    fields: NotRequired[dict[str, OptionTexts]]
+    """Its inner options."""
+
+
+class TranslationTexts(TypedDict):
+    """One language's texts, as clients know them."""
+
+    configuration: dict[str, OptionTexts]
+    """By option."""
+    network: dict[str, str]
+    """By port, such as `8080/tcp`."""
+
+
 @frozen
 class OptionText:
     """How one option is called, and its inner options."""
@@ -22,9 +40,9 @@ class OptionText:
     description: str | None = None
     fields: Mapping[str, OptionText] | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> OptionTexts:
         """As the file has it, without the keys it does not have."""
-        result: dict[str, Any] = {"name": self.name}
+        result: OptionTexts = {"name": self.name}
         if self.description is not None:
             result["description"] = self.description
         if self.fields is not None:
@@ -41,7 +59,7 @@ class Translation:
     network: Mapping[str, str] = field(factory=dict)
     """By port, such as ``8080/tcp``."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> TranslationTexts:
         """The shape that clients of the API know."""
         return {
             "configuration": {key: option.as_json() for key, option in self.configuration.items()},

@@ -20,20 +20,18 @@ BlockingIoDetection = Literal["on", "off", "on-at-startup", "on_at_startup"]
 FEATURE_FLAGS: Final = ("supervisor_v2_api", "supervisor_websocket_v2_api")
 """Features that clients may ask to be switched on. They are known by name and not offered."""
 
-_ID = re.compile(r"[0-9a-f]{32}")
-_PLUGIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
 
 class JobId(ParsedString):
     """The id of a job."""
 
     __slots__ = ()
 
+    pattern = r"[0-9a-f]{32}"
+
     @override
     @classmethod
     def check(cls, text: str) -> None:
-        if not _ID.fullmatch(text):
+        if not re.fullmatch(cls.pattern, text):
             raise ValueError("must be the id of a job, 32 hex digits")
 
 
@@ -42,10 +40,12 @@ class PluginName(ParsedString):
 
     __slots__ = ()
 
+    pattern = r"[a-z0-9][a-z0-9_-]{0,63}"
+
     @override
     @classmethod
     def check(cls, text: str) -> None:
-        if not _PLUGIN_NAME.fullmatch(text):
+        if not re.fullmatch(cls.pattern, text):
             raise ValueError("must be the name of a plugin: lower-case letters, digits, dashes and underscores")
 
 
@@ -54,10 +54,12 @@ class TokenId(ParsedString):
 
     __slots__ = ()
 
+    pattern = r"[0-9a-f]{32}"
+
     @override
     @classmethod
     def check(cls, text: str) -> None:
-        if not _ID.fullmatch(text):
+        if not re.fullmatch(cls.pattern, text):
             raise ValueError("must be the id of a token, 32 hex digits")
 
 
@@ -66,10 +68,12 @@ class TokenName(ParsedString):
 
     __slots__ = ()
 
+    pattern = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
     @override
     @classmethod
     def check(cls, text: str) -> None:
-        if not _TOKEN_NAME.fullmatch(text):
+        if not re.fullmatch(cls.pattern, text):
             raise ValueError("must be 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first")
 
 
@@ -128,9 +132,17 @@ class SupervisorInfo:
     addons_repositories: list[KnownRepository] = field(factory=list)
 
 
-def _wait_boot(_: object, __: object, value: Any) -> None:
-    if isinstance(value, int) and not 1 <= value <= 60:
-        raise ValueError(f"wait_boot: must be from 1 to 60, not {value}")
+@frozen
+class Limits:
+    """An attrs validator for a number, where one is given."""
+
+    low: int
+    high: int
+
+    def __call__(self, _: object, field: attrs.Attribute[Any], value: object) -> None:
+        """Raise ``ValueError`` naming the field."""
+        if isinstance(value, int) and not self.low <= value <= self.high:
+            raise ValueError(f"{field.alias}: must be from {self.low} to {self.high}, not {value}")
 
 
 def _feature_flags(_: object, __: object, value: object) -> None:
@@ -154,7 +166,8 @@ class OptionsChange:
     diagnostics: bool | Unset | None = UNSET
     auto_update: bool | Unset = UNSET
     detect_blocking_io: BlockingIoDetection | Unset = UNSET
-    wait_boot: int | Unset = field(default=UNSET, validator=_wait_boot)
+    wait_boot: int | Unset = field(default=UNSET, validator=Limits(1, 60))
+    """Seconds."""
     feature_flags: dict[str, bool] | Unset = field(default=UNSET, validator=_feature_flags)
     addons_repositories: list[str] | Unset = UNSET
 

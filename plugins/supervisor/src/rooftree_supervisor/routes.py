@@ -15,6 +15,7 @@ from rooftree import (
     Invalid,
     JobInfo,
     Jobs,
+    Media,
     PluginInfo,
     Plugins,
     Problems,
@@ -30,6 +31,7 @@ from rooftree.audit import PAGE as LARGEST_PAGE
 from rooftree.logs import RecentLogs
 from rooftree.system import System
 from rooftree_containers.logs import AskedLatestLog, AskedLog
+from rooftree_supervisor.api_documents.routes import routes as api_documents
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
 from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
 from rooftree_supervisor.metrics import Metrics
@@ -56,6 +58,7 @@ from rooftree_supervisor.own_log import own_log
 from rooftree_supervisor.preferences import Preferences
 
 routes = Routes()
+routes.include(api_documents)
 
 ADMIN = role(Role.ADMIN)
 MANAGER = role(Role.MANAGER)
@@ -204,7 +207,7 @@ def events(
     since: AskedPosition,
     types: AskedTypes,
     upgrade: Annotated[str | None, Header("Upgrade")],
-) -> Stream | Socket:
+) -> Annotated[Stream, Media("text/event-stream")] | Socket:
     """What happens, as it happens: server-sent events, or a WebSocket where one is asked for."""
     return event_feed(stream, since, types, as_socket=(upgrade or "").lower() == "websocket")
 

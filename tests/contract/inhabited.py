@@ -1,0 +1,64 @@
+"""All our plugins in a running system with the fake engine, and add-ons in it: something to ask everything about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rooftree import Plugin
+from rooftree.interfaces import hooks
+from rooftree.system import System
+from rooftree.testing import Client, running_system
+from rooftree.testing.containers import FakeContainerEngine
+from tests.contract.door import SETTINGS, our_plugins
+from tests.plugins.addons.house import REGISTRY, done, write_offer
+
+RUNS, INSTALLED, OFFERED = "local_hello", "local_quiet", "local_new"
+"""An add-on that runs, one that is installed and stopped, and one in the store."""
+FILES = {
+    "CHANGELOG.md": "# 1.0\n",
+    "DOCS.md": "Say hello.\n",
+    "README.md": "Hello.\n",
+    "icon.png": "no picture, but that is not looked at",
+    "translations/en.yaml": "configuration:\n  word:\n    name: The word\n    description: What is said\n",
+}
+CONFIG = {
+    "options": {"word": "hello", "names": ["you"]},
+    "schema": {"word": "str", "names": ["str"], "loud": "bool?", "at": {"hour": "int(0,23)"}},
+    "ports": {"80/tcp": 8099},
+    "ports_description": {"80/tcp": "The web page"},
+    "ingress": True,
+    "stdin": True,
+    "hassio_api": True,
+}
+
+
+class Spare(Plugin):
+    """Does nothing, and can be spared."""
+
+    name = "spare"
+
+
+@asynccontextmanager
+async def inhabited_house(folder: Path) -> AsyncIterator[System]:
+    """The system; its client is whoever the test makes one for."""
+    engine = FakeContainerEngine()
+    plugins = [*await asyncio.to_thread(lambda: [*our_plugins(engine)]), Spare]
+    settings = SETTINGS | {"plugins.store.machine": "generic-x86-64"}
+    async with (
+        running_system(folder, plugins=plugins, specifications=[hooks], settings=settings) as system,
+        Client.over_unix(system) as client,
+    ):
+        for slug in (RUNS, INSTALLED, OFFERED):
+            name = slug.removeprefix("local_")
+            engine.publish_image(f"{REGISTRY}/{name}:1.0")
+            await asyncio.to_thread(write_offer, system.data.path, name, files=FILES, config=CONFIG)
+        done(await client.post("/store/reload"))
+        for slug in (RUNS, INSTALLED):
+            done(await client.post(f"/store/addons/{slug}/install"))
+        done(await client.post(f"/addons/{RUNS}/options", json={"options": {"at": {"hour": 7}}}))
+        done(await client.post(f"/addons/{INSTALLED}/options", json={"options": {"at": {"hour": 7}}}))
+        done(await client.post(f"/addons/{RUNS}/start"))
+        yield system

@@ -1,0 +1,75 @@
+"""The contract's own tool, let loose on a system with add-ons in it: what it finds is on record."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from rooftree import Principal, Role
+from rooftree.testing import token_for
+from tests.contract.inhabited import RUNS, inhabited_house
+from tests.contract.test_routes import DOMAINS, NOT_YET, shape
+
+TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "contract-check"
+CORE = Principal("core", "homeassistant", Role.ADMIN)
+
+pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="the contract is not beside this checkout")
+
+RUNNING_IS_RIGHT = "the recordings of the existing supervisor have it as we do, its documentation has not"
+DIFFERENT: Mapping[str, Mapping[str, str]] = {
+    "/addons": {"data.addons[].installed: missing": RUNNING_IS_RIGHT},
+    f"/addons/{RUNS}/info": {
+        "data.schema: list, contract says dict": RUNNING_IS_RIGHT,
+        "data.system_managed_config_entry: null": RUNNING_IS_RIGHT,
+        "data.usb: bool, contract says list": RUNNING_IS_RIGHT,
+    },
+    f"/addons/{RUNS}/options/config": {"status 403": "rendered options hold secrets, and are for the add-on itself"},
+    "/docker/info": {"data.enable_ipv6: null": RUNNING_IS_RIGHT},
+    "/store": {
+        "data.addons[].installed: bool, contract says string": RUNNING_IS_RIGHT,
+        "data.addons[].state: missing": RUNNING_IS_RIGHT,
+        "data.addons[].version: null": RUNNING_IS_RIGHT,
+    },
+    "/store/addons": {"data: dict, contract says list": RUNNING_IS_RIGHT},
+    f"/store/addons/{RUNS}": {"data.homeassistant: null": RUNNING_IS_RIGHT, "data.url: null": RUNNING_IS_RIGHT},
+    "/supervisor/info": {"data.addons_repositories[]: dict, contract says string": RUNNING_IS_RIGHT},
+}
+"""By path, where our answers are not what the contract says, and why."""
+
+
+async def said_of(folder: Path) -> str:
+    """What the tool says of our domains."""
+    domains = [word for domain in sorted(DOMAINS) for word in ("--domain", domain)]
+    async with inhabited_house(folder) as system:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(TOOL), "--url", f"http://127.0.0.1:{system.port}", "--verbose",
+            "--token", await token_for(system, CORE), "--param", f"addon={RUNS}", "--param", "repository=local",
+            *domains, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+    return said.decode()
+
+
+async def test_contract_finds_missing_and_different_what_is_on_record_and_nothing_else(tmp_path: Path) -> None:
+    said = await said_of(tmp_path)
+
+    missing = {shape(found[1], found[2]) for found in re.finditer(r"^missing +(\w+) +(\S+)$", said, re.MULTILINE)}
+    assert missing == set(NOT_YET), said
+    assert different(said) == {path: set(reasons) for path, reasons in DIFFERENT.items()}
+    called = re.search(r"^all +\d+/\d+ +\d+/(\d+) *$", said, re.MULTILINE)
+    assert called is not None and int(called[1]) >= 20, said
+
+
+def different(said: str) -> dict[str, set[str]]:
+    """The tool's sentences by path, without the numbers of list elements and the bodies of refusals."""
+    found = defaultdict(set)
+    for line in re.finditer(r"^differs +GET +(\S+): (.*)$", said, re.MULTILINE):
+        for sentence in line[2].split("; ") if not line[2].startswith("status") else [line[2].partition(":")[0]]:
+            found[line[1]].add(re.sub(r"\[\d+\]", "[]", sentence))
+    return dict(found)

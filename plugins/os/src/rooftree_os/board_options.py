@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
 from rooftree import Lock, Step, Steps, job, step
 from rooftree_os.boards import Boards
-from rooftree_os.models import BoardName
+from rooftree_os.models import BoardName, BoardOptions
 
 
 @frozen
 class _Before:
     """What an undo needs."""
 
-    values: dict[str, Any]
-    kept: dict[str, Any] | None
+    values: BoardOptions
+    kept: BoardOptions | None
 
 
 @step("os.write_board/1")
@@ -24,7 +22,7 @@ class WriteBoard(Step):
     """Set a board to these settings, and keep them."""
 
     board: BoardName
-    values: dict[str, Any]
+    values: BoardOptions
 
     async def before(self, boards: Boards) -> _Before:
         """The settings it has, and those that were kept."""
@@ -42,7 +40,7 @@ class WriteBoard(Step):
 
 
 @job("os_board_options", reference="board", locks=lambda board, changes: [Lock("board", board)])
-async def change_board(boards: Boards, board: BoardName, changes: dict[str, Any]) -> Steps:
+async def change_board(boards: Boards, board: BoardName, changes: BoardOptions) -> Steps:
     """Change some of a board's settings; what is absent stays."""
     wanted = await boards.merged(board, changes)
     if wanted == await boards.read(board) == boards.kept(board):

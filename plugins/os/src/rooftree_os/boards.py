@@ -28,6 +28,7 @@ from rooftree import (
     unstructure,
 )
 from rooftree.interfaces.boards import GROUP, Board
+from rooftree_os.models import BoardOptions
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ DEADLINE_S: Final = 10.0
 class BoardSettings:
     """The settings that somebody gave a board, to be written to it again at the next start; keyed by its name."""
 
-    values: dict[str, Any] = field(factory=dict)
+    values: BoardOptions = field(factory=dict)
 
 
 class Boards:
@@ -91,7 +92,7 @@ class Boards:
             there = f"there is {', '.join(sorted(self._boards))}" if self._boards else "no board driver is in use"
             raise NotFound(f"This machine is no board {name}; {there}")
 
-    async def read(self, name: str) -> dict[str, Any]:
+    async def read(self, name: str) -> BoardOptions:
         """A board's settings now; empty for one that has none. Raises :class:`NotFound`, :class:`Unavailable`."""
         self.refuse_unknown(name)
         board = self._boards[name]
@@ -105,7 +106,7 @@ class Boards:
         board = self._boards[name]
         await _answered(name, lambda: board.write(settings))
 
-    async def merged(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    async def merged(self, name: str, changes: Mapping[str, Any]) -> BoardOptions:
         """All settings as they would be after some are changed; raises :class:`Invalid` for what is none."""
         return dict(unstructure(self._structured(name, {**await self.read(name), **changes})))
 
@@ -116,7 +117,7 @@ class Boards:
             raise Invalid(f"Board {name} has no settings")
         return structure(values, kind)
 
-    def kept(self, name: str) -> dict[str, Any] | None:
+    def kept(self, name: str) -> BoardOptions | None:
         """What is kept for a board, if anything is."""
         found = self._kept.get(name)
         return found.values if found is not None else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import override
+from typing import Any, override
 
 from rooftree import ParsedString
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+type BoardOptions = dict[str, Any]
+"""Settings of a board: which there are, and of what type, says its driver."""
 
 
 class BoardName(ParsedString):
@@ -15,8 +16,10 @@ class BoardName(ParsedString):
 
     __slots__ = ()
 
+    pattern = r"[a-z0-9][a-z0-9-]{0,63}"
+
     @override
     @classmethod
     def check(cls, text: str) -> None:
-        if not _NAME.fullmatch(text):
+        if not re.fullmatch(cls.pattern, text):
             raise ValueError("must be the name of a board: lower-case letters, digits and dashes")

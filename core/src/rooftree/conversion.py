@@ -8,6 +8,7 @@ means "back to the default". Parsed strings (slugs, names) bring their own parse
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -41,7 +42,8 @@ UNSET: Final = Unset.UNSET
 
 
 class ParsedString(str):
-    """A string that was checked when it was made; subclasses implement :meth:`check`.
+    """A string that was checked when it was made; subclasses say what is valid with :attr:`pattern` and
+    :attr:`allowed`, or with a :meth:`check` of their own.
 
     The same parser serves path parts, query values, bodies and stored documents, so a value of this type is valid
     wherever it came from.
@@ -50,13 +52,18 @@ class ParsedString(str):
     __slots__ = ()
 
     pattern: ClassVar[str | None] = None
-    """A regular expression that the whole of every valid text matches, for the API's document; :meth:`check` may be
-    stricter. Written so that ECMA-262 and Python read it alike."""
+    """A regular expression that the whole of every valid text matches, in the API's document too; a :meth:`check` of
+    one's own may be stricter. Written so that ECMA-262 and Python read it alike."""
+    allowed: ClassVar[str] = ""
+    """What a valid text is, to end the sentence "must be …"."""
 
     @classmethod
     def check(cls, text: str) -> None:
         """Raise ``ValueError`` with a sentence that says what is allowed."""
-        raise NotImplementedError
+        if cls.pattern is None:
+            raise NotImplementedError(f"{cls.__name__} needs a pattern, or a check of its own")
+        if re.fullmatch(cls.pattern, text) is None:
+            raise ValueError(f"must be {cls.allowed}")
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, override
+from typing import Any
 
 from rooftree import ParsedString
 
@@ -17,9 +16,4 @@ class BoardName(ParsedString):
     __slots__ = ()
 
     pattern = r"[a-z0-9][a-z0-9-]{0,63}"
-
-    @override
-    @classmethod
-    def check(cls, text: str) -> None:
-        if not re.fullmatch(cls.pattern, text):
-            raise ValueError("must be the name of a board: lower-case letters, digits and dashes")
+    allowed = "the name of a board: lower-case letters, digits and dashes"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Any, Final, Literal, Self, override
+from typing import Any, Final, Literal, Self
 
 import attrs
 from attrs import field, frozen
@@ -27,12 +26,7 @@ class JobId(ParsedString):
     __slots__ = ()
 
     pattern = r"[0-9a-f]{32}"
-
-    @override
-    @classmethod
-    def check(cls, text: str) -> None:
-        if not re.fullmatch(cls.pattern, text):
-            raise ValueError("must be the id of a job, 32 hex digits")
+    allowed = "the id of a job, 32 hex digits"
 
 
 class PluginName(ParsedString):
@@ -41,12 +35,7 @@ class PluginName(ParsedString):
     __slots__ = ()
 
     pattern = r"[a-z0-9][a-z0-9_-]{0,63}"
-
-    @override
-    @classmethod
-    def check(cls, text: str) -> None:
-        if not re.fullmatch(cls.pattern, text):
-            raise ValueError("must be the name of a plugin: lower-case letters, digits, dashes and underscores")
+    allowed = "the name of a plugin: lower-case letters, digits, dashes and underscores"
 
 
 class TokenId(ParsedString):
@@ -55,12 +44,7 @@ class TokenId(ParsedString):
     __slots__ = ()
 
     pattern = r"[0-9a-f]{32}"
-
-    @override
-    @classmethod
-    def check(cls, text: str) -> None:
-        if not re.fullmatch(cls.pattern, text):
-            raise ValueError("must be the id of a token, 32 hex digits")
+    allowed = "the id of a token, 32 hex digits"
 
 
 class TokenName(ParsedString):
@@ -69,12 +53,7 @@ class TokenName(ParsedString):
     __slots__ = ()
 
     pattern = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-
-    @override
-    @classmethod
-    def check(cls, text: str) -> None:
-        if not re.fullmatch(cls.pattern, text):
-            raise ValueError("must be 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first")
+    allowed = "1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first"
 
 
 # --- supervisor ---------------------------------------------------------------------------------------------------

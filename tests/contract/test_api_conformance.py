@@ -79,9 +79,9 @@ async def test_answers_are_what_the_document_says(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 async def test_answers_are_what_the_document_says_however_often_it_is_asked(tmp_path: Path) -> None:
-    said = await conform(tmp_path, "--max-examples", "200")
+    said = await conform(tmp_path, "--max-examples", "150")
 
-    assert asked(said) >= 10_000
+    assert asked(said) >= 8_000
 
 
 async def test_what_goes_on_for_ever_begins_as_the_document_says(tmp_path: Path) -> None:

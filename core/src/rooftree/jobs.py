@@ -19,6 +19,7 @@ import structlog
 from attrs import evolve, frozen
 from cattrs.errors import BaseValidationError
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import Conditions
 from rooftree.context import begins, caller, job_under_way, plugin_under_way
 from rooftree.conversion import describe
@@ -122,11 +123,19 @@ class _Suspended(Exception):
 class Jobs:
     """The job manager."""
 
-    def __init__(self, journal: Journal, directory: ServiceDirectory, bus: EventBus, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        directory: ServiceDirectory,
+        bus: EventBus,
+        conditions: Conditions,
+        clock: Clock = MACHINE,
+    ) -> None:
         self._journal = journal
         self._directory = directory
         self._bus = bus
         self._conditions = conditions
+        self._clock = clock
         self._locks = LockTable()
         self._jobs: dict[str, Job] = {}
         self._ended: dict[str, JobInfo] = {}
@@ -449,7 +458,7 @@ class Jobs:
 
     def _meter(self, kind: JobKind, reference: str | None) -> Meter:
         assert kind.at_most is not None
-        return self._meters.setdefault((kind.name, reference), Meter(kind.at_most))
+        return self._meters.setdefault((kind.name, reference), Meter(kind.at_most, self._clock))
 
     def _refuse_busy(self, kind: JobKind, locks: frozenset[Lock]) -> None:
         holder = next(iter(self._locks.holders(locks)), None)
@@ -519,7 +528,7 @@ class Jobs:
                 raise Conflict(f"Job {job_id} is a part of {self._named(root.id)}; cancel that")
             await self.get(job_id)
             raise Conflict(f"Job {job_id} has ended already")
-        if found.record.steps and not found.steps:
+        if found.waits_for_code:
             raise Conflict(f"Job {job_id} waits for its plugin, without which it can't be taken back")
         who = caller.get()
         found.cancel(str(who) if who else "Rooftree")
@@ -636,6 +645,20 @@ class Jobs:
     def resume(self, owner: str) -> None:
         """The plugin runs again: so do its jobs."""
         self._suspended.pop(owner, None)
+
+    async def give_up(self, owner: str, reason: str) -> None:
+        """End the jobs of a plugin that wait for its code, which will not come back: as failed, and not taken back.
+
+        :param owner: the plugin's package
+        """
+        for some in [some for some in self._jobs.values() if some.record.owner == owner and some.waits_for_code]:
+            if some.task is not None:
+                some.task.cancel()
+                await asyncio.wait({some.task})
+            error = Failed(reason)
+            some.add_error(error, error)
+            await self._record_end(some, JobState.FAILED, listed=True)
+            self._publish(some)
 
     def listing(self) -> list[JobInfo]:
         """What there is to show, newest first: open jobs, and ended ones whose outcome nobody has waited for."""

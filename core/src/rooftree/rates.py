@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from datetime import timedelta
 
 from attrs import field, frozen, mutable
+
+from rooftree.clock import MACHINE, Clock
 
 
 @frozen
@@ -25,11 +26,12 @@ class Meter:
     """Counts what happened lately."""
 
     rate: Rate
+    clock: Clock = MACHINE
     _moments: deque[float] = field(factory=deque)
 
     def wait_s(self) -> float:
         """Seconds until it may happen again; 0 when it may now."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         while self._moments and self._moments[0] <= now - self.rate.per.total_seconds():
             self._moments.popleft()
         if len(self._moments) < self.rate.times:
@@ -38,4 +40,4 @@ class Meter:
 
     def note(self) -> None:
         """It happens now."""
-        self._moments.append(time.monotonic())
+        self._moments.append(self.clock.monotonic())

@@ -55,6 +55,7 @@ ALLOWED: Mapping[tuple[str, str], frozenset[str]] = {
     ("POST", "/kernel/v1/plugins/{plugin}/enable"): ADMINS,
     ("POST", "/kernel/v1/plugins/{plugin}/disable"): ADMINS,
     ("POST", "/kernel/v1/plugins/{plugin}/restart"): ADMINS,
+    ("DELETE", "/kernel/v1/plugins/{plugin}"): ADMINS,
     ("GET", "/kernel/v1/problems"): MANAGERS,
     ("GET", "/kernel/v1/tokens"): ADMINS,
     ("POST", "/kernel/v1/tokens"): ADMINS,

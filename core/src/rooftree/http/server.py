@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
+from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller
 from rooftree.errors import (
     Conflict,
@@ -59,12 +60,12 @@ class HttpServer:
     :param boot_id: changes at every start, so that no ETag outlives the process
     """
 
-    def __init__(self, tokens: Tokens, gate: Gate, boot_id: str) -> None:
+    def __init__(self, tokens: Tokens, gate: Gate, boot_id: str, clock: Clock = MACHINE) -> None:
         self.table = RouteTable()
         self._tokens = tokens
         self._gate = gate
         self._boot_id = boot_id
-        self._wrong_tokens = WrongTokens()
+        self._wrong_tokens = WrongTokens(clock)
         self._runner: web.ServerRunner | None = None
         self._looking: asyncio.Task[None] | None = None
         self._sites: dict[str, web.BaseSite] = {}

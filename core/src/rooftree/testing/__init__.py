@@ -14,9 +14,10 @@ of time, :mod:`rooftree.testing.containers` has a container engine in memory, an
 fixtures for pytest.
 """
 
+from rooftree.system import System
 from rooftree.testing.client import Answer, Client
 from rooftree.testing.clock import FakeClock
 from rooftree.testing.principals import token_for
 from rooftree.testing.running import InstalledPlugin, running_system
 
-__all__ = ["Answer", "Client", "FakeClock", "InstalledPlugin", "running_system", "token_for"]
+__all__ = ["Answer", "Client", "FakeClock", "InstalledPlugin", "System", "running_system", "token_for"]

@@ -48,7 +48,7 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[
     return done.stdout
 
 
-def tested_versions(folder: Path) -> Path:
+def pinned_versions(folder: Path) -> Path:
     """The versions that the workspace pins, as a file of constraints."""
     pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
     file = folder / "constraints.txt"
@@ -98,7 +98,7 @@ class Environment:
 
     def install(self, *what: str | Path) -> None:
         """Install wheels, by path, and what they need from the index or from uv's cache."""
-        constraints = tested_versions(self.folder)
+        constraints = pinned_versions(self.folder)
         python = ("--python", self.command("python"))
         run((self.uv, "pip", "install", "--quiet", *python, "--constraint", constraints, *what), cwd=self.folder)
 

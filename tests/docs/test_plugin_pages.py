@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +35,8 @@ from tests.packaging.environments import Environment, Wheels, environment_withou
 
 LIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 in_an_environment = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
+PATIENCE_S = 120.0
+"""What one command may take: one that installs may have to fetch."""
 MARK = "=== end of a command ==="
 
 
@@ -110,31 +115,36 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            ("bash", "--norc"), cwd=folder, env=environment, text=True,
+            ("bash", "--norc"), cwd=folder, env=environment, text=True, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def run(self, line: str) -> str:
-        """What a command prints."""
+        """What a command prints; one that takes too long ends the shell, and with it the test."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{line}\necho '{MARK}'\n")
         self._process.stdin.flush()
+        patience = threading.Timer(PATIENCE_S, self._end)
+        patience.start()
         printed = []
-        for text in self._process.stdout:
-            if text.strip() == MARK:
-                return "".join(printed)
-            printed.append(text)
+        try:
+            for text in self._process.stdout:
+                if text.strip() == MARK:
+                    return "".join(printed)
+                printed.append(text)
+        finally:
+            patience.cancel()
         raise AssertionError(f"the shell ended in {line!r}:\n{''.join(printed)}")
 
     def close(self) -> None:
         """End it, and what it may have left in the background."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("kill $(jobs -p) 2>/dev/null; wait\n")
-        self._process.stdin.close()
-        self._process.wait(60)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._end()
+        self._process.communicate()
+
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -147,7 +157,7 @@ def shell(wheels: Wheels, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  # a
             "UV_FIND_LINKS": ",".join(map(str, published)),
             "UV_CONSTRAINT": str(pinned_versions(tmp_path)),
             "UV_PYTHON_DOWNLOADS": "never",
-            "ROOFTREE_KERNEL__PORT": "0",
+            "ROOFTREE_PORT": "0",
             "PATH": os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.environ["PATH"], str(wheels.uv.parent))),
             "NO_COLOR": "1",
             "COLUMNS": "200",

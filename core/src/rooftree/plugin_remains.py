@@ -68,9 +68,6 @@ class PluginRemains:
         """Read what earlier runs have noted."""
         return cls(await state.collection(Remains), state, tokens)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._kept
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
 

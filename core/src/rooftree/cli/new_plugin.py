@@ -2,7 +2,7 @@
 """``rooftree new-plugin``: a plugin to begin with, complete, whose tests pass.
 
 The texts are in ``skeleton/``, as templates of the standard library: a few names are all that is to be filled in, and a
-template engine such as copier would bring fifteen packages into the daemon's environment for it.
+tool such as copier would bring seventeen more packages into the daemon's environment for it.
 """
 
 from __future__ import annotations

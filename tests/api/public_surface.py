@@ -79,7 +79,7 @@ def _members(cls: type) -> Iterator[str]:
     if issubclass(cls, Enum):
         yield from (f"{member.name} = {member.value!r}" for member in cls)
     elif attrs.has(cls):
-        yield from (f"{field.name}: {_type(field.type)}{_default(field)}" for field in attrs.fields(cls))
+        yield from (f"{field.name}: {_type(_written(cls, field.name))}{_default(field)}" for field in attrs.fields(cls))
     elif "__init__" in vars(cls) and cls not in _made_by_the_kernel():
         yield f"__init__{_signature(vars(cls)['__init__'])}"
     annotated = vars(cls).get("__annotations__", {})
@@ -131,6 +131,13 @@ class _Shown:
     def __repr__(self) -> str:
         plain = isinstance(self._value, str | int | float | bool | tuple | None)
         return repr(self._value) if plain else f"<{type(self._value).__name__}>"
+
+
+def _written(cls: type, field: str) -> object:
+    """A field's type as its class spells it. What attrs keeps of it is another once anybody had it resolved."""
+    return next(
+        vars(base)["__annotations__"][field] for base in cls.__mro__ if field in vars(base).get("__annotations__", {})
+    )
 
 
 def _type(kind: object) -> str:

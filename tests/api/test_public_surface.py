@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 
+import attrs
 import pytest
 
 import rooftree
@@ -22,6 +23,14 @@ def test_public_surface_is_as_it_was_reviewed() -> None:
     changes = list(difflib.unified_diff(reviewed, now, "reviewed", "now", lineterm="", n=0))
 
     assert not changes, WHAT_TO_DO + "\n".join(changes)
+
+
+def test_surface_is_the_same_after_types_were_resolved() -> None:
+    before = surface()
+
+    attrs.resolve_types(rooftree.AuditEntry)  # as the kernel does with what it sends and keeps
+
+    assert surface() == before
 
 
 def test_every_exported_name_can_be_imported_and_is_told_to_type_checkers() -> None:

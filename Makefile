@@ -3,7 +3,7 @@ DATA ?= data
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint format access-table bench stop stop-engine clean
+.PHONY: help run test torture lint format access-table plugin-api bench stop stop-engine clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ format:  ## what ruff can mend by itself
 access-table:  ## who may call what, in docs/ and in the golden file, as the routes say now
 	@scripts/workspace
 	.venv/bin/python -m tests.contract.access_table
+
+plugin-api:  ## what plugin authors may rely on, in the golden file, as the code says now
+	@scripts/workspace
+	.venv/bin/python -m tests.api.public_surface
 
 bench:  ## the numbers of the README, as ratios measured in one run
 	@scripts/workspace

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from rooftree import PUBLIC, Plugin, Principal, RateLimited, Role, Routes, role
-from rooftree import rates as rates_module
 from rooftree.http import wrong_tokens
 from rooftree.http.wrong_tokens import ALLOWED, SOURCES, WrongTokens, source_name
 from rooftree.system import System
-from rooftree.testing import Client, running_system, token_for
+from rooftree.testing import Client, FakeClock, running_system, token_for
 from tests.kernel.raw_http import send
 
 routes = Routes()
@@ -36,26 +36,14 @@ class Guarded(Plugin):
         return routes
 
 
-class Clock:
-    """Stands in for the module ``time`` where rates are measured."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(rates_module, "time", clock)
-    return clock
-
-
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    async with running_system(tmp_path, plugins=[Guarded]) as system:
+async def system(tmp_path: Path, clock: FakeClock) -> AsyncIterator[System]:
+    async with running_system(tmp_path, plugins=[Guarded], clock=clock) as system:
         yield system
 
 
@@ -66,8 +54,8 @@ async def client(system: System) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def wrong() -> AsyncIterator[WrongTokens]:
-    wrong = WrongTokens()
+async def wrong(clock: FakeClock) -> AsyncIterator[WrongTokens]:
+    wrong = WrongTokens(clock)
     yield wrong
     wrong.close()
 
@@ -92,9 +80,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
     return [(event["source"], event["count"]) for event in events if isinstance(event, dict)]
 
 
-async def test_many_wrong_tokens_are_answered_429_with_the_time_to_wait(client: Client, clock: Clock) -> None:
+async def test_many_wrong_tokens_are_answered_429_with_the_time_to_wait(client: Client, clock: FakeClock) -> None:
     await exhaust(client)
-    clock.now += 45
+    await clock.advance(timedelta(seconds=45))
 
     answer = await client.get("/admin", token=WRONG)
 
@@ -138,19 +126,19 @@ async def test_refusals_of_known_callers_do_not_count(system: System, client: Cl
         assert (await client.get("/admin", token=weak)).status == 403
 
 
-async def test_limit_ends_with_time(client: Client, clock: Clock) -> None:
+async def test_limit_ends_with_time(client: Client, clock: FakeClock) -> None:
     await exhaust(client)
     limited = await client.get("/admin", token=WRONG)
-    clock.now += ALLOWED.per.total_seconds()
+    await clock.advance(ALLOWED.per)
 
     assert limited.status == 429
     assert (await client.get("/admin", token=WRONG)).status == 403
 
 
-async def test_asking_on_does_not_make_the_wait_longer(wrong: WrongTokens, clock: Clock) -> None:
+async def test_asking_on_does_not_make_the_wait_longer(wrong: WrongTokens, clock: FakeClock) -> None:
     for _ in range(ALLOWED.times * 5):
         is_limited(wrong, "10.0.0.1")
-    clock.now += ALLOWED.per.total_seconds()
+    await clock.advance(ALLOWED.per)
 
     assert not is_limited(wrong, "10.0.0.1")
 

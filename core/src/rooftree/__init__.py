@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         role,
     )
     from rooftree.audit import AUDIT, AuditEntry, AuditLog
+    from rooftree.clock import Clock
     from rooftree.conditions import CONDITIONS, ConditionNotMet, Conditions
     from rooftree.conversion import UNSET, ParsedString, Unset, converter, structure, unstructure
     from rooftree.errors import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from rooftree.plans import Plan, PlannedStep, child
     from rooftree.plugin import Kernel, Plugin
     from rooftree.plugin_record import PluginHealthChanged, PluginInfo
+    from rooftree.plugin_remains import LeftBehind
     from rooftree.plugins import PLUGINS, Plugins
     from rooftree.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
     from rooftree.rates import Rate
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access Principal Role Tokens grant itself role",
     "audit": "AUDIT AuditEntry AuditLog",
+    "clock": "Clock",
     "conditions": "CONDITIONS ConditionNotMet Conditions",
     "conversion": "UNSET ParsedString Unset converter structure unstructure",
     "errors": "Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable",
@@ -78,6 +81,7 @@ _HOMES = {
     "plans": "Plan PlannedStep child",
     "plugin": "Kernel Plugin",
     "plugin_record": "PluginHealthChanged PluginInfo",
+    "plugin_remains": "LeftBehind",
     "plugins": "PLUGINS Plugins",
     "problems": "PROBLEMS Problem ProblemCleared ProblemReported Problems",
     "rates": "Rate",
@@ -107,6 +111,7 @@ __all__ = [
     "AuditEntry",
     "AuditLog",
     "Binary",
+    "Clock",
     "Collection",
     "ConditionNotMet",
     "Conditions",
@@ -126,6 +131,7 @@ __all__ = [
     "JobStarted",
     "Jobs",
     "Kernel",
+    "LeftBehind",
     "Lock",
     "Media",
     "NotFound",

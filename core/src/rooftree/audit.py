@@ -80,7 +80,9 @@ def audited(changes: Sequence[Change]) -> tuple[Change, ...]:
 
 def _subject(change: Any) -> str:
     kind = getattr(getattr(change, "collection", None), "kind", None)
-    return f"{kind.name}/{change.key}" if kind is not None else type(change).__name__
+    if kind is not None:
+        return f"{kind.name}/{change.key}"
+    return str(getattr(change, "subject", type(change).__name__))
 
 
 class AuditLog:

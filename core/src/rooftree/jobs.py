@@ -19,9 +19,10 @@ from typing import Any
 import structlog
 from attrs import evolve, frozen
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import Conditions
 from rooftree.context import begins, caller, job_under_way, plugin_under_way
-from rooftree.errors import Conflict, NotReady
+from rooftree.errors import Conflict, Failed, NotReady
 from rooftree.events import Event, EventBus
 from rooftree.execution import Execution, unwritable_is_logged
 from rooftree.failpoints import reach
@@ -63,13 +64,20 @@ class JobChanged(Event):
 class Jobs:
     """The job manager."""
 
-    def __init__(self, journal: Journal, directory: ServiceDirectory, bus: EventBus, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        directory: ServiceDirectory,
+        bus: EventBus,
+        conditions: Conditions,
+        clock: Clock = MACHINE,
+    ) -> None:
         self._journal = journal
         self._directory = directory
         self._bus = bus
         self._locks = LockTable()
         self._list = JobList(journal)
-        self._throttle = Throttle()
+        self._throttle = Throttle(clock)
         self._suspension = Suspension()
         self._planner = Planner(directory, conditions, self._suspension, self._throttle)
         self._execution = Execution(journal, directory, self._suspension, self._publish, self._list.end)
@@ -303,6 +311,19 @@ class Jobs:
     def resume(self, owner: str) -> None:
         """The plugin runs again: so do its jobs."""
         self._suspension.resume(owner)
+
+    async def give_up(self, owner: str, reason: str) -> None:
+        """End the jobs of a plugin that wait for its code, which will not come back: as failed, and not taken back.
+
+        :param owner: the plugin's package
+        """
+        for some in [some for some in self._list if some.record.owner == owner and some.waits_for_code]:
+            if some.task is not None:
+                some.task.cancel()
+                await asyncio.wait({some.task})
+            error = Failed(reason)
+            some.add_error(error, error)
+            await self._execution.end(some, JobState.FAILED, listed=True)
 
     async def stop(self, grace_s: float) -> None:
         """Let running steps finish for ``grace_s`` seconds, then leave the rest to the next start."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rooftree.access import Principal, Tokens
+from rooftree.clock import Clock
 from rooftree.conditions import Check
 from rooftree.database import Change
 from rooftree.events import Event, Listener
@@ -68,6 +69,7 @@ class Kernel:
     def __init__(self, system: System, record: Record) -> None:
         self._system = system
         self._record = record
+        self._problems = system.problems.reported_by(record.name)
         self.name = record.name
         """The plugin's name."""
 
@@ -88,8 +90,13 @@ class Kernel:
 
     @property
     def problems(self) -> Problems:
-        """The problems."""
-        return self._system.problems
+        """The problems; what is reported through here is cleared when the plugin is uninstalled."""
+        return self._problems
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is; a test may be the master of it."""
+        return self._system.clock
 
     def settings[S](self, kind: type[S]) -> S:
         """The operator's settings for this plugin, as the class that it declared."""
@@ -97,7 +104,9 @@ class Kernel:
 
     async def collection[D](self, kind: type[D]) -> Collection[D]:
         """The documents of a class marked ``@document``, in memory. Raises ``NewerState`` after a downgrade."""
-        return await self._system.state.collection(kind)
+        found = await self._system.state.collection(kind)
+        await self._system.plugins.remains.note(self._record, found.kind.name)
+        return found
 
     async def commit(self, *changes: Change) -> None:
         """Write changes, all or none; returns when they are on disk. Raises ``StateUnwritable`` on a full disk."""

@@ -8,11 +8,12 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree.events import Event
 from rooftree.plugin import Plugin
 from rooftree.problems import Problem
+from rooftree.state import document
 
 if TYPE_CHECKING:
     from rooftree.http.table import Entry
@@ -53,6 +54,24 @@ class PluginInfo:
     provides: list[str]
     requires: list[str]
     optional: list[str]
+
+
+@document("kernel.known_routes", version=1)
+@frozen
+class KnownRoutes:
+    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
+
+    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
+
+
+@document("kernel.plugin_choice", version=1)
+@frozen
+class PluginChoice:
+    """What was decided of a plugin at run time."""
+
+    enabled: bool
+    reason: str
+    """Who or what decided it, for whoever wonders why it does not run."""
 
 
 class Record:

@@ -15,7 +15,6 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from attrs import field, frozen
 
 from rooftree.access import KNOWN
 from rooftree.context import caller, code_of, is_cancelled, plugin_under_way
@@ -25,11 +24,12 @@ from rooftree.http.routes import Route, shape
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.plugin import Kernel, Plugin
 from rooftree.plugin_loading import GROUP, checked_class, import_compatible, in_thread_of_its_own, installed
-from rooftree.plugin_record import Health, PluginInfo, Record
+from rooftree.plugin_record import Health, KnownRoutes, PluginChoice, PluginInfo, Record
 from rooftree.plugin_release import release
+from rooftree.plugin_remains import LeftBehind, PluginRemains
 from rooftree.problems import Problem
 from rooftree.services import Service
-from rooftree.state import Collection, State, document
+from rooftree.state import Collection, State
 
 if TYPE_CHECKING:
     from rooftree.system import System
@@ -40,29 +40,18 @@ DRAIN_S = 10.0
 """Seconds that the calls and running steps of a plugin get to end when it is stopped while the system goes on."""
 
 
-@document("kernel.known_routes", version=1)
-@frozen
-class KnownRoutes:
-    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
-
-    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
-
-
-@document("kernel.plugin_choice", version=1)
-@frozen
-class PluginChoice:
-    """What was decided of a plugin at run time."""
-
-    enabled: bool
-    reason: str
-    """Who or what decided it, for whoever wonders why it does not run."""
-
-
 class Plugins:
     """All plugins of the system."""
 
-    def __init__(self, system: System, known: Collection[KnownRoutes], choices: Collection[PluginChoice]) -> None:
+    def __init__(
+        self,
+        system: System,
+        known: Collection[KnownRoutes],
+        choices: Collection[PluginChoice],
+        remains: PluginRemains,
+    ) -> None:
         self._system = system
+        self.remains = remains
         self._known = known
         self._choices = choices
         self._records: dict[str, Record] = {}
@@ -76,7 +65,8 @@ class Plugins:
     @classmethod
     async def load(cls, system: System, state: State) -> Plugins:
         """Read what is remembered of plugins."""
-        return cls(system, await state.collection(KnownRoutes), await state.collection(PluginChoice))
+        remains = await PluginRemains.load(state, system.tokens)
+        return cls(system, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
 
     def __iter__(self) -> Iterator[PluginInfo]:
         return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
@@ -107,7 +97,10 @@ class Plugins:
         """Why a plugin's routes cannot be called now, or ``None``."""
         record = self._records.get(owner)
         if record is None:
-            return Unavailable(f"Plugin {owner}, which owned this route, is no longer installed")
+            return Unavailable(
+                f"Plugin {owner}, which owned this route, is no longer installed. "
+                f"Install it again, or remove what it left with: rooftree plugins purge {owner}"
+            )
         if record.running:
             return None
         if record.health is Health.STARTING:
@@ -126,6 +119,7 @@ class Plugins:
             there = await asyncio.to_thread(installed, GROUP, found)
             self._records = {point.name: Record(self._system, point, *dist) for point, *dist in there}
             self._forget_old_failures()
+            self._clear_problems_of_the_gone()
             self._rebuild_table()
             await self._bring_up(self._records.values())
             self._report_settings()
@@ -238,6 +232,50 @@ class Plugins:
         await self._choose(name, enabled=False, reason=reason)
         sentence = f"Plugin {name} is disabled: {reason}"
         self._system.problems.report(Problem("plugin_kept_out", "plugin", name, sentence))
+
+    # --- of plugins that are gone -----------------------------------------------------------------------------------
+
+    async def left_behind(self) -> list[LeftBehind]:
+        """What plugins have left that are no longer installed, by name; empty until the first have been loaded."""
+        return [await self.remains.left_behind(name) for name in sorted(self._gone())]
+
+    async def purge(self, name: str) -> LeftBehind:
+        """Remove for good what a plugin left that is no longer installed, and say what that was.
+
+        Its collections, remembered routes, choice, tokens and problems go; its open jobs end as failed. What stays is
+        history: the audit log, ended jobs, and copies of the database until newer ones take their place.
+
+        Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
+        """
+        async with self._changing:
+            if (record := self._records.get(name)) is not None:
+                raise Conflict(
+                    f"Plugin {name} is installed. Uninstall {record.distribution}, restart Rooftree, and purge it then",
+                    plugin=name,
+                )
+            if name not in self._gone():
+                names = ", ".join(sorted(self._gone())) or "no plugin"
+                raise NotFound(f"There is nothing left of a plugin {name}; something is left of {names}")
+            left = await self.remains.left_behind(name)
+            if (package := self.remains.own_package(name)) is not None:
+                await self._system.jobs.give_up(
+                    package, f"Plugin {name} was uninstalled and purged before it could end"
+                )
+            changes = [kept.delete(name) for kept in (self._known, self._choices) if name in kept]
+            await self._system.state.commit(*self.remains.removal(name), *changes)
+            self._clear_problems_of_the_gone()
+            self._rebuild_table()
+            log.info("plugin_purged", plugin=name, documents=left.documents)
+            return left
+
+    def _gone(self) -> set[str]:
+        return {*self.remains, *self._known, *self._choices} - self._records.keys()
+
+    def _clear_problems_of_the_gone(self) -> None:
+        """Clear what plugins reported that are not installed: they are not there to do it."""
+        for problem in self._system.problems:
+            if problem.plugin is not None and problem.plugin not in self._records:
+                self._system.problems.clear(problem.type, problem.context, problem.reference)
 
     def _record(self, name: str) -> Record:
         record = self._records.get(name)
@@ -463,6 +501,7 @@ class Plugins:
             record.become(Health.OK)
         self._system.problems.clear("plugin_failed", "plugin", record.name)
         self._system.jobs.resume(record.package)
+        await self.remains.note(record)
         await self._remember_routes(record)
 
     async def _remember_routes(self, record: Record) -> None:

@@ -7,13 +7,15 @@ the API lists as issue, unsupported and unhealthy are problems of these severiti
 from __future__ import annotations
 
 import asyncio
+import copy
 import secrets
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import structlog
 from attrs import evolve, field, frozen
 
+from rooftree.context import plugin_under_way
 from rooftree.database import Change
 from rooftree.errors import Unavailable
 from rooftree.events import Event, EventBus
@@ -45,6 +47,8 @@ class Problem:
     severity: Severity = "issue"
     extra: ProblemFacts | None = None
     uuid: str = field(factory=lambda: secrets.token_hex(16))
+    plugin: str | None = None
+    """The plugin that reported it, filled in by the kernel: when that is uninstalled, nobody else would clear it."""
 
     @property
     def key(self) -> str:
@@ -75,6 +79,13 @@ class Problems:
         self._bus = bus
         self._now = dict(kept)
         self._writes: set[asyncio.Task[None]] = set()
+        self._reporter: str | None = None
+
+    def reported_by(self, plugin: str) -> Self:
+        """The same problems, for a plugin: what it reports here is known to be its own."""
+        view = copy.copy(self)
+        view._reporter = plugin
+        return view
 
     @classmethod
     async def load(cls, state: State, bus: EventBus) -> Problems:
@@ -88,6 +99,9 @@ class Problems:
     def report(self, problem: Problem) -> None:
         """Something is wrong. Reporting what is known already, unchanged, does nothing."""
         known = self._now.get(problem.key)
+        under_way = plugin_under_way.get()
+        reporter = self._reporter or problem.plugin or (under_way if under_way != "kernel" else None)
+        problem = evolve(problem, plugin=reporter)
         if known is not None:
             problem = evolve(problem, uuid=known.uuid)
             if problem == known:

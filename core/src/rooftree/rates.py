@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
 
 from attrs import field, frozen, mutable
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.errors import RateLimited
 
 
@@ -29,11 +29,12 @@ class Meter:
     """Counts what happened lately."""
 
     rate: Rate
+    clock: Clock = MACHINE
     _moments: deque[float] = field(factory=deque)
 
     def wait_s(self) -> float:
         """Seconds until it may happen again; 0 when it may now."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         while self._moments and self._moments[0] <= now - self.rate.per.total_seconds():
             self._moments.popleft()
         if len(self._moments) < self.rate.times:
@@ -47,7 +48,7 @@ class Meter:
 
     def note(self) -> None:
         """It happens now."""
-        self._moments.append(time.monotonic())
+        self._moments.append(self.clock.monotonic())
 
     def take_back(self) -> None:
         """What was noted last did not happen after all."""
@@ -70,7 +71,8 @@ class Limit:
 class Throttle:
     """Counts how often limited jobs began. What was not begun lately takes no memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._meters: dict[tuple[str, str | None], Meter] = {}
 
     def refuse_too_soon(self, limits: Iterable[Limit]) -> None:
@@ -86,7 +88,7 @@ class Throttle:
         """These begin now."""
         self._meters = {key: meter for key, meter in self._meters.items() if not meter.is_idle}
         for limit in limits:
-            self._meters.setdefault((limit.name, limit.reference), Meter(limit.rate)).note()
+            self._meters.setdefault((limit.name, limit.reference), Meter(limit.rate, self._clock)).note()
 
     def take_back(self, limits: Iterable[Limit]) -> None:
         """These did not begin after all."""

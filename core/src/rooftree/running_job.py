@@ -163,6 +163,11 @@ class Job:
         done = sum(weight * part for weight, part in zip(weights, self._fractions[first:end], strict=True))
         return round(100 * done / (sum(weights) or 1), 1)
 
+    @property
+    def waits_for_code(self) -> bool:
+        """Whether it was found in the journal, and no plugin has come yet that knows its steps."""
+        return bool(self.record.steps) and not self.steps
+
     def has_begun(self, number: int) -> bool:
         """Whether a step was begun and not taken back: it may be done not at all, by half, or wholly."""
         return self.states[number] in {StepState.DOING, StepState.DONE}

@@ -8,12 +8,15 @@ reach its daemon stays a service, and its calls raise :class:`~rooftree.errors.U
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast, get_args
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from rooftree.errors import NotReady, Unavailable
 
+T = TypeVar("T")
+"""Invariant, which ``class Service[T]`` would not be: then ``provide`` would take any object for any key."""
 
-class Service[T]:
+
+class Service(Generic[T]):  # noqa: UP046  # see T
     """The key of a service: its name with the interface's version, and (as type argument) what it is.
 
     Make it with the type argument spelled out, ``Service[AddonStore]("addon_store/1")``: the kernel reads the type

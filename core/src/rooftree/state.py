@@ -216,6 +216,13 @@ class State:
         answers = await self.database.commit(*audited(changes))
         return answers[: len(changes)]
 
+    def removal(self, name: str) -> Change:
+        """The change that removes a whole collection, damaged documents of it too; answers how many there were.
+
+        Copies of the database keep it until newer ones have taken their place.
+        """
+        return _RemoveCollection(name, self._collections.get(name))
+
     async def _set_damaged_aside(self) -> None:
         """Over all collections, those of plugins that are not running too: copies are made of intact documents only."""
         rows = await self.database.read(stored_documents)
@@ -234,6 +241,20 @@ class State:
             await self.commit(_StoreMigrated(kind, found.migrated))
             log.info("documents_migrated", collection=kind.name, count=len(found.migrated), version=kind.version)
         return found.documents
+
+
+@frozen(eq=False)
+class _RemoveCollection:
+    subject: str
+    loaded: Collection[Any] | None
+
+    def apply(self, connection: sqlite3.Connection, view: View) -> int:
+        if self.loaded is not None:
+            for (key,) in connection.execute("SELECT key FROM document WHERE collection = ?", (self.subject,)):
+                view.changed(self.loaded, key, None)
+        gone = connection.execute("DELETE FROM document WHERE collection = ?", (self.subject,)).rowcount
+        connection.execute("DELETE FROM damaged_document WHERE CAST(collection AS TEXT) = ?", (self.subject,))
+        return gone
 
 
 @frozen

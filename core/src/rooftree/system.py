@@ -17,6 +17,7 @@ import structlog
 
 from rooftree.access import Role, Tokens
 from rooftree.audit import AUDIT, AuditLog
+from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
 from rooftree.database import Database
@@ -63,13 +64,20 @@ SETTINGS = Service[Settings]("settings/1")
 class System:
     """Every part of the kernel. ``start`` it, let it run, ``stop`` it."""
 
-    def __init__(self, settings: Settings, logs: RecentLogs, specifications: Iterable[ModuleType] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        logs: RecentLogs,
+        specifications: Iterable[ModuleType] = (),
+        clock: Clock = MACHINE,
+    ) -> None:
         self.settings = settings
+        self.clock = clock
         self.logs = logs
         self.bus = EventBus()
         self.events = EventStream(self.bus)
         self.services = ServiceDirectory()
-        self.tasks = TaskSupervisor()
+        self.tasks = TaskSupervisor(clock)
         self.hooks = Hooks(specifications, self._hook_failed)
         self.state_now = SystemState.SETUP
         self.port = 0
@@ -112,14 +120,14 @@ class System:
         self.audit = AuditLog(self.database)
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()
-        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions)
+        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions, self.clock)
         self.plugins = await Plugins.load(self, self.state)
         self.jobs.plugin_of = self.plugins.of_module
         self.watchdog = LoopWatchdog(self.data.path, kernel.blocked_exit_s, self.plugins.of_module, self.bus)
         await self._keep_blocker_out()
         self.watchdog.start()
         self._closing.push_async_callback(self.watchdog.stop)
-        self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4))
+        self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4), self.clock)
         self._provide_own_services()
         await self._report_losses()
         await self._admin_token()

@@ -8,7 +8,6 @@ starves nor floods them; times of day follow the wall clock and are looked at ag
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 from attrs import frozen
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.context import is_cancelled, plugin_under_way
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Task:
 class TaskSupervisor:
     """Runs tasks by owner."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._running: dict[str, dict[str, asyncio.Task[None]]] = {}
 
     def start(self, task: Task, owner: str) -> None:
@@ -61,7 +62,8 @@ class TaskSupervisor:
             raise ValueError(f"plugin {owner} has two tasks called {task.name}")
         times = _times(task.cron) if task.cron is not None else None
         loop = asyncio.get_running_loop()
-        tasks[task.name] = loop.create_task(_supervise(task, times, owner), name=f"{owner}: {task.name}")
+        work = _supervise(task, times, owner, self._clock)
+        tasks[task.name] = loop.create_task(work, name=f"{owner}: {task.name}")
 
     async def stop(self, owner: str) -> None:
         """Cancel the tasks of an owner, the last begun first, and wait for each."""
@@ -79,19 +81,17 @@ def _times(cron: str) -> CronTrigger:
     return CronTrigger.from_crontab(cron, timezone=UTC)
 
 
-async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:
+async def _supervise(task: Task, times: CronTrigger | None, owner: str, clock: Clock) -> None:
     plugin_under_way.set(owner)
     structlog.contextvars.bind_contextvars(task=task.name)
     failures = 0
     ran: datetime | None = None
     while True:
         if task.every is not None:
-            # A tenth of spread, so that what was started together does not stay together.
-            await asyncio.sleep(task.every.total_seconds() * random.uniform(0.95, 1.05))  # noqa: S311  # no secret
+            await clock.sleep(clock.spread(task.every.total_seconds()))
         elif times is not None:
-            ran = await _until_next(times, ran)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+            ran = await _until_next(times, ran, clock)
+        began = clock.monotonic()
         try:
             await task.run()
             failures = 0
@@ -100,21 +100,21 @@ async def _supervise(task: Task, times: CronTrigger | None, owner: str) -> None:
         except (Exception, asyncio.CancelledError, SystemExit):
             if is_cancelled():
                 raise
-            failures = 1 if loop.time() - began > STEADY_S else failures + 1
+            failures = 1 if clock.monotonic() - began > STEADY_S else failures + 1
             log.exception("task_failed", failures=failures)
             if task.every is None and task.cron is None:
-                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+                await clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
 
 
-async def _until_next(times: CronTrigger, ran: datetime | None) -> datetime:
+async def _until_next(times: CronTrigger, ran: datetime | None, clock: Clock) -> datetime:
     """Wait for the next of the times, and return it; the one that ran last does not come twice."""
 
     def following() -> datetime:
-        due: datetime = times.get_next_fire_time(None, datetime.now(UTC))
+        due: datetime = times.get_next_fire_time(None, clock.now())
         return due if due != ran else times.get_next_fire_time(None, ran + timedelta(seconds=1))
 
     due = following()
-    while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
-        await asyncio.sleep(min(left, _LOOK_AGAIN_S))
+    while (left := (due - clock.now()).total_seconds()) > 0:
+        await clock.sleep(min(left, _LOOK_AGAIN_S))
         due = min(due, following())  # the clock was put back
     return due

@@ -44,6 +44,11 @@ PLUGINS = [
 ]
 
 
+LEFT_BEHIND = [
+    {"name": "clock", "distribution": "rooftree-clock", "collections": ["clock.count"], "documents": 3, "tokens": 0}
+]
+
+
 class StandIn:
     """A server that speaks the daemon's envelope, and remembers what it was asked."""
 
@@ -61,7 +66,9 @@ class StandIn:
         if path == "/kernel/v1/problems":
             return ok({"problems": self.problems})
         if path == "/kernel/v1/plugins":
-            return ok({"plugins": PLUGINS})
+            return ok({"plugins": PLUGINS, "left_behind": LEFT_BEHIND})
+        if path == "/kernel/v1/plugins/clock" and request.method == "DELETE":
+            return ok(LEFT_BEHIND[0])
         if path.startswith("/kernel/v1/tokens"):
             return self.token(request.method, path.removeprefix("/kernel/v1/tokens").removeprefix("/"), body)
         if path == "/echo":

@@ -16,7 +16,7 @@ import pytest
 
 from rooftree.settings import Settings
 
-from .conftest import PLUGINS, Cli, StandIn
+from .conftest import LEFT_BEHIND, PLUGINS, Cli, StandIn
 
 QUICK_S = 0.150
 """How long ``rooftree --help`` may take (the operator types it)."""
@@ -54,11 +54,14 @@ async def test_plugins_lists_name_version_state_provides_requires_and_reason(cli
     result = await cli("plugins")
 
     assert result.exit_code == 0
-    heading, store, addons = result.stdout.splitlines()
+    heading, store, addons, clock = result.stdout.splitlines()
     assert heading.split() == ["NAME", "VERSION", "STATE", "PROVIDES", "REQUIRES", "REASON"]
     assert store.split() == ["store", "1.2.3", "ok", "addon_store/1", "-", "-"]
-    assert "failed  addons/1       container_engine/1, addon_store/1, (hardware/1)  ValueError: a reason" in addons
+    assert "failed       addons/1       container_engine/1, addon_store/1, (hardware/1)  ValueError: a reason" in addons
     assert addons.endswith("has to fold or let be")
+    assert clock.split()[:3] == ["clock", "-", "uninstalled"]
+    assert "3 documents (clock.count), 0 tokens" in clock
+    assert clock.endswith("rooftree plugins purge clock")
 
 
 async def test_problems_are_shown_with_what_they_concern(cli: Cli, daemon: StandIn) -> None:
@@ -78,7 +81,20 @@ async def test_plugins_as_json_is_what_the_daemon_said(cli: Cli, daemon: StandIn
     before = await cli("--json", "plugins")
     after = await cli("plugins", "--json")
 
-    assert json.loads(before.stdout) == json.loads(after.stdout) == {"plugins": PLUGINS}
+    assert json.loads(before.stdout) == json.loads(after.stdout) == {"plugins": PLUGINS, "left_behind": LEFT_BEHIND}
+
+
+async def test_purge_asks_first_and_says_what_it_removed(cli: Cli, daemon: StandIn) -> None:
+    refused = await cli("plugins", "purge", "clock", input="n\n")
+    asked_when_refused = list(daemon.asked)
+    agreed = await cli("plugins", "purge", "clock", input="y\n")
+    unasked = await cli("plugins", "purge", "clock", "--yes", "--json")
+
+    assert (refused.exit_code, asked_when_refused) == (1, [])
+    assert "Remove for good everything that plugin clock has left?" in refused.stderr
+    assert agreed.stdout == "Nothing is left of clock; removed: 3 documents (clock.count), 0 tokens.\n"
+    assert json.loads(unasked.stdout) == LEFT_BEHIND[0]
+    assert daemon.asked == [("DELETE", "/kernel/v1/plugins/clock", b"")] * 2
 
 
 @pytest.mark.usefixtures("installed")
@@ -279,7 +295,7 @@ def test_completion_knows_commands_and_roles() -> None:
     roles = run_rooftree(environment=completing("rooftree token create x --role ", 5))
 
     assert {line.split(",")[1] for line in commands.stdout.splitlines()} == {
-        "run", "check-config", "plugins", "problems", "token", "call", "completion",
+        "run", "check-config", "plugins", "problems", "token", "call", "new-plugin", "completion",
     }  # fmt: skip
     assert "plain,homeassistant" in roles.stdout
 

@@ -43,6 +43,29 @@ async def test_plugins_are_listed_with_their_state_and_reason(tmp_path: Path) ->
     assert plugins[1]["provides"] == [key.name for key in SupervisorPlugin.provides]
 
 
+async def test_what_an_uninstalled_plugin_left_is_listed_and_can_be_removed(tmp_path: Path) -> None:
+    class Gone(Plugin):
+        name = "gone"
+
+    async with running_system(tmp_path, plugins=[Gone]):
+        pass
+
+    async with (
+        running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system,
+        Client.over_unix(system) as client,
+    ):
+        before = (await client.get("/kernel/v1/plugins")).data["left_behind"]
+        purged = (await client.delete("/kernel/v1/plugins/gone")).data
+        after = (await client.get("/kernel/v1/plugins")).data["left_behind"]
+        again = await client.delete("/kernel/v1/plugins/gone")
+        installed = await client.delete("/kernel/v1/plugins/supervisor")
+
+    assert before == [purged]
+    assert (purged["name"], purged["collections"], purged["documents"], purged["tokens"]) == ("gone", [], 0, 0)
+    assert after == []
+    assert (again.status, installed.status) == (404, 409)
+
+
 async def test_new_token_is_shown_once_and_works_until_it_is_revoked(system: System, client: Client) -> None:
     made = (await client.post(TOKENS, json={"name": "grafana", "role": "manager"})).data
 

@@ -16,6 +16,7 @@ from rooftree.cli.call import call
 from rooftree.cli.check_config import check_config
 from rooftree.cli.completion import COMPLETE_VARIABLE, completion
 from rooftree.cli.invocation import Invocation, invocation_options
+from rooftree.cli.new_plugin import new_plugin
 from rooftree.cli.plugins import plugins
 from rooftree.cli.problems import problems
 from rooftree.cli.refusals import refusal
@@ -42,7 +43,7 @@ def rooftree() -> None:
     """Supervise a home-automation host: run the daemon, or talk to the one that runs."""
 
 
-for _command in (run, check_config, plugins, problems, token, call, completion):
+for _command in (run, check_config, plugins, problems, token, call, new_plugin, completion):
     rooftree.add_command(_command)
 
 

@@ -13,6 +13,7 @@ from rooftree.cli.refusals import DaemonNotRunning
 NOT_RUNNING: Final = "not running"
 CHANGE_S: Final = 600
 """How long a change may take: what is under way is let end, in one plugin after another."""
+UNINSTALLED: Final = "uninstalled"
 
 _COLOURS: Final = {
     "ok": "green",
@@ -21,6 +22,7 @@ _COLOURS: Final = {
     "failed": "bold red",
     "disabled": "dim",
     "not": "dim",
+    "uninstalled": "dim",
 }
 
 
@@ -61,6 +63,33 @@ def restart(invocation: Invocation, /, name: str) -> None:
     _change(invocation, name, "restart")
 
 
+@plugins.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@invocation_options
+@pass_invocation
+def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
+    """Remove for good what a plugin left that is no longer installed: its documents, tokens and remembered routes."""
+    from urllib.parse import quote
+
+    from rooftree.cli.connection import ask
+    from rooftree.cli.presentation import print_json
+
+    if not yes:
+        click.confirm(f"Remove for good everything that plugin {name} has left?", abort=True, err=True)
+    left = ask(invocation.daemon_socket(), "DELETE", f"/kernel/v1/plugins/{quote(name, safe='')}")
+    if invocation.as_json:
+        print_json(left)
+    else:
+        click.echo(f"Nothing is left of {name}; removed: {_left(left)}.")
+
+
+def _left(left: dict[str, Any]) -> str:
+    return (
+        f"{left['documents']} documents ({', '.join(left['collections']) or 'no collections'}), {left['tokens']} tokens"
+    )
+
+
 def _change(invocation: Invocation, name: str, verb: str) -> None:
     from urllib.parse import quote
 
@@ -82,7 +111,7 @@ def _list(invocation: Invocation) -> None:
     try:
         data = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")
     except DaemonNotRunning as error:
-        data = {"plugins": _installed(invocation)}
+        data = {"plugins": _installed(invocation), "left_behind": []}
         click.echo(f"{error.message}. These are the plugins that are installed.", err=True)
     if invocation.as_json:
         print_json(data)
@@ -99,6 +128,17 @@ def _list(invocation: Invocation) -> None:
                 plugin["reason"] or "",
             )
             for plugin in data["plugins"]
+        ]
+        + [
+            (
+                left["name"],
+                "",
+                UNINSTALLED,
+                "",
+                "",
+                f"it left {_left(left)}; to remove that: rooftree plugins purge {left['name']}",
+            )
+            for left in data["left_behind"]
         ],
         _COLOURS,
     )

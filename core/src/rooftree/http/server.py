@@ -21,6 +21,7 @@ from aiohttp import web
 from attrs import mutable
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
+from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, code_of, is_cancelled
 from rooftree.errors import (
     Conflict,
@@ -73,13 +74,13 @@ class HttpServer:
     :param boot_id: changes at every start, so that no ETag outlives the process
     """
 
-    def __init__(self, tokens: Tokens, gate: Gate, boot_id: str) -> None:
+    def __init__(self, tokens: Tokens, gate: Gate, boot_id: str, clock: Clock = MACHINE) -> None:
         self.table = RouteTable()
         self.traffic = Traffic()
         self._tokens = tokens
         self._gate = gate
         self._boot_id = boot_id
-        self._wrong_tokens = WrongTokens()
+        self._wrong_tokens = WrongTokens(clock)
         self._runner: web.ServerRunner | None = None
         self._looking: asyncio.Task[None] | None = None
         self._sites: dict[str, web.BaseSite] = {}

@@ -15,6 +15,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import structlog
 from attrs import mutable
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.errors import RateLimited
 from rooftree.rates import Meter, Rate
 
@@ -43,7 +44,8 @@ class _Source:
 class WrongTokens:
     """Counts wrong tokens by where they come from."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = MACHINE) -> None:
+        self._clock = clock
         self._sources: OrderedDict[str, _Source] = OrderedDict()
 
     def note(self, peer: object) -> None:
@@ -71,7 +73,7 @@ class WrongTokens:
     def _source(self, name: str) -> _Source:
         found = self._sources.get(name)
         if found is None:
-            found = self._sources[name] = _Source(Meter(ALLOWED))
+            found = self._sources[name] = _Source(Meter(ALLOWED, self._clock))
             if len(self._sources) > SOURCES:
                 self._forget(*self._sources.popitem(last=False))
         else:

@@ -9,11 +9,15 @@ installed plugins is the test's own::
 
             assert (await client.get("/notes")).data == {"notes": ["milk"]}
 
-Starting a second system on the same folder, when the first has stopped, is a restart.
+Starting a second system on the same folder, when the first has stopped, is a restart. :class:`FakeClock` is the master
+of time, :mod:`rooftree.testing.containers` has a container engine in memory, and :mod:`rooftree.testing.fixtures` the
+fixtures for pytest.
 """
 
+from rooftree.system import System
 from rooftree.testing.client import Answer, Client
+from rooftree.testing.clock import FakeClock
 from rooftree.testing.principals import token_for
 from rooftree.testing.running import InstalledPlugin, running_system
 
-__all__ = ["Answer", "Client", "InstalledPlugin", "running_system", "token_for"]
+__all__ = ["Answer", "Client", "FakeClock", "InstalledPlugin", "System", "running_system", "token_for"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.logs import RecentLogs
 from rooftree.plugin import Plugin
 from rooftree.plugin_loading import GROUP
@@ -46,6 +47,7 @@ async def running_system(
     settings: Mapping[str, object] | None = None,
     specifications: Iterable[ModuleType] = (),
     logs: RecentLogs | None = None,
+    clock: Clock = MACHINE,
 ) -> AsyncIterator[System]:
     """A system with exactly these plugins, started when the block begins and stopped when it ends.
 
@@ -57,12 +59,13 @@ async def running_system(
     :param settings: by dotted key, such as ``{"kernel.start_timeout_s": 1, "plugins.notes.limit": 3}``
     :param specifications: modules with the hooks that plugins may implement
     :param logs: where the latest log lines are kept, as :func:`rooftree.logs.configure` returned it
+    :param clock: what the system goes by, such as a :class:`~rooftree.testing.FakeClock`
     """
     # In a folder of its own: the path of a unix socket has 107 characters at most, and that of a test may have more.
     socket_folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
     try:
         chosen = await asyncio.to_thread(_settings, folder, Path(socket_folder.name), settings or {})
-        system = System(chosen, logs or RecentLogs(), specifications)
+        system = System(chosen, logs or RecentLogs(), specifications, clock)
         await system.open()
         try:
             await system.start_plugins([_entry_point(plugin) for plugin in plugins])

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 import attrs
 from attrs import field, frozen
 
-from rooftree import UNSET, AuditEntry, JobInfo, ParsedString, PluginInfo, Problem, Role, Unset
+from rooftree import UNSET, AuditEntry, JobInfo, LeftBehind, ParsedString, PluginInfo, Problem, Role, Unset
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.settings import LogLevel
 
@@ -237,6 +237,8 @@ class PluginList:
     """The answer of ``/kernel/v1/plugins``."""
 
     plugins: list[PluginInfo]
+    left_behind: list[LeftBehind]
+    """What there is of plugins that are no longer installed."""
 
 
 @frozen

@@ -15,6 +15,7 @@ from rooftree import (
     Invalid,
     JobInfo,
     Jobs,
+    LeftBehind,
     Media,
     PluginInfo,
     Plugins,
@@ -158,9 +159,9 @@ async def forget_job(jobs: Jobs, job_id: JobId) -> None:
 
 
 @routes.get("/kernel/v1/plugins", access=MANAGER)
-def plugins(plugins: Plugins) -> PluginList:
-    """The plugins that are installed, and how they are."""
-    return PluginList(list(plugins))
+async def plugins(plugins: Plugins) -> PluginList:
+    """The plugins that are installed, how they are, and what others have left behind."""
+    return PluginList(list(plugins), await plugins.left_behind())
 
 
 @routes.post("/kernel/v1/plugins/{plugin}/enable", access=ADMIN)
@@ -182,6 +183,12 @@ async def restart_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
     """Stop a plugin and those that depend on it, and start them again."""
     await plugins.restart(plugin, keep=OWN_NAME)
     return plugins.info(plugin)
+
+
+@routes.delete("/kernel/v1/plugins/{plugin}", access=ADMIN)
+async def purge_plugin(plugins: Plugins, plugin: PluginName) -> LeftBehind:
+    """Remove for good what a plugin left that is no longer installed; answers what that was."""
+    return await plugins.purge(plugin)
 
 
 @routes.post("/kernel/v1/jobs/{job_id}/cancel", access=MANAGER)

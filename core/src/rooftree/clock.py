@@ -1,0 +1,37 @@
+"""The time, as the kernel and the plugins ask for it, so that a test can be its master.
+
+Two clocks, for two questions: the wall clock says what time it is and may be put forward and back; the monotonic one
+says how much time has passed. Plugins get them as ``kernel.clock``; :class:`rooftree.testing.FakeClock` is theirs to
+set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """The clocks of this machine."""
+
+    def now(self) -> datetime:
+        """What time it is, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment that does not change; never runs backwards."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when so much time has passed."""
+        await asyncio.sleep(seconds)
+
+    def spread(self, seconds: float) -> float:
+        """About so many seconds, a twentieth more or less: what was begun together does not stay together."""
+        return seconds * random.uniform(0.95, 1.05)  # noqa: S311  # no secret
+
+
+MACHINE = Clock()
+"""The clock that is used where no other is given."""

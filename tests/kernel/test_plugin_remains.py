@@ -1,0 +1,215 @@
+"""What a plugin leaves when it is uninstalled: kept for its return, removed when somebody asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from rooftree import (
+    PUBLIC,
+    Collection,
+    Conflict,
+    JobBusy,
+    Kernel,
+    Lock,
+    NotFound,
+    Plugin,
+    Principal,
+    Problem,
+    Role,
+    Routes,
+    Run,
+    Step,
+    Steps,
+    document,
+    job,
+    step,
+)
+from rooftree.steps import KINDS
+from rooftree.system import System
+from rooftree.testing import Client, running_system
+
+
+@document("clock.count", version=1)
+@frozen
+class Count:
+    asked: int
+
+
+@document("shared.note", version=1)
+@frozen
+class Note:
+    text: str
+
+
+routes = Routes()
+
+
+@routes.get("/clock", access=PUBLIC)
+def clock() -> dict[str, str]:
+    return {"now": "noon"}
+
+
+class ClockPlugin(Plugin):
+    name = "clock"
+
+    async def setup(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.counts: Collection[Count] = await kernel.collection(Count)
+        notes = await kernel.collection(Note)
+        kernel.register_kind("hand", lambda subject: Principal("hand", subject, Role.DEFAULT))
+        fresh = kernel.tokens.new("hand", "hour")
+        await kernel.commit(self.counts.put("all", Count(7)), notes.put("clock", Note("tick")), fresh.change)
+        kernel.problems.report(Problem("not_wound", "clock", None, "Wind the clock"))
+
+    def routes(self) -> Routes:
+        return routes
+
+
+class OtherPlugin(Plugin):
+    name = "other"
+
+    async def setup(self, kernel: Kernel) -> None:
+        await kernel.collection(Note)
+        kernel.problems.report(Problem("other_trouble"))
+
+
+@pytest.fixture
+async def without_clock(tmp_path: Path) -> AsyncIterator[System]:
+    """A system in which the clock was installed at the start before this one."""
+    async with running_system(tmp_path, plugins=[ClockPlugin, OtherPlugin]):
+        pass
+    async with running_system(tmp_path, plugins=[OtherPlugin]) as system:
+        yield system
+
+
+async def test_uninstalled_plugin_answers_503_and_says_how_to_get_rid_of_the_rest(without_clock: System) -> None:
+    async with Client.over_unix(without_clock) as client:
+        answer = await client.get("/clock")
+
+    assert answer.status == 503
+    assert "rooftree plugins purge clock" in answer.message
+
+
+async def test_problems_of_an_uninstalled_plugin_are_cleared_and_those_of_others_stay(without_clock: System) -> None:
+    assert [(problem.type, problem.plugin) for problem in without_clock.problems] == [("other_trouble", "other")]
+
+
+async def test_what_it_left_is_told(without_clock: System) -> None:
+    (left,) = await without_clock.plugins.left_behind()
+
+    assert (left.name, left.collections, left.documents, left.tokens) == ("clock", ["clock.count"], 1, 1)
+
+
+async def test_plugin_that_comes_back_finds_its_documents(tmp_path: Path, without_clock: System) -> None:
+    await without_clock.stop()
+    found = dict[str, Count]()
+
+    class Back(ClockPlugin):
+        async def setup(self, kernel: Kernel) -> None:
+            found.update(await kernel.collection(Count))
+
+    async with running_system(tmp_path, plugins=[Back, OtherPlugin]) as system:
+        assert await system.plugins.left_behind() == []
+
+    assert found == {"all": Count(7)}
+
+
+async def test_purge_leaves_nothing_but_what_others_share(tmp_path: Path, without_clock: System) -> None:
+    async with Client.over_unix(without_clock) as client:
+        removed = await without_clock.plugins.purge("clock")
+        status = (await client.get("/clock")).status
+
+    assert (removed.documents, removed.tokens) == (1, 1)
+    assert status == 404
+    assert await without_clock.plugins.left_behind() == []
+    assert without_clock.tokens.known("hand") == {}
+    rows = await without_clock.database.read(
+        lambda connection: connection.execute("SELECT collection, key FROM document").fetchall()
+    )
+    assert sorted(rows) == [
+        ("kernel.known_routes", "other"),
+        ("kernel.plugin_remains", "other"),
+        ("kernel.problem", "other_trouble/system/"),
+        ("kernel.token", next(iter(without_clock.tokens.known("token", "admin")))),
+        ("shared.note", "clock"),
+    ]
+
+
+async def test_purge_empties_what_is_in_memory_too(tmp_path: Path, without_clock: System) -> None:
+    counts = await without_clock.state.collection(Count)
+
+    await without_clock.plugins.purge("clock")
+
+    assert dict(counts) == {}
+
+
+async def test_plugin_that_is_installed_is_not_purged(without_clock: System) -> None:
+    with pytest.raises(Conflict, match="Plugin other is installed"):
+        await without_clock.plugins.purge("other")
+
+
+async def test_purge_of_what_nobody_left_names_what_there_is(without_clock: System) -> None:
+    with pytest.raises(NotFound, match="something is left of clock"):
+        await without_clock.plugins.purge("cloak")
+
+
+async def test_choice_of_an_uninstalled_plugin_is_forgotten_with_it(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[ClockPlugin]) as system:
+        await system.plugins.disable("clock")
+    async with running_system(tmp_path) as system:
+        await system.plugins.purge("clock")
+
+    async with running_system(tmp_path, plugins=[ClockPlugin]) as system:
+        assert system.plugins.info("clock").state == "ok"
+
+
+# --- jobs that it did not end -------------------------------------------------------------------------------------
+
+
+@step("test_plugin_remains.wind/1")
+class Wind(Step):
+    """Wind the clock."""
+
+    async def do(self, run: Run) -> None:
+        winding.set()
+        if not wound.is_set():
+            await asyncio.Event().wait()
+
+
+winding, wound = threading.Event(), threading.Event()
+
+
+@job("clock_wind", locks=lambda: [Lock("clock", "main")], when_busy="refuse")
+async def wind() -> Steps:
+    return [Wind()]
+
+
+async def test_job_that_waits_for_a_purged_plugin_ends_as_failed_and_gives_its_locks_back(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[ClockPlugin], settings={"kernel.stop_timeout_s": 1}) as system:
+        await system.jobs.run(wind, background=True)
+        await asyncio.to_thread(winding.wait, 5)
+    code = KINDS.pop(Wind.kind)
+    try:
+        async with running_system(tmp_path) as system:
+            (waiting,) = system.jobs.listing()
+            with pytest.raises(JobBusy):
+                await system.jobs.run(wind)
+
+            await system.plugins.purge("clock")
+
+            ended = await system.jobs.get(waiting.uuid)
+            assert (waiting.done, ended.done) == (False, True)
+            assert "was uninstalled and purged" in ended.errors[0].message
+            KINDS[Wind.kind] = code
+            wound.set()
+            await system.jobs.run(wind)
+        async with running_system(tmp_path) as system:
+            assert [info.done for info in system.jobs.listing()] == [True]
+    finally:
+        KINDS[Wind.kind] = code

@@ -1,0 +1,27 @@
+"""What the tests of published packages share: wheels, built once a session, and environments to install them into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.packaging.environments import ROOT, Environment, Wheels, find_uv
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
+    return Wheels(find_uv(), tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="session")
+def new_environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
+    """Makes environments with the kernel, what its test kit needs, and the plugin that answers ``/kernel/v1``."""
+
+    def make() -> Environment:
+        environment = Environment.fresh(wheels.uv, tmp_path_factory.mktemp("environment") / "venv")
+        plugins = [wheels.of(ROOT / "plugins" / name) for name in ("containers", "supervisor")]
+        environment.install(f"rooftree[testing] @ {wheels.of(ROOT / 'core').as_uri()}", *plugins)
+        return environment
+
+    return make

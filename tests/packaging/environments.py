@@ -1,0 +1,124 @@
+"""Fresh virtual environments with what is published: wheels of ours and of others, and no source tree on any path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 240.0
+"""What fetching dependencies may take on a machine that has none of them."""
+
+
+def find_uv() -> Path:
+    """A uv that works, where ``scripts/workspace`` looks for it."""
+    for candidate in ("uv", str(ROOT / ".tools/uv/bin/uv"), str(Path.home() / ".local/bin/uv")):
+        try:
+            told = subprocess.run(
+                (candidate, "sync", "--help"), capture_output=True, text=True, timeout=30, check=False
+            )
+        except OSError:
+            continue
+        if told.returncode == 0 and "--no-dev" in told.stdout:
+            return Path(candidate)
+    pytest.fail("no uv that works: scripts/workspace fetches one into .tools", pytrace=False)
+
+
+def run(command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run a command; its standard output. What it printed is the failure when it does not succeed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        words = " ".join(str(word) for word in command)
+        pytest.fail(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}", pytrace=False)
+    return done.stdout
+
+
+def pinned_versions(folder: Path) -> Path:
+    """The versions that the workspace pins, as a file of constraints."""
+    pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
+    file = folder / "constraints.txt"
+    file.write_text("\n".join(pinned))
+    return file
+
+
+def environment_without_ours() -> dict[str, str]:
+    """The environment for commands in a fresh one: nothing of this checkout, and none of its settings."""
+    ours = ("ROOFTREE_", "PYTHON", "PYTEST_", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+@frozen
+class Wheels:
+    """Builds distributions into one folder, each once."""
+
+    uv: Path
+    folder: Path
+
+    def of(self, source: Path) -> Path:
+        """The wheel of the distribution in that folder."""
+        into = self.folder / source.name
+        if not into.exists():
+            how = ("--wheel", "--quiet", "--python", sys.executable, "--out-dir", into)
+            run((self.uv, "build", *how, source), cwd=self.folder)
+        (wheel,) = into.glob("*.whl")
+        return wheel
+
+
+@frozen
+class Environment:
+    """A virtual environment."""
+
+    uv: Path
+    folder: Path
+
+    @classmethod
+    def fresh(cls, uv: Path, folder: Path) -> Environment:
+        """An empty one, with the Python that runs these tests."""
+        run((uv, "venv", "--quiet", "--python", sys.executable, folder))
+        return cls(uv, folder)
+
+    def command(self, name: str) -> Path:
+        """A command that was installed."""
+        return self.folder / "bin" / name
+
+    def install(self, *what: str | Path) -> None:
+        """Install wheels, by path, and what they need from the index or from uv's cache."""
+        constraints = pinned_versions(self.folder)
+        python = ("--python", self.command("python"))
+        run((self.uv, "pip", "install", "--quiet", *python, "--constraint", constraints, *what), cwd=self.folder)
+
+    def uninstall(self, distribution: str) -> None:
+        """Take a distribution out."""
+        python = ("--python", self.command("python"))
+        run((self.uv, "pip", "uninstall", "--quiet", *python, distribution), cwd=self.folder)
+
+    def run(self, *command: str, cwd: Path | None = None) -> str:
+        """Run an installed command."""
+        name, *arguments = command
+        return run((self.command(name), *arguments), cwd=cwd or self.folder, env=environment_without_ours())
+
+
+def checks(environment: Environment, project: Path, sources: Iterable[str]) -> None:
+    """Hold a project to ruff and ``mypy --strict``, ours, as an author's would see it with what is installed there."""
+    bin_folder = Path(sys.executable).parent
+    env = environment_without_ours()
+    run((bin_folder / "ruff", "check", "--no-cache", "."), cwd=project, env=env)
+    run((bin_folder / "ruff", "format", "--no-cache", "--check", "."), cwd=project, env=env)
+    python = environment.command("python")
+    cache = ("--cache-dir", environment.folder / "mypy")
+    run((bin_folder / "mypy", "--strict", "--python-executable", python, *cache, *sources), cwd=project, env=env)

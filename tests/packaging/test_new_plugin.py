@@ -1,0 +1,112 @@
+"""``rooftree new-plugin``: what it writes passes its tests and the linters; what it is called is checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rooftree.cli import rooftree
+from rooftree.cli.new_plugin import ALLOWED, LONGEST, TAKEN, names_of
+from tests.packaging.environments import Environment, Wheels, checks
+
+in_an_environment = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
+NAMES = ["garden", "weather-station", "x", "a1-2b", "n".ljust(LONGEST, "o")]
+"""Plain, of two words, the shortest, with digits where they may stand, and the longest: lines still fit."""
+
+
+def new_plugin(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(rooftree, ["new-plugin", *map(str, arguments)])
+
+
+@pytest.fixture(params=[pytest.param(name, marks=in_an_environment) for name in NAMES])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A new plugin's folder."""
+    made = new_plugin(request.param, "--into", tmp_path)
+    assert made.exit_code == 0, made.output
+    return tmp_path / f"rooftree-{request.param}"
+
+
+@pytest.fixture(scope="session")
+def environment(new_environment: Callable[[], Environment]) -> Environment:
+    return new_environment()
+
+
+def test_new_plugin_passes_its_own_tests_and_the_linters_where_it_is_installed(
+    written: Path, environment: Environment, wheels: Wheels
+) -> None:
+    environment.install(wheels.of(written))
+
+    told = environment.run("python", "-m", "pytest", "-q", "-W", "error", cwd=written)
+    checks(environment, written, ("src", "tests"))
+
+    assert "4 passed" in told
+    assert not [path for path in written.rglob("*") if "$" in path.name or path.suffix == ".template"]
+    assert not list(written.glob("LICEN*"))  # that choice is its author's
+
+
+def test_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "rooftree-garden"
+    folder.mkdir()
+
+    refused = new_plugin("garden", "--into", tmp_path)
+
+    assert refused.exit_code == 1
+    assert "is there already; nothing was changed" in refused.output
+    assert list(folder.iterdir()) == []
+
+
+def test_name_of_an_installed_plugin_is_refused_with_its_distribution(tmp_path: Path) -> None:
+    refused = new_plugin("supervisor", "--into", tmp_path)
+
+    assert refused.exit_code == 2
+    assert "rooftree-supervisor, which is installed, is called so" in " ".join(refused.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_name_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    refused = new_plugin("Garden_2", "--into", tmp_path)
+
+    assert refused.exit_code == 2
+    assert ALLOWED in refused.output
+    assert list(tmp_path.iterdir()) == []
+
+
+words = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=4).map("-".join)
+
+
+@given(words.filter(lambda name: name[0].isalpha() and len(name) <= LONGEST and name not in TAKEN))
+def test_every_good_name_gives_names_that_python_and_indexes_accept(name: str) -> None:
+    names = names_of(name)
+
+    assert names["package"].isidentifier()
+    assert f"{names['Class']}Plugin".isidentifier()
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", names["distribution"])
+
+
+@given(st.text() | words.map(str.title) | words.map(lambda name: f"{name}-") | words.map(lambda name: f"-{name}"))
+@example("a" * (LONGEST + 1))
+@example("a--b")
+@example("garden\n")
+@example("ärger")
+@example("²")
+def test_no_other_name_is_accepted_and_the_refusal_says_what_is_allowed(name: str) -> None:
+    good = len(name) <= LONGEST and all(
+        word and word.isascii() and all(sign.isdigit() or sign.islower() for sign in word) for word in name.split("-")
+    )
+    if good and name[0].isalpha():
+        return
+
+    with pytest.raises(ValueError, match=re.escape(ALLOWED)):
+        names_of(name)
+
+
+@pytest.mark.parametrize("name", sorted(TAKEN))
+def test_names_that_mean_something_else_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="it is one of kernel, plugin, testing"):
+        names_of(name)

@@ -1,0 +1,43 @@
+"""The public API is typed: right use passes ``mypy --strict``, each wrong use is an error where it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+pytestmark = pytest.mark.timeout(300)
+
+_ERROR = re.compile(r"^.*?:(?P<line>\d+): error: (?P<message>.*)$", re.MULTILINE)
+
+
+def errors_in(file: Path, cache: Path) -> dict[int, list[str]]:
+    """What mypy finds in it, by line; of the API itself it sees what is installed, as an author's does."""
+    command = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(cache), str(file))
+    told = subprocess.run(command, capture_output=True, text=True, cwd=cache, check=False)
+    assert told.returncode in {0, 1}, f"{told.stdout}\n{told.stderr}"
+    found: dict[int, list[str]] = {}
+    for match in _ERROR.finditer(told.stdout):
+        found.setdefault(int(match["line"]), []).append(match["message"])
+    return found
+
+
+def test_api_is_typed_as_authors_use_it(tmp_path: Path) -> None:
+    assert errors_in(HERE / "right.py", tmp_path) == {}
+
+
+def test_wrong_use_is_an_error_where_it_stands(tmp_path: Path) -> None:
+    lines = (HERE / "wrong.py").read_text().splitlines()
+    expected = {number: line.partition("  # E: ")[2] for number, line in enumerate(lines, 1) if "  # E: " in line}
+
+    found = errors_in(HERE / "wrong.py", tmp_path)
+
+    assert len(expected) > 15
+    assert {number: errors for number, errors in found.items() if number not in expected} == {}
+    missed = {n: part for n, part in expected.items() if not any(part in error for error in found.get(n, []))}
+    assert missed == {}, "\n".join(f"{number}: {errors}" for number, errors in found.items())

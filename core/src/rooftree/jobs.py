@@ -60,6 +60,7 @@ class JobKind:
     conditions: tuple[str, ...] = ()
     when_busy: WhenBusy = "wait"
     at_most: Rate | None = None
+    makes_room: bool = False
 
     def refers_to(self, arguments: Mapping[str, Any]) -> str | None:
         """What the job acts on."""
@@ -75,6 +76,7 @@ def job(
     conditions: Collection[str] = (),
     when_busy: WhenBusy = "wait",
     at_most: Rate | None = None,
+    makes_room: bool = False,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, Steps]]], JobKind]:
     """Make a plan a kind of job.
 
@@ -87,10 +89,11 @@ def job(
     :param when_busy: what happens to a job whose locks another one holds: it ``wait``\\ s for its turn, or is
         ``refuse``\\ d, naming the job in the way
     :param at_most: how often it may begin for one reference; what comes too soon is refused, saying when it may
+    :param makes_room: it leads to more room on the data disk, and is accepted when there is none left
     """
 
     def decorate(plan: Callable[..., Coroutine[Any, Any, Steps]]) -> JobKind:
-        return JobKind(name, plan, reference, locks, recovery, tuple(conditions), when_busy, at_most)
+        return JobKind(name, plan, reference, locks, recovery, tuple(conditions), when_busy, at_most, makes_room)
 
     return decorate
 
@@ -223,7 +226,7 @@ class Jobs:
                 await self._write_ends()
                 started.refuse_cancelled()
                 self._begin(started, kind, made)
-                await self._journal.accept(started.record)
+                await self._journal.accept(started.record, makes_room=kind.makes_room)
             except Exception as error:
                 accepted.set_exception(error)
                 return

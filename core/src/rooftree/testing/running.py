@@ -74,6 +74,7 @@ def _settings(folder: Path, socket_folder: Path, settings: Mapping[str, object])
         "kernel.data_dir": str(folder / "data"),
         "kernel.socket": str(socket_folder / "rooftree.sock"),
         "kernel.port": 0,
+        "kernel.disk_reserve_mib": 0,  # tests leave their folders behind, by the thousand
     }
     return load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags={**places, **settings})
 

@@ -66,14 +66,15 @@ class Reached:
 @asynccontextmanager
 async def house_with_closed_rooms(folder: Path) -> AsyncIterator[System]:
     """The system; wait for nothing in it to happen."""
-    plugins = await asyncio.to_thread(lambda: [*_plugins()])
+    plugins = await asyncio.to_thread(lambda: [*every_plugin()])
     async with running_system(folder, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system:
         table = system.server.table
         system.server.table = RouteTable(evolve(entry, endpoint=Reached(entry)) for entry in table.entries)
         yield system
 
 
-def _plugins() -> Iterator[type[Plugin] | EntryPoint]:
+def every_plugin() -> Iterator[type[Plugin] | EntryPoint]:
+    """All our plugins, in front of an engine in memory. Reads files: call it in a thread."""
     for project in sorted(PLUGINS.glob("*/pyproject.toml")):
         declared = tomllib.loads(project.read_text()).get("project", {}).get("entry-points", {}).get(GROUP, {})
         for name, value in declared.items():

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree import Kernel, Plugin, Service, Steps, job
 from rooftree.data_folder import DataFolder
 from rooftree.database import Database, StateUnwritable, View
 from rooftree.disk_reserve import MARGIN_BYTES, RESERVE_NAME
 from rooftree.errors import Unavailable
-from rooftree.state import Collection, document
-from rooftree.steps import Step, step
 from rooftree.system import System
 from rooftree.testing import running_system
+from tests.kernel.notebook import Notebook, make_room, notes_of, until_jobs_end, write_notes
 from tests.torture.requirements import small_disk
 
 KIB = 1024
@@ -203,52 +201,6 @@ async def test_reserve_without_blocks_is_made_again(disk: Path) -> None:
 # --- the system -------------------------------------------------------------------------------------------------------
 
 
-@document("test_full_disk.note")
-@frozen
-class Note:
-    text: str
-
-
-class Notes:
-    """Notes, and how they are saved."""
-
-    def __init__(self, kept: Collection[Note], kernel: Kernel) -> None:
-        self.kept = kept
-        self.kernel = kernel
-
-
-NOTES = Service[Notes]("notes/1")
-
-
-@step("test_full_disk.write/1")
-class WriteNote(Step):
-    key: str
-
-    async def do(self, notes: Notes) -> None:
-        await notes.kernel.commit(notes.kept.put(self.key, Note("z" * 3000)))
-
-    async def undo(self, before: None, notes: Notes) -> None:
-        await notes.kernel.commit(notes.kept.delete(self.key))
-
-
-@job("write_notes", reference="key")
-async def write_notes(key: str) -> Steps:
-    return [WriteNote(f"{key}-one"), WriteNote(f"{key}-two")]
-
-
-@job("make_room", reference="key", makes_room=True)
-async def make_room(key: str) -> Steps:
-    return [WriteNote(key)]
-
-
-class Notebook(Plugin):
-    name = "notebook"
-    provides = (NOTES,)
-
-    async def setup(self, kernel: Kernel) -> None:
-        kernel.provide(NOTES, Notes(await kernel.collection(Note), kernel))
-
-
 @asynccontextmanager
 async def notebook(disk: Path, reserve_mib: int) -> AsyncIterator[System]:
     settings = {"kernel.disk_reserve_mib": reserve_mib}
@@ -256,19 +208,8 @@ async def notebook(disk: Path, reserve_mib: int) -> AsyncIterator[System]:
         yield system
 
 
-def notes_of(system: System) -> set[str]:
-    return set(system.services.get(NOTES).kept)
-
-
 def problems_of(system: System) -> set[str]:
     return {problem.type for problem in system.problems}
-
-
-async def until_jobs_end(system: System) -> None:
-    """Wait until those have ended that were open at the start."""
-    async with asyncio.timeout(20):
-        while not all(info.done for info in system.jobs.listing()):
-            await asyncio.sleep(0.01)
 
 
 async def test_job_that_makes_room_runs_on_a_full_disk_and_another_is_refused(disk: Path) -> None:

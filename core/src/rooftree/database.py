@@ -382,8 +382,11 @@ class Database:
             self._connection.execute("PRAGMA query_only = OFF")
 
     def _copy(self) -> Path:
-        if not self._changed and (copies := self.folder.copies()):
-            return copies[0][1]
+        try:
+            if not self._changed and (copies := self.folder.copies()):
+                return copies[0][1]
+        except OSError as error:
+            raise state_error(error, "The copies of the database can't be looked at") from error
         path = make_copy(self._connection, self.folder)
         self._changed = False
         return path

@@ -195,10 +195,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def make_copy(connection: sqlite3.Connection, folder: DataFolder) -> Path:
     """Make a consistent copy, verified and durable, and keep the newest three; errors as of ``Database.copy``."""
-    copies = folder.copies()
     root = folder.path / COPIES_NAME
-    path = root / f"rooftree-{copies[0][0] + 1 if copies else 1}.db"
     try:
+        copies = folder.copies()
+        path = root / f"rooftree-{copies[0][0] + 1 if copies else 1}.db"
         if not root.exists():
             root.mkdir()
             flush_to_disk(folder.path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import struct
@@ -22,7 +23,7 @@ import structlog
 from attrs import frozen
 
 from rooftree.conversion import structure, unstructure
-from rooftree.data_folder import COPIES_NAME, DataFolder, Loss, flush_to_disk, is_damage
+from rooftree.data_folder import COPIES_NAME, DataFolder, Loss, flush_to_disk, is_damage, is_damage_code
 from rooftree.errors import Unavailable
 from rooftree.failpoints import reach_sync
 
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 SCHEMA_VERSION: Final = 1
 COPIES_KEPT: Final = 3
 BUSY_TIMEOUT_MS: Final = 5_000
+LOOKS: Final = 3
+"""How often a page is asked for that the disk does not give."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -54,6 +57,7 @@ _PRAGMAS: Final = (
     "mmap_size = 0",
 )
 _TABLES: Final = {"meta", "loss", "document", "damaged_document"}
+_ERROR_CODE: Final = re.compile(r"error code=([0-9]+)")
 _FILE_MAGIC: Final = b"SQLite format 3\x00"
 _LOG_HEADER: Final = struct.Struct(">8I")
 _LOG_FRAME: Final = struct.Struct(">6I")
@@ -295,7 +299,7 @@ def _inspect(path: Path, *, with_log: bool = False) -> Mapping[str, str]:
         if start != _FILE_MAGIC:
             raise _Damaged("is not a database" if start else "is empty")
         with _connect_to_look(path, with_log=with_log) as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            verdict = _quick_check(connection)
             if verdict != "ok":
                 raise _Damaged(f"is damaged ({verdict})")
             meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta"))
@@ -315,6 +319,19 @@ def _inspect(path: Path, *, with_log: bool = False) -> Mapping[str, str]:
     if missing := _TABLES - tables:
         raise _Damaged(f"lacks the tables {', '.join(sorted(missing))}")
     return meta
+
+
+def _quick_check(connection: sqlite3.Connection) -> str:
+    """SQLite's verdict on the file. A page that the disk does not give is part of it, not an error; the disk is asked
+    again before that is believed, because what follows is the loss of the latest changes."""
+    verdict = ""
+    for _ in range(LOOKS):
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        code = _ERROR_CODE.search(verdict)
+        if code is None or is_damage_code(int(code[1])):
+            break
+        log.warning("database_page_not_read", reason=verdict)
+    return verdict
 
 
 def _good_copies(folder: DataFolder) -> Iterator[tuple[Path, Mapping[str, str]]]:

@@ -279,12 +279,7 @@ def flush_to_disk(path: Path) -> None:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite complains about what is in the file, rather than about a disk, lock or limit around it."""
-    return is_damage_code(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT))
-
-
-def is_damage_code(code: int) -> bool:
-    """The same for SQLite's number of an error."""
-    return code & 0xFF not in _AROUND
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _AROUND
 
 
 def _take_lock(path: Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import sqlite3
 import struct
@@ -23,7 +22,7 @@ import structlog
 from attrs import frozen
 
 from rooftree.conversion import structure, unstructure
-from rooftree.data_folder import COPIES_NAME, DataFolder, Loss, flush_to_disk, is_damage, is_damage_code
+from rooftree.data_folder import COPIES_NAME, DataFolder, Loss, flush_to_disk, is_damage
 from rooftree.errors import Unavailable
 from rooftree.failpoints import reach_sync
 
@@ -33,7 +32,7 @@ SCHEMA_VERSION: Final = 1
 COPIES_KEPT: Final = 3
 BUSY_TIMEOUT_MS: Final = 5_000
 LOOKS: Final = 3
-"""How often a page is asked for that the disk does not give."""
+"""How often a file must look damaged to be."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -57,7 +56,6 @@ _PRAGMAS: Final = (
     "mmap_size = 0",
 )
 _TABLES: Final = {"meta", "loss", "document", "damaged_document"}
-_ERROR_CODE: Final = re.compile(r"error code=([0-9]+)")
 _FILE_MAGIC: Final = b"SQLite format 3\x00"
 _LOG_HEADER: Final = struct.Struct(">8I")
 _LOG_FRAME: Final = struct.Struct(">6I")
@@ -322,15 +320,14 @@ def _inspect(path: Path, *, with_log: bool = False) -> Mapping[str, str]:
 
 
 def _quick_check(connection: sqlite3.Connection) -> str:
-    """SQLite's verdict on the file. A page that the disk does not give is part of it, not an error; the disk is asked
-    again before that is believed, because what follows is the loss of the latest changes."""
+    """SQLite's verdict on the file. A page that the disk does not give is part of it, not an error, so a bad one is
+    looked into again before it is believed: what follows is the loss of the latest changes."""
     verdict = ""
     for _ in range(LOOKS):
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        code = _ERROR_CODE.search(verdict)
-        if code is None or is_damage_code(int(code[1])):
+        if verdict == "ok":
             break
-        log.warning("database_page_not_read", reason=verdict)
+        log.warning("database_looks_damaged", reason=verdict)
     return verdict
 
 

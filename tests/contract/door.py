@@ -74,7 +74,7 @@ async def house_with_closed_rooms(folder: Path) -> AsyncIterator[System]:
 
 
 def our_plugins(engine: FakeContainerEngine) -> Iterator[type[Plugin] | EntryPoint]:
-    """Every plugin of this house, with that engine in Docker's place."""
+    """Every plugin of this house, with that engine in Docker's place. Reads files: call it in a thread."""
     for project in sorted(PLUGINS.glob("*/pyproject.toml")):
         declared = tomllib.loads(project.read_text()).get("project", {}).get("entry-points", {}).get(GROUP, {})
         for name, value in declared.items():

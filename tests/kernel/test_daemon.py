@@ -41,7 +41,7 @@ async def test_daemon_starts_answers_tells_systemd_and_stops_without_leftovers(d
         assert "Traceback" not in rest
         assert notify.recv(100) == b"STOPPING=1"
     left = {path.name for path in (daemon.folder / "data").iterdir()}
-    assert left == {"admin-token", "copies", "instance-id", "rooftree.db", "rooftree.lock"}
+    assert left == {"admin-token", "copies", "disk-reserve", "instance-id", "rooftree.db", "rooftree.lock"}
 
 
 async def test_second_daemon_on_the_same_folder_is_refused_and_the_first_serves_on(daemon: Daemon) -> None:

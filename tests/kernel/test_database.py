@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import random
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -14,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from rooftree.database import Database, NewerState, StateDamaged, StateUnwritabl
 from rooftree.database_file import COPIES_KEPT
 from rooftree.errors import NotReady
 from tests.torture import numbered_batches
-from tests.torture.requirements import require_strace, small_disk
+from tests.torture.requirements import no_more_files, require_strace, small_disk
 
 
 @pytest.fixture(autouse=True)
@@ -325,25 +323,6 @@ async def test_full_disk_stops_neither_a_start_nor_an_end(tmp_path: Path, closed
             assert database.losses == ()
 
 
-@contextmanager
-def no_more_files() -> Iterator[None]:
-    """This process has as many files open as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    taken = []
-    try:
-        while True:
-            taken.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        assert error.errno == errno.EMFILE
-    try:
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 async def test_running_out_of_files_while_opening_is_not_taken_for_damage(tmp_path: Path) -> None:
     async with opened(tmp_path) as database:
         await database.commit(Write("kept"))
@@ -373,7 +352,7 @@ async def test_failures_leave_no_file_open(tmp_path: Path) -> None:
         failpoints.arm("database.before_commit=nospace,database.copying=raise")
         await fail_once(database)
         before = open_files()
-        for _ in range(8):
+        for _ in range(500):
             await fail_once(database)
         assert open_files() == before
         failpoints.arm("")

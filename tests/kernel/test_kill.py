@@ -20,9 +20,6 @@ from tests.kernel.killed_jobs import AFTER, BEFORE, CANCELLED, KINDS, markers_in
 KILLED = -signal.SIGKILL
 REPOSITORY = Path(__file__).parents[2]
 
-COMMITS_OF_A_START = 1
-"""Commits that a start makes when nothing changed since the last one: the journal's tables."""
-
 type Process = Callable[[str | None, str], int]
 
 
@@ -141,7 +138,7 @@ async def test_kill_around_any_commit_of_the_journal_leaves_before_or_after(
     """Commit 1 accepts the job, 2 to 7 begin and end its three steps, 8 ends it."""
     assert process(None, "") == 0, "a start without a job makes the commits of a first start, so that none is left"
 
-    assert process("change_or_back", f"database.{side}_commit=kill@{commit + COMMITS_OF_A_START}") == KILLED
+    assert process("change_or_back", f"database.{side}_commit=kill@{commit}") == KILLED
 
     async with running_system(tmp_path, plugins=[plugin_for(tmp_path / "markers")]) as system:
         while any(not info.done for info in system.jobs.listing()):

@@ -496,10 +496,11 @@ async def crowd_is_borne(process: Process, *, idle: int, slow: int, times: int, 
     return figures
 
 
-async def test_hundreds_of_idle_and_slow_clients_cost_the_others_nothing(tmp_path: Path) -> None:
+async def test_two_thousand_idle_and_some_slow_clients_cost_the_others_nothing(tmp_path: Path) -> None:
+    require_files(2_500)
     constants = {"HEAD_S": 3.0, "FLOW_S": 3.0, "LOOK_S": 0.5}
     async with served_process(tmp_path, constants) as process:
-        print(await crowd_is_borne(process, idle=300, slow=51, times=1000, gone_s=30))
+        print(await crowd_is_borne(process, idle=2_000, slow=51, times=1000, gone_s=30))
 
 
 @pytest.mark.torture
@@ -512,6 +513,25 @@ async def test_thousands_of_idle_and_slow_clients_cost_the_others_nothing(
         figures = await crowd_is_borne(process, idle=idle, slow=slow, times=10_000, gone_s=120)
     print(figures)
     record_property("figures", figures)
+
+
+@pytest.mark.torture
+async def test_thousands_of_idle_connections_are_closed_after_a_while(tmp_path: Path) -> None:
+    require_files(10_500)
+    async with served_process(tmp_path, {"IDLE_S": 3.0}) as process:
+        await asked(process, 200)
+        before = process.open_files
+        crowd = Crowd(process.port)
+        try:
+            await asyncio.to_thread(crowd.join, 10_000, 0)
+            assert process.open_files > before + 2_000
+            meanwhile = await asked(process, 3_000)
+            async with asyncio.timeout(60):
+                while process.open_files > before:
+                    await asyncio.sleep(0.1)
+        finally:
+            crowd.leave()
+    assert p99(meanwhile) < P99_S
 
 
 def require_files(number: int) -> None:

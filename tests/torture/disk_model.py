@@ -8,10 +8,12 @@ name. Nothing here is about one file format: the images are folders, to be opene
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from attrs import define, field, frozen
@@ -128,18 +130,22 @@ class _File:
         self.size = size
 
     def flush(self) -> None:
-        self.flushed = self.after(lambda: True)
+        self.flushed = self.after(_all)
         self.pending.clear()
 
-    def after(self, keep: Callable[[], bool]) -> bytearray:
-        """The content when ``keep`` has decided about each sector that was not flushed."""
+    def after(self, keep: Callable[[int, int], bool]) -> bytearray:
+        """The content when ``keep`` has decided about each sector that was not flushed: which change, which sector."""
         content = bytearray(self.flushed)
-        for change in self.pending:
+        for number, change in enumerate(self.pending):
             parts = change.sectors() if isinstance(change, _Write) else [change]
-            for part in parts:
-                if keep():
+            for sector, part in enumerate(parts):
+                if keep(number, sector):
                     part.apply(content)
         return content
+
+
+def _all(change: int, sector: int) -> bool:
+    return True
 
 
 type _Entry = _File | None
@@ -242,7 +248,7 @@ class Disk:
         elif call.name == "sendfile":
             source = self._names[call.source()]
             assert source is not None
-            file.write(file.size, bytes(source.after(lambda: True)[file.size : file.size + call.result]))
+            file.write(file.size, bytes(source.after(_all)[file.size : file.size + call.result]))
         else:
             file.write(file.size, call.strings()[0])
 
@@ -256,8 +262,50 @@ class Disk:
 
     def power_cut(self, image: Path, chance: random.Random, kept: float) -> None:
         """Make what the disk may hold now at ``image``; of what was not flushed a share of ``kept`` survives."""
+        contents = {file: file.after(lambda *_: chance.random() < kept) for file in self._files()}
+        self._make(image, round(len(self._pending) * kept), contents)
+
+    def every_power_cut(self, image: Path, most_writes: int) -> Iterator[bool]:
+        """Make, one after the other, at ``image`` all that the disk may hold now by this reckoning: each beginning of
+        the changes to folders, with each set of writes, and with all writes of which one ends at any of its sectors.
+
+        Yields whether that was everything: with more than ``most_writes`` writes it is their beginnings only.
+        """
+        writes = [(file, number) for file in self._files() for number in range(len(file.pending))]
+        complete = len(writes) <= most_writes
+        sets = range(1 << len(writes)) if complete else [(1 << many) - 1 for many in range(len(writes) + 1)]
+        seen = set[tuple[int, tuple[bytes, ...]]]()
+        for names in range(len(self._pending) + 1):
+            for contents in (*map(partial(self._with_set, writes), sets), *self._torn(writes)):
+                key = (names, tuple(hashlib.sha256(content).digest() for content in contents.values()))
+                if key not in seen:
+                    seen.add(key)
+                    self._make(image, names, contents)
+                    yield complete
+
+    def _files(self) -> list[_File]:
+        on_the_way = [change.entry for change in self._pending if isinstance(change, _Rename)]
+        files = [*self._names.values(), *self._flushed_names.values(), *on_the_way]
+        return list(dict.fromkeys(file for file in files if file is not None))
+
+    def _with_set(self, writes: list[tuple[_File, int]], chosen: int) -> dict[_File, bytearray]:
+        kept = {write for bit, write in enumerate(writes) if chosen >> bit & 1}
+        return {file: file.after(lambda change, _, file=file: (file, change) in kept) for file in self._files()}
+
+    def _torn(self, writes: list[tuple[_File, int]]) -> Iterator[dict[_File, bytearray]]:
+        for torn, number in writes:
+            change = torn.pending[number]
+            for sectors in range(1, len(list(change.sectors()))) if isinstance(change, _Write) else ():
+
+                def keep(change: int, sector: int, number: int = number, sectors: int = sectors) -> bool:
+                    return change != number or sector < sectors
+
+                yield {file: file.after(keep if file is torn else _all) for file in self._files()}
+
+    def _make(self, image: Path, changes: int, contents: dict[_File, bytearray]) -> None:
+        """Make an image with so many of the changes to folders."""
         names = dict(self._flushed_names)
-        for change in self._pending[: round(len(self._pending) * kept)]:
+        for change in self._pending[:changes]:
             change.apply(names)
         image.mkdir()
         for name, file in sorted(names.items(), key=lambda entry: len(entry[0].parts)):
@@ -266,4 +314,4 @@ class Disk:
             if file is None:
                 path.mkdir(exist_ok=True)
             else:
-                path.write_bytes(file.after(lambda: chance.random() < kept))
+                path.write_bytes(contents[file])

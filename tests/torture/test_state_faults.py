@@ -71,7 +71,13 @@ def test_killed_at_every_system_call_it_keeps_whole_batches_and_all_acknowledged
 
 @each_start
 @pytest.mark.parametrize(
-    ("calls", "error"), [("pwrite64", "ENOSPC"), ("fdatasync,fsync", "EIO"), ("ftruncate,rename,unlink", "EROFS")]
+    ("calls", "error"),
+    [
+        ("pwrite64", "ENOSPC"),
+        ("fdatasync,fsync", "EIO"),
+        ("ftruncate,rename,unlink", "EROFS"),
+        ("pread64", "EIO"),
+    ],
 )
 def test_refused_at_every_system_call_it_keeps_exactly_what_it_acknowledged(
     tmp_path: Path, prepare: Callable[[Path], int], calls: str, error: str
@@ -124,6 +130,41 @@ def test_power_cut_after_every_call_keeps_whole_batches_and_all_acknowledged(
 
     lives = " && ".join(shlex.join(numbered_batches.command(origin, amount)) for amount in (BATCHES, 6))
     assert power_cuts(tmp_path, origin, ["sh", "-c", lives], check) > 500
+
+
+MOST_WRITES = 10
+"""Writes between two flushes of which every set is tried: 1,024 disks."""
+
+
+@each_start
+def test_power_cut_before_any_flush_of_a_commit_keeps_whole_batches_whichever_writes_came_through(
+    tmp_path: Path, prepare: Callable[[Path], int], record_property: Callable[[str, object], None]
+) -> None:
+    """Every set of writes before a flush contains every set of the writes before each call before it."""
+    origin = tmp_path / "origin"
+    before = prepare(origin)
+    origin.mkdir(exist_ok=True)
+    disk = disk_model.Disk(origin)
+    calls = disk_model.record(require_strace(), numbered_batches.command(origin, 1), tmp_path / "trace")
+    disks = flushes = complete = 0
+    for call in [*calls, None]:
+        if call is None or call.name in {"fsync", "fdatasync"}:
+            flushes += 1
+            acknowledged = numbered_batches.last_acknowledged(disk.output.decode()) or before
+            image = tmp_path / "image"
+            everything = True
+            for everything in disk.every_power_cut(image, MOST_WRITES):  # noqa: B007  # its last value is counted
+                asyncio.run(numbered_batches.check_batches(image, acknowledged))
+                shutil.rmtree(image)
+                disks += 1
+            complete += everything
+        if call is not None:
+            disk.replay(call)
+    figures = f"{disks} disks at {flushes} flushes, every set of writes at {complete} of them"
+    print(figures)
+    record_property("figures", figures)
+    assert disks > 300
+    assert complete > flushes / 2
 
 
 def test_power_cut_while_a_damaged_database_is_replaced_loses_neither_the_copy_nor_the_message(tmp_path: Path) -> None:

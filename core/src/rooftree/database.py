@@ -2,11 +2,14 @@
 
 Batches of changes that arrive together share one transaction and one fsync (group commit), yet each is atomic on its
 own. Who keeps a part in memory is told once it is durable. The file itself is the affair of ``database_file``.
+On a full disk, what makes room is still saved, out of the ``disk_reserve``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -38,6 +41,7 @@ from rooftree.database_file import (
     stored_documents,
     stored_losses,
 )
+from rooftree.disk_reserve import DiskReserve, is_disk_full
 from rooftree.errors import NotReady, Unavailable
 from rooftree.failpoints import reach_sync
 
@@ -85,7 +89,8 @@ class Change(Protocol):
     def apply(self, connection: sqlite3.Connection, view: View) -> Any:
         """Make the change, in the writer thread, within a transaction that is not ended here; the answer is returned
         by :meth:`Database.commit`. It sees all that was committed or queued before. Whatever it raises undoes its
-        batch and reaches the caller. Be quick, and touch nothing but ``connection`` and ``view``.
+        batch and reaches the caller. Be quick, and touch nothing but ``connection`` and ``view``: on a full disk it
+        may be called a second time, after the first was undone.
         """
 
 
@@ -97,6 +102,7 @@ class _Call:
     work: Callable[[], Any] | None
     changes: tuple[Change, ...]
     is_last: bool
+    makes_room: bool = False
     view: View = field(factory=View)
     result: Any = None
     error: Exception | None = None
@@ -141,8 +147,11 @@ class _NoteLoss:
 class Database:
     """The open database. Made by :meth:`open`; every method belongs to the loop that opened it."""
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, folder: DataFolder, reserve_bytes: int) -> None:
         self.folder = folder
+        self.on_disk_full: Callable[[], None] = lambda: None
+        """Called on the loop when a change met a full disk; set by whoever tells people."""
+        self._reserve = DiskReserve(folder.path, reserve_bytes, Path(f"{folder.database_path}-wal"))
         self._queue: SimpleQueue[_Call] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._losses = _Losses()
@@ -150,16 +159,19 @@ class Database:
         self._changed = True
         self._opened = False
         self._marked_running = False
+        self._met_full_disk = False
         self._connection: sqlite3.Connection
 
     @classmethod
-    async def open(cls, folder: DataFolder) -> Self:
+    async def open(cls, folder: DataFolder, reserve_bytes: int = 0) -> Self:
         """Open the database of ``folder``; a damaged or missing one is restored first (see :attr:`losses`).
+
+        ``reserve_bytes`` is how much room is to be kept for a full disk (see :meth:`keep_reserve`).
 
         Raises :class:`NewerState`, or :class:`StateUnwritable` when the disk refuses; both leave the files as they
         were.
         """
-        database = cls(folder)
+        database = cls(folder, reserve_bytes)
         opening = database._ask(database._open)
         await asyncio.to_thread(Thread(target=database._run, name="database", daemon=True).start)
         try:
@@ -182,17 +194,23 @@ class Database:
         """The change that forgets a loss: commit it together with the problem that tells the operator."""
         return _NoteLoss(self._losses, loss, settled=True)
 
-    async def commit(self, *changes: Change) -> list[Any]:
+    async def commit(self, *changes: Change, makes_room: bool = False) -> list[Any]:
         """Make all ``changes`` durable in one transaction, or none; returns what each one's ``apply`` returned.
 
         Raises what a change raised, :class:`StateUnwritable` when the disk refuses, :class:`StateDamaged`. Once
         called, the batch takes place even when the caller is cancelled while it waits.
+
+        :param makes_room: it leads to more room on the disk, or ends what has begun: on a full disk it has the reserve
         """
-        return await self._ask(None, changes)
+        return await self._ask(None, changes, makes_room=makes_room)
 
     async def read[T](self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``fn`` in the writer's thread, after all that was committed before; it can't write."""
         return await self._ask(partial(self._read, fn))
+
+    async def keep_reserve(self) -> bool:
+        """Have the reserve for a full disk in its place; whether the disk has room for it, and some to spare."""
+        return await self._ask(self._reserve.keep)
 
     async def copy(self) -> Path:
         """Make a consistent copy, verified and durable, and keep the newest three; returns it.
@@ -209,12 +227,17 @@ class Database:
         await asyncio.shield(self._closing)
 
     def _ask[T](
-        self, work: Callable[[], T] | None, changes: tuple[Change, ...] = (), *, is_last: bool = False
+        self,
+        work: Callable[[], T] | None,
+        changes: tuple[Change, ...] = (),
+        *,
+        is_last: bool = False,
+        makes_room: bool = False,
     ) -> asyncio.Future[T]:
         if self._closing is not None:
             raise NotReady("Rooftree is stopping: its database takes no more calls. Try again when it runs again")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Call(future, work, changes, is_last))
+        self._queue.put(_Call(future, work, changes, is_last, makes_room))
         return future
 
     def _deliver(self, calls: list[_Call]) -> None:
@@ -230,6 +253,9 @@ class Database:
         finally:
             for call in calls:
                 call.deliver()
+        if self._met_full_disk:
+            self._met_full_disk = False
+            self.on_disk_full()
 
     # From here on: the writer thread.
 
@@ -256,6 +282,32 @@ class Database:
         return calls
 
     def _commit_group(self, batches: list[_Call]) -> None:
+        """Commit the batches together; on a full disk, out of the reserve, at least those that make room."""
+        if self._reserve.lent and not self._reserve.keep():
+            self._refuse(batches, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        else:
+            error = self._write_group(batches)
+            if error is None:
+                return
+            self._refuse(batches, error)
+            if not is_disk_full(error):
+                return
+            self._met_full_disk = True
+            if not any(batch.makes_room for batch in batches) or not (self._reserve.lent or self._reserve.lend()):
+                return
+        urgent = [batch for batch in batches if batch.makes_room]
+        for batch in urgent:
+            batch.error, batch.view = None, View()
+        if urgent and (error := self._write_group(urgent)) is not None:
+            self._refuse(urgent, error)
+        self._reserve.secure()
+
+    def _refuse(self, batches: list[_Call], error: BaseException) -> None:
+        for batch in batches:
+            batch.error = batch.error or self._unwritable(error)
+
+    def _write_group(self, batches: list[_Call]) -> BaseException | None:
+        """Make the batches durable; why not even one of them is, if that is so."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             if not self._marked_running:
@@ -266,15 +318,14 @@ class Database:
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._give_up_group(error)
-            for batch in batches:
-                batch.error = batch.error or self._unwritable(error)
-            return
+            return error
         self._changed = True
         if not self._marked_running:
             self._marked_running = True
             with _logged("database_checkpoint_failed"):
                 self._checkpoint()
         reach_sync("database.after_commit")  # for kill: what is durable can't fail any more
+        return None
 
     def _apply(self, batch: _Call) -> None:
         """Note the batch's answers, or why it failed and was undone; raises when the group's transaction is gone."""
@@ -283,7 +334,7 @@ class Database:
         try:
             batch.result = [change.apply(connection, batch.view) for change in batch.changes]
         except BaseException as error:
-            if not connection.in_transaction:  # SQLite gave up all of it, as it does on a full disk
+            if not connection.in_transaction or is_disk_full(error):  # SQLite gave up all of it, or is about to
                 raise
             connection.execute("ROLLBACK TO batch")
             batch.error = self._unwritable(error) if isinstance(error, sqlite3.Error) else _harmless(error)
@@ -331,8 +382,11 @@ class Database:
             self._connection.execute("PRAGMA query_only = OFF")
 
     def _copy(self) -> Path:
-        if not self._changed and (copies := self.folder.copies()):
-            return copies[0][1]
+        try:
+            if not self._changed and (copies := self.folder.copies()):
+                return copies[0][1]
+        except OSError as error:
+            raise state_error(error, "The copies of the database can't be looked at") from error
         path = make_copy(self._connection, self.folder)
         self._changed = False
         return path
@@ -374,6 +428,7 @@ class Database:
                 self._connection.execute("COMMIT")
                 busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, bool(busy))
+        self._reserve.take_back()
 
 
 def _attempt(call: _Call, work: Callable[[], Any]) -> None:

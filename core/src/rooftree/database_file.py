@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 SCHEMA_VERSION: Final = 1
 COPIES_KEPT: Final = 3
 BUSY_TIMEOUT_MS: Final = 5_000
+LOOKS: Final = 3
+"""How often a file must look damaged to be."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -195,10 +197,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def make_copy(connection: sqlite3.Connection, folder: DataFolder) -> Path:
     """Make a consistent copy, verified and durable, and keep the newest three; errors as of ``Database.copy``."""
-    copies = folder.copies()
     root = folder.path / COPIES_NAME
-    path = root / f"rooftree-{copies[0][0] + 1 if copies else 1}.db"
     try:
+        copies = folder.copies()
+        path = root / f"rooftree-{copies[0][0] + 1 if copies else 1}.db"
         if not root.exists():
             root.mkdir()
             flush_to_disk(folder.path)
@@ -295,7 +297,7 @@ def _inspect(path: Path, *, with_log: bool = False) -> Mapping[str, str]:
         if start != _FILE_MAGIC:
             raise _Damaged("is not a database" if start else "is empty")
         with _connect_to_look(path, with_log=with_log) as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            verdict = _quick_check(connection)
             if verdict != "ok":
                 raise _Damaged(f"is damaged ({verdict})")
             meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta"))
@@ -315,6 +317,18 @@ def _inspect(path: Path, *, with_log: bool = False) -> Mapping[str, str]:
     if missing := _TABLES - tables:
         raise _Damaged(f"lacks the tables {', '.join(sorted(missing))}")
     return meta
+
+
+def _quick_check(connection: sqlite3.Connection) -> str:
+    """SQLite's verdict on the file. A page that the disk does not give is part of it, not an error, so a bad one is
+    looked into again before it is believed: what follows is the loss of the latest changes."""
+    verdict = ""
+    for _ in range(LOOKS):
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict == "ok":
+            break
+        log.warning("database_looks_damaged", reason=verdict)
+    return verdict
 
 
 def _good_copies(folder: DataFolder) -> Iterator[tuple[Path, Mapping[str, str]]]:

@@ -29,6 +29,7 @@ class JobKind:
     conditions: tuple[str, ...] = ()
     when_busy: WhenBusy = "wait"
     at_most: Rate | None = None
+    makes_room: bool = False
 
     @property
     def owner(self) -> str:
@@ -49,6 +50,7 @@ def job(
     conditions: Collection[str] = (),
     when_busy: WhenBusy = "wait",
     at_most: Rate | None = None,
+    makes_room: bool = False,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, Steps]]], JobKind]:
     """Make a plan a kind of job.
 
@@ -63,9 +65,10 @@ def job(
     :param when_busy: what happens to a job whose locks another one holds: it ``wait``\\ s for its turn, or is
         ``refuse``\\ d, naming the job in the way
     :param at_most: how often it may begin for one reference; what comes too soon is refused, saying when it may
+    :param makes_room: it leads to more room on the data disk, and is accepted when there is none left
     """
 
     def decorate(plan: Callable[..., Coroutine[Any, Any, Steps]]) -> JobKind:
-        return JobKind(name, plan, reference, locks, recovery, tuple(conditions), when_busy, at_most)
+        return JobKind(name, plan, reference, locks, recovery, tuple(conditions), when_busy, at_most, makes_room)
 
     return decorate

@@ -169,7 +169,7 @@ class Jobs:
             try:
                 made = await started.interruptibly(self._take_and_make(started, kind, arguments))
                 await self._execution.write_ends()
-                await self._accept(started, made)
+                await self._accept(started, kind, made)
             except Exception as error:
                 accepted.set_exception(error)
                 return
@@ -195,7 +195,7 @@ class Jobs:
             self._locks.release(started.id)
             locks |= made.locks
 
-    async def _accept(self, started: Job, made: Made) -> None:
+    async def _accept(self, started: Job, kind: JobKind, made: Made) -> None:
         """Take the plan over into the job and the journal."""
         started.refuse_cancelled()
         self._throttle.refuse_too_soon(made.limits)  # others may have begun since the plan was made
@@ -205,7 +205,7 @@ class Jobs:
         held = tuple((lock.kind, lock.name) for lock in sorted(made.locks, key=str))
         started.record = evolve(started.record, steps=rows, locks=held)
         try:
-            await self._journal.accept(started.record)
+            await self._journal.accept(started.record, makes_room=kind.makes_room)
         except Exception:
             self._throttle.take_back(made.limits)
             raise

@@ -1,7 +1,8 @@
 """The step journal: the durable record of jobs and their steps.
 
 A job's whole plan is written in the transaction that accepts it, each step's intent before it is done and its outcome
-after. What a kill leaves open is found here at the next start.
+after. What a kill leaves open is found here at the next start. On a full disk a job that was accepted is still written
+to its end, out of the disk's reserve; a new one only when it makes room.
 """
 
 from __future__ import annotations
@@ -122,10 +123,11 @@ class Journal:
                 if column not in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}:
                     connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
-        await database.commit(_Sql(make))
+        if not await database.read(_has_tables):  # nothing is written for nothing: a start works on a full disk too
+            await database.commit(_Sql(make))
         return cls(database)
 
-    async def accept(self, job: JobRecord) -> None:
+    async def accept(self, job: JobRecord, *, makes_room: bool) -> None:
         """Write a job and its whole plan: from here on it can't be lost."""
 
         def write(connection: sqlite3.Connection) -> None:
@@ -145,7 +147,7 @@ class Journal:
                 "DELETE FROM job WHERE ended IS NOT NULL AND sequence <= (SELECT max(sequence) FROM job) - ?", (KEEP,)
             )
 
-        await self._database.commit(_Sql(write))
+        await self._database.commit(_Sql(write), makes_room=makes_room)
 
     async def begin_step(self, job: str, number: int, before: Any) -> None:
         """The intent: this step is about to be done, and this is what undoing it will need."""
@@ -190,7 +192,7 @@ class Journal:
             if number is not None:
                 _audit_step(connection, job, number, outcome)
 
-        await self._database.commit(_Sql(write))
+        await self._database.commit(_Sql(write), makes_room=True)
 
     async def end(self, job: str, state: JobState, errors: Sequence[dict[str, Any]], *, listed: bool) -> None:
         """The job has ended."""
@@ -235,7 +237,7 @@ class Journal:
                 who, what, subject = told
                 audit.record(connection, who, what, subject, outcome, job)
 
-        await self._database.commit(_Sql(write))
+        await self._database.commit(_Sql(write), makes_room=True)
 
     async def _step(self, job: str, number: int, assignments: str, *values: object, outcome: str | None = None) -> None:
         sql = f"UPDATE step SET {assignments} WHERE job = ? AND number = ?"  # noqa: S608  # constants above
@@ -245,7 +247,16 @@ class Journal:
             if outcome is not None:
                 _audit_step(connection, job, number, outcome)
 
-        await self._database.commit(_Sql(write))
+        await self._database.commit(_Sql(write), makes_room=True)
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """Whether a journal of this form is there."""
+    named = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'index')")}
+    return {"job", "step", "job_open", "audit"} <= named and all(
+        column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for table, (column, _) in _ADDED.items()
+    )
 
 
 def _audit_step(connection: sqlite3.Connection, job: str, number: int, outcome: str) -> None:

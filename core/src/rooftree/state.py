@@ -23,7 +23,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.audit import audited
-from rooftree.context import begins
+from rooftree.context import begins, job_under_way
 from rooftree.conversion import structure, unstructure
 from rooftree.data_folder import Loss
 from rooftree.database import (
@@ -206,14 +206,16 @@ class State:
         """Make all ``changes`` durable together, or none of them; see :meth:`Database.commit`.
 
         What a caller asked for is written to the audit log in the same transaction. Where a route is only asked what it
-        would do, this is where it ends.
+        would do, this is where it ends. On a full disk what only deletes is still saved, and what belongs to a job: it
+        was accepted, and must come to its end.
         """
         under_way = begins.get()
         if under_way is not None and under_way.plan_only:
             raise PlanMade(Plan.empty())
         if not changes:
             return []
-        answers = await self.database.commit(*audited(changes))
+        makes_room = job_under_way.get() is not None or all(isinstance(change, _Delete) for change in changes)
+        answers = await self.database.commit(*audited(changes), makes_room=makes_room)
         return answers[: len(changes)]
 
     def removal(self, name: str) -> Change:

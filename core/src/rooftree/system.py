@@ -26,7 +26,7 @@ from rooftree.errors import Unavailable
 from rooftree.event_stream import EVENTS, EventStream
 from rooftree.events import EventBus
 from rooftree.hooks import Hooks
-from rooftree.http.server import HttpServer
+from rooftree.http.server import MAX_TOKEN, HttpServer
 from rooftree.http.traffic import TRAFFIC
 from rooftree.jobs import JOBS, Jobs
 from rooftree.journal import Journal
@@ -46,6 +46,8 @@ UNPACKED = 3.0
 """How much room a fetched byte needs in the end: images travel compressed, and are unpacked beside what was fetched."""
 COPY_EVERY = timedelta(hours=1)
 """How often the database is copied while it changes."""
+LOOK_FOR_ROOM_EVERY = timedelta(minutes=1)
+"""How often it is looked whether the data disk has room."""
 
 
 class SystemState(enum.StrEnum):
@@ -111,11 +113,13 @@ class System:
         self.data = await asyncio.to_thread(DataFolder.open, kernel.data_dir)
         self._closing.push_async_callback(asyncio.to_thread, self.data.close)
         self._closing.push_async_callback(self.events.close)
-        self.database = await Database.open(self.data)
+        self.database = await Database.open(self.data, kernel.disk_reserve_mib * MIB)
         self._closing.push_async_callback(self.database.close)
         self.state = State(self.database)
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
+        self.database.on_disk_full = self._disk_is_full
+        await self._look_for_room()
         self.tokens = await Tokens.load(self.state)
         self.audit = AuditLog(self.database)
         self.conditions = await Conditions.load(self.state, self.problems)
@@ -138,6 +142,7 @@ class System:
         await self.server.listen_unix(kernel.socket)
         self._closing.push_async_callback(asyncio.to_thread, kernel.socket.unlink, missing_ok=True)
         self.tasks.start(Task("copy the database", self._copy, every=COPY_EVERY), "kernel")
+        self.tasks.start(Task("look for room", self._look_for_room, every=LOOK_FOR_ROOM_EVERY), "kernel")
         self._closing.push_async_callback(self.tasks.stop, "kernel")
         log.info("listening", port=self.port, socket=str(kernel.socket))
 
@@ -223,16 +228,42 @@ class System:
         else:
             self.problems.clear("state_copy_failed")
 
+    async def _look_for_room(self) -> None:
+        """Keep the reserve for a full disk, and tell when there is no room for it."""
+        if await self.database.keep_reserve():
+            self.problems.clear("disk_full")
+        else:
+            self._disk_is_full()
+
+    def _disk_is_full(self) -> None:
+        self.problems.report(
+            Problem(
+                "disk_full",
+                "system",
+                None,
+                f"The disk with the data folder {self.data.path} is full: changes are refused. Stop or uninstall an "
+                "add-on, or delete files there; that stays possible for a while",
+            )
+        )
+
     async def _admin_token(self) -> None:
-        """Make the administrator's token at the first start, in a file that only the daemon's user can read."""
+        """Make the administrator's token at the first start, in a file that only the daemon's user can read.
+
+        Where that can't be written, the unix socket still knows its administrators, and the next start tries again.
+        """
         path = self.data.path / "admin-token"
         text = await asyncio.to_thread(_read_token, path)
-        if text is not None and self.tokens.principal(text) is not None:
-            return
-        fresh = self.tokens.new("token", "admin", Role.ADMIN)
-        await self.state.commit(*map(self.tokens.revocation, self.tokens.known("token", "admin")), fresh.change)
-        await asyncio.to_thread(write_file_atomically, path, f"{fresh.text}\n".encode(), 0o600)
-        log.info("admin_token_written", path=str(path))
+        if text is None or self.tokens.principal(text) is None:
+            fresh = self.tokens.new("token", "admin", Role.ADMIN)
+            try:
+                await self.state.commit(*map(self.tokens.revocation, self.tokens.known("token", "admin")), fresh.change)
+                await asyncio.to_thread(write_file_atomically, path, f"{fresh.text}\n".encode(), 0o600)
+            except (Unavailable, OSError) as error:
+                sentence = f"The administrator's token can't be written to {path}: {error}. Mend that, then restart"
+                self.problems.report(Problem("admin_token_not_written", "system", None, sentence))
+                return
+            log.info("admin_token_written", path=str(path))
+        self.problems.clear("admin_token_not_written")
 
     def _hook_failed(self, plugin: str, hook: str, error: BaseException | None) -> None:
         reference = f"{plugin}.{hook}"
@@ -247,9 +278,11 @@ SYSTEM = Service[System]("system/1")
 
 
 def _read_token(path: Path) -> str | None:
+    """The token in the file; ``None`` where there is none, or the file is no text, or no file."""
     try:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
-        return path.read_text().strip() or None
-    except (FileNotFoundError, UnicodeDecodeError):
+        with path.open() as file:
+            return file.read(MAX_TOKEN).strip() or None
+    except (OSError, UnicodeDecodeError):
         return None

@@ -20,6 +20,7 @@ from rooftree.context import Begins, begins
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
+from rooftree.http.content_coding import without_coding
 from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.paths import Tail
 from rooftree.http.routes import RawBody, Route
@@ -206,7 +207,8 @@ async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"The body has {request.content_length} bytes; at most {limit} are accepted here")
     received = 0
-    async for chunk in request.content.iter_any():
+    coding = ", ".join(request.headers.getall("Content-Encoding", ()))
+    async for chunk in without_coding(request.content.iter_any(), coding):
         received += len(chunk)
         if received > limit:
             raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")

@@ -90,7 +90,13 @@ class HttpServer:
 
     async def start(self) -> None:
         """Get ready to listen; the listeners are opened one by one."""
-        connections = Connections(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S)
+        connections = Connections(
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=IDLE_S,
+            auto_decompress=False,  # see content_coding
+        )
         self._runner = web.ServerRunner(connections, handle_signals=False, shutdown_timeout=STOP_S)
         await self._runner.setup()
         self._looking = asyncio.create_task(connections.let_slow_ones_go(), name="let slow clients go")

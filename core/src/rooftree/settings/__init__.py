@@ -102,6 +102,8 @@ class KernelSettings:
     without the plugin that blocks it; 0 for ever."""
     min_free_mib: int = field(default=512, validator=between(0, 1_000_000))
     """Room that stays free on the data disk: jobs that need room are not begun where there is less."""
+    disk_reserve_mib: int = field(default=4, validator=between(0, 4))
+    """Room that is held so that add-ons can be stopped and uninstalled on a full disk; the database's log takes 4."""
 
 
 @frozen

@@ -82,6 +82,7 @@ def _settings(folder: Path, socket_folder: Path, settings: Mapping[str, object])
         "kernel.socket": str(socket_folder / "rooftree.sock"),
         "kernel.port": 0,
         "kernel.blocked_exit_s": 0,  # a debugger blocks the loop as well, and the process is the test's
+        "kernel.disk_reserve_mib": 0,  # tests leave their folders behind, by the thousand
     }
     return load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags={**places, **settings})
 

@@ -77,6 +77,7 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     reference="slug",
     locks=lambda slug, remove_config: [addon_lock(slug)],
     recovery="forward",
+    makes_room=True,
 )
 async def uninstall(addons: Addons, slug: AddonSlug, remove_config: bool) -> Steps:
     """Take everything away that the add-on brought."""
@@ -159,7 +160,7 @@ async def start(addons: Addons, slug: AddonSlug) -> Steps:
     return await _run(addons, addon)
 
 
-@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward", makes_room=True)
 async def stop(addons: Addons, slug: AddonSlug) -> Steps:
     """End an add-on."""
     addons.get(slug)
@@ -182,7 +183,7 @@ async def start_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
     return await start.plan(addons, slug) if addons.get(slug).desired is Desired.STARTED else []
 
 
-@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward", makes_room=True)
 async def stop_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
     """End an add-on, unless it is to run by now."""
     return await stop.plan(addons, slug) if addons.get(slug).desired is Desired.STOPPED else []

@@ -219,6 +219,7 @@ async def add_repository(store: AddonStore, source: RepositorySource) -> Steps:
     reference="repository",
     locks=lambda repository: [repository_lock(repository)],
     recovery="forward",
+    makes_room=True,
 )
 async def remove_repository(store: AddonStore, repository: RepositorySlug) -> Steps:
     """Take a repository out; refused for built-in ones and while add-ons from it are installed."""

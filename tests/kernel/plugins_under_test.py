@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import ClassVar
 
 from rooftree import PUBLIC, Kernel, Plugin, PluginInfo, Routes, Service
+from rooftree.plugin_record import Health
 from rooftree.system import System
 
 
@@ -74,3 +76,56 @@ class RaisingSetup(Plugin):
 
     async def setup(self, kernel: Kernel) -> None:
         raise RuntimeError("the cable is loose")
+
+
+class Noted(Plugin):
+    """Says when it starts and stops."""
+
+    name = "noted"
+    happened: ClassVar[list[str]] = []
+
+    async def setup(self, kernel: Kernel) -> None:
+        for key in self.requires:
+            kernel.service(key)
+        await asyncio.sleep(0.001)
+        self.happened.append(f"+{self.name}")
+        for key in self.provides:
+            kernel.provide(key, key.kind())
+
+    def routes(self) -> Routes:
+        return routes_of(f"/{self.name}")
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0.001)
+        self.happened.append(f"-{self.name}")
+
+
+class Base(Noted):
+    name = "base"
+    provides = (THING,)
+
+
+class Middle(Noted):
+    name = "middle"
+    requires = (THING,)
+    provides = (OTHER,)
+
+
+class Top(Noted):
+    name = "top"
+    requires = (OTHER,)
+
+
+class Beside(Noted):
+    name = "beside"
+    optional = (THING,)
+
+
+FAMILY = (Top, Middle, Base, Beside)
+
+
+def states(system: System) -> dict[str, Health]:
+    return {info.name: info.state for info in system.plugins}
+
+
+ALL_OK = dict.fromkeys(("base", "beside", "fine", "middle", "top"), Health.OK)

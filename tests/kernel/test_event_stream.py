@@ -164,6 +164,28 @@ async def test_readers_share_also_while_more_comes_between_their_turns(
         await reader.aclose()
 
 
+async def test_readers_who_began_apart_share_from_the_next_round_on(
+    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "PER_GROUP", 1)
+    monkeypatch.setattr(event_stream, "PAUSE_S", 0.02)
+    publish(bus, range(2))
+    readers = [stream.follow(Position(stream.boot, place)) for place in (0, 1)]
+    for reader in readers:
+        await anext(reader)
+    waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
+    await waiting[0]
+    publish(bus, range(2, 4))  # while the second still waits for its turn
+    await waiting[1]
+
+    first, second = await asyncio.gather(*(anext(reader) for reader in readers))
+
+    assert [event.sequence for event in first.events] == [3, 4]
+    assert second is first
+    for reader in readers:
+        await reader.aclose()
+
+
 async def test_reader_gets_little_at_a_time(bus: EventBus, stream: EventStream) -> None:
     for _ in range(300):
         bus.publish(Long("x" * 1000))

@@ -20,7 +20,6 @@ from rooftree import (
     Principal,
     Role,
     Routes,
-    Service,
     Task,
     hookimpl,
 )
@@ -31,7 +30,19 @@ from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting
-from tests.kernel.plugins_under_test import OTHER, THING, Fine, Thing, info_of, routes_of, until, with_route
+from tests.kernel.plugins_under_test import (
+    ALL_OK,
+    FAMILY,
+    THING,
+    Fine,
+    Noted,
+    Thing,
+    info_of,
+    routes_of,
+    states,
+    until,
+    with_route,
+)
 
 
 class Whole(Plugin):
@@ -176,59 +187,6 @@ async def test_enabling_what_runs_and_disabling_what_does_not_changes_nothing(tm
 # --- dependents -------------------------------------------------------------------------------------------------------
 
 
-class Noted(Plugin):
-    """Says when it starts and stops."""
-
-    name = "noted"
-    happened: ClassVar[list[str]] = []
-
-    async def setup(self, kernel: Kernel) -> None:
-        for key in self.requires:
-            kernel.service(key)
-        await asyncio.sleep(0.001)
-        self.happened.append(f"+{self.name}")
-        for key in self.provides:
-            kernel.provide(key, key.kind())
-
-    def routes(self) -> Routes:
-        return routes_of(f"/{self.name}")
-
-    async def stop(self) -> None:
-        await asyncio.sleep(0.001)
-        self.happened.append(f"-{self.name}")
-
-
-class Base(Noted):
-    name = "base"
-    provides = (THING,)
-
-
-class Middle(Noted):
-    name = "middle"
-    requires = (THING,)
-    provides = (OTHER,)
-
-
-class Top(Noted):
-    name = "top"
-    requires = (OTHER,)
-
-
-class Beside(Noted):
-    name = "beside"
-    optional = (THING,)
-
-
-FAMILY = (Top, Middle, Base, Beside)
-
-
-def states(system: System) -> dict[str, Health]:
-    return {info.name: info.state for info in system.plugins}
-
-
-ALL_OK = dict.fromkeys(("base", "beside", "fine", "middle", "top"), Health.OK)
-
-
 async def test_dependents_stop_before_and_start_after_what_they_require(tmp_path: Path) -> None:
     async with house(tmp_path, *FAMILY) as (system, client):
         Noted.happened.clear()
@@ -350,128 +308,6 @@ async def test_plugin_that_has_to_answer_is_not_stopped_with_what_it_requires(tm
 
     async with house(tmp_path, *FAMILY) as (system, _):
         assert states(system) == ALL_OK  # what was refused was not kept as a choice
-
-
-# --- plugins that do not start again ----------------------------------------------------------------------------------
-
-
-class Moody(Base):
-    """Starts when it is in the mood."""
-
-    mood: ClassVar[str] = ""
-
-    async def setup(self, kernel: Kernel) -> None:
-        if self.mood:
-            raise RuntimeError(self.mood)
-        await super().setup(kernel)
-
-
-async def test_plugin_whose_restart_fails_says_why_and_can_be_enabled_later_with_its_dependents(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with house(tmp_path, Top, Middle, Moody, Beside) as (system, client):
-        monkeypatch.setattr(Moody, "mood", "the cable is loose")
-
-        await system.plugins.restart("base")
-
-        assert (info_of(system, "base").state, info_of(system, "base").reason) == (Health.FAILED, "the cable is loose")
-        assert states(system)["middle"] is Health.FAILED
-        assert info_of(system, "middle").reason == ("it requires plugin base, which does not run: the cable is loose")
-        assert {problem.reference for problem in system.problems} == {"base", "middle", "top"}
-        assert (await client.get("/base")).message == "Plugin base does not run: the cable is loose"
-        assert (await client.get("/fine")).status == (await client.get("/beside")).status == 200
-
-        await system.plugins.restart("base")
-        assert states(system)["base"] is Health.FAILED
-        monkeypatch.setattr(Moody, "mood", "")
-        await system.plugins.enable("base")
-
-        assert states(system) == ALL_OK
-        assert list(system.problems) == []
-
-
-async def test_failed_plugin_that_is_disabled_is_no_problem_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Moody, "mood", "the cable is loose")
-    async with house(tmp_path, Moody) as (system, _):
-        assert [problem.reference for problem in system.problems] == ["base"]
-
-        await system.plugins.disable("base")
-
-        assert list(system.problems) == []
-        assert info_of(system, "base").state is Health.DISABLED
-
-
-async def test_disabled_plugin_leaves_its_service_to_another(tmp_path: Path) -> None:
-    class Lacking(Noted):
-        name = "lacking"
-        requires = (OTHER,)
-        provides = (THING,)
-
-    async with house(tmp_path, Lacking, Base) as (system, _):
-        assert "thing/1 is already provided by plugin lacking" in (info_of(system, "base").reason or "")
-
-        await system.plugins.disable("lacking")
-        await system.plugins.enable("base")
-
-        assert states(system)["base"] is Health.OK
-
-
-@pytest.mark.parametrize(
-    ("paths", "keys", "reason"),
-    [
-        (["/new", "/fine"], (), "GET /fine of plugin late is already declared by plugin fine"),
-        (["/new"], (THING,), "the service thing/1 is already provided by plugin base"),
-    ],
-)
-async def test_plugin_that_declares_what_another_has_fails_when_it_is_enabled(
-    tmp_path: Path, paths: list[str], keys: tuple[Service[object], ...], reason: str
-) -> None:
-    class Late(Plugin):
-        name = "late"
-        provides = keys
-
-        def routes(self) -> Routes:
-            return routes_of(*paths)
-
-    empty = InstalledPlugin("late", lambda: with_route("late"))
-    async with house(tmp_path, Base, empty) as (system, _):
-        await system.plugins.disable("late")
-
-    async with house(tmp_path, Base, Late) as (system, client):
-        await system.plugins.enable("late")
-
-        assert states(system)["late"] is Health.FAILED
-        assert reason in (info_of(system, "late").reason or "")
-        assert (await client.get("/fine")).data == {"paths": ["/fine"]}
-        assert (await client.get("/new")).status == 404
-        assert system.services.find(THING) is not None
-
-
-async def test_problem_of_a_hook_ends_with_its_plugin(tmp_path: Path) -> None:
-    class Failing(Plugin):
-        name = "failing"
-
-        @hookimpl
-        def greeting(self, name: str) -> str:
-            raise RuntimeError("a bug")
-
-    async with house(tmp_path, Failing) as (system, _):
-        await system.hooks.call(greeting, "Ada")
-        assert [problem.reference for problem in system.problems] == ["failing.greeting"]
-
-        await system.plugins.disable("failing")
-
-        assert list(system.problems) == []
-
-
-async def test_problem_of_a_hook_in_a_run_that_was_killed_is_forgotten(tmp_path: Path) -> None:
-    async with house(tmp_path) as (system, _):
-        system._hook_failed("fine", "greeting", RuntimeError("a bug"))
-
-    async with house(tmp_path) as (system, _):
-        assert list(system.problems) == []
 
 
 # --- at once ----------------------------------------------------------------------------------------------------------

@@ -182,6 +182,8 @@ def objection(answer: Answer) -> str | None:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError as error:
         return f"no JSON: {error}"
+    if isinstance(body, dict) and answer.status == 200 and body.keys() >= {"openapi", "paths"}:
+        return None  # the API's own document, whose form is OpenAPI's
     if not isinstance(body, dict):
         return f"no envelope: {answer.body[:200]!r}"
     if answer.status < 400 and body.keys() == {"result", "data"} and body["result"] == "ok":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -135,8 +136,11 @@ async def test_events_are_resumed_by_their_place(tmp_path: Path, jump: Jump, by:
         await system.bus.drained()
 
         async with asyncio.timeout(DEADLINE_S):
-            batch = await anext(system.events.follow(Position(place.boot, place.sequence), frozenset()))
-        assert [event.sequence for event in batch] == [*range(place.sequence + 1, place.sequence + 1 + len(batch))]
+            async with aclosing(system.events.follow(Position(place.boot, place.sequence))) as following:
+                hello, batch = await anext(following), await anext(following)
+        assert [event.type for event in hello.events] == ["hello"]
+        numbers = [event.sequence for event in batch.events]
+        assert numbers == [*range(place.sequence + 1, place.sequence + 1 + len(numbers))] != []
 
 
 @each_jump

@@ -12,7 +12,6 @@ import os
 from pathlib import Path
 
 from attrs import frozen
-
 from rooftree import Unavailable
 from rooftree.interfaces.boards import Board
 from rooftree.interfaces.hardware import Device

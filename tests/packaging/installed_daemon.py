@@ -28,6 +28,8 @@ class InstalledDaemon:
     environment: Environment
     data: Path
     settings: Mapping[str, object] = field(factory=dict)
+    variables: Mapping[str, str] = field(factory=dict)
+    """Beside those of the tests' own environment."""
 
     @contextmanager
     def running(self) -> Iterator[Running]:
@@ -41,7 +43,7 @@ class InstalledDaemon:
             with (self.data.parent / f"{self.data.name}.log").open("wb") as output:
                 process = subprocess.Popen(
                     (self.environment.command("rooftree"), "run", "--port", "0", *places),
-                    stdout=output, stderr=output, env=environment_without_ours(),
+                    stdout=output, stderr=output, env=environment_without_ours() | self.variables,
                 )  # fmt: skip
             running = Running(self, socket, process, Path(output.name))
             try:

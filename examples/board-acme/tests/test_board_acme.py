@@ -1,4 +1,4 @@
-"""The driver in a running system, with a folder for lights. Run it with pytest and pytest-asyncio."""
+"""The driver in a running system, with a folder for lights."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from rooftree_board_acme import Acme
-
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP
 from rooftree.interfaces.hardware import Device
 from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree_os.plugin import OsPlugin
+
+from rooftree_board_acme import Acme
 
 STICK = Device(name="ttyUSB0", sysfs="/sys/devices/usb1/ttyUSB0", dev_path="/dev/ttyUSB0", subsystem="tty")
 
@@ -31,7 +30,7 @@ def lights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "leds"
 
 
-@pytest_asyncio.fixture
+@pytest.fixture
 async def system(tmp_path: Path, lights: Path) -> AsyncIterator[System]:
     """A system on that box."""
     driver = InstalledPlugin("acme", lambda: Acme, group=GROUP)
@@ -43,7 +42,6 @@ def shines(lights: Path, light: str) -> bool:
     return (lights / f"acme:{light}" / "brightness").read_text().strip() == "1"
 
 
-@pytest.mark.asyncio
 async def test_lights_are_read_and_switched(system: System, lights: Path) -> None:
     async with Client.over_unix(system) as client:
         assert (await client.get("/os/boards/acme")).data == {"power": True, "activity": True}
@@ -55,7 +53,6 @@ async def test_lights_are_read_and_switched(system: System, lights: Path) -> Non
     assert shines(lights, "activity")
 
 
-@pytest.mark.asyncio
 async def test_radio_light_shines_while_a_stick_is_plugged_in(system: System, lights: Path) -> None:
     await system.hooks.call(hooks.hardware_added, STICK)
     assert shines(lights, "radio")

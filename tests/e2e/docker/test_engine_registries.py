@@ -74,6 +74,17 @@ async def registry_that_answers(answer: bytes | None) -> AsyncIterator[str]:
         await server.wait_closed()
 
 
+async def test_size_of_a_private_image_is_told_to_those_with_a_login(
+    make_driver: MakeDriver, private_image: str
+) -> None:
+    with_login = make_driver(login_for=lambda registry: LOGIN if registry in private_image else None)
+
+    size = await with_login.size_of_pull(private_image)
+
+    assert size is not None and size > 1_000
+    assert await make_driver().size_of_pull(private_image) is None
+
+
 async def pull(make_driver: MakeDriver, image: str, login: AuthInfo | None = None) -> None:
     driver = make_driver(login_for=lambda registry: login if registry in image else None, deadlines=IMPATIENT)
     async for _ in driver.pull(image):

@@ -327,6 +327,11 @@ class ContainerEngine(Protocol):
         """Fetch ``name:tag`` from its registry. Raises the registry errors of this module."""
         ...
 
+    async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
+        """Bytes that a pull of ``name:tag`` fetches at most, as its registry tells within seconds; what the engine has
+        already is counted too. ``None`` where that is not known."""
+        ...
+
     def build(
         self,
         image: str,

@@ -171,6 +171,20 @@ class ContainerEngineContract:
 
         assert await world.engine.image(world.unpublished) is None
 
+    async def test_size_of_a_pull_is_that_of_the_packed_image_and_not_known_of_an_unknown_one(
+        self, world: World
+    ) -> None:
+        size = await world.engine.size_of_pull(world.published)
+        unknown = await world.engine.size_of_pull(world.unpublished)
+
+        async for _ in world.engine.pull(world.published):
+            pass
+
+        fetched = await world.engine.image(world.published)
+        assert unknown is None
+        assert fetched is not None and size is not None
+        assert 1_000 < size <= fetched.size + 64 * 1024  # it travels packed, with its description beside it
+
     async def test_image_is_removed_once_no_container_uses_it(self, world: World) -> None:
         async for _ in world.engine.pull(world.published):
             pass

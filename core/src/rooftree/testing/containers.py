@@ -291,6 +291,11 @@ class FakeContainerEngine:
         self.images[image] = found
         yield Progress(done=found.size, total=found.size)
 
+    async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
+        """The size of what was published."""
+        found = self.registry.get(image)
+        return found.size if found is not None else None
+
     async def build(
         self,
         image: str,

@@ -23,9 +23,9 @@ class PullImage(Step):
         """The image's id if the engine had it."""
         return await _image_id(engine, self.image)
 
-    async def fetch_bytes(self) -> int | None:
-        """Not known: the engine tells it only while it fetches."""
-        return None
+    async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
+        """The whole image, of which the engine may have parts already."""
+        return await engine.size_of_pull(self.image)
 
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Fetch it, with progress in bytes."""

@@ -53,6 +53,7 @@ from rooftree_docker.inspection import container_of, engine_info_of, image_of
 from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
 from rooftree_docker.pull_progress import PullProgress
+from rooftree_docker.registry import size_of_pull
 from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
 from rooftree_docker.specification import INSTANCE_LABEL, Naming, container_body
 from rooftree_docker.stats import ProcessorMeter
@@ -180,6 +181,18 @@ class DockerEngine:
                 raise
             log.warning("registry_unreachable_local_image_used", image=image, reason=str(error))
             yield Progress(done=local.size, total=local.size)
+
+    async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
+        """Bytes that a pull fetches at most, as the registry tells; ``None`` if it doesn't, or the engine is away."""
+        reference = ImageReference.parse(image)
+        try:
+            if platform is None:
+                async with self._connection.call("tell its platform") as docker:
+                    version = await docker.version()
+                platform = f"{version['Os']}/{version['Arch']}"
+        except Unavailable:
+            return None
+        return await size_of_pull(reference, platform, self._login_for(reference.registry))
 
     async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
         login = self._login_for(reference.registry)

@@ -33,6 +33,9 @@ class Health(enum.StrEnum):
     STOPPED = "stopped"
 
 
+_RUNNING = frozenset({Health.OK, Health.DEGRADED})
+
+
 @frozen
 class PluginHealthChanged(Event):
     """A plugin's health changed."""
@@ -96,7 +99,7 @@ class Record:
     @property
     def running(self) -> bool:
         """Whether its routes may be called."""
-        return self.health in {Health.OK, Health.DEGRADED}
+        return self.health in _RUNNING
 
     @property
     def is_about_to_start(self) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Va
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, cast, overload
 from uuid import uuid4
 
 import attrs
@@ -107,6 +107,14 @@ class Collection[T](Mapping[str, T]):
 
     def __getitem__(self, key: str) -> T:
         return self._documents[key]
+
+    @overload
+    def get(self, key: str, /) -> T | None: ...
+    @overload
+    def get[D](self, key: str, /, default: D) -> T | D: ...
+    def get(self, key: str, /, default: Any = None) -> Any:
+        """The document, or ``default``; asked for each request, so not left to what ``Mapping`` makes of it."""
+        return self._documents.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._documents)

@@ -101,14 +101,16 @@ class Endpoint:
         if self.route.starts is not None and _asked_for_plan(call.request):
             return json_response(envelope(converter.unstructure(await self._plan(call))))
         if self._revision is None:
-            return await self._encode(await self._run(call), call.request)
+            begins.set(self._begins)  # as the caller, each request of a connection sets its own
+            return await self._encode(await self._handle(call), call.request)
         revise, services = self._revision
         tag = f'"{boot_id}-{revise(**services.resolve())}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if tag in call.request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         if self._kept is None or self._kept[0] != tag:
-            response = await self._encode(await self._run(call), call.request)
+            begins.set(self._begins)
+            response = await self._encode(await self._handle(call), call.request)
             assert isinstance(response, web.Response)
             self._kept = (tag, response)
         kept = self._kept[1]
@@ -125,13 +127,6 @@ class Endpoint:
         finally:
             begins.reset(token)
         return plan.needing(str(self.route.access))
-
-    async def _run(self, call: Call) -> Any:
-        token = begins.set(self._begins)
-        try:
-            return await self._handle(call)
-        finally:
-            begins.reset(token)
 
     async def _handle(self, call: Call) -> Any:
         arguments = self._services.resolve()

@@ -22,7 +22,7 @@ from attrs import mutable
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
 from rooftree.clock import MACHINE, Clock
-from rooftree.context import caller, code_of, is_cancelled
+from rooftree.context import caller, is_cancelled, plugin_under_way
 from rooftree.errors import (
     Conflict,
     Forbidden,
@@ -194,6 +194,7 @@ class HttpServer:
 
     async def _answer(self, request: web.BaseRequest, asked: _Asked) -> web.StreamResponse:
         endpoint: Endpoint | None = None
+        plugin_under_way.set(None)  # until it is known whose the route is
         try:
             principal = self._principal(request)
             match = self.table.match(request.raw_path.partition("?")[0])
@@ -217,11 +218,9 @@ class HttpServer:
             endpoint = entry.endpoint
             if endpoint is None:
                 raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
-            token = caller.set(principal)
-            try:
-                return await self._run(entry.owner, endpoint, Call(request, principal, parts))
-            finally:
-                caller.reset(token)
+            caller.set(principal)  # the task answers this connection's requests one by one, and each sets its own
+            plugin_under_way.set(entry.owner)
+            return await self._run(entry.owner, endpoint, Call(request, principal, parts))
         except RooftreeError as error:
             if error.status >= 500:
                 log.warning("request_failed", method=request.method, path=request.path, error=error.message)
@@ -245,8 +244,7 @@ class HttpServer:
         under_way = (self._streams if endpoint.streams else self._calls)[owner]
         under_way.add(task)
         try:
-            with code_of(owner):
-                return await endpoint(call, self._boot_id)
+            return await endpoint(call, self._boot_id)
         except asyncio.CancelledError:
             if is_cancelled() and task not in self._cut_off:
                 raise
@@ -300,10 +298,12 @@ def _token(request: web.BaseRequest) -> str | None:
     """The one token that was sent; raises :class:`Unauthenticated` for a header sent twice, or tokens that differ."""
     tokens: set[str] = set()
     for name in _TOKEN_HEADERS:
-        values: Sequence[str] = request.headers.getall(name, ())
+        if name not in request.headers:
+            continue
+        values: Sequence[str] = request.headers.getall(name)
         if len(values) > 1:
             raise Unauthenticated(f"The header {name} was sent more than once")
-        text = values[0].strip() if values else ""
+        text = values[0].strip()
         if name == "Authorization" and text:
             words = text.split()
             if tokens and len(words) > 1 and words[0].lower() != "bearer":

@@ -42,11 +42,11 @@ class Traffic:
     METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
     def __init__(self) -> None:
-        self._answers: dict[Asked, Answers] = {}
+        self._answers: dict[tuple[str, str, int], Answers] = {}
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer was given."""
-        asked = Asked(method if method in self.METHODS else "other", route, status)
+        asked = (method if method in self.METHODS else "other", route, status)
         answers = self._answers.get(asked)
         if answers is None:
             answers = self._answers[asked] = Answers()
@@ -56,7 +56,7 @@ class Traffic:
 
     def answers(self) -> Mapping[Asked, Answers]:
         """All that was counted since the start."""
-        return self._answers
+        return {Asked(*asked): answers for asked, answers in self._answers.items()}
 
 
 TRAFFIC = Service[Traffic]("traffic/1")

@@ -80,7 +80,7 @@ class Metrics:
         service = self._kernel.service
         stream, watchdog = service(EVENTS), service(LOOP_WATCHDOG)
         return _Picture(
-            traffic=dict(service(TRAFFIC).answers()),
+            traffic=service(TRAFFIC).answers(),
             jobs=Counter("waits" if job.done is None else "runs" for job in service(JOBS).listing() if not job.done),
             jobs_ended=dict(self._jobs_ended),
             events=dict(self._events),

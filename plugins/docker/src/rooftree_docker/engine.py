@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError, DockerStreamError
+from aiohttp import ClientResponse
 
 from rooftree.errors import Conflict, Failed, RooftreeError, Unavailable
 from rooftree.events import Event
@@ -51,6 +52,7 @@ from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import container_of, engine_info_of, image_of
 from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
+from rooftree_docker.log_text import FramedText, TerminalText, TextReader
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
 from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.registry import size_of_pull
@@ -485,20 +487,46 @@ class DockerEngine:
 
         A line of more than 256 KiB comes in pieces. Raises :class:`ContainerNotFound`.
         """
-        found = await self._ours(name)
-        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "all" if tail is None else str(tail)}
-        if follow:
-            params["follow"] = "1"
-        if since is not None:
-            params["since"] = f"{since.timestamp():.6f}"
-        parser: LogParser = TerminalLog() if found["Config"].get("Tty") else FramedLog()
-        path = f"containers/{found['Id']}/logs"
-        async with self._connection.stream(f"show the log of {name}", "GET", path, params=params) as response:
+        async with self._log(name, follow=follow, tail=tail, since=since, times=True) as (response, terminal):
+            parser: LogParser = TerminalLog() if terminal else FramedLog()
             async for block in blocks(response, None if follow else self._deadlines.answer):
                 for line in parser.feed(block):
                     yield line
         for line in parser.end():
             yield line
+
+    async def log_text(
+        self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncGenerator[bytes]:
+        """The same as text: whole lines, in pieces of any number of them."""
+        async with self._log(name, follow=follow, tail=tail, since=since, times=False) as (response, terminal):
+            reader: TextReader = TerminalText() if terminal else FramedText()
+            async for block in blocks(response, None if follow else self._deadlines.answer):
+                if text := reader.feed(block):
+                    yield text
+        if text := reader.end():
+            yield text
+
+    @asynccontextmanager
+    async def _log(
+        self, name: str, *, follow: bool, tail: int | None, since: datetime | None, times: bool
+    ) -> AsyncIterator[tuple[ClientResponse, bool]]:
+        """A log as the engine streams it, and whether it comes from a terminal."""
+        found = await self._ours(name)
+        params = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail)}
+        if times:
+            params["timestamps"] = "1"
+        if follow:
+            params["follow"] = "1"
+        if since is not None:
+            params["since"] = f"{since.timestamp():.6f}"
+        path = f"containers/{found['Id']}/logs"
+        async with self._connection.stream(f"show the log of {name}", "GET", path, params=params) as response:
+            yield response, bool(found["Config"].get("Tty"))
+
+    def name_on_engine(self, name: str) -> str:
+        """What the engine calls the container of that logical name, whether it is there or not."""
+        return self._naming.engine_name(name)
 
     async def stats(self, name: str) -> ContainerStats:
         """One reading; raises :class:`ContainerNotRunning`."""

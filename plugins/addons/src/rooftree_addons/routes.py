@@ -56,7 +56,12 @@ STDIN_LIMIT = 16 * 1024 * 1024
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-@routes.get("/addons", access=MANAGER)
+def listing_revision(addons: Addons) -> str:
+    """Changes with what the listing shows."""
+    return addons.revision
+
+
+@routes.get("/addons", access=MANAGER, revision=listing_revision)
 def installed(addons: Addons) -> AddonList:
     """The add-ons that are installed."""
     return AddonList([AddonSummary.of(addons, addon) for addon in addons.installed.values()])

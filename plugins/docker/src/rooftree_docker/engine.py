@@ -272,12 +272,13 @@ class DockerEngine:
         output = BuildOutput()
 
         def explain(error: DockerError) -> RooftreeError:
-            if "no space left on device" in error.message:
+            told = output.failed(error.message)
+            if "no space left on device" in told.lower():  # the engine's word, or that of a program in the build
                 return EngineDiskFull(
                     f"The container engine has no space left on its disk to build {image}. "
                     "Free some: remove images and add-ons that are not used."
                 )
-            return BuildFailed(f"Building {image} failed{output.failed(error.message)}")
+            return BuildFailed(f"Building {image} failed{told}")
 
         async with tar_stream(folder, dockerfile) as archive:
             stream = self._connection.stream(

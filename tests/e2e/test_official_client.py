@@ -274,9 +274,12 @@ async def test_log_is_read_in_each_of_the_ways_that_the_client_knows(client: Sup
 
 
 async def test_stats_of_a_running_add_on_are_understood(client: SupervisorClient, rich: Addon) -> None:
+    rich.engine.run("exec", "--detach", rich.container, "timeout", "10", "sh", "-c", "while :; do :; done")
+
     stats = checked(await client.addons.addon_stats(rich.slug))
 
     assert 0 < stats.memory_usage < stats.memory_limit
+    assert 1 < stats.cpu_percent <= 100  # it has a processor, or a part of one, to itself
 
 
 async def test_add_on_is_stopped_started_and_restarted(client: SupervisorClient, rich: Addon) -> None:

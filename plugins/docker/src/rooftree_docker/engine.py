@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, json_lines, refusal
+from rooftree_docker.control_group import processor_time
 from rooftree_docker.data_folder import DataFolder, own_container
 from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
@@ -521,7 +523,8 @@ class DockerEngine:
             reading: Json = json.loads(body)
             return reading
 
-        return await self._processor_meter.read(found["Id"], fetch)
+        look = partial(processor_time, found["Id"], found["State"].get("Pid") or 0)
+        return await self._processor_meter.read(found["Id"], fetch, look)
 
     async def _answers(self) -> bool:
         """Whether the engine itself is well."""

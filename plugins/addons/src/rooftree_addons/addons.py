@@ -356,6 +356,18 @@ class Addons:
             await self.kernel.commit(*changes)
         self.observe(slug, container)
 
+    async def end_stale_tokens(self, slug: AddonSlug, container: Container | None, known: Mapping[str, Token]) -> None:
+        """Let the tokens end whose container has ended, or is gone, without us.
+
+        :param known: the tokens from before the engine was asked, as for :meth:`adopt`
+        """
+        if container is not None and container.status is not ContainerStatus.EXITED:
+            return
+        tokens = self.kernel.tokens
+        stale = [key for key in tokens.known(TOKEN_KIND, slug) if key in known]
+        if stale:
+            await self.kernel.commit(*map(tokens.revocation, stale))
+
     def make_mapped_folders(self) -> None:
         """Make the folders that add-ons may be shown. Blocks: call in a thread."""
         for folder in MAPPED_FOLDERS:

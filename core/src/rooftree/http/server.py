@@ -35,6 +35,7 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
+from rooftree.exhaustion import explained
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
 from rooftree.http.connection import IDLE_S, Connections
@@ -234,6 +235,10 @@ class HttpServer:
         except Exception as error:
             if isinstance(error, ConnectionError) and _is_gone(request):
                 raise
+            refusal = explained(error)
+            if refusal is not None:
+                log.warning("request_failed", method=request.method, path=request.path, error=str(error))
+                return error_response(refusal, text=endpoint is not None and endpoint.answers_text)
             log.exception("request_crashed", method=request.method, path=request.path)
             return error_response(
                 RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")

@@ -50,6 +50,12 @@ class OptionsRefused(Invalid):
     error_key = "app_configuration_invalid_error"
 
 
+class AddonNotRunning(Invalid):
+    """What was asked for needs the add-on to run; 400, as clients expect."""
+
+    error_key = "app_not_running_error"
+
+
 class BootCannotChange(Invalid):
     """The add-on's author decided that it is started by hand only."""
 

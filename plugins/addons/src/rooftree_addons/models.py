@@ -11,6 +11,7 @@ from rooftree import UNSET, Unset
 from rooftree_addons.addons import Addons
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import AddonOptions, InstalledAddon
+from rooftree_containers.logs import DEFAULT_FORMAT, LogFormat
 from rooftree_store import (
     CHANGELOG,
     DOCUMENTATION,
@@ -154,6 +155,8 @@ class AddonInfo(AddonSummary):
     ingress_url: str | None
     ip_address: str
     kernel_modules: bool
+    log_format: LogFormat
+    """How its log is shown to who does not say how."""
     long_description: str | None
     machine: list[str]
     network: dict[str, int | None] | None
@@ -233,6 +236,7 @@ class AddonInfo(AddonSummary):
             ingress_url=f"{entry}/{(config.ingress_entry or '').lstrip('/')}" if entry else None,
             ip_address=addons.address(addon.slug) or "0.0.0.0",  # noqa: S104  # how clients know "none"
             kernel_modules=config.kernel_modules,
+            log_format=DEFAULT_FORMAT,
             long_description=readme,
             machine=list(config.machine or ()),
             network=addon.ports,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 from attrs import evolve
 
@@ -23,9 +25,10 @@ from rooftree import (
     role,
 )
 from rooftree.access import INCLUDES
+from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
 from rooftree_addons import texts, verbs
 from rooftree_addons.addons import Addons, OptionsChange
-from rooftree_addons.installed import AddonOptions, OptionsRefused, StdinUnsupported
+from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.models import (
     AddonInfo,
     AddonList,
@@ -53,7 +56,12 @@ STDIN_LIMIT = 16 * 1024 * 1024
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-@routes.get("/addons", access=MANAGER)
+def listing_revision(addons: Addons) -> str:
+    """Changes with what the listing shows."""
+    return addons.revision
+
+
+@routes.get("/addons", access=MANAGER, revision=listing_revision)
 def installed(addons: Addons) -> AddonList:
     """The add-ons that are installed."""
     return AddonList([AddonSummary.of(addons, addon) for addon in addons.installed.values()])
@@ -73,7 +81,9 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
 @routes.get("/addons/{addon}/stats", access=OWN)
 async def stats(addons: Addons, addon: AddonSlug) -> Stats:
     """What an add-on uses of the machine."""
-    return Stats.of(await addons.engine.stats(addons.get(addon).container))
+    found = addons.get(addon)
+    with _needing_it_to_run(addon):
+        return Stats.of(await addons.engine.stats(found.container))
 
 
 @routes.get("/addons/{addon}/logs", access=OWN)
@@ -236,4 +246,14 @@ async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
     found = addons.get(addon)
     if not found.config.stdin:
         raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
-    await addons.engine.write_stdin(found.container, await body.read())
+    with _needing_it_to_run(addon):
+        await addons.engine.write_stdin(found.container, await body.read())
+
+
+@contextlib.contextmanager
+def _needing_it_to_run(slug: AddonSlug) -> Iterator[None]:
+    """Say in the words of add-ons that a container is not there or does not run."""
+    try:
+        yield
+    except (ContainerNotFound, ContainerNotRunning):
+        raise AddonNotRunning(f"Add-on {slug} does not run. Start it first.", addon=str(slug)) from None

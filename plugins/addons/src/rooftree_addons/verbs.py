@@ -55,7 +55,7 @@ def addon_lock(slug: AddonSlug) -> Lock:
 
 
 def _with_repository(slug: AddonSlug) -> list[Lock]:
-    return [addon_lock(slug), repository_lock(slug.repository)]
+    return [addon_lock(slug), repository_lock(slug.repository, shared=True)]
 
 
 @job("app_manager_install", reference="slug", locks=_with_repository, conditions=INSTALLING)

@@ -13,7 +13,7 @@ import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from attrs import field, frozen
 
@@ -29,6 +29,12 @@ START_SLACK: Final = timedelta(seconds=1)
 program runs already, up to some tenths of a second late on a busy machine."""
 
 
+LogFormat = Literal["plain", "timestamp", "verbose"]
+"""How a line is shown: as it was written, with its time, or with its time and who wrote it."""
+DEFAULT_FORMAT: Final[LogFormat] = "plain"
+"""How add-ons' lines and ours are shown to who asks for nothing else."""
+
+
 @frozen(kw_only=True)
 class LogQuery:
     """Which lines a client wants, and how they are to look."""
@@ -41,6 +47,8 @@ class LogQuery:
     """End after so many lines; ``None`` sends all there are (or, when following, come)."""
     verbose: bool = False
     """Each line with its time and who wrote it."""
+    timestamp: bool = False
+    """Each line with its time; ``verbose`` is stronger."""
     no_colors: bool = False
     """Without the escape sequences that colour a terminal."""
 
@@ -63,6 +71,7 @@ def asked_query(
     lines: int | None = None,
     verbose: bool = False,
     no_colors: bool = False,
+    format: LogFormat | None = None,
     accept: Annotated[str | None, Header("Accept")] = None,
     range: Annotated[str | None, Header("Range")] = None,
 ) -> LogQuery:
@@ -70,26 +79,36 @@ def asked_query(
 
     ``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
     """
-    verbose = _wants_verbose(accept) or verbose
+    look = _look(format, accept, verbose)
     if lines is not None or range is None:
         tail = DEFAULT_LINES if lines is None else max(lines, 1)
-        return LogQuery(tail=tail, verbose=verbose, no_colors=no_colors)
+        return LogQuery(tail=tail, no_colors=no_colors, **look)
     begin, skip, count = _parse_range(range)
-    return LogQuery(tail=begin, skip=skip, count=count, verbose=verbose, no_colors=no_colors)
+    return LogQuery(tail=begin, skip=skip, count=count, no_colors=no_colors, **look)
 
 
 def asked_latest(
-    lines: int | None = None, verbose: bool = False, accept: Annotated[str | None, Header("Accept")] = None
+    lines: int | None = None,
+    verbose: bool = False,
+    format: LogFormat | None = None,
+    accept: Annotated[str | None, Header("Accept")] = None,
 ) -> LogQuery:
     """The same for what was written since the last start: all of it unless ``lines`` says less, without colours."""
     tail = None if lines is None else max(lines, 1)
-    return LogQuery(tail=tail, verbose=_wants_verbose(accept) or verbose, no_colors=True)
+    return LogQuery(tail=tail, no_colors=True, **_look(format, accept, verbose))
 
 
 AskedLog = Annotated[LogQuery, From(asked_query)]
 """The type of a logs route's parameter."""
 AskedLatestLog = Annotated[LogQuery, From(asked_latest)]
 """The type of the parameter of a route that shows what was written since the last start."""
+
+
+def _look(format: LogFormat | None, accept: str | None, verbose: bool) -> dict[str, bool]:
+    """How lines are to look: as ``format`` says, which newer clients send, or as the older ways of saying it do."""
+    older: LogFormat = "verbose" if _wants_verbose(accept) or verbose else DEFAULT_FORMAT
+    chosen = format or older
+    return {"verbose": chosen == "verbose", "timestamp": chosen == "timestamp"}
 
 
 def _wants_verbose(accept: str | None) -> bool:
@@ -169,7 +188,8 @@ async def _container_lines(
 async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> AsyncGenerator[bytes]:
     """The lines that are wanted, each as the bytes that are sent."""
     process = f"[{source.pid}]" if source.pid is not None else ""
-    author = f" {source.host} {source.identifier}{process}: ".encode()
+    author = f" {source.host} {source.identifier}{process}: ".encode() if query.verbose else b" "
+    with_time = query.verbose or query.timestamp
     number = 0
     async with _closing(lines):
         async for line in lines:
@@ -179,7 +199,7 @@ async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogS
             text = strip_colors(line.text) if query.no_colors else line.text
             if not text.isascii():
                 text = text.decode("utf-8", "replace").encode()
-            yield b"%b%b%b\n" % (_time(line), author, text) if query.verbose else text + b"\n"
+            yield b"%b%b%b\n" % (_time(line), author, text) if with_time else text + b"\n"
             if query.count is not None and number - query.skip >= query.count:
                 return
 

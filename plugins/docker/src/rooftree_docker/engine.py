@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, json_lines, refusal
+from rooftree_docker.control_group import processor_time
 from rooftree_docker.data_folder import DataFolder, own_container
 from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
@@ -272,12 +274,13 @@ class DockerEngine:
         output = BuildOutput()
 
         def explain(error: DockerError) -> RooftreeError:
-            if "no space left on device" in error.message:
+            told = output.failed(error.message)
+            if "no space left on device" in told.lower():  # the engine's word, or that of a program in the build
                 return EngineDiskFull(
                     f"The container engine has no space left on its disk to build {image}. "
                     "Free some: remove images and add-ons that are not used."
                 )
-            return BuildFailed(f"Building {image} failed{output.failed(error.message)}")
+            return BuildFailed(f"Building {image} failed{told}")
 
         async with tar_stream(folder, dockerfile) as archive:
             stream = self._connection.stream(
@@ -520,7 +523,8 @@ class DockerEngine:
             reading: Json = json.loads(body)
             return reading
 
-        return await self._processor_meter.read(found["Id"], fetch)
+        look = partial(processor_time, found["Id"], found["State"].get("Pid") or 0)
+        return await self._processor_meter.read(found["Id"], fetch, look)
 
     async def _answers(self) -> bool:
         """Whether the engine itself is well."""

@@ -57,8 +57,8 @@ from rooftree.plugin import Kernel, Plugin
 from rooftree.tasks import Task
 
 type Verb = Literal[
-    "info", "network", "pull", "build", "image", "remove_image", "containers", "container", "create", "start", "stop",
-    "remove", "execute", "write_stdin", "logs", "stats",
+    "info", "network", "pull", "build", "image", "tag_image", "remove_image", "containers", "container", "create",
+    "start", "stop", "remove", "execute", "write_stdin", "logs", "stats",
 ]  # fmt: skip
 """The engine's calls, by name."""
 
@@ -341,6 +341,13 @@ class FakeContainerEngine:
             has_health_check=found.health_check,
             labels=dict(found.labels),
         )
+
+    async def tag_image(self, image: str, further: str) -> None:
+        """Give an image another name too."""
+        await self._enter("tag_image", image)
+        if image not in self.images:
+            raise ImageNotFound(f"The container engine has no image {image}", image=image)
+        self.images[further] = self.images[image]
 
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from attrs import Factory, field, frozen, mutable
+from attrs import Factory, evolve, field, frozen, mutable
 
 from rooftree.errors import Conflict
 from rooftree.events import Event
@@ -69,6 +69,10 @@ BROKEN_INSTRUCTION = "RUN false"
 """A Dockerfile with this line cannot be built, here as in reality."""
 
 
+def _new_id() -> str:
+    return f"sha256:{secrets.token_hex(32)}"
+
+
 @frozen(kw_only=True)
 class FakeImage:
     """An image, and what the program in it does."""
@@ -86,7 +90,7 @@ class FakeImage:
     echoes: bool = False
     """Whether they write what they read from their standard input."""
     labels: Mapping[str, str] = Factory(dict)
-    id: str = field(factory=lambda: f"sha256:{secrets.token_hex(32)}")
+    id: str = field(factory=_new_id)
 
 
 @mutable(kw_only=True)
@@ -166,6 +170,8 @@ class FakeContainerEngine:
         """What the engine has, by name and tag."""
         self.built: dict[str, Mapping[str, str]] = {}
         """The arguments of the latest build, by name and tag."""
+        self.builds_what = FakeImage()
+        """What the program in an image does that is built from now on."""
         self.calls: list[tuple[Verb, str]] = []
         """Every call that came in and what it was about (a container, an image, or nothing), in order."""
         self.occupied_ports: set[int] = set()
@@ -314,7 +320,7 @@ class FakeContainerEngine:
             if instruction == BROKEN_INSTRUCTION:
                 raise BuildFailed(f"Building {image} failed in {instruction}: it returned a non-zero code: 1")
         self.built[image] = dict(arguments)
-        self.images[image] = FakeImage(labels=dict(labels))
+        self.images[image] = evolve(self.builds_what, labels=dict(labels), id=_new_id())
         yield Progress(done=len(instructions), total=len(instructions))
 
     def _instructions(self, context: DataPath | HostPath, dockerfile: str) -> list[str]:

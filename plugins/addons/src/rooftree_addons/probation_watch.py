@@ -61,9 +61,11 @@ class ProbationWatch:
 
     def suspect(self, slug: AddonSlug, event: ContainerChanged) -> None:
         """It ended, or is not healthy."""
-        if slug not in self._judging:
-            after_s = UNHEALTHY_S if event.action == "health" else SUSPECT_S
-            self._keep(self._judging, slug, self._judge(slug, event.id, after_s))
+        earlier = self._judging.get(slug)
+        if earlier is not None:  # perhaps of another container, which has gone
+            earlier.cancel()
+        after_s = UNHEALTHY_S if event.action == "health" else SUSPECT_S
+        self._keep(self._judging, slug, self._judge(slug, event.id, after_s))
 
     def _keep(
         self, tasks: dict[AddonSlug, asyncio.Task[None]], slug: AddonSlug, work: Coroutine[Any, Any, None]
@@ -84,8 +86,7 @@ class ProbationWatch:
 
     async def _keep_update(self, slug: AddonSlug) -> None:
         try:
-            # Not within this task: it is cancelled when the add-on stops, and the job must not be.
-            await asyncio.shield(self._kernel.jobs.run(updates.keep_update, slug=slug))
+            await self._kernel.jobs.run(updates.keep_update, slug=slug, background=True)
         except RooftreeError as error:
             log.info("update_not_kept", addon=slug, reason=error.message)
 
@@ -95,7 +96,7 @@ class ProbationWatch:
             container = await self._addons.look(slug)
             reason = self._verdict(slug, container, container_id)
             if reason is not None:
-                await self._kernel.jobs.run(updates.roll_back, slug=slug, reason=reason)
+                await self._kernel.jobs.run(updates.roll_back, slug=slug, reason=reason, background=True)
         except RooftreeError as error:  # the engine is gone, or a job was quicker
             log.info("update_not_rolled_back", addon=slug, reason=error.message)
 

@@ -33,7 +33,7 @@ from rooftree_addons.update_steps import (
     letting_go,
 )
 from rooftree_addons.verbs import INSTALLING, addon_lock, with_repository
-from rooftree_containers.steps import BringBackImage, KeepImage, RemoveImage
+from rooftree_containers.steps import BringBackImage, KeepImage, RemoveImage, UseNewImage
 from rooftree_store import AddonSlug, AddonStore, Offer
 
 UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy")
@@ -90,13 +90,14 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
     kept = Keepsake.for_update(slug)
     live = [folder.live for folder in kept.folders]
     await asyncio.to_thread(snapshot.refuse_without_room, addons.kernel.data.path, live)
-    earlier = addons.probations.get(slug)
+    image, earlier = store.image(offer), addons.probations.get(slug)
     return [
         KeepImage(addon.image, kept.image),
         await bring_image(store, offer),
         *([StopContainer(slug)] if runs else []),
+        *([UseNewImage(image, kept.image)] if image == addon.image else []),
         KeepData(slug, kept),
-        ChangeVersion(slug, store.image(offer), offer.config.normalised()),
+        ChangeVersion(slug, image, offer.config.normalised()),
         *([CreateContainer(slug)] if runs else []),
         BeginProbation(slug, offer.config.version, addon.what_it_is, kept),
         *([StartContainer(slug, must_run=True)] if runs else []),

@@ -106,11 +106,26 @@ class KeepImage(Step):
 
     async def undo(self, was: str | None, engine: ContainerEngine) -> None:
         """Let its own name mean it again, and the further one nothing."""
-        if await _image_id(engine, self.kept) is None:
-            return
-        if await _image_id(engine, self.image) != was:
-            await engine.tag_image(self.kept, self.image)
+        if was is not None and await _image_id(engine, self.image) != was:
+            await _bring_back(engine, self.image, self.kept)
         await engine.remove_image(self.kept)
+
+
+@step("docker.use_new_image/1")
+class UseNewImage(Step):
+    """Go on with the new image that has the name of the one that was kept; what was made of that comes after this."""
+
+    image: str
+    kept: str
+
+    async def do(self, engine: ContainerEngine) -> None:
+        """See that it is there."""
+        if await engine.image(self.image) is None:
+            raise ImageNotFound(f"The image {self.image} is gone again; somebody took it away", image=self.image)
+
+    async def undo(self, _: None, engine: ContainerEngine) -> None:
+        """Let the name mean the one that was kept, before anything is made of it again."""
+        await _bring_back(engine, self.image, self.kept)
 
 
 @step("docker.bring_back_image/1")
@@ -121,9 +136,13 @@ class BringBackImage(Step):
     kept: str
 
     async def do(self, engine: ContainerEngine) -> None:
-        """Name it, unless it was gone already when it was to be kept."""
-        with suppress(ImageNotFound):
-            await engine.tag_image(self.kept, self.image)
+        """Name it."""
+        await _bring_back(engine, self.image, self.kept)
+
+
+async def _bring_back(engine: ContainerEngine, image: str, kept: str) -> None:
+    with suppress(ImageNotFound):  # it was gone already when it was to be kept
+        await engine.tag_image(kept, image)
 
 
 async def _image_id(engine: ContainerEngine, image: str) -> str | None:

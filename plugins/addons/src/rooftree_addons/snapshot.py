@@ -86,7 +86,8 @@ def _size_at(name: str, folder: int, seen: set[tuple[int, int]]) -> int:
 
 
 def shares_blocks(source: Path, target: Path) -> bool:
-    """Whether a copy from one folder to the other can share blocks with its original. Blocks."""
+    """Whether a copy from one folder to the other can share blocks with its original, found out with files that have
+    no name. Blocks."""
     try:
         with tempfile.TemporaryFile(dir=source) as original, tempfile.TemporaryFile(dir=target) as copy:
             original.write(b"\0" * 4096)
@@ -101,10 +102,11 @@ def shares_blocks(source: Path, target: Path) -> bool:
 
 def refuse_without_room(data: Path, folders: Iterable[str]) -> None:
     """Raise :class:`SnapshotRefused` unless these folders can be copied. Blocks."""
-    kept = data / KEPT_FOLDER
-    _make(kept)
-    needed = sum(size_of(data / folder) for folder in folders if not _costs_nothing(data / folder, kept))
-    free = shutil.disk_usage(kept).free
+    place = data / KEPT_FOLDER
+    while not place.exists():  # to look must change nothing
+        place = place.parent
+    needed = sum(size_of(data / folder) for folder in folders if not _costs_nothing(data / folder, place))
+    free = shutil.disk_usage(place).free
     if needed and free < needed + MARGIN_BYTES:
         raise SnapshotRefused(
             f"The add-on's data is kept until its new version has proved itself, which takes {_megabytes(needed)}; "
@@ -114,11 +116,8 @@ def refuse_without_room(data: Path, folders: Iterable[str]) -> None:
         )
 
 
-def _costs_nothing(folder: Path, kept: Path) -> bool:
-    try:
-        return shares_blocks(folder, kept)
-    except FileNotFoundError:
-        return True
+def _costs_nothing(folder: Path, place: Path) -> bool:
+    return not folder.is_dir() or shares_blocks(folder, place)
 
 
 def _megabytes(size: int) -> str:

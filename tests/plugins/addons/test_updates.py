@@ -419,6 +419,7 @@ async def test_update_that_is_interrupted_blames_nobody(home: House, break_step:
 
     assert home.problem("update_rolled_back") is None
     assert home.installed().failed_version is None
+    assert kept(home) == (set(), [])
 
 
 async def test_time_in_which_it_does_not_run_does_not_count(home: House, clock: FakeClock) -> None:

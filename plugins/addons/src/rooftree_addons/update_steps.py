@@ -65,13 +65,15 @@ class BeginProbation(Step):
         await addons.kernel.commit(addons.probations.put(self.slug, probation))
 
     async def undo(self, earlier: Probation | None, addons: Addons) -> None:
-        """Put the data back; what the new version has made of it is set aside."""
+        """Put the data back; what a new version that failed has made of it is set aside."""
         await _put_back(addons, self.kept)
         change = addons.probations.put(self.slug, earlier) if earlier else addons.probations.delete(self.slug)
         if earlier is not None or self.slug in addons.probations:
             await addons.kernel.commit(change)
         reason = addons.failures.pop(self.slug, None)
-        if reason is not None:
+        if reason is None:  # it was interrupted, or something else failed: all is as if it had never begun
+            await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.kept.set_aside)
+        else:
             await addons.kernel.commit(
                 addons.installed.update(self.slug, lambda now: evolve(now, failed_version=self.version))
             )

@@ -139,7 +139,7 @@ async def keep(data: Path, folder: KeptFolder, progress: Callable[[int, int], No
     finally:
         watching.cancel()
         await asyncio.wait({watching})
-    await asyncio.to_thread(_finish, unfinished, copy)
+    await _finish(unfinished, copy)
 
 
 def _make_way(copy: Path, unfinished: Path) -> None:
@@ -149,9 +149,13 @@ def _make_way(copy: Path, unfinished: Path) -> None:
             shutil.rmtree(left)
 
 
-def _finish(unfinished: Path, copy: Path) -> None:
-    os.sync()  # the copy must be on the disk before anything relies on it, and cp does not see to that
-    unfinished.rename(copy)
+async def _finish(unfinished: Path, copy: Path) -> None:
+    """Let a copy have its name once it is on the disk: cp does not see to that. Only its own file system is waited for;
+    another may be one that does not answer."""
+    async with child_process("sync", "-f", str(unfinished), env=_environment()) as child:
+        if await child.wait() != 0:
+            raise SnapshotFailed(f"The copy {unfinished.name} could not be written to the disk")
+    await asyncio.to_thread(unfinished.rename, copy)
 
 
 async def _measure(live: Path, copy: Path, progress: Callable[[int, int], None]) -> None:
@@ -224,7 +228,7 @@ async def _move(source: Path, target: Path) -> None:
         unfinished = target.with_name(target.name + UNFINISHED)
         await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
         await _copy(source, unfinished)
-        await asyncio.to_thread(_finish, unfinished, target)
+        await _finish(unfinished, target)
         await asyncio.to_thread(shutil.rmtree, source)
 
 

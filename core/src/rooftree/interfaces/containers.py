@@ -349,6 +349,11 @@ class ContainerEngine(Protocol):
         """What the engine has under ``name:tag``, or ``None``."""
         ...
 
+    async def tag_image(self, image: str, further: str) -> None:
+        """Give what the engine has under ``image`` the name ``further`` too, in place of what has that name; both are
+        ``name:tag``. Raises :class:`ImageNotFound`."""
+        ...
+
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""
         ...

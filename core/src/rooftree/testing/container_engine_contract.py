@@ -198,6 +198,24 @@ class ContainerEngineContract:
         assert (while_used, when_free, when_gone) == (False, True, False)
         assert await world.engine.image(world.published) is None
 
+    async def test_image_is_kept_under_a_further_name_when_its_own_goes(self, world: World) -> None:
+        async for _ in world.engine.pull(world.published):
+            pass
+        kept = "contract-kept:1"
+        fetched = await world.engine.image(world.published)
+
+        await world.engine.tag_image(world.published, kept)
+        await world.engine.remove_image(world.published)
+        found = await world.engine.image(kept)
+        await world.engine.tag_image(kept, world.published)
+        back = await world.engine.image(world.published)
+
+        assert fetched is not None and found is not None and back is not None
+        assert fetched.id == found.id == back.id
+        assert await world.engine.remove_image(kept)
+        with pytest.raises(ImageNotFound):
+            await world.engine.tag_image(kept, world.published)
+
     async def test_build_makes_an_image_with_its_labels(self, world: World) -> None:
         folder = await world.folder({"Dockerfile": "FROM base\nARG WHO\nRUN true\n"})
         image = "local/contract-built:1"

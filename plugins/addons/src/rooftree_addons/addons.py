@@ -50,6 +50,7 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_addons.probation import ROLLED_BACK, Probation
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
     AddonSlug,
@@ -106,10 +107,20 @@ class OptionsChange:
 class Addons:
     """The installed add-ons."""
 
-    def __init__(self, kernel: Kernel, store: AddonStore, installed: Collection[InstalledAddon]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        store: AddonStore,
+        installed: Collection[InstalledAddon],
+        probations: Collection[Probation],
+    ) -> None:
         self.kernel = kernel
         self.store = store
         self.installed = installed
+        self.probations = probations
+        """The add-ons whose version has not proved itself yet, by slug."""
+        self.failures: dict[AddonSlug, str] = {}
+        """Why a version that is being installed failed, until the one before it is back."""
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
@@ -191,7 +202,7 @@ class Addons:
         for known in (self._states, self._addresses, self._leaving_startup, self._ended):
             known.pop(slug, None)
         self._state_changes += 1
-        for problem in ADDON_PROBLEMS:
+        for problem in (*ADDON_PROBLEMS, ROLLED_BACK):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 

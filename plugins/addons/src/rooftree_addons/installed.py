@@ -86,8 +86,10 @@ class DockerfileMissing(Invalid):
     error_key = "app_build_dockerfile_missing_error"
 
 
-class AddonFailedToStart(Failed):
-    """A new version ended as soon as it was started."""
+class AddonUpdateRolledBack(Failed):
+    """A new version failed as soon as it was started, and the one before it came back."""
+
+    error_key = "app_update_rolled_back_error"
 
 
 class Desired(enum.StrEnum):
@@ -136,6 +138,8 @@ class InstalledAddon:
     system_managed: bool = False
     system_managed_config_entry: str | None = None
     desired: Desired = Desired.STOPPED
+    failed_version: str | None = None
+    """The version that was rolled back last: it is not installed again unless somebody asks for it."""
 
     @classmethod
     def fresh(cls, slug: AddonSlug, image: str, config: Mapping[str, Any], taken_ports: set[int]) -> Self:

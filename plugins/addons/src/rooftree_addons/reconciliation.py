@@ -30,6 +30,7 @@ from rooftree_addons import verbs
 from rooftree_addons.addons import ADDON_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
 from rooftree_addons.container import LABEL_TOKEN
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
+from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_store import AddonSlug, Startup
 
 log = structlog.get_logger(__name__)
@@ -65,9 +66,10 @@ def action(addon: InstalledAddon, container: Container | None) -> Action:
 class Reconciliation:
     """Keeps add-ons as they are desired."""
 
-    def __init__(self, kernel: Kernel, addons: Addons) -> None:
+    def __init__(self, kernel: Kernel, addons: Addons, probation: ProbationWatch) -> None:
         self._kernel = kernel
         self._addons = addons
+        self._probation = probation
         self._once = asyncio.Lock()
         self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
 
@@ -173,7 +175,12 @@ class Reconciliation:
         addon = self._addons.installed.get(slug)
         failed = event.action == "die" and event.exit_code != 0 and not self._addons.was_ended_by_us(slug, event.id)
         unhealthy = event.action == "health" and event.health is Health.UNHEALTHY
-        if addon is not None and addon.watchdog and (failed or unhealthy):
+        if addon is not None and self._probation.watches(slug):
+            if failed or unhealthy:
+                self._probation.suspect(slug, event)
+            elif event.action == "die":
+                self._probation.ended_well(slug)
+        elif addon is not None and addon.watchdog and (failed or unhealthy):
             self._watch(slug)
         if _is_well(container) and slug not in self._watchdogs:
             self._clear_problems(slug)

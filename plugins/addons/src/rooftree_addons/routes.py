@@ -26,7 +26,7 @@ from rooftree import (
 )
 from rooftree.access import INCLUDES
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
-from rooftree_addons import texts, verbs
+from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange
 from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.models import (
@@ -35,6 +35,7 @@ from rooftree_addons.models import (
     AddonSummary,
     Background,
     OptionsVerdict,
+    ProbationState,
     RebuildRequest,
     SecurityChange,
     SystemOptionsChange,
@@ -182,21 +183,21 @@ async def install_version(
     return await jobs.run(verbs.install, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",), starts=verbs.update)
+@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",), starts=updates.update)
 async def update(jobs: Jobs, addon: AddonSlug, body: UpdateRequest) -> JobStarted | None:
     """Bring an add-on to the newest version."""
     _refuse_backup(body)
-    return await jobs.run(verbs.update, slug=addon, background=body.background)
+    return await jobs.run(updates.update, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN, starts=verbs.update)
+@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN, starts=updates.update)
 async def update_version(
     jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
 ) -> JobStarted | None:
     """Bring an add-on to this version, which must be the one on offer."""
     _refuse_backup(body)
     _refuse_other_version(store, addon, version)
-    return await jobs.run(verbs.update, slug=addon, background=body.background)
+    return await jobs.run(updates.update, slug=addon, background=body.background)
 
 
 def _refuse_other_version(store: AddonStore, slug: AddonSlug, version: str) -> None:
@@ -216,10 +217,22 @@ async def uninstall(jobs: Jobs, addon: AddonSlug, body: UninstallRequest) -> Non
     await jobs.run(verbs.uninstall, slug=addon, remove_config=body.remove_config)
 
 
-@routes.post("/addons/{addon}/rebuild", access=OWN, starts=verbs.rebuild)
+@routes.post("/addons/{addon}/rebuild", access=OWN, starts=updates.rebuild)
 async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest) -> None:
     """Build a local add-on again."""
-    await jobs.run(verbs.rebuild, slug=addon, force=body.force)
+    await jobs.run(updates.rebuild, slug=addon, force=body.force)
+
+
+@routes.get("/kernel/v1/addons/{addon}/probation", access=OWN)
+def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
+    """Whether an add-on's version still has to prove itself, and what can be gone back to."""
+    return ProbationState.of(addons, addons.get(addon))
+
+
+@routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN, starts=updates.roll_back)
+async def roll_back(jobs: Jobs, addon: AddonSlug) -> None:
+    """Put the version before the last update back, with the data it had, while that is kept."""
+    await jobs.run(updates.roll_back, slug=addon, reason="it was asked for")
 
 
 @routes.post("/addons/{addon}/start", access=OWN, starts=verbs.start)

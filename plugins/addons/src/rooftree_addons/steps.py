@@ -11,7 +11,8 @@ from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
-from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.snapshot import KEPT_FOLDER
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)
@@ -179,9 +180,14 @@ class StartContainer(Step):
         until = loop.time() + steady_s
         while True:
             container = await addons.look(self.slug)
-            if container is not None and container.exit_code:
-                raise AddonFailedToStart(
-                    f"Add-on {self.slug} ended with exit code {container.exit_code} as soon as it was started",
+            if container is not None and (container.exit_code or container.health is Health.UNHEALTHY):
+                ended = f"ended with exit code {container.exit_code}" if container.exit_code else "was not healthy"
+                reason = f"it {ended} as soon as it was started"
+                addons.failures[self.slug] = reason
+                version = addons.get(self.slug).version
+                raise AddonUpdateRolledBack(
+                    f"Version {version} of add-on {self.slug} does not work here: {reason}. The version before it is "
+                    "back, with its data",
                     addon=str(self.slug),
                 )
             if container is None or container.exit_code is not None or loop.time() >= until:
@@ -245,5 +251,6 @@ class RemoveData(Step):
     async def do(self, addons: Addons) -> None:
         """Delete them."""
         await addons.remove_folder(data_folder(self.slug))
+        await addons.remove_folder(f"{KEPT_FOLDER}/{self.slug}")
         if self.remove_config:
             await addons.remove_folder(config_folder(self.slug))

@@ -313,6 +313,19 @@ class DockerEngine:
                     return None
                 raise
 
+    async def tag_image(self, image: str, further: str) -> None:
+        """Give an image another name too."""
+        name = ImageReference.parse(further)
+        async with self._connection.call(
+            f"name the image {image} {further}", deadline=self._deadlines.change
+        ) as docker:
+            try:
+                await docker.images.tag(str(ImageReference.parse(image)), name.name, tag=name.tag)
+            except DockerError as error:
+                if error.status == 404:
+                    raise ImageNotFound(f"The container engine has no image {image}", image=image) from None
+                raise
+
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there, a container still uses it, or another Rooftree
         on this engine built it."""

@@ -9,7 +9,7 @@ from typing import Self
 from attrs import frozen
 
 from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
+from tests.e2e.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
 
 KEPT = "rooftree-kept"
 """The name of images that are kept for the way back from an update."""
@@ -39,7 +39,7 @@ class Footprint:
         )  # fmt: skip
         own = [
             *_images(engine, f"{registry}/*/*"),
-            *_images(engine, "--filter", f"label={INSTANCE_LABEL}={daemon.instance}"),
+            *_images(engine, "--filter", f"label={BUILT_BY_LABEL}={daemon.instance}"),
         ]
         names = {image: name for image, name in own if not name.startswith(KEPT)}
         kept = {f"kept: {names[image]}" for image, _ in _images(engine, KEPT) if image in names}

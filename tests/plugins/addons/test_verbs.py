@@ -476,12 +476,54 @@ async def test_image_that_somebody_took_away_is_fetched_again(home: House, verb:
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
+async def test_image_that_is_fetched_again_is_the_one_that_was_installed_whatever_its_name_means_now(
+    home: House,
+) -> None:
+    await home.install()
+    installed = home.engine.images[IMAGE].id
+    home.engine.images.clear()
+    home.engine.publish_image(IMAGE)  # somebody has pushed another one under the same tag
+
+    started = await home.post(HELLO, "start")
+
+    assert started.data == {}
+    assert home.engine.images[IMAGE].id == installed == home.installed().digest
+
+
+async def test_image_that_its_registry_has_replaced_is_not_taken_for_the_one_that_was_installed(home: House) -> None:
+    await home.install()
+    home.engine.images.clear()
+    home.engine.empty_registry()
+    home.engine.publish_image(IMAGE)
+
+    refused = await home.post(HELLO, "start")
+
+    assert "is another one, and is not taken for it" in refusal(refused, 404, "image_not_found_error")
+    assert home.engine.images == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "taken"), [("1.0", True), ("1.1", True), ("0.9", False), ("dev", True), ("", True), ("2024.1", True)]
+)
+async def test_image_that_says_itself_that_it_is_older_is_refused(home: House, label: str, taken: bool) -> None:
+    await home.offer(image=FakeImage(labels={"io.hass.version": label}))
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    if taken:
+        done(answer)
+    else:
+        assert "says that it is version 0.9" in refusal(answer, 400, "app_image_downgraded_error")
+        assert nothing_of(home)
+        assert home.engine.images == {}
+
+
 async def test_restart_leaves_the_add_on_running_when_its_image_is_gone_for_good(home: House) -> None:
     await home.install()
     await home.post(HELLO, "start")
     before = await home.engine.container("app_local_hello")
     home.engine.images.clear()
-    home.engine.registry.clear()
+    home.engine.empty_registry()
 
     answer = await home.client.post(f"/addons/{HELLO}/restart")
 

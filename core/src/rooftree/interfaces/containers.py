@@ -232,6 +232,8 @@ class Image:
     size: int
     """Bytes."""
     has_health_check: bool
+    digests: tuple[str, ...] = ()
+    """What registries know it by, ``name@sha256:…``; none for one that was built here."""
     labels: Mapping[str, str]
 
 
@@ -324,7 +326,8 @@ class ContainerEngine(Protocol):
         ...
 
     def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
-        """Fetch ``name:tag`` from its registry. Raises the registry errors of this module."""
+        """Fetch ``name:tag`` from its registry; ``name:tag@sha256:…`` fetches that very image, whatever the tag means
+        by now, and names it so. Raises the registry errors of this module."""
         ...
 
     async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:

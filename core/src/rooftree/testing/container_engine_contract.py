@@ -198,6 +198,23 @@ class ContainerEngineContract:
         assert (while_used, when_free, when_gone) == (False, True, False)
         assert await world.engine.image(world.published) is None
 
+    async def test_very_image_is_fetched_by_its_digest_and_named_by_its_tag(self, world: World) -> None:
+        async for _ in world.engine.pull(world.published):
+            pass
+        first = await world.engine.image(world.published)
+        assert first is not None
+        (digest,) = {known.rpartition("@")[2] for known in first.digests}
+        await world.engine.remove_image(world.published)
+
+        async for _ in world.engine.pull(f"{world.published}@{digest}"):
+            pass
+        again = await world.engine.image(world.published)
+        with pytest.raises(ImageNotFound):
+            async for _ in world.engine.pull(f"{world.published}@sha256:{'0' * 64}"):
+                pass
+
+        assert again is not None and again.id == first.id
+
     async def test_image_is_kept_under_a_further_name_when_its_own_goes(self, world: World) -> None:
         async for _ in world.engine.pull(world.published):
             pass

@@ -166,6 +166,7 @@ class FakeContainerEngine:
         self.data_dir = data_dir
         self.registry: dict[str, FakeImage] = {}
         """What can be pulled, by name and tag."""
+        self._published: dict[str, FakeImage] = {}
         self.images: dict[str, FakeImage] = {}
         """What the engine has, by name and tag."""
         self.built: dict[str, Mapping[str, str]] = {}
@@ -192,7 +193,13 @@ class FakeContainerEngine:
     def publish_image(self, image: str, described: FakeImage | None = None) -> FakeImage:
         """Put ``name:tag`` into the registry, in place of what was there."""
         self.registry[image] = described or FakeImage()
+        self._published[self.registry[image].id] = self.registry[image]
         return self.registry[image]
+
+    def empty_registry(self) -> None:
+        """Take everything out of the registry, what was published under another digest too."""
+        self.registry.clear()
+        self._published.clear()
 
     def load_image(self, image: str, described: FakeImage | None = None) -> FakeImage:
         """Give the engine ``name:tag`` without a pull."""
@@ -287,7 +294,8 @@ class FakeContainerEngine:
     async def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
         """Fetch ``name:tag`` from :attr:`registry`, in four pieces."""
         self._answer("pull", image)
-        found = self.registry.get(image)
+        image, _, digest = image.partition("@")
+        found = self._published.get(digest) if digest else self.registry.get(image)
         if found is None:
             raise ImageNotFound(f"The registry has no image {image}.", image=image)
         for quarter in range(4):
@@ -345,6 +353,9 @@ class FakeContainerEngine:
             architecture=found.architecture,
             size=found.size,
             has_health_check=found.health_check,
+            digests=tuple(
+                f"{name.rpartition(':')[0]}@{found.id}" for name, one in self.registry.items() if one.id == found.id
+            ),
             labels=dict(found.labels),
         )
 

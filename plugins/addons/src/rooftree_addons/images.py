@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rooftree import Failed, RooftreeError, Step
 from rooftree.interfaces.containers import ImageNotFound
 from rooftree_addons.addons import Addons
-from rooftree_addons.installed import DockerfileMissing, InstalledAddon
+from rooftree_addons.installed import DockerfileMissing, InstalledAddon, refuse_downgraded
 from rooftree_containers.steps import BuildImage, PullImage
 from rooftree_store import AddonSlug, AddonStore, BuildFile, Offer, parse_build_file, pick_arch, read_document
 
@@ -21,13 +22,28 @@ def is_needed_by_others(addons: Addons, slug: AddonSlug, image: str) -> bool:
     return any(other.image == image for other in addons.installed.values() if other.slug != slug)
 
 
+async def known_digest(addons: Addons, image: str, config: Mapping[str, Any]) -> str | None:
+    """What the registry knows an image by that has just been fetched; ``None`` for one that was built here.
+
+    Raises :class:`~rooftree_addons.installed.ImageDowngraded` for one that says that it is older than ``config`` does.
+    """
+    if config.get("image") is None:
+        return None
+    found = await addons.engine.image(image)
+    if found is None:
+        return None
+    refuse_downgraded(image, str(config["version"]), found.labels)
+    name = image.rpartition(":")[0]
+    return next((digest.rpartition("@")[2] for digest in found.digests if digest.rpartition("@")[0] == name), None)
+
+
 async def missing_image(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:
     """What brings back an image that somebody took away. One that was built is never asked of a registry: whatever
     has its name there is a stranger's."""
     if await addons.engine.image(addon.image) is not None:
         return []
     if addon.config.image is not None:
-        return [PullImage(addon.image)]
+        return [PullImage(addon.image, addon.digest)]
     offer = addons.store.addons.get(addon.slug)
     if offer is None or offer.config.version != addon.version:
         raise ImageNotFound(

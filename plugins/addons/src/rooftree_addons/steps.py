@@ -11,6 +11,7 @@ from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
+from rooftree_addons.images import known_digest
 from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
 from rooftree_addons.snapshot import KEPT_FOLDER
 from rooftree_store import AddonSlug
@@ -60,7 +61,8 @@ class RegisterAddon(Step):
     async def do(self, addons: Addons) -> None:
         """Enter it."""
         taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
-        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken)
+        digest = await known_digest(addons, self.image, self.config)
+        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
         await addons.kernel.commit(addons.installed.put(self.slug, fresh))
         addons.observe(self.slug, None)
         addons.tell_store()
@@ -100,8 +102,9 @@ class ChangeVersion(Step):
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
+        digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda now: now.with_version(self.image, self.config))
+            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config))
         )
         addons.tell_store()
 

@@ -17,6 +17,8 @@ class PullImage(Step):
 
     image: str
     """Name and tag."""
+    digest: str | None = None
+    """Which image of that name, ``sha256:…``; ``None`` takes what the registry has under it now."""
     weight = 50
     interruptible = True
 
@@ -30,8 +32,18 @@ class PullImage(Step):
 
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Fetch it, with progress in bytes."""
-        async for progress in engine.pull(self.image):
-            run.progress(progress.done, progress.total)
+        wanted = f"{self.image}@{self.digest}" if self.digest else self.image
+        try:
+            async for progress in engine.pull(wanted):
+                run.progress(progress.done, progress.total)
+        except ImageNotFound as error:
+            if self.digest is None:
+                raise
+            raise ImageNotFound(
+                f"The registry no longer has the image that {self.image} was: {error.message} What it has under that "
+                "name now is another one, and is not taken for it. Update what runs it, or install that again",
+                image=self.image,
+            ) from None
 
     async def undo(self, had: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""

@@ -137,6 +137,8 @@ class Images:
                 "Check the host's network, and try again later."
             ) from error
         self._report_pull(reference.registry, None)
+        if reference.digest and reference.tag:  # the engine gives what is fetched by digest no name
+            await self.tag(f"{reference.name}@{reference.digest}", f"{reference.name}:{reference.tag}")
         yield state.finished()
 
     async def build(

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "addon-repos"
+ADDONS = 400
 GENERATED_REPOSITORIES = 25
 GENERATED_ADDONS_EACH = 16
 
@@ -27,6 +28,12 @@ def lay_out(data_dir: Path) -> list[str]:
     for url in urls:
         _generate(_clone(data_dir, url), url)
     return urls
+
+
+def refuse_few(addons: int) -> None:
+    """Raise where there are fewer add-ons than the figures are for."""
+    if addons < ADDONS:
+        raise RuntimeError(f"there are {addons} add-ons; the benchmark needs {ADDONS}")
 
 
 def origin() -> str:

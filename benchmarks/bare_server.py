@@ -22,6 +22,7 @@ def main(port: str, body_file: str, status: str, tag: str) -> None:
     app.router.add_get("/", handler)
     app.router.add_get("/supervisor/ping", handler)
     app.router.add_get("/store", handler)
+    app.router.add_get("/addons", handler)
     web.run_app(app, host="127.0.0.1", port=int(port), access_log=None, print=None)
 
 

@@ -51,6 +51,11 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
+def threads(pid: int) -> int:
+    """How many threads it has."""
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+
+
 def stay_off_the_server_core() -> None:
     """Put this process, and what it starts from now on, on the load's core."""
     os.sched_setaffinity(0, {LOAD_CORE})

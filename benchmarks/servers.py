@@ -7,16 +7,16 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import processes
-from addon_repositories import lay_out
 from attrs import frozen
 from keepalive import HOST, Answer, WrongAnswer, ask, get
 
 ROOFTREE = Path(sys.executable).with_name("rooftree")
 BARE = Path(__file__).with_name("bare_server.py")
+INSTALL_ALL = Path(__file__).with_name("install_all.py")
 START_S = 60.0
 SETTINGS = """\
 [kernel]
@@ -29,7 +29,7 @@ repositories = {repositories}
 reload_every_s = 1e9
 
 [plugins.docker]
-socket = {engine}
+{docker}
 """
 
 
@@ -47,12 +47,21 @@ class Running:
 
 
 class Installation:
-    """A data folder with the add-ons, and the daemon that is started on it again and again.
+    """A data folder, and the daemon that is started on it again and again.
 
+    :param repositories: what its store shows beside the local add-ons
     :param hung_engine: a container engine that accepts connections and never says a word, rather than none at all
+    :param docker: lines of ``[plugins.docker]``, to use an engine that works
     """
 
-    def __init__(self, folder: Path, *, hung_engine: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        repositories: Sequence[str] = (),
+        hung_engine: bool = False,
+        docker: Sequence[str] | None = None,
+    ) -> None:
         self.data_dir = folder / "data"
         self.log = folder / "log"
         self._settings = folder / "rooftree.toml"
@@ -60,14 +69,19 @@ class Installation:
         self._engine = folder / "docker.sock"
         self._hung_engine = hung_engine
         self.port = _free_port()
+        self._repositories = repositories
         self._settings.write_text(
             SETTINGS.format(
                 data_dir=json.dumps(str(self.data_dir)),
                 port=self.port,
-                repositories=json.dumps(lay_out(self.data_dir)),
-                engine=json.dumps(f"unix://{self._engine}"),
+                repositories=json.dumps([*repositories]),
+                docker="\n".join(docker or [f"socket = {json.dumps(f'unix://{self._engine}')}"]),
             )
         )
+
+    def install_all(self) -> None:
+        """Enter every add-on as installed; the daemon must not run."""
+        processes.run([sys.executable, INSTALL_ALL, self.data_dir.parent, *self._repositories])
 
     @contextlib.contextmanager
     def started(self) -> Iterator[Start]:

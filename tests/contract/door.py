@@ -18,15 +18,18 @@ import orjson
 from aiohttp import web
 from attrs import evolve, field, frozen, mutable
 
-from rooftree import Plugin, Principal, Role, Routes
+from rooftree import Kernel, Plugin, Principal, Role, Routes
 from rooftree.http.answers import envelope, json_response
 from rooftree.http.binding import Call
 from rooftree.http.table import Entry, RouteTable
 from rooftree.interfaces import hooks
+from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.plugin_loading import GROUP
 from rooftree.system import System
 from rooftree.testing import running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
+from rooftree_docker.options import DOCKER, Docker, DockerOptions
+from rooftree_docker.registry_logins import RegistryLogins, StoredLogin
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 SETTINGS: Mapping[str, object] = {"plugins.store.repositories": []}
@@ -86,13 +89,20 @@ def _without_docker(real: EntryPoint, engine: FakeContainerEngine) -> type[Plugi
     """The routes of the real engine's plugin, with the fake engine behind them."""
     plugin: type[Plugin] = real.load()
 
-    class Docker(FakeEnginePlugin):
+    class DockerWithFakeEngine(FakeEnginePlugin):
         name = "docker"
+        provides = (CONTAINER_ENGINE, DOCKER)
+
+        async def setup(self, kernel: Kernel) -> None:
+            await super().setup(kernel)
+            logins = RegistryLogins(kernel, await kernel.collection(StoredLogin))
+            options = await kernel.collection(DockerOptions)
+            kernel.provide(DOCKER, Docker(kernel, engine, logins, options, lambda **_: None))
 
         def routes(self) -> Routes:
             return plugin().routes()
 
-    return Docker.serving(engine)
+    return DockerWithFakeEngine.serving(engine)
 
 
 async def tokens_of_callers(system: System) -> Mapping[str, str]:

@@ -165,6 +165,27 @@ async def rebuilt(scene: Scene) -> Call:
     return _verb(scene, "rebuild")
 
 
+@situation("POST /kernel/v1/addons/{addon}/roll-back")
+async def rolled_back_while_it_runs(scene: Scene) -> Call:
+    await scene.home.run()
+    await scene.home.offer(version="2.0")
+    await scene.home.post(HELLO, "update")
+    return Call(f"/kernel/v1/addons/{HELLO}/roll-back")
+
+
+@situation("POST /kernel/v1/addons/{addon}/roll-back")
+async def rebuilt_one_rolled_back_while_it_is_stopped(scene: Scene) -> Call:
+    await scene.home.install(**BUILT)
+    await scene.home.post(HELLO, "rebuild")
+    return Call(f"/kernel/v1/addons/{HELLO}/roll-back")
+
+
+@situation("POST /addons/{addon}/uninstall")
+async def uninstalled_on_probation(scene: Scene) -> Call:
+    await rolled_back_while_it_runs(scene)
+    return Call(f"/addons/{HELLO}/uninstall", {})
+
+
 @situation("POST /addons/{addon}/start")
 async def started(scene: Scene) -> Call:
     await scene.home.install()

@@ -22,11 +22,6 @@ DOMAINS = {"add-ons", "store", "docker", "os", "supervisor", "root", "jobs"}
 """The domains of the contract that the plugins of this house answer for."""
 
 NOT_YET = {
-    "GET /docker/registries": "docker, whole",
-    "POST /docker/registries": "docker, whole",
-    "DELETE /docker/registries/{}": "docker, whole",
-    "POST /docker/options": "docker, whole",
-    "POST /docker/migrate-storage-driver": "docker, whole",
     "POST /refresh_updates": "the version file",
     "POST /reload_updates": "the version file",
     "POST /os/config/sync": "the operating system, whole",

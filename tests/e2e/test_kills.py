@@ -7,7 +7,7 @@ interrupted job can be seen, and doing it again works.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from signal import SIGKILL
 from typing import Any
 
@@ -51,10 +51,17 @@ class Case:
         return f"{self.operation}-{self.addon}-{self.failpoints}"
 
 
-PULL, BUILD = "docker.pull_image/1", "docker.build_image/1"
+PULL, BUILD, KEEP = "docker.pull_image/1", "docker.build_image/1", "docker.keep_image/1"
 ENTER = ("addons.create_data_folder/1", "addons.register/1")
 RUN = ("addons.set_desired/1", "addons.create_container/1", "addons.start_container/1")
-REPLACE = ("addons.stop_container/1", "addons.change_version/1", *RUN[1:], "docker.remove_image/1")
+REPLACE = (
+    "addons.stop_container/1",
+    "addons.keep_data/1",
+    "addons.change_version/1",
+    "addons.create_container/1",
+    "addons.begin_probation/1",
+    "addons.start_container/1",
+)
 REMOVE = (
     "addons.set_desired/1",
     "addons.remove_container/1",
@@ -62,14 +69,26 @@ REMOVE = (
     "addons.remove_data/1",
     "addons.unregister/1",
 )
-PREPARED: Mapping[str, Iterable[str]] = {
+ROLL_BACK = (
+    "addons.remove_container/1",
+    "docker.bring_back_image/1",
+    "addons.put_back_data/1",
+    "addons.put_back_version/1",
+    "docker.remove_image/1",
+    "addons.drop_kept_data/1",
+    "addons.create_container/1",
+    "addons.start_container/1",
+)
+INSTALLED = (PULL, BUILD, *ENTER)
+PREPARED: Mapping[str, Sequence[str]] = {
     "install": (),
-    "start": (PULL, BUILD, *ENTER),
-    "update": (PULL, BUILD, *ENTER, *RUN),
-    "uninstall": (PULL, BUILD, *ENTER, *RUN),
+    "start": INSTALLED,
+    "update": (*INSTALLED, *RUN),
+    "uninstall": (*INSTALLED, *RUN),
+    "roll_back": (*INSTALLED, *RUN, KEEP, PULL, *REPLACE),
 }
-"""The steps that were done, once each, to get where the operation begins."""
-JOBS_BEFORE = {"install": 1, "start": 2, "update": 4, "uninstall": 3}
+"""The steps that were done, so often, to get where the operation begins."""
+JOBS_BEFORE = {"install": 1, "start": 2, "update": 4, "uninstall": 3, "roll_back": 5}
 """So many jobs the same process has accepted until then, with the store's reloads."""
 
 
@@ -79,7 +98,7 @@ def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
     for place in ("job:accepted", "job:end"):
         yield Case(operation, addon, f"{place}=kill@{time}", telling=addon == "pulled")
     for step in steps:
-        again = "@2" if step in PREPARED[operation] else ""
+        again = f"@{PREPARED[operation].count(step) + 1}"
         for place in ("before", "do", "done"):
             # "done" and not yet written is the hardest to get right, and implies the others.
             yield Case(operation, addon, f"step:{step}:{place}=kill{again}", telling=place == "done")
@@ -88,7 +107,7 @@ def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
 def killed_undoing(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
     """The operation fails in its last step but one, and is killed as it takes each step back."""
     *earlier, last = steps
-    again = "@2" if last in PREPARED[operation] else ""
+    again = f"@{PREPARED[operation].count(last) + 1}"
     for number, step in enumerate((*earlier, last)):
         failpoints = f"step:{last}:done=raise{again},step:{step}:undo=kill"
         yield Case(operation, addon, failpoints, undone=True, telling=number % 2 == 0)
@@ -98,13 +117,14 @@ CASES = [
     *killed("install", "pulled", (PULL, *ENTER)),
     *killed("install", "built", (BUILD,)),
     *killed("start", "pulled", RUN),
-    *killed("update", "pulled", (PULL, *REPLACE)),
+    *killed("update", "pulled", (KEEP, PULL, *REPLACE)),
     *killed("update", "built", (BUILD,)),
     *killed("uninstall", "pulled", REMOVE),
+    *killed("roll_back", "pulled", ROLL_BACK),
     *killed_undoing("install", "pulled", (PULL, *ENTER)),
     *killed_undoing("install", "built", (BUILD,)),
     *killed_undoing("start", "pulled", RUN),
-    *killed_undoing("update", "pulled", (PULL, *REPLACE[:-1])),
+    *killed_undoing("update", "pulled", (KEEP, PULL, *REPLACE)),
 ]
 
 
@@ -149,11 +169,14 @@ class World:
         await self.release("1.0")
         if operation != "install":
             await addon.install()
-        if operation in {"update", "uninstall"}:
+        if operation in {"update", "uninstall", "roll_back"}:
             await addon.start()
             (addon.data / "counter").write_text("41", encoding="utf-8")
-        if operation == "update":
+        if operation in {"update", "roll_back"}:
             await self.release("2.0")
+        if operation == "roll_back":
+            await addon.update()
+            (addon.data / "counter").write_text("broken", encoding="utf-8")
 
     async def footprint(self) -> Footprint:
         """What there is now."""
@@ -243,7 +266,7 @@ async def outcome(
 
 def marks(case: Case) -> list[pytest.MarkDecorator]:
     """When a case is run, beside which others, and what is expected of it."""
-    found = [pytest.mark.xdist_group("kills-update") if case.operation == "update" else TOGETHER]
+    found = [pytest.mark.xdist_group("kills-update") if case.operation in {"update", "roll_back"} else TOGETHER]
     if not case.telling:
         found.append(pytest.mark.torture)
     return found
@@ -275,7 +298,7 @@ async def test_killed_operation_leaves_the_world_as_before_or_after_it(
         assert interrupted["errors"] == [] and not case.undone
     if any(entry.endswith("started") for entry in outcome.after.installed):
         assert (await answers(addon))["version"] == (await addon.info())["version"]
-    if case.operation == "update":
+    if case.operation in {"update", "roll_back"}:
         assert (addon.data / "counter").read_text() == "41"
 
 

@@ -17,6 +17,7 @@ from tests.e2e.rig.addon_files import REPOSITORY, addon_files
 from tests.e2e.rig.daemon import Daemon, disposable_daemon
 from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.git_server import GitServer
+from tests.e2e.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("tokens")
 
@@ -91,6 +92,19 @@ async def test_token_ends_when_its_add_on_is_uninstalled_and_stays_so_when_it_co
     assert gone in WRONG
     assert (await lamp.daemon.call("GET", OWN, token=token))[0] in WRONG
     assert lamp.ask(OWN)[0] == 200
+
+
+@pytest.mark.parametrize("how", [("kill",), ("rm", "--force")], ids=["ends", "is removed"])
+async def test_token_ends_when_its_container_does_without_us(lamp: Addon, token: str, how: tuple[str, ...]) -> None:
+    lamp.engine.run(*how, lamp.container)
+
+    async def is_refused() -> bool:
+        return (await lamp.daemon.call("GET", OWN, token=token))[0] in WRONG
+
+    await until(is_refused, within_s=10, what="the end of the token")
+    await lamp.daemon.recovered()
+    await lamp.start()
+    assert lamp.token() != token and lamp.ask(OWN)[0] == 200
 
 
 async def test_ended_token_stays_ended_over_a_restart_of_the_daemon(lamp: Addon, token: str) -> None:

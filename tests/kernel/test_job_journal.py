@@ -75,7 +75,7 @@ async def test_job_that_ended_on_a_full_disk_is_not_taken_back_over_a_later_one(
         await world.reached("half one")
         disk("nospace")
         world.gates["half one"].set()
-        with pytest.raises(RooftreeError, match="No space left"):
+        with pytest.raises(RooftreeError, match="no space left"):
             await failing
         assert world.things == BEFORE
         disk("")

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from rooftree.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
     from rooftree.rates import Rate
     from rooftree.running_job import JobCancelled, JobError, JobInfo
+    from rooftree.secret import Secret, SecretLocked
     from rooftree.services import Service
     from rooftree.state import Collection, document
     from rooftree.steps import Run, Step, Steps, step
@@ -86,6 +87,7 @@ _HOMES = {
     "problems": "PROBLEMS Problem ProblemCleared ProblemReported Problems",
     "rates": "Rate",
     "running_job": "JobCancelled JobError JobInfo",
+    "secret": "Secret SecretLocked",
     "services": "Service",
     "state": "Collection document",
     "steps": "Run Step Steps step",
@@ -155,6 +157,8 @@ __all__ = [
     "RooftreeError",
     "Routes",
     "Run",
+    "Secret",
+    "SecretLocked",
     "Service",
     "Socket",
     "Step",

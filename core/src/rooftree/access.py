@@ -12,6 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from attrs import field, frozen
 
@@ -228,6 +229,12 @@ class NewToken:
     change: Change
 
 
+@lru_cache(maxsize=64)
+def _holder_of_named(name: str, role: Role | None) -> Principal:
+    """Kept, because clients that hold such a token ask often."""
+    return Principal("token", name, role)
+
+
 def digest(text: str) -> str:
     """What is stored of a token, in our state and in a container's label."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -295,6 +302,6 @@ class Tokens:
         if token is None:
             return None
         if token.kind == "token":
-            return Principal("token", token.subject, token.role)
+            return _holder_of_named(token.subject, token.role)
         resolve = self._kinds.get(token.kind)
         return resolve(token.subject) if resolve else None

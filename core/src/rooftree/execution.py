@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from rooftree.errors import Failed, RooftreeError, Unavailable
+from rooftree.exhaustion import explained
 from rooftree.failpoints import reach
 from rooftree.journal import JobState, Journal, StepState
 from rooftree.running_job import Job, JobCancelled
@@ -101,8 +102,11 @@ class Execution:
 
     async def fail(self, started: Job, error: Exception) -> None:
         """Record the error, take back every step begun, then tell who waits."""
+        answer: RooftreeError
         if isinstance(error, RooftreeError):
             answer = error
+        elif (refusal := explained(error)) is not None:
+            answer = refusal
         else:
             answer = Failed(f"The job failed: {str(error) or type(error).__name__}")
             log.exception("job_crashed", exc_info=error)

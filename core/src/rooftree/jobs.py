@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from attrs import evolve, frozen
 
+from rooftree import locks
 from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import Conditions
 from rooftree.context import begins, caller, job_under_way, plugin_under_way
@@ -185,15 +186,15 @@ class Jobs:
     async def _take_and_make(self, started: Job, kind: JobKind, arguments: Mapping[str, Any]) -> Made:
         """Take what the job has to hold, and make its plan. Which children it has is known only then: where they need
         more, all is given back and taken together, so that no two jobs can wait for each other."""
-        locks = frozenset(kind.locks(**arguments))
+        wanted = frozenset(kind.locks(**arguments))
         while True:
-            self._refuse_busy(kind, locks)
-            await self._locks.take(locks, started.id)
+            self._refuse_busy(kind, wanted)
+            await self._locks.take(wanted, started.id)
             made = await self._planner.make(kind, arguments, started.id)
-            if made.locks <= locks:
+            if made.locks <= wanted:
                 return made
             self._locks.release(started.id)
-            locks |= made.locks
+            wanted |= made.locks
 
     async def _accept(self, started: Job, kind: JobKind, made: Made) -> None:
         """Take the plan over into the job and the journal."""
@@ -202,8 +203,7 @@ class Jobs:
         self._throttle.note(made.limits)
         started.take_over(made)
         rows = tuple(StepRecord(kind=s.kind, arguments=s.to_journal(), subject=s.acts_on()) for s in made.steps)
-        held = tuple((lock.kind, lock.name) for lock in sorted(made.locks, key=str))
-        started.record = evolve(started.record, steps=rows, locks=held)
+        started.record = evolve(started.record, steps=rows, locks=locks.written(made.locks))
         try:
             await self._journal.accept(started.record, makes_room=kind.makes_room)
         except Exception:
@@ -218,8 +218,8 @@ class Jobs:
             return reason
         return NotReady(f"{kind.name} was not begun")
 
-    def _refuse_busy(self, kind: JobKind, locks: frozenset[Lock]) -> None:
-        holder = next(iter(self._locks.holders(locks)), None)
+    def _refuse_busy(self, kind: JobKind, wanted: frozenset[Lock]) -> None:
+        holder = next(iter(self._locks.holders(wanted)), None)
         if kind.when_busy != "refuse" or holder is None:
             return
         other = self._list.find_open(holder)
@@ -276,7 +276,7 @@ class Jobs:
         left.stage = WAITING
         left.done = False
         self._list.add(left)
-        self._locks.take_now(frozenset(Lock(kind, name) for kind, name in record.locks), left.id)
+        self._locks.take_now(locks.read(record.locks), left.id)
         log.warning("job_was_interrupted", job=left.id, name=record.name, reference=record.reference)
         self._spawn(left, self._recover(left))
 

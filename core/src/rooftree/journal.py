@@ -85,7 +85,8 @@ class JobRecord:
     owner: str
     caller: str | None
     recovery: str
-    locks: tuple[tuple[str, str], ...]
+    locks: tuple[tuple[str, ...], ...]
+    """As :func:`rooftree.locks.written` makes them."""
     state: JobState
     listed: bool
     errors: tuple[dict[str, Any], ...]
@@ -280,7 +281,7 @@ def _job_record(row: tuple[Any, ...], connection: sqlite3.Connection) -> JobReco
         owner=row[3],
         caller=row[4],
         recovery=row[5],
-        locks=tuple((kind, name) for kind, name in orjson.loads(row[6])),
+        locks=tuple(map(tuple, orjson.loads(row[6]))),
         state=JobState(row[7]),
         listed=bool(row[8]),
         errors=tuple(orjson.loads(row[9])),

@@ -24,7 +24,6 @@ from attrs import field, frozen
 
 from rooftree.audit import audited
 from rooftree.context import begins, job_under_way
-from rooftree.conversion import structure, unstructure
 from rooftree.data_folder import Loss
 from rooftree.database import (
     Change,
@@ -40,6 +39,8 @@ from rooftree.database import (
 from rooftree.errors import Failed, RooftreeError
 from rooftree.failpoints import reach_sync
 from rooftree.plans import Plan, PlanMade
+from rooftree.secret import structure_document as structure
+from rooftree.secret import unstructure_document as unstructure
 
 log = structlog.get_logger(__name__)
 

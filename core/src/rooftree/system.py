@@ -34,6 +34,7 @@ from rooftree.logs import RecentLogs
 from rooftree.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
 from rooftree.plugins import PLUGINS, Plugins
 from rooftree.problems import PROBLEMS, Problem, Problems
+from rooftree.secret import check_key
 from rooftree.services import Service, ServiceDirectory
 from rooftree.settings import Settings
 from rooftree.state import State
@@ -110,6 +111,7 @@ class System:
 
     async def _open(self) -> None:
         kernel = self.settings.kernel
+        await asyncio.to_thread(check_key)
         self.data = await asyncio.to_thread(DataFolder.open, kernel.data_dir)
         self._closing.push_async_callback(asyncio.to_thread, self.data.close)
         self._closing.push_async_callback(self.events.close)

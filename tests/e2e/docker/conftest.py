@@ -23,7 +23,7 @@ from rooftree_docker.engine import DockerEngine
 from rooftree_docker.network import NetworkSettings
 from tests.e2e.docker.engine_proxy import EngineProxy, engine_proxy
 from tests.e2e.requirements import engine_url
-from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
+from tests.e2e.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
 
 EVENT_S = 15.0
 
@@ -126,7 +126,8 @@ async def remove_instance(instance: str) -> None:
             await container.delete(force=True, v=True)
         for network in await docker.networks.list(filters=filters):
             await (await docker.networks.get(network["Id"])).delete()
-        for image in await docker.images.list(filters=filters):
+        built = {"label": [f"{BUILT_BY_LABEL}={instance}"]}
+        for image in await docker.images.list(filters=built):
             await docker.images.delete(image["Id"], force=True)
 
 

@@ -296,3 +296,25 @@ async def test_nothing_stays_open_when_the_driver_is_closed(driver: DockerEngine
     assert isinstance(following.exception(), EngineUnavailable)
     assert isinstance(stopping.exception(), EngineUnavailable)
     assert asyncio.all_tasks() <= before
+
+
+async def test_container_that_somebody_renamed_is_still_ours(
+    driver: DockerEngine, engine: Engine, prefix: str, spec: Callable[..., ContainerSpec]
+) -> None:
+    created = await driver.create(spec())
+    await driver.start("app_test")
+    engine.run("rename", f"{prefix}app_test", f"{prefix}else")
+    try:
+        found = await driver.container("app_test")
+        listed = [container.name for container in await driver.containers()]
+        await driver.stop("app_test", 1)
+        stopped = await driver.container("app_test")
+        again = await driver.create(spec())
+
+        assert found is not None and (found.id, found.status) == (created, ContainerStatus.RUNNING)
+        assert listed == ["app_test"]
+        assert stopped is not None and stopped.status is ContainerStatus.EXITED
+        assert again != created
+        assert [container.id for container in await driver.containers()] == [again]
+    finally:
+        await driver.remove("app_test")

@@ -149,7 +149,7 @@ async def test_build_tells_steps_and_labels_the_image(
     assert told[-1].done == told[-1].total >= 4
     found = await driver.image(image)
     assert found is not None
-    assert found.labels["io.hass.version"] == "1.0" and found.labels["io.rooftree.instance"] == instance
+    assert found.labels["io.hass.version"] == "1.0" and found.labels["io.rooftree.built-by"] == instance
     assert listed == ["Dockerfile", "greeting", "link", "greeting"]
 
 
@@ -222,3 +222,46 @@ async def test_build_that_is_given_up_stops_on_the_engine(
         while f"{prefix}begun" in engine.run("ps", "-a", "--no-trunc", "--format", "{{.Command}}"):
             await asyncio.sleep(0.05)
     assert building.cancelled()
+
+
+async def test_container_that_somebody_made_of_our_image_is_not_ours(
+    driver: DockerEngine, engine: Engine, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    image = await built(driver, data_dir, f"FROM {base_image}\n", prefix)
+    stranger = engine.run("create", "--name", f"{prefix}app_stranger", image, "sleep", "1")
+    try:
+        assert await driver.containers() == []
+        assert await driver.container("app_stranger") is None
+    finally:
+        engine.run("rm", "--force", stranger)
+
+
+async def test_what_we_built_and_nothing_names_any_more_goes_and_others_stay(
+    driver: DockerEngine, engine: Engine, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    image = await built(driver, data_dir, f"FROM {base_image}\nLABEL build=one\n", prefix)
+    first = await driver.image(image)
+    await built(driver, data_dir, f"FROM {base_image}\nLABEL build=two\n", prefix)
+    second = await driver.image(image)
+    others = engine.run("commit", engine.run("create", base_image, "true"))  # a nameless image of somebody else
+
+    try:
+        await driver.remove_nameless_images()
+
+        assert first is not None and second is not None
+        ids = engine.run("images", "--all", "--quiet", "--no-trunc").split()
+        assert first.id not in ids
+        assert {second.id, others} <= set(ids)
+    finally:
+        engine.run("rm", "--force", *engine.run("ps", "--all", "--quiet", "--filter", f"ancestor={base_image}").split())
+        engine.run("rmi", "--force", others)
+
+
+async def built(driver: DockerEngine, data_dir: Path, dockerfile: str, prefix: str) -> str:
+    """Build an image from that Dockerfile; its name."""
+    folder, image = data_dir / "app", f"local/{prefix}built:1"
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text(dockerfile)
+    async for _ in driver.build(image, DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={}):
+        pass
+    return image

@@ -293,3 +293,27 @@ async def main(instance, prefix, subnet, image):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+
+
+async def test_ipv6_and_packet_size_wait_until_nobody_is_on_the_network(
+    make_driver: MakeDriver, engine: Engine, prefix: str, spec: MakeSpec
+) -> None:
+    waits: list[bool] = []
+    driver = make_driver(report_network_waits=waits.append)
+    await driver.create(spec())
+    await driver.start("app_test")
+
+    driver.set_network(ipv6=True, mtu=1400)
+    await driver.network()
+    while_used = waits[-1]
+    await driver.remove("app_test")
+    await driver.network()
+    await driver.create(spec())
+    await driver.start("app_test")
+
+    made = json.loads(engine.run("network", "inspect", f"{prefix}hassio"))[0]
+    inside = await driver.execute("app_test", ["ip", "address", "show", "eth0"])
+    assert (while_used, waits[-1]) == (True, False)
+    assert made["EnableIPv6"] is True
+    assert b"mtu 1400" in inside.output
+    assert b"inet6 fd" in inside.output

@@ -35,6 +35,10 @@ class Addon:
         """Bring it to the version that the store offers."""
         await self.daemon.ok("POST", f"/store/addons/{self.slug}/update", {})
 
+    async def roll_back(self) -> None:
+        """Put the version before the last update back."""
+        await self.daemon.ok("POST", f"/kernel/v1/addons/{self.slug}/roll-back", {})
+
     async def start(self) -> None:
         """Start it."""
         await self.daemon.ok("POST", f"/addons/{self.slug}/start")

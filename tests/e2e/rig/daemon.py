@@ -218,4 +218,6 @@ async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> Async
         print(daemon.log())
         if daemon.instance:
             engine.remove_instance(daemon.instance)
+        for kept in (daemon.data_dir / "apps" / "kept").glob("*/*"):
+            engine.run("rmi", "--force", f"rooftree-kept:{kept.name}")
         shutil.rmtree(folder)

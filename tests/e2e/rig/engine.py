@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 INSTANCE_LABEL = "io.rooftree.instance"
+BUILT_BY_LABEL = "io.rooftree.built-by"
 CHECKOUT = Path(__file__).resolve().parents[3]
 CLASSIC_BUILDER = {"DOCKER_BUILDKIT": "0"}
 OBJECTS = {
@@ -83,7 +84,8 @@ class Engine:
         return [IPv4Network(subnet) for subnet in found.split() if ":" not in subnet]
 
     def _labelled(self, kind: str, instance: str) -> list[str]:
-        arguments = [*OBJECTS[kind][0], "--quiet", "--filter", f"label={INSTANCE_LABEL}={instance}"]
+        label = BUILT_BY_LABEL if kind == "image" else INSTANCE_LABEL
+        arguments = [*OBJECTS[kind][0], "--quiet", "--filter", f"label={label}={instance}"]
         return sorted(set(self.run(*arguments).split()))
 
 

@@ -9,7 +9,10 @@ from typing import Self
 from attrs import frozen
 
 from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
+from tests.e2e.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
+
+KEPT = "rooftree-kept"
+"""The name of images that are kept for the way back from an update."""
 
 
 @frozen
@@ -34,17 +37,36 @@ class Footprint:
             "ps", "--all", "--format", "{{.Names}} {{.State}} {{.Image}}",
             "--filter", f"label={INSTANCE_LABEL}={daemon.instance}",
         )  # fmt: skip
-        pulled = engine.run("images", "--format", "{{.Repository}}:{{.Tag}}", f"{registry}/*/*")
-        built = engine.run(
-            "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"label={INSTANCE_LABEL}={daemon.instance}"
-        )
+        own = [
+            *_images(engine, f"{registry}/*/*"),
+            *_images(engine, "--filter", f"label={BUILT_BY_LABEL}={daemon.instance}"),
+        ]
+        names = {image: name for image, name in own if not name.startswith(KEPT)}
+        kept = {f"kept: {names[image]}" for image, _ in _images(engine, KEPT) if image in names}
         return cls(
             installed=frozenset(f"{addon['slug']} {addon['version']} {addon['state']}" for addon in addons),
             containers=frozenset(containers.splitlines()),
-            images=frozenset([*pulled.splitlines(), *built.splitlines()]),
-            files=frozenset(_names(daemon.data_dir, ("apps/data", "app_configs", "cid_files", "apps/git"))),
+            images=frozenset({*names.values(), *kept}),
+            files=frozenset(
+                [
+                    *_names(daemon.data_dir, ("apps/data", "app_configs", "cid_files", "apps/git")),
+                    *_kept(daemon.data_dir / "apps" / "kept"),
+                ]
+            ),
             tokens=sum(token["kind"] == "addon" for token in tokens),
         )
+
+
+def _images(engine: Engine, *which: str) -> list[tuple[str, str]]:
+    """Id and name of images."""
+    listed = engine.run("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}", *which)
+    return [(image, name) for image, _, name in (line.partition(" ") for line in listed.splitlines())]
+
+
+def _kept(folder: Path) -> list[str]:
+    """What is kept of the add-ons' data, without the names that are new each time."""
+    folders = sorted(folder.glob("*/*"))
+    return [f"{path.parent.name} {path.name[:6] if path.name.startswith('failed') else 'kept'}" for path in folders]
 
 
 def _names(data_dir: Path, folders: Iterable[str]) -> list[str]:

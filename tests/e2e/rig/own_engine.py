@@ -105,10 +105,17 @@ class OwnEngine(Engine):
 
 
 @contextmanager
-def own_engine(subnet: str) -> Iterator[OwnEngine]:
-    """An engine of its own that runs, with ``subnet`` for its default network; at the end nothing of it is left."""
+def own_engine(subnet: str, *, disk_mib: int | None = None) -> Iterator[OwnEngine]:
+    """An engine of its own that runs, with ``subnet`` for its default network; at the end nothing of it is left.
+
+    :param disk_mib: how much room it has for images and containers, on a disk of its own; else that of the machine
+    """
     folder = Path(tempfile.mkdtemp(prefix="rte-"))  # short, because of the sockets in it
     with _bridge(subnet) as bridge:
+        if disk_mib is not None:
+            (folder / "data").mkdir()
+            size = f"size={disk_mib}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder / "data"], check=True)
         engine = OwnEngine(folder, bridge)
         try:
             engine.start()

@@ -6,14 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import Container
 from rooftree.problems import Problem
 from rooftree.system import System
-from rooftree.testing import Answer, Client, running_system
+from rooftree.testing import Answer, Client, FakeClock, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon
 from rooftree_addons.plugin import AddonsPlugin
@@ -174,16 +176,31 @@ class House:
         """Wait until everything that was published has been dealt with."""
         await self.system.bus.drained()
 
+    async def let_pass(self, clock: FakeClock, time: timedelta) -> None:
+        """Let time pass, and the jobs end that begin in it."""
+        await self.quiet()
+        await clock.advance(time)
+
+        async def ended() -> bool:
+            await self.quiet()
+            return all(job.done for job in self.system.jobs.listing())
+
+        await until(ended, within_s=WITHIN_S, what="the end of every job")
+        await self.quiet()
+
 
 @asynccontextmanager
 async def house(
-    folder: Path, engine: FakeContainerEngine, settings: Mapping[str, object] | None = None
+    folder: Path,
+    engine: FakeContainerEngine,
+    settings: Mapping[str, object] | None = None,
+    clock: Clock = MACHINE,
 ) -> AsyncIterator[House]:
     """A house on that folder and engine; a second one on both is what a restart of the daemon finds."""
     plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin]
     chosen = SETTINGS | dict(settings or {})
     async with (
-        running_system(folder, plugins=plugins, specifications=[hooks], settings=chosen) as system,
+        running_system(folder, plugins=plugins, specifications=[hooks], settings=chosen, clock=clock) as system,
         Client.over_unix(system) as client,
     ):
         yield House(system, client, engine)

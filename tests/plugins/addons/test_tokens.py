@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from rooftree.access import Principal, Role
-from rooftree.interfaces.containers import EngineRefused
+from rooftree.interfaces.containers import EngineRefused, Health
 from rooftree.testing import token_for
 from rooftree.testing.containers import FakeContainerEngine
+from rooftree_addons import AddonState
 from rooftree_store import AddonSlug
 from tests.plugins.addons.house import HELLO, House, house, refusal
 
@@ -194,3 +195,50 @@ async def test_self_means_nothing_to_who_is_no_add_on(home: House, path: str) ->
     answer = await home.client.get(f"/addons/self/{path}")
 
     assert "add-on's slug" in refusal(answer, 400)
+
+
+async def test_token_ends_with_a_container_that_ends_and_is_valid_again_when_somebody_starts_that_one(
+    home: House,
+) -> None:
+    await home.run()
+    token = home.token()
+
+    home.engine.crash(f"app_{HELLO}")
+    await home.quiet()
+    ended = await home.client.get("/addons/self/info", token=token)
+    await home.engine.start(f"app_{HELLO}")
+    await home.quiet()
+    runs_again = await home.client.get("/addons/self/info", token=token)
+    await home.engine.remove(f"app_{HELLO}")
+    await home.quiet()
+    gone = await home.client.get("/addons/self/info", token=token)
+
+    assert [answer.status for answer in (ended, runs_again, gone)] == [403, 200, 403]
+
+
+async def test_token_that_was_taken_from_a_running_add_on_does_not_come_back_with_its_health(home: House) -> None:
+    await home.run()
+    token = home.token()
+    (taken,) = home.system.tokens.known("addon", HELLO).values()
+    await home.system.tokens.revoke(taken.id)
+
+    home.engine.set_health(f"app_{HELLO}", Health.UNHEALTHY)
+    await home.quiet()
+
+    assert (await home.client.get("/addons/self/info", token=token)).status == 403
+
+
+async def test_token_of_a_container_that_ended_while_we_were_away_is_not_valid_again(
+    tmp_path: Path, engine: FakeContainerEngine
+) -> None:
+    async with house(tmp_path, engine) as home:
+        await home.run(config={"startup": "once"})
+        token = home.token()
+    engine.crash(f"app_{HELLO}", 0)
+
+    async with house(tmp_path, engine) as home:
+        await home.until_state(HELLO, AddonState.STOPPED)
+        await home.quiet()
+
+        assert home.tokens() == set()
+        assert (await home.client.get("/addons/self/info", token=token)).status == 403

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 from rooftree import failpoints
 from rooftree.interfaces.containers import (
@@ -461,156 +460,7 @@ async def test_verb_on_what_is_not_installed_says_so(home: House, verb: str) -> 
     refusal(answer, 400, "app_not_installed_error")
 
 
-# --- update -----------------------------------------------------------------------------------------------------------
-
-GREETING = {"options": {"greeting": "hi"}, "schema": {"greeting": "str"}}
-UPDATE_STEPS = [
-    "docker.pull_image/1",
-    "addons.stop_container/1",
-    "addons.change_version/1",
-    "addons.create_container/1",
-    "addons.start_container/1",
-]
-
-
-@frozen
-class Running:
-    """What must be as before when an update was taken back."""
-
-    version: str
-    image: str
-    options: dict[str, str]
-    images: frozenset[str]
-    data: str
-    status: ContainerStatus | None
-
-
-async def running(home: House) -> Running:
-    """The world as the user sees it."""
-    addon, container = home.installed(), await home.container()
-    return Running(
-        addon.version,
-        addon.image,
-        addon.effective_options,
-        frozenset(home.engine.images),
-        (home.data / "apps" / "data" / HELLO / "value").read_text(),
-        container.status if container else None,
-    )
-
-
-async def ready_for_update(home: House, newer: FakeImage | None = None, *, started: bool = True) -> Running:
-    """An add-on with data and options of its own, and a newer version on offer."""
-    await home.install(config=GREETING)
-    await home.set_options(HELLO, options={"greeting": "hello"}, watchdog=True, boot="manual")
-    if started:
-        await home.post(HELLO, "start")
-    (home.data / "apps" / "data" / HELLO / "value").write_text("41")
-    await home.offer(version="2.0", image=newer, config=GREETING)
-    return await running(home)
-
-
-async def test_update_keeps_data_options_and_choices_and_runs_the_new_version(home: House) -> None:
-    await ready_for_update(home)
-    offered = await home.info(HELLO)
-
-    answer = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    addon, container = home.installed(), await home.container()
-    assert (offered["update_available"], offered["version"], offered["version_latest"]) == (True, "1.0", "2.0")
-    assert answer.data == {}
-    assert (addon.version, addon.image, addon.effective_options) == ("2.0", NEWER, {"greeting": "hello"})
-    assert (addon.watchdog, addon.boot, addon.desired) == (True, "manual", Desired.STARTED)
-    assert container is not None
-    assert (container.image, container.status) == (NEWER, ContainerStatus.RUNNING)
-    assert (home.data / "apps" / "data" / HELLO / "value").read_text() == "41"
-    assert set(home.engine.images) == {NEWER}
-    assert (await home.info(HELLO))["update_available"] is False
-    assert home.addons.store.installed[HELLO].version == "2.0"
-
-
-async def test_update_of_what_is_stopped_leaves_it_stopped(home: House) -> None:
-    await ready_for_update(home, started=False)
-
-    await home.client.post(f"/store/addons/{HELLO}/update")
-
-    assert home.installed().version == "2.0"
-    assert home.addons.state(HELLO) is AddonState.STOPPED
-    assert "create" not in calls(home)
-
-
-async def test_update_brings_back_version_and_options_when_the_new_one_ends_at_once(home: House) -> None:
-    before = await ready_for_update(home, FakeImage(exit_code=1))
-
-    answer = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    container = await home.container()
-    assert "exit code 1" in refusal(answer, 500, None)
-    assert await running(home) == before
-    assert container is not None
-    assert container.image == IMAGE
-    assert home.tokens() == {container.labels["io.rooftree.token"]}
-    assert home.options_file() == {"greeting": "hello"}
-
-
-async def test_update_brings_back_the_old_version_when_the_new_one_cannot_be_started(home: House) -> None:
-    before = await ready_for_update(home)
-    home.engine.fail("start", PortConflict("Port 80 is in use", port=80))
-
-    answer = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    refusal(answer, 400, "docker_container_port_conflict")
-    assert await running(home) == before
-
-
-async def test_update_brings_back_the_old_version_when_the_new_one_fails_its_health_check_by_ending(
-    home: House,
-) -> None:
-    before = await ready_for_update(home, FakeImage(health_check=True))
-
-    updating = asyncio.create_task(home.client.post(f"/store/addons/{HELLO}/update"))
-    await home.until_state(HELLO, AddonState.STARTUP)
-    home.engine.crash(f"app_{HELLO}", 9)
-    answer = await updating
-
-    assert "exit code 9" in refusal(answer, 500, None)
-    assert await running(home) == before
-
-
-async def test_update_brings_back_the_old_version_when_the_options_no_longer_fit(home: House) -> None:
-    await ready_for_update(home)
-    await home.offer(version="2.1", config={"schema": {"greeting": "int"}})
-    before = await running(home)
-
-    answer = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    assert "greeting" in refusal(answer, 400, "app_configuration_invalid_error")
-    assert await running(home) == before
-
-
-@pytest.mark.parametrize("step", UPDATE_STEPS)
-async def test_update_that_fails_at_any_step_is_taken_back(home: House, step: str, break_step: BreakStep) -> None:
-    before = await ready_for_update(home)
-    break_step(step)
-
-    answer = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    container = await home.container()
-    refusal(answer, 500, None)
-    assert await running(home) == before
-    assert container is not None
-    assert container.image == IMAGE
-    assert home.tokens() == {container.labels["io.rooftree.token"]}
-
-
-async def test_update_whose_old_image_stays_is_done_all_the_same(home: House) -> None:
-    await ready_for_update(home)
-    home.engine.fail("remove_image", EngineRefused("It would not"))
-
-    answer = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    assert answer.data == {}
-    assert home.installed().version == "2.0"
-    assert set(home.engine.images) == {IMAGE, NEWER}
+# --- an image that is gone --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", ["start", "restart"])
@@ -626,107 +476,59 @@ async def test_image_that_somebody_took_away_is_fetched_again(home: House, verb:
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
+async def test_image_that_is_fetched_again_is_the_one_that_was_installed_whatever_its_name_means_now(
+    home: House,
+) -> None:
+    await home.install()
+    installed = home.engine.images[IMAGE].id
+    home.engine.images.clear()
+    home.engine.publish_image(IMAGE)  # somebody has pushed another one under the same tag
+
+    started = await home.post(HELLO, "start")
+
+    assert started.data == {}
+    assert home.engine.images[IMAGE].id == installed == home.installed().digest
+
+
+async def test_image_that_its_registry_has_replaced_is_not_taken_for_the_one_that_was_installed(home: House) -> None:
+    await home.install()
+    home.engine.images.clear()
+    home.engine.empty_registry()
+    home.engine.publish_image(IMAGE)
+
+    refused = await home.post(HELLO, "start")
+
+    assert "is another one, and is not taken for it" in refusal(refused, 404, "image_not_found_error")
+    assert home.engine.images == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "taken"), [("1.0", True), ("1.1", True), ("0.9", False), ("dev", True), ("", True), ("2024.1", True)]
+)
+async def test_image_that_says_itself_that_it_is_older_is_refused(home: House, label: str, taken: bool) -> None:
+    await home.offer(image=FakeImage(labels={"io.hass.version": label}))
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    if taken:
+        done(answer)
+    else:
+        assert "says that it is version 0.9" in refusal(answer, 400, "app_image_downgraded_error")
+        assert nothing_of(home)
+        assert home.engine.images == {}
+
+
 async def test_restart_leaves_the_add_on_running_when_its_image_is_gone_for_good(home: House) -> None:
     await home.install()
     await home.post(HELLO, "start")
     before = await home.engine.container("app_local_hello")
     home.engine.images.clear()
-    home.engine.registry.clear()
+    home.engine.empty_registry()
 
     answer = await home.client.post(f"/addons/{HELLO}/restart")
 
     assert answer.status == 404
     assert await home.engine.container("app_local_hello") == before
-
-
-async def test_options_that_are_set_while_an_update_is_taken_back_stay(home: House) -> None:
-    await ready_for_update(home, FakeImage(health_check=True))
-
-    updating = asyncio.create_task(home.client.post(f"/store/addons/{HELLO}/update"))
-    await home.until_state(HELLO, AddonState.STARTUP)
-    await home.set_options(HELLO, options={"greeting": "good day"})
-    home.engine.crash(f"app_{HELLO}", 9)
-    await updating
-
-    assert home.installed().version == "1.0"
-    assert home.options_file() == {"greeting": "good day"}
-
-
-async def test_update_leaves_an_image_that_another_add_on_uses(home: House) -> None:
-    await home.install()
-    await home.install("twin", config={"image": f"{REGISTRY}/hello"})
-    await home.offer(version="2.0")
-
-    await home.client.post(f"/store/addons/{HELLO}/update")
-
-    assert set(home.engine.images) == {IMAGE, NEWER}
-
-
-async def test_update_is_refused_where_there_is_none(home: House) -> None:
-    await home.install()
-    detached = await home.install("gone")
-    (home.data / "apps" / "local" / "gone" / "config.json").unlink()
-    await home.client.post("/store/reload")
-
-    same = await home.client.post(f"/store/addons/{HELLO}/update")
-    nowhere = await home.client.post(f"/store/addons/{detached}/update")
-    await home.offer(version="0.9")
-    older = await home.client.post(f"/store/addons/{HELLO}/update")
-    backup = await home.client.post(f"/store/addons/{HELLO}/update", json={"backup": True})
-    await home.offer(version="2.0", config={"machine": ["green"]})
-    elsewhere = await home.client.post(f"/store/addons/{HELLO}/update")
-
-    refusal(same, 400, "app_no_update_available_error")
-    refusal(nowhere, 400, "app_not_in_store_error")
-    refusal(older, 400, "app_no_update_available_error")
-    refusal(backup, 503, None)
-    refusal(elsewhere, 400, "addon_not_supported_machine_type_error")
-    assert (await home.info(detached))["detached"] is True
-
-
-# --- rebuild ----------------------------------------------------------------------------------------------------------
-
-
-async def test_rebuild_builds_again_and_runs_it_again(home: House) -> None:
-    await home.run(files={"Dockerfile": "FROM base\n"}, config={"image": None})
-    image, container = home.installed().image, await home.container()
-    first = home.engine.images[image].id
-
-    answer = await home.post(HELLO, "rebuild")
-
-    again = await home.container()
-    assert answer.data == {}
-    assert home.engine.images[image].id != first
-    assert container is not None
-    assert again is not None
-    assert again.id != container.id
-    assert again.status is ContainerStatus.RUNNING
-
-
-async def test_rebuild_is_refused_for_images_and_for_other_versions(home: House) -> None:
-    await home.install()
-    built = await home.install("built", files={"Dockerfile": "FROM base\n"}, config={"image": None})
-
-    image_based = await home.post(HELLO, "rebuild")
-    forced = await home.post(HELLO, "rebuild", {"force": True})
-    await home.offer("built", "2.0", files={"Dockerfile": "FROM base\n"}, config={"image": None})
-    other_version = await home.post(built, "rebuild")
-
-    refusal(image_based, 400, "app_rebuild_image_based_error")
-    assert forced.status == 200
-    refusal(other_version, 400, "app_rebuild_version_changed_error")
-
-
-async def test_rebuild_that_breaks_leaves_the_add_on_running(home: House) -> None:
-    await home.run(files={"Dockerfile": "FROM base\n"}, config={"image": None})
-    container, image = await home.container(), home.installed().image
-    await home.offer(files={"Dockerfile": "FROM base\nRUN false\n"}, config={"image": None})
-
-    answer = await home.post(HELLO, "rebuild")
-
-    refusal(answer, 500, "app_build_failed_unknown_error")
-    assert await home.container() == container
-    assert image in home.engine.images
 
 
 # --- uninstall --------------------------------------------------------------------------------------------------------
@@ -782,7 +584,8 @@ async def test_uninstall_that_failed_at_any_step_can_be_done_again(
 async def test_what_was_installed_survives_a_restart_of_the_daemon(tmp_path: Path) -> None:
     engine = FakeContainerEngine()
     async with house(tmp_path, engine) as home:
-        await ready_for_update(home)
+        await home.run()
+        await home.set_options(HELLO, watchdog=True, boot="manual")
         before, token = home.installed(), home.token()
 
     async with house(tmp_path, engine) as home:

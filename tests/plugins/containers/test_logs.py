@@ -61,14 +61,14 @@ async def text_of(answer: Stream) -> bytes:
         ({"lines": 0}, LogQuery(tail=1)),
         ({"lines": -5}, LogQuery(tail=1)),
         ({"lines": 7, "range": "entries=:-9:10"}, LogQuery(tail=7)),
-        ({"verbose": True}, LogQuery(tail=100, verbose=True)),
+        ({"verbose": True}, LogQuery(tail=100, format="verbose")),
         ({"no_colors": True}, LogQuery(tail=100, no_colors=True)),
-        ({"accept": "text/x-log"}, LogQuery(tail=100, verbose=True)),
-        ({"accept": "text/x-log; charset=utf-8, text/plain"}, LogQuery(tail=100, verbose=True)),
+        ({"accept": "text/x-log"}, LogQuery(tail=100, format="verbose")),
+        ({"accept": "text/x-log; charset=utf-8, text/plain"}, LogQuery(tail=100, format="verbose")),
         ({"accept": "text/plain"}, LogQuery(tail=100)),
         ({"accept": "text/html, */*;q=0.8"}, LogQuery(tail=100)),
         ({"accept": ""}, LogQuery(tail=100)),
-        ({"accept": "text/plain", "verbose": True}, LogQuery(tail=100, verbose=True)),
+        ({"accept": "text/plain", "verbose": True}, LogQuery(tail=100, format="verbose")),
         ({"range": "entries=:-99:100"}, LogQuery(tail=100, count=100)),
         ({"range": "entries=:-99:"}, LogQuery(tail=100)),
         ({"range": "entries=:-99:18446744073709551615"}, LogQuery(tail=100, count=2**64 - 1)),
@@ -141,7 +141,7 @@ async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
         yield line(b"one")
         yield line(b"two", datetime(2026, 1, 31, 11, 0, 1, 0, east))
 
-    answer = log_answer(lines(), LogQuery(verbose=True), LogSource(identifier="rooftree", pid=42, host="homebox"))
+    answer = log_answer(lines(), LogQuery(format="verbose"), LogSource(identifier="rooftree", pid=42, host="homebox"))
 
     assert await text_of(answer) == (
         b"2026-01-31 09:00:00.123 homebox rooftree[42]: one\n2026-01-31 09:00:01.000 homebox rooftree[42]: two\n"
@@ -149,7 +149,7 @@ async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
 
 
 async def test_process_id_that_nobody_knows_is_left_out() -> None:
-    answer = log_answer(written([b"one"]), LogQuery(verbose=True), SOURCE)
+    answer = log_answer(written([b"one"]), LogQuery(format="verbose"), SOURCE)
 
     assert await text_of(answer) == b"2026-01-31 09:00:00.123 homebox app_local_hello: one\n"
 
@@ -336,8 +336,8 @@ class LogPlugin(Plugin):
     ("path", "headers", "query"),
     [
         ("/log/a", {}, LogQuery(tail=100)),
-        ("/log/a?lines=5&verbose&no_colors", {}, LogQuery(tail=5, verbose=True, no_colors=True)),
-        ("/log/a?verbose=false", {"Accept": "text/x-log"}, LogQuery(tail=100, verbose=True)),
+        ("/log/a?lines=5&verbose&no_colors", {}, LogQuery(tail=5, format="verbose", no_colors=True)),
+        ("/log/a?verbose=false", {"Accept": "text/x-log"}, LogQuery(tail=100, format="verbose")),
         ("/log/a", {"Range": "entries=:2:3"}, LogQuery(skip=2, count=3)),
         ("/log/a/latest", {}, LogQuery(no_colors=True)),
         ("/log/a/latest?lines=5", {"Range": "entries=:2:3"}, LogQuery(tail=5, no_colors=True)),

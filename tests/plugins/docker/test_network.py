@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from rooftree_docker.network import (
     FALLBACK_SUBNETS,
     USUAL_SUBNET,
+    NetworkSettings,
     addon_network,
     engine_ranges,
     first_overlap,
@@ -42,7 +43,7 @@ def test_overlap_names_what_is_in_the_way() -> None:
 
 
 def test_addresses_are_where_add_ons_have_always_found_them() -> None:
-    made = network_body("hassio", USUAL_SUBNET, {})
+    made = network_body("hassio", USUAL_SUBNET, {}, NetworkSettings())
     shown = addon_network({"Name": "hassio", "Options": made["Options"], "IPAM": made["IPAM"]})
 
     assert made["IPAM"]["Config"] == [
@@ -63,3 +64,23 @@ def test_long_network_names_still_give_a_valid_interface() -> None:
 
     assert len(long) <= 15
     assert long != other
+
+
+def test_ipv6_and_packet_size_are_asked_for_when_they_are_set() -> None:
+    usual = network_body("hassio", USUAL_SUBNET, {}, NetworkSettings())
+    made = network_body("hassio", USUAL_SUBNET, {}, NetworkSettings(ipv6=True, mtu=1400))
+    second = network_body("second_hassio", USUAL_SUBNET, {}, NetworkSettings(ipv6=True))
+
+    assert (usual["EnableIPv6"], made["EnableIPv6"]) == (False, True)
+    assert made["IPAM"]["Config"][1] == {"Subnet": "fd0c:ac1e:2100::/48", "Gateway": "fd0c:ac1e:2100::1"}
+    assert made["Options"]["com.docker.network.driver.mtu"] == "1400"
+    assert "com.docker.network.driver.mtu" not in usual["Options"]
+    own = IPv6Network(second["IPAM"]["Config"][1]["Subnet"])
+    assert own.is_private and own.prefixlen == 48 and own != IPv6Network("fd0c:ac1e:2100::/48")
+
+
+def test_network_without_ipv6_range_in_front_is_read_all_the_same() -> None:
+    made = network_body("hassio", USUAL_SUBNET, {}, NetworkSettings(ipv6=True))
+    described = {"Name": "hassio", "Options": {}, "IPAM": {"Config": made["IPAM"]["Config"][::-1]}}
+
+    assert addon_network(described).gateway == "172.30.32.1"

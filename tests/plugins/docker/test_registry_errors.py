@@ -12,7 +12,7 @@ from rooftree.interfaces.containers import (
     RegistryRateLimited,
 )
 from rooftree_docker.image_reference import ImageReference
-from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
+from rooftree_docker.registry_errors import GitHubRateLimited, RegistryUnreachable, pull_error
 
 IMAGE = ImageReference.parse("ghcr.io/someone/thing:1.0")
 
@@ -20,10 +20,10 @@ IMAGE = ImageReference.parse("ghcr.io/someone/thing:1.0")
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
     [
-        (429, "whatever", RegistryRateLimited),
-        (500, "toomanyrequests: You have reached your pull rate limit.", RegistryRateLimited),
-        (0, "received unexpected HTTP status: 429 Too Many Requests", RegistryRateLimited),
-        (500, 'error parsing HTTP 429 response body: unexpected end of JSON input: ""', RegistryRateLimited),
+        (429, "whatever", GitHubRateLimited),
+        (500, "toomanyrequests: You have reached your pull rate limit.", GitHubRateLimited),
+        (0, "received unexpected HTTP status: 429 Too Many Requests", GitHubRateLimited),
+        (500, 'error parsing HTTP 429 response body: unexpected end of JSON input: ""', GitHubRateLimited),
         (500, "error parsing HTTP 403 response body: invalid character '<'", RegistryLoginRefused),
         (500, "error parsing HTTP 502 response body: invalid character '<'", RegistryUnreachable),
         (0, "write /var/lib/docker/tmp/x: no space left on device", EngineDiskFull),
@@ -46,6 +46,21 @@ def test_cause_is_told_apart(status: int, text: str, kind: type[Exception]) -> N
 
     assert type(error) is kind
     assert "ghcr.io" in error.message
+
+
+@pytest.mark.parametrize(
+    ("image", "key"),
+    [
+        ("someone/thing:1", "dockerhub_rate_limit_exceeded"),
+        ("docker.io/someone/thing:1", "dockerhub_rate_limit_exceeded"),
+        ("ghcr.io/someone/thing:1", "ghcr_rate_limit_exceeded"),
+        ("registry.example.com/thing:1", "container_registry_rate_limit_exceeded"),
+    ],
+)
+def test_registry_that_is_tired_of_us_has_its_own_key(image: str, key: str) -> None:
+    error = pull_error(ImageReference.parse(image), status=429, text="no", platform=None, has_login=False)
+
+    assert (error.status, error.error_key) == (429, key)
 
 
 def test_structured_code_wins_over_the_text() -> None:

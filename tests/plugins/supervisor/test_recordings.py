@@ -16,6 +16,8 @@ pytestmark = needs_recordings
 
 OURS = {"supervisor.info": {"rooftree"}}
 """Keys that we answer besides."""
+LATER = {f"data.feature_flags.{flag} is on one side only" for flag in ("app_drop_net_raw", "app_reduced_capabilities")}
+"""What the official client knows and the existing supervisor did not answer when it was recorded."""
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ async def test_answer_has_the_recorded_shape(client: Client, name: str) -> None:
 
     data = {key: value for key, value in answer.data.items() if key not in OURS.get(name, ())}
     assert answer.status == record["status"]
-    assert difference(record["answer"]["data"], data) == []
+    assert set(difference(record["answer"]["data"], data)) <= LATER
 
 
 @pytest.mark.parametrize("name", ["supervisor.logs", "supervisor.logs_latest"])

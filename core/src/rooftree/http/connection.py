@@ -68,20 +68,23 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
-        if self._waiter is None:  # a request is being answered
+        answering = self._waiter is None
+        if answering:
             self._body_bytes += len(data)
-        elif not self._head_since and data:
+        super().data_received(data)
+        if self._messages:
+            self._head_since = 0.0
+        elif self._head_since or (data and not answering):
+            self._head_goes_on(len(data))
+
+    def _head_goes_on(self, received: int) -> None:
+        if not self._head_since:
             self._head_since = self._loop.time()
             self._head_bytes = 0
-        super().data_received(data)
-        if self._head_since:
-            if self._messages:
-                self._head_since = 0.0
-                return
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and self._line is not None:
-                self._line.write(_HEAD_TOO_LONG)
-                self.force_close()
+        self._head_bytes += received
+        if self._head_bytes > HEAD_BYTES and self._line is not None:
+            self._line.write(_HEAD_TOO_LONG)
+            self.force_close()
 
     def resume_writing(self) -> None:
         """The client has taken in what was waiting."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import field, frozen
 
 from rooftree.access import Access
-from rooftree.errors import Invalid
+from rooftree.errors import Invalid, RooftreeError
 from rooftree.http.paths import segments
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Route:
     revision: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
     starts: Starts = None
+    refuses: tuple[type[RooftreeError], ...] = ()
 
     def __attrs_post_init__(self) -> None:
         """Raise ``ValueError`` for a path that no canonical request could match."""
@@ -122,6 +123,7 @@ class Routes:
         revision: Callable[..., str] | None = None,
         aliases: tuple[str, ...] = (),
         starts: Starts = None,
+        refuses: tuple[type[RooftreeError], ...] = (),
     ) -> Callable[[F], F]:
         """Declare a route.
 
@@ -137,12 +139,14 @@ class Routes:
         :param aliases: older spellings of the path that lead to the same handler
         :param starts: the kind of job that the handler runs (``"any"`` where a hook decides). With it the route answers
             ``?plan=1`` with the :class:`~rooftree.plans.Plan` and no effect; without it no job can be run from it.
+        :param refuses: for the API's document: errors it may answer that do not follow from what is declared here, such
+            as :class:`~rooftree.errors.NotFound` on a path without parts
         """
         if revision is not None and "{" in path:
             raise ValueError(f"{path}: a route with path parts cannot have a revision")
 
         def declare(handler: F) -> F:
-            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases, starts))
+            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases, starts, refuses))
             return handler
 
         return declare
@@ -161,9 +165,12 @@ class Routes:
         max_body: int = MAX_BODY,
         aliases: tuple[str, ...] = (),
         starts: Starts = None,
+        refuses: tuple[type[RooftreeError], ...] = (),
     ) -> Callable[[F], F]:
         """Declare a POST."""
-        return self.route("POST", path, access=access, max_body=max_body, aliases=aliases, starts=starts)
+        return self.route(
+            "POST", path, access=access, max_body=max_body, aliases=aliases, starts=starts, refuses=refuses
+        )
 
     def delete[F: Callable[..., Any]](
         self, path: str, *, access: Access, aliases: tuple[str, ...] = (), starts: Starts = None

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 from attrs import mutable
+from multidict import istr
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
 from rooftree.clock import MACHINE, Clock
@@ -34,6 +35,7 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
+from rooftree.exhaustion import explained
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
 from rooftree.http.connection import IDLE_S, Connections
@@ -52,7 +54,7 @@ DRAIN_LOOK_S = 0.01
 CUT_OFF_S = 1.0
 """Seconds that a call gets to end when it is cut off."""
 CLOSED = "This path is closed to everybody"
-_TOKEN_HEADERS = ("X-Supervisor-Token", "X-Hassio-Key", "Authorization")
+_TOKEN_HEADERS = (istr("X-Supervisor-Token"), istr("X-Hassio-Key"), istr("Authorization"))  # istr: looked up quicker
 _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
 type Gate = Callable[[str], RooftreeError | None]
@@ -233,6 +235,10 @@ class HttpServer:
         except Exception as error:
             if isinstance(error, ConnectionError) and _is_gone(request):
                 raise
+            refusal = explained(error)
+            if refusal is not None:
+                log.warning("request_failed", method=request.method, path=request.path, error=str(error))
+                return error_response(refusal, text=endpoint is not None and endpoint.answers_text)
             log.exception("request_crashed", method=request.method, path=request.path)
             return error_response(
                 RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")

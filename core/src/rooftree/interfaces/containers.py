@@ -234,6 +234,8 @@ class Image:
     size: int
     """Bytes."""
     has_health_check: bool
+    digests: tuple[str, ...] = ()
+    """What registries know it by, ``name@sha256:…``; none for one that was built here."""
     labels: Mapping[str, str]
 
 
@@ -326,7 +328,8 @@ class ContainerEngine(Protocol):
         ...
 
     def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
-        """Fetch ``name:tag`` from its registry. Raises the registry errors of this module."""
+        """Fetch ``name:tag`` from its registry; ``name:tag@sha256:…`` fetches that very image, whatever the tag means
+        by now, and names it so. Raises the registry errors of this module."""
         ...
 
     async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
@@ -349,6 +352,11 @@ class ContainerEngine(Protocol):
 
     async def image(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""
+        ...
+
+    async def tag_image(self, image: str, further: str) -> None:
+        """Give what the engine has under ``image`` the name ``further`` too, in place of what has that name; both are
+        ``name:tag``. Raises :class:`ImageNotFound`."""
         ...
 
     async def remove_image(self, image: str) -> bool:

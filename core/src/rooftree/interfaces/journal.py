@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from attrs import field, frozen
 
@@ -80,13 +80,17 @@ class JournalText:
     that is not followed raises :class:`JournalUnavailable`."""
 
 
+TextFormat = Literal["plain", "timestamp", "verbose"]
+"""A message as it was written, with its time (UTC: ``2026-01-31 09:00:00.123 message``), or with its time, host and
+author (``2026-01-31 09:00:00.123 home kernel[1]: message``)."""
+
+
 class SystemJournal(Protocol):
     """Reads systemd's journal. Everything raises :class:`JournalUnavailable` where there is none."""
 
-    async def text(self, query: JournalQuery, *, verbose: bool = False, colors: bool = True) -> JournalText:
+    async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
         """The messages of the entries that match, one to a line.
 
-        :param verbose: each with its time (UTC), host and author: ``2026-01-31 09:00:00.123 home kernel[1]: message``
         :param colors: with the escape sequences of terminals
         :raises Invalid: for a cursor that is none
         """

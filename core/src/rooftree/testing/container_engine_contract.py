@@ -198,6 +198,41 @@ class ContainerEngineContract:
         assert (while_used, when_free, when_gone) == (False, True, False)
         assert await world.engine.image(world.published) is None
 
+    async def test_very_image_is_fetched_by_its_digest_and_named_by_its_tag(self, world: World) -> None:
+        async for _ in world.engine.pull(world.published):
+            pass
+        first = await world.engine.image(world.published)
+        assert first is not None
+        (digest,) = {known.rpartition("@")[2] for known in first.digests}
+        await world.engine.remove_image(world.published)
+
+        async for _ in world.engine.pull(f"{world.published}@{digest}"):
+            pass
+        again = await world.engine.image(world.published)
+        with pytest.raises(ImageNotFound):
+            async for _ in world.engine.pull(f"{world.published}@sha256:{'0' * 64}"):
+                pass
+
+        assert again is not None and again.id == first.id
+
+    async def test_image_is_kept_under_a_further_name_when_its_own_goes(self, world: World) -> None:
+        async for _ in world.engine.pull(world.published):
+            pass
+        kept = "contract-kept:1"
+        fetched = await world.engine.image(world.published)
+
+        await world.engine.tag_image(world.published, kept)
+        await world.engine.remove_image(world.published)
+        found = await world.engine.image(kept)
+        await world.engine.tag_image(kept, world.published)
+        back = await world.engine.image(world.published)
+
+        assert fetched is not None and found is not None and back is not None
+        assert fetched.id == found.id == back.id
+        assert await world.engine.remove_image(kept)
+        with pytest.raises(ImageNotFound):
+            await world.engine.tag_image(kept, world.published)
+
     async def test_build_makes_an_image_with_its_labels(self, world: World) -> None:
         folder = await world.folder({"Dockerfile": "FROM base\nARG WHO\nRUN true\n"})
         image = "local/contract-built:1"

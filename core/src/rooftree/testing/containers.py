@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
-from attrs import Factory, field, frozen, mutable
+from attrs import Factory, evolve, field, frozen, mutable
 
 from rooftree.errors import Conflict
 from rooftree.events import Event
@@ -57,8 +57,8 @@ from rooftree.plugin import Kernel, Plugin
 from rooftree.tasks import Task
 
 type Verb = Literal[
-    "info", "network", "pull", "build", "image", "remove_image", "containers", "container", "create", "start", "stop",
-    "remove", "execute", "write_stdin", "logs", "stats",
+    "info", "network", "pull", "build", "image", "tag_image", "remove_image", "containers", "container", "create",
+    "start", "stop", "remove", "execute", "write_stdin", "logs", "stats",
 ]  # fmt: skip
 """The engine's calls, by name."""
 
@@ -67,6 +67,10 @@ SIGTERM_EXIT = 143
 SIGKILL_EXIT = 137
 BROKEN_INSTRUCTION = "RUN false"
 """A Dockerfile with this line cannot be built, here as in reality."""
+
+
+def _new_id() -> str:
+    return f"sha256:{secrets.token_hex(32)}"
 
 
 @frozen(kw_only=True)
@@ -86,7 +90,7 @@ class FakeImage:
     echoes: bool = False
     """Whether they write what they read from their standard input."""
     labels: Mapping[str, str] = Factory(dict)
-    id: str = field(factory=lambda: f"sha256:{secrets.token_hex(32)}")
+    id: str = field(factory=_new_id)
 
 
 @mutable(kw_only=True)
@@ -164,10 +168,13 @@ class FakeContainerEngine:
         self.data_dir = data_dir
         self.registry: dict[str, FakeImage] = {}
         """What can be pulled, by name and tag."""
+        self._published: dict[str, FakeImage] = {}
         self.images: dict[str, FakeImage] = {}
         """What the engine has, by name and tag."""
         self.built: dict[str, Mapping[str, str]] = {}
         """The arguments of the latest build, by name and tag."""
+        self.builds_what = FakeImage()
+        """What the program in an image does that is built from now on."""
         self.calls: list[tuple[Verb, str]] = []
         """Every call that came in and what it was about (a container, an image, or nothing), in order."""
         self.occupied_ports: set[int] = set()
@@ -190,7 +197,13 @@ class FakeContainerEngine:
     def publish_image(self, image: str, described: FakeImage | None = None) -> FakeImage:
         """Put ``name:tag`` into the registry, in place of what was there."""
         self.registry[image] = described or FakeImage()
+        self._published[self.registry[image].id] = self.registry[image]
         return self.registry[image]
+
+    def empty_registry(self) -> None:
+        """Take everything out of the registry, what was published under another digest too."""
+        self.registry.clear()
+        self._published.clear()
 
     def load_image(self, image: str, described: FakeImage | None = None) -> FakeImage:
         """Give the engine ``name:tag`` without a pull."""
@@ -285,7 +298,8 @@ class FakeContainerEngine:
     async def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
         """Fetch ``name:tag`` from :attr:`registry`, in four pieces."""
         self._answer("pull", image)
-        found = self.registry.get(image)
+        image, _, digest = image.partition("@")
+        found = self._published.get(digest) if digest else self.registry.get(image)
         if found is None:
             raise ImageNotFound(f"The registry has no image {image}.", image=image)
         for quarter in range(4):
@@ -318,7 +332,7 @@ class FakeContainerEngine:
             if instruction == BROKEN_INSTRUCTION:
                 raise BuildFailed(f"Building {image} failed in {instruction}: it returned a non-zero code: 1")
         self.built[image] = dict(arguments)
-        self.images[image] = FakeImage(labels=dict(labels))
+        self.images[image] = evolve(self.builds_what, labels=dict(labels), id=_new_id())
         yield Progress(done=len(instructions), total=len(instructions))
 
     def _instructions(self, context: DataPath | HostPath, dockerfile: str) -> list[str]:
@@ -343,8 +357,18 @@ class FakeContainerEngine:
             architecture=found.architecture,
             size=found.size,
             has_health_check=found.health_check,
+            digests=tuple(
+                f"{name.rpartition(':')[0]}@{found.id}" for name, one in self.registry.items() if one.id == found.id
+            ),
             labels=dict(found.labels),
         )
+
+    async def tag_image(self, image: str, further: str) -> None:
+        """Give an image another name too."""
+        await self._enter("tag_image", image)
+        if image not in self.images:
+            raise ImageNotFound(f"The container engine has no image {image}", image=image)
+        self.images[further] = self.images[image]
 
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""

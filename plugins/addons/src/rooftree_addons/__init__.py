@@ -2,5 +2,14 @@
 
 from rooftree_addons.addons import ADDONS, Addons, AddonState, AddonStateChanged
 from rooftree_addons.installed import AddonNotInstalled, InstalledAddon
+from rooftree_addons.probation import AddonRolledBack
 
-__all__ = ["ADDONS", "AddonNotInstalled", "AddonState", "AddonStateChanged", "Addons", "InstalledAddon"]
+__all__ = [
+    "ADDONS",
+    "AddonNotInstalled",
+    "AddonRolledBack",
+    "AddonState",
+    "AddonStateChanged",
+    "Addons",
+    "InstalledAddon",
+]

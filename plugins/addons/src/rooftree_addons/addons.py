@@ -50,6 +50,7 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_addons.probation import ROLLED_BACK, Probation
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
     AddonSlug,
@@ -106,14 +107,25 @@ class OptionsChange:
 class Addons:
     """The installed add-ons."""
 
-    def __init__(self, kernel: Kernel, store: AddonStore, installed: Collection[InstalledAddon]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        store: AddonStore,
+        installed: Collection[InstalledAddon],
+        probations: Collection[Probation],
+    ) -> None:
         self.kernel = kernel
         self.store = store
         self.installed = installed
+        self.probations = probations
+        """The add-ons whose version has not proved itself yet, by slug."""
+        self.failures: dict[AddonSlug, str] = {}
+        """Why a version that is being installed failed, until the one before it is back."""
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
         self._ended: dict[AddonSlug, str] = {}
+        self._state_changes = 0
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -123,6 +135,11 @@ class Addons:
             return self.installed[slug]
         except KeyError:
             raise AddonNotInstalled(f"Add-on {slug} is not installed", addon=str(slug)) from None
+
+    @property
+    def revision(self) -> str:
+        """Changes with what the listing shows: what is installed, what it is doing, and what the store offers."""
+        return f"{self.store.revision}.{self.installed.revision}.{self._state_changes}"
 
     def state(self, slug: AddonSlug) -> AddonState:
         """What it is doing."""
@@ -176,6 +193,7 @@ class Addons:
             self._settled(slug).set()
         if self._states.get(slug) is not state:
             self._states[slug] = state
+            self._state_changes += 1
             log.info("addon_state", addon=slug, state=state)
             self.kernel.publish(AddonStateChanged(slug, state))
 
@@ -183,7 +201,8 @@ class Addons:
         """The add-on is gone."""
         for known in (self._states, self._addresses, self._leaving_startup, self._ended):
             known.pop(slug, None)
-        for problem in ADDON_PROBLEMS:
+        self._state_changes += 1
+        for problem in (*ADDON_PROBLEMS, ROLLED_BACK):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -347,6 +366,18 @@ class Addons:
         if changes:
             await self.kernel.commit(*changes)
         self.observe(slug, container)
+
+    async def end_stale_tokens(self, slug: AddonSlug, container: Container | None, known: Mapping[str, Token]) -> None:
+        """Let the tokens end whose container has ended, or is gone, without us.
+
+        :param known: the tokens from before the engine was asked, as for :meth:`adopt`
+        """
+        if container is not None and container.status is not ContainerStatus.EXITED:
+            return
+        tokens = self.kernel.tokens
+        stale = [key for key in tokens.known(TOKEN_KIND, slug) if key in known]
+        if stale:
+            await self.kernel.commit(*map(tokens.revocation, stale))
 
     def make_mapped_folders(self) -> None:
         """Make the folders that add-ons may be shown. Blocks: call in a thread."""

@@ -50,6 +50,12 @@ class OptionsRefused(Invalid):
     error_key = "app_configuration_invalid_error"
 
 
+class AddonNotRunning(Invalid):
+    """What was asked for needs the add-on to run; 400, as clients expect."""
+
+    error_key = "app_not_running_error"
+
+
 class BootCannotChange(Invalid):
     """The add-on's author decided that it is started by hand only."""
 
@@ -74,14 +80,23 @@ class RebuildImageBased(Invalid):
     error_key = "app_rebuild_image_based_error"
 
 
+class ImageDowngraded(Failed):
+    """The image under the name of a version says itself that it is an older one. ``extra_fields``: ``image``."""
+
+    status = 400
+    error_key = "app_image_downgraded_error"
+
+
 class DockerfileMissing(Invalid):
     """An add-on that is to be built has no Dockerfile."""
 
     error_key = "app_build_dockerfile_missing_error"
 
 
-class AddonFailedToStart(Failed):
-    """A new version ended as soon as it was started."""
+class AddonUpdateRolledBack(Failed):
+    """A new version failed as soon as it was started, and the one before it came back."""
+
+    error_key = "app_update_rolled_back_error"
 
 
 class Desired(enum.StrEnum):
@@ -99,6 +114,7 @@ class InstalledVersion:
     version: str
     image: str
     config_json: str = field(repr=False)
+    digest: str | None = None
 
 
 @document("addons.installed", version=1)
@@ -130,32 +146,46 @@ class InstalledAddon:
     system_managed: bool = False
     system_managed_config_entry: str | None = None
     desired: Desired = Desired.STOPPED
+    digest: str | None = None
+    """What its image is known by at its registry, ``sha256:…``; ``None`` for one that was built here."""
+    failed_version: str | None = None
+    """The version that was rolled back last: it is not installed again unless somebody asks for it."""
 
     @classmethod
-    def fresh(cls, slug: AddonSlug, image: str, config: Mapping[str, Any], taken_ports: set[int]) -> Self:
+    def fresh(
+        cls,
+        slug: AddonSlug,
+        image: str,
+        config: Mapping[str, Any],
+        taken_ports: set[int],
+        digest: str | None = None,
+    ) -> Self:
         """An add-on that is being installed; ``config`` is the normalised configuration."""
         parsed = _config(orjson.dumps(config).decode())
         return cls(
             slug=slug,
             version=parsed.version,
             image=image,
+            digest=digest,
             config_json=orjson.dumps(config).decode(),
             ingress_port=_dynamic_port(parsed, taken_ports),
         )
 
-    def with_version(self, image: str, config: Mapping[str, Any]) -> Self:
+    def with_version(self, image: str, digest: str | None, config: Mapping[str, Any]) -> Self:
         """The same add-on, with its user's choices, in another version."""
         text = orjson.dumps(config).decode()
-        return evolve(self, version=_config(text).version, image=image, config_json=text)
+        return evolve(self, version=_config(text).version, image=image, digest=digest, config_json=text)
 
     @property
     def what_it_is(self) -> InstalledVersion:
         """What an update changes of it."""
-        return InstalledVersion(self.version, self.image, self.config_json)
+        return InstalledVersion(self.version, self.image, self.config_json, self.digest)
 
     def with_version_of(self, other: InstalledVersion) -> Self:
         """The same add-on, with its user's choices, in that version."""
-        return evolve(self, version=other.version, image=other.image, config_json=other.config_json)
+        return evolve(
+            self, version=other.version, image=other.image, config_json=other.config_json, digest=other.digest
+        )
 
     def wanting(self, desired: Desired) -> Self:
         """The same add-on, with this desired of it."""
@@ -212,6 +242,24 @@ def _dynamic_port(config: AddonConfig, taken: set[int]) -> int | None:
     if not config.ingress or config.ingress_port != 0:
         return None
     return next(port for port in range(62000, 65501) if port not in taken)
+
+
+def refuse_downgraded(image: str, wanted: str, labels: Mapping[str, str]) -> None:
+    """Raise :class:`ImageDowngraded` for an image whose own label says that it is older than the version wanted.
+
+    Labels that are no versions, or say a newer one, are their author's affair.
+    """
+    own = labels.get("io.hass.version", "")
+    try:
+        older = bool(own) and bool(AwesomeVersion(own) < AwesomeVersion(wanted))
+    except (AwesomeVersionException, ValueError, TypeError):
+        return
+    if older:
+        raise ImageDowngraded(
+            f"The image {image} says that it is version {own}, which is older than {wanted}. It was put there by "
+            "mistake, or by somebody who should not; it is not installed. Tell the add-on's author",
+            image=image,
+        )
 
 
 def is_newer(offered: str, installed: str) -> bool:

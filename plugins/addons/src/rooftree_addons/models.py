@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Self
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from rooftree import UNSET, Unset
 from rooftree_addons.addons import Addons
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import AddonOptions, InstalledAddon
+from rooftree_containers.logs import DEFAULT_FORMAT, LogFormat
 from rooftree_store import (
     CHANGELOG,
     DOCUMENTATION,
@@ -77,6 +79,29 @@ class OptionsVerdict:
     valid: bool
     pwned: bool | None
     """Whether a password is known to be leaked; ``None`` where nobody looked."""
+
+
+@frozen(kw_only=True)
+class ProbationState:
+    """Whether an add-on's version still has to prove itself."""
+
+    version: str
+    back_to: str | None
+    """The version that comes back if it fails; ``None`` when there is none (any more)."""
+    began: datetime | None
+    failed_version: str | None
+    """The version that was rolled back last, until a later one has proved itself."""
+
+    @classmethod
+    def of(cls, addons: Addons, addon: InstalledAddon) -> Self:
+        """The state of one add-on."""
+        probation = addons.probations.get(addon.slug)
+        return cls(
+            version=addon.version,
+            back_to=probation.was.version if probation else None,
+            began=probation.began if probation else None,
+            failed_version=addon.failed_version,
+        )
 
 
 @frozen(kw_only=True)
@@ -154,6 +179,8 @@ class AddonInfo(AddonSummary):
     ingress_url: str | None
     ip_address: str
     kernel_modules: bool
+    log_format: LogFormat
+    """How its log is shown to who does not say how."""
     long_description: str | None
     machine: list[str]
     network: dict[str, int | None] | None
@@ -233,6 +260,7 @@ class AddonInfo(AddonSummary):
             ingress_url=f"{entry}/{(config.ingress_entry or '').lstrip('/')}" if entry else None,
             ip_address=addons.address(addon.slug) or "0.0.0.0",  # noqa: S104  # how clients know "none"
             kernel_modules=config.kernel_modules,
+            log_format=DEFAULT_FORMAT,
             long_description=readme,
             machine=list(config.machine or ()),
             network=addon.ports,

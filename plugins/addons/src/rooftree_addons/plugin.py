@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hooks import AvailableUpdate
-from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
+from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.models import AddonSummary
+from rooftree_addons.probation import Probation
+from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_addons.reconciliation import Reconciliation
 from rooftree_addons.routes import routes
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
+
+
+@frozen
+class AddonsSettings:
+    """``[plugins.addons]`` in rooftree.toml."""
+
+    probation_minutes: float = field(default=10.0, validator=ge(0))
+    """How long the new version of an add-on has to run well before what it replaced is given up."""
+    failed_data_days: float = field(default=7.0, validator=ge(0))
+    """How long the data stays that a version left which was rolled back."""
 
 
 class AddonsPlugin(Plugin):
@@ -23,12 +39,21 @@ class AddonsPlugin(Plugin):
     name = "addons"
     provides = (ADDONS,)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
+    settings = AddonsSettings
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
         installed = await kernel.collection(InstalledAddon)
-        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed)
-        self.reconciliation = Reconciliation(kernel, self.addons)
+        probations = await kernel.collection(Probation)
+        settings = kernel.settings(AddonsSettings)
+        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed, probations)
+        self.probation = ProbationWatch(
+            kernel,
+            self.addons,
+            lasts=timedelta(minutes=settings.probation_minutes),
+            failed_data_stays=timedelta(days=settings.failed_data_days),
+        )
+        self.reconciliation = Reconciliation(kernel, self.addons, self.probation)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
@@ -36,6 +61,7 @@ class AddonsPlugin(Plugin):
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
+        kernel.on(AddonStateChanged, self.probation.state_changed)
         kernel.on(StoreReloaded, lambda _: self.addons.tell_store())
         self.addons.tell_store()
 
@@ -46,6 +72,7 @@ class AddonsPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """Look at everything once; the engine may have said that it is there before we listened."""
         yield Task("bring up", self.bring_up)
+        yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
 
     async def bring_up(self) -> None:
         """Bring the add-ons up, if the engine is there; else its coming will."""
@@ -53,9 +80,10 @@ class AddonsPlugin(Plugin):
             await self.reconciliation.connected()
 
     async def stop(self) -> None:
-        """End the watchdogs; the containers run on."""
+        """End what watches; the containers run on."""
         if hasattr(self, "reconciliation"):
             await self.reconciliation.stop()
+            await self.probation.stop()
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 import structlog
 from attrs import frozen
@@ -28,7 +28,9 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_addons import verbs
 from rooftree_addons.addons import ADDON_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.container import LABEL_TOKEN
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
+from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_store import AddonSlug, Startup
 
 log = structlog.get_logger(__name__)
@@ -64,9 +66,10 @@ def action(addon: InstalledAddon, container: Container | None) -> Action:
 class Reconciliation:
     """Keeps add-ons as they are desired."""
 
-    def __init__(self, kernel: Kernel, addons: Addons) -> None:
+    def __init__(self, kernel: Kernel, addons: Addons, probation: ProbationWatch) -> None:
         self._kernel = kernel
         self._addons = addons
+        self._probation = probation
         self._once = asyncio.Lock()
         self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
 
@@ -133,6 +136,7 @@ class Reconciliation:
                 self._clear_problems(addon.slug)
                 return
             self._addons.observe(addon.slug, container)
+            await self._addons.end_stale_tokens(addon.slug, container, tokens)
             if todo == "start":
                 await self._kernel.jobs.run(verbs.start_if_desired, slug=addon.slug)
             elif todo == "stop":
@@ -156,15 +160,27 @@ class Reconciliation:
         slug = self._slug(event.name)
         if slug is None:
             return
+        tokens = self._kernel.tokens.known(TOKEN_KIND)
         try:
             container = await self._addons.look(slug)
         except RooftreeError as error:
             log.info("addon_not_seen", addon=slug, reason=error.message)
             return
+        try:
+            if event.action == "start" and _runs(container) and container.labels.get(LABEL_TOKEN) not in tokens:
+                await self._addons.adopt(slug, container, tokens)  # somebody else has started it again
+            await self._addons.end_stale_tokens(slug, container, tokens)
+        except RooftreeError as error:  # a full disk; the next start or stop sees to it
+            log.warning("tokens_not_matched", addon=slug, reason=error.message)
         addon = self._addons.installed.get(slug)
         failed = event.action == "die" and event.exit_code != 0 and not self._addons.was_ended_by_us(slug, event.id)
         unhealthy = event.action == "health" and event.health is Health.UNHEALTHY
-        if addon is not None and addon.watchdog and (failed or unhealthy):
+        if addon is not None and self._probation.watches(slug):
+            if failed or unhealthy:
+                self._probation.suspect(slug, event)
+            elif event.action == "die":
+                self._probation.ended_well(slug)
+        elif addon is not None and addon.watchdog and (failed or unhealthy):
             self._watch(slug)
         if _is_well(container) and slug not in self._watchdogs:
             self._clear_problems(slug)
@@ -237,9 +253,9 @@ async def pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+def _runs(container: Container | None) -> TypeGuard[Container]:
+    return container is not None and container.status is ContainerStatus.RUNNING
+
+
 def _is_well(container: Container | None) -> bool:
-    return (
-        container is not None
-        and container.status is ContainerStatus.RUNNING
-        and container.health is not Health.UNHEALTHY
-    )
+    return _runs(container) and container.health is not Health.UNHEALTHY

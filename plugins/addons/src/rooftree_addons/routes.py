@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 from attrs import evolve
 
@@ -22,15 +24,17 @@ from rooftree import (
     role,
 )
 from rooftree.access import INCLUDES
-from rooftree_addons import texts, verbs
+from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
+from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange
-from rooftree_addons.installed import AddonOptions, OptionsRefused, StdinUnsupported
+from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.models import (
     AddonInfo,
     AddonList,
     AddonSummary,
     Background,
     OptionsVerdict,
+    ProbationState,
     RebuildRequest,
     SecurityChange,
     SystemOptionsChange,
@@ -53,7 +57,12 @@ STDIN_LIMIT = 16 * 1024 * 1024
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-@routes.get("/addons", access=MANAGER)
+def listing_revision(addons: Addons) -> str:
+    """Changes with what the listing shows."""
+    return addons.revision
+
+
+@routes.get("/addons", access=MANAGER, revision=listing_revision)
 def installed(addons: Addons) -> AddonList:
     """The add-ons that are installed."""
     return AddonList([AddonSummary.of(addons, addon) for addon in addons.installed.values()])
@@ -73,7 +82,9 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
 @routes.get("/addons/{addon}/stats", access=OWN)
 async def stats(addons: Addons, addon: AddonSlug) -> Stats:
     """What an add-on uses of the machine."""
-    return Stats.of(await addons.engine.stats(addons.get(addon).container))
+    found = addons.get(addon)
+    with _needing_it_to_run(addon):
+        return Stats.of(await addons.engine.stats(found.container))
 
 
 def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
@@ -163,21 +174,21 @@ async def install_version(
     return await jobs.run(verbs.install, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",), starts=verbs.update)
+@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",), starts=updates.update)
 async def update(jobs: Jobs, addon: AddonSlug, body: UpdateRequest) -> JobStarted | None:
     """Bring an add-on to the newest version."""
     _refuse_backup(body)
-    return await jobs.run(verbs.update, slug=addon, background=body.background)
+    return await jobs.run(updates.update, slug=addon, background=body.background)
 
 
-@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN, starts=verbs.update)
+@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN, starts=updates.update)
 async def update_version(
     jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
 ) -> JobStarted | None:
     """Bring an add-on to this version, which must be the one on offer."""
     _refuse_backup(body)
     _refuse_other_version(store, addon, version)
-    return await jobs.run(verbs.update, slug=addon, background=body.background)
+    return await jobs.run(updates.update, slug=addon, background=body.background)
 
 
 def _refuse_other_version(store: AddonStore, slug: AddonSlug, version: str) -> None:
@@ -197,10 +208,22 @@ async def uninstall(jobs: Jobs, addon: AddonSlug, body: UninstallRequest) -> Non
     await jobs.run(verbs.uninstall, slug=addon, remove_config=body.remove_config)
 
 
-@routes.post("/addons/{addon}/rebuild", access=OWN, starts=verbs.rebuild)
+@routes.post("/addons/{addon}/rebuild", access=OWN, starts=updates.rebuild)
 async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest) -> None:
     """Build a local add-on again."""
-    await jobs.run(verbs.rebuild, slug=addon, force=body.force)
+    await jobs.run(updates.rebuild, slug=addon, force=body.force)
+
+
+@routes.get("/kernel/v1/addons/{addon}/probation", access=OWN)
+def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
+    """Whether an add-on's version still has to prove itself, and what can be gone back to."""
+    return ProbationState.of(addons, addons.get(addon))
+
+
+@routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN, starts=updates.roll_back)
+async def roll_back(jobs: Jobs, addon: AddonSlug) -> None:
+    """Put the version before the last update back, with the data it had, while that is kept."""
+    await jobs.run(updates.roll_back, slug=addon, reason="it was asked for")
 
 
 @routes.post("/addons/{addon}/start", access=OWN, starts=verbs.start)
@@ -227,4 +250,14 @@ async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
     found = addons.get(addon)
     if not found.config.stdin:
         raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
-    await addons.engine.write_stdin(found.container, await body.read())
+    with _needing_it_to_run(addon):
+        await addons.engine.write_stdin(found.container, await body.read())
+
+
+@contextlib.contextmanager
+def _needing_it_to_run(slug: AddonSlug) -> Iterator[None]:
+    """Say in the words of add-ons that a container is not there or does not run."""
+    try:
+        yield
+    except (ContainerNotFound, ContainerNotRunning):
+        raise AddonNotRunning(f"Add-on {slug} does not run. Start it first.", addon=str(slug)) from None

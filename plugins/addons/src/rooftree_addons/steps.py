@@ -11,7 +11,9 @@ from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
-from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.images import known_digest
+from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.snapshot import KEPT_FOLDER
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)
@@ -59,7 +61,8 @@ class RegisterAddon(Step):
     async def do(self, addons: Addons) -> None:
         """Enter it."""
         taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
-        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken)
+        digest = await known_digest(addons, self.image, self.config)
+        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
         await addons.kernel.commit(addons.installed.put(self.slug, fresh))
         addons.observe(self.slug, None)
         addons.tell_store()
@@ -99,8 +102,9 @@ class ChangeVersion(Step):
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
+        digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda now: now.with_version(self.image, self.config))
+            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config))
         )
         addons.tell_store()
 
@@ -179,9 +183,14 @@ class StartContainer(Step):
         until = loop.time() + steady_s
         while True:
             container = await addons.look(self.slug)
-            if container is not None and container.exit_code:
-                raise AddonFailedToStart(
-                    f"Add-on {self.slug} ended with exit code {container.exit_code} as soon as it was started",
+            if container is not None and (container.exit_code or container.health is Health.UNHEALTHY):
+                ended = f"ended with exit code {container.exit_code}" if container.exit_code else "was not healthy"
+                reason = f"it {ended} as soon as it was started"
+                addons.failures[self.slug] = reason
+                version = addons.get(self.slug).version
+                raise AddonUpdateRolledBack(
+                    f"Version {version} of add-on {self.slug} does not work here: {reason}. The version before it is "
+                    "back, with its data",
                     addon=str(self.slug),
                 )
             if container is None or container.exit_code is not None or loop.time() >= until:
@@ -245,5 +254,6 @@ class RemoveData(Step):
     async def do(self, addons: Addons) -> None:
         """Delete them."""
         await addons.remove_folder(data_folder(self.slug))
+        await addons.remove_folder(f"{KEPT_FOLDER}/{self.slug}")
         if self.remove_config:
             await addons.remove_folder(config_folder(self.slug))

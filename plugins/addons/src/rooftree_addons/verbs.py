@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 
-from rooftree import Failed, Lock, RooftreeError, Step, Steps, job
-from rooftree.interfaces.containers import ContainerStatus, ImageNotFound
+from rooftree import Lock, Step, Steps, job
+from rooftree.interfaces.containers import ContainerStatus
 from rooftree_addons.addons import Addons
-from rooftree_addons.installed import (
-    AddonAlreadyInstalled,
-    AddonNotInStore,
-    Desired,
-    DockerfileMissing,
-    InstalledAddon,
-    NoUpdateAvailable,
-    RebuildImageBased,
-    RebuildVersionChanged,
-)
+from rooftree_addons.images import bring_image, is_needed_by_others, missing_image
+from rooftree_addons.installed import AddonAlreadyInstalled, Desired, InstalledAddon
 from rooftree_addons.steps import (
-    ChangeVersion,
     CreateContainer,
     CreateDataFolder,
     RegisterAddon,
@@ -31,22 +20,11 @@ from rooftree_addons.steps import (
     StopContainer,
     UnregisterAddon,
 )
-from rooftree_containers.steps import BuildImage, PullImage, RemoveImage
-from rooftree_store import (
-    AddonSlug,
-    AddonStore,
-    BuildFile,
-    Offer,
-    parse_build_file,
-    pick_arch,
-    read_document,
-    repository_lock,
-)
+from rooftree_addons.update_steps import EndProbation, letting_go
+from rooftree_containers.steps import RemoveImage
+from rooftree_store import AddonSlug, AddonStore, repository_lock
 
 INSTALLING = ("healthy", "free_space", "internet_host", "plugins_updated", "supervisor_updated")
-UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy")
-"""An unhealthy system can't be kept from an update, which may be what cures it."""
-BUILD_FILES = ("build.yaml", "build.yml", "build.json")
 
 
 def addon_lock(slug: AddonSlug) -> Lock:
@@ -54,11 +32,12 @@ def addon_lock(slug: AddonSlug) -> Lock:
     return Lock("addon", slug)
 
 
-def _with_repository(slug: AddonSlug) -> list[Lock]:
-    return [addon_lock(slug), repository_lock(slug.repository)]
+def with_repository(slug: AddonSlug) -> list[Lock]:
+    """The same for those that read its folder in the store."""
+    return [addon_lock(slug), repository_lock(slug.repository, shared=True)]
 
 
-@job("app_manager_install", reference="slug", locks=_with_repository, conditions=INSTALLING)
+@job("app_manager_install", reference="slug", locks=with_repository, conditions=INSTALLING)
 async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     """Fetch or build the image, and enter the add-on."""
     if slug in addons.installed:
@@ -82,71 +61,15 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
 async def uninstall(addons: Addons, slug: AddonSlug, remove_config: bool) -> Steps:
     """Take everything away that the add-on brought."""
     addon = addons.get(slug)
-    shared = any(other.image == addon.image for other in addons.installed.values() if other.slug != slug)
+    probation = addons.probations.get(slug)
     return [
         SetDesired(slug, Desired.STOPPED),
         RemoveAddonContainer(slug, addon.config.timeout),
-        *([] if shared else [RemoveImage(addon.image)]),
+        *([] if is_needed_by_others(addons, slug, addon.image) else [RemoveImage(addon.image)]),
+        *(letting_go(addons, slug, probation) if probation else []),
         RemoveData(slug, remove_config),
         UnregisterAddon(slug),
-    ]
-
-
-@job("addon_manager_update", reference="slug", locks=_with_repository, conditions=UPDATING)
-async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
-    """Go to the version the store offers; when that does not start, the old one comes back."""
-    addon = addons.get(slug)
-    offer = store.addons.get(slug)
-    if offer is None:
-        raise AddonNotInStore(_detached(slug), addon=str(slug))
-    if not addons.update_available(addon):
-        raise NoUpdateAvailable(f"Add-on {slug} is at {addon.version}, the newest version", addon=str(slug))
-    store.refuse_unavailable(offer)
-    return await _replace(addons, store, addon, offer)
-
-
-@job(
-    "app_manager_rebuild",
-    reference="slug",
-    locks=lambda slug, force: _with_repository(slug),
-    conditions=("free_space", "internet_host"),
-)
-async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: bool) -> Steps:
-    """Build a local add-on again from its folder as it is now."""
-    addon = addons.get(slug)
-    offer = store.addons.get(slug)
-    if offer is None:
-        raise AddonNotInStore(_detached(slug), addon=str(slug))
-    if offer.config.version != addon.version:
-        raise RebuildVersionChanged(
-            f"The store offers {slug} in version {offer.config.version}, {addon.version} is installed; update it",
-            addon=str(slug),
-        )
-    if offer.config.image is not None and not force:
-        raise RebuildImageBased(f"Add-on {slug} comes as an image; there is nothing to build", addon=str(slug))
-    return await _replace(addons, store, addon, offer)
-
-
-def _detached(slug: AddonSlug) -> str:
-    return (
-        f"No repository offers add-on {slug} any more, or its configuration there is broken: `rooftree problems` tells "
-        "which"
-    )
-
-
-async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, offer: Offer) -> Steps:
-    """Put what is offered in the place of what is installed; it runs afterwards if it ran before."""
-    slug = addon.slug
-    container = await addons.look(slug)
-    runs = container is not None and container.status is ContainerStatus.RUNNING
-    image = store.image(offer)
-    shared = any(other.image == addon.image for other in addons.installed.values() if other.slug != slug)
-    return [
-        await bring_image(store, offer),
-        *([StopContainer(slug)] if runs else []),
-        ChangeVersion(slug, image, offer.config.normalised()),
-        *([CreateContainer(slug), StartContainer(slug, must_run=True)] if runs else []),
-        *([] if shared or image == addon.image else [RemoveImage(addon.image)]),
+        *([EndProbation(slug, probation.kept.folder)] if probation else []),
     ]
 
 
@@ -199,60 +122,4 @@ async def _run(addons: Addons, addon: InstalledAddon, *first: Step) -> Sequence[
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
     await addons.checked_options(addon)
     ready = [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
-    return [*await _missing_image(addons, addon), *first, *ready]
-
-
-async def _missing_image(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:
-    """What brings back an image that somebody took away. One that was built is never asked of a registry: whatever
-    has its name there is a stranger's."""
-    if await addons.engine.image(addon.image) is not None:
-        return []
-    if addon.config.image is not None:
-        return [PullImage(addon.image)]
-    offer = addons.store.addons.get(addon.slug)
-    if offer is None or offer.config.version != addon.version:
-        raise ImageNotFound(
-            f"The image of {addon.slug} is gone, and the store has no version {addon.version} to build it from; update "
-            "the add-on, or install it again",
-            image=addon.image,
-        )
-    return [await bring_image(addons.store, offer)]
-
-
-async def bring_image(store: AddonStore, offer: Offer) -> Step:
-    """The step that makes an offer's image be there: a pull, or a build where its config names no image."""
-    image = store.image(offer)
-    if offer.config.image is not None:
-        return PullImage(image)
-    arch = pick_arch(offer.config, store.machine.supported_arch)
-    root = store.repository_folder(offer.repository)
-    return await asyncio.to_thread(_build, store.path(offer), root, offer, image, arch)
-
-
-def _build(folder: Path, root: Path, offer: Offer, image: str, arch: str) -> BuildImage:
-    dockerfile = next((name for name in (f"Dockerfile.{arch}", "Dockerfile") if (folder / name).is_file()), None)
-    if dockerfile is None:
-        raise DockerfileMissing(
-            f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
-        )
-    present = next((folder / name for name in BUILD_FILES if (folder / name).is_file()), None)
-    if present is not None and not present.resolve().is_relative_to(root.resolve()):
-        raise Failed(f"The build file of {offer.slug} is a link that leads out of its repository")
-    try:
-        build = parse_build_file(read_document(present).content) if present else BuildFile()
-    except RooftreeError as error:
-        raise Failed(f"The build file of {offer.slug} cannot be read: {error.message}") from None
-    config = offer.config
-    labels = {
-        "io.hass.version": config.version,
-        "io.hass.arch": arch,
-        "io.hass.type": "addon",
-        "io.hass.name": config.name.replace("'", ""),
-        "io.hass.description": config.description.replace("'", ""),
-        **({"io.hass.url": config.url} if config.url else {}),
-        **build.labels,
-    }
-    arguments = {"BUILD_VERSION": config.version, "BUILD_ARCH": arch, **build.args}
-    if present is not None:
-        arguments["BUILD_FROM"] = build.base_image(arch)
-    return BuildImage(image, offer.folder, dockerfile, arguments, labels)
+    return [*await missing_image(addons, addon), *first, *ready]

@@ -34,24 +34,17 @@ BOOT_SLACK: Final = timedelta(seconds=5)
 """How long before the calculated time of a boot a line may be of it: clocks are set a little after the boot."""
 
 
-async def journal_answer(
-    journal: SystemJournal, wanted: JournalQuery, query: LogQuery, *, verbose: bool | None = None
-) -> Stream:
+async def journal_answer(journal: SystemJournal, wanted: JournalQuery, query: LogQuery) -> Stream:
     """The answer of a logs route, from the system journal.
 
     :param wanted: which entries; the range is the query's
-    :param verbose: instead of what the query says
     """
     if query.tail == 1 and not query.cursor:
         last = await journal.last(wanted)
         wanted_range = JournalRange(cursor=last.cursor if last else "", count=query.count)
     else:
         wanted_range = query.journal_range
-    text = await journal.text(
-        evolve(wanted, range=wanted_range),
-        verbose=query.verbose if verbose is None else verbose,
-        colors=not query.no_colors,
-    )
+    text = await journal.text(evolve(wanted, range=wanted_range), format=query.format, colors=not query.no_colors)
     cursor = {"X-First-Cursor": text.first_cursor} if text.first_cursor else {}
     return Stream(text.chunks, headers=HEADERS | cursor)
 
@@ -147,7 +140,7 @@ class ContainerLog:
 
     def _from_engine(self, query: LogQuery, *, since: datetime | None = None, follow: bool = False) -> Stream:
         query = query.without_cursor()
-        if query.verbose or query.skip or query.count is not None:
+        if query.format != "plain" or query.skip or query.count is not None:
             lines = self.engine.logs(self.name, follow=follow, tail=query.tail, since=since)
             return log_answer(lines, query, LogSource(identifier=self.name))
         return text_answer(self.engine.log_text(self.name, follow=follow, tail=query.tail, since=since), query)

@@ -19,12 +19,18 @@ from attrs import field, frozen
 
 from rooftree import From, Header, Invalid, Stream
 from rooftree.interfaces.containers import LogLine
-from rooftree.interfaces.journal import JournalRange
+from rooftree.interfaces.journal import JournalRange, TextFormat
 
 DEFAULT_LINES: Final = 100
 """How many lines a client gets that does not say how many it wants."""
 BATCH_BYTES: Final = 64 * 1024
 """About how much is read ahead while the client takes what it was sent."""
+
+
+LogFormat = TextFormat
+"""How a line is shown: as it was written, with its time, or with its time and who wrote it."""
+DEFAULT_FORMAT: Final[LogFormat] = "plain"
+"""How add-ons' lines and ours are shown to who asks for nothing else."""
 
 
 @frozen(kw_only=True)
@@ -39,8 +45,8 @@ class LogQuery:
     """Pass over so many lines from there; negative, which it is only with a cursor, goes back."""
     count: int | None = None
     """End after so many lines; ``None`` sends all there are (or, when following, come)."""
-    verbose: bool = False
-    """Each line with its time and who wrote it."""
+    format: LogFormat = DEFAULT_FORMAT
+    """How each line looks."""
     no_colors: bool = False
     """Without the escape sequences that colour a terminal."""
 
@@ -79,6 +85,7 @@ def asked_query(
     lines: int | None = None,
     verbose: bool = False,
     no_colors: bool = False,
+    format: LogFormat | None = None,
     accept: Annotated[str | None, Header("Accept")] = None,
     range: Annotated[str | None, Header("Range")] = None,
 ) -> LogQuery:
@@ -86,29 +93,38 @@ def asked_query(
 
     ``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
     """
-    verbose = _wants_verbose(accept) or verbose
+    look = _format(format, accept, verbose)
     if lines is not None or range is None:
         tail = DEFAULT_LINES if lines is None else max(lines, 1)
-        return LogQuery(tail=tail, verbose=verbose, no_colors=no_colors)
+        return LogQuery(tail=tail, format=look, no_colors=no_colors)
     found = _parsed_range(range)
     cursor, skip, count = found["cursor"], int(found["skip"] or 0), int(found["count"]) if found["count"] else None
     if skip < 0 and not cursor:
-        return LogQuery(tail=1 - skip, count=count, verbose=verbose, no_colors=no_colors)
-    return LogQuery(cursor=cursor, skip=skip, count=count, verbose=verbose, no_colors=no_colors)
+        return LogQuery(tail=1 - skip, count=count, format=look, no_colors=no_colors)
+    return LogQuery(cursor=cursor, skip=skip, count=count, format=look, no_colors=no_colors)
 
 
 def asked_latest(
-    lines: int | None = None, verbose: bool = False, accept: Annotated[str | None, Header("Accept")] = None
+    lines: int | None = None,
+    verbose: bool = False,
+    format: LogFormat | None = None,
+    accept: Annotated[str | None, Header("Accept")] = None,
 ) -> LogQuery:
     """The same for what was written since the last start: all of it unless ``lines`` says less, without colours."""
     tail = None if lines is None else max(lines, 1)
-    return LogQuery(tail=tail, verbose=_wants_verbose(accept) or verbose, no_colors=True)
+    return LogQuery(tail=tail, format=_format(format, accept, verbose), no_colors=True)
 
 
 AskedLog = Annotated[LogQuery, From(asked_query)]
 """The type of a logs route's parameter."""
 AskedLatestLog = Annotated[LogQuery, From(asked_latest)]
 """The type of the parameter of a route that shows what was written since the last start."""
+
+
+def _format(format: LogFormat | None, accept: str | None, verbose: bool) -> LogFormat:
+    """How lines are to look: as ``format`` says, which newer clients send, or as the older ways of saying it do."""
+    older: LogFormat = "verbose" if _wants_verbose(accept) or verbose else DEFAULT_FORMAT
+    return format or older
 
 
 def _wants_verbose(accept: str | None) -> bool:
@@ -179,7 +195,8 @@ def readable(text: bytes, *, colors: bool) -> bytes:
 async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> AsyncGenerator[bytes]:
     """The lines that are wanted, each as the bytes that are sent."""
     process = f"[{source.pid}]" if source.pid is not None else ""
-    author = f" {source.host} {source.identifier}{process}: ".encode()
+    author = f" {source.host} {source.identifier}{process}: ".encode() if query.format == "verbose" else b" "
+    with_time = query.format != "plain"
     number = 0
     async with closing(lines):
         async for line in lines:
@@ -187,7 +204,7 @@ async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogS
             if number <= query.skip:
                 continue
             text = readable(line.text, colors=not query.no_colors)
-            yield b"%b%b%b\n" % (_time(line), author, text) if query.verbose else text + b"\n"
+            yield b"%b%b%b\n" % (_time(line), author, text) if with_time else text + b"\n"
             if query.count is not None and number - query.skip >= query.count:
                 return
 

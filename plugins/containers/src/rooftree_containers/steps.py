@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from attrs import Factory
 
 from rooftree import Run, Step, step
-from rooftree.interfaces.containers import ContainerEngine, DataPath
+from rooftree.interfaces.containers import ContainerEngine, DataPath, ImageNotFound
 
 
 @step("docker.pull_image/1")
@@ -16,6 +17,8 @@ class PullImage(Step):
 
     image: str
     """Name and tag."""
+    digest: str | None = None
+    """Which image of that name, ``sha256:…``; ``None`` takes what the registry has under it now."""
     weight = 50
     interruptible = True
 
@@ -29,8 +32,18 @@ class PullImage(Step):
 
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Fetch it, with progress in bytes."""
-        async for progress in engine.pull(self.image):
-            run.progress(progress.done, progress.total)
+        wanted = f"{self.image}@{self.digest}" if self.digest else self.image
+        try:
+            async for progress in engine.pull(wanted):
+                run.progress(progress.done, progress.total)
+        except ImageNotFound as error:
+            if self.digest is None:
+                raise
+            raise ImageNotFound(
+                f"The registry no longer has the image that {self.image} was: {error.message} What it has under that "
+                "name now is another one, and is not taken for it. Update what runs it, or install that again",
+                image=self.image,
+            ) from None
 
     async def undo(self, had: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""
@@ -84,6 +97,64 @@ class RemoveImage(Step):
     async def do(self, engine: ContainerEngine) -> None:
         """Take it away."""
         await engine.remove_image(self.image)
+
+
+@step("docker.keep_image/1")
+class KeepImage(Step):
+    """Keep an image under a further name, whatever becomes of its own."""
+
+    image: str
+    kept: str
+    """The further name, which nothing else has."""
+
+    async def before(self, engine: ContainerEngine) -> str | None:
+        """The image's id, if it is there."""
+        return await _image_id(engine, self.image)
+
+    async def do(self, engine: ContainerEngine) -> None:
+        """Name it."""
+        with suppress(ImageNotFound):
+            await engine.tag_image(self.image, self.kept)
+
+    async def undo(self, was: str | None, engine: ContainerEngine) -> None:
+        """Let its own name mean it again, and the further one nothing."""
+        if was is not None and await _image_id(engine, self.image) != was:
+            await _bring_back(engine, self.image, self.kept)
+        await engine.remove_image(self.kept)
+
+
+@step("docker.use_new_image/1")
+class UseNewImage(Step):
+    """Go on with the new image that has the name of the one that was kept; what was made of that comes after this."""
+
+    image: str
+    kept: str
+
+    async def do(self, engine: ContainerEngine) -> None:
+        """See that it is there."""
+        if await engine.image(self.image) is None:
+            raise ImageNotFound(f"The image {self.image} is gone again; somebody took it away", image=self.image)
+
+    async def undo(self, _: None, engine: ContainerEngine) -> None:
+        """Let the name mean the one that was kept, before anything is made of it again."""
+        await _bring_back(engine, self.image, self.kept)
+
+
+@step("docker.bring_back_image/1")
+class BringBackImage(Step):
+    """Let a name mean the image again that was kept under a further one."""
+
+    image: str
+    kept: str
+
+    async def do(self, engine: ContainerEngine) -> None:
+        """Name it."""
+        await _bring_back(engine, self.image, self.kept)
+
+
+async def _bring_back(engine: ContainerEngine, image: str, kept: str) -> None:
+    with suppress(ImageNotFound):  # it was gone already when it was to be kept
+        await engine.tag_image(kept, image)
 
 
 async def _image_id(engine: ContainerEngine, image: str) -> str | None:

@@ -11,30 +11,28 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 from aiodocker import Docker
-from aiodocker.exceptions import DockerError, DockerStreamError
+from aiodocker.exceptions import DockerError
 from aiohttp import ClientResponse
 
 from rooftree.errors import Conflict, Failed, RooftreeError, Unavailable
 from rooftree.events import Event
 from rooftree.interfaces.containers import (
     AddonNetwork,
-    BuildFailed,
     Container,
     ContainerNotFound,
     ContainerNotRunning,
     ContainerSpec,
     ContainerStats,
     DataPath,
-    EngineDiskFull,
     EngineInfo,
-    EngineUnavailable,
     ExecResult,
     HostPath,
     Image,
@@ -42,22 +40,21 @@ from rooftree.interfaces.containers import (
     LogLine,
     PortConflict,
     Progress,
+    RegistryRateLimited,
 )
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
-from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
-from rooftree_docker.build_output import BuildOutput
-from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, json_lines, refusal
+from rooftree_docker.assessment import Remark, assess
+from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, refusal
+from rooftree_docker.control_group import processor_time
 from rooftree_docker.data_folder import DataFolder, own_container
 from rooftree_docker.events import EventWatch
-from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
-from rooftree_docker.inspection import container_of, engine_info_of, image_of
+from rooftree_docker.image_reference import AuthInfo, ImageReference
+from rooftree_docker.images import Images, PullReport
+from rooftree_docker.inspection import container_of, engine_info_of
 from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
 from rooftree_docker.log_text import FramedText, TerminalText, TextReader
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
-from rooftree_docker.pull_progress import PullProgress
-from rooftree_docker.registry import size_of_pull
-from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
-from rooftree_docker.specification import INSTANCE_LABEL, Naming, container_body
+from rooftree_docker.specification import Naming, container_body
 from rooftree_docker.stats import ProcessorMeter
 
 log = structlog.get_logger(__name__)
@@ -70,6 +67,14 @@ _PORT_IN_USE: Final = re.compile(r"port is already allocated|address already in 
 
 def _no_login(_registry: str) -> AuthInfo | None:
     return None
+
+
+def _unheard_pull(_registry: str, _refused: RegistryRateLimited | None) -> None:
+    """The error reaches who wanted the image."""
+
+
+def _unheard_wait(_waits: bool) -> None:
+    """It is as set at the next look."""
 
 
 def _unreported(_moved: RangeMoved | None) -> None:
@@ -85,6 +90,8 @@ class DockerEngine:
     :param prefix: put before every container and network name, for a second instance on one engine
     :param publish: takes the events of :meth:`watch`
     :param login_for: the stored login for a registry's host name, asked at each pull and build
+    :param report_pull: told of each pull, and whether its registry refused because it was asked too often
+    :param report_network_waits: told whether the network's IPv6 or packet size wait for containers to leave it
     :param report_range: told when the network had to move to another range, and ``None`` when it has the wanted one
     """
 
@@ -98,16 +105,20 @@ class DockerEngine:
         prefix: str = "",
         network: NetworkSettings | None = None,
         login_for: Callable[[str], AuthInfo | None] = _no_login,
+        report_pull: PullReport = _unheard_pull,
         report_range: Callable[[RangeMoved | None], None] = _unreported,
+        report_network_waits: Callable[[bool], None] = _unheard_wait,
         deadlines: Deadlines | None = None,
     ) -> None:
         self._deadlines = deadlines or Deadlines()
         self._naming = Naming(instance_id, prefix)
         self._connection = Connection(url, self._deadlines)
-        self._network = SharedNetwork(self._connection, self._naming, network or NetworkSettings(), report_range)
+        self._network = SharedNetwork(
+            self._connection, self._naming, network or NetworkSettings(), report_range, report_network_waits
+        )
         self._folder = DataFolder(data_dir, self._inspect)
         self._events = EventWatch(self._connection, self._naming, publish)
-        self._login_for = login_for
+        self._images = Images(self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull)
         self._processor_meter = ProcessorMeter()
         self._api_address: str | None = None
 
@@ -130,6 +141,15 @@ class DockerEngine:
         """Facts about the engine."""
         async with self._connection.call("describe itself") as docker:
             return engine_info_of(dict(await docker.system.info()), await docker.version())
+
+    async def remarks(self) -> Sequence[Remark]:
+        """What of this engine limits what can be done."""
+        async with self._connection.call("describe itself") as docker:
+            return assess(dict(await docker.system.info()), await docker.version())
+
+    def set_network(self, *, ipv6: bool, mtu: int | None) -> None:
+        """Want the add-on network otherwise, from the next look at it on."""
+        self._network.set(ipv6=ipv6, mtu=mtu)
 
     async def network(self) -> AddonNetwork:
         """The add-on network, made when it is not there. Raises ``Conflict`` for a stranger's of that name."""
@@ -166,82 +186,15 @@ class DockerEngine:
 
     # Images
 
-    async def pull(self, image: str, *, platform: str | None = None) -> AsyncGenerator[Progress]:
-        """Fetch ``name:tag`` from its registry.
-
-        When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
-        without internet starts what it has.
-        """
-        reference = ImageReference.parse(image)
-        try:
-            async with aclosing(self._pull(reference, platform)) as messages:
-                async for progress in messages:
-                    yield progress
-        except RegistryUnreachable as error:
-            local = await self.image(image)
-            if local is None or not _is_for(platform, local):
-                raise
-            log.warning("registry_unreachable_local_image_used", image=image, reason=str(error))
-            yield Progress(done=local.size, total=local.size)
+    def pull(self, image: str, *, platform: str | None = None) -> AsyncGenerator[Progress]:
+        """Fetch ``name:tag`` from its registry; what the engine has already will do while that cannot be reached."""
+        return self._images.pull(image, platform=platform)
 
     async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
         """Bytes that a pull fetches at most, as the registry tells; ``None`` if it doesn't, or the engine is away."""
-        reference = ImageReference.parse(image)
-        try:
-            if platform is None:
-                async with self._connection.call("tell its platform") as docker:
-                    version = await docker.version()
-                platform = f"{version['Os']}/{version['Arch']}"
-        except Unavailable:
-            return None
-        return await size_of_pull(reference, platform, self._login_for(reference.registry))
+        return await self._images.size_of_pull(image, platform=platform)
 
-    async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
-        login = self._login_for(reference.registry)
-
-        def explain(error: DockerError) -> RooftreeError:
-            detail: Mapping[str, object] = getattr(error, "error_detail", {})
-            code = detail.get("code")
-            return pull_error(
-                reference,
-                status=code if isinstance(code, int) else error.status,
-                text=error.message,
-                platform=platform,
-                has_login=login is not None,
-            )
-
-        params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
-        if platform:
-            params["platform"] = platform
-        headers = {"X-Registry-Auth": login_header(reference.registry, login)} if login else {}
-        state = PullProgress()
-        stream = self._connection.stream(
-            f"fetch {reference}",
-            "POST",
-            "images/create",
-            params=params,
-            headers=headers,
-            deadline=self._deadlines.stall,
-            explain=explain,
-        )
-        try:
-            async with stream as response:
-                async for message in json_lines(response, self._deadlines.stall):
-                    if "error" in message or "errorDetail" in message:
-                        raise _stream_error(message)
-                    progress = state.feed(message)
-                    if progress is not None:
-                        yield progress
-        except EngineUnavailable as error:
-            if not isinstance(error.__cause__, TimeoutError) or not await self._answers():
-                raise
-            raise RegistryUnreachable(
-                f"The registry {reference.registry} sent nothing of {reference} for {self._deadlines.stall:g} s. "
-                "Check the host's network, and try again later."
-            ) from error
-        yield state.finished()
-
-    async def build(
+    def build(
         self,
         image: str,
         context: DataPath | HostPath,
@@ -252,82 +205,26 @@ class DockerEngine:
         platform: str | None = None,
     ) -> AsyncGenerator[Progress]:
         """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`."""
-        reference = ImageReference.parse(image)
-        folder = await self._folder.real_local(context)
-        text = await read_dockerfile(folder, dockerfile)
-        params = {
-            "t": str(reference),
-            "dockerfile": dockerfile,
-            "buildargs": _json(arguments),
-            "labels": _json(self._naming.labels(labels)),
-            "rm": "1",
-            "forcerm": "1",
-            "version": "1",  # the classic builder: it needs nothing but the engine
-        }
-        if platform:
-            params["platform"] = platform
-        headers = {"Content-Type": "application/x-tar"}
-        registries = {base.registry for base in base_images(text, arguments)}
-        logins = {registry: login for registry in registries if (login := self._login_for(registry))}
-        if logins:
-            headers["X-Registry-Config"] = logins_header(logins)
-        output = BuildOutput()
-
-        def explain(error: DockerError) -> RooftreeError:
-            if "no space left on device" in error.message:
-                return EngineDiskFull(
-                    f"The container engine has no space left on its disk to build {image}. "
-                    "Free some: remove images and add-ons that are not used."
-                )
-            return BuildFailed(f"Building {image} failed{output.failed(error.message)}")
-
-        async with tar_stream(folder, dockerfile) as archive:
-            stream = self._connection.stream(
-                f"build {reference}",
-                "POST",
-                "build",
-                params=params,
-                headers=headers,
-                body=archive,
-                deadline=self._deadlines.stall,
-                explain=explain,
-            )
-            async with stream as response:
-                async for message in json_lines(response, self._deadlines.stall):
-                    if "error" in message or "errorDetail" in message:
-                        raise _stream_error(message)
-                    for progress in output.feed(message):
-                        yield progress
-        for progress in output.finished():
-            yield progress
+        return self._images.build(
+            image, context, dockerfile=dockerfile, arguments=arguments, labels=labels, platform=platform
+        )
 
     async def image(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""
-        reference = ImageReference.parse(image)
-        async with self._connection.call(f"describe the image {image}") as docker:
-            try:
-                return image_of(await docker.images.inspect(str(reference)))
-            except DockerError as error:
-                if error.status == 404:
-                    return None
-                raise
+        return await self._images.find(image)
+
+    async def tag_image(self, image: str, further: str) -> None:
+        """Give an image another name too."""
+        await self._images.tag(image, further)
 
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there, a container still uses it, or another Rooftree
         on this engine built it."""
-        reference = ImageReference.parse(image)
-        found = await self.image(image)
-        if found is None or found.labels.get(INSTANCE_LABEL) not in {None, self._naming.instance_id}:
-            return False
-        doing = f"remove the image {image}"
-        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
-            try:
-                await docker.images.delete(str(reference))
-            except DockerError as error:
-                if error.status in {404, 409}:
-                    return False
-                raise
-        return True
+        return await self._images.remove(image)
+
+    async def remove_nameless_images(self) -> int:
+        """Take away what we built and nothing refers to any more; the bytes that came free."""
+        return await self._images.remove_nameless()
 
     # Containers
 
@@ -360,13 +257,16 @@ class DockerEngine:
             await self._network.ensure()
         existing = await self._inspect(engine_name)
         if existing is not None and _is_named(existing, engine_name):
-            if not self._naming.is_ours(existing["Config"].get("Labels")):
+            if not self._is_ours(existing):
                 raise _name_taken(engine_name)
             await self._delete(existing["Id"], engine_name)
+        renamed = await self._find_renamed(spec.name)
+        if renamed is not None:
+            await self._delete(renamed["Id"], spec.name)
         body = container_body(
             spec,
             sources,
-            labels=self._naming.labels(spec.labels),
+            labels=self._naming.container_labels(spec.name, spec.labels),
             network=self._network.name,
             api_version=self._connection.api_version,
         )
@@ -548,15 +448,8 @@ class DockerEngine:
             reading: Json = json.loads(body)
             return reading
 
-        return await self._processor_meter.read(found["Id"], fetch)
-
-    async def _answers(self) -> bool:
-        """Whether the engine itself is well."""
-        try:
-            await self._connection.ping()
-        except EngineUnavailable:
-            return False
-        return True
+        look = partial(processor_time, found["Id"], found["State"].get("Pid") or 0)
+        return await self._processor_meter.read(found["Id"], fetch, look)
 
     async def _inspect(self, reference: str) -> Json | None:
         """The engine's description of anybody's container, by engine name or id."""
@@ -573,9 +466,19 @@ class DockerEngine:
         """The engine's description of our container of that logical name."""
         engine_name = self._naming.engine_name(name)
         found = await self._inspect(engine_name)
-        if found is None or not _is_named(found, engine_name):
-            return None
-        return found if self._naming.is_ours(found["Config"].get("Labels")) else None
+        if found is not None and _is_named(found, engine_name) and self._is_ours(found):
+            return found
+        return await self._find_renamed(name)
+
+    async def _find_renamed(self, name: str) -> Json | None:
+        """The same for one that somebody has renamed."""
+        filters = self._naming.filter_for(name)
+        async with self._connection.call(f"look for the container {name}") as docker:
+            listed = await docker.containers.list(all=1, filters=_json(filters))
+        return await self._inspect(listed[0].id) if listed else None
+
+    def _is_ours(self, described: Json) -> bool:
+        return self._naming.is_ours(described["Config"].get("Labels"))
 
     async def _ours(self, name: str) -> Json:
         found = await self._find(name)
@@ -590,9 +493,9 @@ class DockerEngine:
         return found
 
     def _container(self, described: Json | None) -> Container | None:
-        if described is None or not self._naming.is_ours(described["Config"].get("Labels")):
+        if described is None or not self._is_ours(described):
             return None
-        name = self._naming.logical_name(described["Name"])
+        name = self._naming.name_of(described["Name"], described["Config"].get("Labels"))
         return None if name is None else container_of(described, name, self._network.name)
 
     async def _delete(self, container_id: str, name: str) -> None:
@@ -615,17 +518,6 @@ def _json(value: object) -> str:
 def _is_named(described: Json, engine_name: str) -> bool:
     # The engine also finds containers by the beginning of their id, and a name can look like one.
     return bool(described["Name"] == f"/{engine_name}")
-
-
-def _is_for(platform: str | None, image: Image) -> bool:
-    return platform is None or platform.split("/")[1:2] == [image.architecture]
-
-
-def _stream_error(message: Json) -> DockerStreamError:
-    detail = message.get("errorDetail")
-    detail = detail if isinstance(detail, dict) else {}
-    text = detail.get("message") or message.get("error") or "the engine did not say why"
-    return DockerStreamError(str(text), error_detail=detail)
 
 
 def _name_taken(engine_name: str) -> Conflict:

@@ -84,7 +84,7 @@ def container_change(message: Json, naming: Naming) -> ContainerChanged | None:
         return None
     actor = message.get("Actor") or {}
     attributes = actor.get("Attributes") or {}
-    name = naming.logical_name(attributes.get("name", ""))
+    name = naming.name_of(attributes.get("name", ""), attributes)
     if name is None or not naming.is_ours(attributes):
         return None
     action, _, detail = str(message.get("Action", "")).partition(": ")

@@ -62,6 +62,7 @@ def image_of(described: Json) -> Image:
         architecture=described["Architecture"],
         size=described.get("Size") or 0,
         has_health_check=bool(check) and check[0] != "NONE",
+        digests=tuple(described.get("RepoDigests") or ()),
         labels=configuration.get("Labels") or {},
     )
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
 import structlog
 from aiodocker.exceptions import DockerError
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rooftree.errors import Conflict
 from rooftree.interfaces.containers import AddonNetwork
@@ -42,6 +42,9 @@ FALLBACK_SUBNETS: Final = tuple(
 WANTED_LABEL: Final = "io.rooftree.subnet"
 """What the network was made for, kept with it, to notice a changed setting."""
 
+MADE_FOR_LABEL: Final = "io.rooftree.network"
+"""The other settings it was made for; a network without it was made for the usual ones."""
+
 USUAL_SUBNET: Final = IPv4Network("172.30.32.0/23")
 
 _LONGEST_INTERFACE_NAME: Final = 15
@@ -53,6 +56,22 @@ class NetworkSettings:
 
     name: str = "hassio"
     subnet: IPv4Network = USUAL_SUBNET
+    ipv6: bool = False
+    mtu: int | None = None
+    """Bytes of the largest packet, or ``None`` for the engine's usual."""
+
+    @property
+    def made_for(self) -> str:
+        """What a network that fits these settings is labelled with."""
+        return f"ipv6={'on' if self.ipv6 else 'off'} mtu={self.mtu or 'usual'}"
+
+    @property
+    def ipv6_subnet(self) -> IPv6Network:
+        """The range of local addresses (RFC 4193); each name has its own."""
+        if self.name == "hassio":
+            return IPv6Network("fd0c:ac1e:2100::/48")
+        digest = hashlib.sha256(self.name.encode()).hexdigest()
+        return IPv6Network(f"fd{digest[:2]}:{digest[2:6]}:{digest[6:10]}::/48")
 
 
 @frozen(kw_only=True)
@@ -84,6 +103,8 @@ class SharedNetwork:
     """Finds the network on the engine, and makes it when it is not there.
 
     :param report: told about the range each time it was looked at and the answer changed; ``None`` is "as wanted"
+    :param report_waiting: told at each look whether IPv6 or the packet size are not as set, because containers are on
+        the network
     """
 
     def __init__(
@@ -92,8 +113,10 @@ class SharedNetwork:
         naming: Naming,
         settings: NetworkSettings,
         report: Callable[[RangeMoved | None], None],
+        report_waiting: Callable[[bool], None],
     ) -> None:
         self.name = naming.prefix + settings.name
+        self._report_waiting = report_waiting
         self._connection = connection
         self._naming = naming
         self._settings = settings
@@ -110,6 +133,7 @@ class SharedNetwork:
                 found = None
             if found is None:
                 found = await self._create()
+        self._report_waiting(self._differs(found))
         subnet = subnet_of(found)
         if subnet == self._settings.subnet:
             self._tell(None)
@@ -145,7 +169,15 @@ class SharedNetwork:
 
     def _is_outdated(self, found: Json) -> bool:
         """Whether it was made for other settings, and nobody would miss it."""
-        return found["Labels"].get(WANTED_LABEL) != str(self._settings.subnet) and not found["Containers"]
+        moved = found["Labels"].get(WANTED_LABEL) != str(self._settings.subnet)
+        return bool(moved or self._differs(found)) and not found["Containers"]
+
+    def _differs(self, found: Json) -> bool:
+        return bool(found["Labels"].get(MADE_FOR_LABEL, NetworkSettings().made_for) != self._settings.made_for)
+
+    def set(self, *, ipv6: bool, mtu: int | None) -> None:
+        """Want it otherwise; it is made anew at the next look at which no container is on it."""
+        self._settings = evolve(self._settings, ipv6=ipv6, mtu=mtu)
 
     async def _remove(self, network_id: str) -> bool:
         async with self._connection.call(f"remove the network {self.name}") as docker:
@@ -167,7 +199,7 @@ class SharedNetwork:
             doing = f"create the network {self.name}"
             async with self._connection.call(doing, deadline=self._connection.deadlines.change) as docker:
                 try:
-                    await docker.networks.create(network_body(self.name, subnet, self._labels()))
+                    await docker.networks.create(network_body(self.name, subnet, self._labels(), self._settings))
                 except DockerError as error:
                     if "overlap" not in error.message.lower():
                         raise
@@ -185,7 +217,8 @@ class SharedNetwork:
         )
 
     def _labels(self) -> dict[str, str]:
-        return self._naming.labels({WANTED_LABEL: str(self._settings.subnet)})
+        wanted = {WANTED_LABEL: str(self._settings.subnet), MADE_FOR_LABEL: self._settings.made_for}
+        return self._naming.labels(wanted)
 
     async def _taken(self, ignoring: str | None = None) -> list[TakenRange]:
         async with self._connection.call("list its networks") as docker:
@@ -208,26 +241,32 @@ def _owner(labels: Mapping[str, str]) -> str:
     return f"another Rooftree ({instance})" if instance else "something else"
 
 
-def network_body(name: str, subnet: IPv4Network, labels: dict[str, str]) -> Json:
+def network_body(name: str, subnet: IPv4Network, labels: dict[str, str], settings: NetworkSettings) -> Json:
     """The body of ``POST /networks/create``."""
     *_, upper_half = subnet.subnets()
+    ranges = [{"Subnet": str(subnet), "IPRange": str(upper_half), "Gateway": str(subnet[1])}]
+    options = {"com.docker.network.bridge.name": interface_name(name)}
+    if settings.ipv6:
+        own = evolve(settings, name=name).ipv6_subnet
+        ranges.append({"Subnet": str(own), "Gateway": str(own[1])})
+    if settings.mtu is not None:
+        options["com.docker.network.driver.mtu"] = str(settings.mtu)
     return {
         "Name": name,
         "CheckDuplicate": True,
         "Driver": "bridge",
+        "EnableIPv6": settings.ipv6,
         "Labels": labels,
-        "Options": {"com.docker.network.bridge.name": interface_name(name)},
-        "IPAM": {
-            "Driver": "default",
-            "Config": [{"Subnet": str(subnet), "IPRange": str(upper_half), "Gateway": str(subnet[1])}],
-        },
+        "Options": options,
+        "IPAM": {"Driver": "default", "Config": ranges},
     }
 
 
 def addon_network(described: Json, supervisor: str | None = None) -> AddonNetwork:
     """The network in the interface's terms; ``supervisor`` when the API is reached elsewhere than planned."""
     subnet = subnet_of(described)
-    configured = described["IPAM"]["Config"][0].get("Gateway") or str(subnet[1])
+    gateways = [entry.get("Gateway") for entry in described["IPAM"]["Config"] if ":" not in entry["Subnet"]]
+    configured = gateways[0] or str(subnet[1])
     name = described["Name"]
     return AddonNetwork(
         name=name,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -13,15 +14,24 @@ import structlog
 from attrs import field, frozen
 
 from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, Unavailable, hookimpl
-from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected, EngineLost
+from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected, EngineLost, RegistryRateLimited
 from rooftree_docker.api_socket import ApiSocket
+from rooftree_docker.assessment import Remark
 from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
+from rooftree_docker.image_reference import DOCKER_HUB
 from rooftree_docker.network import USUAL_SUBNET, NetworkSettings, RangeMoved
+from rooftree_docker.options import DOCKER, Docker, DockerOptions
+from rooftree_docker.registry_logins import RegistryLogins, StoredLogin
 from rooftree_docker.routes import routes
 
 log = structlog.get_logger(__name__)
 
+CONFIGURATION = "docker_configuration"
+RATE_LIMIT = "docker_ratelimit"
+REBOOT_REQUIRED = "reboot_required"
+UNSUPPORTED = frozenset({"podman", "rootless", "userns"})
+"""Kinds of engines on which some add-ons can't work, whatever is configured."""
 RETRY_S = 5.0
 """Seconds between looks at whether the add-ons' way to us is still open."""
 
@@ -50,13 +60,14 @@ class DockerPlugin(Plugin):
     """Provides the container engine, on Docker."""
 
     name = "docker"
-    provides = (CONTAINER_ENGINE,)
+    provides = (CONTAINER_ENGINE, DOCKER)
     settings = DockerSettings
 
     async def setup(self, kernel: Kernel) -> None:
         """Make the driver; whether Docker is there is found out while everything runs."""
         self.kernel = kernel
         settings = kernel.settings(DockerSettings)
+        self.logins = RegistryLogins(kernel, await kernel.collection(StoredLogin))
         self.engine = DockerEngine(
             settings.socket or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
             data_dir=kernel.data.path,
@@ -64,9 +75,14 @@ class DockerPlugin(Plugin):
             publish=kernel.publish,
             prefix=settings.prefix,
             network=NetworkSettings(subnet=IPv4Network(settings.subnet)),
+            login_for=self.logins.login_for,
+            report_pull=self.report_pull,
             report_range=self.report_range,
+            report_network_waits=self.report_network_waits,
             deadlines=settings.deadlines,
         )
+        options = await kernel.collection(DockerOptions)
+        kernel.provide(DOCKER, Docker(kernel, self.engine, self.logins, options, self.engine.set_network))
         self.api_socket: ApiSocket | None = None
         self._look_again = asyncio.Event()
         kernel.provide(CONTAINER_ENGINE, self.engine)
@@ -81,6 +97,7 @@ class DockerPlugin(Plugin):
         """Watch the engine, and keep the add-ons' way to us open."""
         yield Task("watch the engine", self.engine.watch)
         yield Task("keep the API reachable for add-ons", self.keep_reachable)
+        yield Task("remove images without a name", self.remove_nameless_images, every=timedelta(days=1))
 
     async def stop(self) -> None:
         """Close what leads to the engine; containers run on."""
@@ -88,11 +105,59 @@ class DockerPlugin(Plugin):
             await self._close_api_socket()
             await self.engine.close()
 
-    def connected(self, _: EngineConnected) -> None:
-        """The engine is there."""
+    async def connected(self, _: EngineConnected) -> None:
+        """The engine is there: say what of it limits what can be done."""
         self._look_again.set()
         self.kernel.recovered()
         self.kernel.problems.clear("engine_unavailable", "docker")
+        with suppress(RooftreeError):  # it is gone again
+            self._report_remarks(await self.engine.remarks())
+
+    def _report_remarks(self, remarks: Sequence[Remark]) -> None:
+        if not remarks:
+            self.kernel.problems.clear(CONFIGURATION, "docker")
+            return
+        self.kernel.problems.report(
+            Problem(
+                CONFIGURATION,
+                "docker",
+                message=". ".join(remark.message for remark in remarks),
+                severity="unsupported" if any(remark.kind in UNSUPPORTED for remark in remarks) else "issue",
+                extra={"kinds": [remark.kind for remark in remarks]},
+            )
+        )
+
+    async def remove_nameless_images(self) -> None:
+        """Take away what we built and nothing refers to any more."""
+        if self.engine.available:
+            with suppress(Unavailable):
+                freed = await self.engine.remove_nameless_images()
+                if freed:
+                    log.info("nameless_images_removed", bytes=freed)
+
+    def report_pull(self, registry: str, refused: RegistryRateLimited | None) -> None:
+        """A registry gave what it was asked for, or was asked too often."""
+        if registry != DOCKER_HUB:
+            return
+        if refused is None:
+            self.kernel.problems.clear(RATE_LIMIT)
+        else:
+            self.kernel.problems.report(Problem(RATE_LIMIT, message=refused.message, suggestions=("registry_login",)))
+
+    def report_network_waits(self, waits: bool) -> None:
+        """The network is not as set, because containers are on it; or it is."""
+        if not waits:
+            self.kernel.problems.clear(REBOOT_REQUIRED, "docker")
+            return
+        self.kernel.problems.report(
+            Problem(
+                REBOOT_REQUIRED,
+                "docker",
+                message="IPv6 or the packet size of the add-on network is not as set yet, because add-ons are on it. "
+                "It is made anew when none is: stop them all, or reboot",
+                suggestions=("execute_reboot",),
+            )
+        )
 
     def lost(self, event: EngineLost) -> None:
         """The engine is not there (any more)."""

@@ -17,13 +17,26 @@ from rooftree.interfaces.containers import (
     RegistryLoginRefused,
     RegistryRateLimited,
 )
-from rooftree_docker.image_reference import ImageReference
+from rooftree_docker.image_reference import DOCKER_HUB, ImageReference
 
 
 class RegistryUnreachable(PullFailed):
     """No registry answered, or it answered that it is broken: an image that is already here may do instead."""
 
 
+class DockerHubRateLimited(RegistryRateLimited):
+    """Docker Hub answered that we pulled too often."""
+
+    error_key = "dockerhub_rate_limit_exceeded"
+
+
+class GitHubRateLimited(RegistryRateLimited):
+    """GitHub's registry answered that we pulled too often."""
+
+    error_key = "ghcr_rate_limit_exceeded"
+
+
+_RATE_LIMITED: Final = {DOCKER_HUB: DockerHubRateLimited, "ghcr.io": GitHubRateLimited}
 _QUOTED_STATUS: Final = re.compile(r"HTTP (?:status: )?([45]\d\d)\b")
 _RATE_LIMIT: Final = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
 _DISK_FULL: Final = re.compile(r"no space left on device", re.IGNORECASE)
@@ -57,7 +70,7 @@ def pull_error(
     if quoted := _QUOTED_STATUS.search(said):
         status = int(quoted[1])  # the registry's own, where the engine's is only a 500
     if status == 429 or _RATE_LIMIT.search(said):
-        return RegistryRateLimited(
+        return _RATE_LIMITED.get(image.registry, RegistryRateLimited)(
             f"The registry {image.registry} refuses to hand out {image}: it was asked too often. "
             "Wait some hours, or store a login for it.",
             registry=image.registry,

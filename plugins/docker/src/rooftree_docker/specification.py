@@ -22,6 +22,11 @@ log = structlog.get_logger(__name__)
 
 MANAGED_LABEL: Final = "supervisor_managed"
 INSTANCE_LABEL: Final = "io.rooftree.instance"
+NAME_LABEL: Final = "io.rooftree.name"
+"""The logical name of a container, which stays its own when somebody renames it."""
+BUILT_BY_LABEL: Final = "io.rooftree.built-by"
+"""The instance that built an image. Not :data:`INSTANCE_LABEL`: a container has its image's labels too, and one that
+somebody makes of such an image is not ours."""
 
 READ_ONLY_SUBMOUNTS_API: Final = (1, 44)
 """Since this version a read-only bind makes mounts below it read-only too, unless told otherwise."""
@@ -52,9 +57,34 @@ class Naming:
         """The labels of everything we create; ours win."""
         return {**(more or {}), MANAGED_LABEL: "", INSTANCE_LABEL: self.instance_id}
 
+    def container_labels(self, name: str, more: Mapping[str, str]) -> dict[str, str]:
+        """The labels of a container of that logical name."""
+        return {**self.labels(more), NAME_LABEL: name}
+
+    def image_labels(self, more: Mapping[str, str]) -> dict[str, str]:
+        """The labels of an image that we build."""
+        return {**more, BUILT_BY_LABEL: self.instance_id}
+
+    @property
+    def image_filter(self) -> str:
+        """The value of the engine's label filter for images that we built."""
+        return f"{BUILT_BY_LABEL}={self.instance_id}"
+
+    def is_another_ones_image(self, labels: Mapping[str, str]) -> bool:
+        """Whether another Rooftree on this engine built it."""
+        return labels.get(BUILT_BY_LABEL) not in {None, self.instance_id}
+
     def is_ours(self, labels: Mapping[str, str] | None) -> bool:
         """Whether this instance made it."""
         return (labels or {}).get(INSTANCE_LABEL) == self.instance_id
+
+    def name_of(self, engine_name: str, labels: Mapping[str, str] | None) -> str | None:
+        """The logical name of a container of ours, from its label or, for one that has none yet, from its name."""
+        return (labels or {}).get(NAME_LABEL) or self.logical_name(engine_name)
+
+    def filter_for(self, name: str) -> dict[str, list[str]]:
+        """The engine's filter for our container of that logical name."""
+        return {"label": [*self.filter["label"], f"{NAME_LABEL}={name}"]}
 
     @property
     def filter(self) -> dict[str, list[str]]:

@@ -1,8 +1,8 @@
-"""One reading of a container's use of the machine, from what the engine counts.
+"""One reading of a container's use of the machine, from what the engine and the kernel count.
 
-The engine's counters are totals, so processor time needs two readings. :class:`ProcessorMeter` keeps the last one of
-each container: whoever asks regularly gets an answer at once, the mean since the last time; the first time costs a
-quarter of a second.
+The counters are totals, so processor time needs two readings. :class:`ProcessorMeter` keeps the last one of each
+container: whoever asks regularly gets the mean since the last time. The first time needs a reading from before: the
+kernel's own, which is there at once, or, where that is not seen from here, a second one of the engine.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ SHORTEST_SPAN_S: Final = 0.25
 
 LONGEST_SPAN_S: Final = 60.0
 """An older reading says nothing about now."""
+
+
+type ProcessorTime = tuple[int, int]
+"""Nanoseconds used so far: by the container, and by the whole machine."""
 
 
 @frozen
@@ -47,16 +51,45 @@ class ProcessorMeter:
         self._clock = clock
         self._samples: dict[str, ProcessorSample] = {}
 
-    async def read(self, container_id: str, fetch: Callable[[], Awaitable[Json]]) -> ContainerStats:
-        """A reading; ``fetch`` asks the engine, and is called twice when there is no sample to compare with."""
+    async def read(
+        self, container_id: str, fetch: Callable[[], Awaitable[Json]], look: Callable[[], ProcessorTime | None]
+    ) -> ContainerStats:
+        """A reading.
+
+        :param fetch: asks the engine; called twice where there is no sample to compare with
+        :param look: the kernel's counters, where they are seen from here; called in a thread
+        """
+        begun = await self._look(look)
         raw = await fetch()
+        if begun is None:
+            return await self._by_the_engine(container_id, raw, fetch)
+        before = self._recent(container_id, self._clock()) or begun
+        await asyncio.sleep(max(0.0, SHORTEST_SPAN_S - (self._clock() - before.taken_at)))
+        now = await self._look(look) or begun
+        return self._keep(container_id, raw, before, now)
+
+    async def _by_the_engine(
+        self, container_id: str, raw: Json, fetch: Callable[[], Awaitable[Json]]
+    ) -> ContainerStats:
         now = ProcessorSample.of(raw, self._clock())
-        before = self._samples.get(container_id)
-        if before is None or not SHORTEST_SPAN_S <= now.taken_at - before.taken_at <= LONGEST_SPAN_S:
+        before = self._recent(container_id, now.taken_at)
+        if before is None:
             await asyncio.sleep(SHORTEST_SPAN_S)
             before = now
             raw = await fetch()
             now = ProcessorSample.of(raw, self._clock())
+        return self._keep(container_id, raw, before, now)
+
+    async def _look(self, look: Callable[[], ProcessorTime | None]) -> ProcessorSample | None:
+        taken = await asyncio.to_thread(look)
+        return None if taken is None else ProcessorSample(*taken, self._clock())
+
+    def _recent(self, container_id: str, now: float) -> ProcessorSample | None:
+        """The last sample, if what has passed since then is neither too short nor too long."""
+        kept = self._samples.get(container_id)
+        return kept if kept is not None and SHORTEST_SPAN_S <= now - kept.taken_at <= LONGEST_SPAN_S else None
+
+    def _keep(self, container_id: str, raw: Json, before: ProcessorSample, now: ProcessorSample) -> ContainerStats:
         self._forget_old(now.taken_at)
         self._samples[container_id] = now
         return container_stats(raw, processor_percent(before, now))

@@ -72,8 +72,10 @@ class ExportReader:
             nul = data.find(b"\0", at)
             if nul < 0:
                 break
-            # Each line of text has an equals sign, so the first name that stands alone behind the last one is it.
-            found = _BINARY_NAME.search(data, max(data.rfind(b"=", at, nul), at), nul + _LENGTH_BYTES)
+            # Each line of text has an equals sign, so the first name that stands alone behind the last one is it. What
+            # is so near to the NUL that it may be part of the length is not looked at for one.
+            text_end = max(at, nul - _LENGTH_BYTES + 1)
+            found = _BINARY_NAME.search(data, max(at, data.rfind(b"=", at, text_end)), nul + _LENGTH_BYTES)
             if found is None:
                 raise Failed("The system journal's gateway sent something that is no journal export format")
             start = found.end()
@@ -156,10 +158,14 @@ _SHOWN_LINES: Final = tuple((name, b"\n%b=" % name, len(name) + 2) for name in _
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Verbose:
-    """Each message with its time, host and author; keeps what it has of an entry that is not whole yet."""
+class WithTime:
+    """Each message with its time; keeps what it has of an entry that is not whole yet.
 
-    def __init__(self) -> None:
+    :param author: with host and author too
+    """
+
+    def __init__(self, *, author: bool) -> None:
+        self._author = author
         self._entry: dict[bytes, bytes] = {}
         self._second = -1
         self._second_text = ""
@@ -191,9 +197,13 @@ class Verbose:
         message = entry.get(b"MESSAGE")
         if message is None:
             return
+        time = self._time(int(entry.get(b"__REALTIME_TIMESTAMP", 0)))
+        if not self._author:
+            found.append(b"%b %b\n" % (time, message))
+            return
+        host = entry.get(b"_HOSTNAME", b"-")
         author = entry.get(b"SYSLOG_IDENTIFIER") or entry.get(b"_COMM") or b"unknown"
         process = entry.get(b"SYSLOG_PID") or entry.get(b"_PID")
-        time, host = self._time(int(entry.get(b"__REALTIME_TIMESTAMP", 0))), entry.get(b"_HOSTNAME", b"-")
         found.append(b"%b %b %b%b: %b\n" % (time, host, author, b"[%b]" % process if process else b"", message))
 
     def _time(self, microseconds: int) -> bytes:

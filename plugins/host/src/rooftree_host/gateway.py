@@ -16,9 +16,16 @@ import orjson
 from yarl import URL
 
 from rooftree import Invalid
-from rooftree.interfaces.journal import JournalEntry, JournalQuery, JournalRange, JournalText, JournalUnavailable
+from rooftree.interfaces.journal import (
+    JournalEntry,
+    JournalQuery,
+    JournalRange,
+    JournalText,
+    JournalUnavailable,
+    TextFormat,
+)
 from rooftree_containers.logs import readable
-from rooftree_host.export_format import ExportReader, Form, Piece, Verbose, cursor_in, last_entry, plain
+from rooftree_host.export_format import ExportReader, Form, Piece, WithTime, cursor_in, last_entry, plain
 
 EXPORT_FORMAT: Final = "application/vnd.fdo.journal"
 ANSWER_S: Final = 20.0
@@ -56,10 +63,11 @@ class Gateway:
         self._began_us: dict[str, int] = {}
         """When boots began, as far as it was asked: it does not change."""
 
-    async def text(self, query: JournalQuery, *, verbose: bool = False, colors: bool = True) -> JournalText:
+    async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
         """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
+        form = plain if format == "plain" else WithTime(author=format == "verbose")
         response = await self._entries(query)
-        chunks = _Chunks(self, response, query, Verbose() if verbose else plain, colors=colors)
+        chunks = _Chunks(self, response, query, form, colors=colors)
         try:
             await chunks.begin()
         except BaseException:

@@ -8,18 +8,16 @@ dies with the daemon.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import os
 import re
 import resource
 import shutil
-import signal
 from pathlib import Path
 
 import structlog
 
 from rooftree import Failed, Unavailable
+from rooftree.child_process import child_process, die_with_daemon
 from rooftree_store.sources import RepositorySource
 
 log = structlog.get_logger(__name__)
@@ -50,8 +48,6 @@ _CONFIG = {
     "submodule.recurse": "false",
 }
 _PASSED_ON = re.compile(r"(?i)PATH|LANG|(http|https|no|all)_proxy|SSL_CERT_(FILE|DIR)|GIT_SSL_CAINFO|SSH_AUTH_SOCK")
-_libc = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class GitFailed(Failed):
@@ -117,22 +113,23 @@ async def _git(source: RepositorySource, *arguments: str, timeout_s: float = TIM
     """Run git; its output. The source is for messages."""
     options = [part for key, value in _CONFIG.items() for part in ("-c", f"{key}={value}")]
     try:
-        child = await asyncio.create_subprocess_exec(
-            "git", *options, *arguments, env=_environment(), start_new_session=True, preexec_fn=_confine,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        async with (
+            child_process(
+                "git",
+                *options,
+                *arguments,
+                env=_environment(),
+                confine=_confine,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            ) as child,
+            asyncio.timeout(timeout_s),
+        ):
+            output, errors = await child.communicate()
     except FileNotFoundError:
         raise GitUnavailable("There is no git on this machine; install it (the package is called git)") from None
-    try:
-        async with asyncio.timeout(timeout_s):
-            output, errors = await child.communicate()
     except TimeoutError:
         raise GitUnavailable(f"git took more than {timeout_s:.0f} s with {source}; the server is too slow") from None
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
     if child.returncode == 0:
         return output.decode(errors="replace")
     raise _reason(source, errors.decode(errors="replace"))
@@ -179,5 +176,5 @@ def _environment() -> dict[str, str]:
 
 def _confine() -> None:
     """In the child, before git begins: die with the daemon, write no file beyond the limit."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_daemon()
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))

@@ -201,9 +201,9 @@ class UpdateRepositories(Step):
         await store.refresh(self.repositories)
 
 
-def repository_lock(slug: RepositorySlug) -> Lock:
-    """What a job holds that changes a repository's folder, or needs it to stay as it is."""
-    return Lock("repository", slug)
+def repository_lock(slug: RepositorySlug, *, shared: bool = False) -> Lock:
+    """What a job holds that changes a repository's folder or, ``shared``, only needs it to stay as it is."""
+    return Lock("repository", slug, shared)
 
 
 @job("store_manager_add_repository", reference="source", locks=lambda source: [repository_lock(source.slug)])

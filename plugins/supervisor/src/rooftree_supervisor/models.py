@@ -16,7 +16,12 @@ Channel = Literal["stable", "beta", "dev"]
 BlockingIoDetection = Literal["on", "off", "on-at-startup", "on_at_startup"]
 """``on_at_startup`` is how the published reference spells the third."""
 
-FEATURE_FLAGS: Final = ("supervisor_v2_api", "supervisor_websocket_v2_api")
+FEATURE_FLAGS: Final = (
+    "app_drop_net_raw",
+    "app_reduced_capabilities",
+    "supervisor_v2_api",
+    "supervisor_websocket_v2_api",
+)
 """Features that clients may ask to be switched on. They are known by name and not offered."""
 
 
@@ -132,6 +137,11 @@ def _feature_flags(_: object, __: object, value: object) -> None:
             raise ValueError(f"feature_flags.{name}: must be false, because Rooftree does not offer this feature")
 
 
+def _false(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is True:
+        raise ValueError(f"{field.alias}: must be false, because Rooftree does not offer this")
+
+
 @frozen(kw_only=True)
 class OptionsChange:
     """The body of ``POST /supervisor/options``: what is absent stays."""
@@ -145,6 +155,10 @@ class OptionsChange:
     diagnostics: bool | Unset | None = UNSET
     auto_update: bool | Unset = UNSET
     detect_blocking_io: BlockingIoDetection | Unset = UNSET
+    content_trust: bool | Unset = field(default=UNSET, validator=_false)
+    """Signatures of images; the official client still knows it."""
+    force_security: bool | Unset = field(default=UNSET, validator=_false)
+    """Refuse leaked passwords; the official client sends it here too."""
     wait_boot: int | Unset = field(default=UNSET, validator=Limits(1, 60))
     """Seconds."""
     feature_flags: dict[str, bool] | Unset = field(default=UNSET, validator=_feature_flags)

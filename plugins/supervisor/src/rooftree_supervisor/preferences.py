@@ -111,7 +111,8 @@ class Preferences:
         if not given:
             allowed = ", ".join(sorted(attrs.fields_dict(OptionsChange)))
             raise Invalid(f"The body has no option in it; give at least one of {allowed}")
-        given.pop("feature_flags", None)  # checked by the model: nothing that could be kept
+        for name in ("feature_flags", "content_trust", "force_security"):
+            given.pop(name, None)  # checked by the model: nothing that could be kept
         repositories = given.pop("addons_repositories", None)
         detection = given.pop("detect_blocking_io", None)
         if detection is not None:

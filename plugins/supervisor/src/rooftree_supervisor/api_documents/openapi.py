@@ -255,7 +255,8 @@ class Describer:
             Unavailable: True,
         }
         as_text = not {Text, Binary, Stream, Socket}.isdisjoint(_members(_answer(route)))
-        return {str(kind.status): self._refusal(kind, as_text) for kind in _ERRORS if can[kind]}
+        likely = [kind for kind in _ERRORS if can[kind] or kind in route.refuses]
+        return {str(kind.status): self._refusal(kind, as_text) for kind in likely}
 
     def _refusal(self, kind: type[RooftreeError], as_text: bool) -> Schema:
         name = kind.__name__ + ("OrText" if as_text else "")

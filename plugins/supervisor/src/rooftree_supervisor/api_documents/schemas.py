@@ -29,7 +29,7 @@ from typing import (
 
 import attrs
 
-from rooftree import ParsedString, Unset, unstructure
+from rooftree import ParsedString, Secret, Unset, unstructure
 from rooftree_supervisor.api_documents.source_texts import SourceTexts
 
 type Schema = dict[str, Any]
@@ -44,6 +44,7 @@ _PRIMITIVES: Mapping[Any, Schema] = {
     Path: {"type": "string"},
     datetime: {"type": "string", "format": "date-time"},
     type(None): {"type": "null"},
+    Secret: {"type": "string", "format": "password", "writeOnly": True},
 }
 _LISTS = (list, Sequence, MutableSequence)
 _SETS = (set, frozenset, AbstractSet, MutableSet)

@@ -1,0 +1,82 @@
+"""What the daemon needs for itself: to start, to read the add-ons' configurations, to sit there."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import processes
+from addon_repositories import lay_out, refuse_few
+from attrs import asdict
+from keepalive import ask, get
+from processes import Memory
+from rows import TIMES, Bench, Row
+
+HERE = Path(__file__).parent
+LIBRARIES = "import aiohttp, aiodocker, cattrs, apscheduler"
+MB = 1_000_000
+
+
+def start(bench: Bench) -> Iterator[Row]:
+    rounds = []
+    for counts in bench.rounds():
+        began = time.perf_counter()
+        processes.run([sys.executable, "-c", LIBRARIES])
+        libraries_s = time.perf_counter() - began
+        with bench.installation.started() as starting:
+            first_s, ready_s = starting.first_answer_s(), starting.ready_s()
+        if counts:
+            rounds.append({"libraries_s": libraries_s, "first_answer_s": first_s, "ready_s": ready_s})
+    ratios = [each["first_answer_s"] / each["libraries_s"] for each in rounds]
+    ours, theirs = (median(each[name] for each in rounds) for name in ("first_answer_s", "libraries_s"))
+    against = f"importing our libraries ({ours:.2f} s of {theirs:.2f} s)"
+    yield Row("start to the first answer", ratios, TIMES, 3, False, against, rounds)
+    ready = [each["ready_s"] for each in rounds]
+    yield Row("every plugin ready, no engine", ready, " s", 3, False, "", rounds)
+
+
+def hung_engine(bench: Bench) -> Iterator[Row]:
+    ready = []
+    for counts in bench.rounds():
+        with bench.with_hung_engine.started() as starting:
+            seconds = starting.ready_s()
+        if counts:
+            ready.append(seconds)
+    yield Row("every plugin ready, engine hangs", ready, " s", 3, False, "", ready)
+
+
+# --- reading and keeping ----------------------------------------------------------------------------------------------
+
+
+def configs(bench: Bench) -> Iterator[Row]:
+    rounds = []
+    folder = bench.folder / "configs"
+    urls = lay_out(folder / "data")
+    for counts in bench.rounds():
+        figures = json.loads(processes.run([sys.executable, HERE / "read_configs.py", folder, *urls]).splitlines()[-1])
+        refuse_few(figures["addons"])
+        if counts:
+            rounds.append(figures)
+    cold = [each["cold_cpu_s"] for each in rounds]
+    yield Row("configs read from nothing, CPU", cold, " s", 1, False, "", rounds)
+    again = [median(each["unchanged_cpu_s"]) for each in rounds]
+    yield Row("configs read again, nothing changed, CPU", again, " s", 0.05, False, "", rounds)
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    rounds = []
+    for _ in range(min(bench.pace.rounds, 3)):
+        with bench.installation.running() as (daemon, token):
+            listed = json.loads(ask(daemon.port, get("/store", Authorization=f"Bearer {token}")).body)
+            refuse_few(len(listed["data"]["addons"]))
+            time.sleep(bench.pace.idle_s)
+            rounds.append(Memory.of(daemon.pid))
+    pss = median(each.pss_bytes for each in rounds) / MB
+    figures = [each.rss_bytes / MB for each in rounds]
+    yield Row(
+        "resident memory, idle, listed", figures, " MB", 75, False, f"PSS {pss:.0f} MB", list(map(asdict, rounds))
+    )

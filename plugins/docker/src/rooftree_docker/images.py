@@ -1,0 +1,275 @@
+"""The engine's images: fetched, built, named and taken away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+
+import structlog
+from aiodocker.exceptions import DockerError, DockerStreamError
+
+from rooftree.errors import RooftreeError, Unavailable
+from rooftree.interfaces.containers import (
+    BuildFailed,
+    DataPath,
+    EngineDiskFull,
+    EngineUnavailable,
+    HostPath,
+    Image,
+    ImageNotFound,
+    Progress,
+    RegistryRateLimited,
+)
+from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
+from rooftree_docker.build_output import BuildOutput
+from rooftree_docker.connection import Connection, Deadlines, Json, json_lines
+from rooftree_docker.data_folder import DataFolder
+from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
+from rooftree_docker.inspection import image_of
+from rooftree_docker.pull_progress import PullProgress
+from rooftree_docker.registry import size_of_pull
+from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
+from rooftree_docker.specification import Naming
+
+log = structlog.get_logger(__name__)
+
+type PullReport = Callable[[str, RegistryRateLimited | None], None]
+"""Told of each pull: from which registry, and whether it refused because it was asked too often."""
+
+
+class Images:
+    """The images of one engine.
+
+    :param login_for: the stored login for a registry's host name, asked at each pull and build
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        deadlines: Deadlines,
+        naming: Naming,
+        folder: DataFolder,
+        login_for: Callable[[str], AuthInfo | None],
+        report_pull: PullReport,
+    ) -> None:
+        self._connection = connection
+        self._deadlines = deadlines
+        self._naming = naming
+        self._folder = folder
+        self._login_for = login_for
+        self._report_pull = report_pull
+
+    async def pull(self, image: str, *, platform: str | None = None) -> AsyncGenerator[Progress]:
+        """Fetch ``name:tag`` from its registry.
+
+        When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
+        without internet starts what it has.
+        """
+        reference = ImageReference.parse(image)
+        try:
+            async with aclosing(self._pull(reference, platform)) as messages:
+                async for progress in messages:
+                    yield progress
+        except RegistryUnreachable as error:
+            local = await self.find(image)
+            if local is None or not _is_for(platform, local):
+                raise
+            log.warning("registry_unreachable_local_image_used", image=image, reason=str(error))
+            yield Progress(done=local.size, total=local.size)
+
+    async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
+        """Bytes that a pull fetches at most, as the registry tells; ``None`` if it doesn't, or the engine is away."""
+        reference = ImageReference.parse(image)
+        try:
+            if platform is None:
+                async with self._connection.call("tell its platform") as docker:
+                    version = await docker.version()
+                platform = f"{version['Os']}/{version['Arch']}"
+        except Unavailable:
+            return None
+        return await size_of_pull(reference, platform, self._login_for(reference.registry))
+
+    async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
+        login = self._login_for(reference.registry)
+
+        def explain(error: DockerError) -> RooftreeError:
+            detail: Mapping[str, object] = getattr(error, "error_detail", {})
+            code = detail.get("code")
+            refused = pull_error(
+                reference,
+                status=code if isinstance(code, int) else error.status,
+                text=error.message,
+                platform=platform,
+                has_login=login is not None,
+            )
+            if isinstance(refused, RegistryRateLimited):
+                self._report_pull(reference.registry, refused)
+            return refused
+
+        params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
+        if platform:
+            params["platform"] = platform
+        headers = {"X-Registry-Auth": login_header(reference.registry, login)} if login else {}
+        state = PullProgress()
+        stream = self._connection.stream(
+            f"fetch {reference}",
+            "POST",
+            "images/create",
+            params=params,
+            headers=headers,
+            deadline=self._deadlines.stall,
+            explain=explain,
+        )
+        try:
+            async with stream as response:
+                async for message in json_lines(response, self._deadlines.stall):
+                    if "error" in message or "errorDetail" in message:
+                        raise _stream_error(message)
+                    progress = state.feed(message)
+                    if progress is not None:
+                        yield progress
+        except EngineUnavailable as error:
+            if not isinstance(error.__cause__, TimeoutError) or not await self._answers():
+                raise
+            raise RegistryUnreachable(
+                f"The registry {reference.registry} sent nothing of {reference} for {self._deadlines.stall:g} s. "
+                "Check the host's network, and try again later."
+            ) from error
+        self._report_pull(reference.registry, None)
+        if reference.digest and reference.tag:  # the engine gives what is fetched by digest no name
+            await self.tag(f"{reference.name}@{reference.digest}", f"{reference.name}:{reference.tag}")
+        yield state.finished()
+
+    async def build(
+        self,
+        image: str,
+        context: DataPath | HostPath,
+        *,
+        dockerfile: str,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        platform: str | None = None,
+    ) -> AsyncGenerator[Progress]:
+        """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`."""
+        reference = ImageReference.parse(image)
+        folder = await self._folder.real_local(context)
+        text = await read_dockerfile(folder, dockerfile)
+        params = {
+            "t": str(reference),
+            "dockerfile": dockerfile,
+            "buildargs": _json(arguments),
+            "labels": _json(self._naming.image_labels(labels)),
+            "rm": "1",
+            "forcerm": "1",
+            "version": "1",  # the classic builder: it needs nothing but the engine
+        }
+        if platform:
+            params["platform"] = platform
+        headers = {"Content-Type": "application/x-tar"}
+        registries = {base.registry for base in base_images(text, arguments)}
+        logins = {registry: login for registry in registries if (login := self._login_for(registry))}
+        if logins:
+            headers["X-Registry-Config"] = logins_header(logins)
+        output = BuildOutput()
+
+        def explain(error: DockerError) -> RooftreeError:
+            told = output.failed(error.message)
+            if "no space left on device" in told.lower():  # the engine's word, or that of a program in the build
+                return EngineDiskFull(
+                    f"The container engine has no space left on its disk to build {image}. "
+                    "Free some: remove images and add-ons that are not used."
+                )
+            return BuildFailed(f"Building {image} failed{told}")
+
+        async with tar_stream(folder, dockerfile) as archive:
+            stream = self._connection.stream(
+                f"build {reference}",
+                "POST",
+                "build",
+                params=params,
+                headers=headers,
+                body=archive,
+                deadline=self._deadlines.stall,
+                explain=explain,
+            )
+            async with stream as response:
+                async for message in json_lines(response, self._deadlines.stall):
+                    if "error" in message or "errorDetail" in message:
+                        raise _stream_error(message)
+                    for progress in output.feed(message):
+                        yield progress
+        for progress in output.finished():
+            yield progress
+
+    async def find(self, image: str) -> Image | None:
+        """What the engine has under ``name:tag``, or ``None``."""
+        reference = ImageReference.parse(image)
+        async with self._connection.call(f"describe the image {image}") as docker:
+            try:
+                return image_of(await docker.images.inspect(str(reference)))
+            except DockerError as error:
+                if error.status == 404:
+                    return None
+                raise
+
+    async def tag(self, image: str, further: str) -> None:
+        """Give an image another name too."""
+        name = ImageReference.parse(further)
+        async with self._connection.call(
+            f"name the image {image} {further}", deadline=self._deadlines.change
+        ) as docker:
+            try:
+                await docker.images.tag(str(ImageReference.parse(image)), name.name, tag=name.tag)
+            except DockerError as error:
+                if error.status == 404:
+                    raise ImageNotFound(f"The container engine has no image {image}", image=image) from None
+                raise
+
+    async def remove(self, image: str) -> bool:
+        """Take ``name:tag`` away. ``False`` when it was not there, a container still uses it, or another Rooftree
+        on this engine built it."""
+        reference = ImageReference.parse(image)
+        found = await self.find(image)
+        if found is None or self._naming.is_another_ones_image(found.labels):
+            return False
+        doing = f"remove the image {image}"
+        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+            try:
+                await docker.images.delete(str(reference))
+            except DockerError as error:
+                if error.status in {404, 409}:
+                    return False
+                raise
+        return True
+
+    async def remove_nameless(self) -> int:
+        """Take away what we built and nothing refers to any more, such as the older of two builds of one name; the
+        bytes that came free."""
+        filters = {"dangling": ["true"], "label": [self._naming.image_filter]}
+        async with self._connection.call("remove images without a name", deadline=self._deadlines.change) as docker:
+            pruned = await docker._query_json("images/prune", method="POST", params={"filters": _json(filters)})
+        return int(pruned.get("SpaceReclaimed") or 0)
+
+    async def _answers(self) -> bool:
+        """Whether the engine itself is well."""
+        try:
+            await self._connection.ping()
+        except EngineUnavailable:
+            return False
+        return True
+
+
+def _json(value: object) -> str:
+    return json.dumps(value)
+
+
+def _is_for(platform: str | None, image: Image) -> bool:
+    return platform is None or platform.split("/")[1:2] == [image.architecture]
+
+
+def _stream_error(message: Json) -> DockerStreamError:
+    detail = message.get("errorDetail")
+    detail = detail if isinstance(detail, dict) else {}
+    text = detail.get("message") or message.get("error") or "the engine did not say why"
+    return DockerStreamError(str(text), error_detail=detail)

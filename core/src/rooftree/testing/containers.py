@@ -113,8 +113,10 @@ class _Kept:
     def running(self) -> bool:
         return self.status is ContainerStatus.RUNNING
 
-    def write(self, lines: Iterable[bytes], stream: Literal["stdout", "stderr"] = "stdout") -> None:
-        self.lines += [LogLine(time=datetime.now(UTC), stream=stream, text=line) for line in lines]
+    def write(
+        self, lines: Iterable[bytes], stream: Literal["stdout", "stderr"] = "stdout", at: datetime | None = None
+    ) -> None:
+        self.lines += [LogLine(time=at or datetime.now(UTC), stream=stream, text=line) for line in lines]
         self.tell()
 
     def tell(self) -> None:
@@ -234,9 +236,11 @@ class FakeContainerEngine:
         kept.health = health
         self._tell(kept, "health")
 
-    def write(self, name: str, *lines: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
-        """A container writes lines."""
-        self._kept[name].write([line.encode() for line in lines], stream)
+    def write(
+        self, name: str, *lines: str, stream: Literal["stdout", "stderr"] = "stdout", at: datetime | None = None
+    ) -> None:
+        """A container writes lines; now, unless ``at`` says when it was."""
+        self._kept[name].write([line.encode() for line in lines], stream, at)
 
     def spec(self, name: str) -> ContainerSpec:
         """What a container was created from; raises ``KeyError``."""
@@ -275,7 +279,7 @@ class FakeContainerEngine:
             version="0.0.fake",
             api_version="1.41",
             storage="memory",
-            logging="memory",
+            logging=self.log_driver,
             cgroup="2",
             architecture="amd64",
             operating_system="none",

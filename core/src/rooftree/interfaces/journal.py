@@ -108,6 +108,10 @@ class SystemJournal(Protocol):
         """Every ``SYSLOG_IDENTIFIER`` that is in the journal, sorted."""
         ...
 
+    async def container_identifiers(self) -> Sequence[str]:
+        """Those of them that containers write under: ``CONTAINER_TAG``, of Docker's log driver journald. Sorted."""
+        ...
+
 
 SYSTEM_JOURNAL = Service[SystemJournal]("system_journal/1")
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC
 from typing import Annotated, Final
 
@@ -81,27 +81,35 @@ class LogSource:
 # --- what is asked ------------------------------------------------------------------------------------------------
 
 
-def asked_query(
-    lines: int | None = None,
-    verbose: bool = False,
-    no_colors: bool = False,
-    format: LogFormat | None = None,
-    accept: Annotated[str | None, Header("Accept")] = None,
-    range: Annotated[str | None, Header("Range")] = None,
-) -> LogQuery:
-    """What a client of a logs route asks for; raises :class:`Invalid` for a header that can't be met.
+def asked_in(default: LogFormat) -> Callable[..., LogQuery]:
+    """Reads what a client asks for of a log whose lines look like ``default`` where it does not say."""
 
-    ``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
-    """
-    look = _format(format, accept, verbose)
-    if lines is not None or range is None:
-        tail = DEFAULT_LINES if lines is None else max(lines, 1)
-        return LogQuery(tail=tail, format=look, no_colors=no_colors)
-    found = _parsed_range(range)
-    cursor, skip, count = found["cursor"], int(found["skip"] or 0), int(found["count"]) if found["count"] else None
-    if skip < 0 and not cursor:
-        return LogQuery(tail=1 - skip, count=count, format=look, no_colors=no_colors)
-    return LogQuery(cursor=cursor, skip=skip, count=count, format=look, no_colors=no_colors)
+    def asked(
+        lines: int | None = None,
+        verbose: bool = False,
+        no_colors: bool = False,
+        format: LogFormat | None = None,
+        accept: Annotated[str | None, Header("Accept")] = None,
+        range: Annotated[str | None, Header("Range")] = None,
+    ) -> LogQuery:
+        look = _format(format, accept, verbose, default)
+        if lines is not None or range is None:
+            tail = DEFAULT_LINES if lines is None else max(lines, 1)
+            return LogQuery(tail=tail, format=look, no_colors=no_colors)
+        found = _parsed_range(range)
+        cursor, skip, count = found["cursor"], int(found["skip"] or 0), int(found["count"]) if found["count"] else None
+        if skip < 0 and not cursor:
+            return LogQuery(tail=1 - skip, count=count, format=look, no_colors=no_colors)
+        return LogQuery(cursor=cursor, skip=skip, count=count, format=look, no_colors=no_colors)
+
+    return asked
+
+
+asked_query = asked_in(DEFAULT_FORMAT)
+"""What a client of a logs route asks for; raises :class:`Invalid` for a header that can't be met.
+
+``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
+"""
 
 
 def asked_latest(
@@ -112,7 +120,7 @@ def asked_latest(
 ) -> LogQuery:
     """The same for what was written since the last start: all of it unless ``lines`` says less, without colours."""
     tail = None if lines is None else max(lines, 1)
-    return LogQuery(tail=tail, format=_format(format, accept, verbose), no_colors=True)
+    return LogQuery(tail=tail, format=_format(format, accept, verbose, DEFAULT_FORMAT), no_colors=True)
 
 
 AskedLog = Annotated[LogQuery, From(asked_query)]
@@ -121,9 +129,9 @@ AskedLatestLog = Annotated[LogQuery, From(asked_latest)]
 """The type of the parameter of a route that shows what was written since the last start."""
 
 
-def _format(format: LogFormat | None, accept: str | None, verbose: bool) -> LogFormat:
+def _format(format: LogFormat | None, accept: str | None, verbose: bool, default: LogFormat) -> LogFormat:
     """How lines are to look: as ``format`` says, which newer clients send, or as the older ways of saying it do."""
-    older: LogFormat = "verbose" if _wants_verbose(accept) or verbose else DEFAULT_FORMAT
+    older = "verbose" if _wants_verbose(accept) or verbose else default
     return format or older
 
 

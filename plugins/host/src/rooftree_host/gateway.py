@@ -124,6 +124,10 @@ class Gateway:
         """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         return sorted(await self._values("SYSLOG_IDENTIFIER"))
 
+    async def container_identifiers(self) -> Sequence[str]:
+        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
+        return sorted(await self._values("CONTAINER_TAG"))
+
     async def _values(self, field: str) -> set[str]:
         """Every value of a field."""
         response = await self._get(f"fields/{field}", [], {"Accept": "application/json"})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from rooftree import Kernel, Plugin
+from rooftree import Kernel, Plugin, Routes
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
 from rooftree_host.boots import Boots
 from rooftree_host.gateway import Gateway
+from rooftree_host.routes import routes
 
 
 @frozen
@@ -31,6 +32,10 @@ class HostPlugin(Plugin):
         self._gateway = Gateway(kernel.settings(HostSettings).journal)
         kernel.provide(SYSTEM_JOURNAL, self._gateway)
         kernel.provide(HOST_BOOTS, await Boots.load(kernel))
+
+    def routes(self) -> Routes:
+        """``/host/logs…``."""
+        return routes
 
     async def stop(self) -> None:
         """End what is being read."""

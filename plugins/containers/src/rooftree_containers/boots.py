@@ -28,6 +28,6 @@ class BootReference(ParsedString):
         offset = int(self)
         index = offset - 1 if offset > 0 else len(ids) - 1 + offset
         if not 0 <= index < len(ids):
-            known = f"0 (the current one) to {1 - len(ids)}" if len(ids) > 1 else "only 0, the current one,"
+            known = f"0 (the current one) to {1 - len(ids)}" if len(ids) > 1 else "only 0, the current one"
             raise NotFound(f"There is no boot {offset}: known of this host is {known if ids else 'none'}")
         return index

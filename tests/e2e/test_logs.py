@@ -72,6 +72,12 @@ async def talks(engine: Engine, git_server: GitServer, base_image: str, journal:
             yield addon
 
 
+@pytest.fixture(scope="module")
+def at_first_mb(talks: Addon) -> float:
+    """What the daemon has in memory before anybody has read a long log."""
+    return resident_mb(talks.daemon)
+
+
 async def has_written(addon: Addon) -> bool:
     return "all is written" in str(await addon.daemon.ok("GET", f"/addons/{addon.slug}/logs?lines=1"))
 
@@ -95,6 +101,44 @@ def reader(daemon: Daemon, path: str) -> socket.socket:
     found.sendall("\r\n".join([*lines, f"Authorization: Bearer {daemon.admin_token}", "", ""]).encode())
     assert found.recv(12) == b"HTTP/1.1 200"
     return found
+
+
+@SOURCES
+async def test_reader_that_takes_nothing_in_holds_its_source_back_and_nobody_else(
+    talks: Addon, at_first_mb: float, path: str
+) -> None:
+    with closing(await asyncio.to_thread(reader, talks.daemon, path.format(addon=talks.slug))):
+        most = 0.0
+        async with aiohttp.ClientSession(talks.daemon.url) as session:
+            for _ in range(LOOKS):
+                async with session.get("/supervisor/ping") as answer:
+                    assert answer.status == 200
+                most = max(most, resident_mb(talks.daemon))
+                await asyncio.sleep(0.05)
+
+    assert most - at_first_mb < MOST_MB
+
+
+@SOURCES
+async def test_log_that_is_followed_to_its_end_takes_next_to_no_memory(
+    talks: Addon, at_first_mb: float, path: str
+) -> None:
+    path = f"{path.format(addon=talks.slug)}/follow?format=plain&lines={LINES}"
+
+    await read_some(talks.daemon, path, (LINES - 1) * 1000)
+
+    assert resident_mb(talks.daemon) - at_first_mb < MOST_MB
+
+
+async def read_some(daemon: Daemon, path: str, size: int) -> None:
+    seen = 0
+    async with asyncio.timeout(60), daemon.request("GET", path) as answer:
+        assert answer.status == 200
+        async for part in answer.content.iter_any():
+            seen += len(part)
+            if seen >= size:
+                return
+    raise AssertionError(f"the log ended after {seen} bytes")
 
 
 async def test_boots_of_a_log_that_the_engine_keeps_are_those_of_the_host(talks: Addon) -> None:
@@ -140,40 +184,3 @@ async def test_readers_that_hang_up_leave_nothing_open(talks: Addon, path: str) 
 
 async def has_at_most(daemon: Daemon, count: int) -> bool:
     return await asyncio.to_thread(open_files, daemon) <= count
-
-
-@SOURCES
-async def test_reader_that_takes_nothing_in_holds_its_source_back_and_nobody_else(talks: Addon, path: str) -> None:
-    before = resident_mb(talks.daemon)
-    with closing(await asyncio.to_thread(reader, talks.daemon, path.format(addon=talks.slug))):
-        most = 0.0
-        async with aiohttp.ClientSession(talks.daemon.url) as session:
-            for _ in range(LOOKS):
-                async with session.get("/supervisor/ping") as answer:
-                    assert answer.status == 200
-                most = max(most, resident_mb(talks.daemon))
-                await asyncio.sleep(0.05)
-
-    assert most - before < MOST_MB
-
-
-@SOURCES
-async def test_log_that_is_followed_to_its_end_takes_no_more_memory_than_its_beginning(talks: Addon, path: str) -> None:
-    path = f"{path.format(addon=talks.slug)}/follow?format=plain&lines={LINES}"
-    await read_some(talks.daemon, path, 1000)
-    before = resident_mb(talks.daemon)
-
-    await read_some(talks.daemon, path, (LINES - 1) * 1000)
-
-    assert resident_mb(talks.daemon) - before < MOST_MB
-
-
-async def read_some(daemon: Daemon, path: str, size: int) -> None:
-    seen = 0
-    async with asyncio.timeout(60), daemon.request("GET", path) as answer:
-        assert answer.status == 200
-        async for part in answer.content.iter_any():
-            seen += len(part)
-            if seen >= size:
-                return
-    raise AssertionError(f"the log ended after {seen} bytes")

@@ -29,6 +29,7 @@ from rooftree import (
 from rooftree.access import Token
 from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
+from rooftree.interfaces.hooks import ContainerOwner
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
@@ -50,6 +51,7 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
     AddonSlug,
@@ -301,6 +303,7 @@ class Addons:
             timezone=await asyncio.to_thread(host_timezone),
             option_devices=[device.path for device in checked.devices],
         )
+        spec = await with_additions(self.kernel, ContainerOwner("addon", slug), spec)
         container_id = await engine.create(spec)
         await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
         tokens = self.kernel.tokens

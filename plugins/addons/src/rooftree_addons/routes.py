@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from rooftree import (
     CORE_ONLY,
@@ -23,6 +23,8 @@ from rooftree import (
     role,
 )
 from rooftree.access import INCLUDES
+from rooftree.contributions import merged
+from rooftree.interfaces.hooks import addon_facts
 from rooftree_addons import texts, verbs
 from rooftree_addons.addons import Addons, OptionsChange
 from rooftree_addons.installed import AddonOptions, OptionsRefused, StdinUnsupported
@@ -65,9 +67,11 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
     found = addons.get(addon)
     trusted = caller.role in INCLUDES[Role.MANAGER] or (caller.kind == "addon" and caller.id == addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
-    return await asyncio.to_thread(
+    own = await asyncio.to_thread(
         AddonInfo.of_addon, addons, found, readme=readme, translations=translations, with_options=trusted
     )
+    facts = await addons.kernel.call(addon_facts, addon)
+    return merged(AddonInfo, asdict(own, recurse=False), facts) if facts else own
 
 
 @routes.get("/addons/{addon}/stats", access=OWN)

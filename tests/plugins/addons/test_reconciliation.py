@@ -245,7 +245,7 @@ async def test_one_that_cannot_be_started_is_a_problem_and_holds_up_nobody(tmp_p
         await home.post("local_first", "start")
         await home.quiet()
 
-        assert "Port 80 is in use" in problem.message
+        assert "Port 80 of the host" in problem.message
         assert problem.context == "addon"
         assert "execute_start" in problem.suggestions
         assert home.problem("boot_fail", "local_first") is None

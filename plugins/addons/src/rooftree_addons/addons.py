@@ -51,6 +51,8 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
+from rooftree_addons.ports import clear_settled_conflict, refuse_doubled_ports
 from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
@@ -69,7 +71,7 @@ from rooftree_store import (
 log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
-ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up")
+ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
 """The types of problems that concern one add-on, and end with it."""
 
 
@@ -129,6 +131,10 @@ class Addons:
     def state(self, slug: AddonSlug) -> AddonState:
         """What it is doing."""
         return self._states.get(slug, AddonState.UNKNOWN)
+
+    def runs(self, slug: AddonSlug) -> bool:
+        """Whether its container runs, well or not yet."""
+        return self.state(slug) in {AddonState.STARTED, AddonState.STARTUP}
 
     def address(self, slug: AddonSlug) -> str | None:
         """Its address on the add-on network while it runs."""
@@ -224,6 +230,7 @@ class Addons:
         if "options" in changes:
             await self.checked_options(evolve(addon, options=changes["options"]))
         await self.kernel.commit(self.installed.update(slug, lambda now: evolve(now, **changes)))
+        clear_settled_conflict(self, self.get(slug))
 
     def _checked(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
         changes: dict[str, Any] = {}
@@ -404,6 +411,7 @@ def _network(addon: InstalledAddon, wanted: Mapping[str, int | str | None]) -> d
         if number is not None and not 0 <= number <= 65535:
             raise Invalid(f"network.{port}: must be a port from 1 to 65535, or null for none, not {host!r}")
         ports[port] = number or None
+    refuse_doubled_ports(ports)
     return ports
 
 

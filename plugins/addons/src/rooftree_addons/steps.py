@@ -8,10 +8,11 @@ from typing import Any
 import structlog
 
 from rooftree import Step, step
-from rooftree.interfaces.containers import ContainerStatus, Health
+from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.ports import port_conflict, refuse_taken_ports
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)
@@ -163,7 +164,12 @@ class StartContainer(Step):
     async def do(self, addons: Addons) -> None:
         """Start it."""
         addon = addons.get(self.slug)
-        await addons.engine.start(addon.container)
+        await refuse_taken_ports(addons, addon)
+        try:
+            await addons.engine.start(addon.container)
+        except PortConflict as error:
+            port = error.extra_fields.get("port")
+            raise port_conflict(addons, addon, port if isinstance(port, int) else None) from None
         container = await addons.look(self.slug)
         try:
             async with asyncio.timeout(STARTED_WITHIN_S):

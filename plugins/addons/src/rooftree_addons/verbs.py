@@ -19,6 +19,7 @@ from rooftree_addons.installed import (
     RebuildImageBased,
     RebuildVersionChanged,
 )
+from rooftree_addons.ports import refuse_taken_ports
 from rooftree_addons.steps import (
     ChangeVersion,
     CreateContainer,
@@ -157,6 +158,7 @@ async def start(addons: Addons, slug: AddonSlug) -> Steps:
     container = await addons.look(slug)
     if container is not None and container.status is ContainerStatus.RUNNING:
         return [SetDesired(slug, Desired.STARTED)] if addon.desired is not Desired.STARTED else []
+    await refuse_taken_ports(addons, addon)
     return await _run(addons, addon)
 
 

@@ -1,6 +1,16 @@
 """The add-ons' public module: what plugins that depend on ``rooftree-addons`` may use."""
 
 from rooftree_addons.addons import ADDONS, Addons, AddonState, AddonStateChanged
+from rooftree_addons.boot import ADDON_STAGES, Stages
 from rooftree_addons.installed import AddonNotInstalled, InstalledAddon
 
-__all__ = ["ADDONS", "AddonNotInstalled", "AddonState", "AddonStateChanged", "Addons", "InstalledAddon"]
+__all__ = [
+    "ADDONS",
+    "ADDON_STAGES",
+    "AddonNotInstalled",
+    "AddonState",
+    "AddonStateChanged",
+    "Addons",
+    "InstalledAddon",
+    "Stages",
+]

@@ -9,7 +9,9 @@ from typing import Any
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hooks import AvailableUpdate
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
+from rooftree_addons.boot import ADDON_STAGES, Stages
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.models import AddonSummary
 from rooftree_addons.reconciliation import Reconciliation
@@ -21,18 +23,21 @@ class AddonsPlugin(Plugin):
     """Installs add-ons and keeps them as their user wants them."""
 
     name = "addons"
-    provides = (ADDONS,)
+    provides = (ADDONS, ADDON_STAGES)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
+    optional = (INSTALLATION_PREFERENCES,)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
         installed = await kernel.collection(InstalledAddon)
         self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed)
-        self.reconciliation = Reconciliation(kernel, self.addons)
+        self.stages = Stages(kernel, self.addons)
+        self.reconciliation = Reconciliation(kernel, self.addons, self.stages)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
+        kernel.provide(ADDON_STAGES, self.stages)
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
@@ -55,6 +60,7 @@ class AddonsPlugin(Plugin):
     async def stop(self) -> None:
         """End the watchdogs; the containers run on."""
         if hasattr(self, "reconciliation"):
+            await self.stages.stop()
             await self.reconciliation.stop()
 
     @hookimpl

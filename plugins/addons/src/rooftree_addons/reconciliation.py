@@ -28,12 +28,12 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_addons import verbs
 from rooftree_addons.addons import ADDON_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.boot import Stages
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
 from rooftree_store import AddonSlug, Startup
 
 log = structlog.get_logger(__name__)
 
-PHASES: Final = (Startup.INITIALIZE, Startup.SYSTEM, Startup.SERVICES, Startup.APPLICATION, Startup.ONCE)
 WATCHDOG_PAUSES_S: Final = (10, 10, 20, 40, 80)
 """Seconds before each try of the watchdog to bring an add-on back, and, the last again, before it gives up."""
 
@@ -64,9 +64,10 @@ def action(addon: InstalledAddon, container: Container | None) -> Action:
 class Reconciliation:
     """Keeps add-ons as they are desired."""
 
-    def __init__(self, kernel: Kernel, addons: Addons) -> None:
+    def __init__(self, kernel: Kernel, addons: Addons, stages: Stages) -> None:
         self._kernel = kernel
         self._addons = addons
+        self._stages = stages
         self._once = asyncio.Lock()
         self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
 
@@ -74,7 +75,7 @@ class Reconciliation:
         """The engine is there: look at everything."""
         async with self._once:
             try:
-                await self._note_host_boot()
+                host_booted = await self._note_host_boot()
                 tokens = self._kernel.tokens.known(TOKEN_KIND)
                 containers = await self._addons.engine.containers()
             except Unavailable as error:  # the engine went away again, or the disk is full
@@ -82,20 +83,21 @@ class Reconciliation:
                 return
             shown = {slug: container for container in containers if (slug := slug_of(container)) is not None}
             await self._remove_orphans(shown)
-            await self._bring_up(shown, tokens)
+            settle = partial(self._settle, shown, tokens)
+            await self._stages.begin(settle, host_booted=host_booted)
 
     def lost(self, event: EngineLost) -> None:
         """The engine is gone: what its containers do is not known."""
         for slug in self._addons.installed:
             self._addons.note_state(AddonSlug(slug), AddonState.UNKNOWN)
 
-    async def _note_host_boot(self) -> None:
-        """After a boot of the host, desire of each add-on what its boot setting says."""
+    async def _note_host_boot(self) -> bool:
+        """After a boot of the host, desire of each add-on what its boot setting says. Whether there was one."""
         boot_id = (await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)).strip()
         boots = await self._kernel.collection(LastBoot)
         known = boots.get("host")
         if known is not None and known.boot_id == boot_id:
-            return
+            return False
         changes = [boots.put("host", LastBoot(boot_id))]
         if known is not None:
             for addon in self._addons.installed.values():
@@ -104,6 +106,7 @@ class Reconciliation:
                     self._addons.installed.update(addon.slug, partial(InstalledAddon.wanting, desired=wanted))
                 )
         await self._kernel.commit(*changes)
+        return known is not None
 
     async def _remove_orphans(self, shown: Mapping[AddonSlug, Container]) -> None:
         """Take away containers of add-ons that are not installed: what a kill between two steps can leave."""
@@ -117,21 +120,18 @@ class Reconciliation:
             except RooftreeError as error:
                 log.warning("orphan_not_removed", container=container.name, reason=error.message)
 
-    async def _bring_up(self, shown: Mapping[AddonSlug, Container], tokens: Mapping[str, Token]) -> None:
-        by_phase: dict[Startup, list[InstalledAddon]] = {phase: [] for phase in PHASES}
-        for addon in self._addons.installed.values():
-            by_phase[addon.config.startup].append(addon)
-        for phase in PHASES:
-            await asyncio.gather(*(self._settle(addon, shown.get(addon.slug), tokens) for addon in by_phase[phase]))
-
-    async def _settle(self, addon: InstalledAddon, container: Container | None, tokens: Mapping[str, Token]) -> None:
+    async def _settle(
+        self, shown: Mapping[AddonSlug, Container], tokens: Mapping[str, Token], addon: InstalledAddon
+    ) -> bool:
+        """Bring about what is desired of an add-on; whether it was started."""
+        container = shown.get(addon.slug)
         todo = action(addon, container)
         log.debug("reconcile", addon=addon.slug, action=todo)
         try:
             if todo == "adopt" and container is not None:
                 await self._addons.adopt(addon.slug, container, tokens)
                 self._clear_problems(addon.slug)
-                return
+                return False
             self._addons.observe(addon.slug, container)
             if todo == "start":
                 await self._kernel.jobs.run(verbs.start_if_desired, slug=addon.slug)
@@ -150,6 +150,7 @@ class Reconciliation:
                     suggestions=("execute_start", "disable_boot"),
                 )
             )
+        return todo == "start"
 
     async def changed(self, event: ContainerChanged) -> None:
         """The engine says that a container changed."""

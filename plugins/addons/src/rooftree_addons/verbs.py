@@ -175,6 +175,13 @@ async def restart(addons: Addons, slug: AddonSlug) -> Steps:
     return await _run(addons, addons.get(slug), StopContainer(slug))
 
 
+@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward", makes_room=True)
+async def end_with_system(addons: Addons, slug: AddonSlug) -> Steps:
+    """End an add-on because the system ends; it is to run again with it."""
+    addons.get(slug)
+    return [StopContainer(slug)]
+
+
 # What nobody asked for just now may have to wait behind what somebody did: whether it is still wanted is asked when its
 # turn has come.
 

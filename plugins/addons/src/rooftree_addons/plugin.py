@@ -16,6 +16,7 @@ from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.models import AddonSummary
 from rooftree_addons.reconciliation import Reconciliation
 from rooftree_addons.routes import routes
+from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
 
 
@@ -33,6 +34,7 @@ class AddonsPlugin(Plugin):
         self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed)
         self.stages = Stages(kernel, self.addons)
         self.reconciliation = Reconciliation(kernel, self.addons, self.stages)
+        self.url_watchdog = UrlWatchdog(kernel, self.addons)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
@@ -49,8 +51,9 @@ class AddonsPlugin(Plugin):
         return routes
 
     def tasks(self) -> Iterable[Task]:
-        """Look at everything once; the engine may have said that it is there before we listened."""
+        """Look at everything once (the engine may have said that it is there before we listened), then by the clock."""
         yield Task("bring up", self.bring_up)
+        yield Task("watchdog", self.url_watchdog.look, every=LOOK_EVERY)
 
     async def bring_up(self) -> None:
         """Bring the add-ons up, if the engine is there; else its coming will."""
@@ -60,6 +63,7 @@ class AddonsPlugin(Plugin):
     async def stop(self) -> None:
         """End the watchdogs; the containers run on."""
         if hasattr(self, "reconciliation"):
+            await self.url_watchdog.stop()
             await self.stages.stop()
             await self.reconciliation.stop()
 

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import structlog
 from attrs import frozen
 
-from rooftree import Kernel, Problem, RooftreeError, Unavailable, document
+from rooftree import Kernel, Problem, RateLimited, RooftreeError, Unavailable, document
 from rooftree.access import Token
 from rooftree.interfaces.containers import (
     Container,
@@ -198,12 +198,19 @@ class Reconciliation:
                     return
                 log.warning("watchdog_restarts", addon=slug)
                 await self._kernel.jobs.run(verbs.restart_if_desired, slug=slug)
+            except RateLimited as error:
+                log.warning("watchdog_too_often", addon=slug, reason=error.message)
+                self._give_up(slug)
+                return
             except RooftreeError as error:
                 log.warning("watchdog_failed", addon=slug, reason=error.message)
         await pause(WATCHDOG_PAUSES_S[-1])
         with contextlib.suppress(RooftreeError):
             if await self._needs_nobody(slug):
                 return
+        self._give_up(slug)
+
+    def _give_up(self, slug: AddonSlug) -> None:
         self._kernel.problems.report(
             Problem(
                 "watchdog_gave_up",

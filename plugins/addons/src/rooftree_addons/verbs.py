@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
-from rooftree import Failed, Lock, RooftreeError, Step, Steps, job
+from rooftree import Failed, Lock, Rate, RooftreeError, Step, Steps, job
 from rooftree.interfaces.containers import ContainerStatus, ImageNotFound
 from rooftree_addons.addons import Addons
 from rooftree_addons.installed import (
@@ -198,9 +199,16 @@ async def stop_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
     return await stop.plan(addons, slug) if addons.get(slug).desired is Desired.STOPPED else []
 
 
-@job("app_restart", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+@job(
+    "app_restart",
+    reference="slug",
+    locks=lambda slug: [addon_lock(slug)],
+    recovery="forward",
+    at_most=Rate(10, timedelta(minutes=30)),
+)
 async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
-    """End an add-on and run it again, unless it is to be stopped by now."""
+    """End an add-on and run it again, unless it is to be stopped by now. For the watchdogs, which must not go on like
+    that for ever with one that runs for a moment each time."""
     return await restart.plan(addons, slug) if addons.get(slug).desired is Desired.STARTED else []
 
 

@@ -27,7 +27,7 @@ from rooftree_store.repositories import repository_lock
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
 from rooftree_store.translations import TranslationTexts, parse_translation
-from rooftree_store.url_templates import resolve_webui
+from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
 from rooftree_store.yaml_files import FileInvalid, read_document
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "StoreReloaded",
     "TranslationTexts",
     "UlimitPair",
+    "WatchdogTarget",
     "effective_options",
     "parse_addon_config",
     "parse_build_file",
@@ -68,6 +69,7 @@ __all__ = [
     "read_document",
     "read_text",
     "repository_lock",
+    "resolve_watchdog",
     "resolve_webui",
     "shown_text",
     "ui_schema",

@@ -11,6 +11,7 @@ from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, E
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
+from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.boot import ADDON_STAGES, Stages
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.models import AddonSummary
@@ -34,6 +35,7 @@ class AddonsPlugin(Plugin):
         self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed)
         self.stages = Stages(kernel, self.addons)
         self.reconciliation = Reconciliation(kernel, self.addons, self.stages)
+        self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))
         self.url_watchdog = UrlWatchdog(kernel, self.addons)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
@@ -43,8 +45,13 @@ class AddonsPlugin(Plugin):
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
-        kernel.on(StoreReloaded, lambda _: self.addons.tell_store())
+        kernel.on(StoreReloaded, self.store_reloaded)
         self.addons.tell_store()
+
+    async def store_reloaded(self, _: StoreReloaded) -> None:
+        """The store offers something else than before."""
+        self.addons.tell_store()
+        await self.auto_update.note_offers()
 
     def routes(self) -> Routes:
         """The add-ons' routes, and the verbs of the store's."""
@@ -53,6 +60,7 @@ class AddonsPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """Look at everything once (the engine may have said that it is there before we listened), then by the clock."""
         yield Task("bring up", self.bring_up)
+        yield Task("auto update", self.auto_update.run, every=UPDATE_EVERY)
         yield Task("watchdog", self.url_watchdog.look, every=LOOK_EVERY)
 
     async def bring_up(self) -> None:

@@ -27,7 +27,11 @@ from tests.e2e.rig.waiting import until
 
 WITHIN_S = 10.0
 REGISTRY = "registry.example"
-SETTINGS = {"plugins.store.repositories": [], "plugins.store.machine": "generic-x86-64"}
+SETTINGS = {
+    "plugins.store.repositories": [],
+    "plugins.store.machine": "generic-x86-64",
+    "plugins.addons.leaked_passwords_url": "",
+}
 HELLO = AddonSlug("local_hello")
 
 

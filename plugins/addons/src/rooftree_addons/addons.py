@@ -128,6 +128,13 @@ class Addons:
         except KeyError:
             raise AddonNotInstalled(f"Add-on {slug} is not installed", addon=str(slug)) from None
 
+    def on_offer(self, slug: AddonSlug) -> InstalledAddon:
+        """An add-on that is not installed, as it would be; raises :class:`AddonNotInstalled` where none is on offer."""
+        offer = self.store.addons.get(slug)
+        if offer is None:
+            return self.get(slug)
+        return InstalledAddon.fresh(slug, self.store.image(offer), offer.config.normalised(), set())
+
     def state(self, slug: AddonSlug) -> AddonState:
         """What it is doing."""
         return self._states.get(slug, AddonState.UNKNOWN)

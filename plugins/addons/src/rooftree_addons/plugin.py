@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from attrs import frozen
+
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hooks import AvailableUpdate
@@ -14,6 +16,7 @@ from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.boot import ADDON_STAGES, Stages
 from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
 from rooftree_addons.models import AddonSummary
 from rooftree_addons.reconciliation import Reconciliation
 from rooftree_addons.routes import routes
@@ -21,12 +24,21 @@ from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
 
 
+@frozen
+class AddonsSettings:
+    """``[plugins.addons]`` in rooftree.toml."""
+
+    leaked_passwords_url: str = USUAL_ADDRESS
+    """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""
+
+
 class AddonsPlugin(Plugin):
     """Installs add-ons and keeps them as their user wants them."""
 
     name = "addons"
-    provides = (ADDONS, ADDON_STAGES)
+    provides = (ADDONS, ADDON_STAGES, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
+    settings = AddonsSettings
     optional = (INSTALLATION_PREFERENCES,)
 
     async def setup(self, kernel: Kernel) -> None:
@@ -42,6 +54,8 @@ class AddonsPlugin(Plugin):
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
         kernel.provide(ADDON_STAGES, self.stages)
+        address = kernel.settings(AddonsSettings).leaked_passwords_url
+        kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)

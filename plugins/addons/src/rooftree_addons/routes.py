@@ -28,6 +28,7 @@ from rooftree.interfaces.hooks import addon_facts
 from rooftree_addons import texts, verbs
 from rooftree_addons.addons import Addons, OptionsChange
 from rooftree_addons.installed import AddonOptions, OptionsRefused, StdinUnsupported
+from rooftree_addons.leaked_passwords import LeakedPasswords
 from rooftree_addons.models import (
     AddonInfo,
     AddonList,
@@ -64,7 +65,7 @@ def installed(addons: Addons) -> AddonList:
 @routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon") | OBSERVER)
 async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo:
     """Everything about an add-on. Its options are for itself and for managers."""
-    found = addons.get(addon)
+    found = addons.installed.get(addon) or addons.on_offer(addon)
     trusted = caller.role in INCLUDES[Role.MANAGER] or (caller.kind == "addon" and caller.id == addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
     own = await asyncio.to_thread(
@@ -126,13 +127,15 @@ async def options_config(addons: Addons, addon: AddonSlug) -> AddonOptions:
 
 
 @routes.post("/addons/{addon}/options/validate", access=OWN)
-async def validate_options(addons: Addons, addon: AddonSlug, body: AddonOptions) -> OptionsVerdict:
+async def validate_options(
+    addons: Addons, leaked_passwords: LeakedPasswords, addon: AddonSlug, body: AddonOptions
+) -> OptionsVerdict:
     """Whether options would fit; an empty body asks about those that are set."""
     try:
-        await addons.checked_options(addons.get(addon), body or None)
+        checked = await addons.checked_options(addons.get(addon), body or None)
     except OptionsRefused as error:
         return OptionsVerdict(error.message, valid=False, pwned=None)
-    return OptionsVerdict("", valid=True, pwned=None)
+    return OptionsVerdict("", valid=True, pwned=await leaked_passwords.any_of(checked.password_hashes))
 
 
 @routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on="addon"))

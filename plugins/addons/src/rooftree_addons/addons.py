@@ -42,6 +42,7 @@ from rooftree_addons.container import (
     wants_config_folder,
 )
 from rooftree_addons.devices import HostDevices
+from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import (
     AddonNotInstalled,
     AddonOptions,
@@ -300,6 +301,7 @@ class Addons:
         """
         addon = self.get(slug)
         engine = self.kernel.service(CONTAINER_ENGINE)
+        await asyncio.to_thread(refuse_infeasible, addon)
         checked = await self.checked_options(addon)
         await self.make_folders(slug, config_folder_too=wants_config_folder(addon.config))
         data = self.kernel.data.path

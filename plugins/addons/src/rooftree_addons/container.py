@@ -118,27 +118,32 @@ def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, 
     return {**environment, "TZ": timezone, "SUPERVISOR_TOKEN": token, "HASSIO_TOKEN": token}
 
 
+def map_targets(config: AddonConfig) -> dict[MapType, str]:
+    """Where in the container the add-on's folders are shown, by what it asked for; its own data are always."""
+    entries = {entry.type: entry for entry in config.map}
+    data = entries.get(MapType.DATA)
+    targets = {MapType.DATA: (data and data.path) or "/data"}
+    if wants_config_folder(config):
+        kind = MapType.APP_CONFIG if MapType.APP_CONFIG in entries else MapType.ADDON_CONFIG
+        targets[kind] = entries[kind].path or "/config"
+    for kind, (_, target) in _TARGETS.items():
+        if kind in entries and _OVERRIDDEN_BY.get(kind) not in entries:
+            targets[kind] = entries[kind].path or target
+    return targets
+
+
 def _folders(addon: InstalledAddon) -> list[Mount]:
     entries = {entry.type: entry for entry in addon.config.map}
-    data = entries.get(MapType.DATA)
-    mounts = [Mount(DataPath(data_folder(addon.slug)), (data and data.path) or "/data")]
-    if wants_config_folder(addon.config):
-        entry = entries.get(MapType.APP_CONFIG) or entries[MapType.ADDON_CONFIG]
-        mounts.append(_mount(config_folder(addon.slug), "/config", entry))
-    for kind, (source, target) in _TARGETS.items():
-        if kind in entries and _OVERRIDDEN_BY.get(kind) not in entries:
-            mounts.append(_mount(source, target, entries[kind]))
-    return mounts
+    return [_mount(addon.slug, kind, target, entries.get(kind)) for kind, target in map_targets(addon.config).items()]
 
 
-def _mount(source: str, target: str, entry: MapEntry) -> Mount:
-    shared = entry.type in {MapType.SHARE, MapType.MEDIA}
-    return Mount(
-        DataPath(source),
-        entry.path or target,
-        read_only=entry.read_only,
-        propagation="rslave" if shared else "rprivate",
-    )
+def _mount(slug: AddonSlug, kind: MapType, target: str, entry: MapEntry | None) -> Mount:
+    if entry is None or kind is MapType.DATA:
+        return Mount(DataPath(data_folder(slug)), target)
+    source = _TARGETS[kind][0] if kind in _TARGETS else config_folder(slug)
+    shared = kind in {MapType.SHARE, MapType.MEDIA}
+    propagation: Literal["rslave", "rprivate"] = "rslave" if shared else "rprivate"
+    return Mount(DataPath(source), target, read_only=entry.read_only, propagation=propagation)
 
 
 def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rooftree import Failed, Lock, Rate, RooftreeError, Step, Steps, job
 from rooftree.interfaces.containers import ContainerStatus, ImageNotFound
 from rooftree_addons.addons import Addons
+from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import (
     AddonAlreadyInstalled,
     AddonNotInStore,
@@ -214,6 +215,7 @@ async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
 
 async def _run(addons: Addons, addon: InstalledAddon, *first: Step) -> Sequence[Step]:
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
+    await asyncio.to_thread(refuse_infeasible, addon)
     await addons.checked_options(addon)
     ready = [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
     return [*await _missing_image(addons, addon), *first, *ready]

@@ -72,8 +72,9 @@ from rooftree_store import (
 log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
+DEVICE_PROBLEM = "device_access_missing"
 ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
-"""The types of problems that concern one add-on, and end with it."""
+"""The types of problems that an add-on has until it runs well, or is gone."""
 
 
 class AddonState(enum.StrEnum):
@@ -199,7 +200,7 @@ class Addons:
         """The add-on is gone."""
         for known in (self._states, self._addresses, self._leaving_startup, self._ended):
             known.pop(slug, None)
-        for problem in ADDON_PROBLEMS:
+        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 

@@ -6,16 +6,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
+import structlog
+
 from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
-from rooftree_addons.devices import DeviceNode, class_rules
+from rooftree_addons.devices import DeviceNode, class_rules, realtime_budget_us, system_disks
 from rooftree_addons.installed import InstalledAddon
 from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
+
+log = structlog.get_logger(__name__)
 
 LABEL_SLUG: Final = "io.rooftree.slug"
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
 OOM_SCORE: Final = 200
+REALTIME_RUNTIME_US: Final = 190_000
+"""Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
 MEMLOCK_BYTES: Final = 128 * 1024 * 1024
 
 MAPPED_FOLDERS: Final = ("app_configs", "apps/data", "apps/local", "backup", "homeassistant", "media", "share", "ssl")
@@ -95,6 +101,7 @@ def container_spec(
         host_uts=config.host_uts,
         host_ipc=config.host_ipc,
         oom_score_adjust=OOM_SCORE,
+        cpu_realtime_runtime_us=REALTIME_RUNTIME_US if _has_realtime(config) else None,
         stop_timeout_s=config.timeout,
     )
 
@@ -180,10 +187,19 @@ def _capabilities(config: AddonConfig) -> tuple[str, ...]:
 def _device_rules(config: AddonConfig, unprotected: bool, option_devices: Iterable[str]) -> tuple[str, ...]:
     if config.full_access and unprotected:
         return ("a *:* rwm",)
-    nodes = [DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices)]
-    rules = [node.rule for node in nodes if node is not None]
+    found = (DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices))
+    nodes = [node for node in found if node is not None]
+    refused = system_disks() if any(node.kind == "b" for node in nodes) else set()
+    for node in nodes:
+        if node.path in refused:
+            log.warning("system_disk_not_given_away", addon=config.slug, device=node.path)
+    rules = [node.rule for node in nodes if node.path not in refused]
     rules += class_rules(uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb)
     return tuple(dict.fromkeys(rules))
+
+
+def _has_realtime(config: AddonConfig) -> bool:
+    return config.realtime and realtime_budget_us() >= REALTIME_RUNTIME_US
 
 
 def _ulimits(config: AddonConfig) -> tuple[Ulimit, ...]:

@@ -10,11 +10,13 @@ from attrs import frozen
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
+from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.boot import ADDON_STAGES, Stages
+from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
 from rooftree_addons.models import AddonSummary
@@ -48,6 +50,7 @@ class AddonsPlugin(Plugin):
         self.stages = Stages(kernel, self.addons)
         self.reconciliation = Reconciliation(kernel, self.addons, self.stages)
         self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))
+        self.hotplug = Hotplug(kernel, self.addons)
         self.url_watchdog = UrlWatchdog(kernel, self.addons)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
@@ -88,6 +91,16 @@ class AddonsPlugin(Plugin):
             await self.url_watchdog.stop()
             await self.stages.stop()
             await self.reconciliation.stop()
+
+    @hookimpl
+    async def hardware_added(self, device: Device) -> None:
+        """Let the add-ons have it that asked for it."""
+        await self.hotplug.added(device)
+
+    @hookimpl
+    def hardware_removed(self, device: Device) -> None:
+        """Nobody waits for it any more."""
+        self.hotplug.removed(device)
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

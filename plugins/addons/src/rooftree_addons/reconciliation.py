@@ -27,7 +27,7 @@ from rooftree.interfaces.containers import (
     Health,
 )
 from rooftree_addons import verbs
-from rooftree_addons.addons import ADDON_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.addons import ADDON_PROBLEMS, DEVICE_PROBLEM, TOKEN_KIND, Addons, AddonState, slug_of
 from rooftree_addons.boot import Stages
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
 from rooftree_store import AddonSlug, Startup
@@ -162,6 +162,8 @@ class Reconciliation:
         except RooftreeError as error:
             log.info("addon_not_seen", addon=slug, reason=error.message)
             return
+        if event.action in {"start", "die"}:  # it has the devices that are there when it is created next
+            self._kernel.problems.clear(DEVICE_PROBLEM, "addon", slug)
         addon = self._addons.installed.get(slug)
         failed = event.action == "die" and event.exit_code != 0 and not self._addons.was_ended_by_us(slug, event.id)
         unhealthy = event.action == "health" and event.health is Health.UNHEALTHY

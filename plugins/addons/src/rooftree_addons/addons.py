@@ -30,6 +30,7 @@ from rooftree.access import Token
 from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
+from rooftree_addons.apparmor import Profiles
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
@@ -112,10 +113,13 @@ class OptionsChange:
 class Addons:
     """The installed add-ons."""
 
-    def __init__(self, kernel: Kernel, store: AddonStore, installed: Collection[InstalledAddon]) -> None:
+    def __init__(
+        self, kernel: Kernel, store: AddonStore, installed: Collection[InstalledAddon], profiles: Profiles
+    ) -> None:
         self.kernel = kernel
         self.store = store
         self.installed = installed
+        self.profiles = profiles
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
@@ -319,6 +323,7 @@ class Addons:
             token.digest,
             timezone=await asyncio.to_thread(host_timezone),
             option_devices=[device.path for device in checked.devices],
+            own_profile=addon.config.apparmor and await self.profiles.ensure_loaded(slug),
         )
         spec = await with_additions(self.kernel, ContainerOwner("addon", slug), spec)
         container_id = await engine.create(spec)

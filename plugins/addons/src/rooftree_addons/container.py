@@ -76,8 +76,13 @@ def container_spec(
     *,
     timezone: str,
     option_devices: Iterable[str] = (),
+    own_profile: bool = False,
 ) -> ContainerSpec:
-    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread."""
+    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread.
+
+    :param option_devices: the device nodes that its options name
+    :param own_profile: whether the add-on's own AppArmor profile is loaded
+    """
     config = addon.config
     unprotected = not addon.protected
     return ContainerSpec(
@@ -91,7 +96,7 @@ def container_spec(
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
-        security_options=("seccomp=unconfined", *(() if config.apparmor else ("apparmor=unconfined",))),
+        security_options=("seccomp=unconfined", *_profile(addon, own_profile)),
         device_rules=_device_rules(config, unprotected, option_devices),
         ulimits=_ulimits(config),
         tmpfs=(*(("/tmp",) if config.tmpfs else ()), *(() if config.host_ipc else ("/dev/shm",))),  # noqa: S108  # the container's
@@ -115,6 +120,13 @@ def published_ports(addon: InstalledAddon) -> tuple[Port, ...]:
             kind: Literal["tcp", "udp"] = "udp" if protocol == "udp" else "tcp"
             ports.append(Port(int(number), host, kind))
     return tuple(ports)
+
+
+def _profile(addon: InstalledAddon, own_profile: bool) -> tuple[str, ...]:
+    """The AppArmor profile; the engine's own where nothing is said."""
+    if not addon.config.apparmor:
+        return ("apparmor=unconfined",)
+    return (f"apparmor={addon.slug}",) if own_profile else ()
 
 
 def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from rooftree_store import (
     DOCUMENTATION,
     ICON,
     LOGO,
+    AddonConfig,
     FormField,
     Offer,
     TranslationTexts,
@@ -195,12 +196,13 @@ class AddonInfo(AddonSummary):
         offer = addons.store.addons.get(addon.slug)
         files = offer.files if offer else frozenset()
         options = addon.effective_options
+        has_profile = addons.profiles.is_custom(addon.slug)
         is_installed = addon.slug in addons.installed
         services = [f"{entry.service}:{entry.role}" for entry in config.services or ()]
         entry = f"/api/hassio_ingress/{addon.ingress_token}" if config.ingress and is_installed else None
         return cls(
             **_summary(addons, addon),
-            apparmor="default" if config.apparmor else "disable",
+            apparmor=_apparmor(config, has_profile),
             arch=list(config.arch),
             audio=config.audio,
             audio_input=addon.audio_input if config.audio else None,
@@ -242,7 +244,7 @@ class AddonInfo(AddonSummary):
             options=options if with_options else {},
             privileged=list(config.privileged or ()),
             protected=addon.protected,
-            rating=rating(config),
+            rating=rating(config, custom_profile=has_profile),
             schema=ui_schema(config.schema, HostDevices()),
             services=services,
             services_role=services,
@@ -284,6 +286,12 @@ def _summary(addons: Addons, addon: InstalledAddon) -> dict[str, Any]:
         "version": addon.version if addon.slug in addons.installed else None,
         "version_latest": addons.version_latest(addon),
     }
+
+
+def _apparmor(config: AddonConfig, has_profile: bool) -> str:
+    if not config.apparmor:
+        return "disable"
+    return "profile" if has_profile else "default"
 
 
 def _webui(addon: InstalledAddon, options: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons
+from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.boot import ADDON_STAGES, Stages
 from rooftree_addons.hotplug import Hotplug
@@ -46,7 +47,8 @@ class AddonsPlugin(Plugin):
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
         installed = await kernel.collection(InstalledAddon)
-        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed)
+        profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
+        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed, profiles)
         self.stages = Stages(kernel, self.addons)
         self.reconciliation = Reconciliation(kernel, self.addons, self.stages)
         self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))

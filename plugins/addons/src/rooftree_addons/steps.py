@@ -13,7 +13,7 @@ from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.installed import AddonFailedToStart, Desired, InstalledAddon, InstalledVersion
 from rooftree_addons.ports import port_conflict, refuse_taken_ports
-from rooftree_store import AddonSlug
+from rooftree_store import APPARMOR, AddonSlug, read_text
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,27 @@ class CreateDataFolder(Step):
         """Take it away, if this made it."""
         if not was_there:
             await addons.remove_folder(data_folder(self.slug))
+
+
+@step("addons.install_profile/1")
+class InstallProfile(Step):
+    """Take over the AppArmor profile that the store's version of an add-on brings, or that it brings none."""
+
+    slug: AddonSlug
+
+    async def before(self, addons: Addons) -> str | None:
+        """The profile that it had."""
+        return await asyncio.to_thread(addons.profiles.kept, self.slug)
+
+    async def do(self, addons: Addons) -> None:
+        """Check and keep it; the next start loads it."""
+        offer = addons.store.addons.get(self.slug)
+        text = await read_text(addons.store, offer, APPARMOR) if offer else None
+        await addons.profiles.install(self.slug, text)
+
+    async def undo(self, was: str | None, addons: Addons) -> None:
+        """The profile that it had, again."""
+        await addons.profiles.install(self.slug, was)
 
 
 @step("addons.register/1")
@@ -251,5 +272,6 @@ class RemoveData(Step):
     async def do(self, addons: Addons) -> None:
         """Delete them."""
         await addons.remove_folder(data_folder(self.slug))
+        await addons.profiles.remove(self.slug)
         if self.remove_config:
             await addons.remove_folder(config_folder(self.slug))

@@ -26,6 +26,7 @@ from rooftree_addons.steps import (
     ChangeVersion,
     CreateContainer,
     CreateDataFolder,
+    InstallProfile,
     RegisterAddon,
     RemoveAddonContainer,
     RemoveData,
@@ -71,6 +72,7 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     return [
         await bring_image(store, offer),
         CreateDataFolder(slug),
+        InstallProfile(slug),
         RegisterAddon(slug, store.image(offer), offer.config.normalised()),
     ]
 
@@ -147,6 +149,7 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
     return [
         await bring_image(store, offer),
         *([StopContainer(slug)] if runs else []),
+        InstallProfile(slug),
         ChangeVersion(slug, image, offer.config.normalised()),
         *([CreateContainer(slug), StartContainer(slug, must_run=True)] if runs else []),
         *([] if shared or image == addon.image else [RemoveImage(addon.image)]),

@@ -12,7 +12,7 @@ from rooftree_store.addon_config import (
 )
 from rooftree_store.assessment import pick_arch, rating
 from rooftree_store.build_file import BuildFile, parse_build_file
-from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
+from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
 from rooftree_store.files import ShownText, read_text, shown_text
 from rooftree_store.options import (
     CheckedOptions,
@@ -32,6 +32,7 @@ from rooftree_store.yaml_files import FileInvalid, read_document
 
 __all__ = [
     "ADDON_STORE",
+    "APPARMOR",
     "CHANGELOG",
     "DOCUMENTATION",
     "ICON",

@@ -175,7 +175,7 @@ async def test_stats_are_for_what_runs(home: House) -> None:
     stopped = await home.client.get(f"/addons/{HELLO}/stats")
 
     assert running.data["memory_percent"] == 25.0
-    refusal(stopped, 400, "docker_container_not_running_error")
+    refusal(stopped, 400, "app_not_running_error")
 
 
 async def test_standard_input_is_handed_on_as_it_is(home: House) -> None:
@@ -190,7 +190,7 @@ async def test_standard_input_is_handed_on_as_it_is(home: House) -> None:
     assert answer.data == {}
     assert home.engine.inputs == {f"app_{HELLO}": b'{"any": "bytes"}\xff\n'}
     refusal(refused, 400, "app_not_supported_write_stdin_error")
-    refusal(ended, 400, "docker_container_not_running_error")
+    refusal(ended, 400, "app_not_running_error")
 
 
 @pytest.mark.parametrize(

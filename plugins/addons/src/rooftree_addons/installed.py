@@ -56,6 +56,12 @@ class BootCannotChange(Invalid):
     error_key = "app_boot_config_cannot_change_error"
 
 
+class AddonNotRunning(Invalid):
+    """What was asked for needs a running add-on."""
+
+    error_key = "app_not_running_error"
+
+
 class StdinUnsupported(Invalid):
     """The add-on does not read its standard input."""
 

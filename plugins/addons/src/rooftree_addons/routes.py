@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from attrs import asdict, evolve
 
@@ -24,10 +26,11 @@ from rooftree import (
 )
 from rooftree.access import INCLUDES
 from rooftree.contributions import merged
+from rooftree.interfaces.containers import ContainerNotRunning
 from rooftree.interfaces.hooks import addon_facts
 from rooftree_addons import texts, verbs
 from rooftree_addons.addons import Addons, OptionsChange
-from rooftree_addons.installed import AddonOptions, OptionsRefused, StdinUnsupported
+from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.leaked_passwords import LeakedPasswords
 from rooftree_addons.models import (
     AddonInfo,
@@ -78,7 +81,18 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
 @routes.get("/addons/{addon}/stats", access=OWN)
 async def stats(addons: Addons, addon: AddonSlug) -> Stats:
     """What an add-on uses of the machine."""
-    return Stats.of(await addons.engine.stats(addons.get(addon).container))
+    found = addons.get(addon)
+    with _of_running(addon):
+        return Stats.of(await addons.engine.stats(found.container))
+
+
+@contextmanager
+def _of_running(slug: AddonSlug) -> Iterator[None]:
+    """Tell of an add-on that does not run, rather than of its container."""
+    try:
+        yield
+    except ContainerNotRunning:
+        raise AddonNotRunning(f"Add-on {slug} does not run; start it first", addon=str(slug)) from None
 
 
 @routes.get("/addons/{addon}/logs", access=OWN)
@@ -243,4 +257,5 @@ async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
     found = addons.get(addon)
     if not found.config.stdin:
         raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
-    await addons.engine.write_stdin(found.container, await body.read())
+    with _of_running(addon):
+        await addons.engine.write_stdin(found.container, await body.read())

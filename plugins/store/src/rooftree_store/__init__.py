@@ -12,7 +12,7 @@ from rooftree_store.addon_config import (
 )
 from rooftree_store.assessment import pick_arch, rating
 from rooftree_store.build_file import BuildFile, parse_build_file
-from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
+from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
 from rooftree_store.files import ShownText, read_text, shown_text
 from rooftree_store.options import (
     CheckedOptions,
@@ -27,11 +27,12 @@ from rooftree_store.repositories import repository_lock
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
 from rooftree_store.translations import TranslationTexts, parse_translation
-from rooftree_store.url_templates import resolve_webui
+from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
 from rooftree_store.yaml_files import FileInvalid, read_document
 
 __all__ = [
     "ADDON_STORE",
+    "APPARMOR",
     "CHANGELOG",
     "DOCUMENTATION",
     "ICON",
@@ -59,6 +60,7 @@ __all__ = [
     "StoreReloaded",
     "TranslationTexts",
     "UlimitPair",
+    "WatchdogTarget",
     "effective_options",
     "parse_addon_config",
     "parse_build_file",
@@ -68,6 +70,7 @@ __all__ = [
     "read_document",
     "read_text",
     "repository_lock",
+    "resolve_watchdog",
     "resolve_webui",
     "shown_text",
     "ui_schema",

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from rooftree_store.addon_config import AddonConfig, ConfigInvalid, parse_addon_config
 from rooftree_store.assessment import availability, image_reference, rating
 from rooftree_store.build_file import parse_build_file
-from rooftree_store.options import OptionsInvalid, parse_schema, parse_type, validate_options
+from rooftree_store.options import OptionsInvalid, validate_options
 from rooftree_store.options_form import ui_schema
+from rooftree_store.options_schema import parse_schema, parse_type
 from rooftree_store.readers import ContentInvalid, Refused
 from rooftree_store.repository_file import parse_repository_file
 from rooftree_store.translations import parse_translation

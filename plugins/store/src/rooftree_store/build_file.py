@@ -8,9 +8,9 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from rooftree.errors import Invalid
-from rooftree_store.addon_config import ARCHITECTURES
 from rooftree_store.image_name import base_image
 from rooftree_store.readers import ContentInvalid, Problems, flag, mapping_of, text, word_of
+from rooftree_store.vocabulary import ARCHITECTURES
 
 DEFAULT_BASE_IMAGE: Final = "ghcr.io/home-assistant/base:latest"
 

@@ -49,6 +49,7 @@ from rooftree_store.vocabulary import (
     CAPABILITIES,
     DEPRECATED_ARCHITECTURES,
     DEPRECATED_MACHINES,
+    ELSEWHERE,
     LEGACY_MAP_TYPES,
     MACHINES,
     BackupMode,
@@ -196,7 +197,7 @@ class AddonConfig:
     version: str = _key(scalar_text)
     slug: str = _key(_slug)
     description: str = _key(text)
-    arch: tuple[str, ...] = _key(_sharing(list_of(word_of(ARCHITECTURES))))
+    arch: tuple[str, ...] = _key(_sharing(list_of(word_of(ARCHITECTURES, elsewhere=ELSEWHERE))))
     machine: tuple[str, ...] | None = _key(_sharing(list_of(_machine, unique=True)), None)
     url: str | None = _key(url, None)
     startup: Startup = _key(one_of(Startup), Startup.APPLICATION)
@@ -295,6 +296,8 @@ def _plain(value: Any) -> Any:
 
 
 _READERS: Final[Mapping[str, Reader[Any]]] = {key.name: key.metadata["reader"] for key in attrs.fields(AddonConfig)}
+KEYS: Final = tuple(_READERS)
+"""Every key that has a meaning."""
 _REQUIRED: Final = tuple(key.name for key in attrs.fields(AddonConfig) if key.default is attrs.NOTHING)
 
 

@@ -105,7 +105,7 @@ def read_contents(data: Path, folder: Path, repository: RepositorySlug, reader: 
     seen: set[str] = set()
     root = folder.resolve()
     # Paths are plain strings here: with pathlib's, a walk over 400 add-ons where nothing changed takes twice the time.
-    for place, name, siblings in _config_files(folder):
+    for place, name, siblings in config_files(folder):
         path = os.path.join(place, name)  # noqa: PTH118
         shown = path.removeprefix(f"{folder}{os.sep}")
         if len(seen) >= MAX_ADDONS:
@@ -159,7 +159,7 @@ def read_repository_file(folder: Path) -> RepositoryFile:
     raise FileInvalid(REPOSITORY_NAMES[0], "the repository does not have this file, so it is no add-on repository")
 
 
-def _config_files(folder: Path) -> Iterator[tuple[str, str, set[str]]]:
+def config_files(folder: Path) -> Iterator[tuple[str, str, set[str]]]:
     """Every config file below a folder: where, its name, the names beside it. Always in the same order."""
     for place, folders, files in os.walk(folder):  # does not follow links to folders
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "rootfs")

@@ -118,6 +118,11 @@ def validate_options(
     return CheckedOptions(result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used))
 
 
+def check_value(element: Scalar, value: Any) -> None:
+    """Raise ``Refused`` for a value that an option of that type does not take, as far as can be said without a host."""
+    _Check(lambda _: None, NoDevices()).scalar(element, value)
+
+
 def effective_options(defaults: Mapping[str, Any], user_options: Mapping[str, Any]) -> dict[str, Any]:
     """The user's options over the defaults: mappings are merged key by key, everything else is replaced."""
     merged = dict(defaults)

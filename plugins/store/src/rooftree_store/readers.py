@@ -213,15 +213,20 @@ def one_of[E: enum.StrEnum](kind: type[E]) -> Reader[E]:
     return read
 
 
-def word_of(words: Collection[str]) -> Reader[str]:
-    """One of a set of words."""
+def word_of(words: Collection[str], *, elsewhere: Mapping[str, str] = {}) -> Reader[str]:
+    """One of a set of words.
+
+    :param elsewhere: how others call them: not accepted, but it is told which word was meant
+    """
     known = {word: word for word in words}
     allowed = ", ".join(words)
 
     def read(value: Any) -> str:
         found = known.get(value) if isinstance(value, str) else None
         if found is None:
-            raise refused(f"must be one of {allowed}, not {shown(value)}{nearest(value, words)}")
+            meant = elsewhere.get(value.lower()) if isinstance(value, str) else None
+            advice = f"; did you mean {meant}?" if meant else nearest(value, words)
+            raise refused(f"must be one of {allowed}, not {shown(value)}{advice}")
         return found
 
     return read
@@ -316,9 +321,21 @@ def maybe[T](reader: Reader[T]) -> Reader[T | None]:
     """What ``reader`` reads, or null."""
 
     def read(value: Any) -> T | None:
-        return None if value is None else reader(value)
+        if value is None:
+            return None
+        try:
+            return reader(value)
+        except Refused as error:
+            raise Refused(*(_or_null(problem) for problem in error.problems)) from None
 
     return read
+
+
+def _or_null(problem: Problem) -> Problem:
+    begins = "must be "
+    if problem.path or not problem.message.startswith(begins):
+        return problem
+    return Problem("", f"{begins}null or {problem.message.removeprefix(begins)}")
 
 
 def json_object(value: Any) -> dict[str, Any]:

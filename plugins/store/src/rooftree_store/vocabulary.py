@@ -8,6 +8,18 @@ from typing import Final
 SUPPORTED_ARCHITECTURES: Final = ("aarch64", "amd64")
 DEPRECATED_ARCHITECTURES: Final = ("armhf", "armv7", "i386")
 ARCHITECTURES: Final = SUPPORTED_ARCHITECTURES + DEPRECATED_ARCHITECTURES
+ELSEWHERE: Final = {
+    "arm": "armv7",
+    "arm/v6": "armhf",
+    "arm/v7": "armv7",
+    "arm64": "aarch64",
+    "armv6": "armhf",
+    "i686": "i386",
+    "x86": "i386",
+    "x86-64": "amd64",
+    "x86_64": "amd64",
+}
+"""What others call the architectures."""
 
 DEPRECATED_MACHINES: Final = (
     "odroid-xu",

@@ -291,7 +291,7 @@ class _Builder:
             self._anchors.pop(event.anchor, None)
         path = "" if self.places is None else self._next_path()
         if self.places is not None and self._stack and isinstance(self._stack[-1].container, list):
-            self.places.at.setdefault(path, _place(event))
+            self.places.at[path] = _place(event)
         self._stack.append(_Open(container, event.anchor, self._nodes - 1, path))
 
     def _end(self, event: yaml.Event) -> None:
@@ -326,8 +326,8 @@ class _Builder:
             return
         top = self._stack[-1]
         if isinstance(top.container, list):
-            if self.places is not None:
-                self.places.at.setdefault(self._next_path(), _place(event))
+            if self.places is not None and not isinstance(event, yaml.CollectionEndEvent):
+                self.places.at[self._next_path()] = _place(event)
             top.container.append(value)
         elif top.key is _NO_KEY:
             if isinstance(value, list | dict):

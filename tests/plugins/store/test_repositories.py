@@ -8,17 +8,19 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rooftree import failpoints
 from rooftree.events import Event
 from rooftree.interfaces.hooks import RepositoriesSet, set_repositories
-from rooftree_store import Installed, StoreReloaded
+from rooftree_store import Installed, StoreReloaded, store
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource
 from tests.e2e.rig.files import write_files
 from tests.e2e.rig.git_server import GitRepository, GitServer
+from tests.e2e.rig.line import line_to
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
 from tests.plugins.store.shop import Shop, config, refusal, shop
@@ -237,6 +239,96 @@ async def test_repository_that_vanished_keeps_its_add_ons_until_it_is_back(
     assert problem is not None
     assert problem.reference == slug(gone)
     assert here.problem("fatal_error") is None
+
+
+async def test_server_that_hangs_delays_no_other_and_is_given_up(
+    tmp_path: Path, publish: Publish, git_server: GitServer
+) -> None:
+    slow, quick = publish(), publish()
+    async with line_to(git_server.port) as line, shop(tmp_path, {"plugins.store.answer_timeout_s": 5}) as here:
+        behind = slow.url.replace(str(git_server.port), str(line.port))
+        await here.add(behind)
+        await here.add(quick.url)
+        line.hold_after(0)
+        quick.write({"hello/config.json": config(version="2.0")})
+        quick.push()
+
+        reloading = asyncio.create_task(here.reload())
+        await line.held()
+
+        async def offered() -> bool:
+            return here.offered()[f"{slug(quick)}_hello"] == "2.0"
+
+        await until(offered, within_s=4, what="the quick server's new version")
+        assert not reloading.done()
+        await reloading
+        problem = here.problem("fatal_error")
+        assert problem is not None
+        assert problem.reference == RepositorySource.parse(behind).slug
+        assert "took more than 5 s" in problem.message
+        assert len(here.offered()) == 2
+
+
+async def test_as_many_servers_are_asked_at_once_as_the_setting_says(
+    tmp_path: Path, publish: Publish, git_server: GitServer
+) -> None:
+    async with line_to(git_server.port) as line, shop(tmp_path, {"plugins.store.fetches_at_once": 2}) as here:
+        for _ in range(4):
+            assert (await here.add(publish().url.replace(str(git_server.port), str(line.port)))).data == {}
+        line.hold_after(0)
+        already = line.connections
+        reloading = asyncio.create_task(here.reload())
+
+        async def full() -> bool:
+            return here.store.fetching.at_once.locked() and line.connections == already + 2
+
+        await until(full, within_s=10, what="the second connection")
+        line.release()
+        await reloading
+
+        assert line.connections == already + 4
+
+
+async def test_repository_that_did_not_change_is_not_read_again(
+    here: Shop, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, same = publish(), publish()
+    for repository in (changing, same):
+        await here.add(repository.url)
+    read: list[str] = []
+    real = store.read_contents
+
+    def reading(data: Path, folder: Path, *rest: Any) -> Any:
+        read.append(folder.name)
+        return real(data, folder, *rest)
+
+    monkeypatch.setattr(store, "read_contents", reading)
+    changing.write({"hello/config.json": config(version="2.0")})
+    changing.push()
+
+    await here.reload()
+
+    assert sorted(read) == sorted([slug(changing), "local"])
+
+
+async def test_repository_that_grows_too_large_is_a_problem_and_stays_on_offer(
+    tmp_path: Path, publish: Publish
+) -> None:
+    repository = publish()
+    async with shop(tmp_path, {"plugins.store.max_repository_mib": 1}) as here:
+        await here.add(repository.url)
+        repository.write({"hello/config.json": config(version="2.0"), "large": secrets.token_hex(700_000)})
+        repository.push()
+
+        await here.reload()
+        other = await here.add(publish(large=secrets.token_hex(700_000)).url)
+
+        problem = here.problem("fatal_error")
+        assert problem is not None
+        assert "too large" in problem.message
+        assert here.offered() == {f"{slug(repository)}_hello": "1.0"}
+        assert "max_repository_mib" in refusal(other, 500, "store_repository_unknown_error")
+        assert here.folders() == [slug(repository)]
 
 
 async def test_repository_that_is_one_no_longer_keeps_its_add_ons(here: Shop, publish: Publish) -> None:

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, structure
 from rooftree.interfaces.hooks import RepositoriesSet
 from rooftree_store import repositories
+from rooftree_store.git_process import Limits
 from rooftree_store.models import StoreRepository
 from rooftree_store.routes import routes
 from rooftree_store.sources import BUILT_IN, LOCAL, RepositorySource
-from rooftree_store.store import ADDON_STORE, AddonStore, Machine, Repository
+from rooftree_store.store import ADDON_STORE, AddonStore, Fetching, Machine, Repository
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "arm64": "aarch64", "armv7l": "armv7", "i686": "i386"}
 _MACHINES = {"amd64": "generic-x86-64", "aarch64": "generic-aarch64"}
@@ -30,6 +31,15 @@ class StoreSettings:
     """The repositories that are always there, beside ``local``."""
     reload_every_s: float = 3 * 60 * 60
     """How often they are fetched anew."""
+    max_repository_mib: int = field(default=2048, validator=validators.ge(1))
+    """What the files of one repository may have together, and what is fetched for it."""
+    max_repository_files: int = field(default=100_000, validator=validators.ge(1))
+    fetches_at_once: int = field(default=8, validator=validators.ge(1))
+    """From as many servers is fetched at the same time."""
+    answer_timeout_s: float = field(default=30, validator=validators.gt(0))
+    """Seconds until a server must have answered whether there is anything new."""
+    fetch_timeout_s: float = field(default=600, validator=validators.gt(0))
+    """Seconds that fetching one repository may take."""
     machine: str | None = None
     """The machine that add-ons with a ``machine`` list are matched against; the generic one of the CPU unless set."""
 
@@ -47,11 +57,21 @@ class StorePlugin(Plugin):
         self.configured = kernel.settings(StoreSettings)
         built_in = [RepositorySource(LOCAL), *self.configured.repositories]
         added = await kernel.collection(Repository)
-        self.store = AddonStore(kernel, added, built_in, _machine(self.configured.machine))
+        self.store = AddonStore(kernel, added, built_in, _machine(self.configured.machine), self._fetching())
         await asyncio.to_thread(self.store.repository_folder(built_in[0].slug).mkdir, parents=True, exist_ok=True)
         await self.store.sweep()
         await self.store.refresh(self.store.sources)
         kernel.provide(ADDON_STORE, self.store)
+
+    def _fetching(self) -> Fetching:
+        told = self.configured
+        limits = Limits(
+            max_bytes=told.max_repository_mib * 1024**2,
+            max_files=told.max_repository_files,
+            answer_s=told.answer_timeout_s,
+            fetch_s=told.fetch_timeout_s,
+        )
+        return Fetching(limits, asyncio.Semaphore(told.fetches_at_once))
 
     def routes(self) -> Routes:
         """The catalogue's routes."""

@@ -25,6 +25,7 @@ from rooftree import (
 from rooftree.threads import to_thread_whole
 from rooftree_store import git
 from rooftree_store.catalogue import read_repository_file
+from rooftree_store.git_process import USUAL, GitFailed, Limits, RepositoryTooLarge
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
 from rooftree_store.store import AddonStore
@@ -50,11 +51,11 @@ class LocalRepositoryFixed(Invalid):
     error_key = "store_repository_local_cannot_reset"
 
 
-async def fetch(source: RepositorySource, folder: Path) -> None:
+async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL) -> None:
     """Clone into ``folder``, in place of what is there; what comes is checked first, so nothing bad replaces good."""
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
-    await git.clone(source, fresh)
+    await git.clone(source, fresh, limits)
     try:
         await asyncio.to_thread(read_repository_file, fresh)
         await to_thread_whole(_replace, fresh, folder)
@@ -74,22 +75,23 @@ def _replace(fresh: Path, folder: Path) -> None:
         fresh.rename(folder)
 
 
-async def bring_up_to_date(source: RepositorySource, folder: Path) -> None:
-    """Fetch what is new; a clone that is missing or damaged is made anew."""
+async def bring_up_to_date(source: RepositorySource, folder: Path, limits: Limits = USUAL) -> bool:
+    """Fetch what is new; a clone that is missing or damaged is made anew. Whether anything changed."""
     if await asyncio.to_thread((folder / ".git").is_dir):
         try:
-            await git.update(source, folder)
+            changed = await git.update(source, folder, limits)
             await asyncio.to_thread(read_repository_file, folder)
-            return
-        except git.GitFailed as error:
-            if not await git.reachable(source):
+            return changed
+        except GitFailed as error:
+            if not await git.reachable(source, limits):
                 raise
             log.warning("clone_damaged", repository=str(source), reason=error.message)
+        except (Unavailable, RepositoryTooLarge):
+            raise
         except RooftreeError as error:
-            if isinstance(error, Unavailable):
-                raise
             raise RepositoryInvalid(f"{source} is no add-on repository any more: {error.message}") from None
-    await fetch(source, folder)
+    await fetch(source, folder, limits)
+    return True
 
 
 @step("store.clone_repository/1")
@@ -110,7 +112,7 @@ class CloneRepository(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone and check it."""
-        await fetch(self.source, store.repository_folder(self.source.slug))
+        await fetch(self.source, store.repository_folder(self.source.slug), store.fetching.limits)
 
     async def undo(self, was_there: bool, store: AddonStore) -> None:
         """Take the folder away, if this made it."""
@@ -167,9 +169,10 @@ class RemoveClone(Step):
 
 @step("store.update_repositories/1")
 class UpdateRepositories(Step):
-    """Fetch what is new in these repositories, side by side, and read the catalogue anew.
+    """Fetch what is new in these repositories, side by side, and read what changed.
 
-    One that cannot be fetched is reported as a problem and stays as it was; it holds up no other.
+    One that cannot be fetched is reported as a problem and stays as it was. None waits for another's server: what is
+    new is on offer as soon as it is there.
     """
 
     repositories: tuple[RepositorySlug, ...]
@@ -184,21 +187,27 @@ class UpdateRepositories(Step):
 
         async def update(slug: RepositorySlug, source: RepositorySource) -> None:
             nonlocal done
-            try:
-                await bring_up_to_date(source, store.repository_folder(slug))
-            except RooftreeError as error:
-                store.report_unfetched(slug, error.message)
-            else:
-                store.clear_unfetched(slug)
+            if source == LOCAL or await _is_new(store, slug, source):
+                await store.refresh([slug])
             done += 1
-            run.progress(done, len(self.repositories) + 1)
+            run.progress(done, len(wanted))
 
         wanted = {slug: store.sources[slug] for slug in self.repositories if slug in store.sources}
         async with asyncio.TaskGroup() as group:
             for slug, source in wanted.items():
-                if source != LOCAL:
-                    group.create_task(update(slug, source))
-        await store.refresh(self.repositories)
+                group.create_task(update(slug, source))
+
+
+async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySource) -> bool:
+    """Fetch a repository; whether it has to be read, which it has not where nothing has changed since it was."""
+    try:
+        async with store.fetching.at_once:
+            changed = await bring_up_to_date(source, store.repository_folder(slug), store.fetching.limits)
+    except RooftreeError as error:
+        store.report_unfetched(slug, error.message)
+        return True
+    store.clear_unfetched(slug)
+    return changed or not store.has_read(slug)
 
 
 def repository_lock(slug: RepositorySlug) -> Lock:
@@ -277,7 +286,7 @@ class FetchRepositoryAgain(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone, swap, read."""
-        await fetch(self.source, store.repository_folder(self.source.slug))
+        await fetch(self.source, store.repository_folder(self.source.slug), store.fetching.limits)
         store.clear_unfetched(self.source.slug)
         await store.refresh([self.source.slug])
 

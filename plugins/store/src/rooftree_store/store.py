@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
+from rooftree_store.git_process import USUAL, Limits
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
@@ -83,6 +84,15 @@ class Machine:
     machine: str
 
 
+@frozen
+class Fetching:
+    """How repositories are fetched."""
+
+    limits: Limits = USUAL
+    at_once: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(8), eq=False)
+    """As many servers as are asked at the same time."""
+
+
 class AddonStore:
     """The catalogue in memory, and the repositories it comes from."""
 
@@ -92,8 +102,10 @@ class AddonStore:
         added: Collection[Repository],
         built_in: Sequence[RepositorySource],
         machine: Machine,
+        fetching: Fetching,
     ) -> None:
         self.machine = machine
+        self.fetching = fetching
         self._core_version: str | None = None
         self._kernel = kernel
         self._data = kernel.data.path
@@ -143,6 +155,10 @@ class AddonStore:
         """What a repository says of itself; ``None`` until it was fetched."""
         contents = self._contents.get(repository)
         return LOCAL_DESCRIPTION if repository == LOCAL else contents.file if contents else None
+
+    def has_read(self, repository: RepositorySlug) -> bool:
+        """Whether what it offers is known as it lies in its folder."""
+        return repository in self._contents
 
     def repository_folder(self, repository: RepositorySlug) -> Path:
         """Where a repository lies."""

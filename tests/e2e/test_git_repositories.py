@@ -104,7 +104,7 @@ async def nothing_was_added(daemon: Daemon) -> None:
         "https://example.com/a b.git",
         "https://example.com/name.git\n--upload-pack=x",
         "https://example.com/na\tme.git",
-        "https://user:password@example.com/name.git",
+        "ssh://user:password@example.com/name.git",
         "https://-oProxyCommand=x/name.git",
         "ssh://-oProxyCommand=x/name.git",
         "ssh://-oProxyCommand=x@example.com/name.git",

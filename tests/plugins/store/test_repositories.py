@@ -92,7 +92,7 @@ async def test_repository_that_is_there_is_not_added_again(here: Shop, publish: 
 
 
 @pytest.mark.parametrize(
-    "source", ["ext::sh -c id", "file:///etc", "--upload-pack=id", "https://a.b", "https://u:hunter2@a.b/c", "x y", ""]
+    "source", ["ext::sh -c id", "file:///etc", "--upload-pack=id", "https://a.b", "ssh://u:hunter2@a.b/c", "x y", ""]
 )
 async def test_source_that_git_must_not_see_is_refused_by_field(here: Shop, source: str) -> None:
     answer = await here.add(source)

@@ -23,6 +23,7 @@ from rooftree_store.git_process import (
     git_lines,
     too_large,
 )
+from rooftree_store.logins import Login
 from rooftree_store.sources import RepositorySource
 
 log = structlog.get_logger(__name__)
@@ -31,13 +32,13 @@ MAX_PACKS = 15
 """Each update brings a pack; when there are more, what no commit needs any more is dropped."""
 
 
-async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL) -> None:
+async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> None:
     """Fetch the newest commit into ``folder``, which must not exist; nothing stays there on failure."""
     branch = ["--branch", source.branch] if source.branch else []
     try:
         await git(
             source, "clone", "--quiet", "--depth", "1", "--single-branch", "--no-tags", "--no-recurse-submodules",
-            "--no-checkout", *branch, "--", source.url, str(folder), limits=limits,
+            "--no-checkout", *branch, "--", source.url, str(folder), limits=limits, login=login,
         )  # fmt: skip
         commit = await head(source, folder)
         await _refuse_too_large(source, folder, commit, limits)
@@ -47,7 +48,7 @@ async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL) 
         raise
 
 
-async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL) -> bool:
+async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> bool:
     """Bring a clone to the newest commit, whatever its history has become; whether anything changed.
 
     Raises :class:`GitUnavailable` when the server cannot be reached, :class:`RepositoryTooLarge` when it offers too
@@ -55,14 +56,14 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL)
     """
     for lock in ("index.lock", "shallow.lock", "HEAD.lock"):
         await asyncio.to_thread((folder / ".git" / lock).unlink, missing_ok=True)
-    newest, present = await tip(source, limits), await head(source, folder)
+    newest, present = await tip(source, limits, login), await head(source, folder)
     untouched = not await git(source, "-C", str(folder), "status", "--porcelain", limits=limits)
     if newest == present and untouched:
         return False
     try:
         await git(
             source, "-C", str(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--force", "--update-shallow",
-            "--no-recurse-submodules", "--", source.url, source.branch or "HEAD", limits=limits,
+            "--no-recurse-submodules", "--", source.url, source.branch or "HEAD", limits=limits, login=login,
         )  # fmt: skip
         fetched = await head(source, folder, "FETCH_HEAD")
         await _refuse_too_large(source, folder, fetched, limits)
@@ -76,12 +77,12 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL)
     return True
 
 
-async def tip(source: RepositorySource, limits: Limits = USUAL) -> str | None:
+async def tip(source: RepositorySource, limits: Limits = USUAL, login: Login | None = None) -> str | None:
     """The newest commit that the server has of the branch; ``None`` where it does not say."""
     branch = source.branch
     wanted = [f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}"] if branch else ["HEAD"]
     told = await git(
-        source, "ls-remote", "--quiet", "--", source.url, *wanted, limits=limits, timeout_s=limits.answer_s
+        source, "ls-remote", "--quiet", "--", source.url, *wanted, limits=limits, timeout_s=limits.answer_s, login=login
     )  # fmt: skip
     found = {name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())}
     return next((found[name] for name in wanted if name in found), None)
@@ -92,10 +93,10 @@ async def head(source: RepositorySource, folder: Path, ref: str = "HEAD") -> str
     return (await git(source, "-C", str(folder), "rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
 
 
-async def reachable(source: RepositorySource, limits: Limits = USUAL) -> bool:
+async def reachable(source: RepositorySource, limits: Limits = USUAL, login: Login | None = None) -> bool:
     """Whether the server answers for that repository."""
     try:
-        await tip(source, limits)
+        await tip(source, limits, login)
     except (GitFailed, GitUnavailable):
         return False
     return True

@@ -16,10 +16,12 @@ import resource
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from rooftree import Failed, Unavailable
+from rooftree_store.logins import Login
 from rooftree_store.sources import RepositorySource
 
 _CONFIG = {
@@ -45,6 +47,10 @@ _CONFIG = {
     "protocol.ssh.allow": "always",
     "submodule.recurse": "false",
 }
+_LOGIN_HELPER = r"""!f() {
+    test "$1" = get && printf 'username=%s\npassword=%s\n' "$ROOFTREE_LOGIN_NAME" "$ROOFTREE_LOGIN_PASSWORD"
+}; f"""
+"""What git asks for a login, for one server only. The login is in the environment, where ``ps`` does not show it."""
 _PASSED_ON = re.compile(r"(?i)PATH|LANG|(http|https|no|all)_proxy|SSL_CERT_(FILE|DIR)|GIT_SSL_CAINFO|SSH_AUTH_SOCK")
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -85,9 +91,15 @@ class GitUnavailable(Unavailable):
     error_key = "store_repository_unreachable_error"
 
 
-async def git(source: RepositorySource, *arguments: str, limits: Limits = USUAL, timeout_s: float | None = None) -> str:
-    """Run git; its output. The source is for messages."""
-    async with _running(source, *arguments, limits=limits, timeout_s=timeout_s) as child:
+async def git(
+    source: RepositorySource,
+    *arguments: str,
+    limits: Limits = USUAL,
+    timeout_s: float | None = None,
+    login: Login | None = None,
+) -> str:
+    """Run git; its output. The source is for messages, and says which server may ask for the login."""
+    async with _running(source, *arguments, limits=limits, timeout_s=timeout_s, login=login) as child:
         output, errors = await child.communicate()
     if child.returncode == 0:
         return output.decode(errors="replace")
@@ -96,7 +108,7 @@ async def git(source: RepositorySource, *arguments: str, limits: Limits = USUAL,
 
 async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = USUAL) -> AsyncGenerator[str]:
     """Run git; its output line by line, for what may be endless; closing it ends git."""
-    async with _running(source, *arguments, limits=limits, timeout_s=None) as child:
+    async with _running(source, *arguments, limits=limits) as child:
         assert child.stdout is not None and child.stderr is not None  # for type checkers: they are pipes
         while line := await child.stdout.readline():
             yield line.decode(errors="replace")
@@ -108,14 +120,19 @@ async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = 
 
 @asynccontextmanager
 async def _running(
-    source: RepositorySource, *arguments: str, limits: Limits, timeout_s: float | None
+    source: RepositorySource,
+    *arguments: str,
+    limits: Limits,
+    timeout_s: float | None = None,
+    login: Login | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A git that runs; it has ended afterwards, or is killed."""
-    options = [part for key, value in _CONFIG.items() for part in ("-c", f"{key}={value}")]
+    told = _CONFIG if login is None else _CONFIG | {f"credential.{_server(source)}.helper": _LOGIN_HELPER}
+    options = [part for key, value in told.items() for part in ("-c", f"{key}={value}")]
     patience_s = limits.fetch_s if timeout_s is None else timeout_s
     try:
         child = await asyncio.create_subprocess_exec(
-            "git", *options, *arguments, env=_environment(), start_new_session=True,
+            "git", *options, *arguments, env=_environment(login), start_new_session=True,
             preexec_fn=lambda: _confine(limits.max_bytes),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -172,10 +189,17 @@ def _reason(source: RepositorySource, errors: str, limits: Limits) -> Failed | U
     return GitFailed(f"git failed on {source}: {said}")
 
 
-def _environment() -> dict[str, str]:
+def _server(source: RepositorySource) -> str:
+    """Scheme, host and port."""
+    parts = urlsplit(source.url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _environment(login: Login | None) -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
     return {
         **passed,
+        **({} if login is None else {"ROOFTREE_LOGIN_NAME": login.name, "ROOFTREE_LOGIN_PASSWORD": login.password}),
         "GIT_ASKPASS": "/bin/false",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",

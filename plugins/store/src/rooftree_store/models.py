@@ -8,8 +8,8 @@ from attrs import frozen
 
 from rooftree_store.assessment import rating
 from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, Offer
+from rooftree_store.logins import RepositoryAddress
 from rooftree_store.slugs import RepositorySlug
-from rooftree_store.sources import RepositorySource
 from rooftree_store.store import AddonStore
 
 
@@ -154,6 +154,6 @@ class StoreAddons:
 
 @frozen
 class NewRepository:
-    """A repository to add."""
+    """A repository to add, or whose login is to be renewed."""
 
-    repository: RepositorySource
+    repository: RepositoryAddress

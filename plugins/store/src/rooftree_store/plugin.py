@@ -14,6 +14,7 @@ from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, stru
 from rooftree.interfaces.hooks import RepositoriesSet
 from rooftree_store import repositories
 from rooftree_store.git_process import Limits
+from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.models import StoreRepository
 from rooftree_store.routes import routes
 from rooftree_store.sources import BUILT_IN, LOCAL, RepositorySource
@@ -57,7 +58,8 @@ class StorePlugin(Plugin):
         self.configured = kernel.settings(StoreSettings)
         built_in = [RepositorySource(LOCAL), *self.configured.repositories]
         added = await kernel.collection(Repository)
-        self.store = AddonStore(kernel, added, built_in, _machine(self.configured.machine), self._fetching())
+        machine = _machine(self.configured.machine)
+        self.store = AddonStore(kernel, added, await kernel.collection(Login), built_in, machine, self._fetching())
         await asyncio.to_thread(self.store.repository_folder(built_in[0].slug).mkdir, parents=True, exist_ok=True)
         await self.store.sweep()
         await self.store.refresh(self.store.sources)
@@ -111,14 +113,18 @@ class StorePlugin(Plugin):
     @hookimpl
     async def set_repositories(self, sources: list[str]) -> RepositoriesSet:
         """Make these the added repositories; the fetching goes on as a job."""
+        given: list[RepositoryAddress] = []
         try:
-            wanted = structure(sources, list[RepositorySource])
+            given = structure(sources, list[RepositoryAddress])
+            wanted = [address.source for address in given]
             there = tuple(slug for slug in self.store.sources if not self.store.is_built_in(slug))
+            self.store.offer_logins(given)
             touched = tuple(dict.fromkeys([*(source.slug for source in wanted), *there]))
             await self.kernel.jobs.run(
                 repositories.set_repositories, sources=tuple(wanted), touched=touched, background=True
             )
         except RooftreeError as error:
+            self.store.withdraw_logins(given)
             return RepositoriesSet(error)
         return RepositoriesSet()
 

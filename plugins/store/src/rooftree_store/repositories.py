@@ -26,6 +26,7 @@ from rooftree.threads import to_thread_whole
 from rooftree_store import git
 from rooftree_store.catalogue import read_repository_file
 from rooftree_store.git_process import USUAL, GitFailed, Limits, RepositoryTooLarge
+from rooftree_store.logins import Login
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
 from rooftree_store.store import AddonStore
@@ -51,11 +52,11 @@ class LocalRepositoryFixed(Invalid):
     error_key = "store_repository_local_cannot_reset"
 
 
-async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL) -> None:
+async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> None:
     """Clone into ``folder``, in place of what is there; what comes is checked first, so nothing bad replaces good."""
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
-    await git.clone(source, fresh, limits)
+    await git.clone(source, fresh, limits, login)
     try:
         await asyncio.to_thread(read_repository_file, fresh)
         await to_thread_whole(_replace, fresh, folder)
@@ -75,23 +76,45 @@ def _replace(fresh: Path, folder: Path) -> None:
         fresh.rename(folder)
 
 
-async def bring_up_to_date(source: RepositorySource, folder: Path, limits: Limits = USUAL) -> bool:
+async def bring_up_to_date(
+    source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None
+) -> bool:
     """Fetch what is new; a clone that is missing or damaged is made anew. Whether anything changed."""
     if await asyncio.to_thread((folder / ".git").is_dir):
         try:
-            changed = await git.update(source, folder, limits)
+            changed = await git.update(source, folder, limits, login)
             await asyncio.to_thread(read_repository_file, folder)
             return changed
         except GitFailed as error:
-            if not await git.reachable(source, limits):
+            if not await git.reachable(source, limits, login):
                 raise
             log.warning("clone_damaged", repository=str(source), reason=error.message)
         except (Unavailable, RepositoryTooLarge):
             raise
         except RooftreeError as error:
             raise RepositoryInvalid(f"{source} is no add-on repository any more: {error.message}") from None
-    await fetch(source, folder, limits)
+    await fetch(source, folder, limits, login)
     return True
+
+
+@step("store.keep_login/1")
+class KeepLogin(Step):
+    """Keep the login that came with a repository's address. The journal never sees it."""
+
+    repository: RepositorySlug
+
+    async def before(self, store: AddonStore) -> bool:
+        """Whether there was one."""
+        return store.login(self.repository) is not None
+
+    async def do(self, store: AddonStore) -> None:
+        """Keep what the address had."""
+        await store.keep_login(self.repository)
+
+    async def undo(self, was_there: bool, store: AddonStore) -> None:
+        """Forget it, if there was none before."""
+        if not was_there:
+            await store.forget_login(self.repository)
 
 
 @step("store.clone_repository/1")
@@ -112,7 +135,8 @@ class CloneRepository(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone and check it."""
-        await fetch(self.source, store.repository_folder(self.source.slug), store.fetching.limits)
+        slug = self.source.slug
+        await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
 
     async def undo(self, was_there: bool, store: AddonStore) -> None:
         """Take the folder away, if this made it."""
@@ -157,13 +181,14 @@ class UnregisterRepository(Step):
 
 @step("store.remove_clone/1")
 class RemoveClone(Step):
-    """Delete a repository's folder. One that stays is swept away at the next start."""
+    """Delete a repository's folder, and its login. What stays is swept away at the next start."""
 
     repository: RepositorySlug
     tidies = True
 
     async def do(self, store: AddonStore) -> None:
         """Delete it."""
+        await store.forget_login(self.repository)
         await asyncio.to_thread(shutil.rmtree, store.repository_folder(self.repository), ignore_errors=True)
 
 
@@ -202,7 +227,9 @@ async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySou
     """Fetch a repository; whether it has to be read, which it has not where nothing has changed since it was."""
     try:
         async with store.fetching.at_once:
-            changed = await bring_up_to_date(source, store.repository_folder(slug), store.fetching.limits)
+            changed = await bring_up_to_date(
+                source, store.repository_folder(slug), store.fetching.limits, store.login(slug)
+            )
     except RooftreeError as error:
         store.report_unfetched(slug, error.message)
         return True
@@ -217,10 +244,16 @@ def repository_lock(slug: RepositorySlug) -> Lock:
 
 @job("store_manager_add_repository", reference="source", locks=lambda source: [repository_lock(source.slug)])
 async def add_repository(store: AddonStore, source: RepositorySource) -> Steps:
-    """Fetch a repository and enter it."""
-    if source.slug in store.sources:
+    """Fetch a repository and enter it; of one that is there, a new login is tried and kept."""
+    slug = source.slug
+    login = store.new_login(slug)
+    keep_login = [KeepLogin(slug)] if login is not None else []
+    if slug not in store.sources:
+        return [*keep_login, CloneRepository(source), RegisterRepository(source)]
+    if login is None:
         raise RepositoryAlreadyAdded(f"The repository {source} is already there")
-    return [CloneRepository(source), RegisterRepository(source)]
+    await git.tip(source, store.fetching.limits, login)  # a login that does not work takes no other's place
+    return [*keep_login, UpdateRepositories((slug,))]
 
 
 @job(
@@ -286,9 +319,10 @@ class FetchRepositoryAgain(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone, swap, read."""
-        await fetch(self.source, store.repository_folder(self.source.slug), store.fetching.limits)
-        store.clear_unfetched(self.source.slug)
-        await store.refresh([self.source.slug])
+        slug = self.source.slug
+        await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        store.clear_unfetched(slug)
+        await store.refresh([slug])
 
 
 @job(

@@ -14,6 +14,7 @@ from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, Roof
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
 from rooftree_store.git_process import USUAL, Limits
+from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
@@ -100,6 +101,7 @@ class AddonStore:
         self,
         kernel: Kernel,
         added: Collection[Repository],
+        logins: Collection[Login],
         built_in: Sequence[RepositorySource],
         machine: Machine,
         fetching: Fetching,
@@ -110,6 +112,8 @@ class AddonStore:
         self._kernel = kernel
         self._data = kernel.data.path
         self._added = added
+        self._logins = logins
+        self._new_logins: dict[RepositorySlug, Login] = {}
         self._built_in = {source.slug: source for source in built_in}
         self._contents: dict[RepositorySlug, Contents] = {}
         self._addons: dict[AddonSlug, Offer] = {}
@@ -155,6 +159,37 @@ class AddonStore:
         """What a repository says of itself; ``None`` until it was fetched."""
         contents = self._contents.get(repository)
         return LOCAL_DESCRIPTION if repository == LOCAL else contents.file if contents else None
+
+    def login(self, repository: RepositorySlug) -> Login | None:
+        """What its server wants to see, where it does."""
+        return self._logins.get(repository)
+
+    def offer_logins(self, addresses: Iterable[RepositoryAddress]) -> None:
+        """Take note of the logins in addresses, for the job that will keep them: only memory knows them until then."""
+        for address in addresses:
+            if address.login is not None:
+                self._new_logins[address.source.slug] = address.login
+
+    def new_login(self, repository: RepositorySlug) -> Login | None:
+        """The login that waits to be kept."""
+        return self._new_logins.get(repository)
+
+    def withdraw_logins(self, addresses: Iterable[RepositoryAddress]) -> None:
+        """Let go of logins that no job has kept."""
+        for address in addresses:
+            self._new_logins.pop(address.source.slug, None)
+
+    async def keep_login(self, repository: RepositorySlug) -> None:
+        """Keep the login that waits, if one does."""
+        login = self._new_logins.pop(repository, None)
+        if login is not None:
+            await self._kernel.commit(self._logins.put(repository, login))
+
+    async def forget_login(self, repository: RepositorySlug) -> None:
+        """Forget a login, if there is one."""
+        self._new_logins.pop(repository, None)
+        if repository in self._logins:
+            await self._kernel.commit(self._logins.delete(repository))
 
     def has_read(self, repository: RepositorySlug) -> bool:
         """Whether what it offers is known as it lies in its folder."""
@@ -270,7 +305,9 @@ class AddonStore:
         return self._contents.get(slug)
 
     async def sweep(self) -> None:
-        """Delete what a kill left of half-made clones, and the clones of repositories that are no longer there."""
+        """Delete what a kill left of half-made clones, and clones and logins of repositories that are not there."""
+        for slug in [slug for slug in self._logins if slug not in self.sources]:
+            await self._kernel.commit(self._logins.delete(slug))
         await asyncio.to_thread(_sweep, self._data / "apps", {str(slug) for slug in self.sources})
 
     def report_unfetched(self, slug: RepositorySlug, reason: str) -> None:

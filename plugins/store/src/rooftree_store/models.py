@@ -73,7 +73,7 @@ class StoreAddonDetails(StoreAddon):
             apparmor="default" if config.apparmor else "disable",
             auth_api=config.auth_api,
             changelog=CHANGELOG in offer.files,
-            detached=False,
+            detached=offer.slug not in store.addons,
             docker_api=config.docker_api,
             full_access=config.full_access,
             hassio_api=config.hassio_api,

@@ -52,8 +52,8 @@ def _addons(store: AddonStore) -> list[StoreAddon]:
 
 @routes.get("/store/addons/{addon}", access=MANAGER)
 async def addon(store: AddonStore, addon: AddonSlug) -> StoreAddonDetails:
-    """One add-on on offer."""
-    offer = store.addon(addon)
+    """One add-on on offer, or one that is installed and no longer is."""
+    offer = store.shown(addon)
     return StoreAddonDetails.with_readme(store, offer, await read_text(store, offer, README))
 
 

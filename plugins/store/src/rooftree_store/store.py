@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from attrs import field, frozen
 
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
+from rooftree_store.addon_config import AddonConfig
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
 from rooftree_store.git_process import USUAL, Limits
@@ -67,6 +69,8 @@ class Installed:
 
     version: str
     update_available: bool
+    config: AddonConfig | None = None
+    """What it was installed with, which is all there is of it once no repository offers it any more."""
 
 
 @frozen
@@ -211,6 +215,20 @@ class AddonStore:
             return self._addons[slug]
         except KeyError:
             raise StoreAddonNotFound(f"No repository offers an add-on {slug}", addon=str(slug)) from None
+
+    def shown(self, slug: AddonSlug) -> Offer:
+        """One add-on on offer, or one that is installed and no longer is; raises :class:`StoreAddonNotFound`."""
+        installed = self._installed.get(slug)
+        if slug in self._addons or installed is None or installed.config is None:
+            return self.addon(slug)
+        return Offer(
+            slug,
+            slug.repository,
+            installed.config,
+            folder="",
+            changed=datetime.fromtimestamp(0, UTC),
+            files=frozenset(),
+        )
 
     def unavailable(self, offer: Offer) -> Sequence[Reason]:
         """Why an add-on cannot be installed here; empty when it can."""

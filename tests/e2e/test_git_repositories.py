@@ -496,7 +496,7 @@ def hostile_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not mark.exists(), mark.read_text()
 
 
-async def test_hooks_filters_and_submodules_of_a_repository_do_nothing(
+async def test_hooks_and_filters_of_a_repository_and_its_submodules_do_nothing(
     daemon: Daemon, git_server: GitServer, hostile_home: Path
 ) -> None:
     inner = git_server.repository("inner", {**REPOSITORY, **addon_files("inner", image="example.com/rig/inner")})
@@ -516,13 +516,13 @@ async def test_hooks_filters_and_submodules_of_a_repository_do_nothing(
     git("-C", repository.folder, "push", "--quiet", "origin", "main")
     slug = await added(daemon, repository)
     repository.write(addon_files("lamp", "2.0", image="example.com/rig/lamp"))
-    git("-C", repository.folder, "commit", "--quiet", "--all", "--message", "Next")
+    git("-C", repository.folder, "add", "lamp")
+    git("-C", repository.folder, "commit", "--quiet", "--message", "Next")
     git("-C", repository.folder, "push", "--quiet", "origin", "main")
 
     await daemon.ok("POST", "/store/reload")
     await daemon.ok("POST", f"/store/repositories/{slug}/repair")
 
-    assert await offered(daemon) == {"Lamp": "2.0"}
-    sub = daemon.data_dir / "apps" / "git" / slug / "sub"
-    assert not sub.exists() or list(sub.iterdir()) == []
+    assert await offered(daemon) == {"Lamp": "2.0", "Inner": "1.0"}
+    assert not (daemon.data_dir / "apps" / "git" / slug / "sub" / "mark").exists()
     assert not (hostile_home / "mark").exists(), (hostile_home / "mark").read_text()

@@ -200,6 +200,8 @@ async def test_other_server_that_the_first_leads_to_is_not_given_the_login(
         "https://user:password@example.com",
         "https://user:password@-x/a",
         "https://user:password@example.com/a b",
+        "https://example.com\\@evil.example/a",
+        "https://us er:password@example.com/a",
         "ssh://git:password@example.com/a",
         "git://user:password@example.com/a",
         "file://user:password@example.com/a",

@@ -556,6 +556,23 @@ async def test_leftovers_of_a_kill_are_swept_and_what_is_known_stays(tmp_path: P
         assert set(here.offered()) == {f"{name}_hello", "local_mine"}
 
 
+async def test_files_in_git_lfs_are_a_problem_until_they_are_in_git(here: Shop, publish: Publish) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    repository = publish(**{".gitattributes": "*.png filter=lfs\n", "hello/icon.png": pointer})
+    await here.add(repository.url)
+    page = (await here.client.get(f"/store/addons/{slug(repository)}_hello")).data
+    problem = here.problem("lfs_files")
+    repository.write({".gitattributes": "", "hello/icon.png": "a picture"})
+    repository.push()
+
+    await here.reload()
+
+    assert page["icon"] is False
+    assert problem is not None
+    assert problem.message.endswith("so these are missing: hello/icon.png")
+    assert here.problem("lfs_files") is None
+
+
 # --- the local repository ---------------------------------------------------------------------------------------------
 
 

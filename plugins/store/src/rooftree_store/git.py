@@ -12,6 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import structlog
+from attrs import evolve
 
 from rooftree_store.git_process import (
     USUAL,
@@ -41,7 +42,7 @@ async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL, 
             "--no-checkout", *branch, "--", source.url, str(folder), limits=limits, login=login,
         )  # fmt: skip
         commit = await head(source, folder)
-        await _refuse_too_large(source, folder, commit, limits)
+        await left_by(source, folder, commit, limits)
         await git(source, "-C", str(folder), "reset", "--quiet", "--hard", commit, limits=limits)
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -57,7 +58,9 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL,
     for lock in ("index.lock", "shallow.lock", "HEAD.lock"):
         await asyncio.to_thread((folder / ".git" / lock).unlink, missing_ok=True)
     newest, present = await tip(source, limits, login), await head(source, folder)
-    untouched = not await git(source, "-C", str(folder), "status", "--porcelain", limits=limits)
+    untouched = not await git(
+        source, "-C", str(folder), "status", "--porcelain", "--ignore-submodules=all", limits=limits
+    )
     if newest == present and untouched:
         return False
     try:
@@ -66,7 +69,7 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL,
             "--no-recurse-submodules", "--", source.url, source.branch or "HEAD", limits=limits, login=login,
         )  # fmt: skip
         fetched = await head(source, folder, "FETCH_HEAD")
-        await _refuse_too_large(source, folder, fetched, limits)
+        await left_by(source, folder, fetched, limits)
     except RepositoryTooLarge:
         await _give_back(source, folder, limits)
         raise
@@ -102,8 +105,11 @@ async def reachable(source: RepositorySource, limits: Limits = USUAL, login: Log
     return True
 
 
-async def _refuse_too_large(source: RepositorySource, folder: Path, commit: str, limits: Limits) -> None:
-    """Raise for a commit whose files are too many or too much: a small pack can unfold into any number of bytes."""
+async def left_by(source: RepositorySource, folder: Path, commit: str, limits: Limits) -> Limits:
+    """What a commit's files leave of the limits: a small pack can unfold into any number of bytes.
+
+    Raises :class:`RepositoryTooLarge` as soon as they leave nothing.
+    """
     files, size = 0, 0
     listing = git_lines(source, "-C", str(folder), "ls-tree", "-r", "-l", commit, limits=limits)
     async with aclosing(listing):
@@ -113,6 +119,7 @@ async def _refuse_too_large(source: RepositorySource, folder: Path, commit: str,
             size += int(number) if number.isdigit() else 0  # a submodule has none
             if files > limits.max_files or size > limits.max_bytes:
                 raise too_large(source, limits)
+    return evolve(limits, max_bytes=limits.max_bytes - size, max_files=limits.max_files - files)
 
 
 async def _give_back(source: RepositorySource, folder: Path, limits: Limits) -> None:

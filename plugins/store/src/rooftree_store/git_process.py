@@ -127,7 +127,7 @@ async def _running(
     login: Login | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A git that runs; it has ended afterwards, or is killed."""
-    told = _CONFIG if login is None else _CONFIG | {f"credential.{_server(source)}.helper": _LOGIN_HELPER}
+    told = _CONFIG if login is None else _CONFIG | {f"credential.{server_of(source)}.helper": _LOGIN_HELPER}
     options = [part for key, value in told.items() for part in ("-c", f"{key}={value}")]
     patience_s = limits.fetch_s if timeout_s is None else timeout_s
     try:
@@ -189,7 +189,7 @@ def _reason(source: RepositorySource, errors: str, limits: Limits) -> Failed | U
     return GitFailed(f"git failed on {source}: {said}")
 
 
-def _server(source: RepositorySource) -> str:
+def server_of(source: RepositorySource) -> str:
     """Scheme, host and port."""
     parts = urlsplit(source.url)
     return f"{parts.scheme}://{parts.netloc}"

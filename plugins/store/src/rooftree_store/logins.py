@@ -17,7 +17,7 @@ from attrs import field, frozen
 from rooftree import ParsedString, document
 from rooftree_store.sources import RepositorySource
 
-_WITH_LOGIN: Final = re.compile(r"(?P<scheme>(?i:https?)://)(?P<login>[^/?#]*)@(?P<rest>.*)", re.DOTALL)
+_WITH_LOGIN: Final = re.compile(r"(?P<scheme>(?i:https?)://)(?P<login>[^/?#\\\s]*)@(?P<rest>.*)", re.DOTALL)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 MAX_CHARACTERS: Final = 1000
 

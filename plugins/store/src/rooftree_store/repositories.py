@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import structlog
+from attrs import evolve
 
 from rooftree import (
     Conflict,
@@ -30,6 +31,7 @@ from rooftree_store.logins import Login
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
 from rooftree_store.store import AddonStore
+from rooftree_store.submodules import Brought, bring_submodules
 
 log = structlog.get_logger(__name__)
 
@@ -52,18 +54,21 @@ class LocalRepositoryFixed(Invalid):
     error_key = "store_repository_local_cannot_reset"
 
 
-async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> None:
+async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> Brought:
     """Clone into ``folder``, in place of what is there; what comes is checked first, so nothing bad replaces good."""
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
     await git.clone(source, fresh, limits, login)
     try:
-        await asyncio.to_thread(read_repository_file, fresh)
+        try:
+            await asyncio.to_thread(read_repository_file, fresh)
+        except RooftreeError as error:
+            raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
+        brought = await bring_submodules(source, fresh, limits, login)
         await to_thread_whole(_replace, fresh, folder)
-    except RooftreeError as error:
-        raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
     finally:
         await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+    return evolve(brought, changed=True)
 
 
 def _replace(fresh: Path, folder: Path) -> None:
@@ -78,13 +83,14 @@ def _replace(fresh: Path, folder: Path) -> None:
 
 async def bring_up_to_date(
     source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None
-) -> bool:
-    """Fetch what is new; a clone that is missing or damaged is made anew. Whether anything changed."""
+) -> Brought:
+    """Fetch what is new; a clone that is missing or damaged is made anew."""
     if await asyncio.to_thread((folder / ".git").is_dir):
         try:
             changed = await git.update(source, folder, limits, login)
             await asyncio.to_thread(read_repository_file, folder)
-            return changed
+            brought = await bring_submodules(source, folder, limits, login)
+            return evolve(brought, changed=changed or brought.changed)
         except GitFailed as error:
             if not await git.reachable(source, limits, login):
                 raise
@@ -93,8 +99,7 @@ async def bring_up_to_date(
             raise
         except RooftreeError as error:
             raise RepositoryInvalid(f"{source} is no add-on repository any more: {error.message}") from None
-    await fetch(source, folder, limits, login)
-    return True
+    return await fetch(source, folder, limits, login)
 
 
 @step("store.keep_login/1")
@@ -136,7 +141,8 @@ class CloneRepository(Step):
     async def do(self, store: AddonStore) -> None:
         """Clone and check it."""
         slug = self.source.slug
-        await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        brought = await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        store.report_lacking(slug, brought.lacking)
 
     async def undo(self, was_there: bool, store: AddonStore) -> None:
         """Take the folder away, if this made it."""
@@ -227,14 +233,15 @@ async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySou
     """Fetch a repository; whether it has to be read, which it has not where nothing has changed since it was."""
     try:
         async with store.fetching.at_once:
-            changed = await bring_up_to_date(
+            brought = await bring_up_to_date(
                 source, store.repository_folder(slug), store.fetching.limits, store.login(slug)
             )
     except RooftreeError as error:
         store.report_unfetched(slug, error.message)
         return True
     store.clear_unfetched(slug)
-    return changed or not store.has_read(slug)
+    store.report_lacking(slug, brought.lacking)
+    return brought.changed or not store.has_read(slug)
 
 
 def repository_lock(slug: RepositorySlug) -> Lock:
@@ -320,8 +327,9 @@ class FetchRepositoryAgain(Step):
     async def do(self, store: AddonStore) -> None:
         """Clone, swap, read."""
         slug = self.source.slug
-        await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        brought = await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
         store.clear_unfetched(slug)
+        store.report_lacking(slug, brought.lacking)
         await store.refresh([slug])
 
 

@@ -287,6 +287,7 @@ class AddonStore:
         await self._kernel.commit(self._added.delete(repository))
         self._revision += 1
         self.clear_unfetched(repository)
+        self.report_lacking(repository, {})
         await self.refresh([repository])
 
     async def refresh(self, repositories: Iterable[RepositorySlug]) -> None:
@@ -302,6 +303,7 @@ class AddonStore:
                 else:
                     self._contents[slug] = fresh
                 self._report_broken(slug, fresh.broken if fresh else {})
+                self._report_pointers(slug, fresh.pointers if fresh else ())
             if changed:
                 self._addons = {
                     slug: offer for contents in self._contents.values() for slug, offer in contents.offers.items()
@@ -344,24 +346,61 @@ class AddonStore:
         """It was fetched and read."""
         self._kernel.problems.clear("fatal_error", "store", slug)
 
+    def report_lacking(self, slug: RepositorySlug, lacking: Mapping[str, str]) -> None:
+        """Submodules of a repository could not be fetched: what is built from them will be incomplete."""
+        if not lacking:
+            self._kernel.problems.clear("submodules_missing", "store", slug)
+            return
+        shown = _some(lacking)
+        self._kernel.problems.report(
+            Problem(
+                "submodules_missing",
+                "store",
+                slug,
+                f"The repository {slug} is there without some of its submodules: {shown}",
+                suggestions=("execute_reload",),
+                extra={"submodules": dict(lacking)},
+            )
+        )
+
+    def _report_pointers(self, slug: RepositorySlug, pointers: Sequence[str]) -> None:
+        if not pointers:
+            self._kernel.problems.clear("lfs_files", "store", slug)
+            return
+        shown = ", ".join(pointers[:5]) + (f" (and {len(pointers) - 5} more)" if len(pointers) > 5 else "")
+        self._kernel.problems.report(
+            Problem(
+                "lfs_files",
+                "store",
+                slug,
+                f"The repository {slug} keeps files in git LFS, which is not fetched, so these are missing: {shown}",
+                extra={"files": list(pointers)},
+            )
+        )
+
     def _report_broken(self, slug: RepositorySlug, broken: Mapping[str, str]) -> None:
         if not broken:
             self._kernel.problems.clear("broken_addon_config", "store", slug)
             return
-        shown = "; ".join(f"{path}: {reason}" for path, reason in list(broken.items())[:5])
-        more = f" (and {len(broken) - 5} more)" if len(broken) > 5 else ""
+        shown = _some(broken)
         self._kernel.problems.report(
             Problem(
                 "broken_addon_config",
                 "store",
                 slug,
-                f"The repository {slug} has add-ons that cannot be offered: {shown}{more}",
+                f"The repository {slug} has add-ons that cannot be offered: {shown}",
                 extra={"files": dict(broken)},
             )
         )
 
 
 ADDON_STORE = Service[AddonStore]("addon_store/1")
+
+
+def _some(reasons: Mapping[str, str]) -> str:
+    """The first few of them, in one line."""
+    shown = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:5])
+    return f"{shown} (and {len(reasons) - 5} more)" if len(reasons) > 5 else shown
 
 
 def _read_inside(path: Path, root: Path) -> bytes | None:

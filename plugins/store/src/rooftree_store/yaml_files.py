@@ -35,6 +35,15 @@ MAX_NUMBER_CHARACTERS: Final = 100
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
+LFS_REASON: Final = "is kept in git LFS, which is not fetched; keep it in git itself"
+_LFS: Final = b"version https://git-lfs.github.com/spec/v1\n"
+
+
+def is_lfs_pointer(data: bytes) -> bool:
+    """Whether that is what git has of a file that is kept in git LFS."""
+    return data.startswith(_LFS)
+
+
 class FileInvalid(Invalid):
     """A file of a repository is not what it should be. ``path``, ``line`` and ``column`` (from 1) say where."""
 
@@ -100,6 +109,8 @@ def parse_document(data: bytes, path: Path | str, places: Places | None = None) 
     """
     if len(data) > MAX_FILE_BYTES:
         raise FileInvalid(path, f"is larger than {MAX_FILE_BYTES} bytes")
+    if is_lfs_pointer(data):
+        raise FileInvalid(path, LFS_REASON)
     _check_encoding(data, path)
     suffix = Path(path).suffix
     content: object

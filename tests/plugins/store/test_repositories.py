@@ -633,6 +633,20 @@ async def test_revision_changes_exactly_when_the_answers_do(here: Shop, publish:
     assert same == kept
 
 
+async def test_revision_changes_with_what_a_repository_calls_itself(here: Shop, publish: Publish) -> None:
+    repository = publish()
+    await here.add(repository.url)
+    before = here.store.revision
+    repository.write({"repository.yaml": "name: Ours\nmaintainer: We\n"})
+    repository.push()
+
+    await here.reload()
+
+    assert here.store.revision != before
+    listed = (await here.client.get("/store")).data["repositories"][-1]
+    assert (listed["name"], listed["maintainer"]) == ("Ours", "We")
+
+
 async def test_events_are_published_for_changes_only(here: Shop) -> None:
     told: list[Event] = []
     here.system.bus.subscribe(StoreReloaded, told.append, "test")

@@ -194,7 +194,10 @@ class Addons:
     def tell_store(self) -> None:
         """Let the store's listings know what is installed."""
         self.store.note_installed(
-            {addon.slug: Installed(addon.version, self.update_available(addon)) for addon in self.installed.values()}
+            {
+                addon.slug: Installed(addon.version, self.update_available(addon), addon.config)
+                for addon in self.installed.values()
+            }
         )
 
     def observe(self, slug: AddonSlug, container: Container | None) -> None:

@@ -1,4 +1,4 @@
-"""All our plugins in a running system, with the fake engine, add-ons and a journal: something to be asked everything."""
+"""All our plugins in a running system with the fake engine, add-ons and a journal: something to ask everything of."""
 
 from __future__ import annotations
 

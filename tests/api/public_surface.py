@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 import rooftree
+import rooftree.commands
 import rooftree.interfaces
 import rooftree.testing
 
@@ -34,6 +35,7 @@ def surface() -> str:
 
 def _modules() -> Iterator[ModuleType]:
     yield rooftree
+    yield rooftree.commands
     for found in sorted(pkgutil.iter_modules(rooftree.interfaces.__path__), key=lambda found: found.name):
         yield importlib.import_module(f"rooftree.interfaces.{found.name}")
     yield rooftree.testing

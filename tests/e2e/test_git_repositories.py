@@ -18,20 +18,29 @@ from tests.e2e.rig.addon import Addon
 from tests.e2e.rig.addon_files import REPOSITORY, addon_files
 from tests.e2e.rig.daemon import Daemon, disposable_daemon
 from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.git_http_server import serve_git_over_http
 from tests.e2e.rig.git_server import GitRepository, GitServer, git
 from tests.e2e.rig.line import line_to
 from tests.e2e.rig.service_process import free_port
+from tests.e2e.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("git")
 
 SECRET = "what-nobody-may-read"
+MAX_REPOSITORY_MIB = 8
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(engine: Engine, hostile_home: Path) -> AsyncIterator[Daemon]:
     """One daemon for all tests, run by an operator with a dangerous git configuration."""
     async with disposable_daemon(engine) as daemon:
-        daemon.environment = {"HOME": str(hostile_home), "GIT_DIR": str(hostile_home), "GIT_EDITOR": "false"}
+        daemon.environment = {
+            "HOME": str(hostile_home),
+            "GIT_DIR": str(hostile_home),
+            "GIT_EDITOR": "false",
+            "ROOFTREE_PLUGINS__STORE__MAX_REPOSITORY_MIB": str(MAX_REPOSITORY_MIB),
+            "ROOFTREE_PLUGINS__STORE__ANSWER_TIMEOUT_S": "6",
+        }
         await daemon.start()
         yield daemon
 
@@ -104,7 +113,7 @@ async def nothing_was_added(daemon: Daemon) -> None:
         "https://example.com/a b.git",
         "https://example.com/name.git\n--upload-pack=x",
         "https://example.com/na\tme.git",
-        "https://user:password@example.com/name.git",
+        "ssh://user:password@example.com/name.git",
         "https://-oProxyCommand=x/name.git",
         "ssh://-oProxyCommand=x/name.git",
         "ssh://-oProxyCommand=x@example.com/name.git",
@@ -250,6 +259,75 @@ async def test_killed_addition_is_as_if_never_begun(
     await nothing_was_added(daemon)
     await added(daemon, repository)
     assert await offered(daemon) == {"Lamp": "1.0"}
+
+
+async def test_repository_that_is_too_large_is_refused_and_gives_its_space_back(
+    daemon: Daemon, git_server: GitServer
+) -> None:
+    repository = git_server.repository("huge", {**REPOSITORY, **addon_files("lamp", image="example.com/rig/lamp")})
+    slug = await added(daemon, repository)
+    before = size(daemon.data_dir / "apps")
+    (repository.folder / "noise").write_bytes(random.Random(7).randbytes(MAX_REPOSITORY_MIB * 1024**2 + 1))
+    repository.write(addon_files("lamp", "2.0", image="example.com/rig/lamp"))
+    repository.push()
+
+    await daemon.ok("POST", "/store/reload")
+    status, body = await add(daemon, f"{repository.url}#main")
+
+    assert (status, body["error_key"]) == (500, "store_repository_unknown_error")
+    assert "too large" in body["message"] and "max_repository_mib" in body["message"]
+    assert await offered(daemon) == {"Lamp": "1.0"}
+    assert clones(daemon) == [slug]
+    assert size(daemon.data_dir / "apps") < before + 100_000
+
+
+def size(folder: Path) -> int:
+    """The bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+async def test_login_in_an_address_works_and_is_told_to_nobody(daemon: Daemon, git_server: GitServer) -> None:
+    repository = git_server.repository("private", {**REPOSITORY, **addon_files("lamp", image="example.com/rig/lamp")})
+    async with serve_git_over_http(git_server.served) as server:
+        server.login = f"reader:{SECRET}"
+
+        wrong = await add(daemon, server.url("private", f"reader:{SECRET}x"))
+        right = await add(daemon, server.url("private", f"reader:{SECRET}"))
+        repository.write(addon_files("lamp", "2.0", image="example.com/rig/lamp"))
+        repository.push()
+        await daemon.restart()
+        await daemon.ok("POST", "/store/reload")
+
+        assert (wrong[0], right[0]) == (500, 200)
+        assert await offered(daemon) == {"Lamp": "2.0"}
+        (entry,) = [one for one in await daemon.ok("GET", "/store/repositories") if one["slug"] != "local"]
+        assert entry["source"] == server.url("private")
+        told = [str(wrong[1]), str(await daemon.ok("GET", "/jobs/info")), daemon.log()]
+        assert [text for text in told if SECRET in text] == []
+        files = [path for path in (daemon.data_dir / "apps").rglob("*") if path.is_file()]
+        assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+async def test_server_that_hangs_delays_no_other(daemon: Daemon, git_server: GitServer) -> None:
+    files = {**REPOSITORY, **addon_files("lamp", image="example.com/rig/lamp")}
+    slow, quick = git_server.repository("hanging", files), git_server.repository("quick", REPOSITORY)
+    async with line_to(git_server.port) as line:
+        assert (await add(daemon, slow.url.replace(str(git_server.port), str(line.port))))[0] == 200
+        await added(daemon, quick)
+        quick.write(addon_files("fan", image="example.com/rig/fan"))
+        quick.push()
+        line.hold_after(0)
+
+        reloading = asyncio.create_task(daemon.ok("POST", "/store/reload"))
+        await line.held()
+
+        async def is_offered() -> bool:
+            return "Fan" in await offered(daemon)
+
+        await until(is_offered, within_s=5, what="the quick server's add-on")
+        assert not reloading.done()
+        await reloading
+        assert await offered(daemon) == {"Lamp": "1.0", "Fan": "1.0"}
 
 
 # --- what changes under us --------------------------------------------------------------------------------------------
@@ -496,7 +574,7 @@ def hostile_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not mark.exists(), mark.read_text()
 
 
-async def test_hooks_filters_and_submodules_of_a_repository_do_nothing(
+async def test_hooks_and_filters_of_a_repository_and_its_submodules_do_nothing(
     daemon: Daemon, git_server: GitServer, hostile_home: Path
 ) -> None:
     inner = git_server.repository("inner", {**REPOSITORY, **addon_files("inner", image="example.com/rig/inner")})
@@ -516,13 +594,13 @@ async def test_hooks_filters_and_submodules_of_a_repository_do_nothing(
     git("-C", repository.folder, "push", "--quiet", "origin", "main")
     slug = await added(daemon, repository)
     repository.write(addon_files("lamp", "2.0", image="example.com/rig/lamp"))
-    git("-C", repository.folder, "commit", "--quiet", "--all", "--message", "Next")
+    git("-C", repository.folder, "add", "lamp")
+    git("-C", repository.folder, "commit", "--quiet", "--message", "Next")
     git("-C", repository.folder, "push", "--quiet", "origin", "main")
 
     await daemon.ok("POST", "/store/reload")
     await daemon.ok("POST", f"/store/repositories/{slug}/repair")
 
-    assert await offered(daemon) == {"Lamp": "2.0"}
-    sub = daemon.data_dir / "apps" / "git" / slug / "sub"
-    assert not sub.exists() or list(sub.iterdir()) == []
+    assert await offered(daemon) == {"Lamp": "2.0", "Inner": "1.0"}
+    assert not (daemon.data_dir / "apps" / "git" / slug / "sub" / "mark").exists()
     assert not (hostile_home / "mark").exists(), (hostile_home / "mark").read_text()

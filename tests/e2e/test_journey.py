@@ -257,6 +257,8 @@ async def test_uninstall_leaves_nothing_behind(
     assert not [entry for entry in shown if name in entry]
     assert (len(left.containers), left.tokens) == (len(full.containers) - 1, full.tokens - 1)
     assert (await daemon.call("GET", "/addons/self/info", token=token))[0] == 403
-    assert (await daemon.call("GET", f"/addons/{addon.slug}/info"))[1]["error_key"] == "app_not_installed_error"
+    shown_still = await addon.info()  # what the store has to say of it
+    assert (shown_still["version"], shown_still["state"]) == (None, "unknown")
+    assert (await daemon.call("GET", f"/addons/{addon.slug}/stats"))[1]["error_key"] == "app_not_installed_error"
     await addon.install()
     await addon.start()

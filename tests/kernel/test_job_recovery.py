@@ -24,6 +24,7 @@ from tests.kernel.world import (
     put,
     put_forward,
     stopped_amid,
+    sweep_forward,
     until,
 )
 
@@ -86,6 +87,18 @@ async def test_job_that_goes_forward_waits_for_what_is_missing_and_fails_by_what
 
             assert world.things == BEFORE
             assert [error.message for error in system.jobs.listing()[0].errors] == ["It does not fit"]
+
+
+async def test_what_only_tidies_up_is_left_undone_by_a_fault_but_waits_for_what_is_missing(
+    tmp_path: Path, world: World
+) -> None:
+    async with stopped_amid(tmp_path, world, "half one", sweep_forward):
+        world.errors["sweep"] = [Unavailable("The engine is not there yet"), Conflict("It is in use")]
+        async with running_system(tmp_path, plugins=[Worldly]) as system:
+            await until(lambda: system.jobs.listing()[0].done is True)
+
+            assert world.happened.count("sweep") == 2
+            assert system.jobs.listing()[0].errors == []
 
 
 async def test_interrupted_job_holds_its_locks_until_it_is_taken_back(tmp_path: Path, world: World) -> None:

@@ -157,6 +157,11 @@ async def put_forward(world: World) -> Steps:
     return [Put(each) for each in NAMES]
 
 
+@job("sweep_forward", recovery="forward")
+async def sweep_forward(world: World) -> Steps:
+    return [Put("one"), Sweep()]
+
+
 @job("say")
 async def say(world: World) -> Steps:
     return [Put("one"), Put("three"), Say("hello")]

@@ -39,7 +39,7 @@ async def child_process(
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
+            await child.communicate()  # what is left in its pipes, or they would stay open
 
 
 __all__ = ["child_process", "die_with_daemon"]

@@ -57,14 +57,18 @@ class Execution:
         await self.end(started, JobState.DONE, listed=listed)
         started.tell(None)
 
-    async def do_all(self, started: Job) -> None:
-        """Do every step that is not done; raises what goes wrong, :class:`JobCancelled` or :class:`Suspended`."""
+    async def do_all(self, started: Job, *, can_wait: bool = False) -> None:
+        """Do every step that is not done; raises what goes wrong, :class:`JobCancelled` or :class:`Suspended`.
+
+        :param can_wait: whether the caller tries again when something is missing; then what only tidies up is no longer
+            left undone for that
+        """
         for number, planned in enumerate(started.steps):
             if started.states[number] is not StepState.DONE:
-                await self._do(started, number, planned)
+                await self._do(started, number, planned, can_wait)
         started.refuse_cancelled()
 
-    async def _do(self, started: Job, number: int, planned: Step) -> None:
+    async def _do(self, started: Job, number: int, planned: Step, can_wait: bool) -> None:
         self._suspension.interrupt(started.record.owner)
         started.refuse_cancelled()
         verbs = Verbs(planned, self._directory)
@@ -79,14 +83,14 @@ class Execution:
             started.states[number] = StepState.DOING
             started.refuse_cancelled()  # meanwhile it could still be cancelled; from here on its own step decides
         await reach(f"{name}:do")
-        result, outcome = await self._done(started, number, planned, verbs)
+        result, outcome = await self._done(started, number, planned, verbs, can_wait)
         await reach(f"{name}:done")
         await self._journal.end_step(started.id, number, result, outcome)
         started.results[number] = result
         started.states[number] = StepState.DONE
         started.advance(number, 1.0)
 
-    async def _done(self, started: Job, number: int, planned: Step, verbs: Verbs) -> tuple[Any, str]:
+    async def _done(self, started: Job, number: int, planned: Step, verbs: Verbs, can_wait: bool) -> tuple[Any, str]:
         """A step's result, and its outcome for the audit log."""
         doing = verbs.do(Run(started, number))
         try:
@@ -94,7 +98,7 @@ class Execution:
         except JobCancelled:
             raise
         except Exception as error:
-            if not planned.tidies:
+            if not planned.tidies or (can_wait and isinstance(error, Unavailable)):
                 raise
             expected = isinstance(error, RooftreeError)
             log.warning("not_tidied_up", step=planned.kind, reason=str(error), exc_info=not expected)

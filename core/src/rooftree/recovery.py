@@ -54,7 +54,7 @@ class Recovery:
         tries = 0
         while True:
             try:
-                await self._execution.do_all(left)
+                await self._execution.do_all(left, can_wait=True)
                 break
             except Unavailable as error:
                 if tries == 0:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
+from random import randrange
 
 import pytest
 from attrs import evolve
@@ -216,14 +217,17 @@ async def test_without_rights_the_gateway_is_listened_on_and_the_reason_told(
     assert answer == b"hello\n"
 
 
-async def test_bridge_that_is_not_there_is_said_and_leaves_nothing(driver: DockerEngine) -> None:
+async def test_bridge_that_is_not_there_is_said_and_leaves_nothing(
+    driver: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suffix = f"{randrange(16**10):010x}"  # to know our interface among those that other tests make meanwhile
+    monkeypatch.setattr("rooftree_docker.api_socket.secrets.token_hex", lambda _size: suffix)
     network = evolve(await driver.network(), interface="no-such-bridge", gateway="203.0.113.1")
-    before = set(Path("/sys/class/net").iterdir())
 
     with pytest.raises(Unavailable, match="no-such-bridge"):
         await open_api_socket(network, own_address=None)
 
-    assert set(Path("/sys/class/net").iterdir()) == before
+    assert not interface_exists(f"rt{suffix}")
 
 
 async def test_address_that_a_container_has_is_not_taken_from_it(

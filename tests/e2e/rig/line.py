@@ -17,6 +17,8 @@ class Line:
         self.port = 0
         self.speed: float | None = None
         """Bytes a second of what the server sends on one connection; ``None`` is as fast as it goes."""
+        self.connections = 0
+        """How many there have been."""
         self._left: int | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -42,6 +44,7 @@ class Line:
         """Serve one client."""
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
+        self.connections += 1
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:

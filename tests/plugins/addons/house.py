@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rooftree import Plugin
 from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import Container
@@ -27,7 +28,11 @@ from tests.e2e.rig.waiting import until
 
 WITHIN_S = 10.0
 REGISTRY = "registry.example"
-SETTINGS = {"plugins.store.repositories": [], "plugins.store.machine": "generic-x86-64"}
+SETTINGS = {
+    "plugins.store.repositories": [],
+    "plugins.store.machine": "generic-x86-64",
+    "plugins.addons.leaked_passwords_url": "",
+}
 HELLO = AddonSlug("local_hello")
 
 
@@ -194,13 +199,17 @@ async def house(
     folder: Path,
     engine: FakeContainerEngine,
     settings: Mapping[str, object] | None = None,
+    plugins: Sequence[type[Plugin]] = (),
     clock: Clock = MACHINE,
 ) -> AsyncIterator[House]:
-    """A house on that folder and engine; a second one on both is what a restart of the daemon finds."""
-    plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin]
+    """A house on that folder and engine; a second one on both is what a restart of the daemon finds.
+
+    :param plugins: more of them, beside the store's and the add-ons'
+    """
+    installed = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, *plugins]
     chosen = SETTINGS | dict(settings or {})
     async with (
-        running_system(folder, plugins=plugins, specifications=[hooks], settings=chosen, clock=clock) as system,
+        running_system(folder, plugins=installed, specifications=[hooks], settings=chosen, clock=clock) as system,
         Client.over_unix(system) as client,
     ):
         yield House(system, client, engine)

@@ -11,6 +11,7 @@ from attrs import evolve
 from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
 from rooftree_addons import InstalledAddon, container, devices
 from rooftree_addons.container import container_spec, wants_config_folder
+from rooftree_addons.devices import DeviceNode
 from tests.plugins.addons.house import HELLO, addon_config
 
 NETWORK = AddonNetwork(
@@ -34,6 +35,7 @@ class AnyPath:
 def host_with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with all system paths, whose kernel gave out these major numbers."""
     monkeypatch.setattr(container, "Path", AnyPath)
+    monkeypatch.setattr(devices, "other_serial_ports", lambda: [DeviceNode("/dev/ttyX0", "c", 4, 64)])
     known = {"gpiochip": 254, "gpiomem": 239, "hidraw": 241, "vchiq": 242, "media": 243, "cec": 244, "rpivid-": 245}
     monkeypatch.setattr(devices, "majors", lambda names: [known[name] for name in names])
 
@@ -101,7 +103,7 @@ def test_plain_add_on_gets_what_every_add_on_gets() -> None:
          (Ulimit("nofile", 1024, 1024), Ulimit("nproc", 1, 2))),
         ({"ports": {"80/tcp": 8080, "53/udp": 53, "90": 9090, "22/tcp": None}}, "ports",
          (Port(80, 8080), Port(53, 53, "udp"), Port(90, 9090))),
-        ({"uart": True}, "device_rules", ("c 204:* rwm", "c 188:* rwm", "c 166:* rwm")),
+        ({"uart": True}, "device_rules", ("c 204:* rwm", "c 188:* rwm", "c 166:* rwm", "c 4:64 rwm")),
         ({"usb": True}, "device_rules", ("c 189:* rwm", "c 180:* rwm", "c 241:* rwm")),
         ({"gpio": True}, "device_rules", ("c 254:* rwm", "c 239:* rwm")),
         ({"video": True}, "device_rules",

@@ -245,7 +245,7 @@ async def test_one_that_cannot_be_started_is_a_problem_and_holds_up_nobody(tmp_p
         await home.post("local_first", "start")
         await home.quiet()
 
-        assert "Port 80 is in use" in problem.message
+        assert "Port 80 of the host" in problem.message
         assert problem.context == "addon"
         assert "execute_start" in problem.suggestions
         assert home.problem("boot_fail", "local_first") is None
@@ -607,3 +607,17 @@ async def test_watchdog_ends_with_the_daemon(tmp_path: Path) -> None:
 
     assert watching == {HELLO}
     assert reconciliation.watching == set()
+
+
+async def test_watchdog_gives_up_on_what_crashes_ten_times_in_half_an_hour(home: House, pauses: list[float]) -> None:
+    await watched(home)
+    home.engine.calls.clear()
+
+    for _ in range(11):
+        home.engine.crash(CONTAINER)
+        await home.until_watchdog_rests()
+    problem = await home.until_problem("watchdog_gave_up")
+
+    assert [verb for verb, _ in home.engine.calls].count("start") == 10
+    assert problem.reference == HELLO
+    assert home.addons.state(HELLO) is AddonState.ERROR

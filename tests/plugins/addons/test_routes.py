@@ -296,3 +296,25 @@ async def test_start_answers_unavailable_when_the_disk_is_full(home: House, monk
     refusal(answer, 503)
     assert json.loads(answer.body)["job_id"]
     assert await home.container() is None
+
+
+async def test_info_of_an_add_on_on_offer_is_what_the_store_knows(home: House) -> None:
+    slug = await home.offer(config={"ingress": True, "options": {"greeting": "hello"}, "schema": {"greeting": "str"}})
+
+    offered = await home.info(slug)
+    done(await home.client.post(f"/store/addons/{slug}/install"))
+    installed = await home.info(slug)
+
+    differing = {key: offered[key] for key in offered if offered[key] != installed[key]}
+    assert differing == {
+        "ingress_entry": None,
+        "ingress_port": None,
+        "ingress_url": None,
+        "state": "unknown",
+        "version": None,
+    }
+    assert offered["version_latest"] == "1.0"
+
+
+async def test_info_of_an_add_on_that_nobody_offers_is_refused(home: House) -> None:
+    refusal(await home.client.get("/addons/local_nothing/info"), 400, "app_not_installed_error")

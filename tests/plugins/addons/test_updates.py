@@ -85,6 +85,7 @@ UPDATE_STEPS = [
     "docker.pull_image/1",
     "addons.stop_container/1",
     "addons.keep_data/1",
+    "addons.install_profile/1",
     "addons.change_version/1",
     "addons.create_container/1",
     "addons.begin_probation/1",
@@ -179,7 +180,7 @@ async def test_update_brings_back_the_old_version_when_the_new_one_cannot_be_sta
 
     answer = await home.client.post(f"/store/addons/{HELLO}/update")
 
-    refusal(answer, 400, "docker_container_port_conflict")
+    refusal(answer, 400, "app_port_conflict")
     assert await running(home) == before
 
 

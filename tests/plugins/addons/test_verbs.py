@@ -298,7 +298,7 @@ async def test_start_that_fails_at_any_step_leaves_it_stopped(home: House, step:
 @pytest.mark.parametrize(
     ("verb", "error", "status", "error_key"),
     [
-        ("start", PortConflict("Port 80 is in use", port=80), 400, "docker_container_port_conflict"),
+        ("start", PortConflict("Port 80 is in use", port=80), 400, "app_port_conflict"),
         ("create", ImageNotFound("There is no image"), 404, "image_not_found_error"),
         ("create", EngineRefused("The engine would not"), 500, "container_engine_refused_error"),
     ],
@@ -314,16 +314,6 @@ async def test_engines_reason_reaches_the_client(
     refusal(answer, status, error_key)
     assert await home.container() is None
     assert home.tokens() == set()
-
-
-async def test_port_of_two_add_ons_is_named(home: House) -> None:
-    await home.run("first", config={"ports": {"80/tcp": 8080}})
-    second = await home.install("second", config={"ports": {"90/tcp": 8080}})
-
-    answer = await home.post(second, "start")
-
-    refusal(answer, 400, "docker_container_port_conflict")
-    assert answer.envelope["extra_fields"]["port"] == 8080
 
 
 async def test_start_waits_until_the_health_check_is_content(home: House) -> None:

@@ -6,12 +6,11 @@ import pytest
 from rooftree_store.addon_config import (
     ConfigInvalid,
     MapEntry,
-    MapType,
     ServiceRole,
-    Startup,
     UlimitPair,
     parse_addon_config,
 )
+from rooftree_store.vocabulary import MapType, Startup
 
 MINIMAL = {"name": "Hello", "version": "1.0", "slug": "hello", "description": "Says hello", "arch": ["amd64"]}
 

@@ -219,6 +219,39 @@ def test_repository_with_too_many_add_ons_is_cut_short_and_says_so(
     assert "more than 3" in contents.broken["d/config.json"]
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize("attributes", [".gitattributes", "hello/.gitattributes"])
+def test_files_that_are_kept_in_git_lfs_count_as_missing_and_are_named(folder: Folder, attributes: str) -> None:
+    folder.write(
+        {
+            attributes: "*.png filter=lfs diff=lfs merge=lfs -text\n",
+            "hello/config.json": config(),
+            "hello/icon.png": POINTER,
+            "hello/logo.png": "a picture",
+            "hello/Dockerfile": POINTER,
+            "bad/config.yaml": POINTER,
+        }
+    )
+
+    contents = folder.read()
+
+    (offer,) = contents.offers.values()
+    assert offer.files == {"logo.png"}
+    assert contents.pointers == ("hello/Dockerfile", "hello/icon.png")
+    assert "kept in git LFS" in contents.broken["bad/config.yaml"]
+
+
+def test_files_are_not_looked_into_where_nobody_speaks_of_git_lfs(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "_is_pointer", pytest.fail)
+    folder.write({"hello/config.json": config(), "hello/icon.png": "x"})
+
+    assert folder.read().pointers == ()
+
+
 # --- reading again ----------------------------------------------------------------------------------------------------
 
 

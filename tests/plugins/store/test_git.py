@@ -8,11 +8,12 @@ import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rooftree_store import git
-from rooftree_store.git import GitFailed, GitUnavailable
+from rooftree_store.git_process import GitFailed, GitUnavailable, Limits, RepositoryTooLarge
 from rooftree_store.sources import RepositorySource
 from tests.e2e.rig.files import write_files
 from tests.e2e.rig.git_server import GitRepository, GitServer
@@ -192,7 +193,7 @@ async def test_server_that_never_answers_is_given_up(silent_port: int) -> None:
     before = children()
 
     with pytest.raises(GitUnavailable, match="too slow"):
-        await git._git(source, "ls-remote", "--", source.url, timeout_s=0.3)
+        await git.tip(source, Limits(answer_s=0.3))
 
     assert children() <= before
 
@@ -214,17 +215,108 @@ async def test_clone_that_is_cancelled_leaves_neither_process_nor_folder(silent_
     assert children() <= before
 
 
-async def test_file_that_is_too_large_is_refused(
-    repository: GitRepository, source: RepositorySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# --- what a repository may cost ---------------------------------------------------------------------------------------
+
+SMALL = Limits(max_bytes=50_000, max_files=50)
+
+
+def size(folder: Path) -> int:
+    """The bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+LARGE = {
+    "one file": {"large": secrets.token_hex(60_000)},
+    "many files": {f"files/{number}": str(number) for number in range(60)},
+    "files that pack well": {f"{number}": "0" * 20_000 for number in range(5)},
+}
+
+
+@pytest.mark.parametrize("files", LARGE.values(), ids=LARGE)
+async def test_repository_that_is_too_large_is_refused_and_leaves_nothing(
+    repository: GitRepository, source: RepositorySource, tmp_path: Path, files: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(git, "MAX_FILE_BYTES", 50_000)
-    repository.write({"large": secrets.token_hex(100_000)})
+    repository.write(files)
     repository.push()
 
-    with pytest.raises(GitFailed):
-        await git.clone(source, tmp_path / "clone")
+    with pytest.raises(RepositoryTooLarge, match="max_repository_mib"):
+        await git.clone(source, tmp_path / "clone", SMALL)
 
     assert not (tmp_path / "clone").exists()
+
+
+@pytest.mark.parametrize("files", LARGE.values(), ids=LARGE)
+async def test_repository_that_becomes_too_large_stays_as_it_was_and_gives_the_space_back(
+    repository: GitRepository, source: RepositorySource, clone: Path, files: dict[str, str]
+) -> None:
+    before = size(clone)
+    repository.write(files | {"hello/config.yaml": "version: 2\n"})
+    repository.push()
+
+    with pytest.raises(RepositoryTooLarge):
+        await git.update(source, clone, SMALL)
+
+    assert (clone / "hello" / "config.yaml").read_text() == "version: 1\n"
+    assert size(clone) < before + 10_000
+    assert await git.update(source, clone)
+
+
+async def test_tree_that_unfolds_without_end_is_given_up_soon(
+    repository: GitRepository, git_server: GitServer, tmp_path: Path
+) -> None:
+    bare = served(repository, git_server)
+    blob = run_git("-C", bare, "rev-parse", "HEAD:repository.yaml")
+    tree = hash_tree(bare, tmp_path, *(("100644", f"{name}", blob) for name in range(10)))
+    for _ in range(12):  # 10 ** 13 files, in a pack of a few kilobytes
+        tree = hash_tree(bare, tmp_path, *(("40000", f"{name}", tree) for name in range(10)))
+    run_git("-C", bare, "update-ref", "refs/heads/bomb", run_git("-C", bare, "commit-tree", "-m", "Bomb", tree))
+    before = children()
+
+    async with asyncio.timeout(30):
+        with pytest.raises(RepositoryTooLarge):
+            await git.clone(RepositorySource.parse(f"{repository.url}#bomb"), tmp_path / "clone", Limits())
+
+    assert not (tmp_path / "clone").exists()
+    assert children() <= before
+
+
+async def test_clone_does_not_grow_with_every_update(
+    repository: GitRepository, source: RepositorySource, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "MAX_PACKS", 2)
+    before = size(clone / ".git")
+    for _ in range(7):
+        repository.write({f"noise/{number}": secrets.token_hex(2_000) for number in range(120)})
+        repository.push()
+        await git.update(source, clone)
+
+    assert size(clone / ".git") < before + 3 * 120 * 4_000
+
+
+async def test_nothing_is_fetched_while_the_server_has_nothing_new(
+    source: RepositorySource, clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    real = git.git
+
+    async def listen(source: RepositorySource, *arguments: str, **more: Any) -> str:
+        called.extend(word for word in arguments if word in {"fetch", "ls-remote", "reset"})
+        return await real(source, *arguments, **more)
+
+    monkeypatch.setattr(git, "git", listen)
+
+    assert not await git.update(source, clone)
+    assert called == ["ls-remote"]
+
+
+async def test_tag_is_followed_like_a_branch(repository: GitRepository, tmp_path: Path) -> None:
+    run_git("-C", repository.folder, "tag", "--annotate", "--message", "One", "v1")
+    run_git("-C", repository.folder, "push", "--quiet", "origin", "v1")
+    source = RepositorySource.parse(f"{repository.url}#v1")
+    await git.clone(source, tmp_path / "clone")
+
+    assert await git.tip(source) == await git.head(source, tmp_path / "clone")
+    assert not await git.update(source, tmp_path / "clone")
 
 
 # --- what a repository must not be able to do -------------------------------------------------------------------------
@@ -366,8 +458,9 @@ async def test_path_that_would_leave_the_clone_or_enter_its_git_folder_is_refuse
     assert not (tmp_path / "clone").exists()
 
 
-def hash_tree(bare: Path, folder: Path, entry: tuple[str, str, str]) -> str:
-    """Write a tree of one entry into a repository, unchecked; its id."""
-    mode, name, target = entry
-    (folder / "tree").write_bytes(f"{mode} {name}\0".encode() + bytes.fromhex(target))
+def hash_tree(bare: Path, folder: Path, *entries: tuple[str, str, str]) -> str:
+    """Write a tree into a repository, unchecked; its id."""
+    (folder / "tree").write_bytes(
+        b"".join(f"{mode} {name}\0".encode() + bytes.fromhex(target) for mode, name, target in entries)
+    )
     return run_git("-C", bare, "hash-object", "-t", "tree", "--literally", "-w", folder / "tree")

@@ -6,14 +6,9 @@ import time
 import pytest
 from attrs import frozen
 
-from rooftree_store.options import (
-    OptionsInvalid,
-    effective_options,
-    parse_schema,
-    parse_type,
-    validate_options,
-)
+from rooftree_store.options import OptionsInvalid, effective_options, validate_options
 from rooftree_store.options_form import ui_schema
+from rooftree_store.options_schema import parse_schema, parse_type
 from rooftree_store.readers import Refused
 
 

@@ -8,17 +8,19 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rooftree import failpoints
 from rooftree.events import Event
 from rooftree.interfaces.hooks import RepositoriesSet, set_repositories
-from rooftree_store import Installed, StoreReloaded
+from rooftree_store import Installed, StoreReloaded, store
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource
 from tests.e2e.rig.files import write_files
 from tests.e2e.rig.git_server import GitRepository, GitServer
+from tests.e2e.rig.line import line_to
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
 from tests.plugins.store.shop import Shop, config, refusal, shop
@@ -90,7 +92,7 @@ async def test_repository_that_is_there_is_not_added_again(here: Shop, publish: 
 
 
 @pytest.mark.parametrize(
-    "source", ["ext::sh -c id", "file:///etc", "--upload-pack=id", "https://a.b", "https://u:hunter2@a.b/c", "x y", ""]
+    "source", ["ext::sh -c id", "file:///etc", "--upload-pack=id", "https://a.b", "ssh://u:hunter2@a.b/c", "x y", ""]
 )
 async def test_source_that_git_must_not_see_is_refused_by_field(here: Shop, source: str) -> None:
     answer = await here.add(source)
@@ -237,6 +239,96 @@ async def test_repository_that_vanished_keeps_its_add_ons_until_it_is_back(
     assert problem is not None
     assert problem.reference == slug(gone)
     assert here.problem("fatal_error") is None
+
+
+async def test_server_that_hangs_delays_no_other_and_is_given_up(
+    tmp_path: Path, publish: Publish, git_server: GitServer
+) -> None:
+    slow, quick = publish(), publish()
+    async with line_to(git_server.port) as line, shop(tmp_path, {"plugins.store.answer_timeout_s": 5}) as here:
+        behind = slow.url.replace(str(git_server.port), str(line.port))
+        await here.add(behind)
+        await here.add(quick.url)
+        line.hold_after(0)
+        quick.write({"hello/config.json": config(version="2.0")})
+        quick.push()
+
+        reloading = asyncio.create_task(here.reload())
+        await line.held()
+
+        async def offered() -> bool:
+            return here.offered()[f"{slug(quick)}_hello"] == "2.0"
+
+        await until(offered, within_s=4, what="the quick server's new version")
+        assert not reloading.done()
+        await reloading
+        problem = here.problem("fatal_error")
+        assert problem is not None
+        assert problem.reference == RepositorySource.parse(behind).slug
+        assert "took more than 5 s" in problem.message
+        assert len(here.offered()) == 2
+
+
+async def test_as_many_servers_are_asked_at_once_as_the_setting_says(
+    tmp_path: Path, publish: Publish, git_server: GitServer
+) -> None:
+    async with line_to(git_server.port) as line, shop(tmp_path, {"plugins.store.fetches_at_once": 2}) as here:
+        for _ in range(4):
+            assert (await here.add(publish().url.replace(str(git_server.port), str(line.port)))).data == {}
+        line.hold_after(0)
+        already = line.connections
+        reloading = asyncio.create_task(here.reload())
+
+        async def full() -> bool:
+            return here.store.fetching.at_once.locked() and line.connections == already + 2
+
+        await until(full, within_s=10, what="the second connection")
+        line.release()
+        await reloading
+
+        assert line.connections == already + 4
+
+
+async def test_repository_that_did_not_change_is_not_read_again(
+    here: Shop, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, same = publish(), publish()
+    for repository in (changing, same):
+        await here.add(repository.url)
+    read: list[str] = []
+    real = store.read_contents
+
+    def reading(data: Path, folder: Path, *rest: Any) -> Any:
+        read.append(folder.name)
+        return real(data, folder, *rest)
+
+    monkeypatch.setattr(store, "read_contents", reading)
+    changing.write({"hello/config.json": config(version="2.0")})
+    changing.push()
+
+    await here.reload()
+
+    assert sorted(read) == sorted([slug(changing), "local"])
+
+
+async def test_repository_that_grows_too_large_is_a_problem_and_stays_on_offer(
+    tmp_path: Path, publish: Publish
+) -> None:
+    repository = publish()
+    async with shop(tmp_path, {"plugins.store.max_repository_mib": 1}) as here:
+        await here.add(repository.url)
+        repository.write({"hello/config.json": config(version="2.0"), "large": secrets.token_hex(700_000)})
+        repository.push()
+
+        await here.reload()
+        other = await here.add(publish(large=secrets.token_hex(700_000)).url)
+
+        problem = here.problem("fatal_error")
+        assert problem is not None
+        assert "too large" in problem.message
+        assert here.offered() == {f"{slug(repository)}_hello": "1.0"}
+        assert "max_repository_mib" in refusal(other, 500, "store_repository_unknown_error")
+        assert here.folders() == [slug(repository)]
 
 
 async def test_repository_that_is_one_no_longer_keeps_its_add_ons(here: Shop, publish: Publish) -> None:
@@ -464,6 +556,23 @@ async def test_leftovers_of_a_kill_are_swept_and_what_is_known_stays(tmp_path: P
         assert set(here.offered()) == {f"{name}_hello", "local_mine"}
 
 
+async def test_files_in_git_lfs_are_a_problem_until_they_are_in_git(here: Shop, publish: Publish) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    repository = publish(**{".gitattributes": "*.png filter=lfs\n", "hello/icon.png": pointer})
+    await here.add(repository.url)
+    page = (await here.client.get(f"/store/addons/{slug(repository)}_hello")).data
+    problem = here.problem("lfs_files")
+    repository.write({".gitattributes": "", "hello/icon.png": "a picture"})
+    repository.push()
+
+    await here.reload()
+
+    assert page["icon"] is False
+    assert problem is not None
+    assert problem.message.endswith("so these are missing: hello/icon.png")
+    assert here.problem("lfs_files") is None
+
+
 # --- the local repository ---------------------------------------------------------------------------------------------
 
 
@@ -522,6 +631,20 @@ async def test_revision_changes_exactly_when_the_answers_do(here: Shop, publish:
     same = [before[1] == after[1] for before, after in pairs]
     assert kept == [True, False, True, False, True, False, True, False, True, False, True]
     assert same == kept
+
+
+async def test_revision_changes_with_what_a_repository_calls_itself(here: Shop, publish: Publish) -> None:
+    repository = publish()
+    await here.add(repository.url)
+    before = here.store.revision
+    repository.write({"repository.yaml": "name: Ours\nmaintainer: We\n"})
+    repository.push()
+
+    await here.reload()
+
+    assert here.store.revision != before
+    listed = (await here.client.get("/store")).data["repositories"][-1]
+    assert (listed["name"], listed["maintainer"]) == ("Ours", "We")
 
 
 async def test_events_are_published_for_changes_only(here: Shop) -> None:

@@ -88,6 +88,25 @@ async def test_add_ons_page_has_its_readme_and_what_it_asks_for(here: Shop) -> N
     assert (page["rating"], page["detached"], page["available"]) == (4, False, True)
 
 
+async def test_installed_add_on_that_nobody_offers_any_more_has_a_page_that_says_so(here: Shop) -> None:
+    await here.offer({"hello/config.json": config(host_network=True), **TEXTS})
+    kept = here.store.addon(AddonSlug("local_hello")).config
+    here.store.note_installed({AddonSlug("local_hello"): Installed("1.0", update_available=False, config=kept)})
+    before = (await here.client.get("/store/addons/local_hello")).data
+    (here.local / "hello" / "config.json").unlink()
+    await here.reload()
+
+    page = (await here.client.get("/store/addons/local_hello")).data
+    changelog = await here.client.get("/store/addons/local_hello/changelog")
+
+    assert (before["detached"], page["detached"], page["installed"], page["version"]) == (False, True, True, "1.0")
+    assert (page["host_network"], page["update_available"], page["long_description"]) == (True, False, None)
+    assert (page["changelog"], page["documentation"], page["icon"]) == (False, False, False)
+    assert changelog.text.startswith("No changelog")
+    refusal(await here.client.get("/store/addons/local_hello/availability"), 404, "store_app_not_found_error")
+    assert [addon["slug"] for addon in (await here.client.get("/store")).data["addons"]] == []
+
+
 async def test_only_the_version_on_offer_has_a_page(here: Shop) -> None:
     await here.offer({"hello/config.json": config()})
 

@@ -73,7 +73,7 @@ def test_source_that_git_must_not_see_is_refused(text: str) -> None:
 
 
 def test_password_is_not_repeated() -> None:
-    with pytest.raises(ValueError, match="password") as refused:
+    with pytest.raises(ValueError, match="login") as refused:
         RepositorySource.parse("https://user:hunter2@example.com/a")
 
     assert "hunter2" not in str(refused.value)

@@ -1,20 +1,26 @@
 """Whatever a stranger writes, only the documented errors come out, and what was accepted stays accepted."""
 
 import contextlib
+import functools
 import json
+import random
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooftree_store.addon_config import AddonConfig, ConfigInvalid, parse_addon_config
 from rooftree_store.assessment import availability, image_reference, rating
 from rooftree_store.build_file import parse_build_file
-from rooftree_store.options import OptionsInvalid, parse_schema, parse_type, validate_options
+from rooftree_store.options import OptionsInvalid, validate_options
 from rooftree_store.options_form import ui_schema
+from rooftree_store.options_schema import parse_schema, parse_type
 from rooftree_store.readers import ContentInvalid, Refused
 from rooftree_store.repository_file import parse_repository_file
 from rooftree_store.translations import parse_translation
 from rooftree_store.yaml_files import FileInvalid, parse_document
+from tests.plugins.store.test_corpus import CORPUS, rows
 
 WORDS = st.sampled_from(
     ["", "ssl:rw", "config", "type", "!green", "8080/tcp", "!secret x", "amd64", "mqtt:need", "a@b.cd", "http://x",
@@ -123,3 +129,75 @@ def test_options_that_were_accepted_are_accepted_again_unchanged(raw, data):
 @given(ELEMENTS)
 def test_schema_keeps_its_source(element):
     assert parse_schema({"a": element}).source() == {"a": element}
+
+
+# --- what real authors wrote, damaged ---------------------------------------------------------------------------------
+
+SPLICES = [
+    b"", b"\0", b"\xff", b"\t", b"&a *a", b"<<: ", b"[[[[", b"{", b"- ", b"\n", b"\r\n", b"!!python/x ", b"9" * 400,
+    b"null", b"~", b"\xe2\x80\xa8", b": ", b"'", b'"', b"1e999", b"0x", b"match((((a+)+)+)+$)", b"int(,9999999999)",
+]  # fmt: skip
+"""What is put into a file in place of a piece of it."""
+
+
+@functools.cache
+def real_files() -> list[Path]:
+    """Every file of the corpus that has a verdict."""
+    named = [row[0] for row in rows("expected.tsv")] + [row[1] for row in rows("expected-other.tsv")]
+    return [CORPUS / name for name in named]
+
+
+@st.composite
+def damaged_files(draw):
+    """A real file with a few pieces taken out, doubled, or replaced."""
+    path = draw(st.sampled_from(real_files()))
+    data = bytearray(path.read_bytes())
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 40)))
+        data[start:end] = draw(st.sampled_from([*SPLICES, bytes(data[start:end]) * 3]))
+    return path.name, bytes(data)
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@settings(deadline=None, max_examples=400)
+@given(st.data())
+def test_real_files_that_were_damaged_are_read_or_refused(data):
+    name, content = data.draw(damaged_files())
+    try:
+        raw = parse_document(content, name).content
+    except FileInvalid as refused:
+        assert refused.line is None or 1 <= refused.line <= content.count(b"\n") + 2
+        return
+
+    for parse in (parse_repository_file, parse_build_file, parse_translation):
+        with contextlib.suppress(ContentInvalid):
+            parse(raw)
+    try:
+        config = parse_addon_config(raw).config
+    except ConfigInvalid as refused:
+        assert refused.problems
+        return
+    assert parse_addon_config(json.loads(json.dumps(config.normalised(), allow_nan=False))).config == config
+    with contextlib.suppress(OptionsInvalid):
+        validate_options(config.schema, dict(config.options), secrets={}.get)
+    ui_schema(config.schema)
+    assert 1 <= rating(config) <= 8
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+def test_a_hundred_thousand_damaged_files_are_read_or_refused():
+    chance = random.Random(25)
+    for _ in range(100_000):
+        path = chance.choice(real_files())
+        data = bytearray(path.read_bytes())
+        for _ in range(chance.randint(1, 4)):
+            start = chance.randint(0, len(data))
+            end = min(len(data), start + chance.randint(0, 40))
+            data[start:end] = chance.choice([*SPLICES, bytes(data[start:end]) * 3, chance.randbytes(3)])
+        with contextlib.suppress(FileInvalid, ContentInvalid):
+            raw = parse_document(bytes(data), path.name).content
+            for parse in (parse_repository_file, parse_build_file, parse_translation, parse_addon_config):
+                with contextlib.suppress(ContentInvalid):
+                    parse(raw)

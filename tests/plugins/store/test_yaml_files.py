@@ -36,7 +36,8 @@ def test_last_of_two_equal_keys_counts_and_the_second_is_reported_with_its_line(
     document = parse_document(b"uart: true\nname: x\nuart: false\n", "config.yaml")
 
     assert document.content == {"uart": False, "name": "x"}
-    assert document.duplicates == ("line 3: the key 'uart' is there twice",)
+    (repeated,) = document.repeated
+    assert str(repeated) == "line 3: the key 'uart' is there twice"
 
 
 @pytest.mark.parametrize(

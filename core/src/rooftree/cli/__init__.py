@@ -1,17 +1,18 @@
 """The ``rooftree`` command: it runs the daemon, and talks to the one that runs, over its unix socket.
 
 ``rooftree --help`` and completion have to be quick, so nothing but click is imported here and at the top of the
-command modules; a command imports what it needs when it runs.
+command modules; a command imports what it needs when it runs. Plugins bring commands too (``rooftree.commands``).
 
 Exit codes: 0 done, 1 refused (an error answer, wrong settings), 2 wrong usage, 3 the daemon can't be reached.
 """
 
 from __future__ import annotations
 
-from typing import override
+from typing import TYPE_CHECKING, override
 
 import click
 
+from rooftree.cli.brought_commands import BrokenCommand, brought_commands, load
 from rooftree.cli.call import call
 from rooftree.cli.check_config import check_config
 from rooftree.cli.completion import COMPLETE_VARIABLE, completion
@@ -24,9 +25,47 @@ from rooftree.cli.run import run
 from rooftree.cli.token import token
 from rooftree.errors import RooftreeError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 
 class _Rooftree(click.Group):
-    """The group of all commands: what the kernel refuses in a sentence is shown as that sentence."""
+    """The group of all commands: ours, which go first, and those of plugins.
+
+    What the kernel refuses in a sentence is shown as that sentence.
+    """
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        ours = super().get_command(ctx, cmd_name)
+        if ours is not None:
+            return ours
+        try:
+            return load(cmd_name)
+        except BrokenCommand:
+            if ctx.resilient_parsing:  # a shell asks how the line goes on, and has no use for a reason
+                return None
+            raise
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_commands(ctx, formatter)
+        brought = [(name, f"Of {home}; rooftree {name} --help tells more.") for name, home in self._brought()]
+        if brought:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(brought)
+
+    @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  # only a shell that completes needs it
+
+        brought = [
+            CompletionItem(name, help=f"Of {home}.") for name, home in self._brought() if name.startswith(incomplete)
+        ]
+        return [*super().shell_complete(ctx, incomplete), *brought]
+
+    def _brought(self) -> list[tuple[str, str]]:
+        return [(name, home) for name, home in brought_commands().items() if name not in self.commands]
 
     @override
     def invoke(self, ctx: click.Context) -> object:

@@ -37,6 +37,16 @@ class Invocation:
         """Where the daemon listens; settings are only read where ``--socket`` does not say it already."""
         return self.socket if self.socket is not None else self.settings().kernel.socket
 
+    def ask(self, method: str, path: str, body: object = None, *, patience_s: float = 60) -> Any:
+        """The ``data`` of the daemon's answer.
+
+        :param patience_s: how long to wait for it
+        :raises RooftreeError: the daemon can't be reached, or answers with an error; ``rooftree`` shows either
+        """
+        from rooftree.cli.connection import ask
+
+        return ask(self.daemon_socket(), method, path, body, patience_s=patience_s)
+
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 """Gives a command the :class:`Invocation` as its first argument."""

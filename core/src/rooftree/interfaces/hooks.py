@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree.errors import RooftreeError
 from rooftree.hooks import hookspec
+from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
 
 
@@ -71,4 +72,47 @@ def set_repositories(sources: list[str]) -> RepositoriesSet | Coroutine[Any, Any
     """Make ``sources`` (as given to ``POST /supervisor/options``) the add-on repositories: what is missing is added,
     what is not among them is removed, built-in ones stay. Either all of it happens or nothing. Answer within the
     hooks' deadline: what takes longer (cloning) is accepted as a job, and the answer does not wait for it."""
+    raise NotImplementedError
+
+
+@frozen
+class ContainerOwner:
+    """Whose container it is."""
+
+    kind: Literal["addon", "homeassistant", "service"]
+    name: str
+    """An add-on's slug, ``homeassistant``, or the name of a base service."""
+
+
+@frozen(kw_only=True)
+class ContainerAdditions:
+    """What a domain adds to another's container."""
+
+    environment: Mapping[str, str] = field(factory=dict, repr=False)
+    """Variables; in place of what the owner gives them, except its tokens."""
+    mounts: tuple[Mount, ...] = ()
+    """Folders and files, at targets where the owner shows nothing yet."""
+    extra_hosts: Mapping[str, str] = field(factory=dict)
+    """Addresses by name, for its ``/etc/hosts``."""
+    dns: tuple[str, ...] = ()
+    """Addresses of the name servers it asks."""
+    dns_search: tuple[str, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    """Device cgroup rules such as ``c 116:* rwm``."""
+
+
+@hookspec
+def container_spec(
+    owner: ContainerOwner, draft: ContainerSpec
+) -> ContainerAdditions | Coroutine[Any, Any, ContainerAdditions | None] | None:
+    """What the domain adds to a container that is about to be created, as ``draft`` says; ``None`` for nothing. Every
+    domain sees the same draft. Answer the same for the same state: what is added now is there until the container is
+    created again. The draft holds the container's token: keep it to yourself."""
+    raise NotImplementedError
+
+
+@hookspec
+def addon_facts(slug: str) -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any] | None] | None:
+    """What the domain knows of an installed add-on: keys of the answer of ``GET /addons/{addon}/info`` with their
+    values (``{"ingress_panel": True}``). Called for each such request; answer from memory."""
     raise NotImplementedError

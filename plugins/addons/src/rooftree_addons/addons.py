@@ -29,6 +29,8 @@ from rooftree import (
 from rooftree.access import Token
 from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
+from rooftree.interfaces.hooks import ContainerOwner
+from rooftree_addons.apparmor import Profiles
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
@@ -41,6 +43,7 @@ from rooftree_addons.container import (
     wants_config_folder,
 )
 from rooftree_addons.devices import HostDevices
+from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import (
     AddonNotInstalled,
     AddonOptions,
@@ -50,7 +53,10 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
+from rooftree_addons.ports import clear_settled_conflict, refuse_doubled_ports
 from rooftree_addons.probation import ROLLED_BACK, Probation
+from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
     AddonSlug,
@@ -68,8 +74,9 @@ from rooftree_store import (
 log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
-ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up")
-"""The types of problems that concern one add-on, and end with it."""
+DEVICE_PROBLEM = "device_access_missing"
+ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
+"""The types of problems that an add-on has until it runs well, or is gone."""
 
 
 class AddonState(enum.StrEnum):
@@ -113,6 +120,7 @@ class Addons:
         store: AddonStore,
         installed: Collection[InstalledAddon],
         probations: Collection[Probation],
+        profiles: Profiles,
     ) -> None:
         self.kernel = kernel
         self.store = store
@@ -121,6 +129,7 @@ class Addons:
         """The add-ons whose version has not proved itself yet, by slug."""
         self.failures: dict[AddonSlug, str] = {}
         """Why a version that is being installed failed, until the one before it is back."""
+        self.profiles = profiles
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
@@ -141,9 +150,20 @@ class Addons:
         """Changes with what the listing shows: what is installed, what it is doing, and what the store offers."""
         return f"{self.store.revision}.{self.installed.revision}.{self._state_changes}"
 
+    def on_offer(self, slug: AddonSlug) -> InstalledAddon:
+        """An add-on that is not installed, as it would be; raises :class:`AddonNotInstalled` where none is on offer."""
+        offer = self.store.addons.get(slug)
+        if offer is None:
+            return self.get(slug)
+        return InstalledAddon.fresh(slug, self.store.image(offer), offer.config.normalised(), set())
+
     def state(self, slug: AddonSlug) -> AddonState:
         """What it is doing."""
         return self._states.get(slug, AddonState.UNKNOWN)
+
+    def runs(self, slug: AddonSlug) -> bool:
+        """Whether its container runs, well or not yet."""
+        return self.state(slug) in {AddonState.STARTED, AddonState.STARTUP}
 
     def address(self, slug: AddonSlug) -> str | None:
         """Its address on the add-on network while it runs."""
@@ -174,7 +194,10 @@ class Addons:
     def tell_store(self) -> None:
         """Let the store's listings know what is installed."""
         self.store.note_installed(
-            {addon.slug: Installed(addon.version, self.update_available(addon)) for addon in self.installed.values()}
+            {
+                addon.slug: Installed(addon.version, self.update_available(addon), addon.config)
+                for addon in self.installed.values()
+            }
         )
 
     def observe(self, slug: AddonSlug, container: Container | None) -> None:
@@ -202,7 +225,7 @@ class Addons:
         for known in (self._states, self._addresses, self._leaving_startup, self._ended):
             known.pop(slug, None)
         self._state_changes += 1
-        for problem in (*ADDON_PROBLEMS, ROLLED_BACK):
+        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, ROLLED_BACK):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -241,6 +264,7 @@ class Addons:
         if "options" in changes:
             await self.checked_options(evolve(addon, options=changes["options"]))
         await self.kernel.commit(self.installed.update(slug, lambda now: evolve(now, **changes)))
+        clear_settled_conflict(self, self.get(slug))
 
     def _checked(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
         changes: dict[str, Any] = {}
@@ -303,6 +327,7 @@ class Addons:
         """
         addon = self.get(slug)
         engine = self.kernel.service(CONTAINER_ENGINE)
+        await asyncio.to_thread(refuse_infeasible, addon)
         checked = await self.checked_options(addon)
         await self.make_folders(slug, config_folder_too=wants_config_folder(addon.config))
         data = self.kernel.data.path
@@ -319,7 +344,9 @@ class Addons:
             token.digest,
             timezone=await asyncio.to_thread(host_timezone),
             option_devices=[device.path for device in checked.devices],
+            own_profile=addon.config.apparmor and await self.profiles.ensure_loaded(slug),
         )
+        spec = await with_additions(self.kernel, ContainerOwner("addon", slug), spec)
         container_id = await engine.create(spec)
         await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
         tokens = self.kernel.tokens
@@ -432,6 +459,7 @@ def _network(addon: InstalledAddon, wanted: Mapping[str, int | str | None]) -> d
         if number is not None and not 0 <= number <= 65535:
             raise Invalid(f"network.{port}: must be a port from 1 to 65535, or null for none, not {host!r}")
         ports[port] = number or None
+    refuse_doubled_ports(ports)
     return ports
 
 

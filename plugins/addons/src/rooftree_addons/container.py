@@ -6,16 +6,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
+import structlog
+
 from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
-from rooftree_addons.devices import DeviceNode, class_rules
+from rooftree_addons.devices import DeviceNode, class_rules, realtime_budget_us, system_disks
 from rooftree_addons.installed import InstalledAddon
 from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
+
+log = structlog.get_logger(__name__)
 
 LABEL_SLUG: Final = "io.rooftree.slug"
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
 OOM_SCORE: Final = 200
+REALTIME_RUNTIME_US: Final = 190_000
+"""Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
 MEMLOCK_BYTES: Final = 128 * 1024 * 1024
 
 MAPPED_FOLDERS: Final = ("app_configs", "apps/data", "apps/local", "backup", "homeassistant", "media", "share", "ssl")
@@ -70,8 +76,13 @@ def container_spec(
     *,
     timezone: str,
     option_devices: Iterable[str] = (),
+    own_profile: bool = False,
 ) -> ContainerSpec:
-    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread."""
+    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread.
+
+    :param option_devices: the device nodes that its options name
+    :param own_profile: whether the add-on's own AppArmor profile is loaded
+    """
     config = addon.config
     unprotected = not addon.protected
     return ContainerSpec(
@@ -85,7 +96,7 @@ def container_spec(
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
-        security_options=("seccomp=unconfined", *(() if config.apparmor else ("apparmor=unconfined",))),
+        security_options=("seccomp=unconfined", *_profile(addon, own_profile)),
         device_rules=_device_rules(config, unprotected, option_devices),
         ulimits=_ulimits(config),
         tmpfs=(*(("/tmp",) if config.tmpfs else ()), *(() if config.host_ipc else ("/dev/shm",))),  # noqa: S108  # the container's
@@ -95,6 +106,7 @@ def container_spec(
         host_uts=config.host_uts,
         host_ipc=config.host_ipc,
         oom_score_adjust=OOM_SCORE,
+        cpu_realtime_runtime_us=REALTIME_RUNTIME_US if _has_realtime(config) else None,
         stop_timeout_s=config.timeout,
     )
 
@@ -110,6 +122,13 @@ def published_ports(addon: InstalledAddon) -> tuple[Port, ...]:
     return tuple(ports)
 
 
+def _profile(addon: InstalledAddon, own_profile: bool) -> tuple[str, ...]:
+    """The AppArmor profile; the engine's own where nothing is said."""
+    if not addon.config.apparmor:
+        return ("apparmor=unconfined",)
+    return (f"apparmor={addon.slug}",) if own_profile else ()
+
+
 def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, str]:
     environment = dict(addon.config.environment or {})
     if addon.config.legacy:
@@ -118,27 +137,32 @@ def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, 
     return {**environment, "TZ": timezone, "SUPERVISOR_TOKEN": token, "HASSIO_TOKEN": token}
 
 
+def map_targets(config: AddonConfig) -> dict[MapType, str]:
+    """Where in the container the add-on's folders are shown, by what it asked for; its own data are always."""
+    entries = {entry.type: entry for entry in config.map}
+    data = entries.get(MapType.DATA)
+    targets = {MapType.DATA: (data and data.path) or "/data"}
+    if wants_config_folder(config):
+        kind = MapType.APP_CONFIG if MapType.APP_CONFIG in entries else MapType.ADDON_CONFIG
+        targets[kind] = entries[kind].path or "/config"
+    for kind, (_, target) in _TARGETS.items():
+        if kind in entries and _OVERRIDDEN_BY.get(kind) not in entries:
+            targets[kind] = entries[kind].path or target
+    return targets
+
+
 def _folders(addon: InstalledAddon) -> list[Mount]:
     entries = {entry.type: entry for entry in addon.config.map}
-    data = entries.get(MapType.DATA)
-    mounts = [Mount(DataPath(data_folder(addon.slug)), (data and data.path) or "/data")]
-    if wants_config_folder(addon.config):
-        entry = entries.get(MapType.APP_CONFIG) or entries[MapType.ADDON_CONFIG]
-        mounts.append(_mount(config_folder(addon.slug), "/config", entry))
-    for kind, (source, target) in _TARGETS.items():
-        if kind in entries and _OVERRIDDEN_BY.get(kind) not in entries:
-            mounts.append(_mount(source, target, entries[kind]))
-    return mounts
+    return [_mount(addon.slug, kind, target, entries.get(kind)) for kind, target in map_targets(addon.config).items()]
 
 
-def _mount(source: str, target: str, entry: MapEntry) -> Mount:
-    shared = entry.type in {MapType.SHARE, MapType.MEDIA}
-    return Mount(
-        DataPath(source),
-        entry.path or target,
-        read_only=entry.read_only,
-        propagation="rslave" if shared else "rprivate",
-    )
+def _mount(slug: AddonSlug, kind: MapType, target: str, entry: MapEntry | None) -> Mount:
+    if entry is None or kind is MapType.DATA:
+        return Mount(DataPath(data_folder(slug)), target)
+    source = _TARGETS[kind][0] if kind in _TARGETS else config_folder(slug)
+    shared = kind in {MapType.SHARE, MapType.MEDIA}
+    propagation: Literal["rslave", "rprivate"] = "rslave" if shared else "rprivate"
+    return Mount(DataPath(source), target, read_only=entry.read_only, propagation=propagation)
 
 
 def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
@@ -175,10 +199,19 @@ def _capabilities(config: AddonConfig) -> tuple[str, ...]:
 def _device_rules(config: AddonConfig, unprotected: bool, option_devices: Iterable[str]) -> tuple[str, ...]:
     if config.full_access and unprotected:
         return ("a *:* rwm",)
-    nodes = [DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices)]
-    rules = [node.rule for node in nodes if node is not None]
+    found = (DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices))
+    nodes = [node for node in found if node is not None]
+    refused = system_disks() if any(node.kind == "b" for node in nodes) else set()
+    for node in nodes:
+        if node.path in refused:
+            log.warning("system_disk_not_given_away", addon=config.slug, device=node.path)
+    rules = [node.rule for node in nodes if node.path not in refused]
     rules += class_rules(uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb)
     return tuple(dict.fromkeys(rules))
+
+
+def _has_realtime(config: AddonConfig) -> bool:
+    return config.realtime and realtime_budget_us() >= REALTIME_RUNTIME_US
 
 
 def _ulimits(config: AddonConfig) -> tuple[Ulimit, ...]:

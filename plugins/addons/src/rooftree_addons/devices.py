@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
 from attrs import frozen
 
 UART_MAJORS = (204, 188, 166)
+SYSTEM_LABEL = "hassos"
 VIDEO_MAJORS = (29, 81, 226)
 USB_MAJORS = (189, 180)
 _DYNAMIC_VIDEO = ("vchiq", "media", "cec", "rpivid-")
@@ -60,11 +62,34 @@ class DeviceNode:
         return f"{self.kind} {self.major}:{self.minor} rwm"
 
 
+def node_of_sysfs(path: str) -> DeviceNode | None:
+    """The node of the device with that path below /sys, by the name that its driver gave it (``DEVNAME``)."""
+    try:
+        lines = Path(path, "uevent").read_text().splitlines()
+    except OSError:
+        return None
+    name = next((line.removeprefix("DEVNAME=") for line in lines if line.startswith("DEVNAME=")), None)
+    return DeviceNode.at(f"/dev/{name}") if name else None
+
+
+def system_disks(by_label: Path = Path("/dev/disk/by-label"), blocks: Path = Path("/sys/class/block")) -> set[str]:
+    """The nodes of the operating system's own partitions (their labels begin with ``hassos``), and of the disks that
+    these are on: whoever may write there owns the machine."""
+    found = set()
+    for label in by_label.glob(f"{SYSTEM_LABEL}*"):
+        partition = Path(os.path.realpath(label))
+        disk = Path(os.path.realpath(blocks / partition.name)).parent.name
+        found |= {str(partition), *([str(partition.with_name(disk))] if (blocks / disk).exists() else [])}
+    return found
+
+
 class HostDevices:
     """The devices of the machine the daemon runs on."""
 
     def find(self, path: str) -> DeviceNode | None:
-        """The device with that node or link."""
+        """The device with that node, link or path below /sys."""
+        if path.startswith("/sys/"):
+            return node_of_sysfs(path)
         return DeviceNode.at(path) if path.startswith("/dev/") else None
 
     def of_subsystem(self, subsystem: str | None) -> Iterable[DeviceNode]:
@@ -89,10 +114,27 @@ def majors(names: Iterable[str]) -> list[int]:
 
 def class_rules(*, uart: bool, video: bool, gpio: bool, usb: bool) -> list[str]:
     """The rules for whole classes of devices that an add-on asks for."""
+    ttys = other_serial_ports() if uart else []
     wanted = [
         *(UART_MAJORS if uart else ()),
         *((*VIDEO_MAJORS, *majors(_DYNAMIC_VIDEO)) if video else ()),
         *(majors(_DYNAMIC_GPIO) if gpio else ()),
         *((*USB_MAJORS, *majors(_DYNAMIC_USB)) if usb else ()),
     ]
-    return [f"c {major}:* rwm" for major in dict.fromkeys(wanted)]
+    return [*(f"c {major}:* rwm" for major in dict.fromkeys(wanted)), *(tty.rule for tty in ttys)]
+
+
+def other_serial_ports(ttys: Path = Path("/sys/class/tty")) -> list[DeviceNode]:
+    """The serial ports with other majors than the usual ones. What has no device behind it (a console, a terminal of
+    the system's) is none."""
+    nodes = [node_of_sysfs(str(entry.parent)) for entry in sorted(ttys.glob("*/device"))]
+    return [node for node in nodes if node is not None and node.kind == "c" and node.major not in UART_MAJORS]
+
+
+def realtime_budget_us() -> int:
+    """Microseconds of real time that the engine may hand on to containers: none unless the kernel has real-time groups
+    (cgroup v1 with ``CONFIG_RT_GROUP_SCHED``) and the engine's own group was given some."""
+    for group in ("docker", "system.slice"):
+        with suppress(OSError, ValueError):
+            return int(Path("/sys/fs/cgroup/cpu", group, "cpu.rt_runtime_us").read_text())
+    return 0

@@ -203,8 +203,8 @@ class InstalledAddon:
 
     @property
     def hostname(self) -> str:
-        """Its name on the add-on network."""
-        return self.slug.replace("_", "-")
+        """Its name on the add-on network; no longer than a name there may be (RFC 1035)."""
+        return self.slug.replace("_", "-")[:63].rstrip("-")
 
     @property
     def effective_boot(self) -> Boot:

@@ -18,6 +18,7 @@ from rooftree_store import (
     DOCUMENTATION,
     ICON,
     LOGO,
+    AddonConfig,
     FormField,
     Offer,
     TranslationTexts,
@@ -124,7 +125,8 @@ class AddonSummary:
     system_managed: bool
     update_available: bool
     url: str | None
-    version: str
+    version: str | None
+    """``None`` for an add-on that the store offers and nobody has installed."""
     version_latest: str
 
     @classmethod
@@ -142,7 +144,7 @@ class AddonList:
 
 @frozen(kw_only=True)
 class AddonInfo(AddonSummary):
-    """Everything about an installed add-on."""
+    """Everything about an add-on; what only an installed one has is empty for one that the store offers."""
 
     apparmor: str
     arch: list[str]
@@ -221,11 +223,13 @@ class AddonInfo(AddonSummary):
         offer = addons.store.addons.get(addon.slug)
         files = offer.files if offer else frozenset()
         options = addon.effective_options
+        has_profile = addons.profiles.is_custom(addon.slug)
+        is_installed = addon.slug in addons.installed
         services = [f"{entry.service}:{entry.role}" for entry in config.services or ()]
-        entry = f"/api/hassio_ingress/{addon.ingress_token}" if config.ingress else None
+        entry = f"/api/hassio_ingress/{addon.ingress_token}" if config.ingress and is_installed else None
         return cls(
             **_summary(addons, addon),
-            apparmor="default" if config.apparmor else "disable",
+            apparmor=_apparmor(config, has_profile),
             arch=list(config.arch),
             audio=config.audio,
             audio_input=addon.audio_input if config.audio else None,
@@ -256,7 +260,7 @@ class AddonInfo(AddonSummary):
             ingress=config.ingress,
             ingress_entry=entry,
             ingress_panel=addon.ingress_panel if config.ingress else None,
-            ingress_port=(addon.ingress_port or config.ingress_port) if config.ingress else None,
+            ingress_port=(addon.ingress_port or config.ingress_port) if entry else None,
             ingress_url=f"{entry}/{(config.ingress_entry or '').lstrip('/')}" if entry else None,
             ip_address=addons.address(addon.slug) or "0.0.0.0",  # noqa: S104  # how clients know "none"
             kernel_modules=config.kernel_modules,
@@ -268,7 +272,7 @@ class AddonInfo(AddonSummary):
             options=options if with_options else {},
             privileged=list(config.privileged or ()),
             protected=addon.protected,
-            rating=rating(config),
+            rating=rating(config, custom_profile=has_profile),
             schema=ui_schema(config.schema, HostDevices()),
             services=services,
             services_role=services,
@@ -307,9 +311,15 @@ def _summary(addons: Addons, addon: InstalledAddon) -> dict[str, Any]:
         "system_managed": addon.system_managed,
         "update_available": addons.update_available(addon),
         "url": config.url,
-        "version": addon.version,
+        "version": addon.version if addon.slug in addons.installed else None,
         "version_latest": addons.version_latest(addon),
     }
+
+
+def _apparmor(config: AddonConfig, has_profile: bool) -> str:
+    if not config.apparmor:
+        return "disable"
+    return "profile" if has_profile else "default"
 
 
 def _webui(addon: InstalledAddon, options: Mapping[str, Any]) -> str | None:

@@ -12,14 +12,22 @@ from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
+from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
+from rooftree_addons.apparmor import Profiles, host_parser
+from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
+from rooftree_addons.boot import ADDON_STAGES, Stages
+from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
 from rooftree_addons.models import AddonSummary
 from rooftree_addons.probation import Probation
 from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_addons.reconciliation import Reconciliation
 from rooftree_addons.routes import routes
+from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
 
 
@@ -31,48 +39,66 @@ class AddonsSettings:
     """How long the new version of an add-on has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=ge(0))
     """How long the data stays that a version left which was rolled back."""
+    leaked_passwords_url: str = USUAL_ADDRESS
+    """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""
 
 
 class AddonsPlugin(Plugin):
     """Installs add-ons and keeps them as their user wants them."""
 
     name = "addons"
-    provides = (ADDONS,)
+    provides = (ADDONS, ADDON_STAGES, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
+    optional = (INSTALLATION_PREFERENCES,)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
         installed = await kernel.collection(InstalledAddon)
         probations = await kernel.collection(Probation)
         settings = kernel.settings(AddonsSettings)
-        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed, probations)
+        profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
+        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed, probations, profiles)
         self.probation = ProbationWatch(
             kernel,
             self.addons,
             lasts=timedelta(minutes=settings.probation_minutes),
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
-        self.reconciliation = Reconciliation(kernel, self.addons, self.probation)
+        self.stages = Stages(kernel, self.addons)
+        self.reconciliation = Reconciliation(kernel, self.addons, self.stages, self.probation)
+        self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))
+        self.hotplug = Hotplug(kernel, self.addons)
+        self.url_watchdog = UrlWatchdog(kernel, self.addons)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
+        kernel.provide(ADDON_STAGES, self.stages)
+        address = kernel.settings(AddonsSettings).leaked_passwords_url
+        kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
         kernel.on(AddonStateChanged, self.probation.state_changed)
-        kernel.on(StoreReloaded, lambda _: self.addons.tell_store())
+        kernel.on(StoreReloaded, self.store_reloaded)
         self.addons.tell_store()
+
+    async def store_reloaded(self, _: StoreReloaded) -> None:
+        """The store offers something else than before."""
+        self.addons.tell_store()
+        await self.auto_update.note_offers()
 
     def routes(self) -> Routes:
         """The add-ons' routes, and the verbs of the store's."""
         return routes
 
     def tasks(self) -> Iterable[Task]:
-        """Look at everything once; the engine may have said that it is there before we listened."""
+        """Look at everything once (the engine may have said that it is there before we listened), then by the clock."""
         yield Task("bring up", self.bring_up)
         yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
+        yield Task("auto update", self.auto_update.run, every=UPDATE_EVERY)
+        yield Task("watchdog", self.url_watchdog.look, every=LOOK_EVERY)
 
     async def bring_up(self) -> None:
         """Bring the add-ons up, if the engine is there; else its coming will."""
@@ -82,8 +108,20 @@ class AddonsPlugin(Plugin):
     async def stop(self) -> None:
         """End what watches; the containers run on."""
         if hasattr(self, "reconciliation"):
+            await self.url_watchdog.stop()
+            await self.stages.stop()
             await self.reconciliation.stop()
             await self.probation.stop()
+
+    @hookimpl
+    async def hardware_added(self, device: Device) -> None:
+        """Let the add-ons have it that asked for it."""
+        await self.hotplug.added(device)
+
+    @hookimpl
+    def hardware_removed(self, device: Device) -> None:
+        """Nobody waits for it any more."""
+        self.hotplug.removed(device)
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

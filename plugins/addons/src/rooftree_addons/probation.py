@@ -85,4 +85,6 @@ class Probation:
     was: InstalledVersion
     """The old one."""
     kept: Keepsake
+    profile: str | None
+    """The old version's AppArmor profile."""
     began: datetime

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeGuard
 import structlog
 from attrs import frozen
 
-from rooftree import Kernel, Problem, RooftreeError, Unavailable, document
+from rooftree import Kernel, Problem, RateLimited, RooftreeError, Unavailable, document
 from rooftree.access import Token
 from rooftree.interfaces.containers import (
     Container,
@@ -27,7 +27,8 @@ from rooftree.interfaces.containers import (
     Health,
 )
 from rooftree_addons import verbs
-from rooftree_addons.addons import ADDON_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.addons import ADDON_PROBLEMS, DEVICE_PROBLEM, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.boot import Stages
 from rooftree_addons.container import LABEL_TOKEN
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
 from rooftree_addons.probation_watch import ProbationWatch
@@ -35,7 +36,6 @@ from rooftree_store import AddonSlug, Startup
 
 log = structlog.get_logger(__name__)
 
-PHASES: Final = (Startup.INITIALIZE, Startup.SYSTEM, Startup.SERVICES, Startup.APPLICATION, Startup.ONCE)
 WATCHDOG_PAUSES_S: Final = (10, 10, 20, 40, 80)
 """Seconds before each try of the watchdog to bring an add-on back, and, the last again, before it gives up."""
 
@@ -66,9 +66,10 @@ def action(addon: InstalledAddon, container: Container | None) -> Action:
 class Reconciliation:
     """Keeps add-ons as they are desired."""
 
-    def __init__(self, kernel: Kernel, addons: Addons, probation: ProbationWatch) -> None:
+    def __init__(self, kernel: Kernel, addons: Addons, stages: Stages, probation: ProbationWatch) -> None:
         self._kernel = kernel
         self._addons = addons
+        self._stages = stages
         self._probation = probation
         self._once = asyncio.Lock()
         self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
@@ -77,7 +78,7 @@ class Reconciliation:
         """The engine is there: look at everything."""
         async with self._once:
             try:
-                await self._note_host_boot()
+                host_booted = await self._note_host_boot()
                 tokens = self._kernel.tokens.known(TOKEN_KIND)
                 containers = await self._addons.engine.containers()
             except Unavailable as error:  # the engine went away again, or the disk is full
@@ -85,20 +86,21 @@ class Reconciliation:
                 return
             shown = {slug: container for container in containers if (slug := slug_of(container)) is not None}
             await self._remove_orphans(shown)
-            await self._bring_up(shown, tokens)
+            settle = partial(self._settle, shown, tokens)
+            await self._stages.begin(settle, host_booted=host_booted)
 
     def lost(self, event: EngineLost) -> None:
         """The engine is gone: what its containers do is not known."""
         for slug in self._addons.installed:
             self._addons.note_state(AddonSlug(slug), AddonState.UNKNOWN)
 
-    async def _note_host_boot(self) -> None:
-        """After a boot of the host, desire of each add-on what its boot setting says."""
+    async def _note_host_boot(self) -> bool:
+        """After a boot of the host, desire of each add-on what its boot setting says. Whether there was one."""
         boot_id = (await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)).strip()
         boots = await self._kernel.collection(LastBoot)
         known = boots.get("host")
         if known is not None and known.boot_id == boot_id:
-            return
+            return False
         changes = [boots.put("host", LastBoot(boot_id))]
         if known is not None:
             for addon in self._addons.installed.values():
@@ -107,6 +109,7 @@ class Reconciliation:
                     self._addons.installed.update(addon.slug, partial(InstalledAddon.wanting, desired=wanted))
                 )
         await self._kernel.commit(*changes)
+        return known is not None
 
     async def _remove_orphans(self, shown: Mapping[AddonSlug, Container]) -> None:
         """Take away containers of add-ons that are not installed: what a kill between two steps can leave."""
@@ -120,21 +123,18 @@ class Reconciliation:
             except RooftreeError as error:
                 log.warning("orphan_not_removed", container=container.name, reason=error.message)
 
-    async def _bring_up(self, shown: Mapping[AddonSlug, Container], tokens: Mapping[str, Token]) -> None:
-        by_phase: dict[Startup, list[InstalledAddon]] = {phase: [] for phase in PHASES}
-        for addon in self._addons.installed.values():
-            by_phase[addon.config.startup].append(addon)
-        for phase in PHASES:
-            await asyncio.gather(*(self._settle(addon, shown.get(addon.slug), tokens) for addon in by_phase[phase]))
-
-    async def _settle(self, addon: InstalledAddon, container: Container | None, tokens: Mapping[str, Token]) -> None:
+    async def _settle(
+        self, shown: Mapping[AddonSlug, Container], tokens: Mapping[str, Token], addon: InstalledAddon
+    ) -> bool:
+        """Bring about what is desired of an add-on; whether it was started."""
+        container = shown.get(addon.slug)
         todo = action(addon, container)
         log.debug("reconcile", addon=addon.slug, action=todo)
         try:
             if todo == "adopt" and container is not None:
                 await self._addons.adopt(addon.slug, container, tokens)
                 self._clear_problems(addon.slug)
-                return
+                return False
             self._addons.observe(addon.slug, container)
             await self._addons.end_stale_tokens(addon.slug, container, tokens)
             if todo == "start":
@@ -154,6 +154,7 @@ class Reconciliation:
                     suggestions=("execute_start", "disable_boot"),
                 )
             )
+        return todo == "start"
 
     async def changed(self, event: ContainerChanged) -> None:
         """The engine says that a container changed."""
@@ -172,6 +173,8 @@ class Reconciliation:
             await self._addons.end_stale_tokens(slug, container, tokens)
         except RooftreeError as error:  # a full disk; the next start or stop sees to it
             log.warning("tokens_not_matched", addon=slug, reason=error.message)
+        if event.action in {"start", "die"}:  # it has the devices that are there when it is created next
+            self._kernel.problems.clear(DEVICE_PROBLEM, "addon", slug)
         addon = self._addons.installed.get(slug)
         failed = event.action == "die" and event.exit_code != 0 and not self._addons.was_ended_by_us(slug, event.id)
         unhealthy = event.action == "health" and event.health is Health.UNHEALTHY
@@ -213,12 +216,19 @@ class Reconciliation:
                     return
                 log.warning("watchdog_restarts", addon=slug)
                 await self._kernel.jobs.run(verbs.restart_if_desired, slug=slug)
+            except RateLimited as error:
+                log.warning("watchdog_too_often", addon=slug, reason=error.message)
+                self._give_up(slug)
+                return
             except RooftreeError as error:
                 log.warning("watchdog_failed", addon=slug, reason=error.message)
         await pause(WATCHDOG_PAUSES_S[-1])
         with contextlib.suppress(RooftreeError):
             if await self._needs_nobody(slug):
                 return
+        self._give_up(slug)
+
+    def _give_up(self, slug: AddonSlug) -> None:
         self._kernel.problems.report(
             Problem(
                 "watchdog_gave_up",

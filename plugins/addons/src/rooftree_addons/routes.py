@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from rooftree import (
     CORE_ONLY,
@@ -24,10 +24,13 @@ from rooftree import (
     role,
 )
 from rooftree.access import INCLUDES
+from rooftree.contributions import merged
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
+from rooftree.interfaces.hooks import addon_facts
 from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange
 from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
+from rooftree_addons.leaked_passwords import LeakedPasswords
 from rooftree_addons.models import (
     AddonInfo,
     AddonList,
@@ -71,20 +74,31 @@ def installed(addons: Addons) -> AddonList:
 @routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon") | OBSERVER)
 async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo:
     """Everything about an add-on. Its options are for itself and for managers."""
-    found = addons.get(addon)
+    found = addons.installed.get(addon) or addons.on_offer(addon)
     trusted = caller.role in INCLUDES[Role.MANAGER] or (caller.kind == "addon" and caller.id == addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
-    return await asyncio.to_thread(
+    own = await asyncio.to_thread(
         AddonInfo.of_addon, addons, found, readme=readme, translations=translations, with_options=trusted
     )
+    facts = await addons.kernel.call(addon_facts, addon)
+    return merged(AddonInfo, asdict(own, recurse=False), facts) if facts else own
 
 
 @routes.get("/addons/{addon}/stats", access=OWN)
 async def stats(addons: Addons, addon: AddonSlug) -> Stats:
     """What an add-on uses of the machine."""
     found = addons.get(addon)
-    with _needing_it_to_run(addon):
+    with _of_running(addon):
         return Stats.of(await addons.engine.stats(found.container))
+
+
+@contextmanager
+def _of_running(slug: AddonSlug) -> Iterator[None]:
+    """Tell of an add-on that does not run, rather than of its container."""
+    try:
+        yield
+    except (ContainerNotFound, ContainerNotRunning):
+        raise AddonNotRunning(f"Add-on {slug} does not run. Start it first.", addon=str(slug)) from None
 
 
 def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
@@ -124,13 +138,15 @@ async def options_config(addons: Addons, addon: AddonSlug) -> AddonOptions:
 
 
 @routes.post("/addons/{addon}/options/validate", access=OWN)
-async def validate_options(addons: Addons, addon: AddonSlug, body: AddonOptions) -> OptionsVerdict:
+async def validate_options(
+    addons: Addons, leaked_passwords: LeakedPasswords, addon: AddonSlug, body: AddonOptions
+) -> OptionsVerdict:
     """Whether options would fit; an empty body asks about those that are set."""
     try:
-        await addons.checked_options(addons.get(addon), body or None)
+        checked = await addons.checked_options(addons.get(addon), body or None)
     except OptionsRefused as error:
         return OptionsVerdict(error.message, valid=False, pwned=None)
-    return OptionsVerdict("", valid=True, pwned=None)
+    return OptionsVerdict("", valid=True, pwned=await leaked_passwords.any_of(checked.password_hashes))
 
 
 @routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on="addon"))
@@ -250,14 +266,5 @@ async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
     found = addons.get(addon)
     if not found.config.stdin:
         raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
-    with _needing_it_to_run(addon):
+    with _of_running(addon):
         await addons.engine.write_stdin(found.container, await body.read())
-
-
-@contextlib.contextmanager
-def _needing_it_to_run(slug: AddonSlug) -> Iterator[None]:
-    """Say in the words of add-ons that a container is not there or does not run."""
-    try:
-        yield
-    except (ContainerNotFound, ContainerNotRunning):
-        raise AddonNotRunning(f"Add-on {slug} does not run. Start it first.", addon=str(slug)) from None

@@ -8,11 +8,12 @@ from typing import Any
 import structlog
 
 from rooftree import Step, step
-from rooftree.interfaces.containers import ContainerStatus, Health
+from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
 from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.ports import port_conflict, refuse_taken_ports
 from rooftree_addons.snapshot import KEPT_FOLDER
 from rooftree_store import AddonSlug
 
@@ -43,6 +44,26 @@ class CreateDataFolder(Step):
         """Take it away, if this made it."""
         if not was_there:
             await addons.remove_folder(data_folder(self.slug))
+
+
+@step("addons.install_profile/1")
+class InstallProfile(Step):
+    """Take over the AppArmor profile that a version of an add-on brings, or that it brings none."""
+
+    slug: AddonSlug
+    text: str | None
+
+    async def before(self, addons: Addons) -> str | None:
+        """The profile that it had."""
+        return await asyncio.to_thread(addons.profiles.kept, self.slug)
+
+    async def do(self, addons: Addons) -> None:
+        """Check and keep it; the next start loads it."""
+        await addons.profiles.install(self.slug, self.text)
+
+    async def undo(self, was: str | None, addons: Addons) -> None:
+        """The profile that it had, again."""
+        await addons.profiles.install(self.slug, was)
 
 
 @step("addons.register/1")
@@ -167,7 +188,12 @@ class StartContainer(Step):
     async def do(self, addons: Addons) -> None:
         """Start it."""
         addon = addons.get(self.slug)
-        await addons.engine.start(addon.container)
+        await refuse_taken_ports(addons, addon)
+        try:
+            await addons.engine.start(addon.container)
+        except PortConflict as error:
+            port = error.extra_fields.get("port")
+            raise port_conflict(addons, addon, port if isinstance(port, int) else None) from None
         container = await addons.look(self.slug)
         try:
             async with asyncio.timeout(STARTED_WITHIN_S):
@@ -255,5 +281,6 @@ class RemoveData(Step):
         """Delete them."""
         await addons.remove_folder(data_folder(self.slug))
         await addons.remove_folder(f"{KEPT_FOLDER}/{self.slug}")
+        await addons.profiles.remove(self.slug)
         if self.remove_config:
             await addons.remove_folder(config_folder(self.slug))

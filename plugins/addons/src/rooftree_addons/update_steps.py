@@ -53,6 +53,8 @@ class BeginProbation(Step):
     version: str
     was: InstalledVersion
     kept: Keepsake
+    profile: str | None
+    """The old version's AppArmor profile."""
 
     async def before(self, addons: Addons) -> Probation | None:
         """The probation that the old version was on itself."""
@@ -61,7 +63,7 @@ class BeginProbation(Step):
     async def do(self, addons: Addons) -> None:
         """Note it."""
         began = addons.kernel.clock.now()
-        probation = Probation(version=self.version, was=self.was, kept=self.kept, began=began)
+        probation = Probation(version=self.version, was=self.was, kept=self.kept, profile=self.profile, began=began)
         await addons.kernel.commit(addons.probations.put(self.slug, probation))
 
     async def undo(self, earlier: Probation | None, addons: Addons) -> None:

@@ -22,7 +22,14 @@ from rooftree_addons.installed import (
     RebuildVersionChanged,
 )
 from rooftree_addons.probation import Keepsake, NothingToRollBack, Probation
-from rooftree_addons.steps import ChangeVersion, CreateContainer, RemoveAddonContainer, StartContainer, StopContainer
+from rooftree_addons.steps import (
+    ChangeVersion,
+    CreateContainer,
+    InstallProfile,
+    RemoveAddonContainer,
+    StartContainer,
+    StopContainer,
+)
 from rooftree_addons.update_steps import (
     BeginProbation,
     DropKeptData,
@@ -34,7 +41,7 @@ from rooftree_addons.update_steps import (
 )
 from rooftree_addons.verbs import INSTALLING, addon_lock, with_repository
 from rooftree_containers.steps import BringBackImage, KeepImage, RemoveImage, UseNewImage
-from rooftree_store import AddonSlug, AddonStore, Offer
+from rooftree_store import APPARMOR, AddonSlug, AddonStore, Offer, read_text
 
 UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy")
 """An unhealthy system can't be kept from an update, which may be what cures it."""
@@ -90,6 +97,7 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
     kept = Keepsake.for_update(slug)
     live = [folder.live for folder in kept.folders]
     await asyncio.to_thread(snapshot.refuse_without_room, addons.kernel.data.path, live)
+    profile = await asyncio.to_thread(addons.profiles.kept, slug)
     image, earlier = store.image(offer), addons.probations.get(slug)
     return [
         KeepImage(addon.image, kept.image),
@@ -97,9 +105,10 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
         *([StopContainer(slug)] if runs else []),
         *([UseNewImage(image, kept.image)] if image == addon.image else []),
         KeepData(slug, kept),
+        InstallProfile(slug, await read_text(store, offer, APPARMOR)),
         ChangeVersion(slug, image, offer.config.normalised()),
         *([CreateContainer(slug)] if runs else []),
-        BeginProbation(slug, offer.config.version, addon.what_it_is, kept),
+        BeginProbation(slug, offer.config.version, addon.what_it_is, kept, profile),
         *([StartContainer(slug, must_run=True)] if runs else []),
         *(letting_go(addons, slug, earlier) if earlier else []),
     ]
@@ -122,6 +131,7 @@ async def roll_back(addons: Addons, slug: AddonSlug, reason: str) -> Steps:
         RemoveAddonContainer(slug, addon.config.timeout),
         BringBackImage(old, kept.image),
         PutBackData(slug, kept),
+        InstallProfile(slug, probation.profile),
         PutBackVersion(slug, reason),
         RemoveImage(kept.image),
         *([RemoveImage(new)] if new_goes else []),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
-from rooftree import Lock, Step, Steps, job
+from rooftree import Lock, Rate, Step, Steps, job
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree_addons.addons import Addons
+from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.images import bring_image, is_needed_by_others, missing_image
 from rooftree_addons.installed import AddonAlreadyInstalled, Desired, InstalledAddon
+from rooftree_addons.ports import refuse_taken_ports
 from rooftree_addons.steps import (
     CreateContainer,
     CreateDataFolder,
+    InstallProfile,
     RegisterAddon,
     RemoveAddonContainer,
     RemoveData,
@@ -22,7 +27,7 @@ from rooftree_addons.steps import (
 )
 from rooftree_addons.update_steps import EndProbation, letting_go
 from rooftree_containers.steps import RemoveImage
-from rooftree_store import AddonSlug, AddonStore, repository_lock
+from rooftree_store import APPARMOR, AddonSlug, AddonStore, read_text, repository_lock
 
 INSTALLING = ("healthy", "free_space", "internet_host", "plugins_updated", "supervisor_updated")
 
@@ -47,6 +52,7 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     return [
         await bring_image(store, offer),
         CreateDataFolder(slug),
+        InstallProfile(slug, await read_text(store, offer, APPARMOR)),
         RegisterAddon(slug, store.image(offer), offer.config.normalised()),
     ]
 
@@ -80,6 +86,7 @@ async def start(addons: Addons, slug: AddonSlug) -> Steps:
     container = await addons.look(slug)
     if container is not None and container.status is ContainerStatus.RUNNING:
         return [SetDesired(slug, Desired.STARTED)] if addon.desired is not Desired.STARTED else []
+    await refuse_taken_ports(addons, addon)
     return await _run(addons, addon)
 
 
@@ -94,6 +101,13 @@ async def stop(addons: Addons, slug: AddonSlug) -> Steps:
 async def restart(addons: Addons, slug: AddonSlug) -> Steps:
     """End an add-on and run it again."""
     return await _run(addons, addons.get(slug), StopContainer(slug))
+
+
+@job("app_stop", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward", makes_room=True)
+async def end_with_system(addons: Addons, slug: AddonSlug) -> Steps:
+    """End an add-on because the system ends; it is to run again with it."""
+    addons.get(slug)
+    return [StopContainer(slug)]
 
 
 # What nobody asked for just now may have to wait behind what somebody did: whether it is still wanted is asked when its
@@ -112,14 +126,22 @@ async def stop_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
     return await stop.plan(addons, slug) if addons.get(slug).desired is Desired.STOPPED else []
 
 
-@job("app_restart", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward")
+@job(
+    "app_restart",
+    reference="slug",
+    locks=lambda slug: [addon_lock(slug)],
+    recovery="forward",
+    at_most=Rate(10, timedelta(minutes=30)),
+)
 async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
-    """End an add-on and run it again, unless it is to be stopped by now."""
+    """End an add-on and run it again, unless it is to be stopped by now. For the watchdogs, which must not go on like
+    that for ever with one that runs for a moment each time."""
     return await restart.plan(addons, slug) if addons.get(slug).desired is Desired.STARTED else []
 
 
 async def _run(addons: Addons, addon: InstalledAddon, *first: Step) -> Sequence[Step]:
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
+    await asyncio.to_thread(refuse_infeasible, addon)
     await addons.checked_options(addon)
     ready = [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
     return [*await missing_image(addons, addon), *first, *ready]

@@ -1,37 +1,57 @@
-"""The store's public module: what plugins that depend on ``rooftree-store`` may use."""
+"""The store's public module: what plugins that depend on ``rooftree-store`` may use.
 
-from rooftree_store.addon_config import (
-    AddonConfig,
-    Boot,
-    HassioRole,
-    MapEntry,
-    MapType,
-    Startup,
-    UlimitPair,
-    parse_addon_config,
-)
-from rooftree_store.assessment import pick_arch, rating
-from rooftree_store.build_file import BuildFile, parse_build_file
-from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
-from rooftree_store.files import ShownText, read_text, shown_text
-from rooftree_store.options import (
-    CheckedOptions,
-    Devices,
-    HostDevice,
-    OptionsInvalid,
-    effective_options,
-    validate_options,
-)
-from rooftree_store.options_form import FormField, ui_schema
-from rooftree_store.repositories import repository_lock
-from rooftree_store.slugs import AddonSlug, RepositorySlug
-from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
-from rooftree_store.translations import TranslationTexts, parse_translation
-from rooftree_store.url_templates import resolve_webui
-from rooftree_store.yaml_files import FileInvalid, read_document
+The names are loaded on first use, so that ``rooftree addon validate`` does not pay for a web server.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rooftree_store.addon_config import AddonConfig, MapEntry, UlimitPair, parse_addon_config
+    from rooftree_store.assessment import pick_arch, rating
+    from rooftree_store.build_file import BuildFile, parse_build_file
+    from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
+    from rooftree_store.files import ShownText, read_text, shown_text
+    from rooftree_store.options import (
+        CheckedOptions,
+        Devices,
+        HostDevice,
+        OptionsInvalid,
+        effective_options,
+        validate_options,
+    )
+    from rooftree_store.options_form import FormField, ui_schema
+    from rooftree_store.repositories import repository_lock
+    from rooftree_store.slugs import AddonSlug, RepositorySlug
+    from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
+    from rooftree_store.translations import TranslationTexts, parse_translation
+    from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
+    from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
+    from rooftree_store.yaml_files import FileInvalid, read_document
+
+_HOMES = {
+    "addon_config": "AddonConfig MapEntry UlimitPair parse_addon_config",
+    "assessment": "pick_arch rating",
+    "build_file": "BuildFile parse_build_file",
+    "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README",
+    "files": "ShownText read_text shown_text",
+    "options": "CheckedOptions Devices HostDevice OptionsInvalid effective_options validate_options",
+    "options_form": "FormField ui_schema",
+    "repositories": "repository_lock",
+    "slugs": "AddonSlug RepositorySlug",
+    "store": "ADDON_STORE AddonStore Installed StoreReloaded",
+    "translations": "TranslationTexts parse_translation",
+    "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
+    "vocabulary": "Boot HassioRole MapType Startup",
+    "yaml_files": "FileInvalid read_document",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "ADDON_STORE",
+    "APPARMOR",
     "CHANGELOG",
     "DOCUMENTATION",
     "ICON",
@@ -59,6 +79,7 @@ __all__ = [
     "StoreReloaded",
     "TranslationTexts",
     "UlimitPair",
+    "WatchdogTarget",
     "effective_options",
     "parse_addon_config",
     "parse_build_file",
@@ -68,8 +89,22 @@ __all__ = [
     "read_document",
     "read_text",
     "repository_lock",
+    "resolve_watchdog",
     "resolve_webui",
     "shown_text",
     "ui_schema",
     "validate_options",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'rooftree_store' has no attribute {name!r}")
+    value = getattr(import_module(f"rooftree_store.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

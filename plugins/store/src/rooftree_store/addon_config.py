@@ -20,7 +20,7 @@ import attrs
 from attrs import field, frozen
 
 from rooftree_store.image_name import image_template
-from rooftree_store.options import OptionsSchema, parse_schema
+from rooftree_store.options_schema import OptionsSchema, parse_schema
 from rooftree_store.readers import (
     ContentInvalid,
     Problems,
@@ -44,125 +44,25 @@ from rooftree_store.readers import (
 )
 from rooftree_store.slugs import check_addon_name
 from rooftree_store.url_templates import watchdog_template, webui_template
-
-SUPPORTED_ARCHITECTURES: Final = ("aarch64", "amd64")
-DEPRECATED_ARCHITECTURES: Final = ("armhf", "armv7", "i386")
-ARCHITECTURES: Final = SUPPORTED_ARCHITECTURES + DEPRECATED_ARCHITECTURES
-
-DEPRECATED_MACHINES: Final = (
-    "odroid-xu",
-    "qemuarm",
-    "qemux86",
-    "raspberrypi",
-    "raspberrypi2",
-    "raspberrypi3",
-    "raspberrypi4",
-    "tinker",
-)
-"""The machines with a 32-bit system; the reference page does not list them, this is our reading of "deprecated"."""
-MACHINES: Final = (
-    "generic-aarch64",
-    "generic-x86-64",
-    "green",
-    "intel-nuc",
-    "khadas-vim3",
-    "odroid-c2",
-    "odroid-c4",
-    "odroid-m1",
-    "odroid-n2",
-    "qemuarm-64",
-    "qemux86-64",
-    "raspberrypi3-64",
-    "raspberrypi4-64",
-    "raspberrypi5-64",
-    "yellow",
-    *DEPRECATED_MACHINES,
-)
-
-CAPABILITIES: Final = (
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "DAC_READ_SEARCH",
-    "IPC_LOCK",
-    "NET_ADMIN",
-    "NET_RAW",
-    "PERFMON",
-    "SYS_ADMIN",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
+from rooftree_store.vocabulary import (
+    ARCHITECTURES,
+    CAPABILITIES,
+    DEPRECATED_ARCHITECTURES,
+    DEPRECATED_MACHINES,
+    ELSEWHERE,
+    LEGACY_MAP_TYPES,
+    MACHINES,
+    BackupMode,
+    Boot,
+    HassioRole,
+    MapType,
+    Stage,
+    Startup,
 )
 
 MAX_PATH_CHARACTERS: Final = 4095
 DYNAMIC_INGRESS_PORTS: Final = range(62000, 65501)
 """Where an ingress port is picked for ``ingress_port: 0``."""
-
-
-class Startup(enum.StrEnum):
-    """The phase of the host's start that an add-on belongs to; ``once`` is never started by itself."""
-
-    INITIALIZE = "initialize"
-    SYSTEM = "system"
-    SERVICES = "services"
-    APPLICATION = "application"
-    ONCE = "once"
-
-
-class Boot(enum.StrEnum):
-    """Whether an add-on starts with the host; ``manual_only`` cannot be changed by the user."""
-
-    AUTO = "auto"
-    MANUAL = "manual"
-    MANUAL_ONLY = "manual_only"
-
-
-class Stage(enum.StrEnum):
-    """How finished its author thinks it is."""
-
-    STABLE = "stable"
-    EXPERIMENTAL = "experimental"
-    DEPRECATED = "deprecated"
-
-
-class HassioRole(enum.StrEnum):
-    """What an add-on may do with our API."""
-
-    DEFAULT = "default"
-    HOMEASSISTANT = "homeassistant"
-    BACKUP = "backup"
-    MANAGER = "manager"
-    ADMIN = "admin"
-
-
-class BackupMode(enum.StrEnum):
-    """Whether an add-on keeps running while it is backed up."""
-
-    HOT = "hot"
-    COLD = "cold"
-
-
-class MapType(enum.StrEnum):
-    """A folder of the host that an add-on can ask for; the last four are older names."""
-
-    DATA = "data"
-    HOMEASSISTANT_CONFIG = "homeassistant_config"
-    APP_CONFIG = "app_config"
-    ALL_APP_CONFIGS = "all_app_configs"
-    LOCAL_APPS = "local_apps"
-    SSL = "ssl"
-    BACKUP = "backup"
-    SHARE = "share"
-    MEDIA = "media"
-    CONFIG = "config"
-    ADDON_CONFIG = "addon_config"
-    ALL_ADDON_CONFIGS = "all_addon_configs"
-    ADDONS = "addons"
-
-
-LEGACY_MAP_TYPES: Final = frozenset({MapType.ADDON_CONFIG, MapType.ALL_ADDON_CONFIGS, MapType.ADDONS})
 
 
 @frozen
@@ -227,7 +127,9 @@ _known_machine = word_of(MACHINES)
 _map_type = one_of(MapType)
 
 
-def _map_entry(value: Any) -> MapEntry:
+def _map_entry(value: Any) -> MapEntry | None:
+    if value is None:  # what it was says nothing we know
+        return None
     problems = Problems()
     kind = problems.required(value, "type", _map_type)
     read_only = problems.optional(value, "read_only", flag)
@@ -235,6 +137,14 @@ def _map_entry(value: Any) -> MapEntry:
     if kind is None or problems.found:
         raise Refused(*problems.found)
     return MapEntry(kind, read_only is not False, path)
+
+
+_map_entries = list_of(_map_entry)
+
+
+def _map(value: Any) -> tuple[MapEntry, ...]:
+    """The entries that say something; the others keep their place until here, so that problems name the right one."""
+    return tuple(entry for entry in _map_entries(value) if entry is not None)
 
 
 _service_role_text = matching(
@@ -287,7 +197,7 @@ class AddonConfig:
     version: str = _key(scalar_text)
     slug: str = _key(_slug)
     description: str = _key(text)
-    arch: tuple[str, ...] = _key(_sharing(list_of(word_of(ARCHITECTURES))))
+    arch: tuple[str, ...] = _key(_sharing(list_of(word_of(ARCHITECTURES, elsewhere=ELSEWHERE))))
     machine: tuple[str, ...] | None = _key(_sharing(list_of(_machine, unique=True)), None)
     url: str | None = _key(url, None)
     startup: Startup = _key(one_of(Startup), Startup.APPLICATION)
@@ -323,7 +233,7 @@ class AddonConfig:
     devices: tuple[str, ...] | None = _key(_sharing(list_of(_absolute_path)), None)
     udev: bool = _key(flag, False)
     tmpfs: bool = _key(flag, False)
-    map: tuple[MapEntry, ...] = _key(_sharing(list_of(_map_entry)), ())
+    map: tuple[MapEntry, ...] = _key(_sharing(_map), ())
     environment: Mapping[str, str] | None = _key(mapping_of(text), None)
     privileged: tuple[str, ...] | None = _key(_sharing(list_of(word_of(CAPABILITIES))), None)
     apparmor: bool = _key(flag, True)
@@ -386,6 +296,8 @@ def _plain(value: Any) -> Any:
 
 
 _READERS: Final[Mapping[str, Reader[Any]]] = {key.name: key.metadata["reader"] for key in attrs.fields(AddonConfig)}
+KEYS: Final = tuple(_READERS)
+"""Every key that has a meaning."""
 _REQUIRED: Final = tuple(key.name for key in attrs.fields(AddonConfig) if key.default is attrs.NOTHING)
 
 
@@ -467,13 +379,17 @@ _RENAMED: Final = {
     "snapshot_pre": ("backup_pre", "snapshot-key"),
     "snapshot_post": ("backup_post", "snapshot-key"),
 }
+OLD_KEYS: Final[Mapping[str, str]] = {old: new for old, (new, _) in _RENAMED.items()}
+"""What keys were called before, with what they are called now."""
+WITHOUT_EFFECT: Final = ("advanced", "codenotary")
+"""Keys that nothing reads any more."""
 _MAP_TEXT: Final = re.compile(rf"(?P<type>{'|'.join(MapType)})(?::(?P<mode>rw|ro))?")
 
 
 def _migrate(raw: Mapping[Any, Any], problems: Problems) -> tuple[dict[Any, Any], set[str]]:
     """``raw`` in today's form, and the advisories for what had to be changed. Never touches ``raw``."""
     current = dict(raw)
-    advisories = {key for key in ("advanced", "codenotary") if key in raw}
+    advisories = {key for key in WITHOUT_EFFECT if key in raw}
     for old, (new, code) in _RENAMED.items():
         if old in current:
             advisories.add(code)
@@ -493,7 +409,7 @@ def _migrate(raw: Mapping[Any, Any], problems: Problems) -> tuple[dict[Any, Any]
         entries = [_migrate_map_entry(entry) for entry in current["map"]]
         if None in entries:
             advisories.add("map-entry-invalid")
-        current["map"] = [entry for entry in entries if entry is not None]
+        current["map"] = entries
     return current, advisories
 
 

@@ -10,8 +10,9 @@ from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
 
 from rooftree.errors import Invalid
-from rooftree_store.addon_config import AddonConfig, HassioRole
+from rooftree_store.addon_config import AddonConfig
 from rooftree_store.slugs import RepositorySlug
+from rooftree_store.vocabulary import HassioRole
 
 
 def pick_arch(config: AddonConfig, arches: Sequence[str]) -> str:

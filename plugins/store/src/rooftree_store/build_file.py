@@ -8,9 +8,9 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from rooftree.errors import Invalid
-from rooftree_store.addon_config import ARCHITECTURES
 from rooftree_store.image_name import base_image
 from rooftree_store.readers import ContentInvalid, Problems, flag, mapping_of, text, word_of
+from rooftree_store.vocabulary import ARCHITECTURES, ELSEWHERE
 
 DEFAULT_BASE_IMAGE: Final = "ghcr.io/home-assistant/base:latest"
 
@@ -42,7 +42,7 @@ class BuildFile:
         return self.build_from[arch]
 
 
-_images_by_arch = mapping_of(base_image, key=word_of(ARCHITECTURES))
+_images_by_arch = mapping_of(base_image, key=word_of(ARCHITECTURES, elsewhere=ELSEWHERE))
 _texts = mapping_of(text)
 
 

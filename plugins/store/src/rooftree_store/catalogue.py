@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from rooftree import RooftreeError
 from rooftree_store.addon_config import AddonConfig, parse_addon_config
 from rooftree_store.repository_file import RepositoryFile, parse_repository_file
 from rooftree_store.slugs import AddonSlug, RepositorySlug
-from rooftree_store.yaml_files import FileInvalid, read_document
+from rooftree_store.yaml_files import SUFFIXES, FileInvalid, is_lfs_pointer, read_bytes, read_document
 
 CONFIG_NAMES: Final = ("config.yaml", "config.yml", "config.json")
 REPOSITORY_NAMES: Final = ("repository.yaml", "repository.yml", "repository.json")
@@ -30,6 +30,7 @@ DOCUMENTATION: Final = "DOCS.md"
 README: Final = "README.md"
 APPARMOR: Final = "apparmor.txt"
 _SHOWN_FILES: Final = frozenset({ICON, LOGO, CHANGELOG, DOCUMENTATION, README, APPARMOR})
+_MAY_BE_POINTERS: Final = _SHOWN_FILES | {"Dockerfile", *(f"build{suffix}" for suffix in SUFFIXES)}
 MAX_ADDONS: Final = 5_000
 """Add-ons of one repository that are read; more are a mistake or an attack, and reported."""
 
@@ -58,6 +59,8 @@ class Contents:
     offers: Mapping[AddonSlug, Offer]
     broken: Mapping[str, str]
     """Config files that were left out, with the reason, by path relative to the repository."""
+    pointers: tuple[str, ...] = ()
+    """Files of add-ons that are kept in git LFS, and so are not there."""
 
 
 @frozen
@@ -102,10 +105,12 @@ def read_contents(data: Path, folder: Path, repository: RepositorySlug, reader: 
     description = read_repository_file(folder) if repository != "local" else None
     offers: dict[AddonSlug, Offer] = {}
     broken: dict[str, str] = {}
+    pointers: list[str] = []
     seen: set[str] = set()
     root = folder.resolve()
+    uses_lfs = _uses_lfs(folder)
     # Paths are plain strings here: with pathlib's, a walk over 400 add-ons where nothing changed takes twice the time.
-    for place, name, siblings in _config_files(folder):
+    for place, name, siblings in config_files(folder):
         path = os.path.join(place, name)  # noqa: PTH118
         shown = path.removeprefix(f"{folder}{os.sep}")
         if len(seen) >= MAX_ADDONS:
@@ -125,16 +130,45 @@ def read_contents(data: Path, folder: Path, repository: RepositorySlug, reader: 
             first = Path(offers[slug].folder).relative_to(folder.relative_to(data))
             broken[shown] = f"its slug {config.slug} is already that of {first}; slugs must differ within a repository"
             continue
+        lfs = _pointers(place, siblings) if uses_lfs or ".gitattributes" in siblings else frozenset()
+        pointers += [f"{place}{os.sep}{name}".removeprefix(f"{folder}{os.sep}") for name in sorted(lfs)]
         offers[slug] = Offer(
             slug=slug,
             repository=repository,
             config=config,
             folder=place.removeprefix(f"{data}{os.sep}"),
             changed=datetime.fromtimestamp(status.st_mtime, UTC),
-            files=_SHOWN_FILES & siblings,
+            files=_SHOWN_FILES & siblings - lfs,
         )
     reader.forget_below(folder, seen)
-    return Contents(description, offers, broken)
+    return Contents(description, offers, broken, tuple(pointers))
+
+
+def _pointers(place: str, siblings: Set[str]) -> frozenset[str]:
+    """Those of an add-on's files that are kept in git LFS."""
+    return frozenset(name for name in siblings & _MAY_BE_POINTERS if _is_pointer(f"{place}{os.sep}{name}"))
+
+
+def _is_pointer(path: str) -> bool:
+    """Whether a file is a pointer of git LFS. Links are left alone: they are looked at when the file is sent."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return is_lfs_pointer(os.read(descriptor, 64))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _uses_lfs(folder: Path) -> bool:
+    """Whether a repository says that it keeps files in git LFS: only then each is looked into."""
+    try:
+        return b"filter=lfs" in read_bytes(folder / ".gitattributes")
+    except FileInvalid:
+        return False
 
 
 def _status_inside(path: str, root: Path) -> os.stat_result | None:
@@ -159,7 +193,7 @@ def read_repository_file(folder: Path) -> RepositoryFile:
     raise FileInvalid(REPOSITORY_NAMES[0], "the repository does not have this file, so it is no add-on repository")
 
 
-def _config_files(folder: Path) -> Iterator[tuple[str, str, set[str]]]:
+def config_files(folder: Path) -> Iterator[tuple[str, str, set[str]]]:
     """Every config file below a folder: where, its name, the names beside it. Always in the same order."""
     for place, folders, files in os.walk(folder):  # does not follow links to folders
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "rootfs")

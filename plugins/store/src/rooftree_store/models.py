@@ -8,8 +8,8 @@ from attrs import frozen
 
 from rooftree_store.assessment import rating
 from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, Offer
+from rooftree_store.logins import RepositoryAddress
 from rooftree_store.slugs import RepositorySlug
-from rooftree_store.sources import RepositorySource
 from rooftree_store.store import AddonStore
 
 
@@ -73,7 +73,7 @@ class StoreAddonDetails(StoreAddon):
             apparmor="default" if config.apparmor else "disable",
             auth_api=config.auth_api,
             changelog=CHANGELOG in offer.files,
-            detached=False,
+            detached=offer.slug not in store.addons,
             docker_api=config.docker_api,
             full_access=config.full_access,
             hassio_api=config.hassio_api,
@@ -154,6 +154,6 @@ class StoreAddons:
 
 @frozen
 class NewRepository:
-    """A repository to add."""
+    """A repository to add, or whose login is to be renewed."""
 
-    repository: RepositorySource
+    repository: RepositoryAddress

@@ -1,8 +1,8 @@
-"""The options of an add-on: the mini-language that describes them, and the check of what a user set.
+"""The options of an add-on: the check of what a user set, by the schema that the add-on has for it.
 
-A schema is parsed once into a small tree of :class:`Scalar`, :class:`ListOf` and :class:`MapOf`. Checking reports every
-problem with its path (``logins[0].password: is required``) and never repeats a value: any of them may be a secret.
-Patterns come from strangers, so matching has a budget of time. Better than the reference, on purpose:
+Checking reports every problem with its path (``logins[0].password: is required``) and never repeats a value: any of
+them may be a secret. Patterns come from strangers, so matching has a budget of time. Better than the
+reference, on purpose:
 
 - ``null`` for a key that may be missing counts as missing, so a user can take back a default;
 - a nested mapping may be missing when all of its keys may;
@@ -12,33 +12,24 @@ Patterns come from strangers, so matching has a budget of time. Better than the 
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import math
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import Factory, define, frozen
 
 from rooftree.errors import Invalid
-from rooftree_store.readers import MAX_DEPTH, Problem, Problems, Refused, flag, is_url, join, refused, sentence, shown
-
-if TYPE_CHECKING:
-    import regex
+from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
+from rooftree_store.patterns import compiled
+from rooftree_store.readers import Problem, Problems, Refused, flag, is_url, join, refused, sentence, shown
 
 MATCH_BUDGET_S: Final = 0.2
 """Seconds that all patterns of one check may take together."""
-MAX_PATTERN_CHARACTERS: Final = 2000
-MAX_PATTERN_COST: Final = 20_000
-"""How many items a pattern may have with its counted repeats written out: compiling writes them out."""
 
 MAX_SHOWN_CHOICES: Final = 30
-MAX_SHARED_CHARACTERS: Final = 256
-"""Longer type strings are rare, and kept only as long as the add-on that has them."""
 
 SECRET_PREFIX: Final = "!secret "  # noqa: S105  # the word that refers to one
 
@@ -89,55 +80,6 @@ class NoDevices:
         return ()
 
 
-class Kind(enum.StrEnum):
-    """The types of single values."""
-
-    STR = "str"
-    PASSWORD = "password"  # noqa: S105  # the name of a type
-    BOOL = "bool"
-    INT = "int"
-    FLOAT = "float"
-    EMAIL = "email"
-    URL = "url"
-    PORT = "port"
-    MATCH = "match"
-    LIST = "list"
-    DEVICE = "device"
-
-
-@frozen
-class Scalar:
-    """A single value. ``source`` is the type string it was parsed from."""
-
-    source: str
-    kind: Kind
-    optional: bool = False
-    low: float | None = None
-    """The least value, or the least number of characters."""
-    high: float | None = None
-    pattern: str | None = None
-    choices: tuple[str, ...] = ()
-    subsystem: str | None = None
-
-
-@frozen
-class ListOf:
-    """A list of any length. ``ignored`` keeps what stands after the element's type in the source, without effect."""
-
-    element: Scalar | MapOf
-    ignored: tuple[Element, ...] = ()
-
-
-@frozen
-class MapOf:
-    """A mapping with known keys."""
-
-    fields: Mapping[str, Element]
-
-
-type Element = Scalar | ListOf | MapOf
-
-
 class OptionsInvalid(Invalid):
     """The options do not fit the schema; ``problems`` has everything that is wrong, without any of the values."""
 
@@ -159,29 +101,6 @@ class CheckedOptions:
     """What ``device`` options name, to be opened to the container."""
 
 
-@frozen
-class OptionsSchema:
-    """What options an add-on takes."""
-
-    root: MapOf
-
-    def validate(
-        self, options: Mapping[str, Any], *, secrets: SecretLookup, devices: Devices | None = None
-    ) -> CheckedOptions:
-        """Check and convert complete options, defaults already merged; raises :class:`OptionsInvalid`."""
-        check = _Check(secrets, devices or NoDevices())
-        result = check.mapping(self.root, options, "")
-        if check.problems.found:
-            raise OptionsInvalid(check.problems.found)
-        return CheckedOptions(
-            result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used)
-        )
-
-    def source(self) -> dict[str, Any]:
-        """The schema as its author wrote it."""
-        return {name: _source(element) for name, element in self.root.fields.items()}
-
-
 def validate_options(
     schema: OptionsSchema | None,
     options: Mapping[str, Any],
@@ -192,7 +111,16 @@ def validate_options(
     """Check complete options; without a schema (``schema: false``) they are handed through as they are."""
     if schema is None:
         return CheckedOptions(dict(options))
-    return schema.validate(options, secrets=secrets, devices=devices)
+    check = _Check(secrets, devices or NoDevices())
+    result = check.mapping(schema.root, options, "")
+    if check.problems.found:
+        raise OptionsInvalid(check.problems.found)
+    return CheckedOptions(result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used))
+
+
+def check_value(element: Scalar, value: Any) -> None:
+    """Raise ``Refused`` for a value that an option of that type does not take, as far as can be said without a host."""
+    _Check(lambda _: None, NoDevices()).scalar(element, value)
 
 
 def effective_options(defaults: Mapping[str, Any], user_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,142 +133,6 @@ def effective_options(defaults: Mapping[str, Any], user_options: Mapping[str, An
         else:
             merged[name] = value
     return merged
-
-
-# --- reading a schema -------------------------------------------------------------------------------------------------
-
-_TYPE: Final = re.compile(r"(?P<kind>[a-z]+)(?:\((?P<arguments>.*)\))?")
-_ARGUMENTS: Final[Mapping[Kind, re.Pattern[str]]] = {
-    Kind.STR: re.compile(r"(?P<low>[0-9]{1,9})?,(?P<high>[0-9]{1,9})?"),
-    Kind.PASSWORD: re.compile(r"(?P<low>[0-9]{1,9})?,(?P<high>[0-9]{1,9})?"),
-    Kind.INT: re.compile(r"(?P<low>-?[0-9]{1,18})?,(?P<high>-?[0-9]{1,18})?"),
-    Kind.FLOAT: re.compile(r"(?P<low>-?[0-9]{0,18}\.?[0-9]{1,18})?,(?P<high>-?[0-9]{0,18}\.?[0-9]{1,18})?"),
-    Kind.MATCH: re.compile(r"(?P<pattern>.*)"),
-    Kind.LIST: re.compile(r"(?P<choices>.+)"),
-    Kind.DEVICE: re.compile(r"subsystem=(?P<subsystem>[a-z0-9_-]+)"),
-}
-"""What may stand in parentheses; the kinds that are not here have none."""
-_NEEDS_ARGUMENTS: Final = frozenset({Kind.MATCH, Kind.LIST})
-_KINDS: Final[Mapping[str, Kind]] = {kind.value: kind for kind in Kind}
-
-_TYPES: Final = (
-    "str, password, int, float (each also with (min,max)), bool, email, url, port, match(REGEX), list(a|b), "
-    "device or device(subsystem=x), with a ? after it when the option may be missing"
-)
-
-
-def parse_schema(raw: Any) -> OptionsSchema:
-    """The typed form of a configuration's ``schema``; raises ``Refused`` with every problem."""
-    problems = Problems()
-    root = _parse_map(raw, "", 0, problems)
-    problems.raise_if_any()
-    return OptionsSchema(root)
-
-
-def _parse_map(raw: Any, path: str, depth: int, problems: Problems) -> MapOf:
-    if not isinstance(raw, Mapping):
-        problems.add(path, f"must be a mapping of options to types, not {shown(raw)}")
-        return MapOf({})
-    fields: dict[str, Element] = {}
-    for name, element in raw.items():
-        if isinstance(name, str):
-            fields[sys.intern(str(name))] = _parse_element(element, join(path, name[:80]), depth + 1, problems)
-        else:
-            problems.add(path, f"the key {shown(name)} must be a string; put it in quotes")
-    return MapOf(fields)
-
-
-def _parse_element(raw: Any, path: str, depth: int, problems: Problems) -> Element:
-    if depth > MAX_DEPTH:
-        problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
-    elif isinstance(raw, Mapping):
-        return _parse_map(raw, path, depth, problems)
-    elif isinstance(raw, list | tuple):
-        return _parse_list(raw, path, depth, problems)
-    elif isinstance(raw, str):
-        scalar = parse_type(raw)
-        if scalar is not None:
-            return scalar
-        problems.add(path, f"{shown(raw)} is no type; allowed are {_TYPES}")
-    else:
-        problems.add(path, f"must be a type in quotes, a list or a mapping, not {shown(raw)}")
-    return _ANYTHING
-
-
-def _parse_list(raw: Sequence[Any], path: str, depth: int, problems: Problems) -> Element:
-    if not raw:
-        problems.add(path, "must hold the type of its elements")
-        return _ANYTHING
-    parsed = []
-    for index, element in enumerate(raw):
-        step = f"{path}[{index}]"
-        if isinstance(element, list | tuple):
-            problems.add(step, "a list must not hold a list directly; put a mapping between them")
-        else:
-            parsed.append(_parse_element(element, step, depth + 1, problems))
-    if not parsed or isinstance(parsed[0], ListOf):
-        return _ANYTHING
-    return ListOf(parsed[0], tuple(parsed[1:]))
-
-
-_ANYTHING: Final = Scalar("str", Kind.STR)
-"""Stands where a problem was noted; the whole is refused anyway."""
-
-
-def parse_type(source: str) -> Scalar | None:
-    """A type string such as ``int(1,10)?``, or ``None`` for what is none. One object for all equal short strings."""
-    return _parse_type_once(source) if len(source) <= MAX_SHARED_CHARACTERS else _parse_type(source)
-
-
-def _parse_type(source: str) -> Scalar | None:
-    # A folded block in YAML ends with a line end; the reference's pattern lets one pass.
-    body = source.removesuffix("\n")
-    optional = body.endswith("?")
-    match = _TYPE.fullmatch(body.removesuffix("?"))
-    kind = _KINDS.get(match["kind"]) if match else None
-    if match is None or kind is None:
-        return None
-    parts = _parse_arguments(kind, match["arguments"])
-    if parts is None:
-        return None
-    return Scalar(
-        sys.intern(source),
-        kind,
-        optional,
-        _bound(parts.get("low")),
-        _bound(parts.get("high")),
-        parts.get("pattern"),
-        tuple(map(sys.intern, (parts.get("choices") or "").split("|"))) if kind is Kind.LIST else (),
-        parts.get("subsystem"),
-    )
-
-
-_parse_type_once: Final = lru_cache(maxsize=4096)(_parse_type)
-
-
-def _parse_arguments(kind: Kind, arguments: str | None) -> Mapping[str, str | None] | None:
-    """The parts of what stands in parentheses, or ``None`` when ``kind`` does not take it."""
-    if arguments is None:
-        return None if kind in _NEEDS_ARGUMENTS else {}
-    match = _ARGUMENTS[kind].fullmatch(arguments) if kind in _ARGUMENTS else None
-    return match.groupdict() if match else None
-
-
-def _bound(text: str | None) -> float | None:
-    return float(text) if text else None
-
-
-def _source(element: Element) -> Any:
-    match element:
-        case Scalar():
-            return element.source
-        case ListOf():
-            return [_source(inner) for inner in (element.element, *element.ignored)]
-        case MapOf():
-            return {name: _source(inner) for name, inner in element.fields.items()}
-
-
-# --- checking options -------------------------------------------------------------------------------------------------
 
 
 def _may_be_missing(element: Element) -> bool:
@@ -443,7 +235,7 @@ class _Check:
         return value
 
     def matched(self, element: Scalar, value: str) -> str:
-        pattern = _compiled(element.pattern or "")
+        pattern = compiled(element.pattern or "")
         if pattern is None:
             raise refused("cannot be checked: the add-on's pattern is not a valid or not an affordable one")
         if self.match_seconds_left <= 0:
@@ -553,49 +345,3 @@ def _chosen(element: Scalar, value: str) -> str:
         more = ", …" if len(element.choices) > MAX_SHOWN_CHOICES else ""
         raise refused(f"must be one of {', '.join(element.choices[:MAX_SHOWN_CHOICES])}{more}")
     return value
-
-
-# --- patterns of strangers --------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=128)
-def _compiled(pattern: str) -> regex.Pattern[str] | None:
-    if len(pattern) > MAX_PATTERN_CHARACTERS or _cost(pattern) > MAX_PATTERN_COST:
-        return None
-    import regex  # noqa: PLC0415  # 5 MB, which only add-ons with patterns are worth
-
-    try:
-        return regex.compile(pattern, regex.VERSION0)
-    except (regex.error, RecursionError, ValueError, OverflowError):
-        return None
-
-
-_PATTERN_ITEM: Final = re.compile(
-    r"(?P<repeat>\{(?P<least>[0-9]*)(?P<comma>,(?P<most>[0-9]*))?\})"
-    r"|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\()|(?P<close>\))|\\.|.",
-    re.DOTALL,
-)
-
-
-def _cost(pattern: str) -> int:
-    """How many items ``pattern`` has once counted repeats, which multiply when nested, are written out."""
-    groups = [0]
-    last = 0
-    """The cost of the item that a repeat would multiply; already part of its group's sum."""
-    for item in _PATTERN_ITEM.finditer(pattern):
-        if item["open"]:
-            groups.append(1)
-            continue
-        if item["close"] and len(groups) > 1:
-            last = groups.pop()
-            groups[-1] += last
-        elif item["repeat"]:
-            times = max(int(item["least"] or 0), int(item["most"] or 0), 1)
-            groups[-1] += last * (times - 1)
-            last *= times
-        else:
-            last = 1
-            groups[-1] += 1
-        if sum(groups) > MAX_PATTERN_COST:
-            return MAX_PATTERN_COST + 1
-    return sum(groups)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, NotRequired, TypedDict
 
-from rooftree_store.options import Devices, Element, Kind, ListOf, MapOf, NoDevices, OptionsSchema, Scalar
+from rooftree_store.options import Devices, NoDevices
+from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 
 type FieldType = Literal["string", "integer", "float", "boolean", "select", "schema"]
 """What is drawn: a line of text, a number, a switch, a choice, or a form within the form."""

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, structure
 from rooftree.interfaces.hooks import RepositoriesSet
 from rooftree_store import repositories
+from rooftree_store.git_process import Limits
+from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.models import StoreRepository
 from rooftree_store.routes import routes
 from rooftree_store.sources import BUILT_IN, LOCAL, RepositorySource
-from rooftree_store.store import ADDON_STORE, AddonStore, Machine, Repository
+from rooftree_store.store import ADDON_STORE, AddonStore, Fetching, Machine, Repository
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "arm64": "aarch64", "armv7l": "armv7", "i686": "i386"}
 _MACHINES = {"amd64": "generic-x86-64", "aarch64": "generic-aarch64"}
@@ -30,6 +32,15 @@ class StoreSettings:
     """The repositories that are always there, beside ``local``."""
     reload_every_s: float = 3 * 60 * 60
     """How often they are fetched anew."""
+    max_repository_mib: int = field(default=2048, validator=validators.ge(1))
+    """What the files of one repository may have together, and what is fetched for it."""
+    max_repository_files: int = field(default=100_000, validator=validators.ge(1))
+    fetches_at_once: int = field(default=8, validator=validators.ge(1))
+    """From as many servers is fetched at the same time."""
+    answer_timeout_s: float = field(default=30, validator=validators.gt(0))
+    """Seconds until a server must have answered whether there is anything new."""
+    fetch_timeout_s: float = field(default=600, validator=validators.gt(0))
+    """Seconds that fetching one repository may take."""
     machine: str | None = None
     """The machine that add-ons with a ``machine`` list are matched against; the generic one of the CPU unless set."""
 
@@ -47,11 +58,22 @@ class StorePlugin(Plugin):
         self.configured = kernel.settings(StoreSettings)
         built_in = [RepositorySource(LOCAL), *self.configured.repositories]
         added = await kernel.collection(Repository)
-        self.store = AddonStore(kernel, added, built_in, _machine(self.configured.machine))
+        machine = _machine(self.configured.machine)
+        self.store = AddonStore(kernel, added, await kernel.collection(Login), built_in, machine, self._fetching())
         await asyncio.to_thread(self.store.repository_folder(built_in[0].slug).mkdir, parents=True, exist_ok=True)
         await self.store.sweep()
         await self.store.refresh(self.store.sources)
         kernel.provide(ADDON_STORE, self.store)
+
+    def _fetching(self) -> Fetching:
+        told = self.configured
+        limits = Limits(
+            max_bytes=told.max_repository_mib * 1024**2,
+            max_files=told.max_repository_files,
+            answer_s=told.answer_timeout_s,
+            fetch_s=told.fetch_timeout_s,
+        )
+        return Fetching(limits, asyncio.Semaphore(told.fetches_at_once))
 
     def routes(self) -> Routes:
         """The catalogue's routes."""
@@ -91,14 +113,18 @@ class StorePlugin(Plugin):
     @hookimpl
     async def set_repositories(self, sources: list[str]) -> RepositoriesSet:
         """Make these the added repositories; the fetching goes on as a job."""
+        given: list[RepositoryAddress] = []
         try:
-            wanted = structure(sources, list[RepositorySource])
+            given = structure(sources, list[RepositoryAddress])
+            wanted = [address.source for address in given]
             there = tuple(slug for slug in self.store.sources if not self.store.is_built_in(slug))
+            self.store.offer_logins(given)
             touched = tuple(dict.fromkeys([*(source.slug for source in wanted), *there]))
             await self.kernel.jobs.run(
                 repositories.set_repositories, sources=tuple(wanted), touched=touched, background=True
             )
         except RooftreeError as error:
+            self.store.withdraw_logins(given)
             return RepositoriesSet(error)
         return RepositoriesSet()
 

@@ -6,11 +6,12 @@ every element before they give up, so that the author of a file sees everything 
 
 from __future__ import annotations
 
+import difflib
 import enum
 import math
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -206,24 +207,35 @@ def one_of[E: enum.StrEnum](kind: type[E]) -> Reader[E]:
     def read(value: Any) -> E:
         found = members.get(value) if isinstance(value, str) else None
         if found is None:
-            raise refused(f"must be one of {allowed}, not {shown(value)}")
+            raise refused(f"must be one of {allowed}, not {shown(value)}{nearest(value, members)}")
         return found
 
     return read
 
 
-def word_of(words: Collection[str]) -> Reader[str]:
-    """One of a set of words."""
+def word_of(words: Collection[str], *, elsewhere: Mapping[str, str] = {}) -> Reader[str]:
+    """One of a set of words.
+
+    :param elsewhere: how others call them: not accepted, but it is told which word was meant
+    """
     known = {word: word for word in words}
     allowed = ", ".join(words)
 
     def read(value: Any) -> str:
         found = known.get(value) if isinstance(value, str) else None
         if found is None:
-            raise refused(f"must be one of {allowed}, not {shown(value)}")
+            meant = elsewhere.get(value.lower()) if isinstance(value, str) else None
+            advice = f"; did you mean {meant}?" if meant else nearest(value, words)
+            raise refused(f"must be one of {allowed}, not {shown(value)}{advice}")
         return found
 
     return read
+
+
+def nearest(value: object, words: Iterable[str]) -> str:
+    """``; did you mean manual?`` where one of the words is what was probably meant, else nothing."""
+    near = difflib.get_close_matches(value, words, 1, 0.75) if isinstance(value, str) else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def matching(pattern: re.Pattern[str], allowed: str) -> Reader[str]:
@@ -278,7 +290,7 @@ def mapping_of[T](item: Reader[T], *, key: Reader[str] = text) -> Reader[dict[st
         problems = Problems()
         items: dict[str, Any] = {}
         for name, element in value.items():
-            step = _step(name)
+            step = step_of(name)
             name = problems.read(step, _as_key(key), name)  # noqa: PLW2901  # the key, read
             result = problems.read(step, item, element)
             if name is not None:
@@ -299,7 +311,8 @@ def _as_key(key: Reader[str]) -> Reader[str]:
     return read
 
 
-def _step(name: object) -> str:
+def step_of(name: object) -> str:
+    """A key of a mapping as a step of a path, cut short."""
     label = name if isinstance(name, str) else shown(name)
     return label if len(label) <= _MAX_SHOWN_CHARACTERS else label[:_MAX_SHOWN_CHARACTERS] + "…"
 
@@ -308,9 +321,21 @@ def maybe[T](reader: Reader[T]) -> Reader[T | None]:
     """What ``reader`` reads, or null."""
 
     def read(value: Any) -> T | None:
-        return None if value is None else reader(value)
+        if value is None:
+            return None
+        try:
+            return reader(value)
+        except Refused as error:
+            raise Refused(*(_or_null(problem) for problem in error.problems)) from None
 
     return read
+
+
+def _or_null(problem: Problem) -> Problem:
+    begins = "must be "
+    if problem.path or not problem.message.startswith(begins):
+        return problem
+    return Problem("", f"{begins}null or {problem.message.removeprefix(begins)}")
 
 
 def json_object(value: Any) -> dict[str, Any]:
@@ -328,7 +353,7 @@ def _check_json(value: object, path: str, depth: int, problems: Problems) -> Non
         problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
     elif isinstance(value, dict):
         for name, inner in value.items():
-            step = join(path, _step(name))
+            step = join(path, step_of(name))
             if not isinstance(name, str):
                 problems.add(step, f"the key {shown(name)} must be a string; put it in quotes")
             _check_json(inner, step, depth + 1, problems)

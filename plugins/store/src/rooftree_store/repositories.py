@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import structlog
+from attrs import evolve
 
 from rooftree import (
     Conflict,
@@ -25,9 +26,12 @@ from rooftree import (
 from rooftree.threads import to_thread_whole
 from rooftree_store import git
 from rooftree_store.catalogue import read_repository_file
+from rooftree_store.git_process import USUAL, GitFailed, Limits, RepositoryTooLarge
+from rooftree_store.logins import Login
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
 from rooftree_store.store import AddonStore
+from rooftree_store.submodules import Brought, bring_submodules
 
 log = structlog.get_logger(__name__)
 
@@ -50,18 +54,21 @@ class LocalRepositoryFixed(Invalid):
     error_key = "store_repository_local_cannot_reset"
 
 
-async def fetch(source: RepositorySource, folder: Path) -> None:
+async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> Brought:
     """Clone into ``folder``, in place of what is there; what comes is checked first, so nothing bad replaces good."""
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
-    await git.clone(source, fresh)
+    await git.clone(source, fresh, limits, login)
     try:
-        await asyncio.to_thread(read_repository_file, fresh)
+        try:
+            await asyncio.to_thread(read_repository_file, fresh)
+        except RooftreeError as error:
+            raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
+        brought = await bring_submodules(source, fresh, limits, login)
         await to_thread_whole(_replace, fresh, folder)
-    except RooftreeError as error:
-        raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
     finally:
         await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+    return evolve(brought, changed=True)
 
 
 def _replace(fresh: Path, folder: Path) -> None:
@@ -74,22 +81,45 @@ def _replace(fresh: Path, folder: Path) -> None:
         fresh.rename(folder)
 
 
-async def bring_up_to_date(source: RepositorySource, folder: Path) -> None:
+async def bring_up_to_date(
+    source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None
+) -> Brought:
     """Fetch what is new; a clone that is missing or damaged is made anew."""
     if await asyncio.to_thread((folder / ".git").is_dir):
         try:
-            await git.update(source, folder)
+            changed = await git.update(source, folder, limits, login)
             await asyncio.to_thread(read_repository_file, folder)
-            return
-        except git.GitFailed as error:
-            if not await git.reachable(source):
+            brought = await bring_submodules(source, folder, limits, login)
+            return evolve(brought, changed=changed or brought.changed)
+        except GitFailed as error:
+            if not await git.reachable(source, limits, login):
                 raise
             log.warning("clone_damaged", repository=str(source), reason=error.message)
+        except (Unavailable, RepositoryTooLarge):
+            raise
         except RooftreeError as error:
-            if isinstance(error, Unavailable):
-                raise
             raise RepositoryInvalid(f"{source} is no add-on repository any more: {error.message}") from None
-    await fetch(source, folder)
+    return await fetch(source, folder, limits, login)
+
+
+@step("store.keep_login/1")
+class KeepLogin(Step):
+    """Keep the login that came with a repository's address. The journal never sees it."""
+
+    repository: RepositorySlug
+
+    async def before(self, store: AddonStore) -> bool:
+        """Whether there was one."""
+        return store.login(self.repository) is not None
+
+    async def do(self, store: AddonStore) -> None:
+        """Keep what the address had."""
+        await store.keep_login(self.repository)
+
+    async def undo(self, was_there: bool, store: AddonStore) -> None:
+        """Forget it, if there was none before."""
+        if not was_there:
+            await store.forget_login(self.repository)
 
 
 @step("store.clone_repository/1")
@@ -110,7 +140,9 @@ class CloneRepository(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone and check it."""
-        await fetch(self.source, store.repository_folder(self.source.slug))
+        slug = self.source.slug
+        brought = await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        store.report_lacking(slug, brought.lacking)
 
     async def undo(self, was_there: bool, store: AddonStore) -> None:
         """Take the folder away, if this made it."""
@@ -155,21 +187,23 @@ class UnregisterRepository(Step):
 
 @step("store.remove_clone/1")
 class RemoveClone(Step):
-    """Delete a repository's folder. One that stays is swept away at the next start."""
+    """Delete a repository's folder, and its login. What stays is swept away at the next start."""
 
     repository: RepositorySlug
     tidies = True
 
     async def do(self, store: AddonStore) -> None:
         """Delete it."""
+        await store.forget_login(self.repository)
         await asyncio.to_thread(shutil.rmtree, store.repository_folder(self.repository), ignore_errors=True)
 
 
 @step("store.update_repositories/1")
 class UpdateRepositories(Step):
-    """Fetch what is new in these repositories, side by side, and read the catalogue anew.
+    """Fetch what is new in these repositories, side by side, and read what changed.
 
-    One that cannot be fetched is reported as a problem and stays as it was; it holds up no other.
+    One that cannot be fetched is reported as a problem and stays as it was. None waits for another's server: what is
+    new is on offer as soon as it is there.
     """
 
     repositories: tuple[RepositorySlug, ...]
@@ -184,21 +218,30 @@ class UpdateRepositories(Step):
 
         async def update(slug: RepositorySlug, source: RepositorySource) -> None:
             nonlocal done
-            try:
-                await bring_up_to_date(source, store.repository_folder(slug))
-            except RooftreeError as error:
-                store.report_unfetched(slug, error.message)
-            else:
-                store.clear_unfetched(slug)
+            if source == LOCAL or await _is_new(store, slug, source):
+                await store.refresh([slug])
             done += 1
-            run.progress(done, len(self.repositories) + 1)
+            run.progress(done, len(wanted))
 
         wanted = {slug: store.sources[slug] for slug in self.repositories if slug in store.sources}
         async with asyncio.TaskGroup() as group:
             for slug, source in wanted.items():
-                if source != LOCAL:
-                    group.create_task(update(slug, source))
-        await store.refresh(self.repositories)
+                group.create_task(update(slug, source))
+
+
+async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySource) -> bool:
+    """Fetch a repository; whether it has to be read, which it has not where nothing has changed since it was."""
+    try:
+        async with store.fetching.at_once:
+            brought = await bring_up_to_date(
+                source, store.repository_folder(slug), store.fetching.limits, store.login(slug)
+            )
+    except RooftreeError as error:
+        store.report_unfetched(slug, error.message)
+        return True
+    store.clear_unfetched(slug)
+    store.report_lacking(slug, brought.lacking)
+    return brought.changed or not store.has_read(slug)
 
 
 def repository_lock(slug: RepositorySlug, *, shared: bool = False) -> Lock:
@@ -208,10 +251,16 @@ def repository_lock(slug: RepositorySlug, *, shared: bool = False) -> Lock:
 
 @job("store_manager_add_repository", reference="source", locks=lambda source: [repository_lock(source.slug)])
 async def add_repository(store: AddonStore, source: RepositorySource) -> Steps:
-    """Fetch a repository and enter it."""
-    if source.slug in store.sources:
+    """Fetch a repository and enter it; of one that is there, a new login is tried and kept."""
+    slug = source.slug
+    login = store.new_login(slug)
+    keep_login = [KeepLogin(slug)] if login is not None else []
+    if slug not in store.sources:
+        return [*keep_login, CloneRepository(source), RegisterRepository(source)]
+    if login is None:
         raise RepositoryAlreadyAdded(f"The repository {source} is already there")
-    return [CloneRepository(source), RegisterRepository(source)]
+    await git.tip(source, store.fetching.limits, login)  # a login that does not work takes no other's place
+    return [*keep_login, UpdateRepositories((slug,))]
 
 
 @job(
@@ -277,9 +326,11 @@ class FetchRepositoryAgain(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone, swap, read."""
-        await fetch(self.source, store.repository_folder(self.source.slug))
-        store.clear_unfetched(self.source.slug)
-        await store.refresh([self.source.slug])
+        slug = self.source.slug
+        brought = await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        store.clear_unfetched(slug)
+        store.report_lacking(slug, brought.lacking)
+        await store.refresh([slug])
 
 
 @job(

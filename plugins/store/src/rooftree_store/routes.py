@@ -52,8 +52,8 @@ def _addons(store: AddonStore) -> list[StoreAddon]:
 
 @routes.get("/store/addons/{addon}", access=MANAGER)
 async def addon(store: AddonStore, addon: AddonSlug) -> StoreAddonDetails:
-    """One add-on on offer."""
-    offer = store.addon(addon)
+    """One add-on on offer, or one that is installed and no longer is."""
+    offer = store.shown(addon)
     return StoreAddonDetails.with_readme(store, offer, await read_text(store, offer, README))
 
 
@@ -117,9 +117,13 @@ def list_repositories(store: AddonStore) -> list[StoreRepository]:
 
 
 @routes.post("/store/repositories", access=MANAGER, starts=repositories.add_repository)
-async def add_repository(jobs: Jobs, body: NewRepository) -> None:
-    """Add a repository."""
-    await jobs.run(repositories.add_repository, source=body.repository)
+async def add_repository(jobs: Jobs, store: AddonStore, body: NewRepository) -> None:
+    """Add a repository. A login in the address is kept apart from it; for a repository that is there it is renewed."""
+    store.offer_logins([body.repository])
+    try:
+        await jobs.run(repositories.add_repository, source=body.repository.source)
+    finally:
+        store.withdraw_logins([body.repository])
 
 
 @routes.get("/store/repositories/{repository}", access=MANAGER)

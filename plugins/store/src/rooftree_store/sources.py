@@ -55,10 +55,10 @@ class RepositorySource(ParsedString):
             raise ValueError("must name a host")
         if (parts.username or "").startswith("-"):
             raise ValueError("has a user name that begins with -")
-        if parts.password is not None:
-            raise ValueError("has a password in it, which would end up in plain sight; use ssh with a key instead")
         if parts.username is not None and parts.scheme in {"http", "https"}:
-            raise ValueError("has a user name in it, which is where access tokens go, and would end up in plain sight")
+            raise ValueError("has a login in it, which would be in plain sight here; add it with the API")
+        if parts.password is not None:
+            raise ValueError("has a password in it, which only http and https can use; use ssh with a key")
         if parts.path.strip("/") == "":
             raise ValueError("must name a repository on that host")
 

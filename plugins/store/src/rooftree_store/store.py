@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
+from rooftree_store.addon_config import AddonConfig
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
+from rooftree_store.git_process import USUAL, Limits
+from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
@@ -65,6 +69,8 @@ class Installed:
 
     version: str
     update_available: bool
+    config: AddonConfig | None = None
+    """What it was installed with, which is all there is of it once no repository offers it any more."""
 
 
 @frozen
@@ -83,6 +89,15 @@ class Machine:
     machine: str
 
 
+@frozen
+class Fetching:
+    """How repositories are fetched."""
+
+    limits: Limits = USUAL
+    at_once: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(8), eq=False)
+    """As many servers as are asked at the same time."""
+
+
 class AddonStore:
     """The catalogue in memory, and the repositories it comes from."""
 
@@ -90,14 +105,19 @@ class AddonStore:
         self,
         kernel: Kernel,
         added: Collection[Repository],
+        logins: Collection[Login],
         built_in: Sequence[RepositorySource],
         machine: Machine,
+        fetching: Fetching,
     ) -> None:
         self.machine = machine
+        self.fetching = fetching
         self._core_version: str | None = None
         self._kernel = kernel
         self._data = kernel.data.path
         self._added = added
+        self._logins = logins
+        self._new_logins: dict[RepositorySlug, Login] = {}
         self._built_in = {source.slug: source for source in built_in}
         self._contents: dict[RepositorySlug, Contents] = {}
         self._addons: dict[AddonSlug, Offer] = {}
@@ -144,6 +164,41 @@ class AddonStore:
         contents = self._contents.get(repository)
         return LOCAL_DESCRIPTION if repository == LOCAL else contents.file if contents else None
 
+    def login(self, repository: RepositorySlug) -> Login | None:
+        """What its server wants to see, where it does."""
+        return self._logins.get(repository)
+
+    def offer_logins(self, addresses: Iterable[RepositoryAddress]) -> None:
+        """Take note of the logins in addresses, for the job that will keep them: only memory knows them until then."""
+        for address in addresses:
+            if address.login is not None:
+                self._new_logins[address.source.slug] = address.login
+
+    def new_login(self, repository: RepositorySlug) -> Login | None:
+        """The login that waits to be kept."""
+        return self._new_logins.get(repository)
+
+    def withdraw_logins(self, addresses: Iterable[RepositoryAddress]) -> None:
+        """Let go of logins that no job has kept."""
+        for address in addresses:
+            self._new_logins.pop(address.source.slug, None)
+
+    async def keep_login(self, repository: RepositorySlug) -> None:
+        """Keep the login that waits, if one does."""
+        login = self._new_logins.pop(repository, None)
+        if login is not None:
+            await self._kernel.commit(self._logins.put(repository, login))
+
+    async def forget_login(self, repository: RepositorySlug) -> None:
+        """Forget a login, if there is one."""
+        self._new_logins.pop(repository, None)
+        if repository in self._logins:
+            await self._kernel.commit(self._logins.delete(repository))
+
+    def has_read(self, repository: RepositorySlug) -> bool:
+        """Whether what it offers is known as it lies in its folder."""
+        return repository in self._contents
+
     def repository_folder(self, repository: RepositorySlug) -> Path:
         """Where a repository lies."""
         below = Path("apps") if repository in {LOCAL, "core"} else Path(GIT_FOLDER)
@@ -160,6 +215,20 @@ class AddonStore:
             return self._addons[slug]
         except KeyError:
             raise StoreAddonNotFound(f"No repository offers an add-on {slug}", addon=str(slug)) from None
+
+    def shown(self, slug: AddonSlug) -> Offer:
+        """One add-on on offer, or one that is installed and no longer is; raises :class:`StoreAddonNotFound`."""
+        installed = self._installed.get(slug)
+        if slug in self._addons or installed is None or installed.config is None:
+            return self.addon(slug)
+        return Offer(
+            slug,
+            slug.repository,
+            installed.config,
+            folder="",
+            changed=datetime.fromtimestamp(0, UTC),
+            files=frozenset(),
+        )
 
     def unavailable(self, offer: Offer) -> Sequence[Reason]:
         """Why an add-on cannot be installed here; empty when it can."""
@@ -218,6 +287,7 @@ class AddonStore:
         await self._kernel.commit(self._added.delete(repository))
         self._revision += 1
         self.clear_unfetched(repository)
+        self.report_lacking(repository, {})
         await self.refresh([repository])
 
     async def refresh(self, repositories: Iterable[RepositorySlug]) -> None:
@@ -233,6 +303,7 @@ class AddonStore:
                 else:
                     self._contents[slug] = fresh
                 self._report_broken(slug, fresh.broken if fresh else {})
+                self._report_pointers(slug, fresh.pointers if fresh else ())
             if changed:
                 self._addons = {
                     slug: offer for contents in self._contents.values() for slug, offer in contents.offers.items()
@@ -254,7 +325,9 @@ class AddonStore:
         return self._contents.get(slug)
 
     async def sweep(self) -> None:
-        """Delete what a kill left of half-made clones, and the clones of repositories that are no longer there."""
+        """Delete what a kill left of half-made clones, and clones and logins of repositories that are not there."""
+        for slug in [slug for slug in self._logins if slug not in self.sources]:
+            await self._kernel.commit(self._logins.delete(slug))
         await asyncio.to_thread(_sweep, self._data / "apps", {str(slug) for slug in self.sources})
 
     def report_unfetched(self, slug: RepositorySlug, reason: str) -> None:
@@ -273,24 +346,61 @@ class AddonStore:
         """It was fetched and read."""
         self._kernel.problems.clear("fatal_error", "store", slug)
 
+    def report_lacking(self, slug: RepositorySlug, lacking: Mapping[str, str]) -> None:
+        """Submodules of a repository could not be fetched: what is built from them will be incomplete."""
+        if not lacking:
+            self._kernel.problems.clear("submodules_missing", "store", slug)
+            return
+        shown = _some(lacking)
+        self._kernel.problems.report(
+            Problem(
+                "submodules_missing",
+                "store",
+                slug,
+                f"The repository {slug} is there without some of its submodules: {shown}",
+                suggestions=("execute_reload",),
+                extra={"submodules": dict(lacking)},
+            )
+        )
+
+    def _report_pointers(self, slug: RepositorySlug, pointers: Sequence[str]) -> None:
+        if not pointers:
+            self._kernel.problems.clear("lfs_files", "store", slug)
+            return
+        shown = ", ".join(pointers[:5]) + (f" (and {len(pointers) - 5} more)" if len(pointers) > 5 else "")
+        self._kernel.problems.report(
+            Problem(
+                "lfs_files",
+                "store",
+                slug,
+                f"The repository {slug} keeps files in git LFS, which is not fetched, so these are missing: {shown}",
+                extra={"files": list(pointers)},
+            )
+        )
+
     def _report_broken(self, slug: RepositorySlug, broken: Mapping[str, str]) -> None:
         if not broken:
             self._kernel.problems.clear("broken_addon_config", "store", slug)
             return
-        shown = "; ".join(f"{path}: {reason}" for path, reason in list(broken.items())[:5])
-        more = f" (and {len(broken) - 5} more)" if len(broken) > 5 else ""
+        shown = _some(broken)
         self._kernel.problems.report(
             Problem(
                 "broken_addon_config",
                 "store",
                 slug,
-                f"The repository {slug} has add-ons that cannot be offered: {shown}{more}",
+                f"The repository {slug} has add-ons that cannot be offered: {shown}",
                 extra={"files": dict(broken)},
             )
         )
 
 
 ADDON_STORE = Service[AddonStore]("addon_store/1")
+
+
+def _some(reasons: Mapping[str, str]) -> str:
+    """The first few of them, in one line."""
+    shown = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:5])
+    return f"{shown} (and {len(reasons) - 5} more)" if len(reasons) > 5 else shown
 
 
 def _read_inside(path: Path, root: Path) -> bytes | None:

@@ -22,6 +22,7 @@ from attrs import Factory, define, field, frozen
 from yaml.constructor import SafeConstructor
 
 from rooftree.errors import Invalid
+from rooftree_store.readers import join, step_of
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 50
@@ -34,15 +35,57 @@ MAX_NUMBER_CHARACTERS: Final = 100
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
-class FileInvalid(Invalid):
-    """A file of a repository cannot be read as what it should be. ``path`` and ``line`` (from 1) say where."""
+LFS_REASON: Final = "is kept in git LFS, which is not fetched; keep it in git itself"
+_LFS: Final = b"version https://git-lfs.github.com/spec/v1\n"
 
-    def __init__(self, path: Path | str, reason: str, line: int | None = None) -> None:
+
+def is_lfs_pointer(data: bytes) -> bool:
+    """Whether that is what git has of a file that is kept in git LFS."""
+    return data.startswith(_LFS)
+
+
+class FileInvalid(Invalid):
+    """A file of a repository is not what it should be. ``path``, ``line`` and ``column`` (from 1) say where."""
+
+    def __init__(self, path: Path | str, reason: str, line: int | None = None, column: int | None = None) -> None:
         where = f"{path}, line {line}" if line is not None else f"{path}"
         super().__init__(f"{where}: {reason}")
         self.path = str(path)
         self.line = line
+        self.column = column
         self.reason = reason
+
+
+@frozen
+class Place:
+    """Where something stands in a file; both count from 1."""
+
+    line: int
+    column: int
+
+
+@frozen
+class RepeatedKey:
+    """A key that its mapping has had before: the value that stands here counts."""
+
+    path: str
+    place: Place
+
+    def __str__(self) -> str:
+        return f"line {self.place.line}: the key {self.path!r} is there twice"
+
+
+@frozen
+class Places:
+    """Where each value of a file stands, by the path that problems name (``ports.80/tcp``, ``map[2]``).
+
+    Filled while a file is read, for who asks for it: the daemon does not.
+    """
+
+    at: dict[str, Place] = field(factory=dict)
+    """Of a value in a mapping the place is its key's."""
+    written: dict[str, str] = field(factory=dict)
+    """The text of numbers that says more than the number: ``1.10``."""
 
 
 @frozen
@@ -50,35 +93,43 @@ class Document:
     """What a file says. Of a key written twice the last value counts, as it does in the ecosystem's own tools."""
 
     content: Mapping[Any, Any]
-    duplicates: tuple[str, ...] = ()
-    """One sentence for each key of a YAML file that appears twice in its mapping."""
+    repeated: tuple[RepeatedKey, ...] = ()
+    """The keys of a YAML file that appear twice in their mapping."""
 
 
 def read_document(path: Path) -> Document:
     """The mapping in a ``.yaml``, ``.yml`` or ``.json`` file; raises :class:`FileInvalid`. Blocks: call in a thread."""
-    return parse_document(_read_bytes(path), path)
+    return parse_document(read_bytes(path), path)
 
 
-def parse_document(data: bytes, path: Path | str) -> Document:
-    """The mapping in ``data``; ``path`` chooses the format by its suffix and names the file in errors."""
+def parse_document(data: bytes, path: Path | str, places: Places | None = None) -> Document:
+    """The mapping in ``data``; ``path`` chooses the format by its suffix and names the file in errors.
+
+    :param places: is told where everything stands, as far as the file can be read
+    """
     if len(data) > MAX_FILE_BYTES:
         raise FileInvalid(path, f"is larger than {MAX_FILE_BYTES} bytes")
+    if is_lfs_pointer(data):
+        raise FileInvalid(path, LFS_REASON)
     _check_encoding(data, path)
     suffix = Path(path).suffix
     content: object
-    duplicates: tuple[str, ...] = ()
+    repeated: tuple[RepeatedKey, ...] = ()
     if suffix == ".json":
         content = _parse_json(data, path)
+        if places is not None:
+            repeated = _find_places(data, path, places)
     elif suffix in SUFFIXES:
-        content, duplicates = _parse_yaml(data, path)
+        content, repeated = _parse_yaml(data, path, places)
     else:
         raise FileInvalid(path, f"must end with one of {', '.join(SUFFIXES)}")
     if not isinstance(content, dict):
         raise FileInvalid(path, "must hold a mapping of keys to values at the top")
-    return Document(content, duplicates)
+    return Document(content, repeated)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A file of a repository, cut at one byte more than is allowed; raises :class:`FileInvalid`. Blocks."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:  # Path.open has none
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -98,16 +149,26 @@ def _check_encoding(data: bytes, path: Path | str) -> None:
         data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise FileInvalid(path, f"is not valid UTF-8 (byte {error.start})", line) from None
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise FileInvalid(path, f"is not valid UTF-8 (byte {error.start})", line, column) from None
 
 
 def _parse_json(data: bytes, path: Path | str) -> object:
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise FileInvalid(path, f"is not valid JSON: {error.msg} (column {error.colno})", error.lineno) from None
+        reason = f"is not valid JSON: {error.msg} (column {error.colno})"
+        raise FileInvalid(path, reason, error.lineno, error.colno) from None
     _check_extent(content, path)
     return content
+
+
+def _find_places(data: bytes, path: Path | str, places: Places) -> tuple[RepeatedKey, ...]:
+    """Where things stand in a JSON file. JSON reads as YAML, but for tabs and a few rarities that YAML refuses."""
+    try:
+        return _parse_yaml(data.replace(b"\t", b" "), path, places)[1]
+    except FileInvalid:
+        return ()
 
 
 def _check_extent(content: object, path: Path | str) -> None:
@@ -126,18 +187,19 @@ def _inside(value: object) -> Iterator[object]:
         yield from value
 
 
-def _parse_yaml(data: bytes, path: Path | str) -> tuple[object, tuple[str, ...]]:
-    builder = _Builder(path)
+def _parse_yaml(data: bytes, path: Path | str, places: Places | None) -> tuple[object, tuple[RepeatedKey, ...]]:
+    builder = _Builder(path, places)
     try:
         for event in yaml.parse(data, Loader=yaml.CSafeLoader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
-        raise FileInvalid(path, f"is not valid YAML: {reason}", mark.line + 1 if mark else None) from None
+        where = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        raise FileInvalid(path, f"is not valid YAML: {reason}", *where) from None
     except yaml.YAMLError as error:
         raise FileInvalid(path, f"is not valid YAML: {error}") from None
-    return builder.result, tuple(builder.duplicates)
+    return builder.result, tuple(builder.repeated)
 
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -154,6 +216,8 @@ class _Open:
     container: list[Any] | dict[Any, Any]
     anchor: str | None
     nodes_before: int
+    path: str = ""
+    """Only where places are asked for."""
     key: object = _NO_KEY
     merged: list[dict[Any, Any]] = Factory(list)
 
@@ -163,8 +227,9 @@ class _Builder:
     """Makes plain values out of YAML events, counting as it goes; never recurses."""
 
     path: Path | str
+    places: Places | None = None
     result: object = None
-    duplicates: list[str] = field(factory=list)
+    repeated: list[RepeatedKey] = field(factory=list)
     _stack: list[_Open] = field(factory=list)
     _anchors: dict[str, tuple[object, int]] = field(factory=dict)
     _nodes: int = 0
@@ -185,7 +250,8 @@ class _Builder:
                 raise self._wrong(event, "a second document begins here; one file holds one document")
 
     def _wrong(self, event: yaml.Event, reason: str) -> FileInvalid:
-        return FileInvalid(self.path, reason, _line(event))
+        place = _place(event)
+        return FileInvalid(self.path, reason, place.line, place.column)
 
     def _count(self, event: yaml.Event, nodes: int) -> None:
         self._nodes += nodes
@@ -211,6 +277,8 @@ class _Builder:
             raise self._wrong(event, f"the tag {_shown_tag(tag)} is not supported")
         if is_key and type(value) is str:
             value = sys.intern(value)
+        if self.places is not None and not is_key and isinstance(value, int | float) and str(value) != text:
+            self.places.written[self._next_path()] = text
         if event.anchor is not None:
             self._anchors[event.anchor] = (text if value is _MERGE else value, 1)
         self._add(event, value)
@@ -232,7 +300,10 @@ class _Builder:
         container: list[Any] | dict[Any, Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)
-        self._stack.append(_Open(container, event.anchor, self._nodes - 1))
+        path = "" if self.places is None else self._next_path()
+        if self.places is not None and self._stack and isinstance(self._stack[-1].container, list):
+            self.places.at[path] = _place(event)
+        self._stack.append(_Open(container, event.anchor, self._nodes - 1, path))
 
     def _end(self, event: yaml.Event) -> None:
         done = self._stack.pop()
@@ -266,19 +337,37 @@ class _Builder:
             return
         top = self._stack[-1]
         if isinstance(top.container, list):
+            if self.places is not None and not isinstance(event, yaml.CollectionEndEvent):
+                self.places.at[self._next_path()] = _place(event)
             top.container.append(value)
         elif top.key is _NO_KEY:
             if isinstance(value, list | dict):
                 raise self._wrong(event, "a key must be a plain value, not a list or a mapping")
             top.key = value
+            if value is not _MERGE:
+                self._note_key(event, top)
         elif top.key is _MERGE:
             top.merged.extend(self._to_merge(event, value))
             top.key = _NO_KEY
         else:
-            if top.key in top.container:
-                self.duplicates.append(f"line {_line(event)}: the key {top.key!r} is there twice")
             top.container[top.key] = value
             top.key = _NO_KEY
+
+    def _note_key(self, event: yaml.Event, top: _Open) -> None:
+        """Note where a key stands, and that it was there before."""
+        if top.key in top.container:
+            self.repeated.append(RepeatedKey(join(top.path, step_of(top.key)), _place(event)))
+        if self.places is not None:
+            self.places.at[self._next_path()] = _place(event)
+
+    def _next_path(self) -> str:
+        """The path of the value that comes next."""
+        if not self._stack:
+            return ""
+        top = self._stack[-1]
+        if isinstance(top.container, list):
+            return join(top.path, f"[{len(top.container)}]")
+        return top.path if top.key is _MERGE else join(top.path, step_of(top.key))
 
     def _to_merge(self, event: yaml.Event, value: object) -> list[dict[Any, Any]]:
         candidates = value if isinstance(value, list) else [value]
@@ -288,8 +377,9 @@ class _Builder:
         return mappings
 
 
-def _line(event: yaml.Event) -> int | None:
-    return event.start_mark.line + 1 if event.start_mark else None
+def _place(event: yaml.Event) -> Place:
+    mark = event.start_mark
+    return Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
 
 
 def _shown_tag(tag: str | None) -> str:

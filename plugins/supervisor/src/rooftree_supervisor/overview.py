@@ -6,8 +6,8 @@ import socket
 from typing import Final
 
 from rooftree import Kernel, Service
+from rooftree.contributions import merged, understood
 from rooftree.interfaces import hooks
-from rooftree_supervisor.contributions import merged, understood
 from rooftree_supervisor.host import Host
 from rooftree_supervisor.models import (
     FEATURE_FLAGS,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from rooftree import Kernel, Plugin, Routes
+from rooftree import Kernel, Plugin, Routes, hookimpl
+from rooftree.interfaces.containers import ContainerSpec
+from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.system import RECENT_LOGS, SETTINGS
 from rooftree_supervisor.host import read_host
 from rooftree_supervisor.metrics import METRICS, Metrics
@@ -19,13 +22,14 @@ class SupervisorPlugin(Plugin):
     """Supervisor, Root and Jobs of the API, and the kernel's own ``/kernel/v1``."""
 
     name = "supervisor"
-    provides = (PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
+    provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
     settings = SupervisorSettings
 
     async def setup(self, kernel: Kernel) -> None:
         """Read the options and what this machine is."""
-        preferences = await Preferences.load(kernel, kernel.service(SETTINGS))
+        self.preferences = preferences = await Preferences.load(kernel, kernel.service(SETTINGS))
         kernel.provide(PREFERENCES, preferences)
+        kernel.provide(INSTALLATION_PREFERENCES, preferences)
         kernel.provide(OVERVIEW, Overview(kernel, preferences, await asyncio.to_thread(read_host)))
         kernel.provide(NAMED_TOKENS, NamedTokens(kernel))
         kernel.provide(METRICS, Metrics(kernel))
@@ -34,3 +38,9 @@ class SupervisorPlugin(Plugin):
     def routes(self) -> Routes:
         """See :mod:`rooftree_supervisor.routes`."""
         return routes
+
+    @hookimpl
+    def container_spec(self, owner: ContainerOwner, draft: ContainerSpec) -> ContainerAdditions | None:
+        """The time zone, where the options name one; every container has the host's otherwise."""
+        timezone = self.preferences.now.timezone
+        return ContainerAdditions(environment={"TZ": timezone}) if timezone else None

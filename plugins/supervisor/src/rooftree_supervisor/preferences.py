@@ -97,6 +97,11 @@ class Preferences:
         return evolve(self._stored.get(_KEY, Options()), **self._operator)
 
     @property
+    def wait_boot_s(self) -> int:
+        """Seconds that each stage of the add-ons' start takes at least."""
+        return self.now.wait_boot
+
+    @property
     def log_level(self) -> LogLevel:
         """From which level on we log."""
         return self.now.logging or self._settings.kernel.log_level

@@ -7,7 +7,8 @@ from typing import get_type_hints
 
 import structlog
 
-from rooftree import Invalid, structure, unstructure
+from rooftree.conversion import structure, unstructure
+from rooftree.errors import Invalid
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,86 @@
+# ruff: noqa: PLC0415  (imported when used, so that --help and completion stay quick)
+"""The commands that plugins bring: entry points of the group ``rooftree.commands``.
+
+Their names are found without importing anything of theirs, and without ``importlib.metadata``, which would double the
+time of ``rooftree --help``: only the folders that installers leave beside the packages are looked into. A command is
+imported when it is typed. One that can't be imported, or was written for another kernel, is said so then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import click
+
+from rooftree.errors import Failed, RooftreeError
+
+GROUP: Final = "rooftree.commands"
+
+
+def brought_commands() -> Mapping[str, str]:
+    """The names of the commands that plugins bring, each with its distribution; the first of a name counts."""
+    found: dict[str, str] = {}
+    for distribution, text in _entry_points():
+        for name in _names(text):
+            found.setdefault(name, distribution)
+    return dict(sorted(found.items()))
+
+
+def _entry_points() -> Iterator[tuple[str, str]]:
+    """The entry points of every installed distribution that has some of ours."""
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or os.curdir)  # noqa: PTH208  # strings: a hundred paths cost more than the reading
+        except OSError:
+            continue
+        for name in sorted(names):
+            if not name.endswith(".dist-info"):
+                continue
+            try:
+                with open(f"{folder or os.curdir}/{name}/entry_points.txt", encoding="utf-8") as file:  # noqa: PTH123
+                    text = file.read()
+            except (OSError, UnicodeDecodeError):
+                continue
+            if f"[{GROUP}]" in text:
+                yield name.partition("-")[0].replace("_", "-"), text
+
+
+def _names(text: str) -> Iterator[str]:
+    inside = False
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("["):
+            inside = stripped == f"[{GROUP}]"
+        elif inside and "=" in stripped and not stripped.startswith(("#", ";")):
+            yield stripped.partition("=")[0].strip()
+
+
+def load(name: str) -> click.Command | None:
+    """The command of that name, or ``None`` where no plugin brings one; raises :class:`BrokenCommand`."""
+    from importlib.metadata import entry_points
+
+    from rooftree.plugin_loading import import_compatible
+
+    point = next(iter(entry_points(group=GROUP, name=name)), None)
+    if point is None:
+        return None
+    distribution = point.dist.name if point.dist is not None else point.value
+    try:
+        found = import_compatible(point)
+    except RooftreeError as error:
+        raise BrokenCommand(name, distribution, error.message) from None
+    except Exception as error:  # whatever a stranger's module does when it is imported
+        raise BrokenCommand(name, distribution, f"{type(error).__name__}: {error}") from None
+    if not isinstance(found, click.Command):
+        raise BrokenCommand(name, distribution, f"its entry point leads to {found!r}, which is no click command")
+    return found
+
+
+class BrokenCommand(Failed):
+    """A command that a plugin brings, and that can't be used."""
+
+    def __init__(self, name: str, distribution: str, reason: str) -> None:
+        super().__init__(f"The command {name}, which {distribution} brings, can't be used: {reason}")

@@ -1,0 +1,19 @@
+"""What the user prefers for the whole installation, as far as several domains go by it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rooftree.services import Service
+
+
+class InstallationPreferences(Protocol):
+    """The preferences in effect; ask at each use, for they may change."""
+
+    @property
+    def wait_boot_s(self) -> int:
+        """Seconds that each stage of the add-ons' start takes at least."""
+        ...
+
+
+INSTALLATION_PREFERENCES = Service[InstallationPreferences]("installation_preferences/1")

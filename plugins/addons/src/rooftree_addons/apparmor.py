@@ -1,0 +1,162 @@
+"""AppArmor profiles that add-ons bring along (``apparmor.txt``): checked, named after the add-on, kept, loaded.
+
+Without AppArmor on the host a profile is kept and nothing loaded, so that it is there when the host gets AppArmor. The
+kernel forgets profiles when it ends: each is loaded again before its add-on is first started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from rooftree import Failed, Invalid
+from rooftree.data_folder import write_file_atomically
+from rooftree_store import AddonSlug
+
+log = structlog.get_logger(__name__)
+
+MOST_CHARACTERS: Final = 256 * 1024
+PARSER_S: Final = 30.0
+"""Seconds that the parser may take: a large profile on a small machine takes several."""
+_ENABLED: Final = Path("/sys/module/apparmor/parameters/enabled")
+_HEAD: Final = re.compile(r'^profile[ \t]+(?P<name>"[^"\n]*"|[^\s"{]+)', re.MULTILINE)
+
+
+class ProfileInvalid(Invalid):
+    """An add-on's ``apparmor.txt`` cannot be used. ``extra_fields``: ``app``."""
+
+    error_key = "host_apparmor_load_profile_error"
+
+
+class ProfileNotLoaded(Failed):
+    """The kernel did not take a profile, or did not let it go."""
+
+    error_key = "host_apparmor_load_profile_error"
+
+
+def named_profile(text: str, slug: AddonSlug) -> str:
+    """The profile under the add-on's name, which its container is told; raises :class:`ProfileInvalid`.
+
+    Exactly one line begins with ``profile``: profiles inside it are indented.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise ProfileInvalid(f"apparmor.txt of {slug} has more than {MOST_CHARACTERS} characters", app=str(slug))
+    if "\0" in text:
+        raise ProfileInvalid(f"apparmor.txt of {slug} must be text", app=str(slug))
+    heads = list(_HEAD.finditer(text))
+    if len(heads) != 1:
+        raise ProfileInvalid(
+            f"apparmor.txt of {slug} must have exactly one line that begins with 'profile <name>', not {len(heads)}",
+            app=str(slug),
+        )
+    start, end = heads[0].span("name")
+    return f"{text[:start]}{slug}{text[end:]}"
+
+
+def host_parser() -> tuple[str, ...] | None:
+    """The command that loads profiles, or ``None`` on a host without AppArmor. Blocks for a moment."""
+    try:
+        enabled = _ENABLED.read_text().strip() == "Y"
+    except OSError:
+        return None
+    found = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    return (found,) if enabled and found else None
+
+
+class Profiles:
+    """The profiles of installed add-ons.
+
+    :param folder: where they are kept, each under its add-on's slug
+    :param parser: as :func:`host_parser` says
+    """
+
+    def __init__(self, folder: Path, parser: Sequence[str] | None) -> None:
+        self._folder = folder
+        self._parser = parser
+        self._loaded: set[AddonSlug] = set()
+
+    def is_custom(self, slug: AddonSlug) -> bool:
+        """Whether the add-on's container runs under a profile of its own. Blocks for a moment."""
+        return self._parser is not None and self._file(slug).is_file()
+
+    def kept(self, slug: AddonSlug) -> str | None:
+        """The profile that is kept for an add-on. Blocks for a moment."""
+        try:
+            return self._file(slug).read_text()
+        except FileNotFoundError:
+            return None
+
+    async def install(self, slug: AddonSlug, text: str | None) -> None:
+        """Let that be the add-on's profile from its next start on; ``None`` for none.
+
+        Raises :class:`ProfileInvalid`, with what the parser says, and keeps nothing of a profile that is.
+        """
+        if text is None:
+            await self.remove(slug)
+            return
+        profile = named_profile(text, slug)
+        if self._parser is not None:
+            await self._refuse_wrong(slug, profile)
+        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(write_file_atomically, self._file(slug), profile.encode(), 0o600)
+        self._loaded.discard(slug)
+
+    async def ensure_loaded(self, slug: AddonSlug) -> bool:
+        """Load the add-on's profile, if it has one; whether its container can run under it.
+
+        Raises :class:`ProfileNotLoaded`: an add-on that brings a profile does not run without.
+        """
+        if not await asyncio.to_thread(self.is_custom, slug):
+            return False
+        if slug not in self._loaded:
+            code, said = await self._run("--replace", "--skip-cache", str(self._file(slug)))
+            if code:
+                raise ProfileNotLoaded(f"The AppArmor profile of {slug} cannot be loaded: {said}", app=str(slug))
+            self._loaded.add(slug)
+        return True
+
+    async def remove(self, slug: AddonSlug) -> None:
+        """Let the kernel and us forget the add-on's profile; nothing to do when it has none."""
+        if await asyncio.to_thread(self.is_custom, slug):
+            code, said = await self._run("--remove", str(self._file(slug)))
+            if code:  # it was never loaded, or is used until the container has gone: it dies with the kernel
+                log.info("apparmor_profile_stays", addon=slug, reason=said)
+        self._loaded.discard(slug)
+        await asyncio.to_thread(self._file(slug).unlink, missing_ok=True)
+
+    async def _refuse_wrong(self, slug: AddonSlug, profile: str) -> None:
+        """Refuse what the parser does not understand, and what would replace another's profile."""
+        code, said = await self._run("--names", stdin=profile)
+        if not code:
+            code, error = await self._run("--skip-kernel-load", "--skip-cache", stdin=profile)
+            said = error if code else said
+        if code:
+            raise ProfileInvalid(f"apparmor.txt of {slug} is no AppArmor profile: {said}", app=str(slug))
+        others = [name for name in said.splitlines() if name != slug and not name.startswith(f"{slug}//")]
+        if others:
+            raise ProfileInvalid(
+                f"apparmor.txt of {slug} has profiles besides its own: {', '.join(others)}", app=str(slug)
+            )
+
+    async def _run(self, *arguments: str, stdin: str = "") -> tuple[int, str]:
+        """Run the parser. Its exit status and its answer, or where it failed the last line of its complaint."""
+        command = [*(self._parser or ()), *arguments]
+        try:
+            done = await asyncio.to_thread(
+                subprocess.run, command, input=stdin.encode(), capture_output=True, timeout=PARSER_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return 1, f"apparmor_parser does not end within {PARSER_S:g} s"
+        if done.returncode:
+            return done.returncode, done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        return 0, done.stdout.decode(errors="replace")
+
+    def _file(self, slug: AddonSlug) -> Path:
+        return self._folder / slug

@@ -1,0 +1,214 @@
+"""git, as a confined child process.
+
+Nothing of the operator's or the system's git configuration is read, no hook, filter or credential helper of a
+repository runs, only network transports are allowed, and no file that git writes may be larger than a limit. The child
+dies with the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import resource
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from rooftree import Failed, Unavailable
+from rooftree.child_process import child_process, die_with_daemon
+from rooftree_store.logins import Login
+from rooftree_store.sources import RepositorySource
+
+_CONFIG = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.logAllRefUpdates": "false",
+    "core.untrackedCache": "false",
+    "credential.helper": "",
+    "fetch.recurseSubmodules": "false",
+    "filter.lfs.process": "",
+    "filter.lfs.required": "false",
+    "filter.lfs.smudge": "",
+    "gc.auto": "0",
+    "gc.reflogExpire": "now",
+    "gc.reflogExpireUnreachable": "now",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "30",
+    "maintenance.auto": "false",
+    "protocol.allow": "never",
+    "protocol.git.allow": "always",
+    "protocol.http.allow": "always",
+    "protocol.https.allow": "always",
+    "protocol.ssh.allow": "always",
+    "submodule.recurse": "false",
+}
+_LOGIN_HELPER = r"""!f() {
+    test "$1" = get && printf 'username=%s\npassword=%s\n' "$ROOFTREE_LOGIN_NAME" "$ROOFTREE_LOGIN_PASSWORD"
+}; f"""
+"""What git asks for a login, for one server only. The login is in the environment, where ``ps`` does not show it."""
+_PASSED_ON = re.compile(r"(?i)PATH|LANG|(http|https|no|all)_proxy|SSL_CERT_(FILE|DIR)|GIT_SSL_CAINFO|SSH_AUTH_SOCK")
+_libc = ctypes.CDLL(None)
+_SIG_IGN = ctypes.c_void_p(1)
+
+
+@frozen
+class Limits:
+    """What a repository may cost."""
+
+    max_bytes: int = 2 * 1024**3
+    """Of the files of a repository together, and of what is fetched for it."""
+    max_files: int = 100_000
+    answer_s: float = 30.0
+    """Seconds until a server must have answered what its newest commit is."""
+    fetch_s: float = 600.0
+    """Seconds that any other command may take."""
+
+
+USUAL = Limits()
+
+
+class GitFailed(Failed):
+    """git could not do it; the message has git's own reason."""
+
+    error_key = "store_repository_unknown_error"
+
+
+class RepositoryTooLarge(Failed):
+    """A repository is larger than it may be; what was fetched of it is thrown away."""
+
+    error_key = "store_repository_unknown_error"
+
+
+class GitUnavailable(Unavailable):
+    """There is no git on this machine, or the server cannot be reached."""
+
+    error_key = "store_repository_unreachable_error"
+
+
+async def git(
+    source: RepositorySource,
+    *arguments: str,
+    limits: Limits = USUAL,
+    timeout_s: float | None = None,
+    login: Login | None = None,
+) -> str:
+    """Run git; its output. The source is for messages, and says which server may ask for the login."""
+    async with _running(source, *arguments, limits=limits, timeout_s=timeout_s, login=login) as child:
+        output, errors = await child.communicate()
+    if child.returncode == 0:
+        return output.decode(errors="replace")
+    raise _reason(source, errors.decode(errors="replace"), limits)
+
+
+async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = USUAL) -> AsyncGenerator[str]:
+    """Run git; its output line by line, for what may be endless; closing it ends git."""
+    async with _running(source, *arguments, limits=limits) as child:
+        assert child.stdout is not None and child.stderr is not None  # for type checkers: they are pipes
+        while line := await child.stdout.readline():
+            yield line.decode(errors="replace")
+        errors = await child.stderr.read()
+        await child.wait()
+    if child.returncode:
+        raise _reason(source, errors.decode(errors="replace"), limits)
+
+
+@asynccontextmanager
+async def _running(
+    source: RepositorySource,
+    *arguments: str,
+    limits: Limits,
+    timeout_s: float | None = None,
+    login: Login | None = None,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A git that runs; it has ended afterwards, or is killed."""
+    told = _CONFIG if login is None else _CONFIG | {f"credential.{server_of(source)}.helper": _LOGIN_HELPER}
+    options = [part for key, value in told.items() for part in ("-c", f"{key}={value}")]
+    patience_s = limits.fetch_s if timeout_s is None else timeout_s
+    running = child_process(
+        "git",
+        *options,
+        *arguments,
+        env=_environment(login),
+        confine=lambda: _confine(limits.max_bytes),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with running as child, asyncio.timeout(patience_s):
+            yield child
+    except FileNotFoundError:
+        raise GitUnavailable("There is no git on this machine; install it (the package is called git)") from None
+    except TimeoutError:
+        raise GitUnavailable(f"git took more than {patience_s:g} s with {source}; the server is too slow") from None
+
+
+_UNREACHABLE = re.compile(
+    r"(?i)could not resolve|unable to look up|connection (refused|timed out|reset)|failed to connect|unable to connect|"
+    r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow|"
+    r"the requested URL returned error: 5"
+)
+_NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
+_TOO_LARGE = re.compile("(?i)file too large")
+_EMPTY = re.compile(r"(?i)needed a single revision")
+_MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
+
+
+def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
+    """The error for a repository that has more than it may."""
+    return RepositoryTooLarge(
+        f"{source} is too large: a repository may have {limits.max_bytes // 1024**2} MiB in {limits.max_files} files, "
+        "as the settings max_repository_mib and max_repository_files of [plugins.store] say"
+    )
+
+
+def _reason(source: RepositorySource, errors: str, limits: Limits) -> Failed | Unavailable:
+    """git's complaint as one of ours."""
+    complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
+    lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
+    said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"
+    if _TOO_LARGE.search(errors):
+        return too_large(source, limits)
+    if _EMPTY.search(errors):
+        return GitFailed(f"There is nothing in the git repository at {source} yet")
+    if _UNREACHABLE.search(errors):
+        return GitUnavailable(f"The server of {source} cannot be reached: {said}")
+    if "Remote branch" in errors or "couldn't find remote ref" in errors:
+        return GitFailed(f"{source} has no branch {source.branch or 'that git could choose'}")
+    if _NO_LOGIN.search(errors):
+        return GitFailed(f"{source} wants a login, or does not exist: {said}")
+    if _MISSING.search(errors):
+        return GitFailed(f"There is no git repository at {source}: {said}")
+    return GitFailed(f"git failed on {source}: {said}")
+
+
+def server_of(source: RepositorySource) -> str:
+    """Scheme, host and port."""
+    parts = urlsplit(source.url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _environment(login: Login | None) -> dict[str, str]:
+    passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    return {
+        **passed,
+        **({} if login is None else {"ROOFTREE_LOGIN_NAME": login.name, "ROOFTREE_LOGIN_PASSWORD": login.password}),
+        "GIT_ASKPASS": "/bin/false",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oStrictHostKeyChecking=accept-new",
+        "GIT_TERMINAL_PROMPT": "0",
+        "HOME": "/nonexistent",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _confine(max_file_bytes: int) -> None:
+    """In the child, before git begins: die with the daemon, write no file beyond the limit."""
+    die_with_daemon()
+    _libc.signal(signal.SIGXFSZ, _SIG_IGN)  # the write then fails with a reason, instead of killing git without one
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))

@@ -1,0 +1,184 @@
+"""Checking what lies beside an add-on's ``config.yaml``: build file, translations, AppArmor profile, pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rooftree_store.addon_config import AddonConfig
+from rooftree_store.build_file import BuildFileInvalid, parse_build_file
+from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README
+from rooftree_store.lint.findings import BEGINNING, CheckedFile, Severity
+from rooftree_store.options_schema import Element, ListOf, MapOf
+from rooftree_store.readers import join
+from rooftree_store.translations import TranslationInvalid, parse_translation
+from rooftree_store.yaml_files import SUFFIXES, FileInvalid, Place, read_bytes
+
+BUILD_NAMES: Final = tuple(f"build{suffix}" for suffix in SUFFIXES)
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PROFILE: Final = re.compile(rb"profile[ \t]+\S+")
+_SHOWN: Final = (ICON, LOGO, README, DOCUMENTATION, CHANGELOG)
+
+
+def check_addon_folder(
+    config_file: CheckedFile, folder: Path, root: Path, config: AddonConfig | None
+) -> list[CheckedFile]:
+    """Check the files of an add-on beside its configuration, and note there what is missing."""
+    files = [check_build_file(folder / name, root, config) for name in BUILD_NAMES if (folder / name).exists()]
+    translations = list(translation_files(folder))
+    files += [check_translation(path, root, config) for path in translations]
+    if (folder / APPARMOR).exists():
+        files.append(check_profile(folder / APPARMOR, config))
+    files += [picture for name in (ICON, LOGO) if (picture := _check_picture(folder / name))]
+    if config is not None:
+        _check_build(config_file, folder, config)
+        if config.schema is not None and config.schema.root.fields and not translations:
+            config_file.hint(
+                "no-translations", "schema", "has options without names: translations/en.yaml gives them some"
+            )
+    missing = [name for name in _SHOWN if not (folder / name).exists()]
+    if missing:
+        config_file.note_at(
+            None, Severity.HINT, "nothing-to-show", f"the store shows these where they are: {', '.join(missing)}"
+        )
+    return files
+
+
+def _check_build(config_file: CheckedFile, folder: Path, config: AddonConfig) -> None:
+    if config.image is not None or (folder / "Dockerfile").exists():
+        return
+    missing = [arch for arch in config.arch if not (folder / f"Dockerfile.{arch}").exists()]
+    if missing:
+        some = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
+        sentence = f"there is no image to fetch, and no Dockerfile to build one from{some}"
+        config_file.note_at(None, Severity.ERROR, "no-dockerfile", sentence)
+
+
+def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) -> CheckedFile:
+    """Check a build file."""
+    file = CheckedFile.read(path, root)
+    if not file.readable:
+        return file
+    file.unknown_keys("", file.content, ("build_from", "args", "labels", "squash"))
+    if "squash" in file.content:
+        file.warning("without-effect", "squash", "has no effect any more; take it out")
+    try:
+        build = parse_build_file(file.content)
+    except BuildFileInvalid as error:
+        file.refused(error)
+        return file
+    if config is not None and config.image is None and isinstance(build.build_from, Mapping):
+        for arch in config.arch:
+            if arch not in build.build_from:
+                file.warning(
+                    "no-base-image", "build_from", f"has no image for {arch}, which the add-on says it supports"
+                )
+    file.note_at(
+        None, Severity.HINT, "deprecated-build-file", "build files are deprecated; the Dockerfile can say all of it"
+    )
+    return file
+
+
+# --- translations -----------------------------------------------------------------------------------------------------
+
+
+def translation_files(folder: Path) -> Iterator[Path]:
+    """The translations of an add-on."""
+    there = sorted((folder / "translations").iterdir()) if (folder / "translations").is_dir() else []
+    yield from (path for path in there if path.suffix in SUFFIXES)
+
+
+def check_translation(path: Path, root: Path, config: AddonConfig | None = None) -> CheckedFile:
+    """Check a translation, against the options and ports that there are."""
+    file = CheckedFile.read(path, root)
+    if not file.readable:
+        return file
+    file.unknown_keys("", file.content, ("configuration", "network"))
+    configuration = file.content.get("configuration")
+    _check_text_keys(file, configuration, "configuration")
+    try:
+        parse_translation(file.content)
+    except TranslationInvalid as error:
+        file.refused(error)
+        return file
+    if config is None:
+        return file
+    if config.schema is not None:
+        untold = list(_compare(file, config.schema.root, configuration or {}, "configuration"))
+        if untold:
+            file.hint("untranslated", "configuration", f"has no text for {', '.join(untold)}")
+    for port in file.content.get("network") or ():
+        if port not in (config.ports or {}):
+            file.hint("unknown-port", f"network.{port}", "is a port that the add-on does not have")
+    return file
+
+
+def _check_text_keys(file: CheckedFile, texts: object, path: str) -> None:
+    for name, text in texts.items() if isinstance(texts, Mapping) else ():
+        file.unknown_keys(join(path, str(name)), text, ("name", "description", "fields"))
+        if isinstance(text, Mapping):
+            _check_text_keys(file, text.get("fields"), f"{join(path, str(name))}.fields")
+
+
+def _compare(file: CheckedFile, element: MapOf, texts: Mapping[str, Any], path: str, within: str = "") -> Iterator[str]:
+    """The options that have no text; texts that have no option are noted."""
+    for name in texts:
+        if name not in element.fields:
+            file.hint("unknown-option", join(path, name), "is an option that the schema does not have")
+    for name, inner in element.fields.items():
+        if name not in texts:
+            yield join(within, name)
+            continue
+        nested = _form(inner)
+        fields = texts[name].get("fields")
+        if nested is not None and fields is not None:
+            yield from _compare(file, nested, fields, f"{join(path, name)}.fields", join(within, name))
+
+
+def _form(element: Element) -> MapOf | None:
+    """The form within the form that an option is, alone or in a list."""
+    inner = element.element if isinstance(element, ListOf) else element
+    return inner if isinstance(inner, MapOf) else None
+
+
+# --- what is no YAML --------------------------------------------------------------------------------------------------
+
+
+def check_profile(path: Path, config: AddonConfig | None = None) -> CheckedFile:
+    """Check an AppArmor profile: it has to be one, so that it can be given the add-on's own name."""
+    file = CheckedFile.of(path)
+    try:
+        text = read_bytes(path)
+    except FileInvalid as error:
+        file.note_at(None, Severity.ERROR, "unreadable", error.reason)
+        return file
+    lines = [number for number, line in enumerate(text.split(b"\n"), 1) if _PROFILE.match(line)]
+    if len(lines) != 1:
+        place = Place(lines[1], 1) if lines else BEGINNING
+        told = f"it has {len(lines)}" if lines else "it has none"
+        file.note_at(
+            place,
+            Severity.ERROR,
+            "invalid-profile",
+            f"must have exactly one line that begins with profile <name>; {told}",
+        )
+    if config is not None and not config.apparmor:
+        file.note_at(
+            None, Severity.WARNING, "without-effect", "is never loaded: the configuration says apparmor: false"
+        )
+    return file
+
+
+def _check_picture(path: Path) -> CheckedFile | None:
+    try:
+        with path.open("rb") as picture:
+            beginning = picture.read(len(_PNG))
+    except OSError:
+        return None
+    if beginning == _PNG:
+        return None
+    file = CheckedFile.of(path)
+    file.note_at(None, Severity.WARNING, "no-png", "is no PNG picture, whatever its name says")
+    return file

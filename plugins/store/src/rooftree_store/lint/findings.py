@@ -1,0 +1,150 @@
+"""What the linter finds: how bad it is, where it stands, and a sentence that says what is wrong and what is allowed."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+from attrs import Factory, define, field, frozen
+
+from rooftree_store.readers import ContentInvalid, nearest
+from rooftree_store.yaml_files import FileInvalid, Place, Places, parse_document, read_bytes
+
+BEGINNING: Final = Place(1, 1)
+
+
+class Severity(enum.StrEnum):
+    """How bad it is."""
+
+    ERROR = "error"
+    """The file is refused: the add-on is not offered, its translation not shown …"""
+    WARNING = "warning"
+    """It is accepted, and does not do what its author probably means, or will not for long."""
+    HINT = "hint"
+    """It could be better."""
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One thing, and where: the file, the line and column from 1, and the key's path (``options.logins[0].name``)."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+    key: str = ""
+    severity: Severity
+    code: str
+    """The kind of finding, such as ``unknown-key``."""
+    message: str
+
+    def __str__(self) -> str:
+        place = "".join(f":{number}" for number in (self.line, self.column) if number is not None)
+        key = f"{self.key}: " if self.key else ""
+        return f"{self.file}{place}: {self.severity}: {key}{self.message} [{self.code}]"
+
+
+def _printable(text: str) -> str:
+    """``text`` with what would move a terminal's cursor, or is no character, written as an escape."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+@define
+class CheckedFile:
+    """A file that is being checked, and what was found in it so far."""
+
+    name: str
+    """How findings call it."""
+    content: Mapping[Any, Any] = Factory(dict)
+    """Empty where the file cannot be read; then ``readable`` is false."""
+    readable: bool = True
+    findings: list[Finding] = field(factory=list)
+    places: Places = field(factory=Places)
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """A file that is not read as YAML or JSON, or not there at all."""
+        return cls(_printable(str(path)))
+
+    @classmethod
+    def read(cls, path: Path, root: Path) -> Self:
+        """The mapping in a file; what keeps it from being read is the first finding."""
+        file = cls.of(path)
+        try:
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise FileInvalid(path, "is a link out of the folder, which is not followed")
+            document = parse_document(read_bytes(path), path, file.places)
+        except FileInvalid as error:
+            file.readable = False
+            place = Place(error.line, error.column or 1) if error.line is not None else None
+            file.note_at(place, Severity.ERROR, "unreadable", error.reason)
+            return file
+        file.content = document.content
+        for repeated in document.repeated:
+            file.note_at(
+                repeated.place,
+                Severity.WARNING,
+                "repeated-key",
+                "is there twice; only the last one counts",
+                key=repeated.path,
+            )
+        return file
+
+    def note_at(self, place: Place | None, severity: Severity, code: str, message: str, *, key: str = "") -> None:
+        """Note something at a place, or of the file as a whole."""
+        line, column = (place.line, place.column) if place is not None else (None, None)
+        self.findings.append(
+            Finding(
+                file=self.name,
+                line=line,
+                column=column,
+                key=_printable(key),
+                severity=severity,
+                code=code,
+                message=_printable(message),
+            )
+        )
+
+    def note(self, severity: Severity, code: str, key: str, message: str) -> None:
+        """Note something of a key; where it is not in the file, at the nearest that it would stand in."""
+        self.note_at(self._place(key), severity, code, message, key=key)
+
+    def error(self, code: str, key: str, message: str) -> None:
+        """Note an error."""
+        self.note(Severity.ERROR, code, key, message)
+
+    def warning(self, code: str, key: str, message: str) -> None:
+        """Note a warning."""
+        self.note(Severity.WARNING, code, key, message)
+
+    def hint(self, code: str, key: str, message: str) -> None:
+        """Note a hint."""
+        self.note(Severity.HINT, code, key, message)
+
+    def refused(self, error: ContentInvalid, former: Mapping[str, str] = {}) -> None:
+        """Note what a reader refused.
+
+        :param former: what keys are called now, by what they were called before; a problem is told of the key that is
+            in the file
+        """
+        written = {new: old for old, new in former.items() if old in self.content and new not in self.content}
+        for problem in error.problems:
+            first, _, rest = problem.path.partition(".")
+            key = f"{written[first]}.{rest}".rstrip(".") if first in written else problem.path
+            self.error("invalid", key, problem.message)
+
+    def unknown_keys(self, path: str, found: object, known: Iterable[str]) -> None:
+        """Note the keys of a mapping that nothing reads."""
+        words = list(known)
+        for key in found if isinstance(found, Mapping) else ():
+            if key not in words:
+                where = f"{path}.{key}" if path else str(key)
+                self.warning("unknown-key", where, f"is not a key that has a meaning here{nearest(key, words)}")
+
+    def _place(self, key: str) -> Place:
+        while key:
+            if key in self.places.at:
+                return self.places.at[key]
+            key = key[: max(key.rfind("."), key.rfind("["), 0)]
+        return BEGINNING

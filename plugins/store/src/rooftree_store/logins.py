@@ -1,0 +1,70 @@
+"""Logins of repositories that are not for everybody.
+
+A user gives one in the address (``https://name:token@example.com/repository``). It is taken out of there at once, so
+that it is no part of what names the repository in answers, jobs, logs and on disk, and a new token makes no new
+repository. It is kept in the database, which only the daemon's user can read, and given to git when the server that it
+was meant for asks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+from rooftree import ParsedString, document
+from rooftree_store.sources import RepositorySource
+
+_WITH_LOGIN: Final = re.compile(r"(?P<scheme>(?i:https?)://)(?P<login>[^/?#\\\s]*)@(?P<rest>.*)", re.DOTALL)
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+MAX_CHARACTERS: Final = 1000
+
+
+@document("store.login", version=1)
+@frozen
+class Login:
+    """A name and a password, or a token in place of either."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+class RepositoryAddress(ParsedString):
+    """What a user gives to add a repository: its source, with a login in it where the server wants one."""
+
+    __slots__ = ()
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raise ``ValueError``, without repeating anything of the login."""
+        source, login = _split(text)
+        RepositorySource.check(source)
+        if login is None:
+            return
+        if not login.name or _UNPRINTABLE.search(login.name + login.password):
+            raise ValueError("has a login that is not name:password, without control characters, before the @")
+        if len(login.name) + len(login.password) > MAX_CHARACTERS:
+            raise ValueError(f"has a login of more than {MAX_CHARACTERS} characters")
+
+    @property
+    def source(self) -> RepositorySource:
+        """The source, without a login."""
+        return RepositorySource(_split(self)[0])
+
+    @property
+    def login(self) -> Login | None:
+        """The login, where there is one."""
+        return _split(self)[1]
+
+    def __repr__(self) -> str:
+        return repr(str(self.source))
+
+
+def _split(text: str) -> tuple[str, Login | None]:
+    match = _WITH_LOGIN.fullmatch(text)
+    if match is None:
+        return text, None
+    name, _, password = match["login"].partition(":")
+    return match["scheme"] + match["rest"], Login(unquote(name), unquote(password))

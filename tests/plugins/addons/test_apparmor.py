@@ -1,0 +1,235 @@
+"""AppArmor profiles that add-ons bring: which are taken, under which name, and what becomes of them.
+
+The parser is the real one, told not to load into the kernel, which need not have AppArmor here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rooftree import failpoints
+from rooftree.testing.containers import FakeContainerEngine
+from rooftree_addons import apparmor
+from rooftree_addons import plugin as addons_plugin
+from rooftree_addons.apparmor import ProfileInvalid, Profiles, host_parser, named_profile
+from tests.plugins.addons.house import HELLO, REGISTRY, House, done, house, refusal
+
+PARSER = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+CONTAINER = f"app_{HELLO}"
+PROFILE = """\
+#include <tunables/global>
+
+profile hello flags=(attach_disconnected,mediate_deleted) {
+  #include <abstractions/base>
+  file,
+  profile inner { file, }
+}
+"""
+
+needs_parser = pytest.mark.skipif(PARSER is None, reason="apparmor_parser is not installed (package apparmor)")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("profile hello {\n}\n", "profile local_hello {\n}\n"),
+        ("profile  hello  flags=(complain) {}", "profile  local_hello  flags=(complain) {}"),
+        ('profile "hello world" {\n}', "profile local_hello {\n}"),
+        ("# profile\nprofile hello{\n  profile inner {}\n}", "# profile\nprofile local_hello{\n  profile inner {}\n}"),
+    ],
+)
+def test_profile_is_named_after_the_add_on(text: str, expected: str) -> None:
+    assert named_profile(text, HELLO) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hat x {}", " profile x {}", "profile", "profile a {}\nprofile b {}", "profile a\0 {"]
+)
+def test_text_without_exactly_one_profile_is_refused(text: str) -> None:
+    with pytest.raises(ProfileInvalid):
+        named_profile(text, HELLO)
+
+
+def test_text_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ProfileInvalid, match="more than"):
+        named_profile("profile x {}\n" + "#" * apparmor.MOST_CHARACTERS, HELLO)
+
+
+lines = st.lists(
+    st.text(st.characters(exclude_characters="\n\0"), max_size=30).map(lambda line: f" {line}"), max_size=6
+)
+
+
+@given(before=lines, after=lines, name=st.text("abc_-/*.", min_size=1, max_size=12))
+def test_nothing_but_the_name_changes(before: list[str], after: list[str], name: str) -> None:
+    text = "\n".join([*before, f"profile {name} {{", *after, "}"])
+
+    assert named_profile(text, HELLO) == "\n".join([*before, f"profile {HELLO} {{", *after, "}"])
+
+
+@given(st.text(st.sampled_from('profile \t\n"{}x\0#'), max_size=60))
+def test_any_text_is_renamed_or_refused(text: str) -> None:
+    try:
+        named = named_profile(text, HELLO)
+    except ProfileInvalid:
+        return
+
+    assert named_profile(named, HELLO) == named
+
+
+def test_host_without_apparmor_has_no_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = tmp_path / "enabled"
+    monkeypatch.setattr(apparmor, "_ENABLED", enabled)
+    without = host_parser()
+    enabled.write_text("N\n")
+    switched_off = host_parser()
+    enabled.write_text("Y\n")
+
+    assert (without, switched_off) == (None, None)
+    assert host_parser() == ((PARSER,) if PARSER else None)
+
+
+# --- with the parser --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def profiles(tmp_path: Path) -> Profiles:
+    """Profiles of a host with AppArmor, but for the kernel."""
+    assert PARSER is not None
+    return Profiles(tmp_path / "apparmor", (PARSER, "--skip-kernel-load"))
+
+
+@needs_parser
+async def test_profile_is_kept_and_loaded_until_it_is_removed(profiles: Profiles, tmp_path: Path) -> None:
+    await profiles.install(HELLO, PROFILE)
+    kept = (tmp_path / "apparmor" / HELLO).read_text()
+    loaded = await profiles.ensure_loaded(HELLO)
+
+    await profiles.install(HELLO, None)
+
+    assert kept == PROFILE.replace("profile hello", f"profile {HELLO}")
+    assert loaded
+    assert await asyncio.to_thread(profiles.kept, HELLO) is None
+    assert not await profiles.ensure_loaded(HELLO)
+
+
+@needs_parser
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (PROFILE.replace("file,", "bananas,", 1), "syntax error"),
+        (PROFILE + " profile docker-default { file, }\n", "besides its own: docker-default"),
+        (PROFILE + "/usr/sbin/sshd { file, }\n", "besides its own: /usr/sbin/sshd"),
+    ],
+)
+async def test_profile_that_is_wrong_or_replaces_anothers_is_refused(
+    profiles: Profiles, text: str, reason: str
+) -> None:
+    await profiles.install(HELLO, PROFILE)
+    kept = await asyncio.to_thread(profiles.kept, HELLO)
+
+    with pytest.raises(ProfileInvalid, match=reason):
+        await profiles.install(HELLO, text)
+
+    assert await asyncio.to_thread(profiles.kept, HELLO) == kept
+
+
+async def test_parser_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apparmor, "PARSER_S", 0.1)
+    profiles = Profiles(tmp_path, ("sh", "-c", "exec sleep 60"))
+
+    with pytest.raises(ProfileInvalid, match="does not end"):
+        await profiles.install(HELLO, PROFILE)
+
+
+# --- in the life of an add-on -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host_with_apparmor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with AppArmor, but for the kernel."""
+    monkeypatch.setattr(addons_plugin, "host_parser", lambda: (str(PARSER), "--skip-kernel-load"))
+
+
+@needs_parser
+@pytest.mark.usefixtures("host_with_apparmor")
+async def test_add_on_runs_under_the_profile_that_it_brings(tmp_path: Path, engine: FakeContainerEngine) -> None:
+    async with house(tmp_path, engine) as home:
+        await home.run(files={"apparmor.txt": PROFILE})
+        info = await home.info(HELLO)
+        plain = await home.info(await home.install("plain"))
+    engine.crash(CONTAINER)
+    async with house(tmp_path, engine) as home:  # the host may have been booted: it is loaded again
+        done(await home.post(HELLO, "restart"))
+        options = engine.spec(CONTAINER).security_options
+
+        done(await home.post(HELLO, "uninstall"))
+
+        assert (info["apparmor"], plain["apparmor"]) == ("profile", "default")
+        assert info["rating"] == plain["rating"] + 1
+        assert f"apparmor={HELLO}" in options
+        assert not (home.data / "apparmor" / HELLO).exists()
+
+
+@needs_parser
+@pytest.mark.usefixtures("host_with_apparmor")
+async def test_install_with_a_profile_that_is_wrong_leaves_nothing(tmp_path: Path, engine: FakeContainerEngine) -> None:
+    async with house(tmp_path, engine) as home:
+        slug = await home.offer(files={"apparmor.txt": "profile hello { bananas, }\n"})
+
+        answer = await home.client.post(f"/store/addons/{slug}/install")
+
+        assert "is no AppArmor profile" in refusal(answer, 400, "host_apparmor_load_profile_error")
+        assert slug not in home.addons.installed
+        assert not (home.data / "apparmor" / slug).exists()
+
+
+@needs_parser
+@pytest.mark.usefixtures("host_with_apparmor")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_update_brings_its_profile_and_takes_it_back_when_it_fails(
+    tmp_path: Path, engine: FakeContainerEngine, fails: bool
+) -> None:
+    async with house(tmp_path, engine) as home:
+        await home.run(files={"apparmor.txt": PROFILE})
+        newer = PROFILE.replace("  file,\n", "  file,\n  network,\n", 1)
+        await home.offer("hello", "2.0", files={"apparmor.txt": newer})
+        failpoints.arm("step:addons.change_version/1:done=raise" if fails else "")
+        try:
+            answer = await home.client.post(f"/store/addons/{HELLO}/update")
+        finally:
+            failpoints.arm("")
+
+        assert (answer.status == 200) is not fails
+        kept = await asyncio.to_thread(home.addons.profiles.kept, HELLO)
+        assert kept is not None
+        assert ("network," in kept) is not fails
+        assert home.engine.spec(CONTAINER).image == f"{REGISTRY}/hello:{'1.0' if fails else '2.0'}"
+
+
+async def test_roll_back_brings_the_profile_back_that_the_old_version_had(home: House) -> None:
+    await home.run(files={"apparmor.txt": PROFILE})
+    before = await asyncio.to_thread(home.addons.profiles.kept, HELLO)
+    await home.offer("hello", "2.0", files={"apparmor.txt": PROFILE.replace("  file,\n", "  file,\n  network,\n", 1)})
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+    updated = await asyncio.to_thread(home.addons.profiles.kept, HELLO)
+
+    done(await home.client.post(f"/kernel/v1/addons/{HELLO}/roll-back"))
+
+    assert updated != before
+    assert await asyncio.to_thread(home.addons.profiles.kept, HELLO) == before
+
+
+async def test_host_without_apparmor_keeps_the_profile_and_runs_without(home: House) -> None:
+    await home.run(files={"apparmor.txt": PROFILE})
+    info = await home.info(HELLO)
+
+    assert info["apparmor"] == "default"
+    assert await asyncio.to_thread(home.addons.profiles.kept, HELLO) is not None
+    assert home.engine.spec(CONTAINER).security_options == ("seccomp=unconfined",)

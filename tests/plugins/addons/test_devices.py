@@ -1,0 +1,178 @@
+"""Devices: which an add-on may have, and what happens when one appears that it asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree.interfaces.hardware import Device
+from rooftree.interfaces.hooks import hardware_added, hardware_removed
+from rooftree.testing.containers import FakeContainerEngine
+from rooftree_addons import container, devices, hotplug
+from rooftree_addons.devices import DeviceNode, HostDevices, other_serial_ports, system_disks
+from rooftree_addons.hotplug import allow
+from tests.plugins.addons.house import HELLO, House, done
+
+FULL = Device(name="full", sysfs="/sys/devices/virtual/mem/full", dev_path="/dev/full", subsystem="mem")
+RULE = "c 1:7 rwm"
+
+
+def test_device_is_found_by_node_link_and_sysfs_path(tmp_path: Path) -> None:
+    found = HostDevices()
+
+    assert [found.find(path) for path in ("/dev/full", "/sys/devices/virtual/mem/full")] == [
+        DeviceNode("/dev/full", "c", 1, 7),
+        DeviceNode("/dev/full", "c", 1, 7),
+    ]
+    assert found.find("/sys/devices/virtual/mem") is None
+    assert found.find(str(tmp_path)) is None
+
+
+def test_consoles_are_no_serial_ports(tmp_path: Path) -> None:
+    for name, numbers in {"ttyX0": "full", "ttyX1": "null", "console": "zero"}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "uevent").write_text(f"MAJOR=1\nDEVNAME={numbers}\n")
+        if name != "console":
+            (folder / "device").symlink_to(".")
+
+    assert [port.path for port in other_serial_ports(tmp_path)] == ["/dev/full", "/dev/null"]
+
+
+def test_systems_own_disks_are_known_by_their_labels(tmp_path: Path) -> None:
+    nodes, labels, blocks = tmp_path / "dev", tmp_path / "by-label", tmp_path / "block"
+    for folder in (nodes, labels, blocks, tmp_path / "sda" / "sda1"):
+        folder.mkdir(parents=True)
+    for name in ("sda", "sda1", "sdb1"):
+        (nodes / name).touch()
+    (labels / "hassos-data").symlink_to(nodes / "sda1")
+    (labels / "photos").symlink_to(nodes / "sdb1")
+    (blocks / "sda1").symlink_to(tmp_path / "sda" / "sda1")
+    (blocks / "sda").symlink_to(tmp_path / "sda")
+
+    assert system_disks(labels, blocks) == {str(nodes / "sda1"), str(nodes / "sda")}
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where cgroup v1 would show the rules of containers; nothing is there."""
+    monkeypatch.setattr(hotplug.allow, "__defaults__", (tmp_path / "cgroup",))
+    return tmp_path / "cgroup"
+
+
+async def appears(home: House) -> None:
+    """Let the device appear."""
+    await home.system.hooks.call(hardware_added, FULL)
+
+
+async def with_device(home: House, **config: Any) -> None:
+    """An add-on that runs, and asks for the device."""
+    await home.run(config=config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"devices": ["/dev/full"]},
+        {"devices": ["/sys/devices/virtual/mem/full"]},
+        {"schema": {"stick": "device"}, "options": {"stick": "/dev/full"}},
+    ],
+)
+async def test_add_on_that_lacks_its_device_is_a_problem_until_it_is_restarted(
+    home: House, cgroup: Path, config: dict[str, Any]
+) -> None:
+    await with_device(home, **config)
+
+    await appears(home)
+    problem = home.problem("device_access_missing")
+    done(await home.post(HELLO, "restart"))
+    await home.quiet()
+
+    assert problem is not None
+    assert problem.suggestions == ("execute_restart",)
+    assert "/dev/full" in problem.message
+    assert home.problem("device_access_missing") is None
+
+
+async def test_problem_ends_when_the_device_goes_again(home: House, cgroup: Path) -> None:
+    await with_device(home, devices=["/dev/full"])
+    await appears(home)
+    before = home.problem("device_access_missing")
+
+    await home.system.hooks.call(hardware_removed, FULL)
+
+    assert before is not None
+    assert home.problem("device_access_missing") is None
+
+
+@pytest.mark.parametrize("group", ["docker/{}", "system.slice/docker-{}.scope"])
+async def test_rule_is_added_to_a_container_of_cgroup_v1(home: House, cgroup: Path, group: str) -> None:
+    await with_device(home, devices=["/dev/full"])
+    shown = await home.container()
+    assert shown is not None
+    rules = cgroup / group.format(shown.id) / "devices.allow"
+    rules.parent.mkdir(parents=True)
+    rules.touch()
+
+    await appears(home)
+
+    assert rules.read_text() == RULE
+    assert home.problem("device_access_missing") is None
+
+
+def test_rule_that_the_kernel_refuses_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "docker" / "id" / "devices.allow").mkdir(parents=True)  # cannot be written to, by root neither
+
+    assert allow("id", DeviceNode("/dev/full", "c", 1, 7), tmp_path) is False
+
+
+@pytest.mark.parametrize("reason", ["asks for another", "does not run", "has its class", "has all"])
+async def test_nothing_is_said_of_who_does_not_lack_it(
+    home: House, cgroup: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    if reason == "has its class":
+        monkeypatch.setattr(devices, "USB_MAJORS", (1,))
+    await with_device(
+        home,
+        devices=["/dev/null" if reason == "asks for another" else "/dev/full"],
+        usb=reason == "has its class",
+        full_access=reason == "has all",
+    )
+    if reason == "does not run":
+        done(await home.post(HELLO, "stop"))
+    elif reason == "has all":
+        done(await home.post(HELLO, "security", {"protected": False}))
+
+    await appears(home)
+
+    assert home.problem("device_access_missing") is None
+
+
+async def test_disk_of_the_system_is_given_to_nobody(
+    home: House, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    try:
+        os.mknod(disk, 0o600 | 0o060000, os.makedev(7, 200))
+    except PermissionError:
+        pytest.skip("only root makes device nodes")
+    for refused, expected in ((set(), ("b 7:200 rwm",)), ({str(disk)}, ())):
+        monkeypatch.setattr(container, "system_disks", lambda refused=refused: refused)
+
+        await home.run(f"hello{len(refused)}", config={"devices": [str(disk)]})
+
+        assert engine.spec(f"app_local_hello{len(refused)}").device_rules == expected
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(0, None), (189_999, None), (950_000, 190_000)])
+async def test_real_time_is_given_where_the_engine_has_some(
+    home: House, monkeypatch: pytest.MonkeyPatch, budget: int, expected: int | None
+) -> None:
+    monkeypatch.setattr(container, "realtime_budget_us", lambda: budget)
+
+    await home.run(config={"realtime": True})
+
+    assert home.engine.spec(f"app_{HELLO}").cpu_realtime_runtime_us == expected

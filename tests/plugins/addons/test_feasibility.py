@@ -1,0 +1,95 @@
+"""Configurations that no container can be made of: read and installed, and refused at the start by the keys' names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree_addons import InstalledAddon
+from rooftree_addons.feasibility import AddonConfigUnusable, refuse_infeasible
+from rooftree_store import AddonSlug
+from tests.plugins.addons.house import HELLO, House, addon_config, refusal
+
+
+def check(**keys: Any) -> None:
+    """Refuse an add-on with these keys, or not."""
+    refuse_infeasible(InstalledAddon.fresh(HELLO, "hello:1.0", addon_config("hello", **keys), set()))
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"ports": {"99999/tcp": 80}}, "ports.99999/tcp: must be a port from 1 to 65535"),
+        ({"ports": {"0/udp": None}}, "ports.0/udp: must be a port"),
+        ({"ulimits": {"bananas": 3}}, "ulimits.bananas: must be one of as, core,"),
+        ({"ulimits": {"memlock": {"soft": 5, "hard": 3}}}, "ulimits.memlock: the soft limit must not be above"),
+        ({"ulimits": {"memlock": {"soft": -1, "hard": 3}}}, "ulimits.memlock: the soft limit must not be above"),
+        ({"ulimits": {"nofile": 2**40}}, "ulimits.nofile: must be at most"),
+        ({"ulimits": {"nofile": -1}}, "ulimits.nofile: must be at most"),
+        ({"map": [{"type": "share", "path": "/proc"}]}, "map.share: /proc is no place for a folder"),
+        ({"map": [{"type": "share", "path": "/etc/../proc/x"}]}, "map.share: /etc/../proc/x is no place"),
+        ({"map": [{"type": "share", "path": "/sys/fs"}]}, "map.share: /sys/fs is no place"),
+        ({"map": [{"type": "data", "path": "//"}]}, "map.data: // is no place"),
+        ({"map": [{"type": "ssl", "path": "/data/"}]}, "map.ssl: /data/ is the place of map.data already"),
+        ({"map": [{"type": "ssl", "path": "/dev"}]}, "map.ssl: /dev is the place of the host's devices already"),
+        ({"map": ["addon_config", "config"], "environment": {"": "x"}}, "environment: a variable must have a name"),
+        ({"environment": {"A": "\0"}}, "environment.'A': must be text without NUL"),
+    ],
+)
+def test_value_that_cannot_be_is_named_by_its_key(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(AddonConfigUnusable) as refused:
+        check(**keys)
+
+    assert said in refused.value.message
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(AddonConfigUnusable) as refused:
+        check(ports={"99999": 1}, ulimits={"bananas": 1})
+
+    assert "ports.99999" in refused.value.message
+    assert "ulimits.bananas" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"ports": {"1": None, "65535/udp": 65535}},
+        {"ulimits": {"memlock": -1, "nofile": {"soft": 1, "hard": 1024}, "rtprio": {"soft": 1, "hard": -1}}},
+        {"map": ["share:rw", "ssl", "media", "backup", "addon_config:rw", "all_addon_configs", "addons", "data"]},
+        {"map": [{"type": "share", "path": "/process"}, {"type": "ssl", "path": "/dev/shared"}]},
+        {"environment": {"A B": "=", "PATH": ""}},
+    ],
+)
+def test_value_that_can_be_is_no_matter(keys: dict[str, Any]) -> None:
+    check(**keys)
+
+
+def test_most_files_are_as_many_as_the_kernel_says() -> None:
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+
+    check(ulimits={"nofile": most})
+    with pytest.raises(AddonConfigUnusable):
+        check(ulimits={"nofile": most + 1})
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+async def test_start_is_refused_before_anything_is_touched(home: House, verb: str) -> None:
+    await home.install(config={"ports": {"99999/tcp": 80}})
+    home.engine.calls.clear()
+
+    answer = await home.post(HELLO, verb)
+
+    assert "ports.99999/tcp" in refusal(answer, 400, "app_config_unusable_error")
+    assert not {"create", "start"} & {name for name, _ in home.engine.calls}
+
+
+def test_name_on_the_network_is_never_longer_than_it_may_be() -> None:
+    long = AddonSlug("a0d7b954_" + "x" * 52 + "__and_more")
+
+    hostname = InstalledAddon.fresh(long, "image:1", addon_config("hello"), set()).hostname
+
+    assert hostname == "a0d7b954-" + "x" * 52

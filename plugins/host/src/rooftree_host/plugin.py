@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Iterable
 
-from rooftree import Kernel, Plugin, Routes
+from attrs import field, frozen
+
+from rooftree import Kernel, Plugin, Routes, Task
+from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
 from rooftree_host.boots import Boots
 from rooftree_host.gateway import Gateway
 from rooftree_host.routes import routes
+from rooftree_host.system_bus import SystemBusClient, usual_address
 
 
 @frozen
@@ -17,19 +21,27 @@ class HostSettings:
 
     journal: str = "unix:///run/systemd-journal-gatewayd.sock"
     """Where systemd-journal-gatewayd(8) listens: ``unix:///path`` or ``http://host:19531``."""
+    bus: str = field(factory=usual_address)
+    """The D-Bus address of the system bus; unless set, ``DBUS_SYSTEM_BUS_ADDRESS``, else the usual place."""
 
 
 class HostPlugin(Plugin):
-    """The host that Rooftree runs on: so far its system journal, and the boots it went through."""
+    """The host that Rooftree runs on: its system bus, its system journal, and the boots it went through."""
 
     name = "host"
-    provides = (SYSTEM_JOURNAL, HOST_BOOTS)
+    provides = (SYSTEM_BUS, SYSTEM_JOURNAL, HOST_BOOTS)
     settings = HostSettings
     _gateway: Gateway | None = None
+    _bus: SystemBusClient | None = None
 
     async def setup(self, kernel: Kernel) -> None:
-        """Note the boot that we are in; whether the journal's gateway is there is found out by who reads it."""
-        self._gateway = Gateway(kernel.settings(HostSettings).journal)
+        """Connect to the bus, if there is one, and note the boot that we are in; whether the journal's gateway is there
+        is found out by who reads it."""
+        settings = kernel.settings(HostSettings)
+        self._gateway = Gateway(settings.journal)
+        self._bus = SystemBusClient(settings.bus, kernel.publish)
+        await self._bus.connect()
+        kernel.provide(SYSTEM_BUS, self._bus)
         kernel.provide(SYSTEM_JOURNAL, self._gateway)
         kernel.provide(HOST_BOOTS, await Boots.load(kernel))
 
@@ -37,7 +49,14 @@ class HostPlugin(Plugin):
         """``/host/logs…``."""
         return routes
 
+    def tasks(self) -> Iterable[Task]:
+        """Stay on the bus."""
+        if self._bus is not None:
+            yield Task("system bus", self._bus.run)
+
     async def stop(self) -> None:
         """End what is being read."""
         if self._gateway is not None:
             await self._gateway.close()
+        if self._bus is not None:
+            await self._bus.close()

@@ -128,6 +128,10 @@ class SystemBus(Protocol):
         """
         ...
 
+    def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
+        """The same as :meth:`read`, where nobody has to be asked for it; else ``None``."""
+        ...
+
     async def write(self, at: BusObject, name: str, value: Variant) -> None:
         """Set a property."""
         ...

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
@@ -52,19 +52,33 @@ class PropertyMemory:
 
     async def read[P](self, kind: type[P], at: BusObject) -> P:
         """The properties of an object; see :meth:`SystemBus.read`."""
+        remembered = self.remembered(kind, at)
+        if remembered is not None:
+            return remembered
         known = self._known.get(at)
         if known is None:
             known = self._known[at] = _Known()
-        now = asyncio.get_running_loop().time()
-        if known.values is None or known.stale or (now - known.read_at > UNTOLD_S and _has_untold(kind)):
-            await self._fetch(at, known)
+        await self._fetch(at, known)
+        return _shown(kind, at, known.values or {})
+
+    def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
+        """The properties of an object, where nobody has to be asked for them."""
+        known = self._known.get(at)
+        if known is None or not self._is_fresh(kind, known):
+            return None
         found = known.shown.get(kind)
         if found is None:
             found = known.shown[kind] = _shown(kind, at, known.values or {})
         return cast("P", found)  # it was made of that kind
 
+    def _is_fresh(self, kind: type[Any], known: _Known) -> bool:
+        if known.values is None or known.stale:
+            return False
+        return asyncio.get_running_loop().time() - known.read_at <= UNTOLD_S or not _has_untold(kind)
+
     async def _fetch(self, at: BusObject, known: _Known) -> None:
         """Read it; however many want it at once, the service is asked once."""
+        self._bus.refuse_absent(at.service)
         if known.reading is None:
             known.reading = asyncio.get_running_loop().create_task(self._read(at, known), name=f"read {at.interface}")
             known.reading.add_done_callback(partial(_has_read, known))
@@ -128,8 +142,9 @@ def declared(kind: type[Any]) -> Mapping[str, BusProperty]:
     return {name: said for name, said in found.items() if said is not None}
 
 
-def _has_untold(kind: type[Any]) -> bool:
-    return any(not said.told for said in declared(kind).values())
+@cache
+def _has_untold(kind: Hashable) -> bool:
+    return any(not said.told for said in declared(cast("type[Any]", kind)).values())
 
 
 def _shown[P](kind: type[P], at: BusObject, values: Mapping[str, Variant]) -> P:

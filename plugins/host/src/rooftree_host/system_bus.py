@@ -66,10 +66,6 @@ _GONE = (
 """Errors of the bus itself that say that a service is not there. systemd names the unit that it could not start."""
 
 
-class _Silent(BusUnavailable):
-    """A service did not answer in time."""
-
-
 class Connection:
     """One connection to the bus, from its beginning to its loss."""
 
@@ -104,6 +100,10 @@ class SystemBusClient:
     async def read[P](self, kind: type[P], at: BusObject) -> P:
         """The properties of an object; see :meth:`SystemBus.read`."""
         return await self._memory.read(kind, at)
+
+    def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
+        """What is known of an object; see :meth:`SystemBus.remembered`."""
+        return self._memory.remembered(kind, at)
 
     async def forget(self) -> None:
         """Read everything anew when it is asked for next."""
@@ -254,7 +254,7 @@ class SystemBusClient:
                 either: set[asyncio.Future[Any]] = {calling, connection.lost}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            raise _Silent(
+            raise BusUnavailable(
                 f"{at.service} did not answer {method.name} within {timeout_s:g} s; look at it with systemctl status"
             ) from None
         finally:
@@ -293,18 +293,23 @@ class SystemBusClient:
             await self._matching(connection, rule)
 
     async def get_all(self, at: BusObject) -> dict[str, WireVariant]:
-        """The properties of an object, with their signatures. Whoever did not answer a moment ago is not asked."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._silent_until.get(at.service, 0.0):
-            raise BusUnavailable(f"{at.service} does not answer; it is asked again within {SILENCE_S:g} s")
+        """The properties of an object, with their signatures."""
         properties = BusObject(at.service, at.path, _PROPERTIES)
         try:
             reply = await self._answer(self._connected(), properties, _GET_ALL, [at.interface], READ_S)
-        except _Silent:
-            log.warning("bus_service_silent", service=at.service)
-            self._silent_until[at.service] = loop.time() + SILENCE_S
+        except BusUnavailable as error:
+            log.warning("bus_service_does_not_answer", service=at.service, reason=error.message)
+            self._silent_until[at.service] = asyncio.get_running_loop().time() + SILENCE_S
             raise
         return dict(reply.body[0])
+
+    def refuse_absent(self, service: str) -> None:
+        """Raise :class:`BusUnavailable`, at once, for a service that is not there, or did not answer a moment ago."""
+        connection = self._connected()
+        if service not in connection.owners and service not in connection.activatable:
+            raise BusUnavailable(f"{service} is not there: nothing on the system bus has that name")
+        if asyncio.get_running_loop().time() < self._silent_until.get(service, 0.0):
+            raise BusUnavailable(f"{service} does not answer; it is asked again within {SILENCE_S:g} s")
 
     # --- signals -----------------------------------------------------------------------------------------------------
 

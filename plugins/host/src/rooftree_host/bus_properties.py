@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import structlog
-from attrs import define, field
+from attrs import define, field, frozen
 from dbus_fast import Variant
 from dbus_fast.unpack import unpack_variants
 
@@ -30,6 +30,14 @@ UNTOLD_S: Final = 5.0
 """Seconds after which a property whose changes are not told is asked for again."""
 
 
+@frozen
+class _Shown:
+    value: Any
+    """An object of the class that was asked for."""
+    has_untold: bool
+    """Whether the class has properties whose changes are not told."""
+
+
 @define
 class _Known:
     """What is known of an object's properties."""
@@ -38,8 +46,8 @@ class _Known:
     read_at: float = 0.0
     stale: bool = True
     reading: asyncio.Task[None] | None = None
-    shown: dict[type[Any], Any] = field(factory=dict)
-    """The same as objects of the classes that it was asked for as."""
+    shown: dict[type[Any], _Shown] = field(factory=dict)
+    """The same, by the classes that it was asked for as."""
 
 
 class PropertyMemory:
@@ -64,17 +72,14 @@ class PropertyMemory:
     def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
         """The properties of an object, where nobody has to be asked for them."""
         known = self._known.get(at)
-        if known is None or not self._is_fresh(kind, known):
+        if known is None or known.values is None or known.stale:
             return None
-        found = known.shown.get(kind)
-        if found is None:
-            found = known.shown[kind] = _shown(kind, at, known.values or {})
-        return cast("P", found)  # it was made of that kind
-
-    def _is_fresh(self, kind: type[Any], known: _Known) -> bool:
-        if known.values is None or known.stale:
-            return False
-        return asyncio.get_running_loop().time() - known.read_at <= UNTOLD_S or not _has_untold(kind)
+        shown = known.shown.get(kind)
+        if shown is None:
+            shown = known.shown[kind] = _Shown(_shown(kind, at, known.values), _has_untold(kind))
+        if shown.has_untold and asyncio.get_running_loop().time() - known.read_at > UNTOLD_S:
+            return None
+        return cast("P", shown.value)  # it was made of that kind
 
     async def _fetch(self, at: BusObject, known: _Known) -> None:
         """Read it; however many want it at once, the service is asked once."""
@@ -142,9 +147,8 @@ def declared(kind: type[Any]) -> Mapping[str, BusProperty]:
     return {name: said for name, said in found.items() if said is not None}
 
 
-@cache
-def _has_untold(kind: Hashable) -> bool:
-    return any(not said.told for said in declared(cast("type[Any]", kind)).values())
+def _has_untold(kind: type[Any]) -> bool:
+    return any(not said.told for said in declared(kind).values())
 
 
 def _shown[P](kind: type[P], at: BusObject, values: Mapping[str, Variant]) -> P:

@@ -33,6 +33,7 @@ from rooftree.interfaces.containers import (
     ContainerStats,
     DataPath,
     EngineInfo,
+    EngineUnavailable,
     ExecResult,
     HostPath,
     Image,
@@ -421,8 +422,22 @@ class DockerEngine:
         if since is not None:
             params["since"] = f"{since.timestamp():.6f}"
         path = f"containers/{found['Id']}/logs"
-        async with self._connection.stream(f"show the log of {name}", "GET", path, params=params) as response:
+        # The engine sends a chunk for every line, which is dear to read: more than all that is done with it.
+        doing = f"show the log of {name}"
+        async with self._connection.stream(doing, "GET", path, params=params, chunked=False) as response:
             yield response, bool(found["Config"].get("Tty"))
+            if response.content.at_eof():
+                await self._refuse_cut_log(name, found, follow=follow)
+
+    async def _refuse_cut_log(self, name: str, found: Json, *, follow: bool) -> None:
+        """Raise :class:`Unavailable` where a log ended because the engine did, or for no reason."""
+        now = await self._inspect(found["Id"])
+        same_run = now is not None and now["State"].get("StartedAt") == found["State"].get("StartedAt")
+        if follow and same_run and now is not None and now["State"].get("Running") and found["State"].get("Running"):
+            raise EngineUnavailable(
+                f"The container engine ended the log of {name}, which runs on. It may have been restarted: "
+                "follow the log again."
+            )
 
     def name_on_engine(self, name: str) -> str:
         """What the engine calls the container of that logical name, whether it is there or not."""

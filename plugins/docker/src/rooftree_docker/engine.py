@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Final
 import structlog
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
-from aiohttp import ClientResponse
 
 from rooftree.errors import Conflict, Failed, RooftreeError, Unavailable
 from rooftree.events import Event
@@ -51,8 +49,8 @@ from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.images import Images, PullReport
 from rooftree_docker.inspection import container_of, engine_info_of
-from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
-from rooftree_docker.log_text import FramedText, TerminalText, TextReader
+from rooftree_docker.log_stream import Frames
+from rooftree_docker.logs import Logs
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
 from rooftree_docker.specification import Naming, container_body
 from rooftree_docker.stats import ProcessorMeter
@@ -120,6 +118,7 @@ class DockerEngine:
         self._events = EventWatch(self._connection, self._naming, publish)
         self._images = Images(self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull)
         self._processor_meter = ProcessorMeter()
+        self._logs = Logs(self._connection, self._ours, self._inspect)
         self._api_address: str | None = None
 
     @property
@@ -380,49 +379,20 @@ class DockerEngine:
                     "What was sent may have arrived in part; see its log, and restart it if it hangs."
                 ) from error
 
-    async def logs(
+    def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncGenerator[LogLine]:
         """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``.
 
         A line of more than 256 KiB comes in pieces. Raises :class:`ContainerNotFound`.
         """
-        async with self._log(name, follow=follow, tail=tail, since=since, times=True) as (response, terminal):
-            parser: LogParser = TerminalLog() if terminal else FramedLog()
-            async for block in blocks(response, None if follow else self._deadlines.answer):
-                for line in parser.feed(block):
-                    yield line
-        for line in parser.end():
-            yield line
+        return self._logs.lines(name, follow=follow, tail=tail, since=since)
 
-    async def log_text(
+    def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncGenerator[bytes]:
         """The same as text: whole lines, in pieces of any number of them."""
-        async with self._log(name, follow=follow, tail=tail, since=since, times=False) as (response, terminal):
-            reader: TextReader = TerminalText() if terminal else FramedText()
-            async for block in blocks(response, None if follow else self._deadlines.answer):
-                if text := reader.feed(block):
-                    yield text
-        if text := reader.end():
-            yield text
-
-    @asynccontextmanager
-    async def _log(
-        self, name: str, *, follow: bool, tail: int | None, since: datetime | None, times: bool
-    ) -> AsyncIterator[tuple[ClientResponse, bool]]:
-        """A log as the engine streams it, and whether it comes from a terminal."""
-        found = await self._ours(name)
-        params = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail)}
-        if times:
-            params["timestamps"] = "1"
-        if follow:
-            params["follow"] = "1"
-        if since is not None:
-            params["since"] = f"{since.timestamp():.6f}"
-        path = f"containers/{found['Id']}/logs"
-        async with self._connection.stream(f"show the log of {name}", "GET", path, params=params) as response:
-            yield response, bool(found["Config"].get("Tty"))
+        return self._logs.text(name, follow=follow, tail=tail, since=since)
 
     def name_on_engine(self, name: str) -> str:
         """What the engine calls the container of that logical name, whether it is there or not."""

@@ -13,6 +13,7 @@ LOGIN = "org.freedesktop.login1"
 RESOLVE = "org.freedesktop.resolve1"
 SYSTEMD = "org.freedesktop.systemd1"
 TIMEDATE = "org.freedesktop.timedate1"
+TIMESYNC = "org.freedesktop.timesync1"
 AGENT = "io.hass.os"
 UDISKS = "org.freedesktop.UDisks2"
 NETWORK_MANAGER = "org.freedesktop.NetworkManager"
@@ -81,6 +82,15 @@ MACHINE: dict[str, Objects] = {
             }
         }
     },
+    TIMESYNC: {
+        "/org/freedesktop/timesync1": {
+            "org.freedesktop.timesync1.Manager": {
+                "SystemNTPServers": Variant("as", []),
+                "RuntimeNTPServers": Variant("as", []),
+                "FallbackNTPServers": Variant("as", ["time.example", "192.0.2.1"]),
+            }
+        }
+    },
     AGENT: {
         "/io/hass/os": {AGENT: {"Version": _s("1.7.2"), "Diagnostics": _b(False)}},
         "/io/hass/os/AppArmor": {"io.hass.os.AppArmor": {"ParserVersion": _s("3.1.7")}},
@@ -111,11 +121,18 @@ METHODS: dict[tuple[str, str], tuple[str, list[Any]]] = {
     (MANAGER, "ReloadOrRestartUnit"): ("o", [f"{SYSTEMD_PATH}/job/1"]),
     (MANAGER, "RestartUnit"): ("o", [f"{SYSTEMD_PATH}/job/1"]),
     (MANAGER, "Subscribe"): ("", []),
+    (MANAGER, "GetUnitByPID"): ("o", [f"{UNIT}/rooftree_2dtest_2eservice"]),
+    ("org.freedesktop.timesync1.Manager", "SetRuntimeNTPServers"): ("", []),
 }
 """The answers of methods, with their signatures."""
 
 SETTERS: dict[tuple[str, str], tuple[str, str, str]] = {
     (HOSTNAME, "SetStaticHostname"): (HOSTNAME, "StaticHostname", "s"),
+    ("org.freedesktop.timesync1.Manager", "SetRuntimeNTPServers"): (
+        "org.freedesktop.timesync1.Manager",
+        "RuntimeNTPServers",
+        "as",
+    ),
 }
 """Methods whose first argument becomes a property."""
 
@@ -126,3 +143,13 @@ ERRORS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     for method in ("StartUnit", "StopUnit", "ReloadOrRestartUnit", "RestartUnit")
 }
 """What is answered to certain arguments."""
+
+FOLLOWED_BY: dict[tuple[str, str], tuple[str, str, Any]] = {
+    (MANAGER, method): (
+        "JobRemoved",
+        "uoss",
+        lambda unit, *_: [1, f"{SYSTEMD_PATH}/job/1", unit, "failed" if unit == "broken.service" else "done"],
+    )
+    for method in ("StartUnit", "StopUnit", "ReloadOrRestartUnit", "RestartUnit")
+}
+"""Signals that follow the answer of a method: name, signature, and what makes the arguments of the method's."""

@@ -15,7 +15,7 @@ from typing import Any
 from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
-from tests.bus.machine import ERRORS, MACHINE, METHODS, SETTERS
+from tests.bus.machine import ERRORS, FOLLOWED_BY, MACHINE, METHODS, SETTERS
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
@@ -58,7 +58,12 @@ class Service:
         arguments = [each.value if isinstance(each, Variant) else each for each in message.body]
         self.calls.append((message.member or "", arguments))
         await self.answers.wait()
-        await self.bus.send(self._answer(message))
+        answer = self._answer(message)
+        await self.bus.send(answer)
+        key = (message.interface or "", message.member or "")
+        if key in FOLLOWED_BY and answer.message_type is MessageType.METHOD_RETURN:
+            name, signature, arguments = FOLLOWED_BY[key]
+            self.signal(message.path or "", key[0], name, signature, arguments(*message.body))
 
     def _answer(self, message: Message) -> Message:
         member, path = message.member or "", message.path or ""

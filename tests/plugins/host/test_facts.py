@@ -16,11 +16,8 @@ from rooftree_host.disk_wear import disk_of, emmc_wear
 from rooftree_host.mounts_seen import propagates
 from rooftree_host.plugin import HostPlugin
 from tests.bus.machine import AGENT, HOSTNAME, LOGIN, RESOLVE, SYSTEMD, SYSTEMD_PATH, TIMEDATE
-from tests.bus.private_bus import needs_dbus_daemon
 from tests.plugins.host.house import house
 from tests.plugins.recordings import difference, needs_recordings, recorded
-
-pytestmark = needs_dbus_daemon
 
 
 async def test_every_field_has_its_source(tmp_path: Path, socket_folder: Path) -> None:

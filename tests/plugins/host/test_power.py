@@ -13,10 +13,7 @@ from rooftree import Plugin, hookimpl
 from rooftree.interfaces.hooks import EndingWork
 from rooftree_host import power
 from tests.bus.machine import HOSTNAME, LOGIN, SYSTEMD
-from tests.bus.private_bus import needs_dbus_daemon
 from tests.plugins.host.house import House, house
-
-pytestmark = needs_dbus_daemon
 
 
 class Tenant(Plugin):
@@ -73,7 +70,9 @@ def ending(calls: list[tuple[str, list[object]]]) -> list[tuple[str, list[object
 
 
 @pytest.mark.parametrize(("verb", "method"), [("reboot", "Reboot"), ("shutdown", "PowerOff")])
-async def test_what_runs_is_ended_in_order_and_then_the_machine(home: House, verb: str, method: str) -> None:
+async def test_hook_before_host_ends_gives_work_that_is_done_first_in_order(
+    home: House, verb: str, method: str
+) -> None:
     answer = await home.client.post(f"/host/{verb}")
 
     assert answer.data == {}
@@ -98,7 +97,7 @@ async def test_logind_that_refuses_is_gone_around(home: House) -> None:
     assert ending(await home.machine.calls()) == [("PowerOff", [False]), ("PowerOff", [])]
 
 
-async def test_objection_is_a_503_and_force_goes_over_it(home: House) -> None:
+async def test_hook_objections_to_host_end_makes_a_503_and_force_goes_over_it(home: House) -> None:
     Tenant.objection = "Core changes its database"
 
     refused = await home.client.post("/host/reboot")

@@ -16,11 +16,9 @@ from rooftree.testing import Client
 from rooftree_host.hostname import HostnameInvalid, refuse_no_hostname
 from rooftree_host.units import UnitName, _unescaped
 from tests.bus.machine import HOSTNAME, SYSTEMD, TIMESYNC
-from tests.bus.private_bus import needs_dbus_daemon, services
+from tests.bus.private_bus import services
 from tests.plugins.host.house import house
 from tests.plugins.recordings import difference, needs_recordings, recorded
-
-pytestmark = needs_dbus_daemon
 
 
 async def test_services_are_those_that_systemd_has_loaded(tmp_path: Path, socket_folder: Path) -> None:

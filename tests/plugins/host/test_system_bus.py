@@ -25,9 +25,7 @@ from rooftree.interfaces.bus import (
 from rooftree_host import bus_properties, system_bus
 from rooftree_host.system_bus import SystemBusClient
 from tests.bus.machine import AGENT, HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH, TIMEDATE
-from tests.bus.private_bus import PrivateBus, Services, needs_dbus_daemon, services
-
-pytestmark = needs_dbus_daemon
+from tests.bus.private_bus import PrivateBus, Services, services
 
 HOST = BusObject(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME)
 CLOCK = BusObject(TIMEDATE, "/org/freedesktop/timedate1", TIMEDATE)

@@ -41,7 +41,7 @@ from rooftree_host.mounts_seen import propagates
 GIB: Final = 1024**3
 DISK_S: Final = 5.0
 """Seconds for which the room on the disk is not looked at again."""
-_SOURCES: Final[tuple[tuple[type, BusObject], ...]] = (
+SOURCES: Final[tuple[tuple[type, BusObject], ...]] = (
     (Hostname, HOSTNAME),
     (Systemd, SYSTEMD),
     (Timedate, TIMEDATE),
@@ -88,7 +88,7 @@ class HostFacts:
 
     async def info(self) -> HostInfo:
         """Everything; sources that have to be asked are asked side by side."""
-        missing = [(kind, at) for kind, at in _SOURCES if self._bus.remembered(kind, at) is None]
+        missing = [(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None]
         if missing:
             await asyncio.gather(*(self._ask(kind, at) for kind, at in missing))
         host, systemd, clock = self._of(Hostname, HOSTNAME), self._of(Systemd, SYSTEMD), self._of(Timedate, TIMEDATE)
@@ -117,7 +117,7 @@ class HostFacts:
             kernel=host.kernel,
             operating_system=host.operating_system,
             timezone=chosen or clock.timezone or looked.timezone,
-            dt_utc=datetime.now(UTC).isoformat(),
+            dt_utc=datetime.now(UTC).isoformat(timespec="microseconds"),
             dt_synchronized=clock.synchronized,
             use_ntp=clock.ntp,
             startup_time=_startup_s(host, systemd),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from rooftree import OBSERVER, Invalid, Jobs, NotFound, Role, Routes, Unset, role
+from typing import Annotated
+
+from rooftree import OBSERVER, From, Invalid, Jobs, NotFound, Role, Routes, Stream, Unset, role
 from rooftree.interfaces.bus import SystemBus
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
+from rooftree_containers.logs import LogQuery, asked_in
 from rooftree_host.disk_usage import DiskUsages
 from rooftree_host.facts import HostFacts
 from rooftree_host.host_log import HostLog
@@ -135,6 +138,14 @@ routes.include(
         "/host/logs/boots/{bootid}/identifiers/{identifier}", program_log_of_boot, access=MANAGER, default="verbose"
     )
 )
+
+
+@routes.get("/host/logs/boot/{bootid}/{identifier}/entries/follow", access=MANAGER)
+async def follow_program_log_of_boot(
+    log: Annotated[HostLog, From(program_log_of_boot)], query: Annotated[LogQuery, From(asked_in("verbose"))]
+) -> Stream:
+    """The same as ``/host/logs/boots/{bootid}/identifiers/{identifier}/follow``, as the API's reference spells it."""
+    return await log.recent(query, follow=True)
 
 
 @routes.get("/host/logs/identifiers", access=MANAGER)

@@ -15,6 +15,8 @@ import resource
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -88,6 +90,19 @@ class GitUnavailable(Unavailable):
     """There is no git on this machine, or the server cannot be reached."""
 
     error_key = "store_repository_unreachable_error"
+
+
+NOWHERE: Final = ("--git-dir=/dev/null",)
+"""Option for what needs no repository: git would read the configuration of one that the daemon was started in."""
+
+
+def within(folder: Path) -> tuple[str, ...]:
+    """Options that have git work on that clone and no other.
+
+    Left to look for itself, git goes up from a clone that is damaged to a repository around it, such as the checkout
+    that a data folder lies in, and resets that.
+    """
+    return "-C", str(folder), "--git-dir=.git", "--work-tree=."
 
 
 async def git(

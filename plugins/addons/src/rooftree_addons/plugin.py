@@ -58,13 +58,15 @@ class AddonsPlugin(Plugin):
         probations = await kernel.collection(Probation)
         settings = kernel.settings(AddonsSettings)
         profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
-        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed, probations, profiles)
-        self.probation = ProbationWatch(
+        self.addons = Addons(
             kernel,
-            self.addons,
-            lasts=timedelta(minutes=settings.probation_minutes),
+            kernel.service(ADDON_STORE),
+            installed,
+            probations,
+            profiles,
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
+        self.probation = ProbationWatch(kernel, self.addons, lasts=timedelta(minutes=settings.probation_minutes))
         self.stages = Stages(kernel, self.addons)
         self.reconciliation = Reconciliation(kernel, self.addons, self.stages, self.probation)
         self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))

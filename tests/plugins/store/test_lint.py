@@ -280,7 +280,7 @@ def test_what_the_store_could_show_is_said_in_one_hint(folder: Path) -> None:
     ((code, _, _, _, sentence),) = told(check([folder]))
 
     assert code == "nothing-to-show"
-    assert sentence == "has no icon.png, DOCS.md; the store would show them"
+    assert sentence == "has none of these, which the store would show: icon.png, DOCS.md"
 
 
 def test_picture_of_another_kind_is_said(folder: Path) -> None:

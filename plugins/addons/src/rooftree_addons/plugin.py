@@ -39,7 +39,7 @@ class AddonsSettings:
     """How long the new version of an add-on has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=ge(0))
     """How long the data stays that a version left which was rolled back."""
-    leaked_passwords_url: str = USUAL_ADDRESS
+    leak_lookup_url: str = USUAL_ADDRESS
     """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""
 
 
@@ -77,7 +77,7 @@ class AddonsPlugin(Plugin):
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
         kernel.provide(ADDON_STAGES, self.stages)
-        address = kernel.settings(AddonsSettings).leaked_passwords_url
+        address = kernel.settings(AddonsSettings).leak_lookup_url
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)

@@ -70,6 +70,7 @@ REMOVE = (
     "addons.unregister/1",
 )
 ROLL_BACK = (
+    "addons.keep_failed_log/1",
     "addons.remove_container/1",
     "docker.bring_back_image/1",
     "addons.put_back_data/1",

@@ -27,8 +27,8 @@ ROLLED_BACK_S = 60.0
 """More than it takes to see that a version fails, and to put the one before it back."""
 
 NEW: Mapping[str, tuple[str, str]] = {
-    "atonce": (f"#!/bin/sh\n{SPOILS}\nexit 7\n", ""),
-    "later": (f"#!/bin/sh\n{SPOILS}\nsleep 3\nexit 8\n", ""),
+    "atonce": (f"#!/bin/sh\n{SPOILS}\necho what is wrong at once\nexit 7\n", ""),
+    "later": (f"#!/bin/sh\n{SPOILS}\nsleep 3\necho what is wrong later >&2\nexit 8\n", ""),
     "killed": (WAITS.replace("while :", f"{SPOILS}\nwhile :"), ""),
     "sick": (WAITS.replace("while :", f"{SPOILS}; (sleep 3; touch /sick) &\nwhile :"),
              "HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD test ! -e /sick\n"),
@@ -101,6 +101,12 @@ def set_aside(addon: Addon) -> list[str]:
     return [path.read_text() for path in sorted(kept.glob("failed-*/data/book"))]
 
 
+def last_words(addon: Addon) -> list[str]:
+    """What failed versions wrote to their logs."""
+    kept = addon.daemon.data_dir / "apps" / "kept" / addon.slug
+    return [path.read_text() for path in sorted(kept.glob("failed-*/log.txt"))]
+
+
 async def problems(addon: Addon) -> list[Any]:
     """The problems that an add-on has."""
     listed = (await addon.daemon.ok("GET", "/kernel/v1/problems"))["problems"]
@@ -118,6 +124,7 @@ async def test_version_that_ends_at_once_is_taken_back_within_the_update(street:
     assert (info["version"], info["state"], await version(addon)) == ("1.0", "started", "1.0")
     assert (addon.data / "book").read_text() == "abcdef"
     assert set_aside(addon) == ["abXdef"]
+    assert last_words(addon) == ["what is wrong at once\n"]
     assert [problem["type"] for problem in await problems(addon)] == ["update_rolled_back"]
 
 
@@ -138,6 +145,7 @@ async def test_versions_that_break_later_are_rolled_back_with_their_data(street:
         assert set_aside(addon) == ["abXdef"]
         assert await version(addon) == "1.0"
         assert addon.ask("/addons/self/info")[0] == 200
+    assert last_words(addons["later"]) == ["what is wrong later\n"]
     footprint = await Footprint.of(street.daemon, street.engine, registry=street.registry.address)
     own = [image for image in footprint.images if "/updates/" in image]
     assert [image for image in own if "kept" in image or image.endswith(":2.0")] == []

@@ -31,7 +31,7 @@ REGISTRY = "registry.example"
 SETTINGS = {
     "plugins.store.repositories": [],
     "plugins.store.machine": "generic-x86-64",
-    "plugins.addons.leaked_passwords_url": "",
+    "plugins.addons.leak_lookup_url": "",
 }
 HELLO = AddonSlug("local_hello")
 

@@ -116,7 +116,7 @@ async def test_service_is_asked_thirty_times_a_minute_at_most() -> None:
 async def test_check_of_options_says_whether_a_password_is_leaked(tmp_path: Path, engine: FakeContainerEngine) -> None:
     async with (
         serving(Service()) as address,
-        house(tmp_path, engine, {"plugins.addons.leaked_passwords_url": address}) as home,
+        house(tmp_path, engine, {"plugins.addons.leak_lookup_url": address}) as home,
     ):
         await home.install(config={"schema": {"secret": "password", "count": "int?"}, "options": {"secret": "letmein"}})
 

@@ -346,6 +346,7 @@ async def test_version_that_crashes_on_probation_is_rolled_back_with_its_data(
     await home.set_options(HELLO, watchdog=watchdog, options={"greeting": "good day"})
     await home.let_pass(clock, PROBATION / 2)
 
+    home.engine.write(f"app_{HELLO}", "no such table: notes")
     home.engine.crash(f"app_{HELLO}", exit_code)
     await home.let_pass(clock, timedelta(seconds=SUSPECT_S))
 
@@ -358,6 +359,7 @@ async def test_version_that_crashes_on_probation_is_rolled_back_with_its_data(
     assert own_images(home) == {IMAGE}
     assert [(one.version, one.back_to) for one in told] == [("2.0", "1.0")]
     assert (home.data / told[0].set_aside / "data" / "value").read_text() == "broken"
+    assert (home.data / told[0].set_aside / "log.txt").read_text() == "no such table: notes\n"
     assert problem is not None
     assert problem.message.startswith(
         f"Version 2.0 of add-on {HELLO} does not work here: it ended with exit code {exit_code}."
@@ -505,7 +507,10 @@ async def test_roll_back_can_be_asked_for(home: House) -> None:
     plan = (await home.client.post(f"/kernel/v1/addons/{HELLO}/roll-back?plan=1")).data
     done(await home.client.post(f"/kernel/v1/addons/{HELLO}/roll-back"))
 
+    problem = home.problem("update_rolled_back")
     assert "addons.put_back_data/1" in [step["kind"] for step in plan["steps"]]
+    assert problem is not None
+    assert problem.message.startswith(f"Version 2.0 of add-on {HELLO} was taken back, as it was asked for. Version 1.0")
     assert (home.installed().version, value(home).read_text()) == ("1.0", "41")
     assert home.addons.state(HELLO) is AddonState.STARTED
 

@@ -151,7 +151,7 @@ async def test_network_options_are_kept_and_go_back_to_the_usual(client: Client,
     [
         ({}, "Send enable_ipv6, mtu, or both"),
         ({"enable_ipv6": "yes"}, "enable_ipv6"),
-        ({"mtu": 67}, "from 68 to 65535"),
+        ({"mtu": 67}, "mtu: must be from 68 to 65535"),
         ({"mtu": 65536}, "from 68 to 65535"),
         ({"mtu": 1000, "enable_ipv6": True}, "must be 1280 or more with IPv6"),
         ({"ipv6": True}, "ipv6"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,39 @@ async def test_damaged_clone_is_told_from_an_absent_server(source: RepositorySou
         await git.update(source, clone)
 
     assert await git.reachable(source)
+
+
+@pytest.mark.parametrize("damage", ["HEAD", "objects", "refs"])
+async def test_damaged_clone_leaves_a_repository_around_it_alone(
+    source: RepositorySource, clone: Path, damage: str
+) -> None:
+    around = clone.parent
+    write_files(around, {"mine": "committed\n", ".gitignore": "clone\n"})
+    run_git("init", "--quiet", around)
+    run_git("-C", around, "add", "mine")
+    run_git("-C", around, "commit", "--quiet", "--message", "Mine")
+    commit = run_git("-C", around, "rev-parse", "HEAD")
+    (around / "mine").write_text("not committed yet\n")
+    shutil.move(clone / ".git" / damage, around / "away")
+
+    with pytest.raises(GitFailed):
+        await git.update(source, clone)
+
+    assert run_git("-C", around, "rev-parse", "HEAD") == commit
+    assert (around / "mine").read_text() == "not committed yet\n"
+    assert not (around / "repository.yaml").exists()
+
+
+async def test_repository_that_the_daemon_was_started_in_configures_nothing(
+    source: RepositorySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_git("init", "--quiet", tmp_path)
+    run_git("-C", tmp_path, "config", f"url.git://127.0.0.1:{free_port()}/.insteadOf", "git://127.0.0.1:")
+    monkeypatch.chdir(tmp_path)
+
+    await git.clone(source, tmp_path / "clone")
+
+    assert await git.tip(source) == await git.head(source, tmp_path / "clone")
 
 
 async def test_machine_without_git_says_so(

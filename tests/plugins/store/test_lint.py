@@ -219,6 +219,7 @@ TRANSLATED = "configuration: {a: {name: A}}\n"
     [
         ("schema: {a: str}\n", ("no-default", "schema.a", "only after")),
         ("schema: {a: [int]}\n", ("no-default", "schema.a", "only after")),
+        ("schema: {a: [{b: int}]}\n", ("no-default", "schema.a", "only after")),
         ("schema: {a: email}\noptions: {a: ''}\n", ("no-default", "options.a", "e-mail")),
         ("schema: {a: 'int(1,5)'}\noptions: {a: 9}\n", ("refused-default", "options.a", "must be 1 to 5")),
         ("schema: {a: [{b: port}]}\noptions: {a: [{b: 0}]}\n", ("refused-default", "options.a[0].b", "a port")),
@@ -279,7 +280,7 @@ def test_what_the_store_could_show_is_said_in_one_hint(folder: Path) -> None:
     ((code, _, _, _, sentence),) = told(check([folder]))
 
     assert code == "nothing-to-show"
-    assert sentence.endswith(": icon.png, DOCS.md")
+    assert sentence == "has none of these, which the store would show: icon.png, DOCS.md"
 
 
 def test_picture_of_another_kind_is_said(folder: Path) -> None:

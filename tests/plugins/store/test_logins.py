@@ -60,13 +60,22 @@ async def test_repository_behind_a_login_is_added_and_brought_up_to_date(
         assert list(here.offered().values()) == ["2.0"]
 
 
-@pytest.mark.parametrize("login", ["", "reader:wrong", "token"])
+@pytest.mark.parametrize(
+    ("login", "says"),
+    [
+        ("", "a login is given in the address, as in http://name:token@127.0.0.1:"),
+        ("reader:wrong", "does not accept this login, or does not exist"),
+        ("token", "does not accept this login, or does not exist"),
+    ],
+)
 async def test_wrong_login_is_refused_and_leaves_nothing(
-    here: Shop, server: GitHttpServer, private: GitRepository, login: str
+    here: Shop, server: GitHttpServer, private: GitRepository, login: str, says: str
 ) -> None:
     answer = await here.add(address(server, private, login))
 
-    assert "wants a login" in refusal(answer, 500, "store_repository_unknown_error")
+    message = refusal(answer, 500, "store_repository_unknown_error")
+    assert says in message
+    assert "askpass" not in message
     assert (here.sources(), here.folders()) == ([], [])
     assert dict(here.store._logins) == {}
     assert here.store._new_logins == {}
@@ -183,7 +192,7 @@ async def test_other_server_that_the_first_leads_to_is_not_given_the_login(
 
         answer = await here.add(address(server, private))
 
-        assert "wants a login" in refusal(answer, 500, "store_repository_unknown_error")
+        assert "does not accept this login" in refusal(answer, 500, "store_repository_unknown_error")
         assert other.asked
         assert {login for _, login in other.asked} == {None}
 

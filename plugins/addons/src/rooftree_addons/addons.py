@@ -6,6 +6,7 @@ import asyncio
 import enum
 import shutil
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ class Addons:
         installed: Collection[InstalledAddon],
         probations: Collection[Probation],
         profiles: Profiles,
+        failed_data_stays: timedelta,
     ) -> None:
         self.kernel = kernel
         self.store = store
@@ -130,6 +132,8 @@ class Addons:
         self.failures: dict[AddonSlug, str] = {}
         """Why a version that is being installed failed, until the one before it is back."""
         self.profiles = profiles
+        self.failed_data_stays = failed_data_stays
+        """For how long the data of versions that failed is kept."""
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}

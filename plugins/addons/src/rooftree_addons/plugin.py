@@ -39,7 +39,7 @@ class AddonsSettings:
     """How long the new version of an add-on has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=ge(0))
     """How long the data stays that a version left which was rolled back."""
-    leaked_passwords_url: str = USUAL_ADDRESS
+    leak_lookup_url: str = USUAL_ADDRESS
     """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""
 
 
@@ -58,13 +58,15 @@ class AddonsPlugin(Plugin):
         probations = await kernel.collection(Probation)
         settings = kernel.settings(AddonsSettings)
         profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
-        self.addons = Addons(kernel, kernel.service(ADDON_STORE), installed, probations, profiles)
-        self.probation = ProbationWatch(
+        self.addons = Addons(
             kernel,
-            self.addons,
-            lasts=timedelta(minutes=settings.probation_minutes),
+            kernel.service(ADDON_STORE),
+            installed,
+            probations,
+            profiles,
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
+        self.probation = ProbationWatch(kernel, self.addons, lasts=timedelta(minutes=settings.probation_minutes))
         self.stages = Stages(kernel, self.addons)
         self.reconciliation = Reconciliation(kernel, self.addons, self.stages, self.probation)
         self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))
@@ -75,7 +77,7 @@ class AddonsPlugin(Plugin):
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
         kernel.provide(ADDON_STAGES, self.stages)
-        address = kernel.settings(AddonsSettings).leaked_passwords_url
+        address = kernel.settings(AddonsSettings).leak_lookup_url
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)

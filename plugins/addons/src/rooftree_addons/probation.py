@@ -21,6 +21,8 @@ from rooftree_store import AddonSlug
 
 ROLLED_BACK = "update_rolled_back"
 """The type of the problem that says that an update failed, and that the version before it is back."""
+BY_HAND = "it was asked for"
+"""The reason of a roll-back for which the version is not to blame."""
 
 
 class NothingToRollBack(Invalid):

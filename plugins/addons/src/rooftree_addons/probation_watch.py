@@ -31,14 +31,12 @@ class ProbationWatch:
     """Ends probations, one way or the other.
 
     :param lasts: how long a new version has to run well without a break
-    :param failed_data_stays: for how long the data of versions that failed is kept
     """
 
-    def __init__(self, kernel: Kernel, addons: Addons, lasts: timedelta, failed_data_stays: timedelta) -> None:
+    def __init__(self, kernel: Kernel, addons: Addons, lasts: timedelta) -> None:
         self._kernel = kernel
         self._addons = addons
         self._lasts = lasts
-        self._failed_data_stays = failed_data_stays
         self._proving: dict[AddonSlug, asyncio.Task[None]] = {}
         self._judging: dict[AddonSlug, asyncio.Task[None]] = {}
 
@@ -115,7 +113,7 @@ class ProbationWatch:
 
     async def delete_failed_data(self) -> None:
         """Delete what versions that failed have left, once it has been there long enough."""
-        before = self._kernel.clock.now().timestamp() - self._failed_data_stays.total_seconds()
+        before = self._kernel.clock.now().timestamp() - self._addons.failed_data_stays.total_seconds()
         await asyncio.to_thread(_delete_failed_data, self._kernel.data.path, before)
 
     async def stop(self) -> None:

@@ -44,6 +44,7 @@ from rooftree_addons.models import (
     UninstallRequest,
     UpdateRequest,
 )
+from rooftree_addons.probation import BY_HAND
 from rooftree_containers.container_log import ContainerLog
 from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
@@ -239,7 +240,7 @@ def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
 @routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN, starts=updates.roll_back)
 async def roll_back(jobs: Jobs, addon: AddonSlug) -> None:
     """Put the version before the last update back, with the data it had, while that is kept."""
-    await jobs.run(updates.roll_back, slug=addon, reason="it was asked for")
+    await jobs.run(updates.roll_back, slug=addon, reason=BY_HAND)
 
 
 @routes.post("/addons/{addon}/start", access=OWN, starts=verbs.start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import structlog
 from attrs import evolve
@@ -10,9 +11,10 @@ from attrs import evolve
 from rooftree import Problem, Run, Step, step
 from rooftree_addons import snapshot
 from rooftree_addons.addons import Addons
+from rooftree_addons.failed_log import keep_log
 from rooftree_addons.images import is_needed_by_others
 from rooftree_addons.installed import InstalledVersion
-from rooftree_addons.probation import ROLLED_BACK, AddonRolledBack, Keepsake, Probation
+from rooftree_addons.probation import BY_HAND, ROLLED_BACK, AddonRolledBack, Keepsake, Probation
 from rooftree_containers.steps import RemoveImage
 from rooftree_store import AddonSlug
 
@@ -68,6 +70,8 @@ class BeginProbation(Step):
 
     async def undo(self, earlier: Probation | None, addons: Addons) -> None:
         """Put the data back; what a new version that failed has made of it is set aside."""
+        if self.slug in addons.failures:
+            await _keep_log(addons, self.slug, self.kept)
         await _put_back(addons, self.kept)
         change = addons.probations.put(self.slug, earlier) if earlier else addons.probations.delete(self.slug)
         if earlier is not None or self.slug in addons.probations:
@@ -82,9 +86,19 @@ class BeginProbation(Step):
             _tell(addons, self.slug, self.version, self.was.version, self.kept, reason)
 
 
+async def _keep_log(addons: Addons, slug: AddonSlug, kept: Keepsake) -> None:
+    await keep_log(addons.engine, f"app_{slug}", addons.kernel.data.path / kept.set_aside)
+
+
 async def _put_back(addons: Addons, kept: Keepsake) -> None:
     for folder in kept.folders:
         await snapshot.put_back(addons.kernel.data.path, folder, kept.aside(folder))
+
+
+def _what_happened(version: str, slug: AddonSlug, reason: str) -> str:
+    if reason == BY_HAND:
+        return f"Version {version} of add-on {slug} was taken back, as {reason}"
+    return f"Version {version} of add-on {slug} does not work here: {reason}"
 
 
 def _tell(addons: Addons, slug: AddonSlug, version: str, back_to: str, kept: Keepsake, reason: str) -> None:
@@ -95,11 +109,25 @@ def _tell(addons: Addons, slug: AddonSlug, version: str, back_to: str, kept: Kee
             ROLLED_BACK,
             "addon",
             slug,
-            f"Version {version} of add-on {slug} does not work here: {reason}. Version {back_to} is back, with the "
-            f"data from before the update; what {version} made of it lies in {kept.set_aside} for some days",
+            f"{_what_happened(version, slug, reason)}. Version {back_to} is back, with the data from before the "
+            f"update; {version} is installed again only when somebody asks for it. What it made of the data, and the "
+            f"end of its log, lie in {addons.kernel.data.path / kept.set_aside} for "
+            f"{addons.failed_data_stays / timedelta(days=1):g} days",
             extra={"version": version, "back_to": back_to, "set_aside": kept.set_aside},
         )
     )
+
+
+@step("addons.keep_failed_log/1")
+class KeepFailedLog(Step):
+    """Keep the end of an add-on's log, which goes with its container."""
+
+    slug: AddonSlug
+    kept: Keepsake
+
+    async def do(self, addons: Addons) -> None:
+        """Write it beside the data that is set aside."""
+        await _keep_log(addons, self.slug, self.kept)
 
 
 @step("addons.put_back_data/1")

@@ -35,6 +35,7 @@ from rooftree_addons.update_steps import (
     DropKeptData,
     EndProbation,
     KeepData,
+    KeepFailedLog,
     PutBackData,
     PutBackVersion,
     letting_go,
@@ -128,6 +129,7 @@ async def roll_back(addons: Addons, slug: AddonSlug, reason: str) -> Steps:
     old, new, kept = probation.was.image, addon.image, probation.kept
     new_goes = new != old and not is_needed_by_others(addons, slug, new)
     return [
+        KeepFailedLog(slug, kept),
         RemoveAddonContainer(slug, addon.config.timeout),
         BringBackImage(old, kept.image),
         PutBackData(slug, kept),

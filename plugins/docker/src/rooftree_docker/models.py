@@ -13,7 +13,7 @@ LARGEST_MTU = 65535
 
 def _is_mtu(_: object, __: object, value: int | Unset | None) -> None:
     if isinstance(value, int) and not SMALLEST_MTU <= value <= LARGEST_MTU:
-        raise ValueError(f"must be from {SMALLEST_MTU} to {LARGEST_MTU}, not {value}")
+        raise ValueError(f"mtu: must be from {SMALLEST_MTU} to {LARGEST_MTU}, not {value}")
 
 
 @frozen

@@ -95,7 +95,7 @@ class RangeMoved:
         reason = f"is used by {self.taken_by}" if self.taken_by else "was in use when the network was made"
         return (
             f"The add-on network has the range {self.chosen}, because {self.wanted} {reason}. Set another range as "
-            "its subnet, or free the wanted one; the network moves when no container is on it."
+            "subnet of [plugins.docker], or free the wanted one; the network moves when no container is on it."
         )
 
 

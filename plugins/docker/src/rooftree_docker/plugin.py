@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -42,13 +43,20 @@ def _is_subnet(_: object, __: object, text: str) -> None:
         raise ValueError(f"must have room for add-ons, such as {USUAL_SUBNET}, not {text}")
 
 
+def _is_prefix(_: object, __: object, text: str) -> None:
+    if re.fullmatch(r"([a-zA-Z0-9][a-zA-Z0-9_.-]{0,39})?", text) is None:
+        raise ValueError(
+            f"must be at most 40 of a-z A-Z 0-9 - _ . after a letter or digit, such as second_, not {text!r}"
+        )
+
+
 @frozen
 class DockerSettings:
     """``[plugins.docker]`` in rooftree.toml."""
 
     socket: str | None = None
     """Where the engine listens: ``unix:///run/docker.sock``; unless set, ``DOCKER_HOST``, else Docker's own place."""
-    prefix: str = ""
+    prefix: str = field(default="", validator=_is_prefix)
     """Put before the names of containers and of the network: for a second instance on one engine."""
     subnet: str = field(default=str(USUAL_SUBNET), validator=_is_subnet)
     """The range of the add-on network; where it is taken, a free one is chosen and reported."""

@@ -15,6 +15,7 @@ import structlog
 from attrs import evolve
 
 from rooftree_store.git_process import (
+    NOWHERE,
     USUAL,
     GitFailed,
     GitUnavailable,
@@ -23,6 +24,7 @@ from rooftree_store.git_process import (
     git,
     git_lines,
     too_large,
+    within,
 )
 from rooftree_store.logins import Login
 from rooftree_store.sources import RepositorySource
@@ -43,7 +45,7 @@ async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL, 
         )  # fmt: skip
         commit = await head(source, folder)
         await left_by(source, folder, commit, limits)
-        await git(source, "-C", str(folder), "reset", "--quiet", "--hard", commit, limits=limits)
+        await git(source, *within(folder), "reset", "--quiet", "--hard", commit, limits=limits)
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         raise
@@ -59,13 +61,13 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL,
         await asyncio.to_thread((folder / ".git" / lock).unlink, missing_ok=True)
     newest, present = await tip(source, limits, login), await head(source, folder)
     untouched = not await git(
-        source, "-C", str(folder), "status", "--porcelain", "--ignore-submodules=all", limits=limits
+        source, *within(folder), "status", "--porcelain", "--ignore-submodules=all", limits=limits
     )
     if newest == present and untouched:
         return False
     try:
         await git(
-            source, "-C", str(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--force", "--update-shallow",
+            source, *within(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--force", "--update-shallow",
             "--no-recurse-submodules", "--", source.url, source.branch or "HEAD", limits=limits, login=login,
         )  # fmt: skip
         fetched = await head(source, folder, "FETCH_HEAD")
@@ -73,8 +75,8 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL,
     except RepositoryTooLarge:
         await _give_back(source, folder, limits)
         raise
-    await git(source, "-C", str(folder), "reset", "--quiet", "--hard", fetched, limits=limits)
-    await git(source, "-C", str(folder), "clean", "-xdff", "--quiet", limits=limits)
+    await git(source, *within(folder), "reset", "--quiet", "--hard", fetched, limits=limits)
+    await git(source, *within(folder), "clean", "-xdff", "--quiet", limits=limits)
     if await asyncio.to_thread(_packs, folder) > MAX_PACKS:
         await _give_back(source, folder, limits)
     return True
@@ -85,7 +87,8 @@ async def tip(source: RepositorySource, limits: Limits = USUAL, login: Login | N
     branch = source.branch
     wanted = [f"refs/heads/{branch}", f"refs/tags/{branch}^{{}}", f"refs/tags/{branch}"] if branch else ["HEAD"]
     told = await git(
-        source, "ls-remote", "--quiet", "--", source.url, *wanted, limits=limits, timeout_s=limits.answer_s, login=login
+        source, *NOWHERE, "ls-remote", "--quiet", "--", source.url, *wanted,
+        limits=limits, timeout_s=limits.answer_s, login=login,
     )  # fmt: skip
     found = {name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())}
     return next((found[name] for name in wanted if name in found), None)
@@ -93,7 +96,7 @@ async def tip(source: RepositorySource, limits: Limits = USUAL, login: Login | N
 
 async def head(source: RepositorySource, folder: Path, ref: str = "HEAD") -> str:
     """The commit a clone is at."""
-    return (await git(source, "-C", str(folder), "rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
+    return (await git(source, *within(folder), "rev-parse", "--verify", f"{ref}^{{commit}}")).strip()
 
 
 async def reachable(source: RepositorySource, limits: Limits = USUAL, login: Login | None = None) -> bool:
@@ -111,7 +114,7 @@ async def left_by(source: RepositorySource, folder: Path, commit: str, limits: L
     Raises :class:`RepositoryTooLarge` as soon as they leave nothing.
     """
     files, size = 0, 0
-    listing = git_lines(source, "-C", str(folder), "ls-tree", "-r", "-l", commit, limits=limits)
+    listing = git_lines(source, *within(folder), "ls-tree", "-r", "-l", commit, limits=limits)
     async with aclosing(listing):
         async for line in listing:
             number = line.partition("\t")[0].split()[-1]
@@ -126,7 +129,7 @@ async def _give_back(source: RepositorySource, folder: Path, limits: Limits) -> 
     """Drop what was fetched and is of no use: what no commit of ours needs, and packs that were begun."""
     await asyncio.to_thread(_drop_begun, folder)
     try:
-        await git(source, "-C", str(folder), "gc", "--quiet", "--prune=now", limits=limits)
+        await git(source, *within(folder), "gc", "--quiet", "--prune=now", limits=limits)
     except (GitFailed, GitUnavailable, RepositoryTooLarge) as error:
         log.warning("clone_not_tidied", repository=str(source), reason=error.message)
 

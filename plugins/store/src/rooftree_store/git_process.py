@@ -15,6 +15,8 @@ import resource
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -90,6 +92,19 @@ class GitUnavailable(Unavailable):
     error_key = "store_repository_unreachable_error"
 
 
+NOWHERE: Final = ("--git-dir=/dev/null",)
+"""Option for what needs no repository: git would read the configuration of one that the daemon was started in."""
+
+
+def within(folder: Path) -> tuple[str, ...]:
+    """Options that have git work on that clone and no other.
+
+    Left to look for itself, git goes up from a clone that is damaged to a repository around it, such as the checkout
+    that a data folder lies in, and resets that.
+    """
+    return "-C", str(folder), "--git-dir=.git", "--work-tree=."
+
+
 async def git(
     source: RepositorySource,
     *arguments: str,
@@ -102,7 +117,7 @@ async def git(
         output, errors = await child.communicate()
     if child.returncode == 0:
         return output.decode(errors="replace")
-    raise _reason(source, errors.decode(errors="replace"), limits)
+    raise _reason(source, errors.decode(errors="replace"), limits, login)
 
 
 async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = USUAL) -> AsyncGenerator[str]:
@@ -166,7 +181,7 @@ def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
     )
 
 
-def _reason(source: RepositorySource, errors: str, limits: Limits) -> Failed | Unavailable:
+def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login | None = None) -> Failed | Unavailable:
     """git's complaint as one of ours."""
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
@@ -180,10 +195,21 @@ def _reason(source: RepositorySource, errors: str, limits: Limits) -> Failed | U
     if "Remote branch" in errors or "couldn't find remote ref" in errors:
         return GitFailed(f"{source} has no branch {source.branch or 'that git could choose'}")
     if _NO_LOGIN.search(errors):
-        return GitFailed(f"{source} wants a login, or does not exist: {said}")
+        return GitFailed(_no_login(source, said, login))
     if _MISSING.search(errors):
         return GitFailed(f"There is no git repository at {source}: {said}")
     return GitFailed(f"git failed on {source}: {said}")
+
+
+def _no_login(source: RepositorySource, said: str, login: Login | None) -> str:
+    """What to do where a server lets us in no further; what git says of its prompts helps nobody."""
+    address = urlsplit(source.url)
+    if address.scheme not in {"http", "https"}:
+        return f"{source} wants a login, or does not exist: {said}"
+    if login is not None:
+        return f"{source} does not accept this login, or does not exist"
+    example = address._replace(netloc=f"name:token@{address.netloc}").geturl()
+    return f"{source} wants a login, or does not exist; a login is given in the address, as in {example}"
 
 
 def server_of(source: RepositorySource) -> str:

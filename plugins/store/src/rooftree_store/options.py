@@ -135,7 +135,8 @@ def effective_options(defaults: Mapping[str, Any], user_options: Mapping[str, An
     return merged
 
 
-def _may_be_missing(element: Element) -> bool:
+def may_be_missing(element: Element) -> bool:
+    """Whether options are complete without a value for it."""
     match element:
         case Scalar():
             return element.optional
@@ -166,7 +167,7 @@ class _Check:
             elif isinstance(inner, MapOf):
                 # What is missing inside is named; nothing is when every key may be missing.
                 result[name] = self.mapping(inner, {}, join(path, name))
-            elif not _may_be_missing(inner):
+            elif not may_be_missing(inner):
                 self.problems.add(join(path, name), "is required" + (", it must not be null" if name in values else ""))
         self.warnings.extend(
             Problem(join(path, str(name)[:80]), "is not an option of this add-on and was left out")

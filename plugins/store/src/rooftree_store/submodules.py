@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from rooftree import RooftreeError
 from rooftree_store.git import head, left_by
-from rooftree_store.git_process import USUAL, GitFailed, Limits, git, git_lines, server_of
+from rooftree_store.git_process import USUAL, GitFailed, Limits, git, git_lines, server_of, within
 from rooftree_store.logins import Login
 from rooftree_store.sources import RepositorySource
 
@@ -76,7 +76,7 @@ async def _links(source: RepositorySource, folder: Path, limits: Limits) -> dict
     if not await asyncio.to_thread((folder / ".gitmodules").is_file):
         return {}
     links: dict[str, str] = {}
-    listing = git_lines(source, "-C", str(folder), "ls-tree", "-r", "HEAD", limits=limits)
+    listing = git_lines(source, *within(folder), "ls-tree", "-r", "HEAD", limits=limits)
     async with aclosing(listing):
         async for line in listing:
             about, _, path = line.rstrip("\n").partition("\t")
@@ -89,7 +89,7 @@ async def _links(source: RepositorySource, folder: Path, limits: Limits) -> dict
 async def _urls(source: RepositorySource, folder: Path, limits: Limits) -> dict[str, str]:
     """The addresses of the submodules by their paths, as the commit's own ``.gitmodules`` has them."""
     said = await git(
-        source, "-C", str(folder), "config", "--blob", "HEAD:.gitmodules", "--null", "--get-regexp",
+        source, *within(folder), "config", "--blob", "HEAD:.gitmodules", "--null", "--get-regexp",
         r"^submodule\..*\.(path|url)$", limits=limits,
     )  # fmt: skip
     found: dict[str, dict[str, str]] = {}
@@ -133,11 +133,11 @@ async def _bring(source: RepositorySource, folder: Path, commit: str, limits: Li
         await asyncio.to_thread(_empty, folder)
         await git(source, "init", "--quiet", "--template=", "--", str(folder), limits=limits)
         await git(
-            source, "-C", str(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--no-recurse-submodules",
+            source, *within(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--no-recurse-submodules",
             "--", source.url, commit, limits=limits, login=login,
         )  # fmt: skip
         await left_by(source, folder, commit, limits)
-        await git(source, "-C", str(folder), "reset", "--quiet", "--hard", commit, limits=limits)
+        await git(source, *within(folder), "reset", "--quiet", "--hard", commit, limits=limits)
     except BaseException:
         await asyncio.to_thread(_empty, folder)
         raise
@@ -151,7 +151,7 @@ async def _is_at(source: RepositorySource, folder: Path, commit: str, limits: Li
         if await head(source, folder) != commit:
             return False
         status = ("status", "--porcelain", "--ignore-submodules=all")
-        return not await git(source, "-C", str(folder), *status, limits=limits)
+        return not await git(source, *within(folder), *status, limits=limits)
     except GitFailed:
         return False
 

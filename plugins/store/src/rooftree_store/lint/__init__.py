@@ -132,7 +132,7 @@ def check_repository_file(path: Path, root: Path) -> CheckedFile:
         file.refused(error)
     for key, what in (("url", "where it is at home"), ("maintainer", "who looks after it")):
         if key not in file.content:
-            file.hint("nothing-to-show", key, f"is not there: the store shows {what}")
+            file.hint("nothing-to-show", key, f"is not there; the store would show {what}")
     return file
 
 

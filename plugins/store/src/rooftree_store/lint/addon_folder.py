@@ -41,7 +41,10 @@ def check_addon_folder(
     missing = [name for name in _SHOWN if not (folder / name).exists()]
     if missing:
         config_file.note_at(
-            None, Severity.HINT, "nothing-to-show", f"the store shows these where they are: {', '.join(missing)}"
+            None,
+            Severity.HINT,
+            "nothing-to-show",
+            f"has none of these, which the store would show: {', '.join(missing)}",
         )
     return files
 

@@ -22,7 +22,7 @@ from rooftree_store.addon_config import (
 )
 from rooftree_store.lint.advisories import note_advisories
 from rooftree_store.lint.findings import CheckedFile
-from rooftree_store.options import SECRET_PREFIX, check_value
+from rooftree_store.options import SECRET_PREFIX, check_value, may_be_missing
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 from rooftree_store.patterns import compiled
 from rooftree_store.readers import Refused, join
@@ -143,8 +143,7 @@ def _elements(element: Element, path: str) -> Iterator[tuple[str, Element]]:
 def _check_defaults(file: CheckedFile, schema: OptionsSchema, defaults: Mapping[str, Any]) -> None:
     _check_default(file, schema.root, defaults, "options")
     for name, element in schema.root.fields.items():
-        scalar = element.element if isinstance(element, ListOf) else element
-        if defaults.get(name) is None and isinstance(scalar, Scalar) and not scalar.optional:
+        if defaults.get(name) is None and not isinstance(element, MapOf) and not may_be_missing(element):
             file.hint(
                 "no-default",
                 f"schema.{name}",

@@ -1,0 +1,48 @@
+"""The end of the log of a version that failed: its container goes when the version before it comes back, and its log
+with it, which is what its author needs to see."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from rooftree import RooftreeError
+from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound
+
+log = structlog.get_logger(__name__)
+
+FILE: Final = "log.txt"
+"""In the folder that has what the version left."""
+LINES: Final = 500
+MAX_BYTES: Final = 1024 * 1024
+PATIENCE_S: Final = 10.0
+
+
+async def keep_log(engine: ContainerEngine, container: str, folder: Path) -> None:
+    """Write the end of a container's log into a folder, which is made; a log that can't be had stops nothing."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            text = await _end_of_log(engine, container)
+        await asyncio.to_thread(_write, folder, text)
+    except ContainerNotFound:  # it was kept before a kill, or there never was one
+        return
+    except (RooftreeError, TimeoutError, OSError) as error:
+        log.warning("failed_log_not_kept", container=container, reason=str(error))
+
+
+async def _end_of_log(engine: ContainerEngine, container: str) -> bytes:
+    text = bytearray()
+    async for piece in engine.log_text(container, tail=LINES):
+        text += piece
+        del text[:-MAX_BYTES]
+    return bytes(text)
+
+
+def _write(folder: Path, text: bytes) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / FILE
+    file.touch(mode=0o600)
+    file.write_bytes(text)

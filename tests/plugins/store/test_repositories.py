@@ -657,3 +657,17 @@ async def test_events_are_published_for_changes_only(here: Shop) -> None:
     await here.system.bus.drained()
 
     assert len(told) == 1
+
+
+async def test_repository_that_the_disk_refuses_hinders_no_other(here: Shop, publish: Publish) -> None:
+    repository = publish()
+    await here.add(repository.url)
+    await asyncio.to_thread(shutil.rmtree, here.clones)
+    here.clones.write_text("no folder")
+
+    await here.offer({"hello/config.json": config(version="3.0")})
+
+    assert here.offered()["local_hello"] == "3.0"
+    problem = here.problem("fatal_error")
+    assert problem is not None
+    assert "its folder cannot be written" in problem.message

@@ -239,6 +239,9 @@ async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySou
     except RooftreeError as error:
         store.report_unfetched(slug, error.message)
         return True
+    except OSError as error:  # a full or broken disk, where another repository may lie elsewhere
+        store.report_unfetched(slug, f"its folder cannot be written: {error}")
+        return True
     store.clear_unfetched(slug)
     store.report_lacking(slug, brought.lacking)
     return brought.changed or not store.has_read(slug)

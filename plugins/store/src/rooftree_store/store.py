@@ -20,10 +20,13 @@ from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
+from rooftree_store.yaml_files import FileInvalid, read_bytes
 
 log = structlog.get_logger(__name__)
 
 GIT_FOLDER = "apps/git"
+MOST_SHOWN_BYTES = 8 * 1024**2
+"""Of one of an add-on's texts or pictures, which is cut there: a repository packs gigabytes into nothing."""
 LOCAL_DESCRIPTION = RepositoryFile(name="Local add-ons", url=None, maintainer="you")
 
 
@@ -408,8 +411,10 @@ def _read_inside(path: Path, root: Path) -> bytes | None:
         if not path.resolve().is_relative_to(root.resolve()):
             log.warning("file_leads_out_of_repository", file=str(path))
             return None
-        return path.read_bytes()
-    except FileNotFoundError:
+        return read_bytes(path, MOST_SHOWN_BYTES)
+    except FileInvalid:
+        if path.exists():
+            raise
         return None
 
 

@@ -231,9 +231,10 @@ def server_of(source: RepositorySource) -> str:
 
 def _environment(login: Login | None) -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    if login is not None:
+        passed |= {"ROOFTREE_LOGIN_NAME": login.name.reveal(), "ROOFTREE_LOGIN_PASSWORD": login.password.reveal()}
     return {
         **passed,
-        **({} if login is None else {"ROOFTREE_LOGIN_NAME": login.name, "ROOFTREE_LOGIN_PASSWORD": login.password}),
         "GIT_ASKPASS": "/bin/false",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",

@@ -552,6 +552,18 @@ async def test_data_of_a_failed_version_is_deleted_after_some_days(home: House, 
     assert kept(home) == (set(), [])
 
 
+async def test_data_of_a_failed_version_that_cannot_be_deleted_keeps_no_other(home: House, clock: FakeClock) -> None:
+    await ready_for_update(home, FakeImage(exit_code=1))
+    await home.client.post(f"/store/addons/{HELLO}/update")
+    for name in ("failed-", "failed-zz"):  # a file can't be deleted as a folder, whichever comes first
+        (home.data / "apps" / "kept" / HELLO / name).write_text("")
+    clock.put(clock.now() + timedelta(days=3650))
+
+    await home.let_pass(clock, timedelta(days=1))
+
+    assert kept(home) == (set(), ["failed-", "failed-zz"])
+
+
 async def test_update_without_room_for_a_copy_is_refused_before_anything_is_touched(
     home: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

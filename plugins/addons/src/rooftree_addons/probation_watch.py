@@ -143,6 +143,10 @@ class ProbationWatch:
 
 def _delete_failed_data(data: Path, before: float) -> None:
     for folder in (data / KEPT_FOLDER).glob("*/failed-*"):
-        if folder.stat().st_mtime < before:
-            drop(data, str(folder.relative_to(data)))
-            log.info("failed_data_deleted", folder=str(folder.relative_to(data)))
+        shown = str(folder.relative_to(data))
+        try:
+            if folder.stat().st_mtime < before:
+                drop(data, shown)
+                log.info("failed_data_deleted", folder=shown)
+        except OSError as error:  # one that an immutable file holds hinders no other
+            log.warning("failed_data_not_deleted", folder=shown, reason=str(error))

@@ -56,6 +56,15 @@ def test_text_without_exactly_one_profile_is_refused(text: str) -> None:
         named_profile(text, HELLO)
 
 
+@pytest.mark.parametrize(
+    "attachment",
+    ["/usr/bin/*", '"/usr/bin/x y"', "@{bin}/x", "\n /**", "# what\n/**", '/x xattrs=(a="b") flags=(complain)'],
+)
+def test_profile_for_programs_of_the_host_is_refused(attachment: str) -> None:
+    with pytest.raises(ProfileInvalid, match="programs of the host"):
+        named_profile(f"profile hello {attachment} {{\n}}\n", HELLO)
+
+
 def test_text_that_is_too_long_is_refused() -> None:
     with pytest.raises(ProfileInvalid, match="more than"):
         named_profile("profile x {}\n" + "#" * apparmor.MOST_CHARACTERS, HELLO)

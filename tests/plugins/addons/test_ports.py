@@ -45,6 +45,17 @@ def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(engine, "network", network)
 
 
+@pytest.fixture
+def elsewhere(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in another network: this machine may have an interface of the usual name all the same."""
+    ordinary = engine.network
+
+    async def network() -> AddonNetwork:
+        return evolve(await ordinary(), interface="not-of-this-box")
+
+    monkeypatch.setattr(engine, "network", network)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_sockets_of_the_host_are_seen_with_their_process(protocol: str, family: str) -> None:
@@ -148,6 +159,7 @@ async def test_engine_that_does_not_say_which_port_is_believed(home: House) -> N
     assert "A port of the host" in refusal(answer, 400, "app_port_conflict")
 
 
+@pytest.mark.usefixtures("elsewhere")
 async def test_ports_of_another_network_are_left_to_the_engine(home: House) -> None:
     with listening() as port:
         await home.install(config={"ports": {"80/tcp": port}})

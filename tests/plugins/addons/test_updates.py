@@ -17,7 +17,8 @@ from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_addons import AddonRolledBack, AddonState, snapshot
 from rooftree_addons.installed import Desired
 from rooftree_addons.probation_watch import SUSPECT_S, UNHEALTHY_S
-from tests.plugins.addons.house import HELLO, REGISTRY, House, done, house, refusal
+from tests.e2e.rig.waiting import until
+from tests.plugins.addons.house import HELLO, REGISTRY, WITHIN_S, House, done, house, refusal
 
 type BreakStep = Callable[[str], None]
 
@@ -556,6 +557,18 @@ async def test_data_of_a_failed_version_is_deleted_after_some_days(home: House, 
     assert kept(home) == (set(), [])
 
 
+async def test_data_of_a_failed_version_that_cannot_be_deleted_keeps_no_other(home: House, clock: FakeClock) -> None:
+    await ready_for_update(home, FakeImage(exit_code=1))
+    await home.client.post(f"/store/addons/{HELLO}/update")
+    for name in ("failed-", "failed-zz"):  # a file can't be deleted as a folder, whichever comes first
+        (home.data / "apps" / "kept" / HELLO / name).write_text("")
+    clock.put(clock.now() + timedelta(days=3650))
+
+    await home.let_pass(clock, timedelta(days=1))
+
+    assert kept(home) == (set(), ["failed-", "failed-zz"])
+
+
 async def test_update_without_room_for_a_copy_is_refused_before_anything_is_touched(
     home: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -588,3 +601,87 @@ async def test_rebuilt_image_that_does_not_run_gives_way_to_the_old_one_of_that_
     assert (container.image_id, container.status) == (first, ContainerStatus.RUNNING)
     assert value(home).read_text() == "41"
     assert kept(home)[0] == set()
+
+
+async def test_version_that_proves_itself_while_the_next_is_fetched_does_not_end_the_next_ones_probation(
+    home: House, clock: FakeClock
+) -> None:
+    await on_probation(home)
+    await home.offer(version="3.0", config=GREETING)
+    fetching = home.engine.hold("pull")
+    updating = asyncio.create_task(home.client.post(f"/store/addons/{HELLO}/update"))
+    await fetching.reached.wait()
+
+    passing = asyncio.create_task(clock.advance(PROBATION))
+    await until_waiting(home, "addon_manager_keep_update")
+    fetching.release()
+    done(await updating)
+    await passing
+    await ended(home)
+
+    assert home.addons.probations[HELLO].version == "3.0"
+    assert [len(part) for part in kept(home)] == [1, 1]
+
+
+async def test_version_that_fails_while_the_next_is_fetched_does_not_take_the_next_one_back(
+    home: House, clock: FakeClock
+) -> None:
+    await on_probation(home)
+    await home.offer(version="3.0", config=GREETING)
+    fetching = home.engine.hold("pull")
+    updating = asyncio.create_task(home.client.post(f"/store/addons/{HELLO}/update"))
+    await fetching.reached.wait()
+
+    home.engine.crash(f"app_{HELLO}")
+    await home.quiet()
+    passing = asyncio.create_task(clock.advance(timedelta(seconds=SUSPECT_S)))
+    await until_waiting(home, "addon_manager_roll_back")
+    fetching.release()
+    done(await updating)
+    await passing
+    await ended(home)
+
+    assert home.installed().version == "3.0"
+    assert home.addons.probations[HELLO].was.version == "2.0"
+
+
+async def until_waiting(home: House, name: str) -> None:
+    """Wait until a job of that name stands behind another."""
+
+    async def waiting() -> bool:
+        await home.quiet()
+        return any(job.name == name and not job.done for job in home.system.jobs.listing())
+
+    await until(waiting, within_s=WITHIN_S, what=f"{name} in the queue")
+
+
+async def ended(home: House) -> None:
+    """Wait until every job has ended."""
+
+    async def over() -> bool:
+        await home.quiet()
+        return all(job.done for job in home.system.jobs.listing())
+
+    await until(over, within_s=WITHIN_S, what="the end of every job")
+
+
+async def test_check_that_comes_to_nothing_does_not_keep_a_version_on_probation_for_ever(
+    home: House, clock: FakeClock
+) -> None:
+    await ready_for_update(home, FakeImage(health_check=True))
+    updating = asyncio.create_task(home.client.post(f"/store/addons/{HELLO}/update"))
+    await home.until_state(HELLO, AddonState.STARTUP)
+    home.engine.set_health(f"app_{HELLO}", Health.HEALTHY)
+    done(await updating)
+    await home.let_pass(clock, PROBATION - timedelta(seconds=UNHEALTHY_S / 2))
+
+    home.engine.set_health(f"app_{HELLO}", Health.UNHEALTHY)
+    await home.quiet()
+    await home.let_pass(clock, timedelta(seconds=UNHEALTHY_S / 2))
+    checked = HELLO in home.addons.probations
+    home.engine.set_health(f"app_{HELLO}", Health.HEALTHY)
+    await home.let_pass(clock, timedelta(seconds=UNHEALTHY_S) + PROBATION)
+
+    assert checked
+    assert kept(home) == (set(), [])
+    assert home.installed().version == "2.0"

@@ -241,3 +241,15 @@ async def test_watchdog_looks_every_two_minutes(tmp_path: Path, engine: FakeCont
         await restarted(home, before)
 
     assert early == before
+
+
+async def test_port_that_cannot_be_is_a_miss_and_no_end_of_the_look(home: House) -> None:
+    async with serving(answering(500)) as port:
+        impossible = await watched(home, "tcp://[HOST]:99999", "impossible")
+        before = await watched(home, f"http://[HOST]:{port}/")
+
+        await watchdog(home).look()
+        await watchdog(home).look()
+
+        await restarted(home, before)
+        await restarted(home, impossible, "local_impossible")

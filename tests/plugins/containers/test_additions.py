@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rooftree.interfaces.containers import ContainerSpec, DataPath, Mount
@@ -63,3 +65,26 @@ def test_of_two_that_contradict_each_other_the_first_counts() -> None:
 
     assert (found.environment["A"], found.environment["B"]) == ("1", "2")
     assert found.mounts == (*DRAFT.mounts, PULSE)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"environment": None},
+        {"environment": {"A": 1}},
+        {"environment": {1: "a"}},
+        {"environment": {"A": "a\0"}},
+        {"extra_hosts": ["core"]},
+        {"mounts": None},
+        {"mounts": ["/etc"]},
+        {"dns": "172.30.32.3"},
+        {"dns_search": [None]},
+        {"device_rules": (1,)},
+    ],
+)
+def test_additions_that_are_nonsense_are_left_out_as_a_whole(nonsense: dict[str, Any]) -> None:
+    good = ContainerAdditions(mounts=(PULSE,))
+
+    found = merged_additions(DRAFT, [ContainerAdditions(**({"dns": ("172.30.32.4",)} | nonsense)), good])
+
+    assert found == merged_additions(DRAFT, [good])

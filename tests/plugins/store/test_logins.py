@@ -13,6 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rooftree import Secret
+from rooftree.secret import CREDENTIAL, structure_document
+from rooftree.state import document_kind
 from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.slugs import RepositorySlug
 from tests.e2e.rig.git_http_server import GitHttpServer, serve_git_over_http
@@ -42,6 +45,11 @@ def private(git_server: GitServer) -> GitRepository:
 def address(server: GitHttpServer, repository: GitRepository, login: str = f"reader:{QUOTED}") -> str:
     """What the user types."""
     return server.url(repository.folder.name, login)
+
+
+def login(name: str, password: str) -> Login:
+    """A login as it is kept."""
+    return Login(Secret(name), Secret(password))
 
 
 async def test_repository_behind_a_login_is_added_and_brought_up_to_date(
@@ -103,11 +111,11 @@ async def test_login_is_renewed_by_adding_again_and_only_by_one_that_works(
     without = await here.add(address(server, private, ""))
 
     refusal(wrong, 500, "store_repository_unknown_error")
-    assert list(kept.values()) == [Login("reader", TOKEN)]
+    assert list(kept.values()) == [login("reader", TOKEN)]
     assert [step["kind"] for step in planned.data["steps"]] == ["store.keep_login/1", "store.update_repositories/1"]
     assert (unchanged, waiting) == (kept, {})
     assert right.data == {}
-    assert list(here.store._logins.values()) == [Login("reader", "new")]
+    assert list(here.store._logins.values()) == [login("reader", "new")]
     refusal(without, 409, "store_repository_already_added_error")
 
 
@@ -118,13 +126,13 @@ async def test_login_goes_with_its_repository(tmp_path: Path, server: GitHttpSer
 
         await here.remove(address(server, private, ""))
 
-        assert before == Login("reader", TOKEN)
+        assert before == login("reader", TOKEN)
         assert dict(here.store._logins) == {}
 
 
 async def test_login_that_a_kill_left_behind_is_swept(tmp_path: Path) -> None:
     async with shop(tmp_path) as here:
-        await here.system.state.commit(here.store._logins.put(RepositorySlug("0123abcd"), Login("a", "b")))
+        await here.system.state.commit(here.store._logins.put(RepositorySlug("0123abcd"), login("a", "b")))
 
     async with shop(tmp_path) as here:
         assert dict(here.store._logins) == {}
@@ -183,6 +191,39 @@ async def test_login_is_on_no_command_line_and_in_no_file_that_others_can_read(
     assert [path for path in kept if path.stat().st_mode & 0o077] == []
 
 
+async def test_login_is_sealed_where_there_is_a_key(
+    tmp_path: Path, server: GitHttpServer, private: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / CREDENTIAL).write_bytes(secrets.token_bytes(64))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    async with shop(tmp_path / "data") as here:
+        await here.add(address(server, private))
+    written = [text_of(path) for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    private.write({"hello/config.json": config(version="2.0")})
+    private.push()
+
+    async with shop(tmp_path / "data") as here:
+        await here.reload()
+        with_key = here.offered()
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    async with shop(tmp_path / "data") as here:
+        await here.reload()
+        problem, without_key = here.problem("fatal_error"), here.offered()
+
+    assert [text for text in written if "hunter2" in text or "reader" in text] == []
+    assert list(with_key.values()) == list(without_key.values()) == ["2.0"]
+    assert problem is not None
+    assert "sealed with a key that is not here" in problem.message
+
+
+def test_login_of_the_first_version_is_still_one() -> None:
+    body = document_kind(Login).migrations[1]({"name": "reader", "password": "plain:odd"})
+
+    assert structure_document(body, Login) == login("reader", "plain:odd")
+
+
 async def test_other_server_that_the_first_leads_to_is_not_given_the_login(
     here: Shop, server: GitHttpServer, private: GitRepository, git_server: GitServer
 ) -> None:
@@ -238,6 +279,6 @@ def test_login_is_split_from_the_source_and_not_shown(name: str, password: str) 
 
     assert given.source == "https://example.com/a#main"
     assert given.login is not None
-    assert given.login.password == password
+    assert given.login.password.reveal() == password
     assert repr(given) == "'https://example.com/a#main'"
-    assert "password=" not in repr(given.login)
+    assert repr(given.login) == "Login(name=Secret(***), password=Secret(***))"

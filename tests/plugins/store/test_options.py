@@ -211,7 +211,17 @@ def test_pattern_that_explodes_ends_within_its_budget(pattern):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["((a{1000}){1000}){1000}", "(((((((a{9}){9}){9}){9}){9}){9}){9})", "a" * 3000, "(" * 900]
+    "pattern",
+    [
+        "((a{1000}){1000}){1000}",
+        "(((((((a{9}){9}){9}){9}){9}){9}){9})",
+        "a" * 3000,
+        "(" * 900,
+        "(?:(?:ab{300})(?#){300})(?#){30}",
+        "(?#[)(?:(?:ab{300}){300}){30}(?#])",
+        "(?x)(?:(?:ab{300}) {300}) {30}",
+        "(?V0x-i:(?:(?:ab{300}) {300}) {30})",
+    ],
 )
 def test_pattern_that_is_dear_to_compile_is_not_compiled(pattern):
     started = time.perf_counter()

@@ -556,6 +556,19 @@ async def test_leftovers_of_a_kill_are_swept_and_what_is_known_stays(tmp_path: P
         assert set(here.offered()) == {f"{name}_hello", "local_mine"}
 
 
+async def test_clone_that_a_kill_left_aside_is_back_without_a_network(tmp_path: Path, publish: Publish) -> None:
+    repository = publish()
+    async with shop(tmp_path) as here:
+        await here.add(repository.url)
+        name = slug(repository)
+    clones = tmp_path / "data" / "apps" / "git"
+    (clones / name).rename(clones / f".{name}.0123abcd.old")
+
+    async with shop(tmp_path) as here:
+        assert here.folders() == [name]
+        assert set(here.offered()) == {f"{name}_hello"}
+
+
 async def test_files_in_git_lfs_are_a_problem_until_they_are_in_git(here: Shop, publish: Publish) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     repository = publish(**{".gitattributes": "*.png filter=lfs\n", "hello/icon.png": pointer})
@@ -657,3 +670,17 @@ async def test_events_are_published_for_changes_only(here: Shop) -> None:
     await here.system.bus.drained()
 
     assert len(told) == 1
+
+
+async def test_repository_that_the_disk_refuses_hinders_no_other(here: Shop, publish: Publish) -> None:
+    repository = publish()
+    await here.add(repository.url)
+    await asyncio.to_thread(shutil.rmtree, here.clones)
+    here.clones.write_text("no folder")
+
+    await here.offer({"hello/config.json": config(version="3.0")})
+
+    assert here.offered()["local_hello"] == "3.0"
+    problem = here.problem("fatal_error")
+    assert problem is not None
+    assert "its folder cannot be written" in problem.message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from rooftree.access import Principal, Role
 from rooftree.interfaces.hooks import info, supervisor_info
 from rooftree.testing import token_for
 from rooftree_store import AddonSlug, Installed
+from rooftree_store.store import MOST_SHOWN_BYTES
 from tests.plugins.recordings import difference, needs_recordings, recorded
 from tests.plugins.store.shop import Shop, config, refusal
 
@@ -286,3 +289,25 @@ async def test_store_contributes_what_can_run_here_and_its_repositories(here: Sh
     assert about["machine"] == "generic-x86-64"
     assert about["arch"] in about["supported_arch"]
     assert supervisor["addons_repositories"] == [{"name": "Local add-ons", "slug": "local"}]
+
+
+async def test_text_that_unfolds_into_gigabytes_is_cut(here: Shop) -> None:
+    await here.offer({"hello/config.json": config(), "hello/CHANGELOG.md": "news"})
+    os.truncate(here.local / "hello" / "CHANGELOG.md", 1 << 40)
+
+    answer = await here.client.get("/store/addons/local_hello/changelog")
+
+    assert answer.status == 200
+    assert len(answer.text) == MOST_SHOWN_BYTES + 1
+
+
+async def test_named_pipe_in_place_of_a_picture_holds_nobody_up(here: Shop) -> None:
+    await here.offer({"hello/config.json": config(), "hello/icon.png": "x"})
+    icon = here.local / "hello" / "icon.png"
+    icon.unlink()
+    os.mkfifo(icon)
+
+    async with asyncio.timeout(10):
+        answer = await here.client.get("/store/addons/local_hello/icon")
+
+    assert (answer.status, "is not a regular file" in answer.text) == (400, True)

@@ -27,6 +27,8 @@ PARSER_S: Final = 30.0
 """Seconds that the parser may take: a large profile on a small machine takes several."""
 _ENABLED: Final = Path("/sys/module/apparmor/parameters/enabled")
 _HEAD: Final = re.compile(r'^profile[ \t]+(?P<name>"[^"\n]*"|[^\s"{]+)', re.MULTILINE)
+_FLAGS: Final = re.compile(r"\s*(?:(?:flags\s*=\s*)?\([^)]*\)\s*)?\{")
+"""What may stand behind the name: no path, which would put the host's own programs of that path under the profile."""
 
 
 class ProfileInvalid(Invalid):
@@ -57,6 +59,12 @@ def named_profile(text: str, slug: AddonSlug) -> str:
             app=str(slug),
         )
     start, end = heads[0].span("name")
+    if not _FLAGS.match(text, end):
+        raise ProfileInvalid(
+            f"apparmor.txt of {slug} must have nothing but flags=(…) between 'profile <name>' and its opening brace: "
+            "a path there would be that of programs of the host",
+            app=str(slug),
+        )
     return f"{text[:start]}{slug}{text[end:]}"
 
 

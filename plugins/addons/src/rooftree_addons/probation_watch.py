@@ -46,24 +46,35 @@ class ProbationWatch:
 
     def state_changed(self, event: AddonStateChanged) -> None:
         """The time in which it has to run well begins anew with each start."""
-        proving = self._proving.pop(event.slug, None)
-        if proving is not None:
-            proving.cancel()
+        self._stop_proving(event.slug)
         if event.state is AddonState.STARTED and self.watches(event.slug):
-            self._keep(self._proving, event.slug, self._proves_itself(event.slug))
+            self._prove(event.slug)
 
     def ended_well(self, slug: AddonSlug) -> None:
         """It is one that runs once, and it has."""
         if self._addons.get(slug).config.startup is Startup.ONCE:
-            self._keep(self._proving, slug, self._keep_update(slug))
+            self._keep(self._proving, slug, self._keep_update(slug, self._update(slug)))
 
     def suspect(self, slug: AddonSlug, event: ContainerChanged) -> None:
-        """It ended, or is not healthy."""
+        """It ended, or is not healthy: while that is looked into, it proves nothing."""
+        self._stop_proving(slug)
         earlier = self._judging.get(slug)
         if earlier is not None:  # perhaps of another container, which has gone
             earlier.cancel()
         after_s = UNHEALTHY_S if event.action == "health" else SUSPECT_S
-        self._keep(self._judging, slug, self._judge(slug, event.id, after_s))
+        self._keep(self._judging, slug, self._judge(slug, self._update(slug), event.id, after_s))
+
+    def _update(self, slug: AddonSlug) -> str:
+        """Which update it is about: by the time that a job has its turn, there may be another."""
+        return self._addons.probations[slug].kept.folder
+
+    def _prove(self, slug: AddonSlug) -> None:
+        self._keep(self._proving, slug, self._proves_itself(slug, self._update(slug)))
+
+    def _stop_proving(self, slug: AddonSlug) -> None:
+        proving = self._proving.pop(slug, None)
+        if proving is not None:
+            proving.cancel()
 
     def _keep(
         self, tasks: dict[AddonSlug, asyncio.Task[None]], slug: AddonSlug, work: Coroutine[Any, Any, None]
@@ -77,24 +88,25 @@ class ProbationWatch:
 
         task.add_done_callback(forget)
 
-    async def _proves_itself(self, slug: AddonSlug) -> None:
+    async def _proves_itself(self, slug: AddonSlug, update: str) -> None:
         await self._kernel.clock.sleep(self._lasts.total_seconds())
-        if slug not in self._judging:
-            await self._keep_update(slug)
+        await self._keep_update(slug, update)
 
-    async def _keep_update(self, slug: AddonSlug) -> None:
+    async def _keep_update(self, slug: AddonSlug, update: str) -> None:
         try:
-            await self._kernel.jobs.run(updates.keep_update, slug=slug, background=True)
+            await self._kernel.jobs.run(updates.keep_update, slug=slug, update=update, background=True)
         except RooftreeError as error:
             log.info("update_not_kept", addon=slug, reason=error.message)
 
-    async def _judge(self, slug: AddonSlug, container_id: str, after_s: float) -> None:
+    async def _judge(self, slug: AddonSlug, update: str, container_id: str, after_s: float) -> None:
         await self._kernel.clock.sleep(after_s)
         try:
             container = await self._addons.look(slug)
             reason = self._verdict(slug, container, container_id)
             if reason is not None:
-                await self._kernel.jobs.run(updates.roll_back, slug=slug, reason=reason, background=True)
+                await self._kernel.jobs.run(updates.roll_back, slug=slug, update=update, reason=reason, background=True)
+            elif self._addons.state(slug) is AddonState.STARTED and self.watches(slug) and slug not in self._proving:
+                self._prove(slug)
         except RooftreeError as error:  # the engine is gone, or a job was quicker
             log.info("update_not_rolled_back", addon=slug, reason=error.message)
 
@@ -127,6 +139,10 @@ class ProbationWatch:
 
 def _delete_failed_data(data: Path, before: float) -> None:
     for folder in (data / KEPT_FOLDER).glob("*/failed-*"):
-        if folder.stat().st_mtime < before:
-            drop(data, str(folder.relative_to(data)))
-            log.info("failed_data_deleted", folder=str(folder.relative_to(data)))
+        shown = str(folder.relative_to(data))
+        try:
+            if folder.stat().st_mtime < before:
+                drop(data, shown)
+                log.info("failed_data_deleted", folder=shown)
+        except OSError as error:  # one that an immutable file holds hinders no other
+            log.warning("failed_data_not_deleted", folder=shown, reason=str(error))

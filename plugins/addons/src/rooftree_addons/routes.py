@@ -238,9 +238,10 @@ def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
 
 
 @routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN, starts=updates.roll_back)
-async def roll_back(jobs: Jobs, addon: AddonSlug) -> None:
+async def roll_back(jobs: Jobs, addons: Addons, addon: AddonSlug) -> None:
     """Put the version before the last update back, with the data it had, while that is kept."""
-    await jobs.run(updates.roll_back, slug=addon, reason=BY_HAND)
+    update = updates.probation_of(addons, addon).kept.folder
+    await jobs.run(updates.roll_back, slug=addon, update=update, reason=BY_HAND)
 
 
 @routes.post("/addons/{addon}/start", access=OWN, starts=verbs.start)

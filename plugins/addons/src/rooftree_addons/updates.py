@@ -118,14 +118,14 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
 @job(
     "addon_manager_roll_back",
     reference="slug",
-    locks=lambda slug, reason: [addon_lock(slug)],
+    locks=lambda slug, update, reason: [addon_lock(slug)],
     recovery="forward",
     makes_room=True,
 )
-async def roll_back(addons: Addons, slug: AddonSlug, reason: str) -> Steps:
-    """Put the version before the last update back, with the data it had."""
+async def roll_back(addons: Addons, slug: AddonSlug, update: str, reason: str) -> Steps:
+    """Put the version before an update back, with the data it had."""
     addon = addons.get(slug)
-    probation = _probation(addons, slug)
+    probation = probation_of(addons, slug, update)
     old, new, kept = probation.was.image, addon.image, probation.kept
     new_goes = new != old and not is_needed_by_others(addons, slug, new)
     return [
@@ -142,20 +142,26 @@ async def roll_back(addons: Addons, slug: AddonSlug, reason: str) -> Steps:
     ]
 
 
-@job("addon_manager_keep_update", reference="slug", locks=lambda slug: [addon_lock(slug)], recovery="forward",
+@job("addon_manager_keep_update", reference="slug", locks=lambda slug, update: [addon_lock(slug)], recovery="forward",
      makes_room=True)  # fmt: skip
-async def keep_update(addons: Addons, slug: AddonSlug) -> Steps:
-    """Give up what the last update replaced."""
-    probation = _probation(addons, slug)
+async def keep_update(addons: Addons, slug: AddonSlug, update: str) -> Steps:
+    """Give up what an update replaced."""
+    probation = probation_of(addons, slug, update)
     return [EndProbation(slug, probation.kept.folder), *letting_go(addons, slug, probation)]
 
 
-def _probation(addons: Addons, slug: AddonSlug) -> Probation:
+def probation_of(addons: Addons, slug: AddonSlug, update: str | None = None) -> Probation:
+    """What an add-on's version has to prove; raises :class:`NothingToRollBack`.
+
+    :param update: the update that is meant, by the folder of its copies. Who decides about it may have to wait behind
+        the next one, and that is another's affair
+    """
     addons.get(slug)
     probation = addons.probations.get(slug)
-    if probation is None:
+    if probation is None or update not in {None, probation.kept.folder}:
         raise NothingToRollBack(
-            f"Add-on {slug} has nothing to go back to: it was not updated, or its version has proved itself",
+            f"Add-on {slug} has nothing to go back to: it was not updated, its version has proved itself, or it was "
+            "updated again meanwhile",
             addon=str(slug),
         )
     return probation

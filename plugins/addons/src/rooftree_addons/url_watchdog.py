@@ -77,7 +77,7 @@ class UrlWatchdog:
             return await (_refusal(target) if target.scheme == "tcp" else _bad_answer(session, target))
         except TimeoutError:
             return f"{target.url} does not answer in time"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, OverflowError) as error:  # the last for a port beyond 65535
             return f"{target.url}: {error}"
 
     def _judge(self, complaints: Mapping[AddonSlug, str | None]) -> None:

@@ -1,8 +1,8 @@
 """git, as a confined child process.
 
 Nothing of the operator's or the system's git configuration is read, no hook, filter or credential helper of a
-repository runs, only network transports are allowed, and no file that git writes may be larger than a limit. The child
-dies with the daemon.
+repository runs, only network transports are allowed, and no file that git writes may be larger than a limit, nor may
+what it holds in memory, or says to us. The child dies with the daemon.
 """
 
 from __future__ import annotations
@@ -54,6 +54,14 @@ _LOGIN_HELPER = r"""!f() {
 }; f"""
 """What git asks for a login, for one server only. The login is in the environment, where ``ps`` does not show it."""
 _PASSED_ON = re.compile(r"(?i)PATH|LANG|(http|https|no|all)_proxy|SSL_CERT_(FILE|DIR)|GIT_SSL_CAINFO|SSH_AUTH_SOCK")
+_MOST_MEMORY_BYTES = 1024**3
+"""Of one process of git: it keeps all that a server says of its branches in memory, however long that is."""
+_MOST_OUTPUT_BYTES = 16 * 1024**2
+"""Of what git says where an answer is expected to be short."""
+_LONGEST_LINE_BYTES = 64 * 1024
+_LAST_ERRORS_BYTES = 16 * 1024
+"""The end of git's complaint, which has the reason. A server may say what it likes before that, for as long as it is
+let."""
 _libc = ctypes.CDLL(None)
 _SIG_IGN = ctypes.c_void_p(1)
 
@@ -114,7 +122,15 @@ async def git(
 ) -> str:
     """Run git; its output. The source is for messages, and says which server may ask for the login."""
     async with _running(source, *arguments, limits=limits, timeout_s=timeout_s, login=login) as child:
-        output, errors = await child.communicate()
+        assert child.stdout is not None and child.stderr is not None  # for type checkers: they are pipes
+        complaint = asyncio.create_task(_end_of(child.stderr), name="read git's complaint")
+        try:
+            output = await _all_of(child.stdout, source)
+            errors = await complaint
+        finally:
+            complaint.cancel()
+            await asyncio.wait({complaint})
+        await child.wait()
     if child.returncode == 0:
         return output.decode(errors="replace")
     raise _reason(source, errors.decode(errors="replace"), limits, login)
@@ -124,12 +140,32 @@ async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = 
     """Run git; its output line by line, for what may be endless; closing it ends git."""
     async with _running(source, *arguments, limits=limits) as child:
         assert child.stdout is not None and child.stderr is not None  # for type checkers: they are pipes
-        while line := await child.stdout.readline():
-            yield line.decode(errors="replace")
-        errors = await child.stderr.read()
+        try:
+            while line := await child.stdout.readline():
+                yield line.decode(errors="replace")
+        except ValueError:  # the reader's word for a line beyond its limit
+            raise GitFailed(f"{source} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
+        errors = await _end_of(child.stderr)
         await child.wait()
     if child.returncode:
         raise _reason(source, errors.decode(errors="replace"), limits)
+
+
+async def _all_of(output: asyncio.StreamReader, source: RepositorySource) -> bytes:
+    found = bytearray()
+    while block := await output.read(_LONGEST_LINE_BYTES):
+        found += block
+        if len(found) > _MOST_OUTPUT_BYTES:
+            raise GitFailed(f"git has more than {_MOST_OUTPUT_BYTES // 1024**2} MiB to say of {source}; that is no use")
+    return bytes(found)
+
+
+async def _end_of(errors: asyncio.StreamReader) -> bytes:
+    found = bytearray()
+    while block := await errors.read(_LAST_ERRORS_BYTES):
+        found += block
+        del found[:-_LAST_ERRORS_BYTES]
+    return bytes(found)
 
 
 @asynccontextmanager
@@ -150,6 +186,7 @@ async def _running(
         *arguments,
         env=_environment(login),
         confine=lambda: _confine(limits.max_bytes),
+        limit=_LONGEST_LINE_BYTES,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -168,7 +205,7 @@ _UNREACHABLE = re.compile(
     r"the requested URL returned error: 5"
 )
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
-_TOO_LARGE = re.compile("(?i)file too large")
+_TOO_LARGE = re.compile("(?i)file too large|out of memory")
 _EMPTY = re.compile(r"(?i)needed a single revision")
 _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
 
@@ -220,9 +257,10 @@ def server_of(source: RepositorySource) -> str:
 
 def _environment(login: Login | None) -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
+    if login is not None:
+        passed |= {"ROOFTREE_LOGIN_NAME": login.name.reveal(), "ROOFTREE_LOGIN_PASSWORD": login.password.reveal()}
     return {
         **passed,
-        **({} if login is None else {"ROOFTREE_LOGIN_NAME": login.name, "ROOFTREE_LOGIN_PASSWORD": login.password}),
         "GIT_ASKPASS": "/bin/false",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -234,7 +272,8 @@ def _environment(login: Login | None) -> dict[str, str]:
 
 
 def _confine(max_file_bytes: int) -> None:
-    """In the child, before git begins: die with the daemon, write no file beyond the limit."""
+    """In the child, before git begins: die with the daemon, write no file beyond the limit, keep to little memory."""
     die_with_daemon()
     _libc.signal(signal.SIGXFSZ, _SIG_IGN)  # the write then fails with a reason, instead of killing git without one
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))

@@ -2,19 +2,18 @@
 
 A user gives one in the address (``https://name:token@example.com/repository``). It is taken out of there at once, so
 that it is no part of what names the repository in answers, jobs, logs and on disk, and a new token makes no new
-repository. It is kept in the database, which only the daemon's user can read, and given to git when the server that it
-was meant for asks.
+repository. It is kept in the database as secrets are, and given to git when the server that it was meant for asks.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
-from attrs import field, frozen
+from attrs import frozen
 
-from rooftree import ParsedString, document
+from rooftree import ParsedString, Secret, document
 from rooftree_store.sources import RepositorySource
 
 _WITH_LOGIN: Final = re.compile(r"(?P<scheme>(?i:https?)://)(?P<login>[^/?#\\\s]*)@(?P<rest>.*)", re.DOTALL)
@@ -22,13 +21,18 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 MAX_CHARACTERS: Final = 1000
 
 
-@document("store.login", version=1)
+def _as_secrets(body: dict[str, Any]) -> dict[str, Any]:
+    """A login of version 1, which had texts."""
+    return {name: f"plain:{text}" for name, text in body.items()}
+
+
+@document("store.login", version=2, migrations={1: _as_secrets})
 @frozen
 class Login:
-    """A name and a password, or a token in place of either."""
+    """A name and a password, or a token in place of either: so both are secrets."""
 
-    name: str
-    password: str = field(repr=False)
+    name: Secret
+    password: Secret
 
 
 class RepositoryAddress(ParsedString):
@@ -43,9 +47,10 @@ class RepositoryAddress(ParsedString):
         RepositorySource.check(source)
         if login is None:
             return
-        if not login.name or _UNPRINTABLE.search(login.name + login.password):
+        name, password = login.name.reveal(), login.password.reveal()
+        if not name or _UNPRINTABLE.search(name + password):
             raise ValueError("has a login that is not name:password, without control characters, before the @")
-        if len(login.name) + len(login.password) > MAX_CHARACTERS:
+        if len(name) + len(password) > MAX_CHARACTERS:
             raise ValueError(f"has a login of more than {MAX_CHARACTERS} characters")
 
     @property
@@ -67,4 +72,4 @@ def _split(text: str) -> tuple[str, Login | None]:
     if match is None:
         return text, None
     name, _, password = match["login"].partition(":")
-    return match["scheme"] + match["rest"], Login(unquote(name), unquote(password))
+    return match["scheme"] + match["rest"], Login(Secret(unquote(name)), Secret(unquote(password)))

@@ -14,10 +14,15 @@ MAX_PATTERN_COST: Final = 20_000
 """How many items a pattern may have with its counted repeats written out: compiling writes them out."""
 
 
+_HIDES: Final = re.compile(r"\(\?(#|[a-zA-Z0-9]*x)")
+"""The beginning of a comment, or of flags that allow them. What stands in one looks like the pattern, and what a repeat
+behind one multiplies can't be told without the engine's own parser: no add-on that we know has any."""
+
+
 @lru_cache(maxsize=128)
 def compiled(pattern: str) -> regex.Pattern[str] | None:
     """The pattern, or ``None`` for one that is not valid or not affordable."""
-    if len(pattern) > MAX_PATTERN_CHARACTERS or _cost(pattern) > MAX_PATTERN_COST:
+    if len(pattern) > MAX_PATTERN_CHARACTERS or _HIDES.search(pattern) or _cost(pattern) > MAX_PATTERN_COST:
         return None
     import regex  # noqa: PLC0415  # 5 MB, which only add-ons with patterns are worth
 

@@ -30,7 +30,7 @@ from rooftree_store.git_process import USUAL, GitFailed, Limits, RepositoryTooLa
 from rooftree_store.logins import Login
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
-from rooftree_store.store import AddonStore
+from rooftree_store.store import OLD, AddonStore
 from rooftree_store.submodules import Brought, bring_submodules
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL, 
 
 def _replace(fresh: Path, folder: Path) -> None:
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{OLD}")
         folder.rename(old)
         fresh.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
@@ -238,6 +238,9 @@ async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySou
             )
     except RooftreeError as error:
         store.report_unfetched(slug, error.message)
+        return True
+    except OSError as error:  # a full or broken disk, where another repository may lie elsewhere
+        store.report_unfetched(slug, f"its folder cannot be written: {error}")
         return True
     store.clear_unfetched(slug)
     store.report_lacking(slug, brought.lacking)

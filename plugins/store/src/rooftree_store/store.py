@@ -20,10 +20,15 @@ from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
+from rooftree_store.yaml_files import FileInvalid, read_bytes
 
 log = structlog.get_logger(__name__)
 
 GIT_FOLDER = "apps/git"
+OLD = ".old"
+"""The end of the name that a clone has while another takes its place."""
+MOST_SHOWN_BYTES = 8 * 1024**2
+"""Of one of an add-on's texts or pictures, which is cut there: a repository packs gigabytes into nothing."""
 LOCAL_DESCRIPTION = RepositoryFile(name="Local add-ons", url=None, maintainer="you")
 
 
@@ -408,14 +413,20 @@ def _read_inside(path: Path, root: Path) -> bytes | None:
         if not path.resolve().is_relative_to(root.resolve()):
             log.warning("file_leads_out_of_repository", file=str(path))
             return None
-        return path.read_bytes()
-    except FileNotFoundError:
+        return read_bytes(path, MOST_SHOWN_BYTES)
+    except FileInvalid:
+        if path.exists():
+            raise
         return None
 
 
 def _sweep(folder: Path, kept: set[str]) -> None:
     clones = folder / "git"
     stale = [*folder.glob(".core.*"), *clones.glob(".*")]
+    for entry in stale:
+        name = entry.name.removeprefix(".").partition(".")[0]
+        if entry.name.endswith(OLD) and name in kept and not entry.with_name(name).exists():
+            entry.rename(entry.with_name(name))  # the kill came between the two renames: without a network, it is all
     stale += [entry for entry in clones.glob("*") if entry.name not in kept]
     for entry in stale:
         shutil.rmtree(entry, ignore_errors=True)

@@ -128,13 +128,13 @@ def parse_document(data: bytes, path: Path | str, places: Places | None = None) 
     return Document(content, repeated)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """A file of a repository, cut at one byte more than is allowed; raises :class:`FileInvalid`. Blocks."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:  # Path.open has none
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise FileInvalid(path, "is not a regular file")
-            return file.read(MAX_FILE_BYTES + 1)
+            return file.read(most + 1)
     except OSError as error:
         raise FileInvalid(path, f"cannot be read: {error.strerror or error}") from error
 

@@ -25,17 +25,18 @@ def require_docker() -> str:
     """Skip the test (fail it in CI) unless we are root and a Docker Engine answers; its URL."""
     url = engine_url()
     if os.geteuid() != 0:
-        _missing("needs root, to start containers and to work with network namespaces")
+        missing("needs root, to start containers and to work with network namespaces")
     if not url.startswith("unix://"):
-        _missing(f"needs a Docker Engine on a unix socket of this machine, and DOCKER_HOST is {url}")
+        missing(f"needs a Docker Engine on a unix socket of this machine, and DOCKER_HOST is {url}")
     try:
         _ping(url.removeprefix("unix://"))
     except OSError as error:
-        _missing(f"needs a Docker Engine, and none answers at {url}: {error}")
+        missing(f"needs a Docker Engine, and none answers at {url}: {error}")
     return url
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
+    """Skip the test with the reason; fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason} (in CI this fails the test instead of skipping it)", pytrace=False)
     pytest.skip(reason)

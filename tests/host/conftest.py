@@ -1,0 +1,76 @@
+"""Fixtures of the tests on a real host: one boot for all of them, taken back to what it was after each.
+
+The tests of this folder live in the host's network, so that its loopback is theirs: what they start (a registry, a git
+server, a daemon) and its engine reach each other there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.e2e.conftest import base_image, git_server, registry
+from tests.e2e.requirements import missing, require_docker
+from tests.e2e.rig.daemon import Daemon, disposable_daemon
+from tests.e2e.rig.engine import Engine
+from tests.host.rig.host import Host, test_host
+from tests.host.rig.image import Unavailable
+from tests.host.rig.releases import HomeAssistantOs
+
+__all__ = ["base_image", "git_server", "registry"]  # these use the engine below
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder go to one worker: there is one host."""
+    for item in items:
+        if "tests/host/" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("host"))
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """The host, up; without an engine, root or packages to make it of the test is skipped, and fails in CI."""
+    require_docker()
+    try:
+        with test_host(Engine()) as host:
+            yield host
+    except Unavailable as error:
+        missing(f"needs a test host: {error}")
+
+
+@pytest.fixture(scope="session")
+def engine(host: Host) -> Engine:
+    """The host's Docker Engine, which logs to the journal."""
+    return host.engine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_its_network(host: Host) -> Iterator[None]:
+    """The tests' loopback is the host's."""
+    with host.network():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(host: Host) -> Iterator[None]:
+    """After each test the host is what it was, or is booted again where it was turned off."""
+    yield
+    if not host.running:
+        host.boot()
+    host.reset()
+
+
+@pytest.fixture
+def home_assistant_os(host: Host, request: pytest.FixtureRequest) -> HomeAssistantOs:
+    """The host is a Home Assistant OS; which one is a parameter (``indirect``) of type :class:`HomeAssistantOs`."""
+    release: HomeAssistantOs = getattr(request, "param", HomeAssistantOs())
+    host.become(release)
+    return release
+
+
+@pytest.fixture
+async def daemon(engine: Engine) -> AsyncIterator[Daemon]:
+    """A daemon of this checkout that is ready to be started on the host; at the end nothing of it stays there."""
+    async with disposable_daemon(engine) as daemon:
+        yield daemon

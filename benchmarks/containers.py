@@ -60,7 +60,7 @@ class House:
 
 
 @contextlib.contextmanager
-def _house() -> Iterator[House]:
+def open_house() -> Iterator[House]:
     """The house; raises :class:`Skipped` where there is no engine or no registry to be had."""
     for command in ("docker", "docker-registry", "busybox"):
         if shutil.which(command) is None:
@@ -126,7 +126,7 @@ class Caller:
         )
 
 
-def _run[T](daemon: Running, token: str, work: Callable[[Caller], Awaitable[T]]) -> T:
+def call_daemon[T](daemon: Running, token: str, work: Callable[[Caller], Awaitable[T]]) -> T:
     async def main() -> T:
         headers = {"Authorization": f"Bearer {token}"}
         async with aiohttp.ClientSession(
@@ -163,12 +163,12 @@ async def _docker(*arguments: str) -> None:
 
 
 def install(bench: Bench) -> Iterator[Row]:
-    with _house() as house:
+    with open_house() as house:
         noise = f"FROM base\nRUN dd if=/dev/urandom of=/noise bs=1000000 count={IMAGE_MB}\nCMD sleep 3600"
         images = [house.registry.publish(f"bench/noise{number}", "1.0", noise) for number in range(IMAGES)]
         slugs = [house.offer(f"noise{number}", image) for number, image in enumerate(images)]
         with house.installation.running() as (daemon, token):
-            rounds = _run(daemon, token, lambda caller: _installs(bench, house, caller, slugs, images))
+            rounds = call_daemon(daemon, token, lambda caller: _installs(bench, house, caller, slugs, images))
     ratios = [each["install_s"] / each["pull_s"] for each in rounds]
     ours, theirs = (median(each[name] for each in rounds) for name in ("install_s", "pull_s"))
     what = f"{IMAGES} add-ons of {IMAGE_MB} MB installed side by side"
@@ -201,11 +201,11 @@ def _refuse_leftovers(house: House, images: Sequence[str]) -> None:
 
 
 def addon_start(bench: Bench) -> Iterator[Row]:
-    with _house() as house:
+    with open_house() as house:
         image = house.registry.publish("bench/waits", "1.0", DOCKERFILE.format(version="1.0"), {"run.sh": WAITS})
         slug = house.offer("waits", image)
         with house.installation.running() as (daemon, token):
-            rounds = _run(daemon, token, lambda caller: _starts(bench, caller, slug, image))
+            rounds = call_daemon(daemon, token, lambda caller: _starts(bench, caller, slug, image))
     more_ms = [each["start_ms"] - each["run_ms"] for each in rounds]
     ours, theirs = (median(each[name] for each in rounds) for name in ("start_ms", "run_ms"))
     against = f"docker run of the same image ({ours:.0f} ms, of which {theirs:.0f} ms)"
@@ -235,16 +235,16 @@ async def _starts(bench: Bench, caller: Caller, slug: str, image: str) -> list[d
 
 
 def stats(bench: Bench) -> Iterator[Row]:
-    with _house() as house:
+    with open_house() as house:
         image = house.registry.publish("bench/waits", "1.0", DOCKERFILE.format(version="1.0"), {"run.sh": WAITS})
         slugs = [house.offer(f"waits{number}", image) for number in range(RUNNING)]
         with house.installation.running() as (daemon, token):
-            _run(daemon, token, lambda caller: _all_running(caller, slugs))
+            call_daemon(daemon, token, lambda caller: all_running(caller, slugs))
         rounds = []
         for counts in bench.rounds():
             # A start anew each time: whoever has asked before is answered faster.
             with house.installation.running() as (daemon, token):
-                figures = _run(daemon, token, lambda caller, daemon=daemon: _measures(caller, daemon, slugs))
+                figures = call_daemon(daemon, token, lambda caller, daemon=daemon: _measures(caller, daemon, slugs))
             if counts:
                 rounds.append(figures)
     what = f"stats of {RUNNING} running add-ons at once"
@@ -254,7 +254,7 @@ def stats(bench: Bench) -> Iterator[Row]:
     yield Row(f"{what}, threads more", more, "", MORE_THREADS, False, f"{before:.0f} before", None)
 
 
-async def _all_running(caller: Caller, slugs: Sequence[str]) -> None:
+async def all_running(caller: Caller, slugs: Sequence[str]) -> None:
     await caller.post("/store/reload")
     for verb in ("/store/addons/{}/install", "/addons/{}/start"):
         await asyncio.gather(*(caller.post(verb.format(slug)) for slug in slugs))

@@ -46,6 +46,17 @@ def _kib(path: str, name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+def forget_peak_memory(pid: int) -> int:
+    """What it holds now, in bytes; the peak is counted from here on (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak_memory_bytes(pid)
+
+
+def peak_memory_bytes(pid: int) -> int:
+    """The most that it held."""
+    return _kib(f"/proc/{pid}/status", "VmHWM:")
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of all threads that live, to the nanosecond: the ticks of /proc/<pid>/stat are too coarse for us."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9

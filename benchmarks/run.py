@@ -44,6 +44,8 @@ ROWS: Mapping[str, str] = {
     "install": "containers:install",
     "addon-start": "containers:addon_start",
     "stats": "containers:stats",
+    "log-engine": "log_follow:from_engine",
+    "log-journal": "log_follow:from_journal",
 }
 """Where each is measured: a :data:`Measure`."""
 

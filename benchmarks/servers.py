@@ -30,6 +30,9 @@ reload_every_s = 1e9
 
 [plugins.docker]
 {docker}
+
+[plugins.host]
+{host}
 """
 
 
@@ -52,6 +55,7 @@ class Installation:
     :param repositories: what its store shows beside the local add-ons
     :param hung_engine: a container engine that accepts connections and never says a word, rather than none at all
     :param docker: lines of ``[plugins.docker]``, to use an engine that works
+    :param journal: where the gateway of a system journal is
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Installation:
         repositories: Sequence[str] = (),
         hung_engine: bool = False,
         docker: Sequence[str] | None = None,
+        journal: str | None = None,
     ) -> None:
         self.data_dir = folder / "data"
         self.log = folder / "log"
@@ -76,6 +81,7 @@ class Installation:
                 port=self.port,
                 repositories=json.dumps([*repositories]),
                 docker="\n".join(docker or [f"socket = {json.dumps(f'unix://{self._engine}')}"]),
+                host="" if journal is None else f"journal = {json.dumps(journal)}",
             )
         )
 

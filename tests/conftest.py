@@ -14,6 +14,7 @@ OURS = (
     "rooftree_addons",
     "rooftree_containers",
     "rooftree_docker",
+    "rooftree_host",
     "rooftree_os",
     "rooftree_store",
     "rooftree_supervisor",

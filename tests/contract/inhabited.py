@@ -1,8 +1,9 @@
-"""All our plugins in a running system with the fake engine, and add-ons in it: something to ask everything about."""
+"""All our plugins in a running system with the fake engine, add-ons and a journal: something to ask everything of."""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from rooftree.testing import Client, running_system
 from rooftree.testing.containers import FakeContainerEngine
 from tests.contract.door import SETTINGS, our_plugins
 from tests.plugins.addons.house import REGISTRY, done, write_offer
+from tests.plugins.host.journal import entry, gateway, write
 
 RUNS, INSTALLED, OFFERED = "local_hello", "local_quiet", "local_new"
 """An add-on that runs, one that is installed and stopped, and one in the store."""
@@ -45,20 +47,26 @@ class Spare(Plugin):
 async def inhabited_house(folder: Path) -> AsyncIterator[System]:
     """The system; its client is whoever the test makes one for."""
     engine = FakeContainerEngine()
+    journal = folder / "journal"
+    await asyncio.to_thread(
+        write, journal, *(entry(b"tick", name="kernel", boot=boot, epoch=None) for boot in range(2))
+    )
     plugins = [*await asyncio.to_thread(lambda: [*our_plugins(engine)]), Spare]
-    settings = SETTINGS | {"plugins.store.machine": "generic-x86-64"}
-    async with (
-        running_system(folder, plugins=plugins, specifications=[hooks], settings=settings) as system,
-        Client.over_unix(system) as client,
-    ):
-        for slug in (RUNS, INSTALLED, OFFERED):
-            name = slug.removeprefix("local_")
-            engine.publish_image(f"{REGISTRY}/{name}:1.0")
-            await asyncio.to_thread(write_offer, system.data.path, name, files=FILES, config=CONFIG)
-        done(await client.post("/store/reload"))
-        for slug in (RUNS, INSTALLED):
-            done(await client.post(f"/store/addons/{slug}/install"))
-        done(await client.post(f"/addons/{RUNS}/options", json={"options": {"at": {"hour": 7}}}))
-        done(await client.post(f"/addons/{INSTALLED}/options", json={"options": {"at": {"hour": 7}}}))
-        done(await client.post(f"/addons/{RUNS}/start"))
-        yield system
+    sockets = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
+    with sockets as socket_folder, gateway(journal, Path(socket_folder)) as process:
+        settings = SETTINGS | {"plugins.store.machine": "generic-x86-64", "plugins.host.journal": process.url}
+        async with (
+            running_system(folder, plugins=plugins, specifications=[hooks], settings=settings) as system,
+            Client.over_unix(system) as client,
+        ):
+            for slug in (RUNS, INSTALLED, OFFERED):
+                name = slug.removeprefix("local_")
+                engine.publish_image(f"{REGISTRY}/{name}:1.0")
+                await asyncio.to_thread(write_offer, system.data.path, name, files=FILES, config=CONFIG)
+            done(await client.post("/store/reload"))
+            for slug in (RUNS, INSTALLED):
+                done(await client.post(f"/store/addons/{slug}/install"))
+            done(await client.post(f"/addons/{RUNS}/options", json={"options": {"at": {"hour": 7}}}))
+            done(await client.post(f"/addons/{INSTALLED}/options", json={"options": {"at": {"hour": 7}}}))
+            done(await client.post(f"/addons/{RUNS}/start"))
+            yield system

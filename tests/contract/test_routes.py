@@ -10,6 +10,7 @@ import yaml
 
 from rooftree_addons.routes import routes as addons
 from rooftree_docker.routes import routes as docker
+from rooftree_host.routes import routes as host
 from rooftree_os.routes import routes as machine
 from rooftree_store.routes import routes as store
 from rooftree_supervisor.routes import routes as supervisor
@@ -18,16 +19,23 @@ API = Path(__file__).resolve().parents[3] / "shared" / "api"
 
 pytestmark = pytest.mark.skipif(not API.exists(), reason="the contract is not beside this checkout")
 
-DOMAINS = {"add-ons", "store", "docker", "os", "supervisor", "root", "jobs"}
+DOMAINS = {"add-ons", "store", "docker", "host", "os", "supervisor", "root", "jobs"}
 """The domains of the contract that the plugins of this house answer for."""
 
 NOT_YET = {
-    "GET /addons/{}/logs/boots/{}": "needs the system journal",
-    "GET /addons/{}/logs/boots/{}/follow": "needs the system journal",
-    "GET /supervisor/logs/boots/{}": "needs the system journal",
-    "GET /supervisor/logs/boots/{}/follow": "needs the system journal",
     "POST /refresh_updates": "the version file",
     "POST /reload_updates": "the version file",
+    "GET /host/info": "the host, whole",
+    "GET /host/logs/boot/{}/{}/entries/follow": "the host, whole",
+    "POST /host/options": "the host, whole",
+    "POST /host/reboot": "the host, whole",
+    "POST /host/reload": "the host, whole",
+    "POST /host/service/{}/start": "the host, whole",
+    "POST /host/service/{}/stop": "the host, whole",
+    "POST /host/service/{}/reload": "the host, whole",
+    "GET /host/services": "the host, whole",
+    "POST /host/shutdown": "the host, whole",
+    "GET /host/disks/{}/usage": "the host, whole",
     "POST /os/config/sync": "the operating system, whole",
     "GET /os/info": "the operating system, whole",
     "POST /os/update": "the operating system, whole",
@@ -66,7 +74,7 @@ def shape(method: str, path: str) -> str:
 
 def offered() -> set[str]:
     """Every route of the plugins, aliases too."""
-    declared = [route for routes in (addons, docker, machine, store, supervisor) for route in routes]
+    declared = [route for routes in (addons, docker, host, machine, store, supervisor) for route in routes]
     return {shape(route.method, path) for route in declared for path in route.paths}
 
 

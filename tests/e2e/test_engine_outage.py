@@ -164,6 +164,22 @@ async def test_calls_say_clearly_that_the_engine_is_gone_and_all_recovers_when_i
     await house.addon_runs()
 
 
+async def test_followed_log_is_cut_where_the_engine_dies_rather_than_ended(house: House) -> None:
+    async with (
+        asyncio.timeout(RECOVERS_S),
+        house.daemon.request("GET", f"/addons/{house.addon.slug}/logs/follow?lines=1") as answer,
+    ):
+        line = await answer.content.readline()
+        await asyncio.to_thread(house.engine.kill)
+
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.content.read()
+
+    assert line.endswith(b"\n")
+    await asyncio.to_thread(house.engine.start)
+    await house.addon_runs()
+
+
 async def test_daemon_that_starts_before_the_engine_brings_the_add_ons_up_when_it_comes(house: House) -> None:
     daemon = house.daemon
     await daemon.stop()

@@ -124,6 +124,15 @@ def with_values_made_into_one(span: Annotated[Span, From(asked_span)]) -> dict[s
     return {"begin": span.begin, "unit": span.unit}
 
 
+def span_since(clock: Clock, begin: int) -> Span:
+    return Span(begin, clock.now())
+
+
+@routes.get("/made/{begin}", access=PUBLIC)
+def with_a_service_and_a_part_made_into_one(span: Annotated[Span, From(span_since)]) -> dict[str, Any]:
+    return {"begin": span.begin, "unit": span.unit}
+
+
 @routes.get("/caller", access=PUBLIC)
 def with_caller(caller: Principal | None) -> dict[str, str]:
     return {"who": str(caller)}
@@ -461,13 +470,19 @@ async def test_function_that_makes_a_parameter_may_refuse(client: Client) -> Non
     assert (answer.status, answer.message) == (400, "begin: must be 1 or more")
 
 
-def needs_a_service(clock: Clock) -> Span:
-    return Span(1, clock.now())
+async def test_parts_of_the_path_and_services_are_among_what_makes_a_parameter(client: Client) -> None:
+    answer = await client.get("/made/7")
+
+    assert answer.data == {"begin": 7, "unit": "noon"}
 
 
-def asks_for_a_service(span: Annotated[Span, From(needs_a_service)]) -> None: ...
+def needs_a_number(number: int) -> Span:
+    return Span(number, None)
+
+
+def asks_for_a_number(span: Annotated[Span, From(needs_a_number)]) -> None: ...
 
 
 async def test_parameter_made_of_something_else_than_the_request_is_refused_when_declared() -> None:
-    with pytest.raises(TypeError, match="clock needs a default"):
-        Endpoint(Route("GET", "/x", asks_for_a_service, PUBLIC), ServiceDirectory())
+    with pytest.raises(TypeError, match="number needs a default"):
+        Endpoint(Route("GET", "/x", asks_for_a_number, PUBLIC), ServiceDirectory())

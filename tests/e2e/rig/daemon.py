@@ -104,6 +104,12 @@ class Daemon:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None, "it was never started"
+        return self._process.pid
+
     def log(self) -> str:
         """Everything that it and its predecessors printed."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""

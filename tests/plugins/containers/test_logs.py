@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from attrs import frozen
 
 from rooftree import PUBLIC, Invalid, Plugin, Routes, Stream, Unavailable
-from rooftree.interfaces.containers import ContainerEngine, LogLine
+from rooftree.interfaces.containers import LogLine
+from rooftree.interfaces.journal import JournalRange
 from rooftree.testing import Client, running_system
 from rooftree_containers.logs import (
     BATCH_BYTES,
@@ -21,12 +21,13 @@ from rooftree_containers.logs import (
     LogQuery,
     LogSource,
     asked_query,
-    container_log,
     log_answer,
     strip_colors,
+    text_answer,
 )
 
 NINE = datetime(2026, 1, 31, 9, 0, 0, 123_456, UTC)
+CURSOR = "s=0a1b;i=4f;b=2c;m=3d;t=60a2;x=9e"
 SOURCE = LogSource(identifier="app_local_hello", host="homebox")
 
 
@@ -37,6 +38,11 @@ def line(text: bytes, time: datetime = NINE) -> LogLine:
 async def written(texts: Iterable[bytes]) -> AsyncIterator[LogLine]:
     for text in texts:
         yield line(text)
+
+
+async def written_text(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 async def text_of(answer: Stream) -> bytes:
@@ -55,14 +61,14 @@ async def text_of(answer: Stream) -> bytes:
         ({"lines": 0}, LogQuery(tail=1)),
         ({"lines": -5}, LogQuery(tail=1)),
         ({"lines": 7, "range": "entries=:-9:10"}, LogQuery(tail=7)),
-        ({"verbose": True}, LogQuery(tail=100, verbose=True)),
+        ({"verbose": True}, LogQuery(tail=100, format="verbose")),
         ({"no_colors": True}, LogQuery(tail=100, no_colors=True)),
-        ({"accept": "text/x-log"}, LogQuery(tail=100, verbose=True)),
-        ({"accept": "text/x-log; charset=utf-8, text/plain"}, LogQuery(tail=100, verbose=True)),
+        ({"accept": "text/x-log"}, LogQuery(tail=100, format="verbose")),
+        ({"accept": "text/x-log; charset=utf-8, text/plain"}, LogQuery(tail=100, format="verbose")),
         ({"accept": "text/plain"}, LogQuery(tail=100)),
         ({"accept": "text/html, */*;q=0.8"}, LogQuery(tail=100)),
         ({"accept": ""}, LogQuery(tail=100)),
-        ({"accept": "text/plain", "verbose": True}, LogQuery(tail=100, verbose=True)),
+        ({"accept": "text/plain", "verbose": True}, LogQuery(tail=100, format="verbose")),
         ({"range": "entries=:-99:100"}, LogQuery(tail=100, count=100)),
         ({"range": "entries=:-99:"}, LogQuery(tail=100)),
         ({"range": "entries=:-99:18446744073709551615"}, LogQuery(tail=100, count=2**64 - 1)),
@@ -73,6 +79,9 @@ async def text_of(answer: Stream) -> bytes:
         ({"range": "entries=::3"}, LogQuery(count=3)),
         ({"range": "entries=:3"}, LogQuery(count=3)),
         ({"range": "entries="}, LogQuery()),
+        ({"range": f"entries={CURSOR}"}, LogQuery(cursor=CURSOR)),
+        ({"range": f"entries={CURSOR}:1:9"}, LogQuery(cursor=CURSOR, skip=1, count=9)),
+        ({"range": f"entries={CURSOR}:-9:"}, LogQuery(cursor=CURSOR, skip=-9)),
     ],
 )
 def test_query_is_read_from_what_the_client_says(asked: dict[str, Any], query: LogQuery) -> None:
@@ -82,16 +91,30 @@ def test_query_is_read_from_what_the_client_says(asked: dict[str, Any], query: L
 @pytest.mark.parametrize(
     "range",
     ["", "bytes=0-99", "entries", "entries=:a:3", "entries=:-:3", "entries=:0:0", "entries=:-9:-3", "entries=:1:2:3",
-     "entries=:1:٣", "entries=:1:" + "9" * 30],
+     "entries=:1:٣", "entries=:1:" + "9" * 30, "entries=s=1&x:0:3", "entries=s=1/2:0:3"],
 )  # fmt: skip
 def test_range_of_another_form_is_refused_with_the_right_form(range: str) -> None:
     with pytest.raises(Invalid, match="must look like entries=:-99:100"):
         asked_query(range=range)
 
 
-def test_range_with_a_cursor_is_refused_because_there_is_no_journal() -> None:
+def test_cursor_is_refused_where_there_is_no_journal() -> None:
     with pytest.raises(Invalid, match="cursor of the system journal"):
-        asked_query(range="entries=s=0123;i=4f:-9:10")
+        asked_query(range=f"entries={CURSOR}:-9:10").without_cursor()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (LogQuery(tail=100), JournalRange(skip=-99)),
+        (LogQuery(tail=10, count=3), JournalRange(skip=-9, count=3)),
+        (LogQuery(skip=5, count=3), JournalRange(skip=5, count=3)),
+        (LogQuery(), JournalRange()),
+        (LogQuery(cursor=CURSOR, skip=-9, count=3), JournalRange(cursor=CURSOR, skip=-9, count=3)),
+    ],
+)
+def test_query_is_a_range_of_the_journal(query: LogQuery, expected: JournalRange) -> None:
+    assert query.journal_range == expected
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html", "image/*"])
@@ -118,7 +141,7 @@ async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
         yield line(b"one")
         yield line(b"two", datetime(2026, 1, 31, 11, 0, 1, 0, east))
 
-    answer = log_answer(lines(), LogQuery(verbose=True), LogSource(identifier="rooftree", pid=42, host="homebox"))
+    answer = log_answer(lines(), LogQuery(format="verbose"), LogSource(identifier="rooftree", pid=42, host="homebox"))
 
     assert await text_of(answer) == (
         b"2026-01-31 09:00:00.123 homebox rooftree[42]: one\n2026-01-31 09:00:01.000 homebox rooftree[42]: two\n"
@@ -126,7 +149,7 @@ async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
 
 
 async def test_process_id_that_nobody_knows_is_left_out() -> None:
-    answer = log_answer(written([b"one"]), LogQuery(verbose=True), SOURCE)
+    answer = log_answer(written([b"one"]), LogQuery(format="verbose"), SOURCE)
 
     assert await text_of(answer) == b"2026-01-31 09:00:00.123 homebox app_local_hello: one\n"
 
@@ -170,6 +193,21 @@ async def test_no_colors_takes_escape_sequences_out_and_nothing_else(text: bytes
     assert strip_colors(text) == plain
     assert await text_of(log_answer(written([text]), LogQuery(no_colors=True), SOURCE)) == plain + b"\n"
     assert await text_of(log_answer(written([text]), LogQuery(), SOURCE)) == text + b"\n"
+
+
+async def test_escape_sequence_without_an_end_takes_no_other_line_with_it() -> None:
+    text = written_text([b"\x1b]0;no end\nnext\nlast\n"])
+
+    assert await text_of(text_answer(text, LogQuery(no_colors=True))) == b"\nnext\nlast\n"
+
+
+async def test_text_is_made_readable_and_sent_in_one_piece() -> None:
+    answer = text_answer(written_text([b"caf\xc3\xa9 \xff!\n", b"\x1b[31mred\x1b[0m\n"]), LogQuery(no_colors=True))
+
+    chunks = [chunk async for chunk in answer.chunks]
+
+    assert [chunk.decode() for chunk in chunks] == ["café \ufffd!\nred\n"]
+    assert answer.headers == {"X-Accel-Buffering": "no"}
 
 
 # --- as it comes --------------------------------------------------------------------------------------------------
@@ -264,80 +302,6 @@ async def test_failure_of_the_source_is_raised_after_what_came_before_it() -> No
         await anext(chunks)
 
 
-# --- containers ---------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Shown:
-    """As much of a container as logs need."""
-
-    started_at: datetime | None
-
-
-class Engine:
-    """The part of a container engine that logs need, with a log that the test wrote."""
-
-    def __init__(self, log: list[LogLine], container: Shown | None = None) -> None:
-        self._log = log
-        self._container = container
-
-    async def container(self, name: str) -> Shown | None:
-        return self._container
-
-    async def logs(
-        self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[LogLine]:
-        kept = [entry for entry in self._log if since is None or entry.time >= since]
-        for entry in kept if tail is None else kept[-tail:]:
-            yield entry
-        if follow:
-            yield line(b"followed")
-
-
-def engine(*texts: bytes, container: Shown | None = None) -> ContainerEngine:
-    log = [line(text, NINE + timedelta(minutes=number)) for number, text in enumerate(texts)]
-    return cast("ContainerEngine", Engine(log, container))
-
-
-async def test_container_log_is_asked_for_its_last_lines_only() -> None:
-    assert await text_of(container_log(engine(b"1", b"2", b"3"), "app_x", LogQuery(tail=2))) == b"2\n3\n"
-
-
-async def test_container_log_goes_on_when_followed() -> None:
-    answer = container_log(engine(b"1", b"2"), "app_x", LogQuery(tail=1), follow=True)
-
-    assert await text_of(answer) == b"2\nfollowed\n"
-
-
-async def test_latest_container_log_begins_with_its_last_start() -> None:
-    restarted = Shown(started_at=NINE + timedelta(minutes=1))
-
-    answer = container_log(engine(b"before", b"1", b"2", container=restarted), "app_x", LogQuery(), latest=True)
-
-    assert await text_of(answer) == b"1\n2\n"
-
-
-async def test_latest_container_log_has_what_was_written_before_the_engine_looked_at_its_clock() -> None:
-    started = Shown(started_at=NINE + timedelta(minutes=1, milliseconds=200))
-
-    answer = container_log(engine(b"before", b"1", b"2", container=started), "app_x", LogQuery(), latest=True)
-
-    assert await text_of(answer) == b"1\n2\n"
-
-
-async def test_latest_log_of_no_container_is_not_found() -> None:
-    with pytest.raises(Exception, match="no container app_x") as caught:
-        await text_of(container_log(engine(), "app_x", LogQuery(), latest=True))
-
-    assert getattr(caught.value, "status", None) == 404
-
-
-async def test_verbose_container_log_is_identified_by_the_containers_name() -> None:
-    answer = container_log(engine(b"1"), "app_x", LogQuery(verbose=True))
-
-    assert b" app_x: 1\n" in await text_of(answer)
-
-
 # --- routes -------------------------------------------------------------------------------------------------------
 
 routes = Routes()
@@ -372,8 +336,8 @@ class LogPlugin(Plugin):
     ("path", "headers", "query"),
     [
         ("/log/a", {}, LogQuery(tail=100)),
-        ("/log/a?lines=5&verbose&no_colors", {}, LogQuery(tail=5, verbose=True, no_colors=True)),
-        ("/log/a?verbose=false", {"Accept": "text/x-log"}, LogQuery(tail=100, verbose=True)),
+        ("/log/a?lines=5&verbose&no_colors", {}, LogQuery(tail=5, format="verbose", no_colors=True)),
+        ("/log/a?verbose=false", {"Accept": "text/x-log"}, LogQuery(tail=100, format="verbose")),
         ("/log/a", {"Range": "entries=:2:3"}, LogQuery(skip=2, count=3)),
         ("/log/a/latest", {}, LogQuery(no_colors=True)),
         ("/log/a/latest?lines=5", {"Range": "entries=:2:3"}, LogQuery(tail=5, no_colors=True)),

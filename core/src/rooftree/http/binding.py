@@ -61,15 +61,16 @@ class Endpoint:
         self._body: Parameter | None = None
         services: dict[str, Any] = {}
         names = route.parts(route.path)
-        for one in inputs(route):
+        taken = inputs(route)
+        for one in taken:
             match one.source:
                 case Source.BODY:
                     self._body = one.parameter
                 case Source.SERVICE:
                     services[one.parameter.name] = one.parameter.kind
                 case _:
-                    self._readers.append((one.parameter.name, _reader(one, route.max_body)))
-        unused = names - {parameter.name for parameter in parameters(route.handler)}
+                    self._readers.append((one.parameter.name, _reader(one, route.max_body, directory)))
+        unused = names - {value.name for one in taken for value in one.values if value.source is Source.PATH}
         if unused:
             raise TypeError(f"{route.method} {route.path}: the handler takes no {', '.join(sorted(unused))}")
         for path in route.paths:
@@ -138,7 +139,7 @@ class Endpoint:
         return await answer if self._is_async else answer
 
 
-def _reader(one: Input, max_body: int) -> _Reader:
+def _reader(one: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
     """How a value is read from the call."""
     parameter, name = one.parameter, one.name
     match one.source:
@@ -150,9 +151,13 @@ def _reader(one: Input, max_body: int) -> _Reader:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:
             return lambda call: _raw_body(call.request, max_body)
+        case Source.SERVICE:
+            services = Injector(directory, {parameter.name: parameter.kind})
+            return lambda _: services.resolve()[parameter.name]
         case Source.TOGETHER:
             assert one.make is not None
-            make, readers = one.make, {inner.parameter.name: _reader(inner, max_body) for inner in one.inner}
+            make = one.make
+            readers = {inner.parameter.name: _reader(inner, max_body, directory) for inner in one.inner}
             return lambda call: make(**{name: read(call) for name, read in readers.items()})
         case _:
             return lambda call: _query_value(call.request.query, parameter)

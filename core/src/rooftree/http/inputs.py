@@ -31,6 +31,10 @@ SWITCH: Final[Mapping[str, bool]] = {
 """What a switch may be in a query, in upper or lower case: ``?verbose`` alone is on."""
 
 
+_PLAIN: Final = frozenset({str, int, float, bool})
+"""Types that no service has."""
+
+
 class Source(enum.Enum):
     """Where a parameter comes from."""
 
@@ -99,7 +103,9 @@ def _marked(parameter: Parameter, names: Collection[str]) -> Input:
             return Input(parameter, Source.HEADER, mark.name)
         if isinstance(mark, From):
             inner = tuple(_input(one, names) for one in parameters(mark.make))
-            unread = ", ".join(one.name for one in inner if one.source is Source.SERVICE)
+            unread = ", ".join(
+                one.name for one in inner if one.source is Source.SERVICE and one.parameter.kind in _PLAIN
+            )
             if unread:
                 raise TypeError(f"parameter {parameter.name}: {unread} needs a default, to be a query value")
             return Input(parameter, Source.TOGETHER, parameter.name, mark.make, inner)

@@ -45,7 +45,8 @@ class Header:
 class From:
     """Marks a parameter that several values of the request make together: ``Annotated[LogQuery, From(log_query)]``.
 
-    ``make`` is a plain function; its own parameters are query values, headers or path parts, filled like a handler's.
+    ``make`` is a plain function; its own parameters are services, query values, headers or path parts, filled like a
+    handler's.
     """
 
     make: Callable[..., Any]

@@ -218,6 +218,8 @@ class Container:
     ip_address: str | None
     """On the add-on network, or ``None`` (host network, not running)."""
     started_at: datetime | None
+    log_driver: str = ""
+    """Where the engine puts what it writes: ``json-file``, ``journald`` …"""
 
 
 @frozen(kw_only=True)
@@ -400,6 +402,16 @@ class ContainerEngine(Protocol):
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncIterator[LogLine]:
         """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``. Raises ContainerNotFound."""
+        ...
+
+    def log_text(
+        self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncIterator[bytes]:
+        """The same as text, for readers that need no times: whole lines, in pieces of any number of them."""
+        ...
+
+    def name_on_engine(self, name: str) -> str:
+        """What the engine calls the container of that logical name, whether it is there or not."""
         ...
 
     async def stats(self, name: str) -> ContainerStats:

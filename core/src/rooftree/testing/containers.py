@@ -101,6 +101,7 @@ class _Kept:
     spec: ContainerSpec
     image: FakeImage
     address: str
+    log_driver: str
     status: ContainerStatus = ContainerStatus.CREATED
     health: Health = Health.NONE
     exit_code: int | None = None
@@ -112,8 +113,10 @@ class _Kept:
     def running(self) -> bool:
         return self.status is ContainerStatus.RUNNING
 
-    def write(self, lines: Iterable[bytes], stream: Literal["stdout", "stderr"] = "stdout") -> None:
-        self.lines += [LogLine(time=datetime.now(UTC), stream=stream, text=line) for line in lines]
+    def write(
+        self, lines: Iterable[bytes], stream: Literal["stdout", "stderr"] = "stdout", at: datetime | None = None
+    ) -> None:
+        self.lines += [LogLine(time=at or datetime.now(UTC), stream=stream, text=line) for line in lines]
         self.tell()
 
     def tell(self) -> None:
@@ -133,6 +136,7 @@ class _Kept:
             labels=dict(self.spec.labels),
             ip_address=self.address if self.running and self.spec.network == "addons" else None,
             started_at=self.started_at,
+            log_driver=self.log_driver,
         )
 
 
@@ -181,6 +185,8 @@ class FakeContainerEngine:
         """What containers were given on their standard input."""
         self.answers: dict[tuple[str, ...], ExecResult] = {("false",): ExecResult(exit_code=1, output=b"")}
         """What commands inside containers answer; every other succeeds without a word."""
+        self.log_driver = "json-file"
+        """Where containers that are made from now on are said to log to."""
         self._strangers: set[str] = set()
         self._kept: dict[str, _Kept] = {}
         self._failures: dict[Verb, deque[Exception]] = {}
@@ -230,9 +236,11 @@ class FakeContainerEngine:
         kept.health = health
         self._tell(kept, "health")
 
-    def write(self, name: str, *lines: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
-        """A container writes lines."""
-        self._kept[name].write([line.encode() for line in lines], stream)
+    def write(
+        self, name: str, *lines: str, stream: Literal["stdout", "stderr"] = "stdout", at: datetime | None = None
+    ) -> None:
+        """A container writes lines; now, unless ``at`` says when it was."""
+        self._kept[name].write([line.encode() for line in lines], stream, at)
 
     def spec(self, name: str) -> ContainerSpec:
         """What a container was created from; raises ``KeyError``."""
@@ -271,7 +279,7 @@ class FakeContainerEngine:
             version="0.0.fake",
             api_version="1.41",
             storage="memory",
-            logging="memory",
+            logging=self.log_driver,
             cgroup="2",
             architecture="amd64",
             operating_system="none",
@@ -400,7 +408,9 @@ class FakeContainerEngine:
             raise ImageNotFound(f"The container engine has no image {spec.image} for {spec.name}", image=spec.image)
         self._addresses += 1
         address = f"172.30.33.{self._addresses % 254 + 1}"
-        self._kept[spec.name] = _Kept(id=secrets.token_hex(32), spec=spec, image=image, address=address)
+        self._kept[spec.name] = _Kept(
+            id=secrets.token_hex(32), spec=spec, image=image, address=address, log_driver=self.log_driver
+        )
         return self._kept[spec.name].id
 
     async def start(self, name: str) -> None:
@@ -466,6 +476,17 @@ class FakeContainerEngine:
             await news.wait()
             if self._gone is not None:
                 raise self._unavailable()
+
+    async def log_text(
+        self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncIterator[bytes]:
+        """The same as text."""
+        async for line in self.logs(name, follow=follow, tail=tail, since=since):
+            yield line.text + b"\n"
+
+    def name_on_engine(self, name: str) -> str:
+        """The same: there is no second instance on this engine."""
+        return name
 
     async def stats(self, name: str) -> ContainerStats:
         """One reading, the same for all."""

@@ -18,7 +18,6 @@ from rooftree import (
     RawBody,
     Role,
     Routes,
-    Stream,
     Unavailable,
     Unset,
     itself,
@@ -45,7 +44,8 @@ from rooftree_addons.models import (
     UninstallRequest,
     UpdateRequest,
 )
-from rooftree_containers.logs import AskedLatestLog, AskedLog, container_log
+from rooftree_containers.container_log import ContainerLog
+from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
 from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, ShownText, shown_text
 
@@ -101,22 +101,13 @@ def _of_running(slug: AddonSlug) -> Iterator[None]:
         raise AddonNotRunning(f"Add-on {slug} does not run. Start it first.", addon=str(slug)) from None
 
 
-@routes.get("/addons/{addon}/logs", access=OWN)
-def logs(addons: Addons, addon: AddonSlug, query: AskedLog) -> Stream:
-    """The latest lines an add-on wrote."""
-    return container_log(addons.engine, addons.get(addon).container, query)
+def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
+    """An add-on's log; existing supervisors called its container by another name."""
+    found = addons.get(addon)
+    return ContainerLog(addons.kernel, addons.engine, found.container, former_names=(f"addon_{addon}",))
 
 
-@routes.get("/addons/{addon}/logs/follow", access=OWN)
-def follow_logs(addons: Addons, addon: AddonSlug, query: AskedLog) -> Stream:
-    """The latest lines an add-on wrote, and then every new one."""
-    return container_log(addons.engine, addons.get(addon).container, query, follow=True)
-
-
-@routes.get("/addons/{addon}/logs/latest", access=OWN)
-def latest_logs(addons: Addons, addon: AddonSlug, query: AskedLatestLog) -> Stream:
-    """What an add-on wrote since it was last started."""
-    return container_log(addons.engine, addons.get(addon).container, query, latest=True)
+routes.include(log_routes("/addons/{addon}/logs", addon_log, access=OWN))
 
 
 @routes.get("/addons/{addon}/changelog", access=OWN)

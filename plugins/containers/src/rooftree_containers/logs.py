@@ -1,8 +1,8 @@
-"""What the routes of the logs family share: what a client may ask, and how lines become the text that is sent.
+"""What the logs of all domains share: what a client may ask, and how lines become the text that is sent.
 
-A route takes an :data:`AskedLog` beside its services, and hands the lines on with :func:`log_answer` (or, for a
-container, :func:`container_log`). Lines are sent as they come and in one piece where
-several wait; however long a log is, memory stays flat.
+:mod:`rooftree_containers.log_routes` makes the routes. What answers them hands lines on with :func:`log_answer`, or
+text that needs nothing done to it with :func:`text_answer`. Both send what comes as it comes, and in one piece where
+several pieces wait; however long a log is, memory stays flat.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import UTC, timedelta
-from typing import Annotated, Final, Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import UTC
+from typing import Annotated, Final
 
 from attrs import field, frozen
 
 from rooftree import From, Header, Invalid, Stream
-from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound, LogLine
+from rooftree.interfaces.containers import LogLine
+from rooftree.interfaces.journal import JournalRange, TextFormat
 
 DEFAULT_LINES: Final = 100
 """How many lines a client gets that does not say how many it wants."""
 BATCH_BYTES: Final = 64 * 1024
 """About how much is read ahead while the client takes what it was sent."""
-START_SLACK: Final = timedelta(seconds=1)
-"""How long before the start that the engine states a container's first lines may be: Docker looks at the clock when the
-program runs already, up to some tenths of a second late on a busy machine."""
 
 
-LogFormat = Literal["plain", "timestamp", "verbose"]
+LogFormat = TextFormat
 """How a line is shown: as it was written, with its time, or with its time and who wrote it."""
 DEFAULT_FORMAT: Final[LogFormat] = "plain"
 """How add-ons' lines and ours are shown to who asks for nothing else."""
@@ -41,16 +39,32 @@ class LogQuery:
 
     tail: int | None = None
     """Begin so many lines before the end; ``None`` begins with the first line there is."""
+    cursor: str = ""
+    """Begin with the line at this place of the system journal, before anything else is counted."""
     skip: int = 0
-    """Pass over so many lines from there."""
+    """Pass over so many lines from there; negative, which it is only with a cursor, goes back."""
     count: int | None = None
     """End after so many lines; ``None`` sends all there are (or, when following, come)."""
-    verbose: bool = False
-    """Each line with its time and who wrote it."""
-    timestamp: bool = False
-    """Each line with its time; ``verbose`` is stronger."""
+    format: LogFormat = DEFAULT_FORMAT
+    """How each line looks."""
     no_colors: bool = False
     """Without the escape sequences that colour a terminal."""
+
+    @property
+    def journal_range(self) -> JournalRange:
+        """The same for the system journal; a ``tail`` of 1 has no range there and is read as 2."""
+        if self.cursor or self.tail is None:
+            return JournalRange(cursor=self.cursor, skip=self.skip, count=self.count)
+        return JournalRange(skip=min(1 - self.tail, -1), count=self.count)
+
+    def without_cursor(self) -> LogQuery:
+        """The query, for a log that does not come from the system journal; raises :class:`Invalid` for a cursor."""
+        if self.cursor:
+            raise Invalid(
+                "The header Range names a cursor of the system journal, and this log does not come from there: "
+                "leave the cursor empty, as in entries=:-99:100"
+            )
+        return self
 
 
 @frozen(kw_only=True)
@@ -67,24 +81,35 @@ class LogSource:
 # --- what is asked ------------------------------------------------------------------------------------------------
 
 
-def asked_query(
-    lines: int | None = None,
-    verbose: bool = False,
-    no_colors: bool = False,
-    format: LogFormat | None = None,
-    accept: Annotated[str | None, Header("Accept")] = None,
-    range: Annotated[str | None, Header("Range")] = None,
-) -> LogQuery:
-    """What a client of a logs route asks for; raises :class:`Invalid` for a header that can't be met.
+def asked_in(default: LogFormat) -> Callable[..., LogQuery]:
+    """Reads what a client asks for of a log whose lines look like ``default`` where it does not say."""
 
-    ``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
-    """
-    look = _look(format, accept, verbose)
-    if lines is not None or range is None:
-        tail = DEFAULT_LINES if lines is None else max(lines, 1)
-        return LogQuery(tail=tail, no_colors=no_colors, **look)
-    begin, skip, count = _parse_range(range)
-    return LogQuery(tail=begin, skip=skip, count=count, no_colors=no_colors, **look)
+    def asked(
+        lines: int | None = None,
+        verbose: bool = False,
+        no_colors: bool = False,
+        format: LogFormat | None = None,
+        accept: Annotated[str | None, Header("Accept")] = None,
+        range: Annotated[str | None, Header("Range")] = None,
+    ) -> LogQuery:
+        look = _format(format, accept, verbose, default)
+        if lines is not None or range is None:
+            tail = DEFAULT_LINES if lines is None else max(lines, 1)
+            return LogQuery(tail=tail, format=look, no_colors=no_colors)
+        found = _parsed_range(range)
+        cursor, skip, count = found["cursor"], int(found["skip"] or 0), int(found["count"]) if found["count"] else None
+        if skip < 0 and not cursor:
+            return LogQuery(tail=1 - skip, count=count, format=look, no_colors=no_colors)
+        return LogQuery(cursor=cursor, skip=skip, count=count, format=look, no_colors=no_colors)
+
+    return asked
+
+
+asked_query = asked_in(DEFAULT_FORMAT)
+"""What a client of a logs route asks for; raises :class:`Invalid` for a header that can't be met.
+
+``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
+"""
 
 
 def asked_latest(
@@ -95,7 +120,7 @@ def asked_latest(
 ) -> LogQuery:
     """The same for what was written since the last start: all of it unless ``lines`` says less, without colours."""
     tail = None if lines is None else max(lines, 1)
-    return LogQuery(tail=tail, no_colors=True, **_look(format, accept, verbose))
+    return LogQuery(tail=tail, format=_format(format, accept, verbose, DEFAULT_FORMAT), no_colors=True)
 
 
 AskedLog = Annotated[LogQuery, From(asked_query)]
@@ -104,11 +129,10 @@ AskedLatestLog = Annotated[LogQuery, From(asked_latest)]
 """The type of the parameter of a route that shows what was written since the last start."""
 
 
-def _look(format: LogFormat | None, accept: str | None, verbose: bool) -> dict[str, bool]:
+def _format(format: LogFormat | None, accept: str | None, verbose: bool, default: LogFormat) -> LogFormat:
     """How lines are to look: as ``format`` says, which newer clients send, or as the older ways of saying it do."""
-    older: LogFormat = "verbose" if _wants_verbose(accept) or verbose else DEFAULT_FORMAT
-    chosen = format or older
-    return {"verbose": chosen == "verbose", "timestamp": chosen == "timestamp"}
+    older = "verbose" if _wants_verbose(accept) or verbose else default
+    return format or older
 
 
 def _wants_verbose(accept: str | None) -> bool:
@@ -125,30 +149,26 @@ def _wants_verbose(accept: str | None) -> bool:
 
 
 _RANGE: Final = re.compile(
-    r"entries=(?P<cursor>[^:]*)(?::(?P<skip>[+-]?\d{0,19}))??(?::(?P<count>\d{0,20}))?", re.ASCII
+    r"entries=(?P<cursor>[0-9a-z=;]*)(?::(?P<skip>[+-]?\d{0,19}))??(?::(?P<count>\d{0,20}))?", re.ASCII
 )
 
 
-def _parse_range(text: str) -> tuple[int | None, int, int | None]:
-    """Tail, skip and count from ``entries=cursor[[:skip]:count]``, the header of systemd-journal-gatewayd(8).
+def _parsed_range(text: str) -> re.Match[str]:
+    """``entries=cursor[[:skip]:count]``, the header of systemd-journal-gatewayd(8), in its parts.
 
-    A negative skip counts from the end: -99 begins with the hundredth line from there. A cursor is a place in the
-    system journal, which these logs do not come from.
+    A negative skip without a cursor counts from the end: -99 begins with the hundredth line from there.
     """
     found = _RANGE.fullmatch(text.replace(" ", ""))
     if found is None or found["skip"] in {"+", "-"} or (found["count"] or "1").strip("0") == "":
-        raise Invalid(f"The header Range must look like entries=:-99:100 (entries=:skip:count), not {text!r}")
-    if found["cursor"]:
-        raise Invalid(
-            "The header Range names a cursor of the system journal, and this log does not come from there: "
-            "leave the cursor empty, as in entries=:-99:100"
-        )
-    skip = int(found["skip"] or 0)
-    count = int(found["count"]) if found["count"] else None
-    return (1 - skip, 0, count) if skip < 0 else (None, skip, count)
+        raise Invalid(f"The header Range must look like entries=:-99:100 (entries=cursor:skip:count), not {text!r}")
+    return found
 
 
 # --- what is sent -------------------------------------------------------------------------------------------------
+
+
+HEADERS: Final = {"X-Accel-Buffering": "no"}
+"""What every answer of a logs route says: no proxy is to hold it back."""
 
 
 def log_answer(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> Stream:
@@ -156,49 +176,42 @@ def log_answer(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource
 
     :param lines: from where ``query.tail`` says; what else the query says is done here. Closed when the client goes.
     """
-    return Stream(_batched(_rendered(lines, query, source)), headers={"X-Accel-Buffering": "no"})
+    return Stream(_batched(_rendered(lines, query, source)), headers=dict(HEADERS))
 
 
-def container_log(
-    engine: ContainerEngine, name: str, query: LogQuery, *, follow: bool = False, latest: bool = False
-) -> Stream:
-    """The answer of a logs route of the container with that logical name.
+def text_answer(text: AsyncIterator[bytes], query: LogQuery) -> Stream:
+    """The answer of a logs route whose lines are wanted as they are: plain, and all from where ``query.tail`` says.
 
-    :param follow: go on with what it writes from now on
-    :param latest: only what it wrote since it was last started
+    :param text: whole lines. Closed when the client goes.
     """
-    lines = _container_lines(engine, name, query.tail, follow=follow, latest=latest)
-    return log_answer(lines, query, LogSource(identifier=name))
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        async with closing(text):
+            async for piece in text:
+                yield readable(piece, colors=not query.no_colors)
+
+    return Stream(_batched(pieces()), headers=dict(HEADERS))
 
 
-async def _container_lines(
-    engine: ContainerEngine, name: str, tail: int | None, *, follow: bool, latest: bool
-) -> AsyncGenerator[LogLine]:
-    since = None
-    if latest:
-        container = await engine.container(name)
-        if container is None:
-            raise ContainerNotFound(f"There is no container {name}, so it has no log")
-        since = container.started_at - START_SLACK if container.started_at else None
-    async with _closing(engine.logs(name, follow=follow, tail=tail, since=since)) as lines:
-        async for line in lines:
-            yield line
+def readable(text: bytes, *, colors: bool) -> bytes:
+    """Whole lines as they may be sent: UTF-8, and without escape sequences unless they are wanted."""
+    if not colors:
+        text = strip_colors(text)
+    return text if text.isascii() else text.decode("utf-8", "replace").encode()
 
 
 async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> AsyncGenerator[bytes]:
     """The lines that are wanted, each as the bytes that are sent."""
     process = f"[{source.pid}]" if source.pid is not None else ""
-    author = f" {source.host} {source.identifier}{process}: ".encode() if query.verbose else b" "
-    with_time = query.verbose or query.timestamp
+    author = f" {source.host} {source.identifier}{process}: ".encode() if query.format == "verbose" else b" "
+    with_time = query.format != "plain"
     number = 0
-    async with _closing(lines):
+    async with closing(lines):
         async for line in lines:
             number += 1
             if number <= query.skip:
                 continue
-            text = strip_colors(line.text) if query.no_colors else line.text
-            if not text.isascii():
-                text = text.decode("utf-8", "replace").encode()
+            text = readable(line.text, colors=not query.no_colors)
             yield b"%b%b%b\n" % (_time(line), author, text) if with_time else text + b"\n"
             if query.count is not None and number - query.skip >= query.count:
                 return
@@ -212,7 +225,7 @@ def _time(line: LogLine) -> bytes:
 _ESCAPES: Final = re.compile(
     rb"""\x1b(?:
         \[ [0-?]* [ -/]* [@-~]                  # control sequences: colours, cursor
-      | [\]PX^_] [^\x07\x1b]* (?:\x07|\x1b\\)?  # operating system commands and other strings: titles, links
+      | [\]PX^_] [^\x07\x1b\n]* (?:\x07|\x1b\\)?  # operating system commands and other strings: titles, links
       | [ -/]* [0-Z\\^-~]                       # everything else: character sets, save and restore
     )""",
     re.VERBOSE,
@@ -220,7 +233,7 @@ _ESCAPES: Final = re.compile(
 
 
 def strip_colors(text: bytes) -> bytes:
-    """``text`` without the escape sequences of terminals (ECMA-48)."""
+    """``text`` without the escape sequences of terminals (ECMA-48); none of them reaches beyond its line."""
     return _ESCAPES.sub(b"", text) if b"\x1b" in text else text
 
 
@@ -258,7 +271,7 @@ async def _batched(pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _closing[T](items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+async def closing[T](items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
     """Close ``items`` in the end, if it is something that can be closed."""
     try:
         yield items

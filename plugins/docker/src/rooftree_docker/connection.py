@@ -34,6 +34,8 @@ CANNOT_CONNECT: Final = 900
 
 MOST_BYTES_OF_A_MESSAGE: Final = 16 * 1024 * 1024
 
+READ_BYTES: Final = 128 * 1024
+"""About how much of a log is read at a time."""
 _SCHEMES: Final = frozenset({"unix", "tcp", "http", "https", "ssh"})
 
 type Json = dict[str, Any]
@@ -72,6 +74,7 @@ class Connection:
         self.available = False
         """Whether the engine answered last time."""
         self._docker: aiodocker.Docker | None = None
+        self._http10: aiohttp.ClientSession | None = None
         self._negotiated = False
         self._closed = False
         self._limits: set[asyncio.Timeout] = set()
@@ -86,6 +89,9 @@ class Connection:
             limit.reschedule(now)
         for response in self._streams:
             response.content.set_exception(aiohttp.ClientConnectionError("closed"))
+        http10, self._http10 = self._http10, None
+        if http10 is not None:
+            await http10.close()
         docker, self._docker = self._docker, None
         if docker is not None:
             await docker.close()
@@ -118,14 +124,20 @@ class Connection:
         body: object = None,
         deadline: float | None = None,
         explain: Explanation | None = None,
+        chunked: bool = True,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer whose body is read as it comes; only its beginning has the deadline. Closed when the block ends."""
+        """An answer whose body is read as it comes; only its beginning has the deadline. Closed when the block ends.
+
+        :param chunked: without, a body of very many small parts costs less to read; but then it looks as if it had
+            come to its end when the engine dies
+        """
         deadline = self.deadlines.answer if deadline is None else deadline
         with self._translated(doing, deadline, explain):
             async with self._limit(deadline):
                 docker = await self._client()
                 url = URL(f"{docker.docker_host}/{docker.api_version}/{path}")
-                response = await docker.session.request(method, url, params=params, headers=headers, data=body)
+                session = docker.session if chunked else self._without_chunks(docker)
+                response = await session.request(method, url, params=params, headers=headers, data=body)
             self._streams.add(response)
             try:
                 if response.status >= 400:
@@ -136,6 +148,18 @@ class Connection:
             finally:
                 self._streams.discard(response)
                 response.close()
+
+    def _without_chunks(self, docker: aiodocker.Docker) -> aiohttp.ClientSession:
+        """A session that speaks HTTP/1.0, over the same connector."""
+        if self._http10 is None:
+            self._http10 = aiohttp.ClientSession(
+                connector=docker.connector,
+                connector_owner=False,
+                timeout=docker.session.timeout,
+                version=aiohttp.HttpVersion10,
+                read_bufsize=READ_BYTES,
+            )
+        return self._http10
 
     async def ping(self) -> None:
         """Raise :class:`EngineUnavailable` unless the engine answers within a heartbeat."""

@@ -49,7 +49,8 @@ from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.images import Images, PullReport
 from rooftree_docker.inspection import container_of, engine_info_of
-from rooftree_docker.log_stream import FramedLog, Frames, LogParser, TerminalLog
+from rooftree_docker.log_stream import Frames
+from rooftree_docker.logs import Logs
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
 from rooftree_docker.specification import Naming, container_body
 from rooftree_docker.stats import ProcessorMeter
@@ -117,6 +118,7 @@ class DockerEngine:
         self._events = EventWatch(self._connection, self._naming, publish)
         self._images = Images(self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull)
         self._processor_meter = ProcessorMeter()
+        self._logs = Logs(self._connection, self._ours, self._inspect)
         self._api_address: str | None = None
 
     @property
@@ -377,27 +379,24 @@ class DockerEngine:
                     "What was sent may have arrived in part; see its log, and restart it if it hangs."
                 ) from error
 
-    async def logs(
+    def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncGenerator[LogLine]:
         """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``.
 
         A line of more than 256 KiB comes in pieces. Raises :class:`ContainerNotFound`.
         """
-        found = await self._ours(name)
-        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "all" if tail is None else str(tail)}
-        if follow:
-            params["follow"] = "1"
-        if since is not None:
-            params["since"] = f"{since.timestamp():.6f}"
-        parser: LogParser = TerminalLog() if found["Config"].get("Tty") else FramedLog()
-        path = f"containers/{found['Id']}/logs"
-        async with self._connection.stream(f"show the log of {name}", "GET", path, params=params) as response:
-            async for block in blocks(response, None if follow else self._deadlines.answer):
-                for line in parser.feed(block):
-                    yield line
-        for line in parser.end():
-            yield line
+        return self._logs.lines(name, follow=follow, tail=tail, since=since)
+
+    def log_text(
+        self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+    ) -> AsyncGenerator[bytes]:
+        """The same as text: whole lines, in pieces of any number of them."""
+        return self._logs.text(name, follow=follow, tail=tail, since=since)
+
+    def name_on_engine(self, name: str) -> str:
+        """What the engine calls the container of that logical name, whether it is there or not."""
+        return self._naming.engine_name(name)
 
     async def stats(self, name: str) -> ContainerStats:
         """One reading; raises :class:`ContainerNotRunning`."""

@@ -48,6 +48,7 @@ def container_of(described: Json, name: str, network: str) -> Container:
         labels=configuration.get("Labels") or {},
         ip_address=endpoint.get("IPAddress") or None,
         started_at=_time(state.get("StartedAt")),
+        log_driver=((described.get("HostConfig") or {}).get("LogConfig") or {}).get("Type") or "",
     )
 
 

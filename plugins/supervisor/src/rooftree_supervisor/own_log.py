@@ -1,22 +1,101 @@
-"""Rooftree's own log: the latest lines that the kernel keeps in memory, in the form of any other log."""
+"""Rooftree's own log: from the system journal where systemd keeps what we write, else the latest lines in memory."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from rooftree import Stream
+from attrs import evolve, frozen
+
+from rooftree import Kernel, NotFound, Service, Stream
 from rooftree.interfaces.containers import LogLine
+from rooftree.interfaces.journal import (
+    HOST_BOOTS,
+    SYSTEM_JOURNAL,
+    JournalQuery,
+    JournalUnavailable,
+    SystemJournal,
+)
 from rooftree.logs import RecentLine, RecentLogs
+from rooftree_containers.boots import BootReference
+from rooftree_containers.container_log import journal_answer
 from rooftree_containers.logs import LogQuery, LogSource, log_answer
 
+IDENTIFIER = "rooftree"
+"""What our lines are called in the system journal: systemd.exec(5) takes the name of the program unless it is told."""
 
-def own_log(recent: RecentLogs, query: LogQuery, *, follow: bool = False) -> Stream:
-    """The answer of a route of ``/supervisor/logs``."""
-    lines = _following(recent, query.tail) if follow else _kept(recent, query.tail)
-    return log_answer(lines, query, LogSource(identifier="rooftree", pid=os.getpid()))
+
+@frozen
+class OwnLog:
+    """See :class:`~rooftree_containers.log_routes.Log`.
+
+    :param in_journal: whether what we write goes to the system journal
+    """
+
+    kernel: Kernel
+    lines: RecentLogs
+    in_journal: bool
+
+    @classmethod
+    async def load(cls, kernel: Kernel, lines: RecentLogs) -> OwnLog:
+        """Find out where our lines go."""
+        return cls(kernel, lines, await asyncio.to_thread(writes_to_journal, os.environ))
+
+    async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
+        """The latest lines of our own log."""
+        if (journal := self._journal()) is not None:
+            try:
+                return await journal_answer(journal, JournalQuery(identifiers=(IDENTIFIER,), follow=follow), query)
+            except JournalUnavailable:
+                if query.cursor:
+                    raise
+        return self._from_memory(query, follow=follow)
+
+    async def latest(self, query: LogQuery) -> Stream:
+        """What we have logged since we started, as far as it is kept."""
+        return self._from_memory(query)
+
+    async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
+        """What we logged in one boot of the host; without the system journal only this one is kept."""
+        if (journal := self._journal()) is not None:
+            try:
+                ids = await journal.boots()
+                wanted = JournalQuery(identifiers=(IDENTIFIER,), follow=follow)
+                return await journal_answer(journal, evolve(wanted, boot_id=ids[boot.place_among(ids)]), query)
+            except JournalUnavailable:
+                if query.cursor:
+                    raise
+        ids = [known.id for known in self.kernel.service(HOST_BOOTS).known()]
+        if boot.place_among(ids) != len(ids) - 1:
+            raise NotFound(
+                "What Rooftree logged in an earlier boot is not kept: it does not write to the system journal. "
+                "Ask for boot 0"
+            )
+        return self._from_memory(query, follow=follow)
+
+    def _journal(self) -> SystemJournal | None:
+        return self.kernel.find(SYSTEM_JOURNAL) if self.in_journal else None
+
+    def _from_memory(self, query: LogQuery, *, follow: bool = False) -> Stream:
+        query = query.without_cursor()
+        lines = _following(self.lines, query.tail) if follow else _kept(self.lines, query.tail)
+        return log_answer(lines, query, LogSource(identifier=IDENTIFIER, pid=os.getpid()))
+
+
+OWN_LOG = Service[OwnLog]("own_log/1")
+
+
+def writes_to_journal(environment: Mapping[str, str]) -> bool:
+    """Whether standard error is a line to the system journal: systemd.exec(5) names its device and inode."""
+    try:
+        device, _, inode = environment["JOURNAL_STREAM"].partition(":")
+        status = os.fstat(2)
+        return (status.st_dev, status.st_ino) == (int(device), int(inode))
+    except (KeyError, ValueError, OSError):
+        return False
 
 
 async def _kept(recent: RecentLogs, tail: int | None) -> AsyncGenerator[LogLine]:

@@ -8,11 +8,12 @@ from rooftree import Kernel, Plugin, Routes, hookimpl
 from rooftree.interfaces.containers import ContainerSpec
 from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree.system import SETTINGS
+from rooftree.system import RECENT_LOGS, SETTINGS
 from rooftree_supervisor.host import read_host
 from rooftree_supervisor.metrics import METRICS, Metrics
 from rooftree_supervisor.named_tokens import NAMED_TOKENS, NamedTokens
 from rooftree_supervisor.overview import OVERVIEW, Overview
+from rooftree_supervisor.own_log import OWN_LOG, OwnLog
 from rooftree_supervisor.preferences import PREFERENCES, Preferences, SupervisorSettings
 from rooftree_supervisor.routes import routes
 
@@ -21,7 +22,7 @@ class SupervisorPlugin(Plugin):
     """Supervisor, Root and Jobs of the API, and the kernel's own ``/kernel/v1``."""
 
     name = "supervisor"
-    provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS)
+    provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
     settings = SupervisorSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -32,6 +33,7 @@ class SupervisorPlugin(Plugin):
         kernel.provide(OVERVIEW, Overview(kernel, preferences, await asyncio.to_thread(read_host)))
         kernel.provide(NAMED_TOKENS, NamedTokens(kernel))
         kernel.provide(METRICS, Metrics(kernel))
+        kernel.provide(OWN_LOG, await OwnLog.load(kernel, kernel.service(RECENT_LOGS)))
 
     def routes(self) -> Routes:
         """See :mod:`rooftree_supervisor.routes`."""

@@ -29,9 +29,8 @@ from rooftree import (
     role,
 )
 from rooftree.audit import PAGE as LARGEST_PAGE
-from rooftree.logs import RecentLogs
 from rooftree.system import System
-from rooftree_containers.logs import AskedLatestLog, AskedLog
+from rooftree_containers.log_routes import log_routes
 from rooftree_supervisor.api_documents.routes import routes as api_documents
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
 from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
@@ -55,7 +54,7 @@ from rooftree_supervisor.models import (
 )
 from rooftree_supervisor.named_tokens import NamedTokens
 from rooftree_supervisor.overview import Overview
-from rooftree_supervisor.own_log import own_log
+from rooftree_supervisor.own_log import OwnLog
 from rooftree_supervisor.preferences import Preferences
 
 routes = Routes()
@@ -88,22 +87,12 @@ async def set_options(preferences: Preferences, body: OptionsChange) -> None:
     await preferences.change(body)
 
 
-@routes.get("/supervisor/logs", access=MANAGER)
-def logs(recent: RecentLogs, query: AskedLog) -> Stream:
-    """The latest lines of our own log."""
-    return own_log(recent, query)
+def supervisor_log(log: OwnLog) -> OwnLog:
+    """Our own log."""
+    return log
 
 
-@routes.get("/supervisor/logs/follow", access=MANAGER)
-def follow_logs(recent: RecentLogs, query: AskedLog) -> Stream:
-    """The latest lines of our own log, and then every new one."""
-    return own_log(recent, query, follow=True)
-
-
-@routes.get("/supervisor/logs/latest", access=MANAGER)
-def latest_logs(recent: RecentLogs, query: AskedLatestLog) -> Stream:
-    """What we have logged since we started, as far as it is kept."""
-    return own_log(recent, query)
+routes.include(log_routes("/supervisor/logs", supervisor_log, access=MANAGER))
 
 
 # --- root ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,312 @@
+"""The line to systemd-journal-gatewayd: one client, a deadline for every answer, and errors that say what to do.
+
+A query opens a connection and reads it as it comes: a reader that is slow holds the gateway back. Nothing here needs
+the gateway to be there; each query tries anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from rooftree import Invalid
+from rooftree.interfaces.journal import (
+    JournalEntry,
+    JournalQuery,
+    JournalRange,
+    JournalText,
+    JournalUnavailable,
+    TextFormat,
+)
+from rooftree_containers.logs import readable
+from rooftree_host.export_format import ExportReader, Form, Piece, WithTime, cursor_in, last_entry, plain
+
+EXPORT_FORMAT: Final = "application/vnd.fdo.journal"
+ANSWER_S: Final = 20.0
+"""Seconds until the gateway begins to answer."""
+STALL_S: Final = 120.0
+"""Seconds that it may search a large journal without a word; only what is followed may be silent for longer."""
+FIRST_ENTRY_S: Final = 0.3
+"""Seconds that a followed text's first entry is waited for, so that its cursor can be told."""
+BLOCK_BYTES: Final = 128 * 1024
+"""About how much is read at a time."""
+AT_A_TIME: Final = 8
+"""How many boots are looked at side by side."""
+MOST_ENTRIES: Final = 2**64 - 1
+LARGEST_SKIP: Final = 2**63 - 1
+
+type Parameters = list[tuple[str, str]]
+
+
+class Gateway:
+    """:class:`~rooftree.interfaces.journal.SystemJournal` through systemd-journal-gatewayd.
+
+    :param url: ``unix:///run/systemd-journal-gatewayd.sock`` or ``http://host:19531``
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._socket = url.removeprefix("unix://") if url.startswith("unix://") else None
+        if self._socket is None and not url.startswith(("http://", "https://")):
+            raise Invalid(
+                f"{url!r} is no address of a journal gateway, such as unix:///run/systemd-journal-gatewayd.sock"
+            )
+        self._base = URL("http://journal") if self._socket is not None else URL(url)
+        self._session: aiohttp.ClientSession | None = None
+        self._open: set[aiohttp.ClientResponse] = set()
+        self._began_us: dict[str, int] = {}
+        """When boots began, as far as it was asked: it does not change."""
+
+    async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
+        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
+        form = plain if format == "plain" else WithTime(author=format == "verbose")
+        response = await self._entries(query)
+        chunks = _Chunks(self, response, query, form, colors=colors)
+        try:
+            await chunks.begin()
+        except BaseException:
+            await chunks.aclose()
+            raise
+        return JournalText(chunks.first_cursor, chunks)
+
+    async def last(self, query: JournalQuery) -> JournalEntry | None:
+        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
+        # A gateway counts back from behind the last entry but one, so the last one alone can't be asked for.
+        return await self._one(query, JournalRange(skip=-1, count=2))
+
+    async def _one(self, query: JournalQuery, range: JournalRange) -> JournalEntry | None:
+        wanted = JournalQuery(
+            identifiers=query.identifiers,
+            containers=query.containers,
+            boot_id=query.boot_id,
+            epoch=query.epoch,
+            range=range,
+        )
+        response = await self._entries(wanted)
+        reader, pieces = ExportReader(), list[Piece]()
+        async with self._reading(response, STALL_S) as blocks:
+            async for block in blocks:
+                pieces += reader.feed(block)
+        fields = last_entry(iter(pieces))
+        return None if fields is None else JournalEntry(fields=fields)
+
+    async def boots(self) -> Sequence[str]:
+        """See :class:`~rooftree.interfaces.journal.SystemJournal`.
+
+        Gateways before systemd 258 have no list of boots, and what they list of a field has no order; so each boot is
+        asked for its first entry, once.
+        """
+        ids = await self._values("_BOOT_ID")
+        unknown = iter([boot for boot in ids if boot not in self._began_us])
+
+        async def look() -> None:
+            for boot in unknown:
+                first = await self._one(JournalQuery(boot_id=boot), JournalRange(count=1))
+                if first is not None:
+                    self._began_us[boot] = int(first.fields["__REALTIME_TIMESTAMP"])
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_A_TIME):
+                    group.create_task(look())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        self._began_us = {boot: self._began_us[boot] for boot in ids if boot in self._began_us}
+        return sorted(self._began_us, key=self._began_us.__getitem__)
+
+    async def identifiers(self) -> Sequence[str]:
+        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
+        return sorted(await self._values("SYSLOG_IDENTIFIER"))
+
+    async def container_identifiers(self) -> Sequence[str]:
+        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
+        return sorted(await self._values("CONTAINER_TAG"))
+
+    async def _values(self, field: str) -> set[str]:
+        """Every value of a field."""
+        response = await self._get(f"fields/{field}", [], {"Accept": "application/json"})
+        async with self._reading(response, STALL_S) as blocks:
+            lines = b"".join([block async for block in blocks]).splitlines()
+        values = [orjson.loads(line).get(field) for line in lines if line.strip()]
+        return {value for value in values if isinstance(value, str)}  # a value that is no text comes as numbers
+
+    async def close(self) -> None:
+        """End every query that is being read: its reader gets :class:`JournalUnavailable`."""
+        # Closing the session would leave its readers waiting for ever.
+        for response in self._open:
+            response.content.set_exception(aiohttp.ClientConnectionError("closed"))
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # --- the exchange -------------------------------------------------------------------------------------------------
+
+    async def _entries(self, query: JournalQuery) -> aiohttp.ClientResponse:
+        parameters: Parameters = [("SYSLOG_IDENTIFIER", name) for name in query.identifiers]
+        parameters += [("CONTAINER_NAME", name) for name in query.containers]
+        if query.boot_id is not None:
+            parameters.append(("_BOOT_ID", query.boot_id))
+        if query.epoch is not None:
+            parameters.append(("CONTAINER_LOG_EPOCH", query.epoch))
+        if query.follow:
+            parameters.append(("follow", ""))
+        return await self._get("entries", parameters, {"Accept": EXPORT_FORMAT, "Range": _range(query.range)})
+
+    async def _get(self, path: str, parameters: Parameters, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        with self._translated():
+            async with asyncio.timeout(ANSWER_S):
+                response = await self._client().get(self._base / path, params=parameters, headers=headers)
+                if response.status == 400 and "Range" in headers:
+                    reason = (await response.text(errors="replace")).strip()
+                    response.close()
+                    raise Invalid(
+                        f"The system journal refused the range {headers['Range']!r} ({reason}): a cursor must be one "
+                        "that a log's header X-First-Cursor named"
+                    )
+                if response.status != 200:
+                    response.close()
+                    raise JournalUnavailable(f"The system journal's gateway answered {response.status} to /{path}")
+        self._open.add(response)
+        return response
+
+    @asynccontextmanager
+    async def _reading(
+        self, response: aiohttp.ClientResponse, stall_s: float | None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The blocks of an answer; it is closed in the end."""
+        try:
+            with self._translated():
+                yield self._blocks(response, stall_s)
+        finally:
+            self.release(response)
+
+    async def _blocks(self, response: aiohttp.ClientResponse, stall_s: float | None) -> AsyncIterator[bytes]:
+        while block := await self.block(response, stall_s):
+            yield block
+
+    async def block(self, response: aiohttp.ClientResponse, stall_s: float | None) -> bytes:
+        """The next block; empty at the end. Raises :class:`JournalUnavailable`."""
+        with self._translated():
+            async with asyncio.timeout(stall_s):
+                return await response.content.readany()
+
+    def release(self, response: aiohttp.ClientResponse) -> None:
+        """Read no more of an answer."""
+        self._open.discard(response)
+        response.close()
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = (
+                aiohttp.UnixConnector(self._socket, limit=0)
+                if self._socket is not None
+                else aiohttp.TCPConnector(limit=0)
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None),
+                read_bufsize=BLOCK_BYTES,
+                auto_decompress=False,
+            )
+        return self._session
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise JournalUnavailable(
+                f"The system journal's gateway at {self.url} did not answer in time; it may be overloaded or stuck"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise JournalUnavailable(
+                f"The system journal can't be read: its gateway at {self.url} does not answer ({_reason(error)}). "
+                "On a host with systemd, 'systemctl enable --now systemd-journal-gatewayd.socket' starts it"
+            ) from error
+
+
+class _Chunks:
+    """An answer as text, in pieces as they come."""
+
+    def __init__(
+        self, gateway: Gateway, response: aiohttp.ClientResponse, query: JournalQuery, form: Form, *, colors: bool
+    ) -> None:
+        self.first_cursor: str | None = None
+        self._gateway = gateway
+        self._response = response
+        self._reader = ExportReader()
+        self._form = form
+        self._colors = colors
+        self._follow = query.follow
+        self._endless = query.follow and query.range.count in {None, MOST_ENTRIES}
+        self._first: asyncio.Task[bytes] | None = None
+        self._ended = False
+
+    async def begin(self) -> None:
+        """Wait for the first entry's cursor; where one is followed that may be long in coming, only for a little."""
+        self._first = asyncio.create_task(self._read(), name="read the journal's first entries")
+        await asyncio.wait({self._first}, timeout=FIRST_ENTRY_S if self._follow else None)
+        if self._first.done():
+            self._first.result()
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            if self._first is not None:
+                text = await self._first
+                self._first = None
+            else:
+                text = await self._read()
+            if text:
+                return text
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        self._ended = True
+        self._gateway.release(self._response)
+        first, self._first = self._first, None
+        if first is not None:
+            first.cancel()
+            await asyncio.wait({first})
+            if not first.cancelled():
+                first.exception()  # of no interest any more
+
+    async def _read(self) -> bytes:
+        """The next piece, which may be empty; notes the end."""
+        lost = self._endless
+        try:
+            block = await self._gateway.block(self._response, None if self._follow else STALL_S)
+        except JournalUnavailable:
+            if not self._follow:
+                raise
+            block, lost = b"", True
+        if not block:
+            self._ended = True
+            self._gateway.release(self._response)
+            return b"[the system journal's gateway went away: follow the log again]\n" if lost else b""
+        pieces = list(self._reader.feed(block))
+        if self.first_cursor is None and pieces:
+            self.first_cursor = cursor_in(pieces[0])
+        return readable(self._form(iter(pieces)), colors=self._colors)
+
+
+def _range(range: JournalRange) -> str:
+    count = MOST_ENTRIES if range.count is None else min(range.count, MOST_ENTRIES)
+    return f"entries={range.cursor}:{max(-LARGEST_SKIP, min(range.skip, LARGEST_SKIP))}:{count}"
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system says, in its words."""
+    inner = getattr(error, "os_error", error)
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
+    return str(error) or type(error).__name__

@@ -7,25 +7,21 @@ server, a daemon) and its engine reach each other there.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.e2e.conftest import base_image, git_server, registry
+from tests.e2e.conftest import base_image
 from tests.e2e.requirements import missing, require_docker
 from tests.e2e.rig.daemon import Daemon, disposable_daemon
 from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.git_server import GitServer, serve_git
+from tests.e2e.rig.registry import Registry, serve_images
 from tests.host.rig.host import Host, test_host
 from tests.host.rig.image import Unavailable
 from tests.host.rig.releases import HomeAssistantOs
 
-__all__ = ["base_image", "git_server", "registry"]  # these use the engine below
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder go to one worker: there is one host."""
-    for item in items:
-        if "tests/host/" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("host"))
+__all__ = ["base_image"]  # a fixture of the other end-to-end tests, for the engine below
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +39,26 @@ def host() -> Iterator[Host]:
 def engine(host: Host) -> Engine:
     """The host's Docker Engine, which logs to the journal."""
     return host.engine
+
+
+@pytest.fixture(scope="session")
+def registry(
+    host: Host, engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Registry]:
+    """An image registry on the host's loopback, empty at first."""
+    with ExitStack() as stack:
+        with host.network():
+            served = stack.enter_context(serve_images(tmp_path_factory.mktemp("registry"), engine, base_image))
+        yield served
+
+
+@pytest.fixture(scope="session")
+def git_server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    """A git server on the host's loopback, empty at first."""
+    with ExitStack() as stack:
+        with host.network():
+            served = stack.enter_context(serve_git(tmp_path_factory.mktemp("git")))
+        yield served
 
 
 @pytest.fixture(scope="module", autouse=True)

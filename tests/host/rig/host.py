@@ -35,6 +35,7 @@ machine has to give.)"""
 AS_ON_THE_HOST = """\
 mount --bind "$0" /run
 mount --bind /run/test-host/boot-id /proc/sys/kernel/random/boot_id
+mount -t sysfs sysfs /sys
 exec "$@"
 """
 

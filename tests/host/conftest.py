@@ -7,7 +7,6 @@ server, a daemon) and its engine reach each other there.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 
 import pytest
 
@@ -41,26 +40,6 @@ def engine(host: Host) -> Engine:
     return host.engine
 
 
-@pytest.fixture(scope="session")
-def registry(
-    host: Host, engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Registry]:
-    """An image registry on the host's loopback, empty at first."""
-    with ExitStack() as stack:
-        with host.network():
-            served = stack.enter_context(serve_images(tmp_path_factory.mktemp("registry"), engine, base_image))
-        yield served
-
-
-@pytest.fixture(scope="session")
-def git_server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
-    """A git server on the host's loopback, empty at first."""
-    with ExitStack() as stack:
-        with host.network():
-            served = stack.enter_context(serve_git(tmp_path_factory.mktemp("git")))
-        yield served
-
-
 @pytest.fixture(scope="module", autouse=True)
 def in_its_network(host: Host) -> Iterator[None]:
     """The tests' loopback is the host's."""
@@ -68,12 +47,26 @@ def in_its_network(host: Host) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def registry(
+    in_its_network: None, engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Registry]:
+    """An image registry on the host's loopback, empty at first."""
+    with serve_images(tmp_path_factory.mktemp("registry"), engine, base_image) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="module")
+def git_server(in_its_network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    """A git server on the host's loopback, empty at first."""
+    with serve_git(tmp_path_factory.mktemp("git")) as server:
+        yield server
+
+
 @pytest.fixture(autouse=True)
 def as_it_was(host: Host) -> Iterator[None]:
-    """After each test the host is what it was, or is booted again where it was turned off."""
+    """After each test the host is what it was."""
     yield
-    if not host.running:
-        host.boot()
     host.reset()
 
 

@@ -51,6 +51,7 @@ class Host:
         self.run_dir = self.folder / "run"
         self.shared = self.folder / "shared"
         self.agent = OsAgent(self, self.folder / "os-agent")
+        self._visited = False
         self._owner = (self.folder / "owner").open("w", encoding="ascii")
         fcntl.flock(self._owner, fcntl.LOCK_EX)  # until this process ends, however it does
         for folder in (self.run_dir, self.shared, self.agent.folder):
@@ -123,6 +124,8 @@ class Host:
         except TimeoutError as error:
             error.add_note(self.machine.run("logs", "--tail", "20", self.name))
             raise
+        if self._visited:
+            self._enter_network()
 
     def shut_down(self) -> None:
         """Turn it off as its own ``poweroff`` does."""
@@ -157,21 +160,26 @@ class Host:
         self.agent.configure(board=release.agent_board)
 
     def reset(self) -> None:
-        """Take back what tests usually change: see ``image/files/usr/lib/test-host/reset``."""
+        """Take back what tests usually change: see ``image/files/usr/lib/test-host/reset``. Booted again only where it
+        was turned off, or had booted what an update installed."""
+        if not self.running:
+            self.boot()
         self.run("/usr/lib/test-host/reset")
+        if "rauc.slot=A" not in (self.run_dir / "test-host" / "cmdline").read_text(encoding="ascii"):
+            self.restart()
 
     @contextmanager
     def network(self) -> Iterator[None]:
-        """Inside the block this thread, and what it starts, is in the host's network: its loopback, its bridges."""
-        pid = self.machine.run("inspect", "--format", "{{.State.Pid}}", self.name)
+        """Inside the block this thread, and what it starts, is in the host's network: its loopback, its bridges. When
+        the host is booted meanwhile, that is the new one; processes that were there before are not moved."""
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        before, self._visited = self._visited, True
         try:
-            os.setns(there, os.CLONE_NEWNET)
+            self._enter_network()
             yield
         finally:
+            self._visited = before
             os.setns(here, os.CLONE_NEWNET)
-            os.close(there)
             os.close(here)
 
     @contextmanager
@@ -193,6 +201,14 @@ class Host:
             self.machine.run("rm", "--force", "--volumes", self.name)
         _remove_folder(self.folder)
         self._owner.close()
+
+    def _enter_network(self) -> None:
+        pid = self.machine.run("inspect", "--format", "{{.State.Pid}}", self.name)
+        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        try:
+            os.setns(there, os.CLONE_NEWNET)
+        finally:
+            os.close(there)
 
     def _create(self) -> None:
         mounts = {
@@ -228,7 +244,7 @@ def test_host(engine: Engine) -> Iterator[Host]:
 
     Raises :class:`~tests.host.rig.image.Unavailable` where it can't be had.
     """
-    _remove_orphans(engine)
+    remove_orphans(engine)
     host = Host(engine, test_host_image(engine))
     try:
         host.boot()
@@ -237,7 +253,7 @@ def test_host(engine: Engine) -> Iterator[Host]:
         host.remove()
 
 
-def _remove_orphans(engine: Engine) -> None:
+def remove_orphans(engine: Engine) -> None:
     """Take away the hosts whose processes were killed: nobody holds the lock in their folder any more."""
     listed = engine.run(
         "ps", "--all", "--filter", f"label={FOLDER_LABEL}", "--format", f'{{{{.ID}}}} {{{{.Label "{FOLDER_LABEL}"}}}}'

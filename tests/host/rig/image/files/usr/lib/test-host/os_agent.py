@@ -75,9 +75,10 @@ def kept(name: str, signature: str, default: Any, *, writable: bool = False, che
         self.memory.keep(f"{self.name}.{name}", value)
         self.emit_properties_changed({name: value})
 
-    # dbus-fast reads signatures from annotations.
+    # dbus-fast reads signatures from annotations, and gets and sets the attribute of the function's name.
     read.__annotations__ = {"return": signature}
     write.__annotations__ = {"value": signature}
+    read.__name__ = write.__name__ = name
     if not writable:
         return dbus_property(PropertyAccess.READ, name=name)(read)
     return dbus_property(name=name)(read).setter(write)

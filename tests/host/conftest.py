@@ -7,6 +7,7 @@ server, a daemon) and its engine reach each other there.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,15 @@ from tests.host.rig.image import Unavailable
 from tests.host.rig.releases import HomeAssistantOs
 
 __all__ = ["base_image"]  # a fixture of the other end-to-end tests, for the engine below
+
+BUILD_S = 400
+"""What a test may take when the host has to be built first, which takes a minute where nothing else goes on."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The first test of this folder waits for the host."""
+    if Path(__file__).parent in item.path.parents:
+        item.add_marker(pytest.mark.timeout(BUILD_S))
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ ROWS: Mapping[str, str] = {
     "stats": "containers:stats",
     "log-engine": "log_follow:from_engine",
     "log-journal": "log_follow:from_journal",
+    "host-info": "host_info:host_info",
 }
 """Where each is measured: a :data:`Measure`."""
 

@@ -56,6 +56,7 @@ class Installation:
     :param hung_engine: a container engine that accepts connections and never says a word, rather than none at all
     :param docker: lines of ``[plugins.docker]``, to use an engine that works
     :param journal: where the gateway of a system journal is
+    :param bus: the address of a system bus
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Installation:
         hung_engine: bool = False,
         docker: Sequence[str] | None = None,
         journal: str | None = None,
+        bus: str | None = None,
     ) -> None:
         self.data_dir = folder / "data"
         self.log = folder / "log"
@@ -81,7 +83,9 @@ class Installation:
                 port=self.port,
                 repositories=json.dumps([*repositories]),
                 docker="\n".join(docker or [f"socket = {json.dumps(f'unix://{self._engine}')}"]),
-                host="" if journal is None else f"journal = {json.dumps(journal)}",
+                host="\n".join(
+                    f"{name} = {json.dumps(value)}" for name, value in (("journal", journal), ("bus", bus)) if value
+                ),
             )
         )
 

@@ -278,11 +278,13 @@ async def test_what_is_installed_is_understood(client: SupervisorClient) -> None
     assert (in_store.installed, in_store.version, in_store.supervisor_role) == (True, "1.0", "default")
 
 
-async def test_add_on_that_is_not_installed_has_no_details_of_one(client: SupervisorClient) -> None:
-    with pytest.raises(SupervisorError) as caught:
-        await client.addons.addon_info(OFFERED)
+async def test_add_on_that_is_not_installed_has_the_details_that_the_store_knows(client: SupervisorClient) -> None:
+    offered = checked(await client.addons.addon_info(OFFERED))
 
-    assert isinstance(caught.value, refusals.SupervisorNotFoundError | refusals.AppNotInstalledError)
+    assert (offered.slug, offered.state, offered.version) == (OFFERED, "unknown", None)
+    assert offered.version_latest == "1.0"
+    with pytest.raises(refusals.AppNotInstalledError):
+        await client.addons.addon_stats(OFFERED)
 
 
 async def test_options_are_validated_for_whom_they_concern(client: SupervisorClient) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,10 +26,12 @@ from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons import steps
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_store.plugin import StorePlugin
 from rooftree_store.sources import RepositorySource
 from rooftree_supervisor.plugin import SupervisorPlugin
+from tests.bus.private_bus import PrivateBus, services
 from tests.contract.door import house_with_closed_rooms
 from tests.e2e.rig.git_server import GitRepository, GitServer, serve_git
 from tests.plugins.addons.house import HELLO, SETTINGS, House
@@ -302,6 +305,39 @@ async def other_options_wanted(scene: Scene) -> Call:
     return Call("/supervisor/options", {"wait_boot": 9})
 
 
+# --- the host ---------------------------------------------------------------------------------------------------------
+
+
+@situation("POST /host/options")
+async def another_name(scene: Scene) -> Call:
+    return Call("/host/options", {"hostname": f"attic-{secrets.token_hex(4)}"})
+
+
+@situation("POST /host/reboot")
+async def reboot_asked_for(scene: Scene) -> Call:
+    return Call("/host/reboot")
+
+
+@situation("POST /host/shutdown")
+async def shutdown_by_force(scene: Scene) -> Call:
+    return Call("/host/shutdown", {"force": True})
+
+
+@situation("POST /host/service/{service}/start")
+async def service_to_start(scene: Scene) -> Call:
+    return Call("/host/service/ssh/start")
+
+
+@situation("POST /host/service/{service}/stop")
+async def service_to_stop(scene: Scene) -> Call:
+    return Call("/host/service/ssh/stop")
+
+
+@situation("POST /host/service/{service}/reload")
+async def service_to_reload(scene: Scene) -> Call:
+    return Call("/host/service/ssh/reload")
+
+
 # --- the test ---------------------------------------------------------------------------------------------------------
 
 
@@ -312,15 +348,36 @@ def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def bus_address() -> Iterator[str]:
+    """A bus with a machine on it."""
+    with tempfile.TemporaryDirectory(prefix="rooftree-") as folder, asyncio.Runner() as runner:
+        bus = PrivateBus(Path(folder))
+        runner.run(bus.start())
+        machine = services(bus.address)
+        runner.run(machine.__aenter__())
+        yield bus.address
+        runner.run(machine.__aexit__(None, None, None))
+        runner.run(bus.kill())
+
+
 @pytest.fixture
-async def scene(tmp_path: Path, git_server: GitServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, git_server: GitServer, bus_address: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
     """All plugins that have such routes, with an engine in memory and a real git server."""
     monkeypatch.setattr(steps, "STEADY_S", 0.0)
     engine = FakeContainerEngine()
     board = InstalledPlugin("box", lambda: Box, group=GROUP)
-    plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, OsPlugin, SupervisorPlugin, board]
+    ours = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, HostPlugin, OsPlugin, SupervisorPlugin]
+    settings = SETTINGS | {"plugins.host.bus": bus_address}
     async with (
-        running_system(tmp_path, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system,
+        running_system(
+            tmp_path,
+            plugins=[*ours, board],
+            specifications=[hooks],
+            settings=settings,
+        ) as system,
         Client.over_unix(system) as client,
     ):
         yield Scene(House(system, client, engine), git_server)

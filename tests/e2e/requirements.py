@@ -9,9 +9,9 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-from typing import NoReturn, override
+from typing import override
 
-import pytest
+from tests.requirements import missing
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 
@@ -33,13 +33,6 @@ def require_docker() -> str:
     except OSError as error:
         missing(f"needs a Docker Engine, and none answers at {url}: {error}")
     return url
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip the test with the reason; fail it in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason} (in CI this fails the test instead of skipping it)", pytrace=False)
-    pytest.skip(reason)
 
 
 class _UnixConnection(http.client.HTTPConnection):

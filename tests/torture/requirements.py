@@ -10,19 +10,18 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.requirements import missing
 
 
 def require_strace() -> str:
     """The strace command; skips the test where it is missing or may not trace."""
     strace = shutil.which("strace")
     if strace is None:
-        _missing("needs strace")
+        missing("needs strace")
     tried = subprocess.run([strace, "-f", "-o", os.devnull, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        _missing(f"needs strace that may trace: {tried.stderr.strip()}")
+        missing(f"needs strace that may trace: {tried.stderr.strip()}")
     return strace
 
 
@@ -37,7 +36,7 @@ def small_disk(path: Path, size_kib: int) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode != 0:
-        _missing(f"needs root, to mount a small disk: {mounted.stderr.strip()}")
+        missing(f"needs root, to mount a small disk: {mounted.stderr.strip()}")
     try:
         yield path
     finally:
@@ -61,9 +60,3 @@ def no_more_files() -> Iterator[None]:
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason} (in CI this fails the test instead of skipping it)", pytrace=False)
-    pytest.skip(reason)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import EngineRefused, Health
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_addons import ADDON_STAGES, AddonState, InstalledAddon, boot
-from rooftree_addons.boot import STAGES, providers
+from rooftree_addons.boot import providers
 from rooftree_addons.installed import Desired
 from rooftree_addons.reconciliation import LastBoot
 from rooftree_store import AddonSlug, Startup
@@ -200,8 +201,10 @@ async def test_add_ons_end_in_the_opposite_order_and_are_to_run_again(tmp_path: 
         await stages.shut_down(Startup.APPLICATION)
         before_core = stops(engine)
         engine.fail("stop", EngineRefused("It would not"))
-        await stages.shut_down(*STAGES)
+        await stages.shut_down_all()
 
+        (works,) = await home.system.hooks.call(hooks.before_host_ends)
+        assert [(work.name, work.order, work.run) for work in works] == [("add-ons", 10, stages.shut_down_all)]
         assert before_core == ["app"]
         assert stops(engine) == ["app", "needing", "broker", "system", "early"]
         assert home.installed(AddonSlug("local_app")).desired is Desired.STARTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -115,4 +115,31 @@ def container_spec(
 def addon_facts(slug: str) -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any] | None] | None:
     """What the domain knows of an installed add-on: keys of the answer of ``GET /addons/{addon}/info`` with their
     values (``{"ingress_panel": True}``). Called for each such request; answer from memory."""
+    raise NotImplementedError
+
+
+@frozen(kw_only=True)
+class EndingWork:
+    """What a domain does before the machine goes down."""
+
+    name: str
+    """For the log: ``add-ons``."""
+    order: int
+    """The lowest first; those of one number side by side. Add-ons have 10, Core 20, base services 30."""
+    run: Callable[[], Awaitable[None]]
+    """Must leave what is desired as it is: the machine may come back."""
+    within_s: float
+    """Seconds after which the machine goes down all the same."""
+
+
+@hookspec
+def before_host_ends() -> list[EndingWork]:
+    """What has to be done before the machine is switched off or started again. Answer with the work, don't do it."""
+    raise NotImplementedError
+
+
+@hookspec
+def objections_to_host_end() -> str | Coroutine[Any, Any, str | None] | None:
+    """Why the machine should not be ended now, as a sentence without its full stop; ``None`` where nothing speaks
+    against it. The user may do it all the same."""
     raise NotImplementedError

@@ -15,5 +15,10 @@ class InstallationPreferences(Protocol):
         """Seconds that each stage of the add-ons' start takes at least."""
         ...
 
+    @property
+    def timezone(self) -> str | None:
+        """The IANA name of the time zone that the user chose; ``None``: that of the machine."""
+        ...
+
 
 INSTALLATION_PREFERENCES = Service[InstallationPreferences]("installation_preferences/1")

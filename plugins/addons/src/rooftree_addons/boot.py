@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 STAGES: Final = (Startup.INITIALIZE, Startup.SYSTEM, Startup.SERVICES, Startup.APPLICATION)
 STAGE_WITHIN_S: Final = 120.0
 """Seconds after which the next stage begins without those that are still starting."""
+END_WITHIN_S: Final = 600.0
+"""Seconds that ending all add-ons may take."""
 USUAL_WAIT_S: Final = 5
 """Seconds that a stage takes at least, where no preference says otherwise."""
 
@@ -90,6 +92,10 @@ class Stages:
                     await self._kernel.jobs.run(verbs.end_with_system, slug=slug)
                 except RooftreeError as error:
                     log.warning("addon_not_ended", addon=slug, reason=error.message)
+
+    async def shut_down_all(self) -> None:
+        """The same with every stage."""
+        await self.shut_down(*STAGES)
 
     async def stop(self) -> None:
         """Wait no longer for those that are still starting; their jobs go on."""

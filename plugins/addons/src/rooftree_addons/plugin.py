@@ -13,12 +13,12 @@ from attrs.validators import ge
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hardware import Device
-from rooftree.interfaces.hooks import AvailableUpdate
+from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
-from rooftree_addons.boot import ADDON_STAGES, Stages
+from rooftree_addons.boot import ADDON_STAGES, END_WITHIN_S, Stages
 from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
@@ -122,6 +122,11 @@ class AddonsPlugin(Plugin):
     def hardware_removed(self, device: Device) -> None:
         """Nobody waits for it any more."""
         self.hotplug.removed(device)
+
+    @hookimpl
+    def before_host_ends(self) -> list[EndingWork]:
+        """End the add-ons, stage by stage."""
+        return [EndingWork(name="add-ons", order=10, run=self.stages.shut_down_all, within_s=END_WITHIN_S)]
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -62,6 +63,10 @@ class Gateway:
         self._open: set[aiohttp.ClientResponse] = set()
         self._began_us: dict[str, int] = {}
         """When boots began, as far as it was asked: it does not change."""
+
+    def is_there(self) -> bool:
+        """Whether there is something to ask, without asking. Blocks for a moment."""
+        return self._socket is None or Path(self._socket).exists()
 
     async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
         """See :class:`~rooftree.interfaces.journal.SystemJournal`."""

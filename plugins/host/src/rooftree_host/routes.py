@@ -1,16 +1,118 @@
-"""The routes of Host: so far ``/host/logs…``."""
+"""The routes of Host: ``/host…`` and ``/time…``."""
 
 from __future__ import annotations
 
-from rooftree import Role, Routes, role
+from typing import Annotated
+
+from rooftree import OBSERVER, From, Invalid, Jobs, NotFound, Role, Routes, Stream, Unset, role
+from rooftree.interfaces.bus import SystemBus
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
+from rooftree_containers.logs import LogQuery, asked_in
+from rooftree_host.disk_usage import DiskUsages
+from rooftree_host.facts import HostFacts
 from rooftree_host.host_log import HostLog
-from rooftree_host.models import Identifier, Identifiers, JournalBoots
+from rooftree_host.hostname import set_hostname
+from rooftree_host.models import (
+    DiskName,
+    DiskUsage,
+    EndOptions,
+    HostInfo,
+    HostOptions,
+    HostServices,
+    Identifier,
+    Identifiers,
+    JournalBoots,
+    TimeInfo,
+    TimeOptions,
+)
+from rooftree_host.power import reboot, shut_down
+from rooftree_host.time_servers import Clockwork
+from rooftree_host.units import UnitName, Units, change_unit
 
 routes = Routes()
 MANAGER = role(Role.MANAGER)
+MOST_LEVELS = 8
+"""How deep the room on a disk is told apart: every level multiplies what is answered."""
+
+
+@routes.get("/host/info", access=role(Role.DEFAULT) | OBSERVER)
+async def info(facts: HostFacts) -> HostInfo:
+    """Facts about the host; null where nobody on it knows."""
+    return await facts.info()
+
+
+@routes.post("/host/options", access=MANAGER, starts=set_hostname)
+async def set_options(jobs: Jobs, body: HostOptions) -> None:
+    """Change the host's name."""
+    if isinstance(body.hostname, Unset):
+        raise Invalid("The body has no option in it; give hostname")
+    await jobs.run(set_hostname, hostname=body.hostname)
+
+
+@routes.post("/host/reload", access=MANAGER)
+async def reload(bus: SystemBus) -> None:
+    """Ask the host's services anew for everything."""
+    await bus.forget()
+
+
+@routes.post("/host/reboot", access=MANAGER, starts=reboot)
+async def start_again(jobs: Jobs, body: EndOptions | None = None) -> None:
+    """End what runs on the machine, and start it again."""
+    await jobs.run(reboot, force=body.force if body else False)
+
+
+@routes.post("/host/shutdown", access=MANAGER, starts=shut_down)
+async def switch_off(jobs: Jobs, body: EndOptions | None = None) -> None:
+    """End what runs on the machine, and switch it off."""
+    await jobs.run(shut_down, force=body.force if body else False)
+
+
+@routes.get("/host/services", access=MANAGER)
+async def services(units: Units) -> HostServices:
+    """The services that systemd has loaded."""
+    return HostServices(await units.services())
+
+
+@routes.post("/host/service/{service}/start", access=MANAGER, starts=change_unit)
+async def start_service(jobs: Jobs, service: UnitName) -> None:
+    """Start a service of the host."""
+    await jobs.run(change_unit, unit=service.unit, verb="start")
+
+
+@routes.post("/host/service/{service}/stop", access=MANAGER, starts=change_unit)
+async def stop_service(jobs: Jobs, service: UnitName) -> None:
+    """Stop a service of the host, unless Rooftree needs it."""
+    await jobs.run(change_unit, unit=service.unit, verb="stop")
+
+
+@routes.post("/host/service/{service}/reload", access=MANAGER, starts=change_unit)
+async def reload_service(jobs: Jobs, service: UnitName) -> None:
+    """Let a service of the host read its configuration again; one that cannot is started anew."""
+    await jobs.run(change_unit, unit=service.unit, verb="reload")
+
+
+@routes.get("/host/disks/{disk}/usage", access=MANAGER)
+async def disk_usage(usages: DiskUsages, disk: DiskName, max_depth: int = 1) -> DiskUsage:
+    """What takes the room on the disk of the data folder."""
+    if disk != "default":
+        raise NotFound(f"There is no disk {disk}; the one of the data folder is called default")
+    if not 0 <= max_depth <= MOST_LEVELS:
+        raise Invalid(f"max_depth: must be a number from 0 to {MOST_LEVELS}, not {max_depth}")
+    return await usages.of_data(max_depth)
+
+
+@routes.get("/time/info", access=MANAGER)
+async def time_info(clockwork: Clockwork) -> TimeInfo:
+    """The servers that the clock is set by."""
+    return await clockwork.info()
+
+
+@routes.post("/time/options", access=MANAGER)
+async def set_time_options(clockwork: Clockwork, body: TimeOptions) -> None:
+    """Set the clock by other servers; none returns to the system's."""
+    await clockwork.choose(body.servers, body.fallback_servers)
 
 
 def host_log(journal: SystemJournal) -> HostLog:
@@ -36,6 +138,14 @@ routes.include(
         "/host/logs/boots/{bootid}/identifiers/{identifier}", program_log_of_boot, access=MANAGER, default="verbose"
     )
 )
+
+
+@routes.get("/host/logs/boot/{bootid}/{identifier}/entries/follow", access=MANAGER)
+async def follow_program_log_of_boot(
+    log: Annotated[HostLog, From(program_log_of_boot)], query: Annotated[LogQuery, From(asked_in("verbose"))]
+) -> Stream:
+    """The same as ``/host/logs/boots/{bootid}/identifiers/{identifier}/follow``, as the API's reference spells it."""
+    return await log.recent(query, follow=True)
 
 
 @routes.get("/host/logs/identifiers", access=MANAGER)

@@ -102,6 +102,11 @@ class Preferences:
         return self.now.wait_boot
 
     @property
+    def timezone(self) -> str | None:
+        """The time zone that the user chose."""
+        return self.now.timezone
+
+    @property
     def log_level(self) -> LogLevel:
         """From which level on we log."""
         return self.now.logging or self._settings.kernel.log_level

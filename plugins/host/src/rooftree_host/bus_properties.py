@@ -1,0 +1,164 @@
+"""What services on the bus said of their properties, kept until it changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import attrs
+import structlog
+from attrs import define, field, frozen
+from dbus_fast import Variant
+from dbus_fast.unpack import unpack_variants
+
+from rooftree import Event
+from rooftree.interfaces.bus import (
+    BUS_PROPERTY,
+    BusObject,
+    BusPropertiesChanged,
+    BusProperty,
+)
+
+if TYPE_CHECKING:
+    from rooftree_host.system_bus import SystemBusClient
+
+log = structlog.get_logger(__name__)
+
+UNTOLD_S: Final = 5.0
+"""Seconds after which a property whose changes are not told is asked for again."""
+
+
+@frozen
+class _Shown:
+    value: Any
+    """An object of the class that was asked for."""
+    has_untold: bool
+    """Whether the class has properties whose changes are not told."""
+
+
+@define
+class _Known:
+    """What is known of an object's properties."""
+
+    values: dict[str, Variant] | None = None
+    read_at: float = 0.0
+    stale: bool = True
+    reading: asyncio.Task[None] | None = None
+    shown: dict[type[Any], _Shown] = field(factory=dict)
+    """The same, by the classes that it was asked for as."""
+
+
+class PropertyMemory:
+    """The properties that somebody has read."""
+
+    def __init__(self, bus: SystemBusClient, publish: Callable[[Event], None]) -> None:
+        self._bus = bus
+        self._publish = publish
+        self._known: dict[BusObject, _Known] = {}
+
+    async def read[P](self, kind: type[P], at: BusObject) -> P:
+        """The properties of an object; see :meth:`SystemBus.read`."""
+        remembered = self.remembered(kind, at)
+        if remembered is not None:
+            return remembered
+        known = self._known.get(at)
+        if known is None:
+            known = self._known[at] = _Known()
+        await self._fetch(at, known)
+        return _shown(kind, at, known.values or {})
+
+    def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
+        """The properties of an object, where nobody has to be asked for them."""
+        known = self._known.get(at)
+        if known is None or known.values is None or known.stale:
+            return None
+        shown = known.shown.get(kind)
+        if shown is None:
+            shown = known.shown[kind] = _Shown(_shown(kind, at, known.values), _has_untold(kind))
+        if shown.has_untold and asyncio.get_running_loop().time() - known.read_at > UNTOLD_S:
+            return None
+        return cast("P", shown.value)  # it was made of that kind
+
+    async def _fetch(self, at: BusObject, known: _Known) -> None:
+        """Read it; however many want it at once, the service is asked once."""
+        self._bus.refuse_absent(at.service)
+        if known.reading is None:
+            known.reading = asyncio.get_running_loop().create_task(self._read(at, known), name=f"read {at.interface}")
+            known.reading.add_done_callback(partial(_has_read, known))
+        await asyncio.shield(known.reading)
+
+    async def _read(self, at: BusObject, known: _Known) -> None:
+        try:
+            await self._bus.watch(at)
+            known.stale = False  # what changes while it is read makes it stale again
+            values = await self._bus.get_all(at)
+        except BaseException:
+            if self._known.get(at) is known:
+                del self._known[at]
+            raise
+        known.values, known.read_at, known.shown = values, asyncio.get_running_loop().time(), {}
+
+    def changed(self, sender: str, path: str, interface: str, changed: Mapping[str, Variant], gone: list[str]) -> None:
+        """A service tells of changes."""
+        for at, known in list(self._known.items()):
+            if at.path != path or at.interface != interface or self._bus.owner(at.service) != sender:
+                continue
+            if known.values is not None:
+                known.values = {**known.values, **changed}
+            known.shown = {}
+            known.stale = known.stale or bool(gone)
+            self._publish(BusPropertiesChanged(at, dict(unpack_variants(dict(changed)))))
+
+    def owner_changed(self, service: str, owner: str | None) -> None:
+        """A service came or went. One that is started on demand ends when nobody needs it: that changes nothing, but
+        its next life may begin with something else."""
+        for at in [at for at in self._known if at.service == service]:
+            if owner is not None:
+                self._known[at].stale = True
+            elif not self._bus.is_activatable(service):
+                del self._known[at]
+
+    def invalidate(self, at: BusObject) -> None:
+        """Read that object anew when it is asked for next."""
+        if at in self._known:
+            self._known[at].stale = True
+
+    def forget(self) -> None:
+        """Read everything anew when it is asked for next."""
+        for known in self._known.values():
+            known.stale = True
+
+    def drop(self) -> None:
+        """The bus is gone, and with it the certainty of being told."""
+        self._known.clear()
+
+
+def _has_read(known: _Known, reading: asyncio.Task[None]) -> None:
+    known.reading = None
+    if not reading.cancelled():
+        reading.exception()  # whoever waits gets it; nobody may be left who does
+
+
+def declared(kind: type[Any]) -> Mapping[str, BusProperty]:
+    """The properties that a class declares, by field."""
+    found = {each.name: each.metadata.get(BUS_PROPERTY) for each in attrs.fields(kind)}
+    return {name: said for name, said in found.items() if said is not None}
+
+
+def _has_untold(kind: type[Any]) -> bool:
+    return any(not said.told for said in declared(kind).values())
+
+
+def _shown[P](kind: type[P], at: BusObject, values: Mapping[str, Variant]) -> P:
+    shown = {}
+    for name, said in declared(kind).items():
+        value = values.get(said.name)
+        if value is None:
+            continue
+        if value.signature != said.signature:
+            log.warning("bus_property_of_another_kind", object=at.path, property=said.name, signature=value.signature)
+            continue
+        shown[name] = unpack_variants(value)
+    return kind(**shown)

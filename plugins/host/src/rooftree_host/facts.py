@@ -1,0 +1,192 @@
+"""The answer of ``/host/info``: each field from its source, ``None`` from one that is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from rooftree import Kernel, Service
+from rooftree.interfaces.bus import BusObject, BusRefused, BusUnavailable, SystemBus
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree_containers.timezone import host_timezone
+from rooftree_host.disk_wear import DiskWear
+from rooftree_host.gateway import Gateway
+from rooftree_host.machine import (
+    AGENT,
+    AGENT_APPARMOR,
+    HOSTNAME,
+    LOGIN,
+    NETWORK_MANAGER,
+    RESOLVE,
+    SYSTEMD,
+    TIMEDATE,
+    UDISKS,
+    Agent,
+    AgentAppArmor,
+    Hostname,
+    Resolve,
+    Systemd,
+    Timedate,
+)
+from rooftree_host.models import HostInfo
+from rooftree_host.mounts_seen import propagates
+
+GIB: Final = 1024**3
+DISK_S: Final = 5.0
+"""Seconds for which the room on the disk is not looked at again."""
+SOURCES: Final[tuple[tuple[type, BusObject], ...]] = (
+    (Hostname, HOSTNAME),
+    (Systemd, SYSTEMD),
+    (Timedate, TIMEDATE),
+    (Resolve, RESOLVE),
+    (Agent, AGENT),
+    (AgentAppArmor, AGENT_APPARMOR),
+)
+
+
+@frozen
+class _Room:
+    """GiB on the disk of the data folder."""
+
+    total: float
+    used: float
+    free: float
+
+    @classmethod
+    def of(cls, folder: Path) -> _Room:
+        """Look. Blocks."""
+        usage = shutil.disk_usage(folder)
+        return cls(*(round(number / GIB, 1) for number in (usage.total, usage.used, usage.free)))
+
+
+@frozen
+class _Looked:
+    """What the file system says."""
+
+    room: _Room
+    timezone: str
+    mounts_propagate: bool
+    has_journal: bool
+
+
+class HostFacts:
+    """What is known of the host."""
+
+    def __init__(self, kernel: Kernel, bus: SystemBus, gateway: Gateway, wear: DiskWear) -> None:
+        self._kernel = kernel
+        self._bus = bus
+        self._gateway = gateway
+        self._wear = wear
+        self._looked: tuple[float, _Looked] | None = None
+
+    async def info(self) -> HostInfo:
+        """Everything; sources that have to be asked are asked side by side."""
+        missing = [(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None]
+        if missing:
+            await asyncio.gather(*(self._ask(kind, at) for kind, at in missing))
+        host, systemd, clock = self._of(Hostname, HOSTNAME), self._of(Systemd, SYSTEMD), self._of(Timedate, TIMEDATE)
+        resolve, agent = self._of(Resolve, RESOLVE), self._of(Agent, AGENT)
+        apparmor = self._of(AgentAppArmor, AGENT_APPARMOR)
+        looked = await self._look()
+        preferences = self._kernel.find(INSTALLATION_PREFERENCES)
+        chosen = preferences.timezone if preferences else None
+        return HostInfo(
+            agent_version=agent.version,
+            apparmor_version=apparmor.parser_version,
+            boot_timestamp=systemd.finished_at_us or None,
+            broadcast_llmnr=_broadcast(resolve.llmnr),
+            broadcast_mdns=_broadcast(resolve.multicast_dns),
+            chassis=host.chassis,
+            virtualization=systemd.virtualization,
+            cpe=host.cpe,
+            deployment=host.deployment,
+            disk_total=looked.room.total,
+            disk_used=looked.room.used,
+            disk_free=looked.room.free,
+            disk_life_time=await self._wear.percent(),
+            features=self._features(host, looked),
+            hostname=host.static_hostname,
+            llmnr_hostname=resolve.llmnr_hostname,
+            kernel=host.kernel,
+            operating_system=host.operating_system,
+            timezone=chosen or clock.timezone or looked.timezone,
+            dt_utc=datetime.now(UTC).isoformat(timespec="microseconds"),
+            dt_synchronized=clock.synchronized,
+            use_ntp=clock.ntp,
+            startup_time=_startup_s(host, systemd),
+        )
+
+    async def overview(self) -> Mapping[str, Any]:
+        """The host's part of ``/info``, as far as it is known without waiting long."""
+        found = await self.info()
+        known = {"hostname": found.hostname, "operating_system": found.operating_system}
+        return {key: value for key, value in known.items() if value} | {"features": found.features}
+
+    async def _ask(self, kind: type, at: BusObject) -> None:
+        with suppress(BusUnavailable, BusRefused):
+            await self._bus.read(kind, at)
+
+    def _of[P](self, kind: type[P], at: BusObject) -> P:
+        """What a source said; nothing where it is not there."""
+        return self._bus.remembered(kind, at) or kind()
+
+    async def _look(self) -> _Looked:
+        """What the file system says, not older than some seconds."""
+        now = asyncio.get_running_loop().time()
+        if self._looked is None or now - self._looked[0] > DISK_S:
+            self._looked = (now, await asyncio.to_thread(_look, self._kernel.data.path, self._gateway))
+        return self._looked[1]
+
+    def _features(self, host: Hostname, looked: _Looked) -> list[str]:
+        """What can be done with this host, in the words of the API."""
+        systemd, power = self._bus.has(SYSTEMD.service), self._bus.has(LOGIN.service)
+        agent = self._bus.has(AGENT.service)
+        there = {
+            "disk": self._bus.has(UDISKS),
+            "haos": is_haos(host.cpe),
+            "hostname": self._bus.has(HOSTNAME.service),
+            "journal": looked.has_journal,
+            "mount": systemd and looked.mounts_propagate,
+            "network": self._bus.has(NETWORK_MANAGER),
+            "os_agent": agent,
+            "reboot": systemd or power,
+            "resolved": self._bus.has(RESOLVE.service),
+            "services": systemd,
+            "shutdown": systemd or power,
+            "timedate": self._bus.has(TIMEDATE.service),
+        }
+        return [feature for feature, is_there in there.items() if is_there]
+
+
+HOST_FACTS = Service[HostFacts]("host.facts/1")
+
+
+def _look(folder: Path, gateway: Gateway) -> _Looked:
+    return _Looked(_Room.of(folder), host_timezone(), propagates(folder), gateway.is_there())
+
+
+def is_haos(cpe: str | None) -> bool:
+    """Whether a CPE name (https://cpe.mitre.org/specification/) is that of Home Assistant OS."""
+    return cpe is not None and cpe.split(":")[4:5] == ["haos"]
+
+
+def _broadcast(setting: str | None) -> bool | None:
+    return None if setting is None else setting == "yes"
+
+
+def _startup_s(host: Hostname, systemd: Systemd) -> float | None:
+    """Seconds from the firmware's start to the end of the boot, as ``systemd-analyze`` counts; a container's begins
+    with its first process."""
+    if not systemd.finish_us:
+        return None
+    before_us = systemd.firmware_us or 0
+    if host.chassis == "container":
+        before_us = -(systemd.userspace_us or 0)
+    return (before_us + systemd.finish_us) / 1e6

@@ -1,0 +1,29 @@
+"""Whether what the host mounts below the data folder is seen by us and by containers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_MOUNTINFO: Final = Path("/proc/self/mountinfo")
+
+
+def propagates(folder: Path, mountinfo: Path = _MOUNTINFO) -> bool:
+    """Whether the mount that ``folder`` lies on gets or shares later mounts of the host: ``shared:`` or ``master:`` in
+    proc_pid_mountinfo(5). Blocks for a moment."""
+    try:
+        lines = mountinfo.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    found: tuple[int, bool] = (-1, False)
+    place = os.path.realpath(folder)
+    for line in lines:
+        parts = line.split(" ")
+        target = parts[4].encode("ascii", "surrogateescape").decode("unicode_escape")  # blanks are \040
+        if place == target or place.startswith(target.rstrip("/") + "/"):
+            options = parts[6 : parts.index("-", 6)]
+            told = any(option.startswith(("shared:", "master:")) for option in options)
+            if len(target) >= found[0]:  # the last one of a place is the one on top
+                found = (len(target), told)
+    return found[1]

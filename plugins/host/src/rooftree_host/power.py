@@ -1,0 +1,135 @@
+"""Ending the machine: what runs on it first, then the machine itself."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import groupby
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from rooftree import Failed, Kernel, Lock, Service, Step, Steps, Unavailable, job, step
+from rooftree.interfaces.bus import BusRefused, SystemBus
+from rooftree.interfaces.hooks import EndingWork, before_host_ends, objections_to_host_end
+from rooftree_host.machine import LOGIN, POWER_OFF, POWER_OFF_BY_LOGIN, REBOOT, REBOOT_BY_LOGIN, SYSTEMD
+
+log = structlog.get_logger(__name__)
+
+type Way = Literal["reboot", "shutdown"]
+
+_BY_LOGIN: Final = {"reboot": REBOOT_BY_LOGIN, "shutdown": POWER_OFF_BY_LOGIN}
+_BY_SYSTEMD: Final = {"reboot": REBOOT, "shutdown": POWER_OFF}
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class HostBusy(Unavailable):
+    """Something speaks against ending the machine now."""
+
+    error_key = "host_busy_error"
+
+
+class Power:
+    """Ends the machine."""
+
+    def __init__(self, kernel: Kernel, bus: SystemBus) -> None:
+        self._kernel = kernel
+        self._bus = bus
+
+    async def refuse_objections(self) -> None:
+        """Raise :class:`HostBusy`, with the reasons, while something speaks against it."""
+        objections = [reason for reason in await self._kernel.call(objections_to_host_end) if reason]
+        if objections:
+            raise HostBusy(f"{'; '.join(objections)}. With force the machine is ended all the same")
+
+    def refuse_impossible(self) -> None:
+        """Raise :class:`Unavailable` where nobody could do it."""
+        if not self._bus.has(LOGIN.service) and not self._bus.has(SYSTEMD.service):
+            raise Unavailable(
+                "This machine cannot be ended from here: neither systemd-logind nor systemd is on the system bus"
+            )
+
+    async def end_what_runs(self) -> None:
+        """Let the domains end what they run: group by group, those of a group side by side."""
+        works = [work for works in await self._kernel.call(before_host_ends) for work in works]
+        for _, group in groupby(sorted(works, key=lambda work: work.order), key=lambda work: work.order):
+            await asyncio.gather(*(self._end(work) for work in group))
+
+    async def _end(self, work: EndingWork) -> None:
+        try:
+            async with asyncio.timeout(work.within_s):
+                await work.run()
+        except TimeoutError:
+            log.warning("not_ended_in_time", what=work.name, within_s=work.within_s)
+        except Exception as error:
+            log.warning("not_ended", what=work.name, reason=str(error), exc_info=True)
+
+    async def end(self, way: Way) -> None:
+        """End the machine. logind is preferred: it lets others object, and tells who is logged in."""
+        log.warning("host_ends", way=way)
+        if self._bus.has(LOGIN.service):
+            try:
+                await self._bus.call(LOGIN, _BY_LOGIN[way], False)
+                return
+            except (Unavailable, BusRefused) as error:
+                log.warning("logind_does_not_end_the_host", reason=error.message)
+        try:
+            await self._bus.call(SYSTEMD, _BY_SYSTEMD[way])
+        except BusRefused as error:
+            raise Failed(f"The machine could not be ended: {error.message}") from None
+
+
+POWER = Service[Power]("host.power/1")
+
+
+@step("host.end_what_runs/1")
+class EndWhatRuns(Step):
+    """End what runs on this machine for its users, in an order that does it no harm."""
+
+    boot_id: str
+    downtime = True
+    interruptible = True
+
+    async def do(self, power: Power) -> None:
+        """End it, unless the machine has been ended since."""
+        if self.boot_id == await boot_id():
+            await power.end_what_runs()
+
+
+@step("host.end/1")
+class EndHost(Step):
+    """End the machine, once: not again when Rooftree finds this job after the machine's next start."""
+
+    way: Way
+    boot_id: str
+    downtime = True
+
+    async def do(self, power: Power) -> None:
+        """End it."""
+        if self.boot_id == await boot_id():
+            await power.end(self.way)
+
+
+async def _plan(power: Power, way: Way, force: bool) -> Steps:
+    power.refuse_impossible()
+    if not force:
+        await power.refuse_objections()
+    current = await boot_id()
+    return [EndWhatRuns(current), EndHost(way, current)]
+
+
+@job("host_reboot", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)
+async def reboot(power: Power, force: bool) -> Steps:
+    """Start the machine again."""
+    return await _plan(power, "reboot", force)
+
+
+@job("host_shutdown", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)
+async def shut_down(power: Power, force: bool) -> Steps:
+    """Switch the machine off."""
+    return await _plan(power, "shutdown", force)
+
+
+async def boot_id() -> str:
+    """The id of the boot that we are in."""
+    return (await asyncio.to_thread(_BOOT_ID.read_text)).strip()

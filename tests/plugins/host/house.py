@@ -1,0 +1,57 @@
+"""A house with the host's plugin, on a private bus with the stand-ins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from rooftree import Plugin
+from rooftree.interfaces import hooks
+from rooftree.interfaces.bus import SYSTEM_BUS
+from rooftree.system import System
+from rooftree.testing import Client, running_system
+from rooftree_host.plugin import HostPlugin
+from tests.bus.private_bus import PrivateBus, Services, services
+
+
+@frozen
+class House:
+    """The system, an administrator's client, and the machine's services."""
+
+    system: System
+    client: Client
+    bus: PrivateBus
+    machine: Services
+
+    async def until_connected(self) -> None:
+        """Wait until the system is on the bus."""
+        async with asyncio.timeout(10):
+            while not self.system.services.get(SYSTEM_BUS).connected:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def house(folder: Path, sockets: Path, *names: str, plugins: Sequence[type[Plugin]] = ()) -> AsyncIterator[House]:
+    """A house whose machine has the services of these names (all, if none is named)."""
+    bus = PrivateBus(sockets)
+    await bus.start()
+    settings = {
+        "plugins.host.bus": bus.address,
+        "plugins.host.journal": f"unix://{sockets / 'journal.sock'}",
+    }
+    try:
+        async with (
+            services(bus.address, *names) as machine,
+            running_system(folder, plugins=[HostPlugin, *plugins], specifications=[hooks], settings=settings) as system,
+            Client.over_unix(system) as client,
+        ):
+            found = House(system, client, bus, machine)
+            await found.until_connected()
+            await machine.calls()
+            yield found
+    finally:
+        await bus.kill()

@@ -1,0 +1,190 @@
+"""What takes the room on the disk: counted as du does, off the loop, once for all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree import Unset
+from rooftree.interfaces import hooks
+from rooftree.testing import Client, running_system
+from rooftree_host import disk_usage
+from rooftree_host.disk_usage import DiskUsages, measure
+from rooftree_host.plugin import HostPlugin
+from tests.plugins.recordings import difference, needs_recordings, recorded
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with something in it."""
+    data = tmp_path / "data"
+    for folder in ("apps/data/local_a/deep/er", "apps/data/local_b", "app_configs", "media", "backup"):
+        (data / folder).mkdir(parents=True)
+    (data / "apps/data/local_a/deep/er/file").write_bytes(b"x" * 300_000)
+    (data / "apps/data/local_b/file").write_bytes(b"x" * 100_000)
+    (data / "media/film").write_bytes(b"x" * 500_000)
+    return data
+
+
+@pytest.fixture
+async def client(data: Path) -> AsyncIterator[Client]:
+    """An administrator."""
+    settings = {"plugins.host.bus": "unix:path=/nonexistent/bus"}
+    async with (
+        running_system(data.parent, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        Client.over_unix(system) as found,
+    ):
+        yield found
+
+
+def by_id(usage: dict[str, Any]) -> dict[str, int]:
+    """The parts of an answer."""
+    return {child["id"]: child["used_bytes"] for child in usage["children"]}
+
+
+def du(folder: Path) -> int:
+    """What du(1) says of what is in a folder."""
+    said = subprocess.run(["du", "--block-size=1", "-sx", folder], capture_output=True, text=True, check=True)
+    return int(said.stdout.split()[0]) - folder.stat().st_blocks * 512
+
+
+async def test_parts_add_up_to_the_whole(client: Client, data: Path) -> None:
+    usage = (await client.get("/host/disks/default/usage")).data
+
+    parts = by_id(usage)
+    assert list(parts) == [
+        "system", "addons_data", "addons_config", "media", "share", "backup", "ssl", "homeassistant",
+    ]  # fmt: skip
+    assert sum(parts.values()) == usage["used_bytes"] <= usage["total_bytes"]
+    assert parts["addons_data"] == await asyncio.to_thread(du, data / "apps/data")
+    assert parts["media"] == await asyncio.to_thread(du, data / "media")
+    assert parts["share"] == 0
+    assert not any("children" in child for child in usage["children"])
+
+
+async def test_deeper_levels_show_the_folders_the_largest_first(client: Client) -> None:
+    none = (await client.get("/host/disks/default/usage?max_depth=0")).data
+    deep = (await client.get("/host/disks/default/usage?max_depth=3")).data
+
+    addons = next(child for child in deep["children"] if child["id"] == "addons_data")
+    assert "children" not in none
+    assert [child["id"] for child in addons["children"]] == ["local_a", "local_b"]
+    assert [child["id"] for child in addons["children"][0]["children"]] == ["deep"]
+    assert addons["used_bytes"] == sum(child["used_bytes"] for child in addons["children"])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("default/usage?max_depth=9", 400, "max_depth"),
+        ("default/usage?max_depth=-1", 400, "max_depth"),
+        ("default/usage?max_depth=many", 400, "max_depth"),
+        ("other/usage", 404, "no disk other"),
+    ],
+)
+async def test_what_cannot_be_measured_is_said(client: Client, path: str, status: int, reason: str) -> None:
+    answer = await client.get(f"/host/disks/{path}")
+
+    assert answer.status == status
+    assert reason in answer.envelope["message"]
+
+
+def test_file_with_two_names_counts_once_holes_and_links_not_at_all(data: Path) -> None:
+    before = by_id_of(measure(data, 1, threading.Event()))
+    os.link(data / "media/film", data / "backup/the_same")
+    (data / "media/link").symlink_to("/usr")
+    with (data / "media/sparse").open("wb") as file:
+        file.truncate(10**9)
+
+    after = by_id_of(measure(data, 1, threading.Event()))
+
+    assert after["backup"] == before["backup"]
+    assert after["media"] <= before["media"] + 8192
+
+
+def by_id_of(usage: disk_usage.DiskUsage) -> dict[str, int]:
+    """The parts of a measurement."""
+    assert not isinstance(usage.children, Unset)
+    return {child.id: child.used_bytes for child in usage.children}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_what_is_mounted_below_is_not_counted(data: Path) -> None:
+    place = data / "media" / "elsewhere"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "none", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        before = by_id_of(measure(data, 1, threading.Event()))
+        (place / "file").write_bytes(b"x" * 1_000_000)
+
+        assert by_id_of(measure(data, 1, threading.Event()))["media"] == before["media"]
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_folder_that_may_not_be_read_and_files_that_vanish_do_no_harm(data: Path) -> None:
+    (data / "share").symlink_to(data / "nothing")
+
+    assert by_id_of(measure(data, 2, threading.Event()))["share"] == 0
+
+
+async def test_many_who_ask_at_once_cost_one_measurement(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def slow(folder: Path, depth: int, stop: threading.Event) -> disk_usage.DiskUsage:
+        begun.append(depth)
+        assert go_on.wait(10)
+        return measure(folder, depth, stop)
+
+    monkeypatch.setattr(disk_usage, "measure", slow)
+    usages = DiskUsages(data)
+    asked = [asyncio.create_task(usages.of_data(1)) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    go_on.set()
+
+    answers = await asyncio.gather(*asked)
+    again = await usages.of_data(1)
+
+    assert begun == [1]
+    assert all(answer == again for answer in answers)
+
+
+async def test_measurement_ends_when_nobody_waits_for_it_any_more(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def endless(_: Path, __: int, stop: threading.Event) -> disk_usage.DiskUsage:
+        assert stop.wait(10)
+        ended.set()
+        raise disk_usage._NotWanted
+
+    monkeypatch.setattr(disk_usage, "measure", endless)
+    usages = DiskUsages(data)
+    asked = [asyncio.create_task(usages.of_data(1)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    asked[0].cancel()
+    await asyncio.sleep(0.05)
+    still = not ended.is_set()
+
+    asked[1].cancel()
+
+    await asyncio.wait(asked)
+    assert await asyncio.to_thread(ended.wait, 10)
+    assert still
+    await usages.stop()
+
+
+@needs_recordings
+async def test_answer_has_the_recorded_shape(client: Client) -> None:
+    usage = (await client.get("/host/disks/default/usage")).data
+
+    assert difference(recorded("host.disk_usage")["answer"]["data"], usage) == []

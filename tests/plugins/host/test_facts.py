@@ -1,0 +1,231 @@
+"""``/host/info``: every field from its source, and what is left when a source is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiohasupervisor.models import HostInfo as ClientsHostInfo
+
+from rooftree.interfaces import hooks
+from rooftree.testing import Client, running_system
+from rooftree_host import facts
+from rooftree_host.disk_wear import disk_of, emmc_wear
+from rooftree_host.mounts_seen import propagates
+from rooftree_host.plugin import HostPlugin
+from tests.bus.machine import AGENT, HOSTNAME, LOGIN, RESOLVE, SYSTEMD, SYSTEMD_PATH, TIMEDATE
+from tests.plugins.host.house import house
+from tests.plugins.recordings import difference, needs_recordings, recorded
+
+
+async def test_every_field_has_its_source(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        info = (await home.client.get("/host/info")).data
+
+    now = datetime.fromisoformat(info.pop("dt_utc"))
+    disk = [info.pop(f"disk_{part}") for part in ("total", "used", "free")]
+    features = info.pop("features")
+    assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
+    assert all(isinstance(number, float) and number >= 0 for number in disk)
+    assert disk[0] >= disk[1]
+    assert set(features) - {"mount"} == {
+        "hostname", "os_agent", "reboot", "resolved", "services", "shutdown", "timedate",
+    }  # fmt: skip
+    assert info == {
+        "agent_version": "1.7.2",
+        "apparmor_version": "3.1.7",
+        "boot_timestamp": 1_767_225_600_000_000,
+        "broadcast_llmnr": True,
+        "broadcast_mdns": False,
+        "chassis": "embedded",
+        "virtualization": "kvm",
+        "cpe": "cpe:2.3:o:debian:debian_linux:12:*:*:*:*:*:*:*",
+        "deployment": "production",
+        "disk_life_time": info["disk_life_time"],
+        "hostname": "attic",
+        "llmnr_hostname": "ATTIC",
+        "kernel": "6.12.9",
+        "operating_system": "Debian GNU/Linux 12 (bookworm)",
+        "timezone": "Europe/Berlin",
+        "dt_synchronized": True,
+        "use_ntp": True,
+        "startup_time": 14.75,
+    }
+
+
+async def test_second_answer_asks_nobody(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        first = (await home.client.get("/host/info")).data
+        asked = {name for name, _ in await home.machine.calls()}
+        second = (await home.client.get("/host/info")).data
+
+        assert await home.machine.calls() == []
+    assert asked == {"GetAll"}
+    assert {**first, "dt_utc": ""} == {**second, "dt_utc": ""}
+
+
+async def test_change_is_seen_and_reload_asks_anew(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        before = (await home.client.get("/host/info")).data["hostname"]
+        await home.machine.change(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME, told=False, StaticHostname="cellar")
+        unnoticed = (await home.client.get("/host/info")).data["hostname"]
+        reloaded = await home.client.post("/host/reload")
+        after = (await home.client.get("/host/info")).data["hostname"]
+
+    assert (before, unnoticed, reloaded.data, after) == ("attic", "attic", {}, "cellar")
+
+
+@pytest.mark.parametrize(
+    ("missing", "fields", "features"),
+    [
+        (HOSTNAME, {"hostname", "chassis", "kernel", "cpe", "deployment", "operating_system"}, {"hostname"}),
+        (SYSTEMD, {"virtualization", "boot_timestamp", "startup_time"}, {"services"}),
+        (TIMEDATE, {"use_ntp", "dt_synchronized"}, {"timedate"}),
+        (RESOLVE, {"broadcast_llmnr", "broadcast_mdns", "llmnr_hostname"}, {"resolved"}),
+        (AGENT, {"agent_version", "apparmor_version"}, {"os_agent"}),
+        (LOGIN, set(), set()),
+    ],
+)
+async def test_service_that_is_missing_leaves_its_fields_empty_and_no_others(
+    tmp_path: Path, socket_folder: Path, missing: str, fields: set[str], features: set[str]
+) -> None:
+    everybody = (HOSTNAME, SYSTEMD, TIMEDATE, RESOLVE, AGENT, LOGIN)
+    async with house(tmp_path, socket_folder, *(name for name in everybody if name != missing)) as home:
+        info = (await home.client.get("/host/info")).data
+
+    empty = {key for key, value in info.items() if value is None} - {"disk_life_time"}
+    assert empty == fields
+    there = {"hostname", "os_agent", "reboot", "resolved", "services", "shutdown", "timedate"}
+    assert set(info["features"]) - {"mount"} == there - features
+
+
+async def test_without_a_bus_the_answer_comes_at_once_with_what_the_kernel_knows(tmp_path: Path) -> None:
+    settings = {"plugins.host.bus": f"unix:path={tmp_path / 'nothing'}"}
+    began = asyncio.get_running_loop().time()
+    async with (
+        running_system(tmp_path, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        Client.over_unix(system) as client,
+    ):
+        info = (await client.get("/host/info")).data
+
+    assert asyncio.get_running_loop().time() - began < 5
+    assert (info["hostname"], info["startup_time"]) == (None, None)
+    assert "reboot" not in info["features"]
+    assert info["disk_total"] > 0
+    assert ClientsHostInfo.from_dict(info).timezone == info["timezone"]
+
+
+async def test_service_that_hangs_delays_one_answer_and_not_the_next(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_host.system_bus.READ_S", 0.5)
+    async with house(tmp_path, socket_folder) as home:
+        await home.machine.order(do="hang", service=HOSTNAME)
+        first = (await home.client.get("/host/info")).data
+        began = asyncio.get_running_loop().time()
+        second = (await home.client.get("/host/info")).data
+
+    assert asyncio.get_running_loop().time() - began < 3
+    assert (first["hostname"], second["hostname"]) == (None, None)
+    assert second["timezone"] == "Europe/Berlin"
+
+
+async def test_machine_that_still_boots_has_no_boot_time_yet(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        await home.machine.change(
+            SYSTEMD, SYSTEMD_PATH, f"{SYSTEMD}.Manager", FinishTimestamp=0, FinishTimestampMonotonic=0
+        )
+        info = (await home.client.get("/host/info")).data
+
+    assert (info["boot_timestamp"], info["startup_time"]) == (None, None)
+
+
+async def test_overview_has_the_hosts_names(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        (overview,) = await home.system.hooks.call(hooks.info)
+
+    assert overview["hostname"] == "attic"
+    assert overview["operating_system"] == "Debian GNU/Linux 12 (bookworm)"
+    assert "reboot" in overview["features"]
+
+
+@needs_recordings
+async def test_answer_has_the_recorded_shape(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        info = (await home.client.get("/host/info")).data
+
+    assert difference(recorded("host.info")["answer"]["data"], info) == []
+
+
+@pytest.mark.parametrize(
+    ("cpe", "expected"),
+    [
+        ("cpe:2.3:o:home-assistant:haos:16.2:*:production:*:*:*:generic-x86-64:*", True),
+        ("cpe:2.3:o:debian:debian_linux:12:*:*:*:*:*:*:*", False),
+        ("haos", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_home_assistant_os_is_known_by_its_cpe(cpe: str | None, expected: bool) -> None:
+    assert facts.is_haos(cpe) is expected
+
+
+# --- the disk ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [("0x01 0x02\n", 10.0), ("0x03 0x01", 0.0), ("0x01 0x0b", 100.0), ("0x00 0x00", None), ("0x01", None), ("", None)],
+)
+def test_wear_of_an_emmc_is_its_second_number(tmp_path: Path, text: str, percent: float | None) -> None:
+    (tmp_path / "device").mkdir()
+    (tmp_path / "device" / "life_time").write_text(text)
+
+    assert emmc_wear(tmp_path) == percent
+
+
+def test_disk_without_that_file_does_not_tell(tmp_path: Path) -> None:
+    assert emmc_wear(tmp_path) is None
+
+
+def test_disk_of_a_folder_is_found_below_partitions_and_volumes(tmp_path: Path) -> None:
+    sys = tmp_path / "sys"
+    partition = sys / "devices" / "mmc0" / "block" / "mmcblk0" / "mmcblk0p8"
+    volume = sys / "devices" / "virtual" / "block" / "dm-0"
+    (volume / "slaves").mkdir(parents=True)
+    partition.mkdir(parents=True)
+    (partition / "partition").write_text("8\n")
+    (volume / "slaves" / "mmcblk0p8").symlink_to(partition)
+    (sys / "block").mkdir()
+    (sys / "block" / "mmcblk0").symlink_to(partition.parent)
+    number = tmp_path.stat().st_dev
+    numbers = sys / "dev" / "block"
+    numbers.mkdir(parents=True)
+    (numbers / f"{number >> 8 & 0xFFF}:{number & 0xFF}").symlink_to(volume)
+
+    assert disk_of(tmp_path, sys) == "mmcblk0"
+
+
+def test_folder_on_no_disk_has_none(tmp_path: Path) -> None:
+    assert disk_of(tmp_path, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["1 0 8:1 / / rw shared:1 - ext4 /dev/sda1 rw"], True),
+        (["1 0 8:1 / / rw - ext4 /dev/sda1 rw"], False),
+        (["1 0 8:1 / / rw - ext4 x rw", "2 1 8:2 / /data rw master:3 - ext4 x rw"], True),
+        (["1 0 8:1 / / rw shared:1 - ext4 x rw", "2 1 8:2 / /data rw - ext4 x rw"], False),
+        (["1 0 8:1 / / rw - ext4 x rw", "2 1 8:2 / /database rw master:3 - ext4 x rw"], False),
+        ([], False),
+    ],
+)
+def test_mounts_of_the_host_are_seen_where_they_propagate(tmp_path: Path, lines: list[str], expected: bool) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text("\n".join(lines))
+
+    assert propagates(Path("/data/rooftree"), mountinfo) is expected

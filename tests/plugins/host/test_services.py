@@ -1,0 +1,245 @@
+"""The host's services, its name and its clock: what is changed, what is refused, what systemd says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rooftree.errors import Invalid
+from rooftree.testing import Client
+from rooftree_host.hostname import HostnameInvalid, refuse_no_hostname
+from rooftree_host.units import UnitName, _unescaped
+from tests.bus.machine import HOSTNAME, SYSTEMD, TIMESYNC
+from tests.bus.private_bus import services
+from tests.plugins.host.house import house
+from tests.plugins.recordings import difference, needs_recordings, recorded
+
+
+async def test_services_are_those_that_systemd_has_loaded(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        found = (await home.client.get("/host/services")).data["services"]
+
+    assert [service["name"] for service in found] == ["cron.service", "dbus.service", "docker.service", "ssh.service"]
+    assert found[3] == {"name": "ssh.service", "description": "OpenBSD Secure Shell server", "state": "active"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "method"), [("start", "StartUnit"), ("stop", "StopUnit"), ("reload", "ReloadOrRestartUnit")]
+)
+@pytest.mark.parametrize("name", ["ssh", "ssh.service"])
+async def test_service_is_changed_and_the_end_of_it_waited_for(
+    tmp_path: Path, socket_folder: Path, verb: str, method: str, name: str
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post(f"/host/service/{name}/{verb}")
+        calls = await home.machine.calls()
+
+    assert answer.data == {}
+    assert (method, ["ssh.service", "replace"]) in calls
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "status", "reason"),
+    [
+        ("docker", "stop", 400, "docker.service must not be stopped from here"),
+        ("dbus.service", "stop", 400, "dbus.service must not be stopped"),
+        ("rooftree-test", "stop", 400, "rooftree-test.service must not be stopped"),  # which is our own unit
+        ("nothing", "start", 404, "no service nothing.service"),
+        ("broken", "start", 500, "could not start broken.service (failed)"),
+        ("multi-user.target", "stop", 400, "no target units"),
+        ("a%20b", "stop", 404, "service unit"),
+    ],
+)
+async def test_what_cannot_be_done_is_said(
+    tmp_path: Path, socket_folder: Path, name: str, verb: str, status: int, reason: str
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post(f"/host/service/{name}/{verb}")
+        calls = {called for called, _ in await home.machine.calls()}
+
+    assert (answer.status, answer.envelope["result"]) == (status, "error")
+    assert reason in answer.envelope["message"]
+    assert "StopUnit" not in calls
+
+
+async def test_guarded_service_can_be_reloaded(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        assert (await home.client.post("/host/service/docker/reload")).data == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/host/services"), ("POST", "/host/service/ssh/stop"), ("POST", "/host/reboot")]
+)
+async def test_host_without_systemd_says_so(tmp_path: Path, socket_folder: Path, method: str, path: str) -> None:
+    async with house(tmp_path, socket_folder, HOSTNAME) as home:
+        answer = await home.client.request(method, path)
+
+    assert answer.status == 503
+    assert "systemd" in answer.envelope["message"]
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("ssh_2eservice", "ssh.service"), ("a_5fb_2eservice", "a_b.service"), ("plain", "plain"), ("_zz", "_zz")],
+)
+def test_name_of_a_unit_is_read_from_its_path(label: str, name: str) -> None:
+    assert _unescaped(label) == name
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_services_name_or_refused(text: str) -> None:
+    try:
+        unit = UnitName.parse(text).unit
+    except (Invalid, ValueError):
+        return
+    assert re.fullmatch(r"[A-Za-z0-9:_.\\@-]+\.service", unit)
+
+
+@needs_recordings
+async def test_services_have_the_recorded_shape(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        found = (await home.client.get("/host/services")).data
+
+    assert difference(recorded("host.services")["answer"]["data"], found) == []
+
+
+# --- the name ---------------------------------------------------------------------------------------------------------
+
+
+async def test_name_is_set_for_good_and_shown(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        first = await home.client.post("/host/options", json={"hostname": "cellar"})
+        calls = await home.machine.calls()
+        again = await home.client.post("/host/options", json={"hostname": "cellar"})
+        shown = (await home.client.get("/host/info")).data["hostname"]
+
+        assert [name for name, _ in await home.machine.calls() if name == "SetStaticHostname"] == []
+    assert (first.data, again.data, shown) == ({}, {}, "cellar")
+    assert ("SetStaticHostname", ["cellar", False]) in calls
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-attic", "attic-", "at tic", "attic..home", "a" * 65, "ätic", "attic.", "a/b", "attic\n"]
+)
+async def test_name_that_is_none_is_refused_before_anybody_is_asked(
+    tmp_path: Path, socket_folder: Path, name: str
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post("/host/options", json={"hostname": name})
+
+        assert (answer.status, answer.envelope["error_key"]) == (400, "host_invalid_hostname")
+        assert json.dumps(await home.machine.calls()).count("SetStaticHostname") == 0
+
+
+async def test_name_that_hostnamed_refuses_is_invalid(tmp_path: Path, socket_folder: Path) -> None:
+    error = "org.freedesktop.DBus.Error.InvalidArgs"
+    async with house(tmp_path, socket_folder) as home:
+        await home.machine.order(
+            do="fail", service=HOSTNAME, method="SetStaticHostname", error=error, text="Invalid hostname 'x'"
+        )
+        answer = await home.client.post("/host/options", json={"hostname": "x"})
+
+    assert (answer.status, answer.envelope["error_key"]) == (400, "host_invalid_hostname")
+    assert "Invalid hostname 'x'" in answer.envelope["message"]
+
+
+async def test_options_without_an_option_are_refused(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post("/host/options", json={})
+
+    assert answer.status == 400
+    assert "hostname" in answer.envelope["message"]
+
+
+@given(st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]{1,10})?", fullmatch=True))
+def test_every_host_name_is_taken(name: str) -> None:
+    refuse_no_hostname(name)
+
+
+@given(st.text(min_size=1, max_size=70))
+def test_whatever_is_taken_is_safe(name: str) -> None:
+    try:
+        refuse_no_hostname(name)
+    except HostnameInvalid:
+        return
+    assert len(name) <= 64
+    assert re.fullmatch(r"[A-Za-z0-9.-]+", name)
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+async def test_time_servers_are_set_and_set_again_when_timesyncd_comes_back(
+    tmp_path: Path, socket_folder: Path
+) -> None:
+    async with house(tmp_path, socket_folder, HOSTNAME) as home:
+        async with services(home.bus.address, TIMESYNC) as clock:
+            before = (await home.client.get("/time/info")).data
+            answer = await home.client.post("/time/options", json={"servers": ["ntp.example", "192.0.2.7"]})
+            after = (await home.client.get("/time/info")).data
+            assert ("SetRuntimeNTPServers", [["ntp.example", "192.0.2.7"]]) in await clock.calls()
+        async with services(home.bus.address, TIMESYNC):
+            again = await until_servers(home.client, ["ntp.example", "192.0.2.7"])
+            await home.client.post("/time/options", json={"servers": []})
+            cleared = (await home.client.get("/time/info")).data
+
+    assert before == {"config": {"servers": [], "fallback_servers": ["time.example", "192.0.2.1"]}}
+    assert answer.data == {}
+    assert after["config"]["servers"] == again == ["ntp.example", "192.0.2.7"]
+    assert cleared["config"]["servers"] == []
+
+
+async def until_servers(client: Client, servers: list[str]) -> list[str]:
+    """The servers, once they are these."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.get("/time/info")
+            if answer.status == 200 and answer.data["config"]["servers"] == servers:
+                return servers
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ({"servers": ["ok.example", "not a name"]}, 400, "servers[1]"),
+        ({"servers": ["x"] * 17}, 400, "16 at most"),
+        ({"fallback_servers": ["x.example"]}, 409, "FallbackNTP"),
+        ({"servers": "x"}, 400, "servers"),
+    ],
+)
+async def test_time_servers_that_cannot_be_are_refused(
+    tmp_path: Path, socket_folder: Path, body: dict[str, object], status: int, reason: str
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post("/time/options", json=body)
+
+        assert (answer.status, answer.envelope["result"]) == (status, "error")
+        assert reason in answer.envelope["message"]
+        assert "SetRuntimeNTPServers" not in str(await home.machine.calls())
+
+
+async def test_fallback_servers_that_are_so_already_are_no_change(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        same = {"servers": [], "fallback_servers": ["time.example", "192.0.2.1"]}
+
+        assert (await home.client.post("/time/options", json=same)).data == {}
+
+
+async def test_systemd_that_hangs_fails_the_request_and_not_the_house(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_host.units.UNIT_S", 0.5)
+    async with house(tmp_path, socket_folder) as home:
+        await home.machine.order(do="hang", service=SYSTEMD)
+        answer = await home.client.post("/host/service/ssh/start")
+        other = await home.client.get("/host/info")
+
+    assert (answer.status, other.status) == (500, 200)
+    assert "did not start ssh.service" in answer.envelope["message"]

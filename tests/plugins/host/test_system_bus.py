@@ -1,0 +1,371 @@
+"""The client of the system bus, on a real dbus-daemon: what is read and kept, and what happens when parts go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from rooftree import Event
+from rooftree.interfaces.bus import (
+    BusConnected,
+    BusLost,
+    BusMethod,
+    BusObject,
+    BusPropertiesChanged,
+    BusRefused,
+    BusServiceChanged,
+    BusUnavailable,
+    Variant,
+    bus_property,
+)
+from rooftree_host import bus_properties, system_bus
+from rooftree_host.system_bus import SystemBusClient
+from tests.bus.machine import AGENT, HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH, TIMEDATE
+from tests.bus.private_bus import PrivateBus, Services, services
+
+HOST = BusObject(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME)
+CLOCK = BusObject(TIMEDATE, "/org/freedesktop/timedate1", TIMEDATE)
+UNITS = BusObject(SYSTEMD, SYSTEMD_PATH, MANAGER)
+OS_AGENT = BusObject(AGENT, "/io/hass/os", AGENT)
+SET_HOSTNAME = BusMethod("SetStaticHostname", "sb")
+START_UNIT = BusMethod("StartUnit", "ss", "o")
+
+
+@frozen(kw_only=True)
+class Host:
+    """Some of what hostnamed knows."""
+
+    name: str | None = bus_property("StaticHostname", "s")
+    chassis: str | None = bus_property("Chassis", "s")
+    nonsense: str | None = bus_property("Nonsense", "s")
+    wrong: int | None = bus_property("Deployment", "u")
+
+
+@frozen(kw_only=True)
+class ClockState:
+    """A property that nobody tells of."""
+
+    synchronized: bool | None = bus_property("NTPSynchronized", "b", told=False)
+
+
+@frozen(kw_only=True)
+class Agent:
+    """The agent's."""
+
+    version: str | None = bus_property("Version", "s")
+    diagnostics: bool | None = bus_property("Diagnostics", "b")
+
+
+class Told:
+    """The events, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def until(self, true: Callable[[Event], bool]) -> Event:
+        """The first event of which that is true, once it has come."""
+        async with asyncio.timeout(10):
+            while True:
+                self._changed.clear()
+                for event in self.events:
+                    if true(event):
+                        return event
+                await self._changed.wait()
+
+
+@pytest.fixture
+async def bus(socket_folder: Path) -> AsyncIterator[PrivateBus]:
+    """A bus of the test's own."""
+    bus = PrivateBus(socket_folder)
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.kill()
+
+
+@pytest.fixture
+async def machine(bus: PrivateBus) -> AsyncIterator[Services]:
+    """The services on it."""
+    async with services(bus.address) as running:
+        yield running
+
+
+@pytest.fixture
+def told() -> Told:
+    """What the client publishes."""
+    return Told()
+
+
+@pytest.fixture
+async def client(socket_folder: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SystemBusClient]:
+    """A client that keeps connected."""
+    monkeypatch.setattr(system_bus, "RETRY_S", 0.05)
+    client = SystemBusClient(f"unix:path={socket_folder / 'bus'}", told)
+    running = asyncio.create_task(client.run())
+    try:
+        yield client
+    finally:
+        running.cancel()
+        await client.close()
+
+
+async def connected(client: SystemBusClient, told: Told) -> None:
+    await told.until(lambda event: isinstance(event, BusConnected))
+    assert client.connected
+
+
+async def test_properties_are_read_once_and_shown_as_they_change(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    first = await asyncio.gather(*(client.read(Host, HOST) for _ in range(20)))
+    asked = await machine.calls()
+
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
+    event = await told.until(lambda event: isinstance(event, BusPropertiesChanged))
+    after = await client.read(Host, HOST)
+
+    assert set(first) == {Host(name="attic", chassis="embedded")}
+    assert asked == [("GetAll", [HOSTNAME])]
+    assert event == BusPropertiesChanged(HOST, {"StaticHostname": "cellar"})
+    assert after == Host(name="cellar", chassis="embedded")
+    assert await machine.calls() == []
+
+
+async def test_what_is_missing_or_of_another_kind_is_none(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+
+    host = await client.read(Host, HOST)
+
+    assert (host.nonsense, host.wrong) == (None, None)
+
+
+async def test_what_is_not_told_is_asked_for_again_when_it_is_old(
+    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connected(client, told)
+    before = await client.read(ClockState, CLOCK)
+    await machine.change(TIMEDATE, CLOCK.path, TIMEDATE, told=False, NTPSynchronized=False)
+    soon = await client.read(ClockState, CLOCK)
+
+    monkeypatch.setattr(bus_properties, "UNTOLD_S", 0.0)
+    later = await client.read(ClockState, CLOCK)
+
+    assert (before.synchronized, soon.synchronized, later.synchronized) == (True, True, False)
+
+
+async def test_method_is_called_and_its_effect_seen(machine: Services, client: SystemBusClient, told: Told) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+
+    answer = await client.call(HOST, SET_HOSTNAME, "cellar", False)
+    job = await client.call(UNITS, START_UNIT, "ssh.service", "replace")
+    await told.until(lambda event: isinstance(event, BusPropertiesChanged))
+
+    assert (answer, job) == (None, f"{SYSTEMD_PATH}/job/1")
+    assert (await client.read(Host, HOST)).name == "cellar"
+
+
+async def test_refusal_has_the_services_reason_and_its_name(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+
+    with pytest.raises(BusRefused, match=r"Unit nothing\.service not found") as refused:
+        await client.call(UNITS, START_UNIT, "nothing.service", "replace")
+
+    assert refused.value.name == "org.freedesktop.systemd1.NoSuchUnit"
+
+
+async def test_answer_of_another_form_is_refused(machine: Services, client: SystemBusClient, told: Told) -> None:
+    await connected(client, told)
+
+    with pytest.raises(BusUnavailable, match="answers StartUnit with o, where u is expected"):
+        await client.call(UNITS, BusMethod("StartUnit", "ss", "u"), "ssh.service", "replace")
+
+
+async def test_property_is_written(machine: Services, client: SystemBusClient, told: Told) -> None:
+    await connected(client, told)
+    before = await client.read(Agent, OS_AGENT)
+
+    await client.write(OS_AGENT, "Diagnostics", Variant("b", True))
+
+    assert (before.diagnostics, (await client.read(Agent, OS_AGENT)).diagnostics) == (False, True)
+
+
+async def test_without_a_bus_everything_says_so_at_once(client: SystemBusClient, socket_folder: Path) -> None:
+    began = asyncio.get_running_loop().time()
+
+    for asked in (client.read(Host, HOST), client.call(UNITS, START_UNIT, "a", "b"), client.objects(SYSTEMD, "/")):
+        with pytest.raises(BusUnavailable, match="There is no system bus"):
+            await asked
+
+    assert asyncio.get_running_loop().time() - began < 0.5
+    assert not client.has(HOSTNAME)
+
+
+async def test_service_that_is_not_there_is_said_and_noticed_when_it_comes(
+    bus: PrivateBus, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    with pytest.raises(BusUnavailable, match=HOSTNAME):
+        await client.read(Host, HOST)
+    before = client.has(HOSTNAME)
+
+    async with services(bus.address, HOSTNAME):
+        await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
+        there = (client.has(HOSTNAME), (await client.read(Host, HOST)).name)
+    await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=False))
+
+    assert (before, there, client.has(HOSTNAME)) == (False, (True, "attic"), False)
+    with pytest.raises(BusUnavailable):
+        await client.read(Host, HOST)
+
+
+async def test_service_that_is_started_again_is_read_again(
+    bus: PrivateBus, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    async with services(bus.address, HOSTNAME) as first:
+        await first.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
+        before = await client.read(Host, HOST)
+    await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=False))
+
+    async with services(bus.address, HOSTNAME):
+        await told.until(lambda event: told.events.count(BusServiceChanged(HOSTNAME, runs=True)) == 2 and bool(event))
+        after = await client.read(Host, HOST)
+
+    assert (before.name, after.name) == ("cellar", "attic")
+
+
+async def test_service_that_ends_in_the_middle_of_a_call_is_unavailable(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=SYSTEMD)
+    calling = asyncio.create_task(client.call(UNITS, START_UNIT, "ssh.service", "replace"))
+    await asyncio.sleep(0.1)
+
+    await machine.kill()
+
+    with pytest.raises(BusUnavailable):
+        async with asyncio.timeout(5):
+            await calling
+
+
+async def test_bus_that_dies_in_the_middle_of_a_call_is_unavailable_and_found_again(
+    bus: PrivateBus, machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+    await machine.order(do="hang", service=SYSTEMD)
+    calling = asyncio.create_task(client.call(UNITS, START_UNIT, "ssh.service", "replace"))
+    await asyncio.sleep(0.1)
+
+    await bus.kill()
+    with pytest.raises(BusUnavailable):
+        async with asyncio.timeout(5):
+            await calling
+    await told.until(lambda event: isinstance(event, BusLost))
+    with pytest.raises(BusUnavailable, match=r"gone|reached"):
+        await client.read(Host, HOST)
+    told.events.clear()
+    await bus.start()
+
+    await connected(client, told)
+    async with services(bus.address, HOSTNAME):
+        await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
+        assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_service_that_hangs_costs_one_wait_and_is_asked_again_later(
+    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_bus, "READ_S", 0.3)
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    with pytest.raises(BusUnavailable, match="did not answer"):
+        await client.read(Host, HOST)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(BusUnavailable, match="does not answer"):
+        await client.read(Host, HOST)
+    took_s = asyncio.get_running_loop().time() - began
+    other = await client.read(ClockState, CLOCK)
+
+    await machine.order(do="answer", service=HOSTNAME)
+    client._silent_until.clear()  # instead of waiting for it
+
+    assert took_s < 0.1
+    assert other.synchronized is True
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_signals_reach_who_listens_until_the_service_goes(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    signal = {"do": "signal", "service": SYSTEMD, "path": SYSTEMD_PATH, "interface": MANAGER}
+    async with client.listening(UNITS, "JobRemoved") as signals:
+        await machine.order(**signal, name="JobNew", signature="u", arguments=[1])
+        await machine.order(**signal, name="JobRemoved", signature="us", arguments=[7, "done"])
+        async with asyncio.timeout(5):
+            first = await anext(signals)
+            await machine.kill()
+            with pytest.raises(BusUnavailable, match="went away"):
+                await anext(signals)
+
+    assert first == (7, "done")
+    assert client._listeners == {}
+
+
+async def test_service_that_comes_and_goes_a_thousand_times_does_no_harm(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+
+    await machine.order(do="storm", service=HOSTNAME, times=1000)
+
+    assert (await client.read(Host, HOST)).name == "attic"
+    assert client.has(HOSTNAME)
+
+
+async def test_service_that_is_started_on_demand_keeps_what_it_said_when_it_ends(
+    bus: PrivateBus, told: Told, client: SystemBusClient, socket_folder: Path
+) -> None:
+    bus.offers(HOSTNAME, "/bin/false")
+    await bus.kill()
+    await bus.start()
+    told.events.clear()
+    await connected(client, told)
+    async with services(bus.address, HOSTNAME):
+        await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
+        await client.read(Host, HOST)
+        await client.read(Host, HOST)
+    await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=False))
+
+    assert client.has(HOSTNAME)
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
+@pytest.mark.parametrize("address", ["unix:path=/nonexistent/bus", "nonsense", "unix:path=/dev/null", "tcp:host="])
+async def test_address_that_leads_nowhere_is_said_and_waits_for_nobody(address: str, told: Told) -> None:
+    client = SystemBusClient(address, told)
+
+    async with asyncio.timeout(1):
+        assert not await client.connect()
+
+    with pytest.raises(BusUnavailable, match="There is no system bus"):
+        await client.read(Host, HOST)

@@ -73,8 +73,10 @@ async def test_add_ons_are_up_again_after_a_boot_of_the_host(host: Host, house: 
     await daemon.stop()
     host.restart()
     await daemon.start()
-    await daemon.recovered()
 
-    assert (await house.info())["state"] == "started" and house.runs()
+    async def runs() -> bool:
+        return (await house.info())["state"] == "started" and house.runs()
+
+    await until(runs, within_s=60, what="the add-on after the boot")
     assert house.container_id() != container
     assert house.ask("/addons/self/info")[0] == 200

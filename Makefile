@@ -3,7 +3,7 @@ DATA ?= data
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint format access-table plugin-api bench stop stop-engine clean
+.PHONY: help run test torture host-shell lint format access-table plugin-api bench stop stop-engine no-test-host clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test:  ## all tests but those that take minutes (ARGS="-k store")
 
 torture:  ## the tests that take minutes
 	@scripts/test -m torture --timeout=1800 $(ARGS)
+
+host-shell:  ## a shell in a test host with systemd and all (ARGS="--board yellow --rooftree")
+	@scripts/test-host shell $(ARGS)
 
 lint:  ## ruff, mypy --strict, and who may import whom
 	@scripts/workspace
@@ -47,6 +50,9 @@ stop: stop-engine  ## the registry and the Docker Engine, where we started them
 stop-engine:  ## the Docker Engine, where we started it
 	@scripts/engine stop
 
-clean: stop  ## take away what make fetched and built; the data folder stays
+no-test-host:
+	@scripts/test-host remove
+
+clean: no-test-host stop  ## take away what make fetched and built; the data folder stays
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from _pytest.nodeid import coerce_node_id
 from blockbuster import BlockBuster, blockbuster_ctx
 
 os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
@@ -30,6 +31,16 @@ ALLOWED = {
     ("rooftree/tasks.py", "_times"): "imports APScheduler, once, while the first plugin with times of day starts",
 }
 """What may block all the same: file and function, with the reason."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let ``--dist loadgroup`` keep groups together: pytest-xdist 3.8 writes a test's group where pytest 9.2 no longer
+    reads the test's id, and each worker would make an engine or a host of its own."""
+    if config.getoption("loadgroup", default=False):
+        for item in items:
+            if (grouped := getattr(item, "_nodeid", None)) is not None:
+                item._id = coerce_node_id(grouped)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -220,6 +220,44 @@ async def test_hanging_import_is_given_up_and_holds_up_neither_the_others_nor_th
             assert info_of(system, "fine").state is Health.OK
     finally:
         go_on.set()
+
+
+class Listening(Plugin):
+    """Hands its kernel out."""
+
+    name = "listening"
+    given: ClassVar[Kernel]
+
+    async def setup(self, kernel: Kernel) -> None:
+        Listening.given = kernel
+
+
+async def test_plugin_takes_its_listener_back_and_opens_another(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[Listening]) as system:
+        first = socket.create_server(("127.0.0.1", 0))
+        port = first.getsockname()[1]
+        await Listening.given.listen("own", first)
+
+        await Listening.given.unlisten("own")
+        await Listening.given.unlisten("own")
+
+        assert first.fileno() == -1
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        second = socket.create_server(("127.0.0.1", 0))  # gets the number of the closed file
+        await Listening.given.listen("own", second)
+        _, writer = await asyncio.open_connection(*second.getsockname())
+        writer.close()
+        assert "own" in system.server.listeners
+
+
+async def test_plugin_cannot_take_a_listener_of_others_back(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[Listening]) as system:
+        before = dict(system.server.listeners)
+
+        await Listening.given.unlisten("tcp")
+
+        assert system.server.listeners == before and "tcp" in before
 
 
 async def test_failed_plugin_gets_everything_taken_back(tmp_path: Path) -> None:

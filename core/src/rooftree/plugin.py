@@ -169,6 +169,16 @@ class Kernel:
         self._record.listeners.add(name)
         await self._system.server.listen_socket(name, listening)
 
+    async def unlisten(self, name: str) -> None:
+        """Serve no longer on the socket given to :meth:`listen`, and close it; connections that are open go on.
+
+        Who closes such a socket by itself leaves the event loop with a file that is gone. Does nothing when there is
+        no listener of ours of that name.
+        """
+        if name in self._record.listeners:
+            self._record.listeners.remove(name)
+            await self._system.server.close_listener(name)
+
     def degraded(self, reason: str) -> None:
         """Say that the plugin runs, but not with everything it needs."""
         self._record.degrade(reason)

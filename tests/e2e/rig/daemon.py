@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.engine import HERE, Engine, Surroundings
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
 
@@ -56,8 +56,16 @@ class Daemon:
     :param docker: more settings of ``[plugins.docker]``, as lines of TOML: another engine's socket, its deadlines
     """
 
-    def __init__(self, folder: Path, *, subnet: str, docker: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        subnet: str,
+        docker: Iterable[str] = (),
+        surroundings: Surroundings = HERE,
+    ) -> None:
         self.folder = folder
+        self.surroundings = surroundings
         self.subnet = subnet
         self.data_dir = folder / "data"
         self.settings = folder / "rooftree.toml"
@@ -114,12 +122,12 @@ class Daemon:
         assert not self.running, "it runs already"
         hidden = ("ROOFTREE_", "PYTHONDONTWRITEBYTECODE")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        environment |= {"PYTHONPYCACHEPREFIX": str(BYTECODE), **self.environment}
+        environment |= {"PYTHONPYCACHEPREFIX": str(BYTECODE), **self.surroundings.environment, **self.environment}
         if failpoints:
             environment["ROOFTREE_FAILPOINTS"] = failpoints
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [ROOFTREE, "run", "--config", self.settings],
+                [*self.surroundings.command, ROOFTREE, "run", "--config", self.settings],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -214,8 +222,10 @@ async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> Async
 
     Its log is printed at the end, so that pytest shows it beside a failure.
     """
-    folder = Path(tempfile.mkdtemp(prefix="rt-"))  # short: the path of a unix socket has 107 characters at most
-    daemon = Daemon(folder, subnet=engine.free_subnet(), docker=docker)
+    around = engine.surroundings
+    # Short: the path of a unix socket has 107 characters at most.
+    folder = Path(tempfile.mkdtemp(prefix="rt-", dir=around.folder))
+    daemon = Daemon(folder, subnet=engine.free_subnet(), docker=docker, surroundings=around)
     try:
         yield daemon
     finally:

@@ -9,8 +9,11 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+
+from attrs import field, frozen
 
 INSTANCE_LABEL = "io.rooftree.instance"
 BUILT_BY_LABEL = "io.rooftree.built-by"
@@ -25,13 +28,30 @@ OBJECTS = {
 """How each kind of object is listed and removed, in the order in which removing works."""
 
 
+@frozen
+class Surroundings:
+    """Where the daemons on an engine live; the machine that we are on unless something else is said."""
+
+    folder: Path | None = None
+    """The parent of their folders: one that the engine sees under the same path."""
+    command: tuple[str | Path, ...] = ()
+    """What starts them, before their own command line; becomes them with ``exec``."""
+    environment: Mapping[str, str] = field(factory=dict)
+    """What they find in their environment."""
+
+
+HERE = Surroundings()
+
+
 class Engine:
     """The docker command, and what of an instance is on the engine.
 
     :param url: another engine than the machine's own
+    :param surroundings: where daemons on it are to live
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, surroundings: Surroundings = HERE) -> None:
+        self.surroundings = surroundings
         self.environment = CLASSIC_BUILDER if url is None else {**CLASSIC_BUILDER, "DOCKER_HOST": url}
 
     def run(self, *arguments: str | Path, data: bytes | None = None) -> str:

@@ -33,6 +33,8 @@ RATE_LIMIT = "docker_ratelimit"
 REBOOT_REQUIRED = "reboot_required"
 UNSUPPORTED = frozenset({"podman", "rootless", "userns"})
 """Kinds of engines on which some add-ons can't work, whatever is configured."""
+LISTENER = "add-ons"
+"""Our name for the socket at which add-ons reach us."""
 RETRY_S = 5.0
 """Seconds between looks at whether the add-ons' way to us is still open."""
 
@@ -188,7 +190,7 @@ class DockerPlugin(Plugin):
         await self._close_api_socket()
         try:
             made = await self.engine.open_api_socket()
-            await self.kernel.listen("add-ons", made.socket)
+            await self.kernel.listen(LISTENER, made.socket)
         except (RooftreeError, OSError) as error:
             self.kernel.problems.report(
                 Problem("api_unreachable", "docker", message=f"Add-ons cannot reach the API: {error}")
@@ -201,6 +203,7 @@ class DockerPlugin(Plugin):
     async def _close_api_socket(self) -> None:
         made, self.api_socket = self.api_socket, None
         if made is not None:
+            await self.kernel.unlisten(LISTENER)
             await made.close()
 
     def report_range(self, moved: RangeMoved | None) -> None:

@@ -1,0 +1,63 @@
+"""``make host-shell``: a shell in a test host that is up; it goes when the shell ends.
+
+``--board`` makes it a Home Assistant OS on that board, ``--rooftree`` starts a daemon of this checkout on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+
+from tests.e2e.rig.daemon import disposable_daemon
+from tests.e2e.rig.engine import Engine
+from tests.host.rig.host import Host, test_host
+from tests.host.rig.image import Unavailable
+from tests.host.rig.releases import HomeAssistantOs
+
+RELEASE = HomeAssistantOs()
+
+
+def main() -> int:
+    """Boot it, say where it can be reached, and hand over to the shell."""
+    parser = argparse.ArgumentParser(prog="make host-shell ARGS=…", description="A shell in a test host.")
+    parser.add_argument("--board", help="be a Home Assistant OS on this board: green, yellow, generic-x86-64 …")
+    parser.add_argument("--version", default=RELEASE.version, help="of that Home Assistant OS (%(default)s)")
+    parser.add_argument("--rooftree", action="store_true", help="with Rooftree, as this checkout has it")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("the test host needs root", file=sys.stderr)
+        return 1
+    try:
+        with test_host(Engine()) as host:
+            if options.board:
+                host.become(HomeAssistantOs(options.version, options.board))
+            asyncio.run(_shell(host, with_rooftree=options.rooftree))
+    except Unavailable as error:
+        print(f"no test host here: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _shell(host: Host, *, with_rooftree: bool) -> None:
+    print("\nFor programs of this machine:")
+    for name, value in host.engine.surroundings.environment.items():
+        print(f"  export {name}={value}")
+    print(f"Its journal is at {host.journal_socket}; what lies in {host.shared} is in the host under the same path.")
+    async with AsyncExitStack() as stack:
+        if with_rooftree:
+            stack.enter_context(host.network())
+            daemon = await stack.enter_async_context(disposable_daemon(host.engine))
+            await daemon.start()
+            print("For Rooftree, in the shell:")
+            print(f"  curl --header 'Authorization: Bearer {daemon.admin_token}' {daemon.url}/supervisor/info")
+        print("The host goes when this shell ends.\n", flush=True)
+        arguments = ["exec", "--interactive", *(["--tty"] if sys.stdin.isatty() else []), host.name, "bash"]
+        shell = await asyncio.create_subprocess_exec("docker", *arguments)
+        await shell.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -34,15 +34,26 @@ def listening(protocol: str = "tcp", family: str = "4") -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-@pytest.fixture
-def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine runs in the network that the tests are in: an interface of its is here."""
+def let_it_have(interface: str, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's network has that interface, on whichever machine it is."""
     ordinary = engine.network
 
     async def network() -> AddonNetwork:
-        return evolve(await ordinary(), interface="lo")
+        return evolve(await ordinary(), interface=interface)
 
     monkeypatch.setattr(engine, "network", network)
+
+
+@pytest.fixture
+def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in the network that the tests are in: an interface of its is here."""
+    let_it_have("lo", engine, monkeypatch)
+
+
+@pytest.fixture
+def elsewhere(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in another network, whatever runs on this machine."""
+    let_it_have("elsewhere0", engine, monkeypatch)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -148,6 +159,7 @@ async def test_engine_that_does_not_say_which_port_is_believed(home: House) -> N
     assert "A port of the host" in refusal(answer, 400, "app_port_conflict")
 
 
+@pytest.mark.usefixtures("elsewhere")
 async def test_ports_of_another_network_are_left_to_the_engine(home: House) -> None:
     with listening() as port:
         await home.install(config={"ports": {"80/tcp": port}})

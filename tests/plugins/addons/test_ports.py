@@ -34,26 +34,26 @@ def listening(protocol: str = "tcp", family: str = "4") -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-@pytest.fixture
-def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine runs in the network that the tests are in: an interface of its is here."""
+def let_it_have(interface: str, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's network has that interface, on whichever machine it is."""
     ordinary = engine.network
 
     async def network() -> AddonNetwork:
-        return evolve(await ordinary(), interface="lo")
+        return evolve(await ordinary(), interface=interface)
 
     monkeypatch.setattr(engine, "network", network)
+
+
+@pytest.fixture
+def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in the network that the tests are in: an interface of its is here."""
+    let_it_have("lo", engine, monkeypatch)
 
 
 @pytest.fixture
 def elsewhere(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine runs in another network: this machine may have an interface of the usual name all the same."""
-    ordinary = engine.network
-
-    async def network() -> AddonNetwork:
-        return evolve(await ordinary(), interface="not-of-this-box")
-
-    monkeypatch.setattr(engine, "network", network)
+    """The engine runs in another network, whatever runs on this machine."""
+    let_it_have("elsewhere0", engine, monkeypatch)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

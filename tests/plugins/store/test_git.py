@@ -478,7 +478,9 @@ async def advertise(writer: asyncio.StreamWriter, refs: int | None) -> None:
     writer.write(head + packet(b"# service=git-upload-pack\n") + b"0000" + packet(COMMIT + b" HEAD\0side-band-64k\n"))
     numbers = itertools.count() if refs is None else range(0, refs, 1000)
     for number in numbers:
-        writer.write(b"".join(packet(b"%b refs/%07d/%b/HEAD\n" % (COMMIT, number + i, b"x" * 900)) for i in range(1000)))
+        writer.write(
+            b"".join(packet(b"%b refs/%07d/%b/HEAD\n" % (COMMIT, number + i, b"x" * 900)) for i in range(1000))
+        )
         await writer.drain()
     writer.write(b"0000")
     await writer.drain()

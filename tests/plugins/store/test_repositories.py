@@ -398,7 +398,11 @@ async def test_damaged_clone_stays_while_its_server_is_away(
     await here.reload()
 
     assert here.offered() == {f"{slug(repository)}_hello": "1.0"}
-    assert here.problem("fatal_error") is not None
+    problem = here.problem("fatal_error")
+    assert problem is not None
+    assert problem.message.endswith(
+        f"each reload tries again. If it has gone for good: DELETE /store/repositories/{slug(repository)}"
+    )
 
 
 async def test_repair_fetches_again_from_nothing(here: Shop, publish: Publish) -> None:

@@ -32,7 +32,9 @@ def merged_additions(draft: ContainerSpec, additions: Iterable[object]) -> Conta
     dns, search, rules = list(draft.dns), list(draft.dns_search), list(draft.device_rules)
     for each in additions:
         if not isinstance(each, ContainerAdditions) or not _is_sound(each):
-            log.warning("addition_dropped", container=draft.name, what=type(each).__name__, reason="these are no additions")
+            log.warning(
+                "addition_dropped", container=draft.name, what=type(each).__name__, reason="these are no additions"
+            )
             continue
         _add(draft.name, variables, each.environment, OWNERS_VARIABLES & draft.environment.keys())
         _add(draft.name, names, each.extra_hosts, OWNERS_NAMES & draft.extra_hosts.keys())

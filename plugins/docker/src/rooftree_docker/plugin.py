@@ -47,9 +47,7 @@ def _is_subnet(_: object, __: object, text: str) -> None:
 
 def _is_prefix(_: object, __: object, text: str) -> None:
     if re.fullmatch(r"([a-zA-Z0-9][a-zA-Z0-9_.-]{0,39})?", text) is None:
-        raise ValueError(
-            f"must be at most 40 of a-z A-Z 0-9 - _ . after a letter or digit, such as second_, not {text!r}"
-        )
+        raise ValueError(f"must be up to 40 of a-z A-Z 0-9 - _ ., the first no sign, such as second_, not {text!r}")
 
 
 @frozen

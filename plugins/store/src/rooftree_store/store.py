@@ -337,12 +337,14 @@ class AddonStore:
 
     def report_unfetched(self, slug: RepositorySlug, reason: str) -> None:
         """A repository could not be fetched or read; what was known of it stays on offer."""
+        way_out = "" if self.is_built_in(slug) else f". If it has gone for good: DELETE /store/repositories/{slug}"
         self._kernel.problems.report(
             Problem(
                 "fatal_error",
                 "store",
                 slug,
-                f"The repository {slug} could not be brought up to date: {reason}",
+                f"The repository {slug} could not be brought up to date: {reason}. What is known of it stays on offer, "
+                f"and each reload tries again{way_out}",
                 suggestions=("execute_reload",),
             )
         )

@@ -40,12 +40,8 @@ def check_addon_folder(
             )
     missing = [name for name in _SHOWN if not (folder / name).exists()]
     if missing:
-        config_file.note_at(
-            None,
-            Severity.HINT,
-            "nothing-to-show",
-            f"has none of these, which the store would show: {', '.join(missing)}",
-        )
+        sentence = f"has none of these, which the store would show: {', '.join(missing)}"
+        config_file.note_at(None, Severity.HINT, "nothing-to-show", sentence)
     return files
 
 

@@ -93,12 +93,14 @@ class PropertyMemory:
         try:
             await self._bus.watch(at)
             known.stale = False  # what changes while it is read makes it stale again
-            values = await self._bus.get_all(at)
+            values, sender = await self._bus.get_all(at)
         except BaseException:
             if self._known.get(at) is known:
                 del self._known[at]
             raise
         known.values, known.read_at, known.shown = values, asyncio.get_running_loop().time(), {}
+        if sender != self._bus.owner(at.service):  # it has gone since, and another has come
+            known.stale = True
 
     def changed(self, sender: str, path: str, interface: str, changed: Mapping[str, Variant], gone: list[str]) -> None:
         """A service tells of changes."""
@@ -116,7 +118,8 @@ class PropertyMemory:
         its next life may begin with something else."""
         for at in [at for at in self._known if at.service == service]:
             if owner is not None:
-                self._known[at].stale = True
+                # Who is being read has come because of that, and answers from here on.
+                self._known[at].stale = self._known[at].reading is None
             elif not self._bus.is_activatable(service):
                 del self._known[at]
 

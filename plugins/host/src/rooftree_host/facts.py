@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -88,12 +87,16 @@ class HostFacts:
 
     async def info(self) -> HostInfo:
         """Everything; sources that have to be asked are asked side by side."""
-        missing = [(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None]
-        if missing:
-            await asyncio.gather(*(self._ask(kind, at) for kind, at in missing))
-        host, systemd, clock = self._of(Hostname, HOSTNAME), self._of(Systemd, SYSTEMD), self._of(Timedate, TIMEDATE)
-        resolve, agent = self._of(Resolve, RESOLVE), self._of(Agent, AGENT)
-        apparmor = self._of(AgentAppArmor, AGENT_APPARMOR)
+        asked = await asyncio.gather(
+            *(self._ask(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None)
+        )
+        found = {type(answer): answer for answer in asked}
+        host: Hostname = found.get(Hostname) or self._known(Hostname, HOSTNAME)
+        systemd: Systemd = found.get(Systemd) or self._known(Systemd, SYSTEMD)
+        clock: Timedate = found.get(Timedate) or self._known(Timedate, TIMEDATE)
+        resolve: Resolve = found.get(Resolve) or self._known(Resolve, RESOLVE)
+        agent: Agent = found.get(Agent) or self._known(Agent, AGENT)
+        apparmor: AgentAppArmor = found.get(AgentAppArmor) or self._known(AgentAppArmor, AGENT_APPARMOR)
         looked = await self._look()
         preferences = self._kernel.find(INSTALLATION_PREFERENCES)
         chosen = preferences.timezone if preferences else None
@@ -129,12 +132,14 @@ class HostFacts:
         known = {"hostname": found.hostname, "operating_system": found.operating_system}
         return {key: value for key, value in known.items() if value} | {"features": found.features}
 
-    async def _ask(self, kind: type, at: BusObject) -> None:
-        with suppress(BusUnavailable, BusRefused):
-            await self._bus.read(kind, at)
+    async def _ask(self, kind: type[Any], at: BusObject) -> Any:
+        """What a source says; nothing where it is not there."""
+        try:
+            return await self._bus.read(kind, at)
+        except (BusUnavailable, BusRefused):
+            return kind()
 
-    def _of[P](self, kind: type[P], at: BusObject) -> P:
-        """What a source said; nothing where it is not there."""
+    def _known[P](self, kind: type[P], at: BusObject) -> P:
         return self._bus.remembered(kind, at) or kind()
 
     async def _look(self) -> _Looked:

@@ -292,8 +292,8 @@ class SystemBusClient:
         if rule not in connection.rules:
             await self._matching(connection, rule)
 
-    async def get_all(self, at: BusObject) -> dict[str, WireVariant]:
-        """The properties of an object, with their signatures."""
+    async def get_all(self, at: BusObject) -> tuple[dict[str, WireVariant], str | None]:
+        """The properties of an object, with their signatures, and the unique name of who said so."""
         properties = BusObject(at.service, at.path, _PROPERTIES)
         try:
             reply = await self._answer(self._connected(), properties, _GET_ALL, [at.interface], READ_S)
@@ -301,7 +301,7 @@ class SystemBusClient:
             log.warning("bus_service_does_not_answer", service=at.service, reason=error.message)
             self._silent_until[at.service] = asyncio.get_running_loop().time() + SILENCE_S
             raise
-        return dict(reply.body[0])
+        return dict(reply.body[0]), reply.sender
 
     def refuse_absent(self, service: str) -> None:
         """Raise :class:`BusUnavailable`, at once, for a service that is not there, or did not answer a moment ago."""

@@ -108,11 +108,19 @@ class Units:
             return None
         return _unescaped(path.rpartition("/")[2])
 
+    async def _subscribe(self) -> None:
+        """Let systemd tell us of its jobs' ends. It does so until we leave the bus."""
+        try:
+            await self._bus.call(SYSTEMD, SUBSCRIBE)
+        except BusRefused as error:
+            if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
+                raise
+
     async def change(self, unit: str, verb: Verb) -> None:
         """Start, stop or reload it, and wait until that is done; raises :class:`NotFound`, :class:`Failed`."""
         try:
             async with asyncio.timeout(UNIT_S), self._bus.listening(SYSTEMD, "JobRemoved") as removed:
-                await self._bus.call(SYSTEMD, SUBSCRIBE)
+                await self._subscribe()
                 wanted = await self._bus.call(SYSTEMD, _METHODS[verb], unit, "replace")
                 result = await anext(outcome async for _, path, _, outcome in removed if path == wanted)
         except TimeoutError:

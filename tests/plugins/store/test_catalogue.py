@@ -117,6 +117,7 @@ def test_broken_add_on_hides_no_other_and_its_reason_is_kept(folder: Folder) -> 
     assert list(contents.offers) == ["0123abcd_good"]
     assert set(contents.broken) == {"bad/config.yaml", "empty/config.yaml", "slugless/config.json"}
     assert "slug" in contents.broken["slugless/config.json"]
+    assert contents.broken["bad/config.yaml"].startswith("line ")
 
 
 def test_second_add_on_of_a_slug_is_left_out_and_the_first_named(folder: Folder) -> None:

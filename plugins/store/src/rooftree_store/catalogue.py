@@ -96,6 +96,8 @@ class ConfigReader:
 def _parsed(path: Path) -> AddonConfig | str:
     try:
         return parse_addon_config(read_document(path).content).config
+    except FileInvalid as error:  # which file it is stands before it already
+        return error.reason if error.line is None else f"line {error.line}: {error.reason}"
     except RooftreeError as error:
         return error.message
 

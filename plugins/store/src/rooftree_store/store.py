@@ -395,7 +395,8 @@ class AddonStore:
                 "broken_addon_config",
                 "store",
                 slug,
-                f"The repository {slug} has add-ons that cannot be offered: {shown}",
+                f"The repository {slug} has add-ons that cannot be offered: {shown}. `rooftree addon validate` tells "
+                "authors all of it",
                 extra={"files": dict(broken)},
             )
         )

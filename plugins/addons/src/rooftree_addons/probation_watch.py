@@ -106,9 +106,7 @@ class ProbationWatch:
             container = await self._addons.look(slug)
             reason = self._verdict(slug, container, container_id)
             if reason is not None:
-                await self._kernel.jobs.run(
-                    updates.roll_back, slug=slug, update=update, reason=reason, background=True
-                )
+                await self._kernel.jobs.run(updates.roll_back, slug=slug, update=update, reason=reason, background=True)
             elif self._addons.state(slug) is AddonState.STARTED and self.watches(slug) and slug not in self._proving:
                 self._prove(slug)
         except RooftreeError as error:  # the engine is gone, or a job was quicker

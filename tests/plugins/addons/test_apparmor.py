@@ -134,6 +134,7 @@ async def test_profile_is_kept_and_loaded_until_it_is_removed(profiles: Profiles
     [
         (PROFILE.replace("file,", "bananas,", 1), "syntax error"),
         (PROFILE + " profile docker-default { file, }\n", "besides its own: docker-default"),
+        (PROFILE + f" profile {HELLO}_twin {{ file, }}\n", f"besides its own: {HELLO}_twin"),
         (PROFILE + "/usr/sbin/sshd { file, }\n", "besides its own: /usr/sbin/sshd"),
     ],
 )

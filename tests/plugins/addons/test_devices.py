@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import hardware_added, hardware_removed
@@ -151,6 +152,26 @@ async def test_nothing_is_said_of_who_does_not_lack_it(
     assert home.problem("device_access_missing") is None
 
 
+async def test_full_access_that_is_kept_from_it_by_protection_lacks_the_device(home: House, cgroup: Path) -> None:
+    await with_device(home, devices=["/dev/full"], full_access=True)
+
+    await appears(home)
+
+    assert home.problem("device_access_missing") is not None
+
+
+async def test_device_that_is_missing_is_no_problem_of_a_container_that_ended(home: House, cgroup: Path) -> None:
+    await with_device(home, devices=["/dev/full"])
+    await appears(home)
+    before = home.problem("device_access_missing")
+
+    home.engine.crash(f"app_{HELLO}")
+    await home.quiet()
+
+    assert before is not None
+    assert home.problem("device_access_missing") is None
+
+
 async def test_disk_of_the_system_is_given_to_nobody(
     home: House, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -165,6 +186,23 @@ async def test_disk_of_the_system_is_given_to_nobody(
         await home.run(f"hello{len(refused)}", config={"devices": [str(disk)]})
 
         assert engine.spec(f"app_local_hello{len(refused)}").device_rules == expected
+
+
+@pytest.mark.parametrize("is_system_disk", [True, False])
+async def test_disk_of_the_system_that_appears_is_lacked_by_nobody(
+    home: House, cgroup: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_system_disk: bool
+) -> None:
+    disk = tmp_path / "disk"
+    try:
+        os.mknod(disk, 0o600 | 0o060000, os.makedev(7, 200))
+    except PermissionError:
+        pytest.skip("only root makes device nodes")
+    monkeypatch.setattr(hotplug, "system_disks", lambda: {str(disk)} if is_system_disk else set())
+    await with_device(home, devices=[str(disk)])
+
+    await home.system.hooks.call(hardware_added, evolve(FULL, dev_path=str(disk)))
+
+    assert (home.problem("device_access_missing") is None) is is_system_disk
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(0, None), (189_999, None), (950_000, 190_000)])

@@ -524,6 +524,24 @@ async def test_problem_ends_when_the_user_gets_it_to_run(home: House, pauses: li
     assert home.problem("watchdog_gave_up") is None
 
 
+async def test_watchdog_that_is_switched_off_meanwhile_restarts_nothing(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await watched(home)
+
+    async def pause(seconds: float) -> None:
+        await home.set_options(HELLO, watchdog=False)
+
+    monkeypatch.setattr(watchdog, "pause", pause)
+    home.engine.calls.clear()
+
+    home.engine.crash(CONTAINER)
+    await home.until_watchdog_rests()
+
+    assert home.addons.state(HELLO) is AddonState.ERROR
+    assert ("start", CONTAINER) not in home.engine.calls
+
+
 @pytest.mark.parametrize("verb", ["stop", "uninstall"])
 async def test_watchdog_leaves_alone_what_the_user_ended_meanwhile(
     home: House, monkeypatch: pytest.MonkeyPatch, verb: str

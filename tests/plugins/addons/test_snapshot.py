@@ -133,6 +133,14 @@ def test_copy_is_put_back_as_the_folder_was(tree: list[tuple[bytes, Node]]) -> N
         assert not (data / FOLDER.copy).exists()
 
 
+def test_file_with_two_names_takes_its_room_once(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(os.urandom(100 * BLOCK))
+    once = size_of(tmp_path)
+    (tmp_path / "two").hardlink_to(tmp_path / "one")
+
+    assert 100 * BLOCK <= size_of(tmp_path) == once
+
+
 async def test_what_is_written_in_place_afterwards_is_not_in_the_copy(data: Path) -> None:
     await keep(data, FOLDER, quiet)
     with (data / FOLDER.live / "value").open("r+") as file:

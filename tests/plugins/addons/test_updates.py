@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -516,6 +516,28 @@ async def test_roll_back_can_be_asked_for(home: House) -> None:
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
+async def test_roll_back_leaves_what_is_stopped_stopped_and_an_image_that_another_add_on_uses(home: House) -> None:
+    await on_probation(home)
+    await home.install("twin", "2.0", config={"image": f"{REGISTRY}/hello"})
+    done(await home.post(HELLO, "stop"))
+
+    done(await home.client.post(f"/kernel/v1/addons/{HELLO}/roll-back"))
+
+    assert own_images(home) >= {IMAGE, NEWER}
+    assert (home.installed().version, await home.container()) == ("1.0", None)
+
+
+async def test_proof_of_a_version_leaves_an_image_that_another_add_on_uses(home: House, clock: FakeClock) -> None:
+    await ready_for_update(home)
+    await home.install("twin", config={"image": f"{REGISTRY}/hello"})
+    await home.client.post(f"/store/addons/{HELLO}/update")
+
+    await home.let_pass(clock, PROBATION)
+
+    assert kept(home) == (set(), [])
+    assert own_images(home) >= {IMAGE, NEWER}
+
+
 async def test_later_update_takes_the_place_of_what_was_on_probation(home: House, clock: FakeClock) -> None:
     await on_probation(home)
     await home.offer(version="3.0", image=FakeImage(exit_code=1), config=GREETING)
@@ -555,6 +577,29 @@ async def test_data_of_a_failed_version_is_deleted_after_some_days(home: House, 
 
     assert folder.startswith("failed-")
     assert kept(home) == (set(), [])
+
+
+async def test_data_of_a_failed_version_stays_for_its_days(home: House, clock: FakeClock) -> None:
+    await ready_for_update(home, FakeImage(exit_code=1))
+    await home.client.post(f"/store/addons/{HELLO}/update")
+    clock.put(datetime.now(UTC))
+
+    await home.let_pass(clock, timedelta(days=1))
+
+    assert len(kept(home)[1]) == 1
+
+
+async def test_version_that_proves_itself_ends_the_memory_of_one_that_failed(home: House, clock: FakeClock) -> None:
+    await ready_for_update(home, FakeImage(exit_code=1))
+    await home.client.post(f"/store/addons/{HELLO}/update")
+    failed = home.installed().failed_version
+    await home.offer(version="2.1", config=GREETING)
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+
+    await home.let_pass(clock, PROBATION)
+
+    assert (failed, home.installed().failed_version) == ("2.0", None)
+    assert home.problem("update_rolled_back") is None
 
 
 async def test_data_of_a_failed_version_that_cannot_be_deleted_keeps_no_other(home: House, clock: FakeClock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from rooftree.interfaces.containers import ContainerSpec, DataPath, Mount
 from rooftree.interfaces.hooks import ContainerAdditions
@@ -65,6 +66,14 @@ def test_of_two_that_contradict_each_other_the_first_counts() -> None:
 
     assert (found.environment["A"], found.environment["B"]) == ("1", "2")
     assert found.mounts == (*DRAFT.mounts, PULSE)
+
+
+def test_slash_at_the_end_makes_no_other_place() -> None:
+    twice = ContainerAdditions(mounts=(Mount(DataPath("share"), "/data/"),))
+    slashed = evolve(DRAFT, mounts=(Mount(DataPath("apps/data/local_hello"), "/data/"),))
+
+    assert merged_additions(DRAFT, [twice]).mounts == DRAFT.mounts
+    assert merged_additions(slashed, [ContainerAdditions(mounts=DRAFT.mounts)]).mounts == slashed.mounts
 
 
 @pytest.mark.parametrize(

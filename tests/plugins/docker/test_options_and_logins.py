@@ -67,6 +67,7 @@ async def test_docker_hub_has_two_names(client: Client, docker: Docker, name: st
     await client.post("/docker/registries", json={name: LOGIN})
 
     assert docker.logins.login_for(DOCKER_HUB) == AuthInfo("me", "s3cret")
+    assert docker.logins.login_for("ghcr.io") is None
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,7 @@ async def test_docker_hub_has_two_names(client: Client, docker: Docker, name: st
         ({"Registry.Example.com": LOGIN}, "lower case"),
         ({"nohost": LOGIN}, "host name of a registry"),
         ({"a.example:99999": LOGIN}, "port from 1 to 65535"),
+        ({"a.example:0": LOGIN}, "port from 1 to 65535"),
         ({"../x.y": LOGIN}, "host name of a registry"),
         ({HOST: {"username": "me"}}, "password"),
         ({HOST: LOGIN | {"password": ""}}, "must not be empty"),
@@ -132,6 +134,25 @@ async def test_password_whose_key_is_gone_is_reported_until_it_is_stored_again(
         assert len(locked) == 1 and HOST in locked[0]
         assert (without, after) == (None, [])
         assert docker.logins.login_for(HOST) == AuthInfo("me", "s3cret")
+
+
+async def test_password_whose_key_is_gone_is_no_problem_any_more_once_it_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / CREDENTIAL).write_bytes(b"k" * 64)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    async with living(tmp_path) as system, Client.over_unix(system) as client:
+        await client.post("/docker/registries", json={HOST: LOGIN})
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+
+    async with living(tmp_path) as system, Client.over_unix(system) as client:
+        locked = [problem.type for problem in system.problems]
+        await client.request("DELETE", f"/docker/registries/{HOST}")
+
+        assert "registry_login_locked" in locked
+        assert "registry_login_locked" not in [problem.type for problem in system.problems]
 
 
 async def test_network_options_are_kept_and_go_back_to_the_usual(client: Client, docker: Docker) -> None:

@@ -469,7 +469,7 @@ def hash_tree(bare: Path, folder: Path, *entries: tuple[str, str, str]) -> str:
     return run_git("-C", bare, "hash-object", "-t", "tree", "--literally", "-w", folder / "tree")
 
 
-# --- servers and repositories that cost too much ------------------------------------------------------------------------
+# --- servers and repositories that cost too much ----------------------------------------------------------------------
 
 
 async def advertise(writer: asyncio.StreamWriter, refs: int | None) -> None:
@@ -478,9 +478,8 @@ async def advertise(writer: asyncio.StreamWriter, refs: int | None) -> None:
     writer.write(head + packet(b"# service=git-upload-pack\n") + b"0000" + packet(COMMIT + b" HEAD\0side-band-64k\n"))
     numbers = itertools.count() if refs is None else range(0, refs, 1000)
     for number in numbers:
-        writer.write(
-            b"".join(packet(b"%b refs/%07d/%b/HEAD\n" % (COMMIT, number + i, b"x" * 900)) for i in range(1000))
-        )
+        names = (b"refs/%07d/%b/HEAD" % (each, b"x" * 900) for each in range(number, number + 1000))
+        writer.write(b"".join(packet(b"%b %b\n" % (COMMIT, name)) for name in names))
         await writer.drain()
     writer.write(b"0000")
     await writer.drain()

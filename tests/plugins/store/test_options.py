@@ -73,6 +73,7 @@ def problems(schema, options):
         ("device", "/dev/sda", "/dev/sda"),
         ("device(subsystem=tty)", "/dev/serial/by-id/stick", "/dev/serial/by-id/stick"),
         ("str", "!secret wifi", "hunter2"),
+        ("str", "!secret   wifi ", "hunter2"),
         ("str", "!secret pin", "1234"),
         ("int", "!secret pin", 1234),
         ("bool", "!secret on", True),
@@ -214,6 +215,7 @@ def test_pattern_that_explodes_ends_within_its_budget(pattern):
     "pattern",
     [
         "((a{1000}){1000}){1000}",
+        "((a{0,1000}){0,1000}){0,1000}",
         "(((((((a{9}){9}){9}){9}){9}){9}){9})",
         "a" * 3000,
         "(" * 900,

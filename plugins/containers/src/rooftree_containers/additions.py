@@ -32,9 +32,7 @@ def merged_additions(draft: ContainerSpec, additions: Iterable[object]) -> Conta
     dns, search, rules = list(draft.dns), list(draft.dns_search), list(draft.device_rules)
     for each in additions:
         if not isinstance(each, ContainerAdditions) or not _is_sound(each):
-            log.warning(
-                "addition_dropped", container=draft.name, what=type(each).__name__, reason="these are no additions"
-            )
+            log.warning("addition_dropped", container=draft.name, what=type(each).__name__, reason="no additions")
             continue
         _add(draft.name, variables, each.environment, OWNERS_VARIABLES & draft.environment.keys())
         _add(draft.name, names, each.extra_hosts, OWNERS_NAMES & draft.extra_hosts.keys())
@@ -54,18 +52,19 @@ def merged_additions(draft: ContainerSpec, additions: Iterable[object]) -> Conta
 
 def _is_sound(given: ContainerAdditions) -> bool:
     """Whether these are additions in all their parts: nobody has checked what another's plugin put in."""
-    texts: list[object] = []
-    for mapping in (given.environment, given.extra_hosts):
-        if not isinstance(mapping, Mapping):
-            return False
-        texts += (*mapping.keys(), *mapping.values())
-    for row in (given.dns, given.dns_search, given.device_rules, given.mounts):
-        if not isinstance(row, tuple | list):
-            return False
-    texts += (*given.dns, *given.dns_search, *given.device_rules)
-    return all(isinstance(text, str) and "\0" not in text for text in texts) and all(
-        isinstance(mount, Mount) for mount in given.mounts
+    mappings: tuple[object, ...] = (given.environment, given.extra_hosts)
+    rows: tuple[object, ...] = (given.dns, given.dns_search, given.device_rules)
+    mounts: object = given.mounts
+    return (
+        all(isinstance(each, Mapping) and _are_texts((*each.keys(), *each.values())) for each in mappings)
+        and all(isinstance(each, tuple | list) and _are_texts(each) for each in rows)
+        and isinstance(mounts, tuple | list)
+        and all(isinstance(mount, Mount) for mount in mounts)
     )
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) and "\0" not in value for value in values)
 
 
 def _add(container: str, known: dict[str, str], more: Mapping[str, str], owners: frozenset[str]) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from attrs import field, frozen
 
 from rooftree import Kernel, Plugin, Routes, Task
-from rooftree.interfaces.bus import SYSTEM_BUS
+from rooftree.interfaces.bus import SYSTEM_BUS, BusConnected, BusLost, BusPropertiesChanged, BusServiceChanged
+from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
 from rooftree_host.boots import Boots
+from rooftree_host.devices import HostDevices
+from rooftree_host.drives import DRIVES, Drives
 from rooftree_host.gateway import Gateway
 from rooftree_host.routes import routes
 from rooftree_host.system_bus import SystemBusClient, usual_address
@@ -26,13 +29,15 @@ class HostSettings:
 
 
 class HostPlugin(Plugin):
-    """The host that Rooftree runs on: its system bus, its system journal, and the boots it went through."""
+    """The host that Rooftree runs on: its system bus, system journal and devices, and the boots it went through."""
 
     name = "host"
-    provides = (SYSTEM_BUS, SYSTEM_JOURNAL, HOST_BOOTS)
+    provides = (SYSTEM_BUS, SYSTEM_JOURNAL, HOST_BOOTS, HARDWARE, DRIVES)
     settings = HostSettings
     _gateway: Gateway | None = None
     _bus: SystemBusClient | None = None
+    _devices: HostDevices | None = None
+    _drives: Drives | None = None
 
     async def setup(self, kernel: Kernel) -> None:
         """Connect to the bus, if there is one, and note the boot that we are in; whether the journal's gateway is there
@@ -44,19 +49,32 @@ class HostPlugin(Plugin):
         kernel.provide(SYSTEM_BUS, self._bus)
         kernel.provide(SYSTEM_JOURNAL, self._gateway)
         kernel.provide(HOST_BOOTS, await Boots.load(kernel))
+        self._devices = await HostDevices.load(kernel)
+        kernel.provide(HARDWARE, self._devices)
+        self._drives = Drives(self._bus)
+        kernel.provide(DRIVES, self._drives)
+        for kind in (BusConnected, BusLost, BusServiceChanged, BusPropertiesChanged):
+            kernel.on(kind, self._drives.bus_said)
 
     def routes(self) -> Routes:
-        """``/host/logs…``."""
+        """``/host/logs…`` and ``/hardware/…``."""
         return routes
 
     def tasks(self) -> Iterable[Task]:
-        """Stay on the bus."""
+        """Stay on the bus, and see what comes and goes."""
         if self._bus is not None:
             yield Task("system bus", self._bus.run)
+        if self._devices is not None:
+            yield Task("devices", self._devices.follow)
+            yield Task("tell of devices", self._devices.tell)
+        if self._drives is not None:
+            yield Task("drives", self._drives.watch)
 
     async def stop(self) -> None:
         """End what is being read."""
         if self._gateway is not None:
             await self._gateway.close()
+        if self._devices is not None:
+            self._devices.close()
         if self._bus is not None:
             await self._bus.close()

@@ -1,4 +1,4 @@
-"""The routes of Host: so far ``/host/logs…``."""
+"""The routes of Host: so far ``/host/logs…``; those of Hardware are in :mod:`rooftree_host.hardware_routes`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from rooftree import Role, Routes, role
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
+from rooftree_host.hardware_routes import routes as hardware_routes
 from rooftree_host.host_log import HostLog
 from rooftree_host.models import Identifier, Identifiers, JournalBoots
 
@@ -28,6 +29,7 @@ def program_log_of_boot(journal: SystemJournal, bootid: BootReference, identifie
     return HostLog(journal, identifier, bootid)
 
 
+routes.include(hardware_routes)
 routes.include(recent_log_routes("/host/logs", host_log, access=MANAGER, default="verbose"))
 routes.include(boot_log_routes("/host/logs", host_log, access=MANAGER, default="verbose"))
 routes.include(recent_log_routes("/host/logs/identifiers/{identifier}", program_log, access=MANAGER, default="verbose"))

@@ -4,7 +4,6 @@ where a real one can't be made to be late."""
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -20,10 +19,9 @@ from rooftree_host import udev as udev_module
 from rooftree_host.devices import HostDevices
 from rooftree_host.udev import Changes, Entry, Udev, Uevents, UeventsUnavailable
 from tests.e2e.rig.waiting import until
+from tests.plugins.host.loop_devices import LoopDevice, unused_loop_device
 
 WITHIN_S = 10.0
-LOOP_CONTROL = Path("/dev/loop-control")
-LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81  # linux/loop.h
 STICK = "/sys/devices/usb1/1-1/tty/ttyACM0"
 
 
@@ -76,46 +74,31 @@ async def watched(udev: Udev, witness: Witness) -> AsyncIterator[HostDevices]:
 
 
 @pytest.fixture
-def loop_control() -> Iterator[int]:
-    """What makes and removes real loop devices."""
-    try:
-        control = os.open(LOOP_CONTROL, os.O_RDWR)
-    except OSError as error:
-        pytest.skip(f"no loop devices here: {error}")
-    yield control
-    os.close(control)
-
-
-@pytest.fixture
 def loop_devices_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if they were none of the kernel's crowd: no other devices can be made at will."""
     monkeypatch.setitem(devices_module.HIDDEN, "block", ("ram", "zram"))
 
 
 @pytest.fixture
-def loop_device(loop_control: int) -> Iterator[int]:
-    """The number of a loop device that nobody has; removed in the end."""
-    number = 700 + os.getpid() % 300
-    yield number
-    with suppress(OSError):
-        fcntl.ioctl(loop_control, LOOP_CTL_REMOVE, number)
+def loop_device() -> Iterator[LoopDevice]:
+    """A real device."""
+    with unused_loop_device() as device:
+        yield device
 
 
 @pytest.mark.usefixtures("loop_devices_are_shown")
-async def test_real_device_is_told_of_when_it_comes_and_when_it_goes(
-    witness: Witness, loop_control: int, loop_device: int
-) -> None:
-    node = f"/dev/loop{loop_device}"
+async def test_real_device_is_told_of_when_it_comes_and_when_it_goes(witness: Witness, loop_device: LoopDevice) -> None:
+    node = loop_device.node
     async with watched(await asyncio.to_thread(Udev), witness) as devices:
-        fcntl.ioctl(loop_control, LOOP_CTL_ADD, loop_device)
+        loop_device.add()
         await told(witness, (node, True))
         there = devices.device(node)
-        fcntl.ioctl(loop_control, LOOP_CTL_REMOVE, loop_device)
+        loop_device.remove()
         await told(witness, (node, False))
         gone = devices.device(node)
 
     assert there is not None and there.attributes["MAJOR"] == "7"
-    assert there.sysfs == f"/sys/devices/virtual/block/loop{loop_device}"
+    assert there.sysfs == f"/sys/devices/virtual/block/loop{loop_device.number}"
     assert gone is None
     assert witness.of(node) == [DeviceAdded, DeviceRemoved]
     assert witness.unwatched == [False]
@@ -123,16 +106,16 @@ async def test_real_device_is_told_of_when_it_comes_and_when_it_goes(
 
 @pytest.mark.usefixtures("loop_devices_are_shown")
 async def test_real_device_that_comes_and_goes_a_hundred_times_is_known_as_it_was_left(
-    witness: Witness, loop_control: int, loop_device: int
+    witness: Witness, loop_device: LoopDevice
 ) -> None:
-    node = f"/dev/loop{loop_device}"
+    node = loop_device.node
     async with watched(await asyncio.to_thread(Udev), witness) as devices:
         for _ in range(100):
-            fcntl.ioctl(loop_control, LOOP_CTL_ADD, loop_device)
+            loop_device.add()
             await asyncio.sleep(0.005)
-            fcntl.ioctl(loop_control, LOOP_CTL_REMOVE, loop_device)
+            loop_device.remove()
             await asyncio.sleep(0.005)
-        fcntl.ioctl(loop_control, LOOP_CTL_ADD, loop_device)
+        loop_device.add()
         await until(at_rest(devices, witness, node), within_s=WITHIN_S, what=f"{node} at rest")
 
     of_it = [there for name, there in witness.told if name == node]
@@ -140,30 +123,30 @@ async def test_real_device_that_comes_and_goes_a_hundred_times_is_known_as_it_wa
     assert len(of_it) < 50
 
 
-async def test_loop_devices_are_the_kernels_crowd(witness: Witness, loop_control: int, loop_device: int) -> None:
+async def test_loop_devices_are_the_kernels_crowd(witness: Witness, loop_device: LoopDevice) -> None:
     async with watched(await asyncio.to_thread(Udev), witness) as devices:
-        fcntl.ioctl(loop_control, LOOP_CTL_ADD, loop_device)
+        loop_device.add()
         await devices.reload()
 
-        assert devices.device(f"/dev/loop{loop_device}") is None
+        assert devices.device(loop_device.node) is None
     assert devices.device("/dev/null") is not None
     assert witness.told == []
 
 
 @pytest.mark.usefixtures("loop_devices_are_shown")
 async def test_where_more_comes_than_the_kernel_keeps_everything_is_looked_at(
-    witness: Witness, loop_control: int, loop_device: int, monkeypatch: pytest.MonkeyPatch
+    witness: Witness, loop_device: LoopDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udev_module, "RECEIVE_BUFFER_BYTES", 2048)
-    node, uevent = f"/dev/loop{loop_device}", Path("/sys/class/mem/full/uevent")
+    node, uevent = loop_device.node, Path("/sys/class/mem/full/uevent")
     if not os.access(uevent, os.W_OK):
         pytest.skip("/sys is read-only here")
     async with watched(await asyncio.to_thread(Udev), witness) as devices:
         for _ in range(500):
             uevent.write_text("change")
-        fcntl.ioctl(loop_control, LOOP_CTL_ADD, loop_device)
+        loop_device.add()
         await told(witness, (node, True))
-        fcntl.ioctl(loop_control, LOOP_CTL_REMOVE, loop_device)
+        loop_device.remove()
         await told(witness, (node, False))
 
     assert devices.device(node) is None
@@ -291,6 +274,18 @@ async def test_hook_that_takes_its_time_delays_nothing_and_hears_the_end_of_it(s
     await told(witness, ("/dev/ttyACM0", True), ("/dev/ttyACM0", False))
     assert shown is not None
     assert scripted.devices._appearances == {}
+
+
+async def test_what_was_missed_while_nobody_followed_is_made_up_for(scripted: Scripted) -> None:
+    first = asyncio.create_task(scripted.devices.follow())
+    await asyncio.sleep(0)  # it has begun
+    first.cancel()
+    scripted.udev.entries[STICK] = stick()
+
+    again = asyncio.create_task(scripted.devices.follow())
+
+    await told(scripted.witness, ("/dev/ttyACM0", True))
+    again.cancel()
 
 
 async def test_where_the_kernel_tells_nothing_devices_are_looked_for(

@@ -82,6 +82,7 @@ class HostDevices:
         self._told: dict[str, Shown] = {}
         self._news = asyncio.Event()
         self._looking = asyncio.Lock()
+        self._followed = False
         self._revision = 0
 
     @classmethod
@@ -159,6 +160,9 @@ class HostDevices:
 
     async def follow(self) -> None:
         """Keep what is known true, for ever; nothing to do without libudev."""
+        if self._followed:
+            await self.reload()  # it failed, and with it went what it had heard of
+        self._followed = True
         while self._udev is not None:
             if self._uevents is None:
                 await asyncio.sleep(LOOK_S)

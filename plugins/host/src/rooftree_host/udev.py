@@ -47,11 +47,12 @@ class Entry:
 
     sysfs: str
     name: str
-    node: str | None
-    subsystem: str | None
-    parent: str | None
-    attributes: Mapping[str, str]
-    complete: bool
+    node: str | None = None
+    """Its path below ``/dev``; without one, nothing of the following is read."""
+    subsystem: str | None = None
+    parent: str | None = None
+    attributes: Mapping[str, str] = field(factory=dict)
+    complete: bool = True
     """Whether the udev daemon has said what it knows of it, or there is none."""
 
 
@@ -187,14 +188,15 @@ def _context() -> pyudev.Context:
 
 def _entry(device: pyudev.Device, daemon: bool) -> Entry | None:
     try:
-        attributes = {name: device.properties[name] for name in device.properties}
+        if device.device_node is None:  # most have none, and of those no more is of interest
+            return Entry(sysfs=device.sys_path, name=device.sys_name)
         return Entry(
             sysfs=device.sys_path,
             name=device.sys_name,
             node=device.device_node,
             subsystem=device.subsystem,
             parent=device.parent.sys_path if device.parent is not None else None,
-            attributes=attributes,
+            attributes={name: device.properties[name] for name in device.properties},
             complete=device.is_initialized or not daemon,
         )
     except (KeyError, OSError, UnicodeDecodeError, pyudev.DeviceNotFoundError) as error:

@@ -19,7 +19,7 @@ API = Path(__file__).resolve().parents[3] / "shared" / "api"
 
 pytestmark = pytest.mark.skipif(not API.exists(), reason="the contract is not beside this checkout")
 
-DOMAINS = {"add-ons", "store", "docker", "host", "os", "supervisor", "root", "jobs"}
+DOMAINS = {"add-ons", "store", "docker", "host", "hardware", "os", "supervisor", "root", "jobs"}
 """The domains of the contract that the plugins of this house answer for."""
 
 NOT_YET = {

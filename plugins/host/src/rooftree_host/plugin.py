@@ -8,12 +8,15 @@ from typing import Any
 from attrs import field, frozen
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
-from rooftree.interfaces.bus import SYSTEM_BUS
+from rooftree.interfaces.bus import SYSTEM_BUS, BusConnected, BusLost, BusPropertiesChanged, BusServiceChanged
+from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_host.boots import Boots
+from rooftree_host.devices import HostDevices
 from rooftree_host.disk_usage import DISK_USAGES, DiskUsages
 from rooftree_host.disk_wear import DiskWear
+from rooftree_host.drives import DRIVES, Drives
 from rooftree_host.facts import HOST_FACTS, HostFacts
 from rooftree_host.gateway import Gateway
 from rooftree_host.power import POWER, Power
@@ -34,16 +37,29 @@ class HostSettings:
 
 
 class HostPlugin(Plugin):
-    """The host that Rooftree runs on: its bus, its journal, and what they and the kernel know of it."""
+    """The host that Rooftree runs on: its bus, journal and devices, and what they and the kernel know of it."""
 
     name = "host"
-    provides = (SYSTEM_BUS, SYSTEM_JOURNAL, HOST_BOOTS, HOST_FACTS, POWER, UNITS, DISK_USAGES, CLOCKWORK)
+    provides = (
+        SYSTEM_BUS,
+        SYSTEM_JOURNAL,
+        HOST_BOOTS,
+        HOST_FACTS,
+        POWER,
+        UNITS,
+        DISK_USAGES,
+        CLOCKWORK,
+        HARDWARE,
+        DRIVES,
+    )
     optional = (INSTALLATION_PREFERENCES,)
     settings = HostSettings
     _gateway: Gateway | None = None
     _bus: SystemBusClient | None = None
     _usages: DiskUsages | None = None
     _facts: HostFacts | None = None
+    _devices: HostDevices | None = None
+    _drives: Drives | None = None
 
     async def setup(self, kernel: Kernel) -> None:
         """Connect to the bus, if there is one, and note the boot that we are in; whether the journal's gateway is there
@@ -62,9 +78,15 @@ class HostPlugin(Plugin):
         kernel.provide(DISK_USAGES, self._usages)
         kernel.provide(CLOCKWORK, await Clockwork.load(kernel, bus))
         kernel.provide(HOST_BOOTS, await Boots.load(kernel))
+        self._devices = await HostDevices.load(kernel)
+        kernel.provide(HARDWARE, self._devices)
+        self._drives = Drives(self._bus)
+        kernel.provide(DRIVES, self._drives)
+        for kind in (BusConnected, BusLost, BusServiceChanged, BusPropertiesChanged):
+            kernel.on(kind, self._drives.bus_said)
 
     def routes(self) -> Routes:
-        """``/host…`` and ``/time…``."""
+        """``/host…``, ``/time…`` and ``/hardware/…``."""
         return routes
 
     @hookimpl
@@ -73,9 +95,14 @@ class HostPlugin(Plugin):
         return await self._facts.overview() if self._facts is not None else {}
 
     def tasks(self) -> Iterable[Task]:
-        """Stay on the bus."""
+        """Stay on the bus, and see what comes and goes."""
         if self._bus is not None:
             yield Task("system bus", self._bus.run)
+        if self._devices is not None:
+            yield Task("devices", self._devices.follow)
+            yield Task("tell of devices", self._devices.tell)
+        if self._drives is not None:
+            yield Task("drives", self._drives.watch)
 
     async def stop(self) -> None:
         """End what is being read."""
@@ -83,5 +110,7 @@ class HostPlugin(Plugin):
             await self._gateway.close()
         if self._usages is not None:
             await self._usages.stop()
+        if self._devices is not None:
+            self._devices.close()
         if self._bus is not None:
             await self._bus.close()

@@ -1,4 +1,4 @@
-"""The routes of Host: ``/host…`` and ``/time…``."""
+"""The routes of Host: ``/host…`` and ``/time…``; those of Hardware are in :mod:`rooftree_host.hardware_routes`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
 from rooftree_containers.logs import LogQuery, asked_in
 from rooftree_host.disk_usage import DiskUsages
 from rooftree_host.facts import HostFacts
+from rooftree_host.hardware_routes import routes as hardware_routes
 from rooftree_host.host_log import HostLog
 from rooftree_host.hostname import set_hostname
 from rooftree_host.models import (
@@ -130,6 +131,7 @@ def program_log_of_boot(journal: SystemJournal, bootid: BootReference, identifie
     return HostLog(journal, identifier, bootid)
 
 
+routes.include(hardware_routes)
 routes.include(recent_log_routes("/host/logs", host_log, access=MANAGER, default="verbose"))
 routes.include(boot_log_routes("/host/logs", host_log, access=MANAGER, default="verbose"))
 routes.include(recent_log_routes("/host/logs/identifiers/{identifier}", program_log, access=MANAGER, default="verbose"))

@@ -12,6 +12,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 OURS = (
     "rooftree",
     "rooftree_addons",
+    "rooftree_board_green",
+    "rooftree_board_yellow",
     "rooftree_containers",
     "rooftree_docker",
     "rooftree_host",

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons import steps
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_store.plugin import StorePlugin
 from rooftree_store.sources import RepositorySource
@@ -32,6 +34,7 @@ from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.contract.door import house_with_closed_rooms
 from tests.e2e.rig.git_server import GitRepository, GitServer, serve_git
 from tests.plugins.addons.house import HELLO, SETTINGS, House
+from tests.plugins.os.haos import surroundings
 
 BUILT: Mapping[str, Any] = {"files": {"Dockerfile": "FROM base\n"}, "config": {"image": None}}
 """An add-on that is built here."""
@@ -67,6 +70,7 @@ class Call:
 FETCHING = {
     "docker.pull_image/1",
     "docker.build_image/1",
+    "os.download_bundle/1",
     "store.clone_repository/1",
     "store.fetch_repository_again/1",
 }
@@ -286,6 +290,58 @@ async def board_as_it_is(scene: Scene) -> Call:
     return Call("/os/boards/box", {})
 
 
+# --- the operating system ---------------------------------------------------------------------------------------------
+
+ON_HOME_ASSISTANT_OS = (
+    "POST /os/update",
+    "POST /os/boot-slot",
+    "POST /os/config/",
+    "POST /os/datadisk/",
+    "POST /os/boards/raspberrypi/",
+)
+"""What routes begin with that are called on Home Assistant OS."""
+
+
+@situation("POST /os/update")
+async def os_updated(scene: Scene) -> Call:
+    return Call("/os/update", {})
+
+
+@situation("POST /os/boot-slot")
+async def other_slot_booted(scene: Scene) -> Call:
+    return Call("/os/boot-slot", {"boot_slot": "B"})
+
+
+@situation("POST /os/config/sync")
+async def configuration_on_a_stick(scene: Scene) -> Call:
+    return Call("/os/config/sync")
+
+
+@situation("POST /os/config/swap")
+async def more_swap(scene: Scene) -> Call:
+    return Call("/os/config/swap", {"swap_size": "4G"})
+
+
+@situation("POST /os/config/swap")
+async def swap_as_it_is(scene: Scene) -> Call:
+    return Call("/os/config/swap", {})
+
+
+@situation("POST /os/datadisk/move")
+async def data_moved(scene: Scene) -> Call:
+    return Call("/os/datadisk/move", {"device": "SSD-0002"})
+
+
+@situation("POST /os/datadisk/wipe")
+async def data_wiped(scene: Scene) -> Call:
+    return Call("/os/datadisk/wipe")
+
+
+@situation("POST /os/boards/raspberrypi/firmware/update")
+async def firmware_updated(scene: Scene) -> Call:
+    return Call("/os/boards/raspberrypi/firmware/update")
+
+
 # --- the supervisor ---------------------------------------------------------------------------------------------------
 
 
@@ -313,16 +369,24 @@ def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, git_server: GitServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    """All plugins that have such routes, with an engine in memory and a real git server."""
+async def scene(
+    request: pytest.FixtureRequest, tmp_path: Path, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
+    """All plugins that have such routes, with an engine in memory, a real git server and, for those that need it, the
+    services of Home Assistant OS on a bus."""
     monkeypatch.setattr(steps, "STEADY_S", 0.0)
     engine = FakeContainerEngine()
     board = InstalledPlugin("box", lambda: Box, group=GROUP)
     plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, OsPlugin, SupervisorPlugin, board]
-    async with (
-        running_system(tmp_path, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system,
-        Client.over_unix(system) as client,
-    ):
+    settings = dict(SETTINGS)
+    async with AsyncExitStack() as stack:
+        if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):
+            around = await stack.enter_async_context(surroundings(tmp_path))
+            settings |= around.settings
+            plugins.append(HostPlugin)
+        running = running_system(tmp_path, plugins=plugins, specifications=[hooks], settings=settings)
+        system = await stack.enter_async_context(running)
+        client = await stack.enter_async_context(Client.over_unix(system))
         yield Scene(House(system, client, engine), git_server)
 
 

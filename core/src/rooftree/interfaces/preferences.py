@@ -15,5 +15,10 @@ class InstallationPreferences(Protocol):
         """Seconds that each stage of the add-ons' start takes at least."""
         ...
 
+    @property
+    def channel(self) -> str:
+        """Where updates come from: ``stable``, ``beta`` or ``dev``."""
+        ...
+
 
 INSTALLATION_PREFERENCES = Service[InstallationPreferences]("installation_preferences/1")

@@ -17,6 +17,8 @@ os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 OURS = (
     "rooftree",
     "rooftree_addons",
+    "rooftree_board_green",
+    "rooftree_board_yellow",
     "rooftree_containers",
     "rooftree_docker",
     "rooftree_host",

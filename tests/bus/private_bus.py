@@ -108,10 +108,13 @@ class Services:
 
 
 @asynccontextmanager
-async def services(address: str, *names: str) -> AsyncIterator[Services]:
-    """The stand-ins of that name (all, if none is named) on a bus."""
+async def services(address: str, *names: str, machine: str = "tests.bus.stand_ins") -> AsyncIterator[Services]:
+    """The stand-ins of that name (all, if none is named) on a bus.
+
+    :param machine: the module that is the machine
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bus.stand_ins", address, *names,
+        sys.executable, "-m", machine, address, *names,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**20,
     )  # fmt: skip
     running = Services(process)

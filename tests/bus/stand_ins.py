@@ -1,7 +1,8 @@
 """Stand-ins for services of the system bus, as a process: ``python -m tests.bus.stand_ins ADDRESS [NAME …]``.
 
 Orders come as JSON lines on standard input, each is answered by one on standard output. What the services have is in
-:mod:`tests.bus.machine`; the real ones are met in ``tests/host``.
+:mod:`tests.bus.machine`; another machine is a module of its own, run in place of this one, such as
+:mod:`tests.bus.os_machine`. The real services are met in ``tests/host``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import copy
 import json
 import sys
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from attrs import frozen
 from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
@@ -20,12 +23,41 @@ from tests.bus.machine import ERRORS, FOLLOWED_BY, MACHINE, METHODS, SETTERS
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
+class Refused(Exception):
+    """A behaviour answers with an error."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.text = text
+
+
+type Behaviour = Callable[[Service, str, list[Any]], tuple[str, list[Any]]]
+"""What a method of an object at a path does with its arguments: changes its service, and says signature and answer, or
+raises :class:`Refused`."""
+
+
+@frozen
+class Make:
+    """A make of machine: what its services have, and how they behave."""
+
+    objects: Mapping[str, Any]
+    methods: Mapping[tuple[str, str], tuple[str, list[Any]]]
+    behaviours: Mapping[tuple[str, str], Behaviour] = {}
+
+
+USUAL = Make(MACHINE, METHODS)
+
+
 class Service:
     """One service with its objects."""
 
-    def __init__(self, name: str, objects: dict[str, dict[str, dict[str, Variant]]]) -> None:
+    def __init__(self, name: str, objects: dict[str, dict[str, dict[str, Variant]]], make: Make = USUAL) -> None:
         self.name = name
         self.objects = objects
+        self.make = make
+        self.memory: dict[str, Any] = {}
+        """What behaviours go by; a test may set it."""
         self.calls: list[tuple[str, list[Any]]] = []
         self.answers = asyncio.Event()
         self.answers.set()
@@ -82,7 +114,13 @@ class Service:
             name, value = rest
             self.change(path, interface, {name: value})
             return Message.new_method_return(message)
-        known = METHODS.get((message.interface or "", member))
+        behaviour = self.make.behaviours.get((message.interface or "", member))
+        if behaviour is not None:
+            try:
+                return Message.new_method_return(message, *behaviour(self, path, message.body))
+            except Refused as refused:
+                return Message.new_error(message, refused.name, refused.text)
+        known = self.make.methods.get((message.interface or "", member))
         if known is None:
             text = f"No method {member} of {message.interface}"
             return Message.new_error(message, "org.freedesktop.DBus.Error.UnknownMethod", text)
@@ -95,6 +133,12 @@ class Service:
             self.change(path, interface, {name: Variant(signature, message.body[0])})
         signature, answer = known
         return Message.new_method_return(message, signature, copy.deepcopy(answer))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on behind an answer."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def change(self, path: str, interface: str, values: dict[str, Variant], *, told: bool = True) -> None:
         """Set properties."""
@@ -111,10 +155,10 @@ class Service:
 class Machine:
     """All of them."""
 
-    def __init__(self, address: str, names: list[str]) -> None:
+    def __init__(self, address: str, names: list[str], make: Make) -> None:
         self._address = address
-        chosen = names or list(MACHINE)
-        self.services = {name: Service(name, copy.deepcopy(MACHINE[name])) for name in chosen}
+        chosen = names or list(make.objects)
+        self.services = {name: Service(name, copy.deepcopy(make.objects[name]), make) for name in chosen}
 
     async def obey(self, order: dict[str, Any]) -> Any:
         """Do what the test says."""
@@ -147,6 +191,8 @@ class Machine:
                 self.services[name].answers.clear()
             case {"do": "answer", "service": name}:
                 self.services[name].answers.set()
+            case {"do": "remember", "service": name, **memory}:
+                self.services[name].memory.update(memory)
             case {"do": "fail", "service": name, "method": method, "error": error, "text": text}:
                 self.services[name].errors[method] = (error, text)
             case {"do": "signal", "service": name, "path": path, "interface": interface, "name": signal,
@@ -167,10 +213,10 @@ class Machine:
         return None
 
 
-async def main() -> None:
+async def main(make: Make = USUAL) -> None:
     """Serve until standard input ends."""
     _, address, *names = sys.argv
-    machine = Machine(address, names)
+    machine = Machine(address, names, make)
     for service in machine.services.values():
         await service.appear(address)
     loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ import hashlib
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ from tests.bus.private_bus import PrivateBus, services
 from tests.contract.door import house_with_closed_rooms
 from tests.e2e.rig.git_server import GitRepository, GitServer, serve_git
 from tests.plugins.addons.house import HELLO, SETTINGS, House
+from tests.plugins.os.haos import surroundings
 
 BUILT: Mapping[str, Any] = {"files": {"Dockerfile": "FROM base\n"}, "config": {"image": None}}
 """An add-on that is built here."""
@@ -70,6 +72,7 @@ class Call:
 FETCHING = {
     "docker.pull_image/1",
     "docker.build_image/1",
+    "os.download_bundle/1",
     "store.clone_repository/1",
     "store.fetch_repository_again/1",
 }
@@ -289,6 +292,58 @@ async def board_as_it_is(scene: Scene) -> Call:
     return Call("/os/boards/box", {})
 
 
+# --- the operating system ---------------------------------------------------------------------------------------------
+
+ON_HOME_ASSISTANT_OS = (
+    "POST /os/update",
+    "POST /os/boot-slot",
+    "POST /os/config/",
+    "POST /os/datadisk/",
+    "POST /os/boards/raspberrypi/",
+)
+"""What routes begin with that are called on Home Assistant OS."""
+
+
+@situation("POST /os/update")
+async def os_updated(scene: Scene) -> Call:
+    return Call("/os/update", {})
+
+
+@situation("POST /os/boot-slot")
+async def other_slot_booted(scene: Scene) -> Call:
+    return Call("/os/boot-slot", {"boot_slot": "B"})
+
+
+@situation("POST /os/config/sync")
+async def configuration_on_a_stick(scene: Scene) -> Call:
+    return Call("/os/config/sync")
+
+
+@situation("POST /os/config/swap")
+async def more_swap(scene: Scene) -> Call:
+    return Call("/os/config/swap", {"swap_size": "4G"})
+
+
+@situation("POST /os/config/swap")
+async def swap_as_it_is(scene: Scene) -> Call:
+    return Call("/os/config/swap", {})
+
+
+@situation("POST /os/datadisk/move")
+async def data_moved(scene: Scene) -> Call:
+    return Call("/os/datadisk/move", {"device": "SSD-0002"})
+
+
+@situation("POST /os/datadisk/wipe")
+async def data_wiped(scene: Scene) -> Call:
+    return Call("/os/datadisk/wipe")
+
+
+@situation("POST /os/boards/raspberrypi/firmware/update")
+async def firmware_updated(scene: Scene) -> Call:
+    return Call("/os/boards/raspberrypi/firmware/update")
+
+
 # --- the supervisor ---------------------------------------------------------------------------------------------------
 
 
@@ -363,23 +418,26 @@ def bus_address() -> Iterator[str]:
 
 @pytest.fixture
 async def scene(
-    tmp_path: Path, git_server: GitServer, bus_address: str, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    git_server: GitServer,
+    bus_address: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Scene]:
-    """All plugins that have such routes, with an engine in memory and a real git server."""
+    """All plugins that have such routes, with an engine in memory, a real git server and a machine's services on a bus:
+    those of Home Assistant OS for whom needs them."""
     monkeypatch.setattr(steps, "STEADY_S", 0.0)
     engine = FakeContainerEngine()
     board = InstalledPlugin("box", lambda: Box, group=GROUP)
     ours = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, HostPlugin, OsPlugin, SupervisorPlugin]
     settings = SETTINGS | {"plugins.host.bus": bus_address}
-    async with (
-        running_system(
-            tmp_path,
-            plugins=[*ours, board],
-            specifications=[hooks],
-            settings=settings,
-        ) as system,
-        Client.over_unix(system) as client,
-    ):
+    async with AsyncExitStack() as stack:
+        if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):
+            around = await stack.enter_async_context(surroundings(tmp_path))
+            settings |= around.settings
+        running = running_system(tmp_path, plugins=[*ours, board], specifications=[hooks], settings=settings)
+        system = await stack.enter_async_context(running)
+        client = await stack.enter_async_context(Client.over_unix(system))
         yield Scene(House(system, client, engine), git_server)
 
 

@@ -16,7 +16,9 @@ from rooftree.interfaces.boards import GROUP, Board
 from rooftree.interfaces.hardware import Device
 from rooftree.system import System
 from rooftree.testing import InstalledPlugin, running_system
+from rooftree_os import updates
 from rooftree_os.plugin import OsPlugin
+from tests.plugins.os.haos import Haos, Surroundings, surroundings
 
 
 @frozen
@@ -87,3 +89,18 @@ def machine(tmp_path: Path) -> Running:
             yield system
 
     return run
+
+
+@pytest.fixture
+async def around(tmp_path: Path) -> AsyncIterator[Surroundings]:
+    """A bus with everything that Home Assistant OS has on it, and a server of versions."""
+    async with surroundings(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def haos(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Haos]:
+    """A system on Home Assistant OS 16.0 on a Yellow, when all about it is known."""
+    monkeypatch.setattr(updates, "LOOK_S", 0.02)
+    async with around.system() as running:
+        yield await running.settled()

@@ -136,10 +136,11 @@ async def test_setting_what_is_set_writes_nothing(machine: Running) -> None:
     assert Box.written == []
 
 
-async def test_another_board_is_not_found_and_the_answer_says_which_there_is(machine: Running) -> None:
+async def test_another_board_is_refused_as_not_in_use_and_the_answer_says_which_there_is(machine: Running) -> None:
     async with machine() as system, Client.over_unix(system) as client:
         for answer in (await client.get("/os/boards/yellow"), await client.post("/os/boards/yellow", json={})):
-            assert answer.status == 404
+            assert answer.status == 400
+            assert answer.envelope["error_key"] == "os_board_not_in_use_error"
             assert answer.message == "This machine is no board yellow; there is box"
 
 
@@ -151,7 +152,7 @@ async def test_board_that_is_not_this_machine_is_not_there(machine: Running) -> 
     async with machine(driver("box", lambda: Elsewhere)) as system, Client.over_unix(system) as client:
         answer = await client.get(BOX)
 
-        assert answer.status == 404
+        assert answer.status == 400
         assert "no board driver is in use" in answer.message
         assert problems(system) == {}
 
@@ -266,7 +267,7 @@ async def test_driver_that_cannot_be_used_is_left_out_with_its_reason(
         Client.over_unix(system) as client,
     ):
         assert reason in problems(system)[f"driver_failed {GROUP}:box"]
-        assert (await client.get(BOX)).status == 404
+        assert (await client.get(BOX)).status == 400
         assert (await client.get("/os/boards/other-box")).data == {}
 
     async with machine() as system:  # mended

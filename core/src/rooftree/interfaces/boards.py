@@ -14,18 +14,34 @@ board again when Rooftree starts::
 
         async def read(self) -> Leds: ...
         async def write(self, leds: Leds) -> None: ...
+
+A board whose switches are reached over the system bus takes the bus in :meth:`Board.connect`, and names the services
+that it needs there: whenever one of them comes, the board is asked whether it is present, and gets its settings.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 import attrs
 
 from rooftree.interfaces.hardware import Device
+from rooftree.services import Service
 
 GROUP: Final = "rooftree.boards"
 """The entry-point group."""
+
+
+class BoardServices(Protocol):
+    """What other domains offer to a board. Ask at each use: they come and go."""
+
+    def service[T](self, key: Service[T]) -> T:
+        """A service; raises :class:`~rooftree.errors.Unavailable` when nobody provides it."""
+        ...
+
+    def find[T](self, key: Service[T]) -> T | None:
+        """A service, or ``None``."""
+        ...
 
 
 class Board:
@@ -39,6 +55,11 @@ class Board:
     """What ``/os/boards/…`` and the entry point call it: lower-case letters, digits and dashes."""
     settings: ClassVar[type[Any] | None] = None
     """The attrs class of its settings, each with a default; ``None`` for a board that has none."""
+    bus_services: ClassVar[tuple[str, ...]] = ()
+    """Services on the system bus that its verbs need, such as ``io.hass.os``. When one of them comes, :meth:`present`
+    is asked again, and what is kept is written if the board has anything else."""
+    needs_reboot: ClassVar[bool] = False
+    """Whether changed settings are in effect only after the next reboot."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse, when the driver is imported, a class that could only fail later (``TypeError``)."""
@@ -50,6 +71,9 @@ class Board:
         lacking = [verb for verb in ("read", "write") if getattr(cls, verb) is getattr(Board, verb)]
         if lacking:
             raise TypeError(f"{cls.__name__} has settings, so it needs {' and '.join(lacking)}")
+
+    async def connect(self, services: BoardServices, /) -> None:
+        """Called once, before anything else, with what other domains offer: keep it, or leave it."""
 
     async def present(self) -> bool:
         """Whether this machine is that board; a driver that was installed by hand need not ask."""

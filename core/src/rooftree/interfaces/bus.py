@@ -71,8 +71,8 @@ class BusMethod:
     name: str
     takes: str = ""
     """The signature of its arguments."""
-    returns: str = ""
-    """That of its answer."""
+    returns: str | None = ""
+    """That of its answer; ``None`` where only success counts, whatever is said with it."""
 
 
 @frozen

@@ -20,5 +20,10 @@ class InstallationPreferences(Protocol):
         """The IANA name of the time zone that the user chose; ``None``: that of the machine."""
         ...
 
+    @property
+    def channel(self) -> str:
+        """Where updates come from: ``stable``, ``beta`` or ``dev``."""
+        ...
+
 
 INSTALLATION_PREFERENCES = Service[InstallationPreferences]("installation_preferences/1")

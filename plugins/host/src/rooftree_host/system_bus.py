@@ -228,7 +228,7 @@ class SystemBusClient:
         """Call a method; see :meth:`SystemBus.call`."""
         connection = self._connected()
         reply = await self._answer(connection, at, method, [_wired(each) for each in arguments], timeout_s)
-        if reply.signature != method.returns:
+        if method.returns is not None and reply.signature != method.returns:
             raise BusUnavailable(
                 f"{at.service} answers {method.name} with {reply.signature or 'nothing'}, where "
                 f"{method.returns or 'nothing'} is expected: its version is not one that Rooftree knows"

@@ -1,1 +1,1 @@
-"""The machine's operating system: so far its boards."""
+"""The machine's operating system: its version and updates, slots, swap, data disk, and its boards."""

@@ -7,6 +7,7 @@ from attrs import frozen
 from rooftree import Lock, Step, Steps, job, step
 from rooftree_os.boards import Boards
 from rooftree_os.models import BoardName, BoardOptions
+from rooftree_os.reboot import Reboots, RequireReboot
 
 
 @frozen
@@ -30,19 +31,20 @@ class WriteBoard(Step):
 
     async def do(self, boards: Boards) -> None:
         """Write, then keep what was written."""
-        await boards.write(self.board, self.values)
-        await boards.keep(self.board, self.values)
+        await boards.change(self.board, self.values, self.values)
 
     async def undo(self, before: _Before, boards: Boards) -> None:
         """Put it back."""
-        await boards.write(self.board, before.values)
-        await boards.keep(self.board, before.kept)
+        await boards.change(self.board, before.values, before.kept)
 
 
 @job("os_board_options", reference="board", locks=lambda board, changes: [Lock("board", board)])
-async def change_board(boards: Boards, board: BoardName, changes: BoardOptions) -> Steps:
+async def change_board(boards: Boards, reboots: Reboots, board: BoardName, changes: BoardOptions) -> Steps:
     """Change some of a board's settings; what is absent stays."""
     wanted = await boards.merged(board, changes)
     if wanted == await boards.read(board) == boards.kept(board):
         return []
-    return [WriteBoard(board, wanted)]
+    write = WriteBoard(board, wanted)
+    if not boards.needs_reboot(board):
+        return [write]
+    return [write, RequireReboot(f"The changed settings of board {board} are in use after a reboot", reboots.boot_id)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ from rooftree import (
     Collection,
     Invalid,
     Kernel,
-    NotFound,
     Problem,
     RooftreeError,
     Service,
@@ -29,6 +29,7 @@ from rooftree import (
 )
 from rooftree.interfaces.boards import GROUP, Board
 from rooftree_os.models import BoardOptions
+from rooftree_os.operating_system import OperatingSystem
 
 log = structlog.get_logger(__name__)
 
@@ -44,33 +45,66 @@ class BoardSettings:
     values: BoardOptions = field(factory=dict)
 
 
+class BoardNotInUse(Invalid):
+    """This machine is another board, or none that anybody knows. ``extra_fields``: ``board``."""
+
+    error_key = "os_board_not_in_use_error"
+
+
 class Boards:
     """The boards whose drivers are installed and say that this machine is theirs."""
 
-    def __init__(self, kernel: Kernel, kept: Collection[BoardSettings]) -> None:
+    def __init__(self, kernel: Kernel, system: OperatingSystem, kept: Collection[BoardSettings]) -> None:
         self._kernel = kernel
+        self._system = system
         self._kept = kept
+        self._connected: dict[str, Board] = {}
         self._boards: dict[str, Board] = {}
+        self._changing = asyncio.Lock()
+        """Held while a board and what is kept for it are brought in line."""
 
     @classmethod
-    async def load(cls, kernel: Kernel) -> Boards:
+    async def load(cls, kernel: Kernel, system: OperatingSystem) -> Boards:
         """Load the drivers, and bring each board to the settings that it was given."""
-        boards = cls(kernel, await kernel.collection(BoardSettings))
+        boards = cls(kernel, system, await kernel.collection(BoardSettings))
         for name, driver in (await kernel.drivers(GROUP, Board)).items():
-            await boards._take_in(name, driver)
+            await boards._construct(name, driver)
         return boards
 
-    async def _take_in(self, name: str, driver: type[Board]) -> None:
+    async def _construct(self, name: str, driver: type[Board]) -> None:
         try:
             board = driver()
-            if not await _answered(name, board.present):
-                return
-            self._boards[name] = board
-            await self._bring_back(name)
+            await _answered(name, lambda: board.connect(self._kernel))
+        except Exception as error:
+            self._failed(name, error)
+            return
+        self._connected[name] = board
+        await self._take_in(name)
+
+    async def _take_in(self, name: str) -> None:
+        board = self._connected[name]
+        try:
+            async with self._changing:
+                if await _answered(name, board.present):
+                    self._boards[name] = board
+                    await self._bring_back(name)
+                else:
+                    self._boards.pop(name, None)
         except Exception as error:
             self._failed(name, error)
         else:
             self._kernel.problems.clear("board_failed", "os", name)
+
+    @property
+    def needed_services(self) -> AbstractSet[str]:
+        """Services on the system bus that boards need."""
+        return {service for board in self._connected.values() for service in board.bus_services}
+
+    async def came(self, services: AbstractSet[str]) -> None:
+        """Services came to the system bus: look again at the boards that need one of them."""
+        for name, board in list(self._connected.items()):
+            if not services.isdisjoint(board.bus_services):
+                await self._take_in(name)
 
     async def _bring_back(self, name: str) -> None:
         """Write what is kept to the board, if it has anything else: it may have forgotten it with its power."""
@@ -87,13 +121,21 @@ class Boards:
         return iter(self._boards)
 
     def refuse_unknown(self, name: str) -> None:
-        """Raise :class:`NotFound` for a board that this machine is not."""
+        """Raise :class:`BoardNotInUse` for a board that this machine is not."""
         if name not in self._boards:
             there = f"there is {', '.join(sorted(self._boards))}" if self._boards else "no board driver is in use"
-            raise NotFound(f"This machine is no board {name}; {there}")
+            raise BoardNotInUse(f"This machine is no board {name}; {there}", board=name)
 
     async def read(self, name: str) -> BoardOptions:
-        """A board's settings now; empty for one that has none. Raises :class:`NotFound`, :class:`Unavailable`."""
+        """A board's settings now; empty for one that has none, and for this machine's own where no driver knows it.
+        Raises :class:`BoardNotInUse`, :class:`Unavailable`."""
+        if name not in self._boards:
+            found = await self._system.found_if_known()
+            if found is not None and found.board == name:
+                if name not in self._connected:
+                    return {}
+                needed = ", ".join(sorted(self._connected[name].bus_services)) or "what its driver needs"
+                raise Unavailable(f"Board {name} can't be reached: {needed} is not there")
         self.refuse_unknown(name)
         board = self._boards[name]
         if board.settings is None:
@@ -122,8 +164,18 @@ class Boards:
         found = self._kept.get(name)
         return found.values if found is not None else None
 
-    async def keep(self, name: str, values: Mapping[str, Any] | None) -> None:
-        """Keep these settings for the next start, or none."""
+    def needs_reboot(self, name: str) -> bool:
+        """Whether changed settings of a board are in effect only after a reboot."""
+        self.refuse_unknown(name)
+        return self._boards[name].needs_reboot
+
+    async def change(self, name: str, values: Mapping[str, Any], keep: Mapping[str, Any] | None) -> None:
+        """Set a board to ``values``, and have ``keep`` written to it when it has forgotten them."""
+        async with self._changing:
+            await self.write(name, values)
+            await self._keep(name, keep)
+
+    async def _keep(self, name: str, values: Mapping[str, Any] | None) -> None:
         if values is not None:
             await self._kernel.commit(self._kept.put(name, BoardSettings(dict(values))))
         else:
@@ -143,8 +195,9 @@ class Boards:
 
     async def stop(self) -> None:
         """Let the drivers give back what they took."""
-        while self._boards:
-            name, board = self._boards.popitem()
+        self._boards.clear()
+        while self._connected:
+            name, board = self._connected.popitem()
             try:
                 await _answered(name, board.stop)
             except Exception as error:

@@ -2,32 +2,98 @@
 
 from __future__ import annotations
 
-from rooftree import Kernel, Plugin, Routes, hookimpl
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from rooftree import Kernel, Plugin, Routes, Task, hookimpl
+from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.interfaces.hardware import Device
+from rooftree.interfaces.hooks import AvailableUpdate
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_os.boards import BOARDS, Boards
+from rooftree_os.data_disk import DATA_DISKS, DataDisksOfMachine
+from rooftree_os.operating_system import OPERATING_SYSTEM, OperatingSystem
+from rooftree_os.reboot import REBOOTS, Reboots
 from rooftree_os.routes import routes
+from rooftree_os.updates import BUNDLES, Bundles
+from rooftree_os.version_file import VersionFile
+from rooftree_os.watch import MarkedBoot, Watch
+
+
+@frozen
+class OsSettings:
+    """``[plugins.os]`` in rooftree.toml."""
+
+    version_file: str = "https://version.home-assistant.io/{channel}.json"
+    """Where the newest versions are told; ``{channel}`` is the user's. Read on Home Assistant OS only."""
+    data_on_host: str | None = None
+    """Where the data folder is on the host, for a daemon in a container that knows it under another name: rauc reads
+    the bundles of updates from there."""
 
 
 class OsPlugin(Plugin):
-    """The operating system of the machine: so far its boards, by drivers in the group ``rooftree.boards``."""
+    """The operating system of the machine: its version and updates, slots, swap and data disk, through rauc and the OS
+    agent; and its boards, by drivers in the group ``rooftree.boards``."""
 
     name = "os"
-    provides = (BOARDS,)
+    provides = (OPERATING_SYSTEM, REBOOTS, BUNDLES, DATA_DISKS, BOARDS)
+    optional = (SYSTEM_BUS, INSTALLATION_PREFERENCES)
+    settings = OsSettings
+    _system: OperatingSystem | None = None
     _boards: Boards | None = None
+    _watch: Watch | None = None
 
     async def setup(self, kernel: Kernel) -> None:
-        """Load the board drivers."""
-        self._boards = await Boards.load(kernel)
+        """Load the board drivers; everything else is looked at when the bus is there."""
+        settings = kernel.settings(OsSettings)
+
+        def channel() -> str:
+            preferences = kernel.find(INSTALLATION_PREFERENCES)
+            return preferences.channel if preferences is not None else "stable"
+
+        self._system = system = OperatingSystem(kernel, VersionFile(settings.version_file, channel))
+        system.register_conditions()
+        reboots = await Reboots.load(kernel)
+        kernel.provide(OPERATING_SYSTEM, system)
+        kernel.provide(REBOOTS, reboots)
+        kernel.provide(BUNDLES, Bundles(kernel, settings.data_on_host))
+        kernel.provide(DATA_DISKS, DataDisksOfMachine(kernel, system))
+        self._boards = await Boards.load(kernel, system)
         kernel.provide(BOARDS, self._boards)
+        self._watch = Watch(kernel, system, self._boards, reboots, await kernel.collection(MarkedBoot))
 
     def routes(self) -> Routes:
         """See :mod:`rooftree_os.routes`."""
         return routes
 
+    def tasks(self) -> Iterable[Task]:
+        """Stay in step with the machine, and with what there is to update to."""
+        if self._watch is not None:
+            yield Task("operating system", self._watch.run)
+            yield Task("versions of the operating system", self._watch.read_versions)
+
     async def stop(self) -> None:
         """Let the drivers go."""
         if self._boards is not None:
             await self._boards.stop()
+
+    @hookimpl
+    async def info(self) -> Mapping[str, Any]:
+        """The version of Home Assistant OS, in ``/info``."""
+        found = await self._system.found_if_known() if self._system is not None else None
+        return {"hassos": found.version if found is not None else None}
+
+    @hookimpl
+    def available_updates(self) -> list[AvailableUpdate]:
+        """A newer version of Home Assistant OS."""
+        version = self._system.update() if self._system is not None else None
+        return (
+            [AvailableUpdate(update_type="os", version_latest=version, panel_path="/update-available/os")]
+            if version
+            else []
+        )
 
     @hookimpl
     async def hardware_added(self, device: Device) -> None:

@@ -1,14 +1,101 @@
-"""The routes of OS: so far ``/os/boards/…``."""
+"""The routes of OS."""
 
 from __future__ import annotations
 
-from rooftree import Jobs, Role, Routes, role
+from rooftree import OBSERVER, Jobs, NotFound, Role, Routes, role
 from rooftree_os.board_options import change_board
 from rooftree_os.boards import Boards
-from rooftree_os.models import BoardName, BoardOptions
+from rooftree_os.boot_slots import set_boot_slot
+from rooftree_os.config_sync import sync_config
+from rooftree_os.data_disk import DataDisksOfMachine, move_data, wipe_data
+from rooftree_os.firmware import read_firmware, update_firmware
+from rooftree_os.info import os_info
+from rooftree_os.models import (
+    BoardName,
+    BoardOptions,
+    BootSlotChoice,
+    DataDisks,
+    DiskChoice,
+    FirmwareInfo,
+    OsInfo,
+    OsUpdate,
+    SwapChange,
+    SwapInfo,
+)
+from rooftree_os.operating_system import OperatingSystem
+from rooftree_os.swap import change_swap, read_swap
+from rooftree_os.updates import update_os
 
 routes = Routes()
+ANY_ROLE = role(Role.DEFAULT)
 MANAGER = role(Role.MANAGER)
+ADMIN = role(Role.ADMIN)
+
+
+@routes.get("/os/info", access=ANY_ROLE | OBSERVER)
+async def info(system: OperatingSystem, disks: DataDisksOfMachine) -> OsInfo:
+    """What is known of the operating system; null for what is not."""
+    return await os_info(system, disks)
+
+
+@routes.post("/os/update", access=MANAGER, starts=update_os)
+async def update(jobs: Jobs, body: OsUpdate) -> None:
+    """Install another version, the newest unless one is named; it runs after the next reboot."""
+    await jobs.run(update_os, version=body.version)
+
+
+@routes.post("/os/boot-slot", access=MANAGER, starts=set_boot_slot)
+async def boot_slot(jobs: Jobs, body: BootSlotChoice) -> None:
+    """Reboot into another slot."""
+    await jobs.run(set_boot_slot, boot_slot=body.boot_slot)
+
+
+@routes.post("/os/config/sync", access=MANAGER, starts=sync_config)
+async def config_sync(jobs: Jobs) -> None:
+    """Take over the configuration that is on a USB stick."""
+    await jobs.run(sync_config)
+
+
+@routes.route("GET", "/os/config/swap", access=MANAGER, refuses=(NotFound,))
+async def swap(system: OperatingSystem) -> SwapInfo:
+    """The swap."""
+    return await read_swap(system)
+
+
+@routes.post("/os/config/swap", access=MANAGER, starts=change_swap, refuses=(NotFound,))
+async def set_swap(jobs: Jobs, body: SwapChange) -> None:
+    """Change the swap; what is absent stays. It takes effect with the next reboot."""
+    await jobs.run(change_swap, changes=body)
+
+
+@routes.get("/os/datadisk/list", access=MANAGER)
+async def data_disks(disks: DataDisksOfMachine) -> DataDisks:
+    """The disks that the data could be moved to."""
+    return await disks.listed()
+
+
+@routes.post("/os/datadisk/move", access=MANAGER, starts=move_data)
+async def move_data_disk(jobs: Jobs, body: DiskChoice) -> None:
+    """Move the data to another disk, which is erased, and reboot."""
+    await jobs.run(move_data, device=body.device)
+
+
+@routes.post("/os/datadisk/wipe", access=ADMIN, starts=wipe_data)
+async def wipe_data_disk(jobs: Jobs) -> None:
+    """Erase all data and settings, and reboot."""
+    await jobs.run(wipe_data)
+
+
+@routes.route("GET", "/os/boards/raspberrypi/firmware", access=MANAGER, refuses=(NotFound,))
+async def firmware(system: OperatingSystem) -> FirmwareInfo:
+    """The state of a Raspberry Pi's boot firmware."""
+    return await read_firmware(system)
+
+
+@routes.post("/os/boards/raspberrypi/firmware/update", access=MANAGER, starts=update_firmware, refuses=(NotFound,))
+async def firmware_update(jobs: Jobs) -> None:
+    """Update the boot firmware; it is used from the next reboot on."""
+    await jobs.run(update_firmware)
 
 
 @routes.get("/os/boards/{board}", access=MANAGER)

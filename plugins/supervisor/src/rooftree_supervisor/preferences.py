@@ -107,6 +107,11 @@ class Preferences:
         return self.now.timezone
 
     @property
+    def channel(self) -> str:
+        """Where updates come from."""
+        return self.now.channel
+
+    @property
     def log_level(self) -> LogLevel:
         """From which level on we log."""
         return self.now.logging or self._settings.kernel.log_level

@@ -1,0 +1,188 @@
+"""Which operating system this is, and what is wrong with it.
+
+Home Assistant OS is told by its CPE name, which hostnamed reads from ``/etc/os-release``. What follows from what the
+system is (or is not) are conditions of jobs, and problems for whoever shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Self
+
+from attrs import frozen
+
+from rooftree import Invalid, Kernel, NotFound, Problem, RooftreeError, Service, Unavailable
+from rooftree.interfaces.bus import SYSTEM_BUS, BusUnavailable, SystemBus
+from rooftree_os.bus_objects import AGENT, HOST, OS_AGENT, Agent, HostNaming
+from rooftree_os.slots import Slots
+from rooftree_os.version_file import VersionFile, major_of, newer
+
+_PRODUCTS: Final = ("haos", "hassos")
+_BOARDS: Final = {"intel-nuc": "generic-x86-64"}
+"""Boards that have another name today."""
+SUPPORTED_MAJORS: Final = 4
+"""Major releases, the newest among them, that count as supported."""
+_PIECE: Final = re.compile(r"(?:\\.|[^:\\])+")
+_ESCAPED: Final = re.compile(r"\\(.)")
+
+
+class OtherSystem(Invalid):
+    """It takes Home Assistant OS, and this is none."""
+
+    error_key = "os_other_system_error"
+
+
+@frozen
+class HomeAssistantOs:
+    """What the CPE name says."""
+
+    version: str
+    board: str
+
+    @classmethod
+    def from_cpe(cls, cpe: str) -> Self | None:
+        """Read a name as NIST IR 7695 forms it, ``cpe:2.3:o:vendor:product:version:…:target_hw:other``; ``None`` for
+        another system's."""
+        pieces = [_ESCAPED.sub(r"\1", piece) for piece in _PIECE.findall(cpe)]
+        if len(pieces) != 13 or pieces[:3] != ["cpe", "2.3", "o"] or pieces[4] not in _PRODUCTS:
+            return None
+        version, board = pieces[5], pieces[11]
+        if version in {"*", "-"} or board in {"*", "-"}:
+            return None
+        return cls(version, _BOARDS.get(board, board))
+
+    @property
+    def major(self) -> int:
+        """The first number of the version; 0 for one that begins with none."""
+        return major_of(self.version) or 0
+
+    def is_at_least(self, version: str) -> bool:
+        """Whether it is that version or a later one."""
+        return not newer(version, self.version)
+
+
+class OperatingSystem:
+    """The system of this machine, as far as the bus tells."""
+
+    def __init__(self, kernel: Kernel, versions: VersionFile) -> None:
+        self._kernel = kernel
+        self.versions = versions
+        self._seen: HomeAssistantOs | None = None
+        self._pending: str | None = None
+
+    @property
+    def bus(self) -> SystemBus:
+        """The system bus; raises :class:`BusUnavailable` where no plugin provides one."""
+        bus = self._kernel.find(SYSTEM_BUS)
+        if bus is None:
+            raise BusUnavailable("There is no system bus: the plugin host, which provides it, is not running")
+        return bus
+
+    async def found(self) -> HomeAssistantOs | None:
+        """Home Assistant OS, or ``None`` for another system; raises :class:`BusUnavailable` while nobody can tell."""
+        naming = await self.bus.read(HostNaming, HOST)
+        self._seen = HomeAssistantOs.from_cpe(naming.cpe or "")
+        return self._seen
+
+    async def found_if_known(self) -> HomeAssistantOs | None:
+        """The same; ``None`` also while nobody can tell."""
+        try:
+            return await self.found()
+        except RooftreeError:
+            return None
+
+    async def required(self) -> HomeAssistantOs:
+        """Home Assistant OS; raises :class:`OtherSystem` for another one, :class:`BusUnavailable`."""
+        found = await self.found()
+        if found is None:
+            raise OtherSystem(await self._what_it_is())
+        return found
+
+    async def _what_it_is(self) -> str:
+        naming = await self.bus.read(HostNaming, HOST)
+        return f"This takes Home Assistant OS; this machine runs {naming.pretty_name or 'another system'}"
+
+    async def slots(self) -> Slots:
+        """The slots; raises :class:`BusUnavailable`, ``BusRefused``."""
+        slots = await Slots.read(self.bus)
+        self._pending = slots.pending.version if slots.pending is not None else None
+        return slots
+
+    def update(self) -> str | None:
+        """The version that could be installed, from memory: later than what runs, and not installed already."""
+        if self._seen is None:
+            return None
+        latest = self.versions.next_after(self._seen.version, self._seen.board)
+        waits = latest is not None and newer(latest, self._seen.version) and latest != self._pending
+        return latest if waits else None
+
+    def has_agent(self) -> bool:
+        """Whether the OS agent runs, or is started when it is called."""
+        bus = self._kernel.find(SYSTEM_BUS)
+        return bus is not None and bus.has(AGENT)
+
+    async def agent_version(self) -> str:
+        """Of the OS agent; raises :class:`Unavailable`, and :class:`NotFound` for one that does not say."""
+        version = (await self.bus.read(Agent, OS_AGENT)).version
+        if version is None:
+            raise NotFound(f"The OS agent ({AGENT}) does not tell its version")
+        return version
+
+    # --- conditions ---------------------------------------------------------------------------------------------------
+
+    def register_conditions(self) -> None:
+        """Say how the conditions that speak of the system are checked."""
+        self._kernel.condition("haos", self._not_haos)
+        self._kernel.condition("os_agent", self._no_agent)
+        self._kernel.condition("os_supported", self._not_supported)
+
+    async def _not_haos(self, _: int) -> str | None:
+        try:
+            return None if await self.found() is not None else await self._what_it_is()
+        except Unavailable as error:
+            return f"whether this is Home Assistant OS can't be told: {error.message}"
+
+    async def _no_agent(self, _: int) -> str | None:
+        return None if self.has_agent() else _NO_AGENT
+
+    async def _not_supported(self, _: int) -> str | None:
+        found = await self.found_if_known()
+        return self._too_old(found) if found is not None else None
+
+    # --- problems -----------------------------------------------------------------------------------------------------
+
+    async def judge(self) -> None:
+        """Report what makes a Home Assistant OS unsupported, and clear what no longer does; any other system with a
+        container engine is as good. While there is no bus nobody can tell, and what was said stays."""
+        bus = self._kernel.find(SYSTEM_BUS)
+        if bus is None or not bus.connected:
+            return
+        try:
+            found = await self.found()
+        except RooftreeError:
+            return
+        self._judged("os_agent", _NO_AGENT if found is not None and not self.has_agent() else None)
+        self._judged("os_version", self._too_old(found) if found is not None else None)
+
+    def _too_old(self, found: HomeAssistantOs) -> str | None:
+        newest = self.versions.newest(found.board)
+        if newest is None:
+            return None
+        oldest = (major_of(newest) or 0) - SUPPORTED_MAJORS + 1
+        if found.major >= oldest:
+            return None
+        return f"Home Assistant OS {found.version} is no longer supported: update to {oldest}.0 or later"
+
+    def _judged(self, type: str, sentence: str | None) -> None:
+        if sentence is None:
+            self._kernel.problems.clear(type)
+        else:
+            self._kernel.problems.report(Problem(type, "system", None, sentence, severity="unsupported"))
+
+
+_NO_AGENT: Final = (
+    f"The OS agent ({AGENT}) is not on the system bus: what needs it (data disk, swap, lights of boards, AppArmor) is "
+    "not offered; install it from https://github.com/home-assistant/os-agent"
+)
+
+OPERATING_SYSTEM = Service[OperatingSystem]("os.operating_system/1")

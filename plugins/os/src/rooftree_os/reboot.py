@@ -1,0 +1,98 @@
+"""Reboots: done once, by a job whose last step they are, and noted as needed where nobody is to be surprised by one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from rooftree import Kernel, Problem, Service, Step, step
+from rooftree.interfaces.bus import SystemBus
+from rooftree_os.bus_objects import LOGIN, LOGIN_MANAGER, LOGIN_REBOOT, SYSTEMD_REBOOT, UNITS
+
+log = structlog.get_logger(__name__)
+
+PROBLEM: Final = "reboot_required"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Reboots:
+    """Reboots the machine, and knows whether it has to be.
+
+    :param boot_id: of the boot that we run in
+    """
+
+    def __init__(self, kernel: Kernel, boot_id: str) -> None:
+        self._kernel = kernel
+        self.boot_id = boot_id
+
+    @classmethod
+    async def load(cls, kernel: Kernel) -> Reboots:
+        """Look at which boot this is; what waited for a reboot before it has had it."""
+        reboots = cls(kernel, (await asyncio.to_thread(BOOT_ID.read_text)).strip().replace("-", ""))
+        for problem in kernel.problems:
+            if problem.type == PROBLEM and problem.extra and problem.extra.get("boot") != reboots.boot_id:
+                kernel.problems.clear(problem.type, problem.context, problem.reference)
+        return reboots
+
+    @property
+    def is_required(self) -> bool:
+        """Whether something waits for a reboot."""
+        return any(problem.type == PROBLEM for problem in self._kernel.problems)
+
+    def require(self, reason: str) -> None:
+        """Report that a reboot is needed, until there was one."""
+        self._kernel.problems.report(
+            Problem(PROBLEM, "system", None, reason, suggestions=("execute_reboot",), extra={"boot": self.boot_id})
+        )
+
+    async def now(self, bus: SystemBus, boot_id: str) -> None:
+        """Reboot, unless the boot of that id is over already."""
+        if boot_id != self.boot_id:
+            log.info("rebooted_already", boot=boot_id)
+            return
+        log.warning("rebooting")
+        if bus.has(LOGIN):
+            await bus.call(LOGIN_MANAGER, LOGIN_REBOOT, False)
+        else:
+            await bus.call(UNITS, SYSTEMD_REBOOT)
+
+
+REBOOTS = Service[Reboots]("os.reboots/1")
+
+
+@step("os.reboot/1")
+class Reboot(Step):
+    """Reboot the machine."""
+
+    downtime = True
+    boot_id: str
+    """Of the boot to be ended. A job that the reboot itself interrupted is taken up in the next one, and must not end
+    that as well."""
+
+    def acts_on(self) -> str | None:
+        """The machine: nothing that has a name."""
+        return None
+
+    async def do(self, bus: SystemBus, reboots: Reboots) -> None:
+        """Reboot once."""
+        await reboots.now(bus, self.boot_id)
+
+
+@step("os.require_reboot/1")
+class RequireReboot(Step):
+    """Report that a reboot is needed for this to take effect."""
+
+    reason: str
+    boot_id: str
+
+    def acts_on(self) -> str | None:
+        """The machine."""
+        return None
+
+    async def do(self, reboots: Reboots) -> None:
+        """Report it, unless the machine was booted meanwhile."""
+        if reboots.boot_id == self.boot_id:
+            reboots.require(self.reason)

@@ -1,0 +1,141 @@
+"""A kill at any step of a job of this domain: after the next start it is finished, or as if it had never begun."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from signal import SIGKILL
+
+import pytest
+
+from tests.bus.os_machine import RAUC
+from tests.e2e.rig.waiting import until
+from tests.plugins.os.haos import NEW, Haos, Surroundings
+
+type Process = asyncio.subprocess.Process
+
+
+async def calling(around: Surroundings, path: str, body: Mapping[str, object], armed: str = "") -> Process:
+    """A process that makes that call, and dies where ``armed`` says."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.plugins.os.killed_call", str(around.folder), path, json.dumps(body),
+        json.dumps(around.settings), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "ROOFTREE_FAILPOINTS": armed},
+    )  # fmt: skip
+
+
+async def killed(around: Surroundings, path: str, body: Mapping[str, object], place: str) -> None:
+    """Make that call in a process that is killed at that place."""
+    process = await calling(around, path, body, f"{place}=kill")
+    said, _ = await process.communicate()
+    assert process.returncode == -SIGKILL, said
+
+
+async def recovered(running: Haos) -> list[dict[str, object]]:
+    """The jobs that were left, once they have ended."""
+
+    async def ended() -> list[dict[str, object]]:
+        jobs: list[dict[str, object]] = (await running.get("/jobs/info"))["jobs"]
+        return jobs if jobs and all(job["done"] for job in jobs) else []
+
+    return await until(ended, within_s=15, what="the end of the recovery")
+
+
+def errors(jobs: list[dict[str, object]]) -> list[object]:
+    return [job["errors"] for job in jobs if job["errors"]]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "step:os.download_bundle/1:do",
+        "step:os.download_bundle/1:done",
+        "step:os.install_bundle/1:do",
+        "step:os.install_bundle/1:done",
+        "step:os.remove_bundle/1:done",
+        "step:os.require_reboot/1:done",
+    ],
+)
+async def test_update_is_finished_wherever_it_was_killed_and_installed_once(around: Surroundings, place: str) -> None:
+    await killed(around, "/os/update", {}, place)
+
+    async with around.system() as running:
+        assert errors(await recovered(running)) == []
+        assert (await running.get("/os/info"))["version_pending"] == NEW
+        assert "reboot_required" in running.problems()
+        assert list((running.system.data.path / "tmp").glob("*")) == []
+        assert len(await running.called("InstallBundle")) == 1
+
+
+async def test_installation_that_goes_on_while_rooftree_is_dead_is_waited_for(around: Surroundings) -> None:
+    await around.parts.order(do="remember", service=RAUC, hold=True)
+    process = await calling(around, "/os/update", {})
+
+    async def installs() -> bool:
+        return any(name == "InstallBundle" for name, _ in await around.parts.calls())
+
+    await until(installs, within_s=20, what="the installation")
+    process.kill()
+    await process.communicate()
+
+    async with around.system() as running:
+
+        async def shows() -> bool:
+            return any(job["stage"] == "install_bundle" for job in (await running.get("/jobs/info"))["jobs"])
+
+        await until(shows, within_s=10, what="the step")
+        await around.parts.order(do="remember", service=RAUC, hold=False)
+
+        assert errors(await recovered(running)) == []
+        assert (await running.get("/os/info"))["version_pending"] == NEW
+        assert await running.called("InstallBundle") == []
+
+
+@pytest.mark.parametrize("place", ["step:os.set_swap/1:do", "step:os.set_swap/1:done"])
+async def test_swap_is_as_it_was_after_a_kill(around: Surroundings, place: str) -> None:
+    await killed(around, "/os/config/swap", {"swap_size": "9G"}, place)
+
+    async with around.system() as running:
+        await recovered(running)
+        assert await running.get("/os/config/swap") == {"swap_size": "2G", "swappiness": 1}
+        assert "reboot_required" not in running.problems()
+
+
+@pytest.mark.parametrize("place", ["step:os.write_board/1:do", "step:os.write_board/1:done"])
+async def test_lights_are_as_they_were_after_a_kill(around: Surroundings, place: str) -> None:
+    await killed(around, "/os/boards/yellow", {"disk_led": False}, place)
+
+    async with around.system() as running:
+        await recovered(running)
+        assert (await running.get("/os/boards/yellow"))["disk_led"] is True
+
+
+@pytest.mark.parametrize(
+    "place", ["step:os.partition_disk/1:do", "step:os.partition_disk/1:done", "step:os.mark_data_move/1:done"]
+)
+async def test_data_is_moved_wherever_the_job_was_killed_and_the_disk_formatted_once(
+    around: Surroundings, place: str
+) -> None:
+    await killed(around, "/os/datadisk/move", {"device": "SSD-0002"}, place)
+
+    async with around.system() as running:
+        assert errors(await recovered(running)) == []
+        names = [name for name, _ in await running.called("Format", "CreatePartition", "Reboot")]
+        assert sorted(names) == ["CreatePartition", "Format", "Reboot"]
+
+
+async def test_reboot_that_ended_the_process_is_not_done_again_in_the_next_boot(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await killed(around, "/os/boot-slot", {"boot_slot": "B"}, "step:os.reboot/1:done")
+    assert any(name == "Reboot" for name, _ in await around.parts.calls())
+    other = around.folder / "boot_id"
+    await asyncio.to_thread(other.write_text, "11111111-2222-3333-4444-555555555555\n")
+    monkeypatch.setattr("rooftree_os.reboot.BOOT_ID", other)
+
+    async with around.system() as running:
+        assert errors(await recovered(running)) == []
+        assert await running.called("Reboot") == []

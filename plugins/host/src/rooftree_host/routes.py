@@ -6,6 +6,7 @@ from typing import Annotated
 
 from rooftree import OBSERVER, From, Invalid, Jobs, NotFound, Role, Routes, Stream, Unset, role
 from rooftree.interfaces.bus import SystemBus
+from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
@@ -53,9 +54,10 @@ async def set_options(jobs: Jobs, body: HostOptions) -> None:
 
 
 @routes.post("/host/reload", access=MANAGER)
-async def reload(bus: SystemBus) -> None:
-    """Ask the host's services anew for everything."""
+async def reload(bus: SystemBus, hardware: Hardware) -> None:
+    """Ask the host's services anew for everything, and look for devices."""
     await bus.forget()
+    await hardware.reload()
 
 
 @routes.post("/host/reboot", access=MANAGER, starts=reboot)

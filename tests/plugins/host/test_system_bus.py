@@ -360,6 +360,21 @@ async def test_service_that_is_started_on_demand_keeps_what_it_said_when_it_ends
     assert (await client.read(Host, HOST)).name == "attic"
 
 
+async def test_connection_whose_watcher_is_ended_is_lost_and_can_be_closed(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    connection = client._connection
+    assert connection is not None and connection.watcher is not None
+
+    connection.watcher.cancel()
+
+    async with asyncio.timeout(5):
+        await asyncio.wait({connection.watcher})
+        await client.close()
+    assert connection.lost.done()
+
+
 @pytest.mark.parametrize("address", ["unix:path=/nonexistent/bus", "nonsense", "unix:path=/dev/null", "tcp:host="])
 async def test_address_that_leads_nowhere_is_said_and_waits_for_nobody(address: str, told: Told) -> None:
     client = SystemBusClient(address, told)

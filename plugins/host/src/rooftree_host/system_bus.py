@@ -179,8 +179,15 @@ class SystemBusClient:
         reason = "it was closed"
         try:
             await connection.bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # the library's
+        except asyncio.CancelledError:
+            connection.bus.disconnect()
+            raise
         except Exception as error:  # whatever ended it: it is gone
             reason = str(error) or type(error).__name__
+        finally:  # also where somebody ends this task: nobody may wait for a loss that is never noted
+            self._has_lost(connection, reason)
+
+    def _has_lost(self, connection: Connection, reason: str) -> None:
         if self._connection is connection:
             self._connection = None
         connection.lost.set_result(None)

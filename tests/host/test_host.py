@@ -78,6 +78,14 @@ async def test_host_has_a_name_of_its_own_that_can_be_changed(host: Host) -> Non
     assert socket.gethostname() != "kitchen"
 
 
+def test_machine_has_no_more_kinds_of_control_groups_than_without_the_host(host: Host) -> None:
+    mounted = {word for line in Path("/proc/mounts").read_text().splitlines() if line.split()[2] == "cgroup"
+               for word in line.split()[3].split(",")}  # fmt: skip
+    used = [line.split(":")[1].split(",") for line in Path("/proc/self/cgroup").read_text().splitlines()]
+
+    assert [kinds for kinds in used if kinds != [""] and not mounted.intersection(kinds)] == []
+
+
 async def test_the_machines_clock_is_out_of_reach(host: Host) -> None:
     where = ("org.freedesktop.timedate1", "/org/freedesktop/timedate1")
 

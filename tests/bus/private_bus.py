@@ -77,6 +77,17 @@ class PrivateBus:
         self.socket.unlink(missing_ok=True)
 
 
+@asynccontextmanager
+async def private_bus(folder: Path) -> AsyncIterator[PrivateBus]:
+    """A bus that runs for the length of the block."""
+    bus = PrivateBus(folder)
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.kill()
+
+
 class Services:
     """Stand-ins for services of the system, in a process of their own; see :mod:`tests.bus.stand_ins`."""
 

@@ -13,7 +13,7 @@ from rooftree.interfaces import hooks
 from rooftree.system import System
 from rooftree.testing import Client, running_system
 from rooftree.testing.containers import FakeContainerEngine
-from tests.bus.private_bus import PrivateBus, services
+from tests.bus.private_bus import private_bus, services
 from tests.contract.door import SETTINGS, our_plugins
 from tests.plugins.addons.house import REGISTRY, done, write_offer
 from tests.plugins.host.journal import entry, gateway, write
@@ -55,16 +55,13 @@ async def inhabited_house(folder: Path) -> AsyncIterator[System]:
     plugins = [*await asyncio.to_thread(lambda: [*our_plugins(engine)]), Spare]
     sockets = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
     with sockets as socket_folder, gateway(journal, Path(socket_folder)) as process:
-        bus = PrivateBus(Path(socket_folder))
-        await bus.start()
-        settings = SETTINGS | {
-            "plugins.store.machine": "generic-x86-64",
-            "plugins.host.journal": process.url,
-            "plugins.host.bus": bus.address,
-        }
+        settings = SETTINGS | {"plugins.store.machine": "generic-x86-64", "plugins.host.journal": process.url}
         async with (
+            private_bus(Path(socket_folder)) as bus,
             services(bus.address),
-            running_system(folder, plugins=plugins, specifications=[hooks], settings=settings) as system,
+            running_system(
+                folder, plugins=plugins, specifications=[hooks], settings=settings | {"plugins.host.bus": bus.address}
+            ) as system,
             Client.over_unix(system) as client,
         ):
             for slug in (RUNS, INSTALLED, OFFERED):
@@ -78,4 +75,3 @@ async def inhabited_house(folder: Path) -> AsyncIterator[System]:
             done(await client.post(f"/addons/{INSTALLED}/options", json={"options": {"at": {"hour": 7}}}))
             done(await client.post(f"/addons/{RUNS}/start"))
             yield system
-        await bus.kill()

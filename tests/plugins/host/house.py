@@ -15,7 +15,7 @@ from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.system import System
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
-from tests.bus.private_bus import PrivateBus, Services, services
+from tests.bus.private_bus import PrivateBus, Services, private_bus, services
 
 
 @frozen
@@ -37,15 +37,12 @@ class House:
 @asynccontextmanager
 async def house(folder: Path, sockets: Path, *names: str, plugins: Sequence[type[Plugin]] = ()) -> AsyncIterator[House]:
     """A house whose machine has the services of these names (all, if none is named)."""
-    bus = PrivateBus(sockets)
-    await bus.start()
-    settings = {
-        "plugins.host.bus": bus.address,
-        "plugins.host.journal": f"unix://{sockets / 'journal.sock'}",
-    }
-    try:
+    async with private_bus(sockets) as bus, services(bus.address, *names) as machine:
+        settings = {
+            "plugins.host.bus": bus.address,
+            "plugins.host.journal": f"unix://{sockets / 'journal.sock'}",
+        }
         async with (
-            services(bus.address, *names) as machine,
             running_system(folder, plugins=[HostPlugin, *plugins], specifications=[hooks], settings=settings) as system,
             Client.over_unix(system) as client,
         ):
@@ -53,5 +50,3 @@ async def house(folder: Path, sockets: Path, *names: str, plugins: Sequence[type
             await found.until_connected()
             await machine.calls()
             yield found
-    finally:
-        await bus.kill()

@@ -60,7 +60,10 @@ async def inhabited_house(folder: Path) -> AsyncIterator[System]:
             private_bus(Path(socket_folder)) as bus,
             services(bus.address),
             running_system(
-                folder, plugins=plugins, specifications=[hooks], settings=settings | {"plugins.host.bus": bus.address}
+                folder,
+                plugins=plugins,
+                specifications=[hooks],
+                settings=settings | {"plugins.host.bus": bus.address},
             ) as system,
             Client.over_unix(system) as client,
         ):

@@ -93,6 +93,13 @@ JOBS_BEFORE = {"install": 1, "start": 2, "update": 4, "uninstall": 3, "roll_back
 """So many jobs the same process has accepted until then, with the store's reloads."""
 
 
+TOLD_ELSEWHERE: Mapping[str, Sequence[str]] = {
+    "update": ("addons.stop_container/1", "addons.create_container/1"),
+    "roll_back": ("addons.drop_kept_data/1", "addons.create_container/1", "addons.start_container/1"),
+}
+"""Steps whose end is killed at in another operation too: here only among the tests that take minutes."""
+
+
 def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
     """The operation killed around its acceptance, around each of its steps, and before its end is written."""
     time = JOBS_BEFORE[operation] + 1
@@ -102,7 +109,8 @@ def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
         again = f"@{PREPARED[operation].count(step) + 1}"
         for place in ("before", "do", "done"):
             # "done" and not yet written is the hardest to get right, and implies the others.
-            yield Case(operation, addon, f"step:{step}:{place}=kill{again}", telling=place == "done")
+            telling = place == "done" and step not in TOLD_ELSEWHERE.get(operation, ())
+            yield Case(operation, addon, f"step:{step}:{place}=kill{again}", telling=telling)
 
 
 def killed_undoing(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:

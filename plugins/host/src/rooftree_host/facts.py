@@ -87,9 +87,8 @@ class HostFacts:
 
     async def info(self) -> HostInfo:
         """Everything; sources that have to be asked are asked side by side."""
-        asked = await asyncio.gather(
-            *(self._ask(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None)
-        )
+        missing = [(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None]
+        asked = await asyncio.gather(*(self._ask(kind, at) for kind, at in missing)) if missing else ()
         found = {type(answer): answer for answer in asked}
         host: Hostname = found.get(Hostname) or self._known(Hostname, HOSTNAME)
         systemd: Systemd = found.get(Systemd) or self._known(Systemd, SYSTEMD)

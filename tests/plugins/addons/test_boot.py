@@ -11,13 +11,14 @@ import pytest
 
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import EngineRefused, Health
+from rooftree.interfaces.power import HostStays
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
-from rooftree_addons import ADDON_STAGES, AddonState, InstalledAddon, boot
+from rooftree_addons import AddonState, InstalledAddon, boot
 from rooftree_addons.boot import providers
 from rooftree_addons.installed import Desired
 from rooftree_addons.reconciliation import LastBoot
-from rooftree_store import AddonSlug, Startup
+from rooftree_store import AddonSlug
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.plugins.addons.house import House, addon_config, house
 
@@ -196,17 +197,17 @@ async def test_add_ons_end_in_the_opposite_order_and_are_to_run_again(tmp_path: 
         stopped = await home.run("stopped")
         await home.post(stopped, "stop")
         engine.calls.clear()
-        stages = home.system.services.get(ADDON_STAGES)
-
-        await stages.shut_down(Startup.APPLICATION)
-        before_core = stops(engine)
+        ((work,),) = await home.system.hooks.call(hooks.before_host_ends)
         engine.fail("stop", EngineRefused("It would not"))
-        await stages.shut_down_all()
 
-        (works,) = await home.system.hooks.call(hooks.before_host_ends)
-        assert [(work.name, work.order, work.run) for work in works] == [("add-ons", 10, stages.shut_down_all)]
-        assert before_core == ["app"]
+        await work.run()
+
+        assert (work.name, work.order) == ("add-ons", 10)
         assert stops(engine) == ["app", "needing", "broker", "system", "early"]
         assert home.installed(AddonSlug("local_app")).desired is Desired.STARTED
         assert home.addons.state(AddonSlug("local_single")) is AddonState.STARTED
         assert home.addons.state(AddonSlug("local_system")) is AddonState.STOPPED
+
+        home.system.bus.publish(HostStays())
+
+        await home.until_state(AddonSlug("local_system"), AddonState.STARTED)

@@ -11,6 +11,7 @@ import pytest
 
 from rooftree import Plugin, hookimpl
 from rooftree.interfaces.hooks import EndingWork
+from rooftree.interfaces.power import HostStays
 from rooftree_host import power
 from tests.bus.machine import HOSTNAME, LOGIN, SYSTEMD
 from tests.plugins.host.house import House, house
@@ -78,6 +79,22 @@ async def test_hook_before_host_ends_gives_work_that_is_done_first_in_order(
     assert answer.data == {}
     assert Tenant.happened == ["first", "hangs", "last"]
     assert ending(await home.machine.calls()) == [(method, [False])]
+
+
+async def test_machine_that_cannot_be_ended_says_that_it_stays(home: House) -> None:
+    stays: list[HostStays] = []
+    home.system.bus.subscribe(HostStays, stays.append, "test")
+    for service in (LOGIN, SYSTEMD):
+        await home.machine.order(
+            do="fail", service=service, method="Reboot", error="org.freedesktop.DBus.Error.AccessDenied", text="No"
+        )
+
+    answer = await home.client.post("/host/reboot")
+
+    assert (answer.status, "could not be ended" in answer.envelope["message"]) == (500, True)
+    async with asyncio.timeout(5):
+        while not stays:
+            await asyncio.sleep(0.01)
 
 
 async def test_without_logind_systemd_is_asked(tmp_path: Path, socket_folder: Path) -> None:

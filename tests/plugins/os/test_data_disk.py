@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohasupervisor.models.os import DataDiskList
 
-from rooftree import Failed, Principal, Role
+from rooftree import Failed, Plugin, Principal, Role, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.testing import Client, token_for
 from rooftree_os.data_disk import DATA_DISKS, ScheduleWipe
@@ -23,7 +23,7 @@ from tests.bus.os_machine import (
     SWAPPING,
     VOLUME,
 )
-from tests.plugins.os.haos import Haos
+from tests.plugins.os.haos import Haos, Surroundings
 
 CHANGES = ("Format", "CreatePartition", "MarkDataMove", "ChangeDevice", "ScheduleWipeDevice", "Reboot")
 
@@ -145,6 +145,30 @@ async def test_wipe_is_scheduled_and_the_machine_rebooted(haos: Haos) -> None:
     await haos.done("/os/datadisk/wipe")
 
     assert sorted(await haos.called(*CHANGES)) == [("Reboot", [False]), ("ScheduleWipeDevice", [])]
+
+
+class Objecting(Plugin):
+    """Speaks against a reboot."""
+
+    name = "objecting"
+
+    @hookimpl
+    def objections_to_host_end(self) -> str:
+        """Why."""
+        return "Core changes its database"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("datadisk/wipe", {}), ("datadisk/move", {"device": FREE}), ("boot-slot", {"boot_slot": "B"})]
+)
+async def test_what_ends_in_a_reboot_is_not_begun_while_something_speaks_against_it(
+    around: Surroundings, path: str, body: dict[str, str]
+) -> None:
+    async with around.system(Objecting) as haos:
+        answer = await haos.post(f"/os/{path}", body)
+
+        assert (answer.status, "Core changes its database" in answer.message) == (503, True)
+        assert await haos.called(*CHANGES) == []
 
 
 async def test_wipe_is_for_administrators_only(haos: Haos) -> None:

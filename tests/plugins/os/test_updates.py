@@ -9,10 +9,11 @@ import pytest
 
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.interfaces.hooks import available_updates
+from rooftree.interfaces.power import HOST_POWER
 from rooftree_os import updates
 from rooftree_os.reboot import REBOOTS
 from rooftree_os.slots import operation
-from tests.bus.machine import LOGIN
+from tests.bus.machine import LOGIN, SYSTEMD
 from tests.bus.os_machine import INSTALLER, RAUC
 from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import NEW, Haos, Surroundings
@@ -272,7 +273,10 @@ async def test_slot_that_is_none_is_refused_with_those_that_are(haos: Haos, slot
 
 async def test_reboot_that_is_refused_makes_the_slot_the_next_one_that_was(haos: Haos) -> None:
     error = "org.freedesktop.DBus.Error.AccessDenied"
-    await haos.parts.order(do="fail", service=LOGIN, method="Reboot", error=error, text="Interactive login required")
+    for service in (LOGIN, SYSTEMD):
+        await haos.parts.order(
+            do="fail", service=service, method="Reboot", error=error, text="Interactive login required"
+        )
 
     answer = await haos.post("/os/boot-slot", {"boot_slot": "B"})
 
@@ -282,7 +286,7 @@ async def test_reboot_that_is_refused_makes_the_slot_the_next_one_that_was(haos:
 
 async def test_reboot_of_an_earlier_boot_is_not_done_again(haos: Haos) -> None:
     reboots = haos.system.services.get(REBOOTS)
-    await reboots.now(haos.system.services.get(SYSTEM_BUS), "0" * 32)
+    await reboots.now(haos.system.services.get(HOST_POWER), "0" * 32)
 
     assert await haos.called("Reboot") == []
 

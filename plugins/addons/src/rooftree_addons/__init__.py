@@ -1,18 +1,15 @@
 """The add-ons' public module: what plugins that depend on ``rooftree-addons`` may use."""
 
 from rooftree_addons.addons import ADDONS, Addons, AddonState, AddonStateChanged
-from rooftree_addons.boot import ADDON_STAGES, Stages
 from rooftree_addons.installed import AddonNotInstalled, InstalledAddon
 from rooftree_addons.probation import AddonRolledBack
 
 __all__ = [
     "ADDONS",
-    "ADDON_STAGES",
     "AddonNotInstalled",
     "AddonRolledBack",
     "AddonState",
     "AddonStateChanged",
     "Addons",
     "InstalledAddon",
-    "Stages",
 ]

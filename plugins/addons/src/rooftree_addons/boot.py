@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from rooftree import Kernel, RooftreeError, Service
+from rooftree import Kernel, RooftreeError
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons import verbs
 from rooftree_addons.addons import Addons
@@ -78,12 +78,12 @@ class Stages:
             if host_booted and started:
                 await self._kernel.clock.sleep(max(0.0, earliest_end - self._kernel.clock.monotonic()))
 
-    async def shut_down(self, *stages: Startup) -> None:
-        """End the add-ons of these stages that run, the last stage first; what is desired of them stays.
+    async def shut_down(self) -> None:
+        """End the add-ons that run, the last stage first; what is desired of them stays.
 
         For whoever ends the host or the system. An add-on that cannot be ended is left to that, and logged.
         """
-        for stage in sorted(stages, key=STAGES.index, reverse=True):
+        for stage in reversed(STAGES):
             running = [addon for addon in self._of(stage) if self._addons.runs(addon.slug)]
             sorter = TopologicalSorter(providers(running))
             # Whom others wait for at the start is ended after them.
@@ -92,10 +92,6 @@ class Stages:
                     await self._kernel.jobs.run(verbs.end_with_system, slug=slug)
                 except RooftreeError as error:
                     log.warning("addon_not_ended", addon=slug, reason=error.message)
-
-    async def shut_down_all(self) -> None:
-        """The same with every stage."""
-        await self.shut_down(*STAGES)
 
     async def stop(self) -> None:
         """Wait no longer for those that are still starting; their jobs go on."""
@@ -142,6 +138,3 @@ async def _after(
     if waited_for:
         await asyncio.wait(waited_for)
     return await settle(addon)
-
-
-ADDON_STAGES = Service[Stages]("addon_stages/1")

@@ -14,11 +14,12 @@ from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
+from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
-from rooftree_addons.boot import ADDON_STAGES, END_WITHIN_S, Stages
+from rooftree_addons.boot import END_WITHIN_S, Stages
 from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
@@ -47,7 +48,7 @@ class AddonsPlugin(Plugin):
     """Installs add-ons and keeps them as their user wants them."""
 
     name = "addons"
-    provides = (ADDONS, ADDON_STAGES, LEAKED_PASSWORDS)
+    provides = (ADDONS, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
     optional = (INSTALLATION_PREFERENCES,)
@@ -76,7 +77,6 @@ class AddonsPlugin(Plugin):
         await asyncio.to_thread(self.addons.make_mapped_folders)
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
-        kernel.provide(ADDON_STAGES, self.stages)
         address = kernel.settings(AddonsSettings).leak_lookup_url
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
         kernel.on(EngineConnected, self.reconciliation.connected)
@@ -84,6 +84,7 @@ class AddonsPlugin(Plugin):
         kernel.on(ContainerChanged, self.reconciliation.changed)
         kernel.on(AddonStateChanged, self.probation.state_changed)
         kernel.on(StoreReloaded, self.store_reloaded)
+        kernel.on(HostStays, lambda _: self.reconciliation.connected())
         self.addons.tell_store()
 
     async def store_reloaded(self, _: StoreReloaded) -> None:
@@ -128,7 +129,7 @@ class AddonsPlugin(Plugin):
     @hookimpl
     def before_host_ends(self) -> list[EndingWork]:
         """End the add-ons, stage by stage."""
-        return [EndingWork(name="add-ons", order=10, run=self.stages.shut_down_all, within_s=END_WITHIN_S)]
+        return [EndingWork(name="add-ons", order=10, run=self.stages.shut_down, within_s=END_WITHIN_S)]
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

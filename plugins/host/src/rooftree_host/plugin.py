@@ -11,6 +11,7 @@ from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS, BusConnected, BusLost, BusPropertiesChanged, BusServiceChanged
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
+from rooftree.interfaces.power import HOST_POWER
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_host.boots import Boots
 from rooftree_host.devices import HostDevices
@@ -19,7 +20,7 @@ from rooftree_host.disk_wear import DiskWear
 from rooftree_host.drives import DRIVES, Drives
 from rooftree_host.facts import HOST_FACTS, HostFacts
 from rooftree_host.gateway import Gateway
-from rooftree_host.power import POWER, Power
+from rooftree_host.power import Power
 from rooftree_host.routes import routes
 from rooftree_host.system_bus import SystemBusClient, usual_address
 from rooftree_host.time_servers import CLOCKWORK, Clockwork
@@ -45,7 +46,7 @@ class HostPlugin(Plugin):
         SYSTEM_JOURNAL,
         HOST_BOOTS,
         HOST_FACTS,
-        POWER,
+        HOST_POWER,
         UNITS,
         DISK_USAGES,
         CLOCKWORK,
@@ -73,7 +74,7 @@ class HostPlugin(Plugin):
         kernel.provide(SYSTEM_JOURNAL, gateway)
         self._facts = HostFacts(kernel, bus, gateway, DiskWear(bus, kernel.data.path))
         kernel.provide(HOST_FACTS, self._facts)
-        kernel.provide(POWER, Power(kernel, bus))
+        kernel.provide(HOST_POWER, Power(kernel, bus))
         kernel.provide(UNITS, Units(bus))
         kernel.provide(DISK_USAGES, self._usages)
         kernel.provide(CLOCKWORK, await Clockwork.load(kernel, bus))

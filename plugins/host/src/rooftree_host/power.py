@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from itertools import groupby
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
-from rooftree import Failed, Kernel, Lock, Service, Step, Steps, Unavailable, job, step
+from rooftree import Failed, Kernel, Lock, Step, Steps, Unavailable, job, step
 from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree.interfaces.hooks import EndingWork, before_host_ends, objections_to_host_end
+from rooftree.interfaces.power import HostPower, HostStays, Way
 from rooftree_host.machine import LOGIN, POWER_OFF, POWER_OFF_BY_LOGIN, REBOOT, REBOOT_BY_LOGIN, SYSTEMD
 
 log = structlog.get_logger(__name__)
-
-type Way = Literal["reboot", "shutdown"]
 
 _BY_LOGIN: Final = {"reboot": REBOOT_BY_LOGIN, "shutdown": POWER_OFF_BY_LOGIN}
 _BY_SYSTEMD: Final = {"reboot": REBOOT, "shutdown": POWER_OFF}
@@ -30,7 +29,7 @@ class HostBusy(Unavailable):
 
 
 class Power:
-    """Ends the machine."""
+    """Provides :class:`~rooftree.interfaces.power.HostPower`."""
 
     def __init__(self, kernel: Kernel, bus: SystemBus) -> None:
         self._kernel = kernel
@@ -40,7 +39,9 @@ class Power:
         """Raise :class:`HostBusy`, with the reasons, while something speaks against it."""
         objections = [reason for reason in await self._kernel.call(objections_to_host_end) if reason]
         if objections:
-            raise HostBusy(f"{'; '.join(objections)}. With force the machine is ended all the same")
+            raise HostBusy(
+                f"{'; '.join(objections)}. Wait until that is over; a reboot or shutdown of the host may be forced"
+            )
 
     def refuse_impossible(self) -> None:
         """Raise :class:`Unavailable` where nobody could do it."""
@@ -75,11 +76,11 @@ class Power:
                 log.warning("logind_does_not_end_the_host", reason=error.message)
         try:
             await self._bus.call(SYSTEMD, _BY_SYSTEMD[way])
-        except BusRefused as error:
+        except (Unavailable, BusRefused) as error:
+            self._kernel.publish(HostStays())
+            if isinstance(error, Unavailable):
+                raise
             raise Failed(f"The machine could not be ended: {error.message}") from None
-
-
-POWER = Service[Power]("host.power/1")
 
 
 @step("host.end_what_runs/1")
@@ -90,7 +91,7 @@ class EndWhatRuns(Step):
     downtime = True
     interruptible = True
 
-    async def do(self, power: Power) -> None:
+    async def do(self, power: HostPower) -> None:
         """End it, unless the machine has been ended since."""
         if self.boot_id == await boot_id():
             await power.end_what_runs()
@@ -104,13 +105,13 @@ class EndHost(Step):
     boot_id: str
     downtime = True
 
-    async def do(self, power: Power) -> None:
+    async def do(self, power: HostPower) -> None:
         """End it."""
         if self.boot_id == await boot_id():
             await power.end(self.way)
 
 
-async def _plan(power: Power, way: Way, force: bool) -> Steps:
+async def _plan(power: HostPower, way: Way, force: bool) -> Steps:
     power.refuse_impossible()
     if not force:
         await power.refuse_objections()
@@ -119,13 +120,13 @@ async def _plan(power: Power, way: Way, force: bool) -> Steps:
 
 
 @job("host_reboot", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)
-async def reboot(power: Power, force: bool) -> Steps:
+async def reboot(power: HostPower, force: bool) -> Steps:
     """Start the machine again."""
     return await _plan(power, "reboot", force)
 
 
 @job("host_shutdown", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)
-async def shut_down(power: Power, force: bool) -> Steps:
+async def shut_down(power: HostPower, force: bool) -> Steps:
     """Switch the machine off."""
     return await _plan(power, "shutdown", force)
 

@@ -2,7 +2,7 @@
 
 Sources: rauc's ``de.pengutronix.rauc.Installer`` (https://rauc.readthedocs.io/en/latest/reference.html#d-bus-api), the
 OS agent's ``io.hass.os…`` (https://github.com/home-assistant/os-agent), UDisks2
-(http://storaged.org/doc/udisks2-api/latest/), ``org.freedesktop.hostname1``, ``login1`` and ``systemd1``.
+(http://storaged.org/doc/udisks2-api/latest/), ``org.freedesktop.hostname1`` and ``systemd1``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ HOSTNAME: Final = "org.freedesktop.hostname1"
 RAUC: Final = "de.pengutronix.rauc"
 AGENT: Final = "io.hass.os"
 UDISKS: Final = "org.freedesktop.UDisks2"
-LOGIN: Final = "org.freedesktop.login1"
 SYSTEMD: Final = "org.freedesktop.systemd1"
 
 # --- which system it is -----------------------------------------------------------------------------------------------
@@ -115,12 +114,9 @@ PHYSICAL_VOLUME: Final = "org.freedesktop.UDisks2.PhysicalVolume"
 FORMAT = BusMethod("Format", "sa{sv}")
 CREATE_PARTITION = BusMethod("CreatePartition", "ttssa{sv}", "o")
 
-# --- reboots and units ------------------------------------------------------------------------------------------------
+# --- units ------------------------------------------------------------------------------------------------------------
 
-LOGIN_MANAGER = BusObject(LOGIN, "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
-LOGIN_REBOOT = BusMethod("Reboot", "b")
 UNITS = BusObject(SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-SYSTEMD_REBOOT = BusMethod("Reboot")
 SUBSCRIBE = BusMethod("Subscribe")
 RESTART_UNIT = BusMethod("RestartUnit", "ss", "o")
 JOB_REMOVED: Final = "JobRemoved"

@@ -11,6 +11,7 @@ import structlog
 
 from rooftree import Failed, Kernel, Lock, RooftreeError, Service, Step, Steps, job, step
 from rooftree.interfaces.bus import BusObject, SystemBus, Variant
+from rooftree.interfaces.power import HostPower
 from rooftree_os.bus_objects import (
     AGENT_SYSTEM,
     BLOCK,
@@ -27,7 +28,7 @@ from rooftree_os.bus_objects import (
 from rooftree_os.disks import PARTITION_NAME, PARTITION_TYPE, Disk, Disks, failed_unless_same
 from rooftree_os.models import DataDisks, ShownDisk
 from rooftree_os.operating_system import OperatingSystem
-from rooftree_os.reboot import Reboot, Reboots
+from rooftree_os.reboot import Reboots, final_reboot
 from rooftree_os.version_file import newer
 
 log = structlog.get_logger(__name__)
@@ -155,16 +156,19 @@ class ScheduleWipe(Step):
 
 @job("data_disk_migrate", reference="device", locks=lambda device: [_LOCK],
      conditions=("healthy", "haos", "os_agent"), recovery="forward", when_busy="refuse")  # fmt: skip
-async def move_data(system: OperatingSystem, disks: DataDisksOfMachine, reboots: Reboots, device: str) -> Steps:
+async def move_data(
+    system: OperatingSystem, disks: DataDisksOfMachine, power: HostPower, reboots: Reboots, device: str
+) -> Steps:
     """Move the data to another disk: what is on that is erased, and the machine rebooted."""
     disk = (await disks.disks()).wanted(device)
+    reboot = await final_reboot(power, reboots)
     if newer(MARKS_MOVES_SINCE, await system.agent_version()):
-        return [ChangeDataDevice(disk.id, disk.path), Reboot(reboots.boot_id)]
-    return [PartitionDisk(disk.id, disk.path), MarkDataMove(disk.path), Reboot(reboots.boot_id)]
+        return [ChangeDataDevice(disk.id, disk.path), reboot]
+    return [PartitionDisk(disk.id, disk.path), MarkDataMove(disk.path), reboot]
 
 
 @job("data_disk_wipe", locks=lambda: [_LOCK], conditions=("healthy", "haos", "os_agent"), recovery="forward",
      when_busy="refuse")  # fmt: skip
-async def wipe_data(reboots: Reboots) -> Steps:
+async def wipe_data(power: HostPower, reboots: Reboots) -> Steps:
     """Erase all data and settings, and reboot."""
-    return [ScheduleWipe(reboots.boot_id), Reboot(reboots.boot_id)]
+    return [ScheduleWipe(reboots.boot_id), await final_reboot(power, reboots)]

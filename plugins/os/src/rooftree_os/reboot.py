@@ -9,8 +9,7 @@ from typing import Final
 import structlog
 
 from rooftree import Kernel, Problem, Service, Step, step
-from rooftree.interfaces.bus import SystemBus
-from rooftree_os.bus_objects import LOGIN, LOGIN_MANAGER, LOGIN_REBOOT, SYSTEMD_REBOOT, UNITS
+from rooftree.interfaces.power import HostPower
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +38,8 @@ class Reboots:
 
     @property
     def is_required(self) -> bool:
-        """Whether something waits for a reboot."""
-        return any(problem.type == PROBLEM for problem in self._kernel.problems)
+        """Whether something of the system waits for a reboot."""
+        return any(problem.type == PROBLEM and problem.context == "system" for problem in self._kernel.problems)
 
     def require(self, reason: str) -> None:
         """Report that a reboot is needed, until there was one."""
@@ -48,16 +47,14 @@ class Reboots:
             Problem(PROBLEM, "system", None, reason, suggestions=("execute_reboot",), extra={"boot": self.boot_id})
         )
 
-    async def now(self, bus: SystemBus, boot_id: str) -> None:
-        """Reboot, unless the boot of that id is over already."""
+    async def now(self, power: HostPower, boot_id: str) -> None:
+        """End what runs and reboot, unless the boot of that id is over already."""
         if boot_id != self.boot_id:
             log.info("rebooted_already", boot=boot_id)
             return
         log.warning("rebooting")
-        if bus.has(LOGIN):
-            await bus.call(LOGIN_MANAGER, LOGIN_REBOOT, False)
-        else:
-            await bus.call(UNITS, SYSTEMD_REBOOT)
+        await power.end_what_runs()
+        await power.end("reboot")
 
 
 REBOOTS = Service[Reboots]("os.reboots/1")
@@ -76,9 +73,17 @@ class Reboot(Step):
         """The machine: nothing that has a name."""
         return None
 
-    async def do(self, bus: SystemBus, reboots: Reboots) -> None:
+    async def do(self, power: HostPower, reboots: Reboots) -> None:
         """Reboot once."""
-        await reboots.now(bus, self.boot_id)
+        await reboots.now(power, self.boot_id)
+
+
+async def final_reboot(power: HostPower, reboots: Reboots) -> Reboot:
+    """The last step of a plan that ends in a reboot; raises :class:`~rooftree.errors.Unavailable` where that cannot be,
+    or something speaks against it."""
+    power.refuse_impossible()
+    await power.refuse_objections()
+    return Reboot(reboots.boot_id)
 
 
 @step("os.require_reboot/1")

@@ -213,7 +213,10 @@ class SystemBusClient:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            raise BusUnavailable(f"There is no system bus: {self._why_not}")
+            raise BusUnavailable(
+                f"There is no system bus: {self._why_not}. Start D-Bus on the host, or say where its socket is (bus in "
+                "[plugins.host])"
+            )
         return self._connection
 
     def has(self, service: str) -> bool:

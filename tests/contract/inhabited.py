@@ -45,13 +45,21 @@ class Spare(Plugin):
 
 
 @asynccontextmanager
-async def inhabited_house(folder: Path) -> AsyncIterator[System]:
+async def inhabited_house(folder: Path, log_driver: str = "json-file") -> AsyncIterator[System]:
     """The system; its client is whoever the test makes one for."""
     engine = FakeContainerEngine()
+    engine.log_driver = log_driver
     journal = folder / "journal"
-    await asyncio.to_thread(
-        write, journal, *(entry(b"tick", name="kernel", boot=boot, epoch=None) for boot in range(2))
-    )
+    written = [
+        line
+        for boot in range(2)
+        for line in (
+            entry(b"tick", name="kernel", boot=boot, epoch=None),
+            entry(b"ours in boot %d" % boot, name="rooftree", boot=boot, at=1, epoch=None),
+            entry(b"hello in boot %d" % boot, name="app_" + RUNS, boot=boot, at=2),
+        )
+    ]
+    await asyncio.to_thread(write, journal, *written)
     plugins = [*await asyncio.to_thread(lambda: [*our_plugins(engine)]), Spare]
     sockets = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
     with sockets as socket_folder, gateway(journal, Path(socket_folder)) as process:

@@ -67,7 +67,7 @@ async def test_hosts_log_is_read(client: SupervisorClient) -> None:
     lines = [line async for line in await client.host.logs(options, identifier="kernel", boot=-1, read_timeout=10)]
 
     assert sorted(boots) == [-1, 0]
-    assert identifiers == ["kernel"]
+    assert identifiers == ["app_local_hello", "kernel", "rooftree"]
     assert lines == ["tick"]
 
 

@@ -237,6 +237,12 @@ async def reloaded_by_its_older_path(scene: Scene) -> Call:
     return Call("/addons/reload")
 
 
+@situation("POST /refresh_updates")
+async def refreshed(scene: Scene) -> Call:
+    await scene.added()
+    return Call("/refresh_updates")
+
+
 @situation("POST /store/repositories")
 async def repository_added(scene: Scene) -> Call:
     return Call("/store/repositories", {"repository": scene.publish().url})

@@ -23,8 +23,6 @@ DOMAINS = {"add-ons", "store", "docker", "host", "hardware", "os", "supervisor",
 """The domains of the contract that the plugins of this house answer for."""
 
 NOT_YET = {
-    "POST /refresh_updates": "the version file",
-    "POST /reload_updates": "the version file",
     "GET /supervisor/stats": "the supervisor, whole",
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",

@@ -41,6 +41,7 @@ class VersionServer:
     url: str = ""
     file: dict[str, Any] = field(factory=dict)
     broken: bool = False
+    silent: bool = False
     asked: list[str] = field(factory=list)
     status: int = 200
     short: bool = False
@@ -50,6 +51,8 @@ class VersionServer:
 
     async def _versions(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        if self.silent:
+            await asyncio.Event().wait()
         if self.broken:
             return web.Response(text="<html>Sign in to the hotel's network</html>")
         return web.json_response(self.file)

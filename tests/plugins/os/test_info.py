@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from aiohasupervisor.models.os import OSInfo
 
 from rooftree.conditions import CONDITIONS, ConditionNotMet
 from rooftree.interfaces.hooks import available_updates, info
-from rooftree_os import data_disk
+from rooftree_os import data_disk, version_file
 from rooftree_os.operating_system import HomeAssistantOs
 from rooftree_os.version_file import Versions
 from rooftree_os.watch import MarkedBoot
@@ -60,6 +61,41 @@ async def test_other_domains_are_told_of_the_version_and_of_its_update(haos: Hao
     assert [(one.update_type, one.version_latest, one.panel_path) for each in updates for one in each] == [
         ("os", NEW, "/update-available/os")
     ]
+
+
+async def test_hook_reload_updates_reads_the_version_file_anew(haos: Haos) -> None:
+    haos.versions.file["hassos"]["yellow"] = "16.3"
+
+    await haos.done("/reload_updates")
+
+    updates = (await haos.get("/available_updates"))["available_updates"]
+    assert [(update["update_type"], update["version_latest"]) for update in updates] == [("os", "16.3")]
+
+
+async def test_version_file_that_can_not_be_read_is_told_to_who_asked_for_it_and_what_was_known_stays(
+    haos: Haos,
+) -> None:
+    haos.versions.broken = True
+
+    answer = await haos.post("/reload_updates")
+
+    assert (answer.status, answer.envelope["error_key"]) == (503, "os_versions_unknown_error")
+    assert haos.versions.url in answer.message
+    assert (await haos.get("/os/info"))["version_latest"] == NEW
+    assert haos.problems() == {}  # it is no fault of the plugin's
+
+
+async def test_server_of_versions_that_does_not_answer_is_waited_for_once(
+    haos: Haos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_file, "ANSWER_S", 0.3)
+    haos.versions.silent = True
+
+    answers = await asyncio.gather(*(haos.post("/reload_updates") for _ in range(3)))
+
+    assert {answer.status for answer in answers} == {503}
+    assert {answer.message.endswith("did not come within 0.3 s") for answer in answers} == {True}
+    assert haos.problems() == {}
 
 
 async def test_another_system_answers_null_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -248,6 +248,7 @@ MANAGED = [
     ("GET", "/store/addons/local_hello/documentation"),
     ("POST", "/store/reload"),
     ("POST", "/addons/reload"),
+    ("POST", "/refresh_updates"),
     ("GET", "/store/repositories"),
     ("GET", "/store/repositories/local"),
     ("POST", "/store/repositories"),

@@ -34,6 +34,14 @@ def available_updates() -> list[AvailableUpdate]:
 
 
 @hookspec
+def reload_updates() -> RooftreeError | Coroutine[Any, Any, RooftreeError | None] | None:
+    """Ask anew, over the network, which versions there are of what the domain updates. Called when a user asks for it
+    (``POST /reload_updates``); the answer comes when it is done. What went wrong is returned for the client to read,
+    not raised, as :class:`RepositoriesSet` explains; ``None`` for nothing."""
+    raise NotImplementedError
+
+
+@hookspec
 def info() -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, Any]]:
     """The domain's part of ``GET /info``: keys of that answer with their values (``{"docker": "27.0"}``)."""
     raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rooftree import Kernel, Plugin, Routes, Task, hookimpl
+from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate
@@ -94,6 +94,11 @@ class OsPlugin(Plugin):
             if version
             else []
         )
+
+    @hookimpl
+    async def reload_updates(self) -> RooftreeError | None:
+        """Read the version file."""
+        return await self._watch.reload_versions() if self._watch is not None else None
 
     @hookimpl
     async def hardware_added(self, device: Device) -> None:

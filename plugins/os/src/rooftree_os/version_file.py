@@ -22,8 +22,8 @@ from rooftree import Unavailable
 
 log = structlog.get_logger(__name__)
 
-ANSWER_S: Final = 10.0
-"""Seconds that reading the file may take."""
+ANSWER_S: Final = 8.0
+"""Seconds that reading the file may take, waiting for a reading before it included; less than a hook has."""
 LARGEST_BYTES: Final = 1024 * 1024
 
 
@@ -121,20 +121,17 @@ class VersionFile:
 
     async def read(self) -> Versions:
         """Read it anew; raises :class:`VersionsUnknown`, and keeps what was known."""
-        async with self._reading:
-            where = self.address
-            channel = self._channel() if "{channel}" in self._template else None
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    versions = Versions.read(await _fetched(where), channel)
-            except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
-                what = f"did not come within {ANSWER_S:g} s" if isinstance(error, TimeoutError) else str(error)
-                raise VersionsUnknown(
-                    f"The version file {where} can't be read: {what or type(error).__name__}"
-                ) from error
-            self._known, self._of = versions, where
-            log.info("versions_read", address=where, boards=len(versions.newest))
-            return versions
+        where = self.address
+        channel = self._channel() if "{channel}" in self._template else None
+        try:
+            async with asyncio.timeout(ANSWER_S), self._reading:
+                versions = Versions.read(await _fetched(where), channel)
+                self._known, self._of = versions, where
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+            what = f"did not come within {ANSWER_S:g} s" if isinstance(error, TimeoutError) else str(error)
+            raise VersionsUnknown(f"The version file {where} can't be read: {what or type(error).__name__}") from error
+        log.info("versions_read", address=where, boards=len(versions.newest))
+        return versions
 
 
 async def _fetched(address: str) -> bytes:

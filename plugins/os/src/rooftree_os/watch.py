@@ -123,13 +123,21 @@ class Watch:
         while True:
             await self._recognized.wait()
             address = versions.address
-            try:
-                await versions.read()
-                pause = READ_EVERY
-                await self._system.judge()
-            except VersionsUnknown as error:
-                log.warning("versions_not_read", reason=error.message)
-                pause = READ_AGAIN
+            failure = await self.reload_versions()
+            if failure is not None:
+                log.warning("versions_not_read", reason=failure.message)
+            pause = READ_AGAIN if failure is not None else READ_EVERY
             until = clock.monotonic() + pause.total_seconds()
             while clock.monotonic() < until and versions.address == address:
                 await clock.sleep(AGAIN_S)
+
+    async def reload_versions(self) -> VersionsUnknown | None:
+        """Read the version file now, on Home Assistant OS only; what went wrong, if anything did."""
+        if await self._system.found_if_known() is None:
+            return None
+        try:
+            await self._system.versions.read()
+        except VersionsUnknown as error:
+            return error
+        await self._system.judge()
+        return None

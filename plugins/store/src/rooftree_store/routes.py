@@ -110,6 +110,13 @@ async def reload(jobs: Jobs, store: AddonStore) -> None:
     await jobs.run(repositories.reload, repositories=tuple(store.sources))
 
 
+@routes.post("/refresh_updates", access=MANAGER, starts=repositories.reload)
+async def refresh_updates(jobs: Jobs, store: AddonStore) -> None:
+    """Fetch what is new in every repository, and let the other domains ask for new versions of what they update."""
+    await jobs.run(repositories.reload, repositories=tuple(store.sources))
+    await store.let_others_reload()
+
+
 @routes.get("/store/repositories", access=MANAGER)
 def list_repositories(store: AddonStore) -> list[StoreRepository]:
     """The repositories."""

@@ -12,6 +12,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
+from rooftree.interfaces.hooks import reload_updates
 from rooftree_store.addon_config import AddonConfig
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
@@ -328,6 +329,12 @@ class AddonStore:
         except OSError as error:
             self.report_unfetched(slug, f"its folder cannot be read: {error}")
         return self._contents.get(slug)
+
+    async def let_others_reload(self) -> None:
+        """Let every domain ask which versions there are of what it updates; raises what went wrong with the first that
+        could not."""
+        for failure in filter(None, await self._kernel.call(reload_updates)):
+            raise failure
 
     async def sweep(self) -> None:
         """Delete what a kill left of half-made clones, and clones and logins of repositories that are not there."""

@@ -87,5 +87,10 @@ class Overview:
         known = understood(list[hooks.AvailableUpdate], answers, "available_updates")
         return AvailableUpdates([UpdateRow.of(update) for updates in known for update in updates])
 
+    async def reload_updates(self) -> None:
+        """Let every domain ask which versions there are; raises what went wrong with the first that could not."""
+        for failure in filter(None, await self._kernel.call(hooks.reload_updates)):
+            raise failure
+
 
 OVERVIEW = Service[Overview]("supervisor.overview/1")

@@ -110,6 +110,12 @@ async def available_updates(overview: Overview) -> AvailableUpdates:
     return await overview.available_updates()
 
 
+@routes.post("/reload_updates", access=ADMIN)
+async def reload_updates(overview: Overview) -> None:
+    """Ask anew which versions there are of what has updates; repositories are not fetched."""
+    await overview.reload_updates()
+
+
 # --- jobs ---------------------------------------------------------------------------------------------------------
 
 

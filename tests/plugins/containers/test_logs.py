@@ -201,12 +201,12 @@ async def test_escape_sequence_without_an_end_takes_no_other_line_with_it() -> N
     assert await text_of(text_answer(text, LogQuery(no_colors=True))) == b"\nnext\nlast\n"
 
 
-async def test_text_is_made_readable_and_sent_in_one_piece() -> None:
+async def test_text_is_made_readable_and_sent_as_it_comes() -> None:
     answer = text_answer(written_text([b"caf\xc3\xa9 \xff!\n", b"\x1b[31mred\x1b[0m\n"]), LogQuery(no_colors=True))
 
     chunks = [chunk async for chunk in answer.chunks]
 
-    assert [chunk.decode() for chunk in chunks] == ["café \ufffd!\nred\n"]
+    assert [chunk.decode() for chunk in chunks] == ["café \ufffd!\n", "red\n"]
     assert answer.headers == {"X-Accel-Buffering": "no"}
 
 

@@ -1,8 +1,8 @@
 """What the logs of all domains share: what a client may ask, and how lines become the text that is sent.
 
 :mod:`rooftree_containers.log_routes` makes the routes. What answers them hands lines on with :func:`log_answer`, or
-text that needs nothing done to it with :func:`text_answer`. Both send what comes as it comes, and in one piece where
-several pieces wait; however long a log is, memory stays flat.
+text that needs nothing done to it with :func:`text_answer`. Both send what comes as it comes, lines in one piece where
+several wait; however long a log is, memory stays flat.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def text_answer(text: AsyncIterator[bytes], query: LogQuery) -> Stream:
             async for piece in text:
                 yield readable(piece, colors=not query.no_colors)
 
-    return Stream(_batched(pieces()), headers=dict(HEADERS))
+    return Stream(pieces(), headers=dict(HEADERS))
 
 
 def readable(text: bytes, *, colors: bool) -> bytes:

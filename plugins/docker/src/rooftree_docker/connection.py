@@ -36,6 +36,8 @@ MOST_BYTES_OF_A_MESSAGE: Final = 16 * 1024 * 1024
 
 READ_BYTES: Final = 128 * 1024
 """About how much of a log is read at a time."""
+BLOCK_BYTES: Final = 64 * 1024
+"""A block of a body that is as long is not joined to what comes behind it."""
 _SCHEMES: Final = frozenset({"unix", "tcp", "http", "https", "ssh"})
 
 type Json = dict[str, Any]
@@ -274,13 +276,29 @@ def spoken_version(facts: Json) -> str:
 
 
 async def blocks(response: aiohttp.ClientResponse, stall: float | None = None) -> AsyncIterator[bytes]:
-    """The body in blocks as they come; ``TimeoutError`` when none comes for ``stall`` seconds."""
+    """The body in blocks as they come; ``TimeoutError`` when none comes for ``stall`` seconds.
+
+    What comes right behind a block is joined to it, up to :data:`BLOCK_BYTES`: the engine writes a log line by line,
+    and what is done for each block is then done for many lines.
+    """
+    body = response.content
     while True:
         async with asyncio.timeout(stall):
-            block = await response.content.readany()
+            block = await body.readany()
         if not block:
             return
-        yield block
+        parts, size = [block], len(block)
+        while size < BLOCK_BYTES and (more := await _right_behind(body)):
+            parts.append(more)
+            size += len(more)
+        yield b"".join(parts)
+
+
+async def _right_behind(body: aiohttp.StreamReader) -> bytes:
+    """What has come meanwhile; nothing is waited for."""
+    for _ in range(2):  # the loop looks at its sockets in the first turn, and hands over what came in the second
+        await asyncio.sleep(0)
+    return b"" if body.exception() else body.read_nowait()
 
 
 async def json_lines(response: aiohttp.ClientResponse, stall: float | None = None) -> AsyncIterator[Json]:

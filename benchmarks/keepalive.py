@@ -54,17 +54,22 @@ def get(path: str, **headers: str) -> bytes:
 def ask(port: int, request: bytes) -> Answer:
     """Send one request over a connection of its own; raises ``OSError`` where nobody listens."""
     with socket.create_connection((HOST, port), TIMEOUT_S) as connection:
-        connection.sendall(request)
-        received = b""
-        while b"\r\n\r\n" not in received:
-            received += _some(connection)
-        head, _, body = received.partition(b"\r\n\r\n")
-        status_line, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        length = int(headers.get("content-length", "0"))
-        while len(body) < length:
-            body += _some(connection)
-        return Answer(int(status_line.split()[1]), headers, body, len(head) + 4 + len(body))
+        return ask_again(connection, request)
+
+
+def ask_again(connection: socket.socket, request: bytes) -> Answer:
+    """Send one request over a connection that stays open."""
+    connection.sendall(request)
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _some(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    length = int(headers.get("content-length", "0"))
+    while len(body) < length:
+        body += _some(connection)
+    return Answer(int(status_line.split()[1]), headers, body, len(head) + 4 + len(body))
 
 
 def _some(connection: socket.socket) -> bytes:

@@ -291,6 +291,38 @@ async def test_revoked_token_ends_at_once(system: System, client: Client, admin_
         await system.tokens.revoke("0" * 32)
 
 
+async def test_each_request_of_a_connection_counts_for_the_token_that_came_with_it(
+    system: System, admin_token: str
+) -> None:
+    hello = await token_for(system, Principal("addon", "hello"))
+    sent = [admin_token, admin_token, hello, admin_token[:-1], admin_token + "\x80", "", admin_token]
+    connector = aiohttp.TCPConnector(limit=1)
+    statuses, transports = [], set()
+
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{system.port}", connector=connector) as session:
+        for token in sent:
+            async with session.get("/admin", headers={"X-Supervisor-Token": token}) as answer:
+                statuses.append(answer.status)
+                transports.add(answer.connection and answer.connection.transport)
+
+    assert statuses == [200, 200, 403, 403, 403, 401, 200]
+    assert len(transports - {None}) <= 1
+
+
+async def test_token_that_is_revoked_between_two_requests_of_a_connection_ends_at_once(
+    system: System, admin_token: str
+) -> None:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{system.port}", connector=aiohttp.TCPConnector(limit=1)) as one:
+        headers = {"Authorization": f"Bearer {admin_token}"}
+        async with one.get("/admin", headers=headers) as answer:
+            before = answer.status
+        await system.tokens.revoke(system.tokens.known()[digest(admin_token)].id)
+        async with one.get("/admin", headers=headers) as answer:
+            after = answer.status
+
+    assert (before, after) == (200, 403)
+
+
 async def test_several_tokens_of_one_add_on_are_valid_side_by_side(system: System, client: Client) -> None:
     hello = Principal("addon", "hello", Role.ADMIN)
     old, new = await token_for(system, hello), await token_for(system, hello)

@@ -298,7 +298,11 @@ class Tokens:
 
     def principal(self, text: str) -> Principal | None:
         """Whom a token's text stands for, or ``None``."""
-        token = self._tokens.get(digest(text))
+        return self.holder(digest(text))
+
+    def holder(self, key: str) -> Principal | None:
+        """Whom the token of that digest stands for, or ``None``."""
+        token = self._tokens.get(key)
         if token is None:
             return None
         if token.kind == "token":

@@ -10,13 +10,15 @@ import pytest
 from aiohasupervisor.models import HostInfo as ClientsHostInfo
 
 from rooftree.interfaces import hooks
+from rooftree.interfaces.bus import SYSTEM_BUS, BusPropertiesChanged
 from rooftree.testing import Client, running_system
 from rooftree_host import facts
 from rooftree_host.disk_wear import disk_of, emmc_wear
 from rooftree_host.mounts_seen import propagates
 from rooftree_host.plugin import HostPlugin
 from tests.bus.machine import AGENT, HOSTNAME, LOGIN, RESOLVE, SYSTEMD, SYSTEMD_PATH, TIMEDATE
-from tests.plugins.host.house import house
+from tests.e2e.rig.waiting import until
+from tests.plugins.host.house import House, house
 from tests.plugins.recordings import difference, needs_recordings, recorded
 
 
@@ -75,6 +77,35 @@ async def test_change_is_seen_and_reload_asks_anew(tmp_path: Path, socket_folder
         after = (await home.client.get("/host/info")).data["hostname"]
 
     assert (before, unnoticed, reloaded.data, after) == ("attic", "attic", {}, "cellar")
+
+
+async def test_what_the_bus_tells_is_in_the_very_next_answer(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        for _ in range(3):
+            await home.client.get("/host/info")  # what was learnt while one was put together voids it once more
+        told = asyncio.Event()
+        home.system.bus.subscribe(BusPropertiesChanged, lambda _: told.set(), "test")
+        await home.machine.change(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME, StaticHostname="cellar")
+        await asyncio.wait_for(told.wait(), 10)
+        renamed = (await home.client.get("/host/info")).data
+        await home.machine.order(do="vanish", service=RESOLVE)
+        await until(lambda: _lost(home, RESOLVE), within_s=10, what="the end of the service")
+        without = (await home.client.get("/host/info")).data
+
+    assert renamed["hostname"] == "cellar"
+    assert ("resolved" in renamed["features"], "resolved" in without["features"]) == (True, False)
+
+
+async def _lost(home: House, service: str) -> bool:
+    return not home.system.services.get(SYSTEM_BUS).has(service)
+
+
+async def test_time_of_day_is_that_of_the_answer(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        times = [(await home.client.get("/host/info")).data["dt_utc"] for _ in range(5)]
+
+    assert len(set(times)) == 5
+    assert times == sorted(times)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,6 @@ class Socket:
 
 
 EMPTY = b'{"result":"ok","data":{}}'
-_JSON_HEADERS = {"Content-Type": JSON}
 
 
 def envelope(data: Any) -> bytes:
@@ -75,7 +74,7 @@ def envelope(data: Any) -> bytes:
 
 def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A response with an encoded JSON body."""
-    return web.Response(body=body, status=status, headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS)
+    return web.Response(body=body, status=status, headers=headers, content_type=JSON)
 
 
 def error_body(error: RooftreeError) -> bytes:

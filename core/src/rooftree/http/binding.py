@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import orjson
 import structlog
 from aiohttp import WSCloseCode, web
-from attrs import evolve, frozen
+from attrs import evolve, mutable
 
 from rooftree.access import NOBODY, Principal
 from rooftree.context import Begins, begins
@@ -31,7 +31,7 @@ from rooftree.services import ServiceDirectory
 log = structlog.get_logger(__name__)
 
 
-@frozen
+@mutable(eq=False)  # one is made for each request, and a frozen one costs three times as much
 class Call:
     """What a handler may be bound to: the request, who sent it, and the parts of its path."""
 
@@ -88,6 +88,7 @@ class Endpoint:
         self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
         self._begins = Begins(route.starts)
         self.answers_text, self._encode = _encoder(answer)
+        self._takes_services_only = not self._readers and self._body is None
         self._revision = (
             (route.revision, Injector(directory, {p.name: p.kind for p in parameters(route.revision)}))
             if route.revision
@@ -103,7 +104,7 @@ class Endpoint:
             return json_response(envelope(converter.unstructure(await self._plan(call))))
         if self._revision is None:
             begins.set(self._begins)  # as the caller, each request of a connection sets its own
-            return await self._encode(await self._handle(call), call.request)
+            return await self._response(call)
         revise, services = self._revision
         tag = f'"{boot_id}-{revise(**services.resolve())}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
@@ -111,7 +112,7 @@ class Endpoint:
             return web.Response(status=304, headers=headers)
         if self._kept is None or self._kept[0] != tag:
             begins.set(self._begins)
-            response = await self._encode(await self._handle(call), call.request)
+            response = await self._response(call)
             assert isinstance(response, web.Response)
             self._kept = (tag, response)
         kept = self._kept[1]
@@ -121,7 +122,9 @@ class Endpoint:
         """What the call would do. The handler runs up to where a job would begin, or documents would change."""
         token = begins.set(evolve(self._begins, plan_only=True))
         try:
-            await self._handle(call)
+            answer = self._handler(**await self._arguments(call))
+            if self._is_async:
+                await answer
             plan = Plan.empty()
         except PlanMade as made:
             plan = made.plan
@@ -129,14 +132,21 @@ class Endpoint:
             begins.reset(token)
         return plan.needing(str(self.route.access))
 
-    async def _handle(self, call: Call) -> Any:
+    async def _response(self, call: Call) -> web.StreamResponse:
+        arguments = self._services.resolve() if self._takes_services_only else await self._arguments(call)
+        answer = self._handler(**arguments)
+        if self._is_async:
+            answer = await answer
+        response = self._encode(answer, call.request)
+        return response if isinstance(response, web.Response) else await response
+
+    async def _arguments(self, call: Call) -> dict[str, Any]:
         arguments = self._services.resolve()
         for name, read in self._readers:
             arguments[name] = read(call)
         if self._body is not None:
             arguments["body"] = structure(await _json_body(call.request, self.route.max_body), self._body.kind)
-        answer = self._handler(**arguments)
-        return await answer if self._is_async else answer
+        return arguments
 
 
 def _reader(one: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
@@ -231,7 +241,8 @@ async def _json_body(request: web.BaseRequest, limit: int) -> Any:
         raise Invalid(f"The body is not JSON: {error}") from None
 
 
-type _Encoder = Callable[[Any, web.BaseRequest], Awaitable[web.StreamResponse]]
+type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
+"""Makes a response of an answer; what is sent as it comes is sent while it is awaited."""
 
 
 def _encoder(kind: Any) -> tuple[bool, _Encoder]:
@@ -251,7 +262,7 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
         return True, lambda answer, request: encoders[type(answer)](answer, request)
     unstructure = converter.get_unstructure_hook(kind)
 
-    async def answer_json(answer: Any, request: web.BaseRequest) -> web.StreamResponse:
+    def answer_json(answer: Any, request: web.BaseRequest) -> web.Response:
         if answer is None:
             return json_response(EMPTY)
         return json_response(envelope(unstructure(answer)))
@@ -263,15 +274,15 @@ _WHOLE_ANSWERS = {Text, Binary, Stream, Socket}
 """Answers that are no JSON; a handler may choose between them."""
 
 
-async def _answer_nothing(answer: None, request: web.BaseRequest) -> web.StreamResponse:
+def _answer_nothing(answer: None, request: web.BaseRequest) -> web.Response:
     return json_response(EMPTY)
 
 
-async def _answer_text(answer: Text, request: web.BaseRequest) -> web.StreamResponse:
+def _answer_text(answer: Text, request: web.BaseRequest) -> web.Response:
     return web.Response(text=answer.body, content_type=answer.content_type, charset="utf-8")
 
 
-async def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.StreamResponse:
+def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.Response:
     return web.Response(body=answer.body, content_type=answer.content_type, headers=answer.headers)
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from attrs import mutable
 from multidict import istr
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
@@ -38,7 +37,7 @@ from rooftree.errors import (
 from rooftree.exhaustion import explained
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
-from rooftree.http.connection import IDLE_S, Connections
+from rooftree.http.connection import IDLE_S, Connection, Connections
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.wrong_tokens import WrongTokens
@@ -58,14 +57,6 @@ _TOKEN_HEADERS = (istr("X-Supervisor-Token"), istr("X-Hassio-Key"), istr("Author
 _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
 type Gate = Callable[[str], RooftreeError | None]
-
-
-@mutable
-class _Asked:
-    """What a request led to."""
-
-    entry: Entry | None = None
-    """Its route; ``None`` where there is no such route."""
 
 
 class HttpServer:
@@ -187,64 +178,55 @@ class HttpServer:
         self._wrong_tokens.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = _Asked()
         began = time.perf_counter()
-        response = await self._answer(request, asked)
-        route = asked.entry.route.path if asked.entry is not None else ""
-        self.traffic.note(request.method, route, response.status, time.perf_counter() - began)
-        return response
-
-    async def _answer(self, request: web.BaseRequest, asked: _Asked) -> web.StreamResponse:
-        endpoint: Endpoint | None = None
+        entry: Entry | None = None
         plugin_under_way.set(None)  # until it is known whose the route is
         try:
             principal = self._principal(request)
-            match = self.table.match(request.raw_path.partition("?")[0])
-            if match is None:
-                self._refuse_stranger(principal, request)
-                raise NotFound(f"There is nothing at {request.path}")
-            method = "GET" if request.method == "HEAD" else request.method
-            found = match.methods.get(method)
-            if found is None:
-                if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
-                    raise Forbidden(CLOSED)
-                self._refuse_stranger(principal, request)
-                raise MethodNotAllowed(f"{request.method} is not offered here; allowed are {_allowed(match)}")
-            entry, names = found
-            asked.entry = entry
-            parts = dict(zip(names, match.values, strict=True))
-            self._authorise(entry.route.access, principal, parts, request)
-            refusal = self._gate(entry.owner)
-            if refusal is not None:
-                raise refusal
-            endpoint = entry.endpoint
-            if endpoint is None:
-                raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
-            caller.set(principal)  # the task answers this connection's requests one by one, and each sets its own
-            plugin_under_way.set(entry.owner)
-            return await self._run(entry.owner, endpoint, Call(request, principal, parts))
+            entry, parts = self._led_to(request, principal)
+            endpoint = self._admitted(entry, request, principal, parts)
+            response = await self._run(entry.owner, endpoint, Call(request, principal, parts))
         except RooftreeError as error:
-            if error.status >= 500:
-                log.warning("request_failed", method=request.method, path=request.path, error=error.message)
-            response = error_response(error, text=endpoint is not None and endpoint.answers_text)
-            if isinstance(error, MethodNotAllowed) and match is not None:
-                response.headers["Allow"] = _allowed(match)
-            return response
+            response = _refused(error, request, entry)
         except web.HTTPException:
             raise
         except Exception as error:
-            if isinstance(error, ConnectionError) and _is_gone(request):
-                raise
-            refusal = explained(error)
-            if refusal is not None:
-                log.warning("request_failed", method=request.method, path=request.path, error=str(error))
-                return error_response(refusal, text=endpoint is not None and endpoint.answers_text)
-            log.exception("request_crashed", method=request.method, path=request.path)
-            return error_response(
-                RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where")
-            )
+            response = _crashed(error, request, entry)
+        route = entry.route.path if entry is not None else ""
+        self.traffic.note(request.method, route, response.status, time.perf_counter() - began)
+        return response
+
+    def _led_to(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
+        """The route of the request, and the parts of its path."""
+        match = self.table.match(request.raw_path.partition("?")[0])
+        if match is None:
+            self._refuse_stranger(principal, request)
+            raise NotFound(f"There is nothing at {request.path}")
+        found = match.methods.get("GET" if request.method == "HEAD" else request.method)
+        if found is None:
+            if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
+                raise Forbidden(CLOSED)
+            self._refuse_stranger(principal, request)
+            raise _NotOffered(request.method, match)
+        entry, names = found
+        return entry, dict(zip(names, match.values, strict=True)) if names else {}
+
+    def _admitted(
+        self, entry: Entry, request: web.BaseRequest, principal: Principal | None, parts: dict[str, str]
+    ) -> Endpoint:
+        """What answers the request, once its sender may be answered and the route's owner can."""
+        self._authorise(entry.route.access, principal, parts, request)
+        refusal = self._gate(entry.owner)
+        if refusal is not None:
+            raise refusal
+        endpoint: Endpoint | None = entry.endpoint
+        if endpoint is None:
+            raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
+        return endpoint
 
     async def _run(self, owner: str, endpoint: Endpoint, call: Call) -> web.StreamResponse:
+        caller.set(call.principal)
+        plugin_under_way.set(owner)
         task = asyncio.current_task()
         assert task is not None
         under_way = (self._streams if endpoint.streams else self._calls)[owner]
@@ -273,7 +255,7 @@ class HttpServer:
     ) -> None:
         if access is NOBODY:
             raise Forbidden(CLOSED)
-        for part in access.self_parts():
+        for part in access.self_parts() if parts else ():
             if parts.get(part) == "self" and principal is not None:
                 if principal.kind != "addon":
                     raise Invalid("self stands for the add-on that calls; write the add-on's slug")
@@ -287,7 +269,11 @@ class HttpServer:
         token = _token(request)
         if token is None:
             return _peer(request)
-        return self._tokens.principal(token) if len(token) <= MAX_TOKEN else None
+        if len(token) > MAX_TOKEN:
+            return None
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        return self._tokens.holder(connection.digest_of(token))
 
     def _refuse_stranger(self, principal: Principal | None, request: web.BaseRequest) -> None:
         """Raise when nobody vouches for the caller: 401 without a token; with one that is nobody's 403, and 429 when
@@ -302,29 +288,58 @@ class HttpServer:
 
 def _token(request: web.BaseRequest) -> str | None:
     """The one token that was sent; raises :class:`Unauthenticated` for a header sent twice, or tokens that differ."""
-    tokens: set[str] = set()
+    token = ""
     for name in _TOKEN_HEADERS:
-        if name not in request.headers:
+        values: Sequence[str] | None = request.headers.getall(name, None)
+        if values is None:
             continue
-        values: Sequence[str] = request.headers.getall(name)
         if len(values) > 1:
             raise Unauthenticated(f"The header {name} was sent more than once")
         text = values[0].strip()
         if name == "Authorization" and text:
             words = text.split()
-            if tokens and len(words) > 1 and words[0].lower() != "bearer":
+            if token and len(words) > 1 and words[0].lower() != "bearer":
                 continue  # for the route itself: an add-on that checks a name and password
             text = words[-1]
-        if text:
-            tokens.add(text)
-    if len(tokens) > 1:
-        raise Unauthenticated("Two different tokens were sent; send one")
-    return tokens.pop() if tokens else None
+        if text and token and text != token:
+            raise Unauthenticated("Two different tokens were sent; send one")
+        token = text or token
+    return token or None
 
 
-def _allowed(match: Match) -> str:
-    methods = match.methods.keys() | ({"HEAD"} if "GET" in match.methods else set())
-    return ", ".join(sorted(methods))
+class _NotOffered(MethodNotAllowed):
+    """The path is there, but not for that method."""
+
+    def __init__(self, method: str, match: Match) -> None:
+        methods = match.methods.keys() | ({"HEAD"} if "GET" in match.methods else set())
+        self.allowed = ", ".join(sorted(methods))
+        super().__init__(f"{method} is not offered here; allowed are {self.allowed}")
+
+
+def _answers_text(entry: Entry | None) -> bool:
+    return entry is not None and entry.endpoint is not None and entry.endpoint.answers_text
+
+
+def _refused(error: RooftreeError, request: web.BaseRequest, entry: Entry | None) -> web.Response:
+    """The answer to what can't be done."""
+    if error.status >= 500:
+        log.warning("request_failed", method=request.method, path=request.path, error=error.message)
+    response = error_response(error, text=_answers_text(entry))
+    if isinstance(error, _NotOffered):
+        response.headers["Allow"] = error.allowed
+    return response
+
+
+def _crashed(error: Exception, request: web.BaseRequest, entry: Entry | None) -> web.Response:
+    """The answer where a handler failed in a way it did not foresee; raises the error where nobody hears it."""
+    if isinstance(error, ConnectionError) and _is_gone(request):
+        raise error
+    refusal = explained(error)
+    if refusal is not None:
+        log.warning("request_failed", method=request.method, path=request.path, error=str(error))
+        return error_response(refusal, text=_answers_text(entry))
+    log.exception("request_crashed", method=request.method, path=request.path)
+    return error_response(RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where"))
 
 
 def _bound_unix(path: Path) -> socket.socket:

@@ -116,6 +116,12 @@ class SystemBus(Protocol):
         """Whether there is a bus."""
         ...
 
+    @property
+    def revision(self) -> int:
+        """Another number whenever something was learnt from the bus, or is to be learnt anew. What was made of what is
+        remembered holds as long as it stays; properties whose changes nobody tells are asked for again all the same."""
+        ...
+
     def has(self, service: str) -> bool:
         """Whether a service of that name runs, or is started when it is called."""
         ...

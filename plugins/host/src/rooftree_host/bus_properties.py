@@ -98,6 +98,7 @@ class PropertyMemory:
             if self._known.get(at) is known:
                 del self._known[at]
             raise
+        self._bus.note_change()
         known.values, known.read_at, known.shown = values, asyncio.get_running_loop().time(), {}
         if sender != self._bus.owner(at.service):  # it has gone since, and another has come
             known.stale = True
@@ -127,11 +128,13 @@ class PropertyMemory:
         """Read that object anew when it is asked for next."""
         if at in self._known:
             self._known[at].stale = True
+            self._bus.note_change()
 
     def forget(self) -> None:
         """Read everything anew when it is asked for next."""
         for known in self._known.values():
             known.stale = True
+        self._bus.note_change()
 
     def drop(self) -> None:
         """The bus is gone, and with it the certainty of being told."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from rooftree import Kernel, Service
 from rooftree.interfaces.bus import BusObject, BusRefused, BusUnavailable, SystemBus
@@ -40,6 +40,9 @@ from rooftree_host.mounts_seen import propagates
 GIB: Final = 1024**3
 DISK_S: Final = 5.0
 """Seconds for which the room on the disk is not looked at again."""
+KEPT_S: Final = 1.0
+"""Seconds for which an answer is kept, so that what comes unannounced (the room on the disk, properties whose changes
+nobody tells) is at most so much older."""
 SOURCES: Final[tuple[tuple[type, BusObject], ...]] = (
     (Hostname, HOSTNAME),
     (Systemd, SYSTEMD),
@@ -66,6 +69,19 @@ class _Room:
 
 
 @frozen
+class _Kept:
+    """An answer, of which only the time of day is always another, and what it holds for."""
+
+    until: float
+    """On the loop's clock."""
+    revision: int
+    """Of the bus."""
+    timezone: str | None
+    """That the user chose."""
+    fields: Mapping[str, Any]
+
+
+@frozen
 class _Looked:
     """What the file system says."""
 
@@ -84,8 +100,20 @@ class HostFacts:
         self._gateway = gateway
         self._wear = wear
         self._looked: tuple[float, _Looked] | None = None
+        self._kept: _Kept | None = None
 
     async def info(self) -> HostInfo:
+        """Everything; what was learnt a moment ago is not put together again, unless something has changed."""
+        preferences = self._kernel.find(INSTALLATION_PREFERENCES)
+        chosen = preferences.timezone if preferences else None
+        now, revision = asyncio.get_running_loop().time(), self._bus.revision
+        kept = self._kept
+        if kept is None or now >= kept.until or (kept.revision, kept.timezone) != (revision, chosen):
+            found = asdict(await self._put_together(chosen), recurse=False)
+            kept = self._kept = _Kept(now + KEPT_S, revision, chosen, found)  # it is void if more was learnt meanwhile
+        return HostInfo(**{**kept.fields, "dt_utc": _utc_now()})
+
+    async def _put_together(self, timezone: str | None) -> HostInfo:
         """Everything; sources that have to be asked are asked side by side."""
         missing = [(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None]
         asked = await asyncio.gather(*(self._ask(kind, at) for kind, at in missing)) if missing else ()
@@ -97,8 +125,6 @@ class HostFacts:
         agent: Agent = found.get(Agent) or self._known(Agent, AGENT)
         apparmor: AgentAppArmor = found.get(AgentAppArmor) or self._known(AgentAppArmor, AGENT_APPARMOR)
         looked = await self._look()
-        preferences = self._kernel.find(INSTALLATION_PREFERENCES)
-        chosen = preferences.timezone if preferences else None
         return HostInfo(
             agent_version=agent.version,
             apparmor_version=apparmor.parser_version,
@@ -118,8 +144,8 @@ class HostFacts:
             llmnr_hostname=resolve.llmnr_hostname,
             kernel=host.kernel,
             operating_system=host.operating_system,
-            timezone=chosen or clock.timezone or looked.timezone,
-            dt_utc=datetime.now(UTC).isoformat(timespec="microseconds"),
+            timezone=timezone or clock.timezone or looked.timezone,
+            dt_utc=_utc_now(),
             dt_synchronized=clock.synchronized,
             use_ntp=clock.ntp,
             startup_time=_startup_s(host, systemd),
@@ -170,6 +196,10 @@ class HostFacts:
 
 
 HOST_FACTS = Service[HostFacts]("host.facts/1")
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _look(folder: Path, gateway: Gateway) -> _Looked:

@@ -95,6 +95,7 @@ class SystemBusClient:
         self._why_not = f"nobody has looked for it yet at {address}"
         self._listeners: dict[tuple[str, str, str], list[tuple[str, asyncio.Queue[tuple[Any, ...] | None]]]] = {}
         self._silent_until: dict[str, float] = {}
+        self._revision = 0
         self._memory = PropertyMemory(self, publish)
 
     async def read[P](self, kind: type[P], at: BusObject) -> P:
@@ -108,6 +109,15 @@ class SystemBusClient:
     async def forget(self) -> None:
         """Read everything anew when it is asked for next."""
         self._memory.forget()
+
+    @property
+    def revision(self) -> int:
+        """Changes with what is known; see :attr:`SystemBus.revision`."""
+        return self._revision
+
+    def note_change(self) -> None:
+        """Something that is known of the bus is about to be otherwise."""
+        self._revision += 1
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
@@ -146,6 +156,7 @@ class SystemBusClient:
             bus.disconnect()
             await connection.lost
             return None
+        self.note_change()
         log.info("system_bus_connected", address=self._address, services=len(connection.owners))
         self._publish(BusConnected())
         return connection
@@ -190,6 +201,7 @@ class SystemBusClient:
     def _has_lost(self, connection: Connection, reason: str) -> None:
         if self._connection is connection:
             self._connection = None
+        self.note_change()
         connection.lost.set_result(None)
         self._memory.drop()
         self._silent_until.clear()
@@ -372,6 +384,7 @@ class SystemBusClient:
             return
         sender, path, interface, member = message.sender, message.path, message.interface, message.member
         assert sender and path and interface and member  # every signal has them
+        self.note_change()
         if member == "NameOwnerChanged" and sender == BUS.service:
             self._owner_changed(connection, *message.body)
         elif member == "PropertiesChanged" and interface == _PROPERTIES:

@@ -46,6 +46,10 @@ class Options:
     """Seconds."""
 
 
+_UNTOUCHED: Final = Options()
+"""What is in effect until somebody chooses otherwise."""
+
+
 @frozen(kw_only=True)
 class SupervisorSettings:
     """The table ``[plugins.supervisor]``: what stands here can't be changed through the API. All of it is optional.
@@ -94,7 +98,8 @@ class Preferences:
     @property
     def now(self) -> Options:
         """The options in effect."""
-        return evolve(self._stored.get(_KEY, Options()), **self._operator)
+        chosen = self._stored.get(_KEY, _UNTOUCHED)
+        return evolve(chosen, **self._operator) if self._operator else chosen
 
     @property
     def wait_boot_s(self) -> int:
@@ -167,7 +172,7 @@ class Preferences:
                 raise answer.refusal
 
     async def _keep(self, given: Mapping[str, Any]) -> None:
-        before = self._stored.get(_KEY, Options())
+        before = self._stored.get(_KEY, _UNTOUCHED)
         after = evolve(before, **given)
         await self._kernel.commit(*([self._stored.put(_KEY, after)] if after != before else []))
 

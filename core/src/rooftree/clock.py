@@ -11,6 +11,11 @@ import asyncio
 import random
 import time
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+"""random(4)."""
 
 
 class Clock:
@@ -35,3 +40,9 @@ class Clock:
 
 MACHINE = Clock()
 """The clock that is used where no other is given."""
+
+
+async def boot_id() -> str:
+    """Which boot of the machine this is: 32 hex digits, others after each boot, as in the system journal. What is to be
+    done once in a boot, or not again after the next, is noted with it."""
+    return (await asyncio.to_thread(BOOT_ID.read_text)).strip().replace("-", "")

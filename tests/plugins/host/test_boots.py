@@ -26,7 +26,7 @@ def boot_id(number: int) -> str:
 @pytest.fixture(autouse=True)
 def boot_id_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's file, in the test's hands."""
-    monkeypatch.setattr(boots, "BOOT_ID", tmp_path / "boot_id")
+    monkeypatch.setattr("rooftree.clock.BOOT_ID", tmp_path / "boot_id")
     host_booted_again(tmp_path, 1)
 
 

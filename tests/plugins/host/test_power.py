@@ -12,7 +12,6 @@ import pytest
 from rooftree import Plugin, hookimpl
 from rooftree.interfaces.hooks import EndingWork
 from rooftree.interfaces.power import HostStays
-from rooftree_host import power
 from tests.bus.machine import HOSTNAME, LOGIN, SYSTEMD
 from tests.plugins.host.house import House, house
 
@@ -149,7 +148,7 @@ async def test_job_that_is_found_after_the_reboot_does_not_end_the_machine_again
 ) -> None:
     boots = tmp_path / "boot_id"
     boots.write_text("first\n")
-    monkeypatch.setattr(power, "_BOOT_ID", boots)
+    monkeypatch.setattr("rooftree.clock.BOOT_ID", boots)
     async with house(tmp_path, socket_folder, plugins=[Tenant]) as home:
         await home.machine.order(do="hang", service=LOGIN)
         rebooting = asyncio.create_task(home.client.post("/host/reboot"))

@@ -134,7 +134,7 @@ async def test_reboot_that_ended_the_process_is_not_done_again_in_the_next_boot(
     assert any(name == "Reboot" for name, _ in await around.parts.calls())
     other = around.folder / "boot_id"
     await asyncio.to_thread(other.write_text, "11111111-2222-3333-4444-555555555555\n")
-    monkeypatch.setattr("rooftree_os.reboot.BOOT_ID", other)
+    monkeypatch.setattr("rooftree.clock.BOOT_ID", other)
 
     async with around.system() as running:
         assert errors(await recovered(running)) == []

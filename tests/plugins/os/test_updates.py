@@ -300,7 +300,7 @@ async def test_reboot_that_was_needed_is_not_any_more_after_a_boot(
         assert "reboot_required" in running.problems()
     other = tmp_path / "boot_id"
     other.write_text("11111111-2222-3333-4444-555555555555\n")
-    monkeypatch.setattr("rooftree_os.reboot.BOOT_ID", other)
+    monkeypatch.setattr("rooftree.clock.BOOT_ID", other)
 
     async with around.system() as running:
         assert "reboot_required" not in running.problems()

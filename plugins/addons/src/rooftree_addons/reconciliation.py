@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Final, Literal, TypeGuard
 
 import structlog
@@ -18,6 +17,7 @@ from attrs import frozen
 
 from rooftree import Kernel, Problem, RateLimited, RooftreeError, Unavailable, document
 from rooftree.access import Token
+from rooftree.clock import boot_id
 from rooftree.interfaces.containers import (
     Container,
     ContainerChanged,
@@ -96,12 +96,12 @@ class Reconciliation:
 
     async def _note_host_boot(self) -> bool:
         """After a boot of the host, desire of each add-on what its boot setting says. Whether there was one."""
-        boot_id = (await asyncio.to_thread(Path("/proc/sys/kernel/random/boot_id").read_text)).strip()
+        current = await boot_id()
         boots = await self._kernel.collection(LastBoot)
         known = boots.get("host")
-        if known is not None and known.boot_id == boot_id:
+        if known is not None and known.boot_id == current:
             return False
-        changes = [boots.put("host", LastBoot(boot_id))]
+        changes = [boots.put("host", LastBoot(current))]
         if known is not None:
             for addon in self._addons.installed.values():
                 wanted = Desired.STARTED if addon.starts_with_host else Desired.STOPPED

@@ -5,21 +5,19 @@ A container engine's log knows no boots; with these its lines can be told apart 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
 from rooftree import Collection, Kernel, document
+from rooftree.clock import boot_id
 from rooftree.interfaces.journal import HostBoot
 
 KEPT: Final = 100
 """Boots that are remembered; engines keep the lines of far fewer."""
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @document("host.boots", version=1)
@@ -41,7 +39,7 @@ class Boots:
     async def load(cls, kernel: Kernel) -> Boots:
         """What is remembered, with the boot that we are in."""
         seen = await kernel.collection(SeenBoot)
-        current = (await asyncio.to_thread(BOOT_ID.read_text)).strip().replace("-", "")
+        current = await boot_id()
         if current not in seen:
             up = timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
             oldest = sorted(seen, key=lambda boot: seen[boot].began)[: max(0, len(seen) + 1 - KEPT)]

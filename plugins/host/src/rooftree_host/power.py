@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from itertools import groupby
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from rooftree import Failed, Kernel, Lock, Step, Steps, Unavailable, job, step
+from rooftree.clock import boot_id
 from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree.interfaces.hooks import EndingWork, before_host_ends, objections_to_host_end
 from rooftree.interfaces.power import HostPower, HostStays, Way
@@ -19,7 +19,6 @@ log = structlog.get_logger(__name__)
 
 _BY_LOGIN: Final = {"reboot": REBOOT_BY_LOGIN, "shutdown": POWER_OFF_BY_LOGIN}
 _BY_SYSTEMD: Final = {"reboot": REBOOT, "shutdown": POWER_OFF}
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class HostBusy(Unavailable):
@@ -129,8 +128,3 @@ async def reboot(power: HostPower, force: bool) -> Steps:
 async def shut_down(power: HostPower, force: bool) -> Steps:
     """Switch the machine off."""
     return await _plan(power, "shutdown", force)
-
-
-async def boot_id() -> str:
-    """The id of the boot that we are in."""
-    return (await asyncio.to_thread(_BOOT_ID.read_text)).strip()

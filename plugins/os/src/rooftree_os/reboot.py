@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from rooftree import Kernel, Problem, Service, Step, step
+from rooftree.clock import boot_id
 from rooftree.interfaces.power import HostPower
 
 log = structlog.get_logger(__name__)
 
 PROBLEM: Final = "reboot_required"
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Reboots:
@@ -30,7 +28,7 @@ class Reboots:
     @classmethod
     async def load(cls, kernel: Kernel) -> Reboots:
         """Look at which boot this is; what waited for a reboot before it has had it."""
-        reboots = cls(kernel, (await asyncio.to_thread(BOOT_ID.read_text)).strip().replace("-", ""))
+        reboots = cls(kernel, await boot_id())
         for problem in kernel.problems:
             if problem.type == PROBLEM and problem.extra and problem.extra.get("boot") != reboots.boot_id:
                 kernel.problems.clear(problem.type, problem.context, problem.reference)

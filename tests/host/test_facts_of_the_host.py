@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
@@ -17,7 +16,7 @@ from rooftree_host.facts import SOURCES
 from tests.e2e.rig.daemon import Daemon, disposable_daemon
 from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.waiting import until
-from tests.host.rig.bus import bus_of
+from tests.host.rig.bus import bus_of, method_of, properties_of
 from tests.host.rig.host import Host
 
 pytestmark = pytest.mark.xdist_group("host")
@@ -35,6 +34,19 @@ METHODS: Sequence[tuple[BusObject, BusMethod]] = [
     (machine.SYSTEMD, machine.RELOAD_UNIT),
     (machine.SYSTEMD, machine.GET_UNIT_BY_PID),
 ]
+
+OF_THE_HOST = (
+    "/host/services",
+    "/host/disks/default/usage",
+    "/host/logs",
+    "/host/logs/boots",
+    "/hardware/info",
+    "/hardware/audio",
+    "/os/info",
+    "/os/datadisk/list",
+    "/info",
+)
+"""Answered whatever the host lacks."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,30 +68,18 @@ async def info(house: Daemon) -> dict[str, object]:
 
 @pytest.mark.parametrize(("kind", "at"), SOURCES, ids=lambda value: getattr(value, "__name__", None))
 async def test_declared_properties_are_those_of_the_real_service(host: Host, kind: type, at: BusObject) -> None:
-    interface = await introspected(host, at)
+    async with bus_of(host) as bus:
+        real = properties_of(await bus.interface(at.service, at.path, at.interface))
 
-    real = {each.get("name"): each.get("type") for each in interface.iterfind("property")}
     assert {said.name: said.signature for said in declared(kind).values()}.items() <= real.items()
 
 
 @pytest.mark.parametrize(("at", "method"), METHODS, ids=lambda value: getattr(value, "name", None))
 async def test_declared_methods_are_those_of_the_real_service(host: Host, at: BusObject, method: BusMethod) -> None:
-    interface = await introspected(host, at)
-
-    (real,) = (each for each in interface.iterfind("method") if each.get("name") == method.name)
-    forms = dict.fromkeys(("in", "out"), "")
-    for argument in real.iterfind("arg"):
-        forms[argument.get("direction", "in")] += argument.get("type", "")
-    assert (method.takes, method.returns) == (forms["in"], forms["out"])
-
-
-async def introspected(host: Host, at: BusObject) -> ElementTree.Element:
-    """What an object says of one of its interfaces."""
     async with bus_of(host) as bus:
-        text = await bus.call(at.service, at.path, "org.freedesktop.DBus.Introspectable.Introspect")
-    found = ElementTree.fromstring(text).find(f"interface[@name='{at.interface}']")
-    assert found is not None, f"{at.service} has no {at.interface}"
-    return found
+        real = method_of(await bus.interface(at.service, at.path, at.interface), method.name)
+
+    assert (method.takes, method.returns) == real
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
@@ -165,6 +165,35 @@ async def test_hostnamed_that_is_masked_costs_its_fields_and_no_time(host: Host,
     assert second["virtualization"] is not None
     assert took_s < 2
     assert (status, refused["error_key"]) == (503, "host_bus_unavailable_error")
+
+
+async def test_network_manager_that_is_masked_is_told_and_costs_nothing_else_and_is_found_again(
+    host: Host, house: Daemon
+) -> None:
+    async def has_network() -> bool:
+        features = (await info(house))["features"]
+        return isinstance(features, list) and "network" in features
+
+    async def has_none() -> bool:
+        return not await has_network()
+
+    before = await info(house)
+    host.run("systemctl", "mask", "--runtime", "--now", "NetworkManager.service")
+    try:
+        await until(has_none, within_s=10, what="that the network can't be steered")
+        without = await info(house)
+        refused = {path: status for path in OF_THE_HOST if (status := (await house.call("GET", path))[0]) != 200}
+        named = await house.call("POST", "/host/options", {"hostname": "attic"})
+    finally:
+        host.run("systemctl", "unmask", "--runtime", "NetworkManager.service")
+    host.run("systemctl", "start", "NetworkManager.service")
+    await until(has_network, within_s=10, what="NetworkManager again")
+
+    changing = {"features", "disk_free", "disk_used", "startup_time", "dt_utc"}
+    assert {key: value for key, value in without.items() if key not in changing} == {
+        key: value for key, value in before.items() if key not in changing
+    }
+    assert (refused, named[0], host.run("hostnamectl", "--static").strip()) == ({}, 200, "attic")
 
 
 async def test_gateway_that_dies_ends_a_followed_log_with_a_line_that_says_so(host: Host, house: Daemon) -> None:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from tests.e2e.rig.daemon import Daemon
 from tests.e2e.rig.waiting import until
 from tests.host.rig.host import Host
 from tests.host.rig.releases import HomeAssistantOs
+from tests.host.rig.version_server import VersionServer
 
 pytestmark = [
     pytest.mark.xdist_group("host"),
@@ -26,32 +26,17 @@ type Serve = Callable[[Path], Awaitable[None]]
 @pytest.fixture
 async def serve(daemon: Daemon) -> AsyncIterator[Serve]:
     """Lets the daemon find a bundle, on a server of versions and bundles on the host's loopback."""
-    runners: list[web.AppRunner] = []
+    servers: list[VersionServer] = []
 
     async def serving(bundle: Path) -> None:
-        app = web.Application()
-        runner = web.AppRunner(app)
-        runners.append(runner)
-
-        async def versions(_: web.Request) -> web.Response:
-            host, port = runner.addresses[0][:2]
-            ota = f"http://{host}:{port}/{{version}}/{{board}}/{{os_name}}_{{board}}-{{version}}.raucb"
-            return web.json_response({"channel": "stable", "hassos": {"yellow": NEW}, "ota": ota})
-
-        async def bundles(_: web.Request) -> web.FileResponse:
-            return web.FileResponse(bundle)
-
-        app.router.add_get("/{channel}.json", versions)
-        app.router.add_get("/{version}/{board}/{file}", bundles)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address = f"http://127.0.0.1:{runner.addresses[0][1]}/{{channel}}.json"
-        with daemon.settings.open("a", encoding="utf-8") as settings:
-            settings.write(f'\n[plugins.os]\nversion_file = "{address}"\n')
+        server = VersionServer(NEW, bundle)
+        servers.append(server)
+        server.is_known_to(daemon)
+        await server.serve()
 
     yield serving
-    for runner in runners:
-        await runner.cleanup()
+    for server in servers:
+        await server.close()
 
 
 async def until_known(daemon: Daemon) -> None:

@@ -154,6 +154,16 @@ class DataFolder:
         (self.path / FIRST_START_NAME).unlink(missing_ok=True)
         flush_to_disk(self.path)
 
+    def is_read_only(self) -> bool:
+        """Whether its disk takes no writes. Only trying tells: one that an error made read-only may not say so."""
+        probe = self.path / f".probe.tmp{_PROCESS}"
+        try:
+            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            probe.unlink()
+        except OSError as error:
+            return error.errno == errno.EROFS
+        return False
+
     def copies(self) -> list[tuple[int, Path]]:
         """The copies of the database with their generation numbers, newest first."""
         with suppress(FileNotFoundError):

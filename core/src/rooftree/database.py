@@ -366,7 +366,13 @@ class Database:
         """The error a caller is told; what is neither the disk's nor the file's fault stays what it is."""
         if not isinstance(error, sqlite3.Error | OSError):
             return _harmless(error)
-        return state_error(error, f"The change was not saved in {self.folder.database_path}")
+        what = f"The change was not saved in {self.folder.database_path}"
+        if not is_disk_full(error) and self.folder.is_read_only():  # SQLite has no word for that but an I/O error
+            return StateUnwritable(
+                f"{what}: its disk is read-only ({error}). Make it writable, and try again; a disk on which the kernel "
+                "found an error has to be checked first"
+            )
+        return state_error(error, what)
 
     def _read[T](self, fn: Callable[[sqlite3.Connection], T]) -> T:
         self._connection.execute("PRAGMA query_only = ON")

@@ -123,6 +123,10 @@ class Run:
         """Say how far this step is; never runs backwards."""
         self._job.advance(self._number, done / total if total else 0.0)
 
+    def before[T](self, expected: type[T]) -> T:
+        """What this step's own ``before`` returned when the step was begun, which may have been before a kill."""
+        return converter.structure(self._job.befores.get(self._number), expected)
+
     def result[T](self, kind: type[Step], expected: type[T]) -> T:
         """What the nearest earlier step of that class returned from ``do``, from the journal."""
         return converter.structure(self._job.result_of(kind, self._number), expected)

@@ -142,7 +142,7 @@ class System:
         self._closing.push_async_callback(self.server.stop)
         self.port = await self.server.listen_tcp(kernel.host, kernel.port)
         await self.server.listen_unix(kernel.socket)
-        self._closing.push_async_callback(asyncio.to_thread, kernel.socket.unlink, missing_ok=True)
+        self._closing.push_async_callback(asyncio.to_thread, _remove_socket, kernel.socket)
         self.tasks.start(Task("copy the database", self._copy, every=COPY_EVERY), "kernel")
         self.tasks.start(Task("look for room", self._look_for_room, every=LOOK_FOR_ROOM_EVERY), "kernel")
         self._closing.push_async_callback(self.tasks.stop, "kernel")
@@ -288,3 +288,11 @@ def _read_token(path: Path) -> str | None:
             return file.read(MAX_TOKEN).strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _remove_socket(path: Path) -> None:
+    """Take the socket away; where the disk refuses that, the next start does it."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("socket_not_removed", path=str(path), reason=error.strerror)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from xml.etree import ElementTree
 
 from dbus_fast import Message, MessageType, unpack_variants
 from dbus_fast.aio import MessageBus
@@ -40,6 +41,27 @@ class Bus:
         """All properties of an object."""
         found: dict[str, Any] = await self.call(service, path, f"{PROPERTIES}.GetAll", "s", interface)
         return found
+
+    async def interface(self, service: str, path: str, name: str) -> ElementTree.Element:
+        """What an object says of one of its interfaces."""
+        text = await self.call(service, path, "org.freedesktop.DBus.Introspectable.Introspect")
+        found = ElementTree.fromstring(text).find(f"interface[@name='{name}']")
+        assert found is not None, f"{service} has no {name} at {path}"
+        return found
+
+
+def properties_of(interface: ElementTree.Element) -> dict[str, str]:
+    """Names and signatures."""
+    return {each.get("name", ""): each.get("type", "") for each in interface.iterfind("property")}
+
+
+def method_of(interface: ElementTree.Element, name: str) -> tuple[str, str]:
+    """What a method takes and returns, as signatures."""
+    (method,) = (each for each in interface.iterfind("method") if each.get("name") == name)
+    forms = dict.fromkeys(("in", "out"), "")
+    for argument in method.iterfind("arg"):
+        forms[argument.get("direction", "in")] += argument.get("type", "")
+    return forms["in"], forms["out"]
 
 
 @asynccontextmanager

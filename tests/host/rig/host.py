@@ -195,6 +195,22 @@ class Host:
             self.run("losetup", "--detach", device)
             disk.unlink()
 
+    @contextmanager
+    def disk(self, size_bytes: int, *, vendor: str, model: str, serial: str) -> Iterator[str]:
+        """A loop device of which udev says that it is a disk of that make, so that UDisks2 knows a drive; its path."""
+        rule = f"/run/udev/rules.d/90-{serial}.rules"
+        made_by = f'ENV{{ID_VENDOR}}="{vendor}", ENV{{ID_MODEL}}="{model}", ENV{{ID_SERIAL_SHORT}}="{serial}"'
+        known = f'KERNEL=="loop*", ATTR{{loop/backing_file}}=="{self.shared}/disk-*", ENV{{ID_SERIAL}}="{serial}", '
+        self.run("mkdir", "-p", "/run/udev/rules.d")
+        self.machine.run("exec", "--interactive", self.name, "tee", rule, data=f"{known}{made_by}\n".encode())
+        self.run("udevadm", "control", "--reload")
+        try:
+            with self.loop_device(size_bytes) as device:
+                yield device
+        finally:
+            self.run("rm", "-f", rule)
+            self.run("udevadm", "control", "--reload")
+
     def remove(self) -> None:
         """Nothing of it stays."""
         with contextlib.suppress(RuntimeError):  # it may never have been created

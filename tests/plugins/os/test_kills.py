@@ -56,7 +56,7 @@ def errors(jobs: list[dict[str, object]]) -> list[object]:
         "step:os.install_bundle/1:do",
         "step:os.install_bundle/1:done",
         "step:os.remove_bundle/1:done",
-        "step:os.require_reboot/1:done",
+        "step:os.require_reboot/2:done",
     ],
 )
 async def test_update_is_finished_wherever_it_was_killed_and_installed_once(around: Surroundings, place: str) -> None:
@@ -127,15 +127,47 @@ async def test_data_is_moved_wherever_the_job_was_killed_and_the_disk_formatted_
         assert sorted(names) == ["CreatePartition", "Format", "Reboot"]
 
 
-async def test_reboot_that_ended_the_process_is_not_done_again_in_the_next_boot(
-    around: Surroundings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await killed(around, "/os/boot-slot", {"boot_slot": "B"}, "step:os.reboot/1:done")
-    assert any(name == "Reboot" for name, _ in await around.parts.calls())
+@pytest.fixture
+async def next_boot(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system of this process is in another boot than what was killed."""
     other = around.folder / "boot_id"
     await asyncio.to_thread(other.write_text, "11111111-2222-3333-4444-555555555555\n")
     monkeypatch.setattr("rooftree.clock.BOOT_ID", other)
 
+
+async def test_reboot_that_ended_the_process_is_not_done_again_in_the_next_boot(
+    around: Surroundings, next_boot: None
+) -> None:
+    await killed(around, "/os/boot-slot", {"boot_slot": "B"}, "step:os.reboot/2:done")
+    assert any(name == "Reboot" for name, _ in await around.parts.calls())
+
     async with around.system() as running:
         assert errors(await recovered(running)) == []
         assert await running.called("Reboot") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/os/boot-slot", {"boot_slot": "B"}, "step:os.activate_slot/1:do"),
+        ("/os/datadisk/move", {"device": "SSD-0002"}, "step:os.partition_disk/1:done"),
+    ],
+)
+async def test_reboot_of_a_job_that_another_reboot_interrupted_earlier_is_still_done(
+    around: Surroundings, next_boot: None, path: str, body: Mapping[str, object], place: str
+) -> None:
+    await killed(around, path, body, place)
+
+    async with around.system() as running:
+        assert errors(await recovered(running)) == []
+        assert [name for name, _ in await running.called("Reboot")] == ["Reboot"]
+
+
+async def test_change_that_is_made_after_another_reboot_interrupted_its_job_asks_for_one_of_its_own(
+    around: Surroundings, next_boot: None
+) -> None:
+    await killed(around, "/os/update", {}, "step:os.download_bundle/1:done")
+
+    async with around.system() as running:
+        assert errors(await recovered(running)) == []
+        assert "reboot_required" in running.problems()

@@ -247,7 +247,7 @@ async def test_plan_says_how_much_is_fetched_and_that_the_machine_is_not_reboote
         "os.download_bundle/1",
         "os.install_bundle/1",
         "os.remove_bundle/1",
-        "os.require_reboot/1",
+        "os.require_reboot/2",
     ]
     assert (plan["fetch_bytes"], plan["downtime"]) == (100_012, False)
     assert await haos.called("InstallBundle") == []

@@ -7,7 +7,7 @@ from attrs import frozen
 from rooftree import Lock, Step, Steps, job, step
 from rooftree_os.boards import Boards
 from rooftree_os.models import BoardName, BoardOptions
-from rooftree_os.reboot import Reboots, RequireReboot
+from rooftree_os.reboot import RequireReboot
 
 
 @frozen
@@ -39,7 +39,7 @@ class WriteBoard(Step):
 
 
 @job("os_board_options", reference="board", locks=lambda board, changes: [Lock("board", board)])
-async def change_board(boards: Boards, reboots: Reboots, board: BoardName, changes: BoardOptions) -> Steps:
+async def change_board(boards: Boards, board: BoardName, changes: BoardOptions) -> Steps:
     """Change some of a board's settings; what is absent stays."""
     wanted = await boards.merged(board, changes)
     if wanted == await boards.read(board) == boards.kept(board):
@@ -47,4 +47,4 @@ async def change_board(boards: Boards, reboots: Reboots, board: BoardName, chang
     write = WriteBoard(board, wanted)
     if not boards.needs_reboot(board):
         return [write]
-    return [write, RequireReboot(f"The changed settings of board {board} are in use after a reboot", reboots.boot_id)]
+    return [write, RequireReboot(f"The changed settings of board {board} are in use after a reboot")]

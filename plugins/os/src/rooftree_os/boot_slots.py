@@ -6,7 +6,7 @@ from rooftree import Step, Steps, job, step
 from rooftree.interfaces.bus import SystemBus
 from rooftree.interfaces.power import HostPower
 from rooftree_os.operating_system import OperatingSystem
-from rooftree_os.reboot import Reboots, final_reboot
+from rooftree_os.reboot import final_reboot
 from rooftree_os.slots import mark
 from rooftree_os.updates import UPDATE
 
@@ -34,8 +34,8 @@ class ActivateSlot(Step):
 
 @job("os_manager_set_boot_slot", reference="boot_slot", locks=lambda boot_slot: [UPDATE], conditions=("haos",),
      recovery="forward", when_busy="refuse")  # fmt: skip
-async def set_boot_slot(system: OperatingSystem, power: HostPower, reboots: Reboots, boot_slot: str) -> Steps:
+async def set_boot_slot(system: OperatingSystem, power: HostPower, boot_slot: str) -> Steps:
     """Boot from a slot, now."""
     await system.required()
     slot = (await system.slots()).named(boot_slot)
-    return [ActivateSlot(slot.name), await final_reboot(power, reboots)]
+    return [ActivateSlot(slot.name), await final_reboot(power)]

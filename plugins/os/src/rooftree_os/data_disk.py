@@ -156,12 +156,10 @@ class ScheduleWipe(Step):
 
 @job("data_disk_migrate", reference="device", locks=lambda device: [_LOCK],
      conditions=("healthy", "haos", "os_agent"), recovery="forward", when_busy="refuse")  # fmt: skip
-async def move_data(
-    system: OperatingSystem, disks: DataDisksOfMachine, power: HostPower, reboots: Reboots, device: str
-) -> Steps:
+async def move_data(system: OperatingSystem, disks: DataDisksOfMachine, power: HostPower, device: str) -> Steps:
     """Move the data to another disk: what is on that is erased, and the machine rebooted."""
     disk = (await disks.disks()).wanted(device)
-    reboot = await final_reboot(power, reboots)
+    reboot = await final_reboot(power)
     if newer(MARKS_MOVES_SINCE, await system.agent_version()):
         return [ChangeDataDevice(disk.id, disk.path), reboot]
     return [PartitionDisk(disk.id, disk.path), MarkDataMove(disk.path), reboot]
@@ -171,4 +169,4 @@ async def move_data(
      when_busy="refuse")  # fmt: skip
 async def wipe_data(power: HostPower, reboots: Reboots) -> Steps:
     """Erase all data and settings, and reboot."""
-    return [ScheduleWipe(reboots.boot_id), await final_reboot(power, reboots)]
+    return [ScheduleWipe(reboots.boot_id), await final_reboot(power)]

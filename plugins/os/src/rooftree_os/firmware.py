@@ -9,7 +9,7 @@ from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree_os.bus_objects import FIRMWARE, UPDATE_FIRMWARE, Firmware
 from rooftree_os.models import FirmwareInfo
 from rooftree_os.operating_system import OperatingSystem
-from rooftree_os.reboot import Reboots, RequireReboot
+from rooftree_os.reboot import RequireReboot
 
 TAKES_S: Final = 360.0
 """Seconds that writing the firmware may take; the agent itself gives up after 300."""
@@ -53,7 +53,7 @@ class UpdateFirmware(Step):
 
 @job("os_manager_update_raspberrypi_firmware", locks=lambda: [Lock("os", "firmware")], conditions=("haos",),
      recovery="forward", when_busy="refuse")  # fmt: skip
-async def update_firmware(system: OperatingSystem, reboots: Reboots) -> Steps:
+async def update_firmware(system: OperatingSystem) -> Steps:
     """Update the boot firmware; it is used from the next reboot on."""
     now = await read_firmware(system)
     if now.update_pending:
@@ -65,5 +65,5 @@ async def update_firmware(system: OperatingSystem, reboots: Reboots) -> Steps:
         raise NoFirmwareUpdate(f"The firmware {now.current_version} is the newest there is", reason="up_to_date")
     return [
         UpdateFirmware(now.latest_version or ""),
-        RequireReboot("The new boot firmware is used after a reboot", reboots.boot_id),
+        RequireReboot("The new boot firmware is used after a reboot"),
     ]

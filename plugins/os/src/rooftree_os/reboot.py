@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from rooftree import Kernel, Problem, Service, Step, step
+from rooftree import Kernel, Problem, Run, Service, Step, step
 from rooftree.clock import boot_id
 from rooftree.interfaces.power import HostPower
 
@@ -58,44 +58,49 @@ class Reboots:
 REBOOTS = Service[Reboots]("os.reboots/1")
 
 
-@step("os.reboot/1")
+@step("os.reboot/2")
 class Reboot(Step):
     """Reboot the machine."""
 
     downtime = True
-    boot_id: str
-    """Of the boot to be ended. A job that the reboot itself interrupted is taken up in the next one, and must not end
-    that as well."""
 
     def acts_on(self) -> str | None:
         """The machine: nothing that has a name."""
         return None
 
-    async def do(self, power: HostPower, reboots: Reboots) -> None:
+    async def before(self, reboots: Reboots) -> str:
+        """The boot to be ended: the one in which the reboot's turn came. A job that the reboot itself interrupted is
+        taken up in the next one, and must not end that as well; where another reboot came first, it is still due."""
+        return reboots.boot_id
+
+    async def do(self, run: Run, power: HostPower, reboots: Reboots) -> None:
         """Reboot once."""
-        await reboots.now(power, self.boot_id)
+        await reboots.now(power, run.before(str))
 
 
-async def final_reboot(power: HostPower, reboots: Reboots) -> Reboot:
+async def final_reboot(power: HostPower) -> Reboot:
     """The last step of a plan that ends in a reboot; raises :class:`~rooftree.errors.Unavailable` where that cannot be,
     or something speaks against it."""
     power.refuse_impossible()
     await power.refuse_objections()
-    return Reboot(reboots.boot_id)
+    return Reboot()
 
 
-@step("os.require_reboot/1")
+@step("os.require_reboot/2")
 class RequireReboot(Step):
     """Report that a reboot is needed for this to take effect."""
 
     reason: str
-    boot_id: str
 
     def acts_on(self) -> str | None:
         """The machine."""
         return None
 
-    async def do(self, reboots: Reboots) -> None:
+    async def before(self, reboots: Reboots) -> str:
+        """The boot in which the change was complete; after a reboot in the middle of the job that is the later one."""
+        return reboots.boot_id
+
+    async def do(self, run: Run, reboots: Reboots) -> None:
         """Report it, unless the machine was booted meanwhile."""
-        if reboots.boot_id == self.boot_id:
+        if reboots.boot_id == run.before(str):
             reboots.require(self.reason)

@@ -10,7 +10,7 @@ from rooftree_os.bus_objects import SWAP
 from rooftree_os.bus_objects import Swap as AgentSwap
 from rooftree_os.models import SwapChange, SwapInfo, SwapSize
 from rooftree_os.operating_system import OperatingSystem
-from rooftree_os.reboot import Reboots, RequireReboot
+from rooftree_os.reboot import RequireReboot
 
 SINCE = "15.0"
 
@@ -70,11 +70,11 @@ async def _write(bus: SystemBus, swap_size: str | None, swappiness: int | None) 
 
 
 @job("os_swap_options", locks=lambda changes: [Lock("os", "swap")])
-async def change_swap(system: OperatingSystem, reboots: Reboots, changes: SwapChange) -> Steps:
+async def change_swap(system: OperatingSystem, changes: SwapChange) -> Steps:
     """Change the swap; it takes effect with the next reboot."""
     now = await read_swap(system)
     size = changes.swap_size if changes.swap_size != now.swap_size else None
     swappiness = changes.swappiness if changes.swappiness != now.swappiness else None
     if size is None and swappiness is None:
         return []
-    return [SetSwap(size, swappiness), RequireReboot("The changed swap is in use after a reboot", reboots.boot_id)]
+    return [SetSwap(size, swappiness), RequireReboot("The changed swap is in use after a reboot")]

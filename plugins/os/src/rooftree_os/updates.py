@@ -21,7 +21,7 @@ from rooftree.interfaces.bus import SystemBus
 from rooftree_os.bus_objects import COMPLETED, IDLE, INSTALL_BUNDLE, INSTALLER
 from rooftree_os.models import OsVersion
 from rooftree_os.operating_system import OperatingSystem
-from rooftree_os.reboot import Reboots, RequireReboot
+from rooftree_os.reboot import RequireReboot
 from rooftree_os.slots import BOOTED, mark, operation
 
 log = structlog.get_logger(__name__)
@@ -242,7 +242,7 @@ class RemoveBundle(Step):
     recovery="forward",
     when_busy="refuse",
 )
-async def update_os(bus: SystemBus, system: OperatingSystem, reboots: Reboots, version: OsVersion | None) -> Steps:
+async def update_os(bus: SystemBus, system: OperatingSystem, version: OsVersion | None) -> Steps:
     """Update the operating system; it runs after the next reboot."""
     now = await system.required()
     versions = await system.versions.needed()
@@ -261,5 +261,5 @@ async def update_os(bus: SystemBus, system: OperatingSystem, reboots: Reboots, v
         DownloadBundle(wanted, str(versions.bundle(wanted, now.board))),
         InstallBundle(wanted),
         RemoveBundle(wanted),
-        RequireReboot(f"Home Assistant OS {wanted} is installed and runs after a reboot", reboots.boot_id),
+        RequireReboot(f"Home Assistant OS {wanted} is installed and runs after a reboot"),
     ]

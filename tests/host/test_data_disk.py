@@ -1,0 +1,148 @@
+"""The disk with the data, with the real UDisks2: which disks are offered, what is asked of the OS agent, and that what
+is declared of their objects is so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from rooftree.interfaces.bus import BusMethod, BusObject
+from rooftree_host.bus_properties import declared
+from rooftree_os import bus_objects as objects
+from rooftree_os.disks import PARTITION_NAME, PARTITION_TYPE
+from tests.e2e.rig.daemon import Daemon
+from tests.host.rig.bus import BusError, bus_of, method_of, properties_of
+from tests.host.rig.host import Host
+from tests.host.rig.releases import HomeAssistantOs
+
+pytestmark = pytest.mark.xdist_group("host")
+
+MIB = 1024 * 1024
+DISK = {"vendor": "Acme", "model": "SSD", "serial": "0002"}
+READ: Sequence[tuple[type, BusObject]] = [
+    (objects.HostNaming, objects.HOST),
+    (objects.Installer, objects.INSTALLER),
+    (objects.Agent, objects.OS_AGENT),
+    (objects.DataDisk, objects.DATA_DISK),
+    (objects.Swap, objects.SWAP),
+]
+CALLED: Sequence[tuple[BusObject, BusMethod]] = [
+    (objects.INSTALLER, objects.INSTALL_BUNDLE),
+    (objects.INSTALLER, objects.MARK),
+    (objects.INSTALLER, objects.GET_SLOT_STATUS),
+    (objects.INSTALLER, objects.GET_PRIMARY),
+    (objects.UNITS, objects.SUBSCRIBE),
+    (objects.UNITS, objects.RESTART_UNIT),
+    (objects.DATA_DISK, objects.MARK_DATA_MOVE),
+    (objects.DATA_DISK, objects.CHANGE_DEVICE),
+    (objects.AGENT_SYSTEM, objects.SCHEDULE_WIPE),
+]
+OF_DISKS: Mapping[str, Mapping[str, str]] = {
+    objects.BLOCK: {
+        "CryptoBackingDevice": "o",
+        "Device": "ay",
+        "Drive": "o",
+        "IdLabel": "s",
+        "IdType": "s",
+        "IdUsage": "s",
+        "MDRaidMember": "o",
+        "PreferredDevice": "ay",
+        "ReadOnly": "b",
+        "Size": "t",
+        "Symlinks": "aay",
+    },
+    objects.DRIVE: {"Id": "s", "Model": "s", "Optical": "b", "Serial": "s", "Vendor": "s"},
+    objects.PARTITION: {"Name": "s", "Table": "o", "Type": "s"},
+    objects.FILESYSTEM: {"MountPoints": "aay"},
+}
+"""What :mod:`rooftree_os.disks` reads of what UDisks2 lists."""
+
+
+# --- what is declared is so -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "at"), READ, ids=lambda value: getattr(value, "__name__", None))
+async def test_declared_properties_are_those_of_the_service(host: Host, kind: type, at: BusObject) -> None:
+    async with bus_of(host) as bus:
+        real = properties_of(await bus.interface(at.service, at.path, at.interface))
+
+    assert {said.name: said.signature for said in declared(kind).values()}.items() <= real.items()
+
+
+@pytest.mark.parametrize(("at", "method"), CALLED, ids=lambda value: getattr(value, "name", None))
+async def test_declared_methods_are_those_of_the_service(host: Host, at: BusObject, method: BusMethod) -> None:
+    async with bus_of(host) as bus:
+        takes, returns = method_of(await bus.interface(at.service, at.path, at.interface), method.name)
+
+    assert method.takes == takes
+    assert method.returns in {returns, None}  # agents differ in what they return
+
+
+async def test_what_is_read_and_called_of_disks_is_there_in_udisks(host: Host) -> None:
+    with host.disk(32 * MIB, **DISK) as device:
+        name = device.removeprefix("/dev/")
+        block = f"{objects.UDISKS_PATH}/block_devices/{name}"
+        at = {objects.BLOCK: block, objects.DRIVE: f"{objects.UDISKS_PATH}/drives/Acme_SSD_0002"}
+        async with bus_of(host) as bus:
+            made = await bus.interface(objects.UDISKS, block, objects.BLOCK)
+            await bus.call(objects.UDISKS, block, f"{objects.BLOCK}.Format", "sa{sv}", "ext4", {})
+            filesystem = await bus.interface(objects.UDISKS, block, objects.FILESYSTEM)
+            await bus.call(objects.UDISKS, block, f"{objects.BLOCK}.Format", "sa{sv}", "gpt", {})
+            table = await bus.interface(objects.UDISKS, block, objects.PARTITION_TABLE)
+            with pytest.raises(BusError, match="Failed to open"):  # nobody makes nodes of partitions on the test host
+                made_of = (0, 0, PARTITION_TYPE, PARTITION_NAME, {})
+                await bus.call(
+                    objects.UDISKS, block, f"{objects.PARTITION_TABLE}.CreatePartition", "ttssa{sv}", *made_of
+                )
+            at[objects.PARTITION] = f"{block}p1"
+            layout = host.run("sfdisk", "--dump", device)
+            real = {objects.FILESYSTEM: properties_of(filesystem)}
+            real |= {name: properties_of(await bus.interface(objects.UDISKS, path, name)) for name, path in at.items()}
+
+    assert {name: {key: real[name].get(key) for key in keys} for name, keys in OF_DISKS.items()} == OF_DISKS
+    assert f"type={PARTITION_TYPE.upper()}" in layout and f'name="{PARTITION_NAME}"' in layout
+    for method, interface in ((objects.FORMAT, made), (objects.CREATE_PARTITION, table)):
+        assert (method.takes, method.returns or "") == method_of(interface, method.name)
+
+
+# --- moving the data --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("home_assistant_os", [HomeAssistantOs("16.3", "yellow")], indirect=True, ids=str)
+async def test_disk_that_udisks_knows_is_offered_and_the_agent_is_told_to_move_the_data_to_it(
+    host: Host, home_assistant_os: HomeAssistantOs, daemon: Daemon
+) -> None:
+    host.agent.configure(**{"io.hass.os.Version": "1.4.1"})  # which partitions the disk itself
+    await daemon.start()
+    none = await daemon.ok("GET", "/os/datadisk/list")
+
+    with host.disk(64 * MIB, **DISK) as device:
+        small = await daemon.call("POST", "/os/datadisk/move", {"device": device})
+    size = 2**43  # sparse; larger than what is on the machine's own disk
+    with host.disk(size, **DISK) as device:
+        listed = await daemon.ok("GET", "/os/datadisk/list")
+        moved = await daemon.call("POST", "/os/datadisk/move", {"device": "Acme-SSD-0002"})
+        host.wait_until_off()
+        await daemon.stop()
+        host.boot()
+
+    assert none == {"devices": [], "disks": []}
+    assert (small[0], small[1]["error_key"]) == (400, "os_data_disk_refused_error")
+    assert f"it is too small: it has {64 * MIB} bytes" in small[1]["message"]
+    assert listed == {
+        "devices": ["Acme-SSD-0002"],
+        "disks": [
+            {
+                "name": "Acme SSD (0002)",
+                "vendor": "Acme",
+                "model": "SSD",
+                "serial": "0002",
+                "size": size,
+                "id": "Acme-SSD-0002",
+                "dev_path": device,
+            }
+        ],
+    }
+    assert moved[0] == 200
+    assert host.agent.called("io.hass.os.DataDisk.ChangeDevice") == [[device]]

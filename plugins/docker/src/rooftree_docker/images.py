@@ -6,8 +6,10 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
+import aiohttp
 import structlog
 from aiodocker.exceptions import DockerError, DockerStreamError
+from attrs import evolve
 
 from rooftree.errors import RooftreeError, Unavailable
 from rooftree.interfaces.containers import (
@@ -28,8 +30,10 @@ from rooftree_docker.data_folder import DataFolder
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of
 from rooftree_docker.pull_progress import PullProgress
-from rooftree_docker.registry import size_of_pull
-from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
+from rooftree_docker.pull_size import size_of_pull
+from rooftree_docker.registry import RegistryError, registry_of
+from rooftree_docker.registry_errors import RegistryUnreachable, pull_error, unreachable
+from rooftree_docker.signatures import DEADLINE_S, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
 
 log = structlog.get_logger(__name__)
@@ -42,6 +46,7 @@ class Images:
     """The images of one engine.
 
     :param login_for: the stored login for a registry's host name, asked at each pull and build
+    :param policy: which images must be signed
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Images:
         folder: DataFolder,
         login_for: Callable[[str], AuthInfo | None],
         report_pull: PullReport,
+        policy: SignaturePolicy,
     ) -> None:
         self._connection = connection
         self._deadlines = deadlines
@@ -59,9 +65,10 @@ class Images:
         self._folder = folder
         self._login_for = login_for
         self._report_pull = report_pull
+        self._policy = policy
 
     async def pull(self, image: str, *, platform: str | None = None) -> AsyncGenerator[Progress]:
-        """Fetch ``name:tag`` from its registry.
+        """Fetch ``name:tag`` from its registry; where it must be signed, what is signed and nothing else.
 
         When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
         without internet starts what it has.
@@ -93,20 +100,26 @@ class Images:
     async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
         login = self._login_for(reference.registry)
 
+        def refused(status: int, text: str) -> RooftreeError:
+            error = pull_error(reference, status=status, text=text, platform=platform, has_login=login is not None)
+            if isinstance(error, RegistryRateLimited):
+                self._report_pull(reference.registry, error)
+            return error
+
         def explain(error: DockerError) -> RooftreeError:
             detail: Mapping[str, object] = getattr(error, "error_detail", {})
             code = detail.get("code")
-            refused = pull_error(
-                reference,
-                status=code if isinstance(code, int) else error.status,
-                text=error.message,
-                platform=platform,
-                has_login=login is not None,
-            )
-            if isinstance(refused, RegistryRateLimited):
-                self._report_pull(reference.registry, refused)
-            return refused
+            return refused(code if isinstance(code, int) else error.status, error.message)
 
+        if keys := self._policy.keys_for(reference):
+            try:
+                async with registry_of(reference, login, DEADLINE_S) as registry:
+                    digest = await signed_digest(registry, reference, keys)
+            except (RegistryError, aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
+                raise refused(getattr(error, "status", 0), str(error)) from error
+            except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
+                raise unreachable(reference, str(error) or f"no answer for {DEADLINE_S:g} s") from error
+            reference = evolve(reference, digest=digest)
         params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
         if platform:
             params["platform"] = platform

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from rooftree.interfaces.containers import ImageNotFound
 from rooftree_docker.engine import DockerEngine
@@ -15,7 +19,7 @@ from tests.e2e.docker.test_engine_images import pulled
 from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.registry import Registry
 from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.signing import Signer, digest_in, simple_signature
+from tests.e2e.rig.signing import Signer, bundle, digest_in, referrers, simple_signature
 
 pytestmark = pytest.mark.docker
 
@@ -55,6 +59,17 @@ async def test_what_is_signed_is_fetched_by_its_digest_and_gets_its_name(
     assert digest not in engine.run("images", "--digests", "--all")
 
 
+async def test_bundle_beside_an_image_signs_it_too(careful: DockerEngine, registry: Registry, signer: Signer) -> None:
+    image = await asyncio.to_thread(registry.publish, "signed/bundle", "1", "FROM base\nLABEL bundle=1\n")
+    digest = digest_in(registry.address, "signed/bundle", "1")
+    for stored in referrers(digest, bundle(signer, digest)):
+        stored.upload(registry.address, "signed/bundle")
+
+    await pulled(careful, image)
+
+    assert await careful.remove_image(image)
+
+
 async def test_what_is_not_signed_or_by_somebody_else_never_reaches_the_engine(
     careful: DockerEngine, engine: Engine, registry: Registry
 ) -> None:
@@ -84,6 +99,57 @@ async def test_image_that_was_put_under_the_tag_of_a_signed_one_is_refused(
     found = await careful.image(image)
     assert found is not None and found.labels["moved"] == "1"
     await careful.remove_image(image)
+
+
+@asynccontextmanager
+async def two_faced(registry: Registry, name: str) -> AsyncIterator[str]:
+    """A registry that has the image ``1`` for who asks first for its tag, and ``2`` in its place from then on."""
+    asked = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        path = request.raw_path
+        if path == f"/v2/{name}/manifests/1":
+            asked += 1
+            path = path if asked == 1 else f"/v2/{name}/manifests/2"
+        headers = {"Accept": request.headers.get("Accept", "*/*")}
+        async with session.get(f"http://{registry.address}{path}", headers=headers) as found:
+            kept = {"Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version"}
+            told = {key: value for key, value in found.headers.items() if key in kept}
+            return web.Response(status=found.status, body=await found.read(), headers=told)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_tag_that_is_moved_after_the_check_does_not_matter(
+    make_driver: MakeDriver, engine: Engine, registry: Registry, tmp_path: Path
+) -> None:
+    name, signer, key = "signed/faces", Signer(), tmp_path / "acme.pub"
+    key.write_bytes(signer.public_key)
+    for tag in "12":
+        await asyncio.to_thread(registry.publish, name, tag, f"FROM base\nLABEL face={tag}\n")
+    digest = digest_in(registry.address, name, "1")
+    async with two_faced(registry, name) as address:
+        image = f"{address}/{name}"
+        simple_signature(signer, image, digest).upload(registry.address, name)
+        careful = make_driver(signed_images=[SignedImages(f"{address}/", key)])
+
+        try:
+            await pulled(careful, f"{image}:1")
+
+            found = await careful.image(f"{image}:1")
+            assert found is not None and found.labels["face"] == "1"
+        finally:
+            engine.remove_images(image)
 
 
 async def test_other_images_need_no_signature(careful: DockerEngine, registry: Registry) -> None:

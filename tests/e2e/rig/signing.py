@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+COSIGN_SIGNS = "https://sigstore.dev/cosign/sign/v1"
 CONFIG = b'{"architecture":"","os":"","rootfs":{"type":"layers","diff_ids":[]}}'
 
 
@@ -51,7 +54,7 @@ class Signer:
 
 @frozen
 class Stored:
-    """What a registry is to have: a manifest under a tag, and its blobs."""
+    """What a registry is to have: a manifest under a tag or its digest, and its blobs."""
 
     tag: str
     manifest: bytes
@@ -112,6 +115,49 @@ def simple_signature(signer: Signer, image: str, digest: str) -> Stored:
     return Stored.of(signature_tag(digest), (signature_layer(content, signer.sign(content)),))
 
 
+def bundle(signer: Signer, digest: str, *, kind: str = COSIGN_SIGNS, algorithm: HashAlgorithm | None = None) -> bytes:
+    """What ``cosign sign --key`` makes from version 3 on: a statement about a digest, in an envelope.
+
+    :param kind: the type of the statement's predicate
+    """
+    subject = {"digest": dict([digest.split(":")])}
+    told = {"_type": "https://in-toto.io/Statement/v1", "subject": [subject], "predicateType": kind, "predicate": {}}
+    return envelope(signer, json.dumps(told).encode(), algorithm=algorithm)
+
+
+def envelope(signer: Signer, statement: bytes, *, algorithm: HashAlgorithm | None = None, **more: object) -> bytes:
+    """A bundle with that in it.
+
+    :param more: other fields of the envelope
+    """
+    signed = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(statement), statement)
+    return json.dumps(
+        {
+            "mediaType": BUNDLE,
+            "verificationMaterial": {"publicKey": {"hint": "acme"}, "tlogEntries": []},
+            "dsseEnvelope": {
+                "payload": base64.b64encode(statement).decode(),
+                "payloadType": "application/vnd.in-toto+json",
+                "signatures": [{"sig": base64.b64encode(signer.sign(signed, algorithm)).decode()}],
+                **more,
+            },
+        }
+    ).encode()
+
+
+def referrers(digest: str, *bundles: bytes, media_type: str = BUNDLE) -> list[Stored]:
+    """The manifests that make these bundles refer to an image, and the index of them under its own tag."""
+    made = []
+    for content in bundles:
+        subject = {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1}
+        layer = (content, {"mediaType": media_type})
+        referrer = Stored.of("", (layer,), artifactType=media_type, subject=subject)
+        made.append(Stored(digest_of(referrer.manifest), referrer.manifest, referrer.blobs))
+    listed = [_descriptor(one.manifest, OCI_MANIFEST) | {"artifactType": media_type} for one in made]
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
+    return [*made, Stored(digest.replace(":", "-"), json.dumps(index).encode(), ())]
+
+
 def signature_tag(digest: str) -> str:
     """The tag that signatures of an image lie under."""
     return f"{digest.replace(':', '-')}.sig"
@@ -138,7 +184,7 @@ def _descriptor(content: bytes, media_type: str) -> dict[str, Any]:
 
 def _request(connection: http.client.HTTPConnection, method: str, path: str, body: bytes, expected: int) -> str:
     """Its ``Location``."""
-    kind = OCI_MANIFEST if "/manifests/" in path else "application/octet-stream"
+    kind = json.loads(body)["mediaType"] if "/manifests/" in path else "application/octet-stream"
     connection.request(method, path, body, {"Content-Type": kind})
     answer = connection.getresponse()
     said = answer.read()

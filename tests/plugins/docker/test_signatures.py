@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from attrs import field, mutable
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooftree_docker.image_reference import ImageReference
+from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.registry import RegistryError, registry_of
 from rooftree_docker.signature_check import MOST_SIGNATURES, Doubt
 from rooftree_docker.signatures import SignaturePolicy, SignatureRefused, SignedImages, signed_digest
@@ -32,112 +31,20 @@ from rooftree_docker.simple_signing import (
 )
 from tests.e2e.rig.signing import (
     Signer,
-    Stored,
     digest_of,
     payload,
     signature_layer,
     signature_tag,
     simple_signature,
 )
+from tests.plugins.docker.shelf import ACME, DIGEST, MANIFEST, OTHER, STRANGER, Shelf, check, refusal
 
-MANIFEST = b'{"schemaVersion": 2, "layers": []}'
-DIGEST = digest_of(MANIFEST)
-OTHER = digest_of(b"another image")
-ACME = Signer()
-STRANGER = Signer()
 SIGNERS = {
     "P-256": ACME,
     "P-384": Signer(ec.generate_private_key(ec.SECP384R1())),
     "RSA": Signer(rsa.generate_private_key(65537, 2048)),
     "Ed25519": Signer(ed25519.Ed25519PrivateKey.generate()),
 }
-
-
-@mutable
-class Shelf:
-    """A registry on loopback with one image, and what was stored beside it."""
-
-    port: int = 0
-    manifests: dict[str, bytes] = field(factory=lambda: {"1.0": MANIFEST, DIGEST: MANIFEST})
-    blobs: dict[str, bytes] = field(factory=dict)
-    statuses: dict[str, int] = field(factory=dict)
-    """What is answered instead to those who ask for a manifest or a blob."""
-    elsewhere: str | None = None
-    """Where blobs are to be had."""
-    asked: list[tuple[str, str | None]] = field(factory=list)
-    """Each path, and the authorization that was sent."""
-
-    @property
-    def name(self) -> str:
-        return f"127.0.0.1:{self.port}/acme/hello"
-
-    def store(self, stored: Stored) -> None:
-        self.manifests[stored.tag] = stored.manifest
-        self.blobs |= {digest_of(blob): blob for blob in stored.blobs}
-
-    def sign(self, signer: Signer = ACME, *, image: str | None = None, digest: str = DIGEST) -> None:
-        """Have a signature of our image there that says this."""
-        content = payload(image or self.name, digest)
-        self.put_layers(signature_layer(content, signer.sign(content)))
-
-    def put_layers(self, *layers: Any) -> None:
-        self.store(Stored.of(signature_tag(DIGEST), layers))
-
-    async def manifest(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append((request.path, request.headers.get("Authorization")))
-        return self.answer(request.match_info["wanted"], self.manifests)
-
-    async def blob(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append((request.path, request.headers.get("Authorization")))
-        wanted = request.match_info["wanted"]
-        if self.elsewhere is not None:
-            return web.Response(status=307, headers={"Location": self.elsewhere + wanted})
-        return self.answer(wanted, self.blobs)
-
-    def answer(self, wanted: str, contents: dict[str, bytes]) -> web.Response:
-        if wanted in self.statuses:
-            return web.Response(status=self.statuses[wanted])
-        found = contents.get(wanted)
-        return web.Response(body=found) if found is not None else web.Response(status=404)
-
-
-@pytest.fixture
-async def shelf() -> AsyncIterator[Shelf]:
-    made = Shelf()
-    app = web.Application()
-    app.router.add_get("/v2/acme/hello/manifests/{wanted}", made.manifest)
-    app.router.add_get("/v2/acme/hello/blobs/{wanted}", made.blob)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.port = runner.addresses[0][1]
-    yield made
-    await runner.cleanup()
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """The file with the key of who must sign."""
-    path = tmp_path / "acme.pub"
-    path.write_bytes(ACME.public_key)
-    return path
-
-
-async def check(shelf: Shelf, *keys: Path, tag: str = ":1.0") -> str:
-    reference = ImageReference.parse(shelf.name + tag)
-    async with registry_of(reference, None, 10) as registry:
-        return await signed_digest(registry, reference, keys)
-
-
-async def refusal(shelf: Shelf, *keys: Path, tag: str = ":1.0") -> str:
-    """Why the image is refused; the sentence names it too."""
-    with pytest.raises(SignatureRefused) as refused:
-        await check(shelf, *keys, tag=tag)
-    error = refused.value
-    assert (error.status, error.error_key) == (400, "image_signature_error")
-    assert error.extra_fields["image"] == shelf.name + tag
-    assert shelf.name in error.message and str(keys[0]) in error.message
-    return str(error.extra_fields["reason"])
 
 
 @pytest.mark.parametrize("kind", SIGNERS)
@@ -407,13 +314,26 @@ async def test_image_that_is_not_there_is_not_unsigned(shelf: Shelf, key: Path) 
     assert told.value.status == 404
 
 
-async def test_registry_may_keep_payloads_elsewhere(shelf: Shelf, key: Path) -> None:
+async def test_signature_is_found_with_the_login_that_is_stored(shelf: Shelf, key: Path) -> None:
     shelf.sign()
+    shelf.accepts = aiohttp.encode_basic_auth("me", "s3cret")
+
+    assert await check(shelf, key, login=AuthInfo("me", "s3cret")) == DIGEST
+
+    for login in (None, AuthInfo("me", "wrong")):
+        with pytest.raises(RegistryError) as told:
+            await check(shelf, key, login=login)
+        assert told.value.status == 401
+
+
+async def test_registry_may_keep_payloads_elsewhere_where_the_login_is_not_told(shelf: Shelf, key: Path) -> None:
+    shelf.sign()
+    shelf.accepts = aiohttp.encode_basic_auth("me", "s3cret")
     seen: list[str | None] = []
 
     async def storage(request: web.Request) -> web.StreamResponse:
         seen.append(request.headers.get("Authorization"))
-        return shelf.answer(request.match_info["wanted"], shelf.blobs)
+        return web.Response(body=shelf.blobs[request.match_info["wanted"]])
 
     app = web.Application()
     app.router.add_get("/far/{wanted}", storage)
@@ -422,7 +342,7 @@ async def test_registry_may_keep_payloads_elsewhere(shelf: Shelf, key: Path) -> 
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     shelf.elsewhere = f"http://127.0.0.1:{runner.addresses[0][1]}/far/"
     try:
-        assert await check(shelf, key) == DIGEST
+        assert await check(shelf, key, login=AuthInfo("me", "s3cret")) == DIGEST
         assert seen == [None]
     finally:
         await runner.cleanup()

@@ -106,6 +106,22 @@ class Registry:
             self.address / "manifests" / wanted, {"Accept": ", ".join(_MANIFESTS)}, LARGEST_BYTES, elsewhere=False
         )
 
+    async def referrers(self, digest: str) -> Content:
+        """The index of what refers to a digest.
+
+        Where the registry knows no such question, what lies under the tag that stands in for it ("referrers tag
+        schema" of the specification).
+        """
+        try:
+            return await self._get(
+                self.address / "referrers" / digest, {"Accept": _MANIFESTS[0]}, LARGEST_BYTES, elsewhere=False
+            )
+        except RegistryError as error:
+            # What registries without it answer differs: 404, 400, 403, 405, a redirect to some page.
+            if not 300 <= error.status < 500 or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+        return await self.manifest(digest.replace(":", "-"))
+
     async def blob(self, digest: str, largest_bytes: int) -> Content:
         """What has that digest, which is checked."""
         found = await self._get(self.address / "blobs" / digest, {}, largest_bytes, elsewhere=True)

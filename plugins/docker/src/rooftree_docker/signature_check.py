@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from rooftree_docker.registry import Content, Registry, RegistryError
 if TYPE_CHECKING:
     from rooftree_docker.public_keys import PublicKey
 
+LONGEST_SIGNATURE: Final = 8 * 1024
+"""Characters, in base64."""
 MOST_SIGNATURES: Final = 32
 """Of one image and in one format, that are looked at."""
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -101,3 +104,17 @@ def tables(value: object) -> list[Mapping[str, Any]]:
     if not isinstance(value, list):
         raise Doubt("unreadable", "a part of it has not the form that it must have")
     return [one for one in value if isinstance(one, dict)]
+
+
+def decoded(value: object, longest: int, what: str) -> bytes:
+    """The bytes that a text in base64 stands for. Raises :class:`Doubt`.
+
+    :param longest: characters that it may have
+    :param what: its name, for the doubt
+    """
+    if not isinstance(value, str) or len(value) > longest:
+        raise Doubt("unreadable", f"it has no {what} of at most {longest} characters")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise Doubt("unreadable", f"its {what} is no base64") from None

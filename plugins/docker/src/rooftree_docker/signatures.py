@@ -19,6 +19,7 @@ from rooftree.errors import Invalid
 from rooftree.interfaces.containers import PullFailed
 from rooftree_docker.image_reference import DOCKER_HUB, ImageReference
 from rooftree_docker.registry import Registry, RegistryError
+from rooftree_docker.signature_bundles import check_bundles
 from rooftree_docker.signature_check import Doubt, Question, Reason, any_holds
 from rooftree_docker.simple_signing import check_simple_signing
 
@@ -114,7 +115,7 @@ async def signed_digest(registry: Registry, reference: ImageReference, key_files
     return found.digest
 
 
-_FORMATS: Final = (check_simple_signing,)
+_FORMATS: Final = (check_simple_signing, check_bundles)
 _SAID: Final[Mapping[Reason, str]] = {
     "unsigned": "its registry has no signature of what it has under that name, {digest}",
     "unreadable": "what its registry has as the signature of {digest} is none that can be read: {detail}",

@@ -6,7 +6,6 @@ an image in the form "simple signing", with the signature of its bytes as an ann
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -15,10 +14,12 @@ from rooftree.errors import Invalid
 from rooftree_docker.image_reference import ImageReference
 from rooftree_docker.signature_check import (
     DIGEST,
+    LONGEST_SIGNATURE,
     MOST_SIGNATURES,
     Doubt,
     Question,
     any_holds,
+    decoded,
     fetched,
     parsed,
     table,
@@ -26,8 +27,6 @@ from rooftree_docker.signature_check import (
 )
 
 LARGEST_PAYLOAD_BYTES: Final = 64 * 1024
-LONGEST_SIGNATURE: Final = 8 * 1024
-"""Characters."""
 
 _LAYER: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 _SIGNATURE: Final = "dev.cosignproject.cosign/signature"
@@ -60,12 +59,7 @@ def payload_and_signature(layer: Mapping[str, Any]) -> tuple[str, bytes]:
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise Doubt("unreadable", "its payload has no SHA-256 digest")
     signature = table(layer.get("annotations")).get(_SIGNATURE)
-    if not isinstance(signature, str) or len(signature) > LONGEST_SIGNATURE:
-        raise Doubt("unreadable", f"it has no annotation {_SIGNATURE} of at most {LONGEST_SIGNATURE} characters")
-    try:
-        return digest, base64.b64decode(signature, validate=True)
-    except ValueError:
-        raise Doubt("unreadable", f"its annotation {_SIGNATURE} is no base64") from None
+    return digest, decoded(signature, LONGEST_SIGNATURE, f"annotation {_SIGNATURE}")
 
 
 def check_payload(payload: bytes, reference: ImageReference, digest: str) -> None:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rooftree.interfaces.containers import ImageNotFound
+from rooftree.interfaces.containers import BuildFailed, DataPath, ImageNotFound
 from rooftree_docker.engine import DockerEngine
 from rooftree_docker.signatures import SignatureRefused, SignedImages
 from tests.e2e.docker.conftest import MakeDriver
@@ -149,6 +149,44 @@ async def test_tag_that_is_moved_after_the_check_does_not_matter(
             found = await careful.image(f"{image}:1")
             assert found is not None and found.labels["face"] == "1"
         finally:
+            engine.remove_images(image)
+
+
+async def test_build_is_from_the_image_that_was_signed(
+    make_driver: MakeDriver, engine: Engine, registry: Registry, data_dir: Path, prefix: str, tmp_path: Path
+) -> None:
+    name, signer, key = "signed/base", Signer(), tmp_path / "acme.pub"
+    key.write_bytes(signer.public_key)
+    for tag in "12":
+        await asyncio.to_thread(registry.publish, name, tag, f"FROM base\nLABEL face={tag}\n")
+    digest = digest_in(registry.address, name, "1")
+    (data_dir / "app").mkdir()
+    async with two_faced(registry, name) as address:
+        image = f"{address}/{name}"
+        careful = make_driver(signed_images=[SignedImages(f"{address}/", key)])
+
+        async def build(dockerfile: str) -> None:
+            (data_dir / "app" / "Dockerfile").write_text(dockerfile)
+            arguments = {"BUILD_FROM": f"{image}:1"}
+            async for _ in careful.build(
+                f"local/{prefix}x:1", DataPath("app"), dockerfile="Dockerfile", arguments=arguments, labels={}
+            ):
+                pass
+
+        try:
+            with pytest.raises(BuildFailed, match="cannot be told"):
+                await build("FROM ${BUILD_FROM}\n")
+            with pytest.raises(SignatureRefused, match=rf"{image}:2 must be signed"):
+                await build(f"FROM {image}:2\n")
+            assert engine.run("images", "--quiet", "--all", image) == ""
+
+            simple_signature(signer, image, digest).upload(registry.address, name)
+            await build("ARG BUILD_FROM\nFROM ${BUILD_FROM}\n")
+
+            found = await careful.image(f"local/{prefix}x:1")
+            assert found is not None and found.labels["face"] == "1"
+        finally:
+            await careful.remove_image(f"local/{prefix}x:1")
             engine.remove_images(image)
 
 

@@ -147,7 +147,7 @@ async def test_no_more_bundles_are_looked_at_than_the_limit(shelf: Shelf, key: P
         b"{}",
         b'{"messageSignature": {}}',
         b'{"dsseEnvelope": 7}',
-        b" " * (LARGEST_BUNDLE_BYTES + 1),
+        bundle(ACME, DIGEST).ljust(LARGEST_BUNDLE_BYTES + 1),
         envelope(ACME, b"no JSON"),
         envelope(ACME, b"{}", payloadType="application/json"),
         envelope(ACME, b"{}", payload=7),

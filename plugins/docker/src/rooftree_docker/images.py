@@ -27,13 +27,14 @@ from rooftree_docker.build_context import base_images, read_dockerfile, tar_stre
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.connection import Connection, Deadlines, Json, json_lines
 from rooftree_docker.data_folder import DataFolder
+from rooftree_docker.dockerfile import ImageNotTold, ImageUsed, images_used
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of
 from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.pull_size import size_of_pull
 from rooftree_docker.registry import RegistryError, registry_of
 from rooftree_docker.registry_errors import RegistryUnreachable, pull_error, unreachable
-from rooftree_docker.signatures import DEADLINE_S, SignaturePolicy, signed_digest
+from rooftree_docker.signatures import DEADLINE_S, SETTING, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
 
 log = structlog.get_logger(__name__)
@@ -164,10 +165,17 @@ class Images:
         labels: Mapping[str, str],
         platform: str | None = None,
     ) -> AsyncGenerator[Progress]:
-        """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`."""
+        """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`.
+
+        What must be signed of the images that it is built from is fetched before: the builder takes what is here.
+        """
         reference = ImageReference.parse(image)
         folder = await self._folder.real_local(context)
         text = await read_dockerfile(folder, dockerfile)
+        for base in self._signed_images_of(text, dockerfile, arguments):
+            async with aclosing(self.pull(str(base.reference), platform=base.platform or platform)) as fetching:
+                async for _ in fetching:
+                    """A build's progress is told in its steps."""
         params = {
             "t": str(reference),
             "dockerfile": dockerfile,
@@ -214,6 +222,20 @@ class Images:
                         yield progress
         for progress in output.finished():
             yield progress
+
+    def _signed_images_of(self, text: str, dockerfile: str, arguments: Mapping[str, str]) -> list[ImageUsed]:
+        """Those that a build uses and that must be signed. Raises :class:`BuildFailed` where that cannot be told."""
+        if not self._policy.entries:
+            return []
+        try:
+            used = images_used(text, arguments)
+        except ImageNotTold as error:
+            raise BuildFailed(
+                f"Which image {dockerfile} means by {str(error)!r} cannot be told, and so not whether it must be "
+                f"signed ({SETTING} in rooftree.toml). Write its name out, or use arguments that ARG names above the "
+                "first FROM."
+            ) from None
+        return [one for one in used if self._policy.keys_for(one.reference)]
 
     async def find(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""

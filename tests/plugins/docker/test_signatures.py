@@ -19,6 +19,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rooftree.errors import RooftreeError
+from rooftree.interfaces.containers import (
+    EngineUnavailable,
+    ImageNotFound,
+    PullFailed,
+    RegistryLoginRefused,
+    RegistryRateLimited,
+)
+from rooftree_docker.engine import DockerEngine
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.registry import RegistryError, registry_of
 from rooftree_docker.signature_check import MOST_SIGNATURES, Doubt
@@ -379,6 +388,63 @@ async def test_registry_that_is_not_there_is_no_verdict(key: Path) -> None:
     with pytest.raises(aiohttp.ClientConnectionError):
         async with registry_of(reference, None, 10) as registry:
             await signed_digest(registry, reference, (key,))
+
+
+async def pulling(shelf: Shelf, key: Path, host: str = "127.0.0.1") -> BaseException:
+    """What a pull raises on an engine that is not there: whatever it is, the engine was not asked for it."""
+    entry = SignedImages(f"{host}:{shelf.port}/", key)
+    engine = DockerEngine(
+        "unix:///nonexistent/docker.sock",
+        data_dir=key.parent,
+        instance_id="0" * 32,
+        publish=lambda _: None,
+        report_pull=lambda registry, error: shelf.asked.append(f"{registry} {error and error.error_key}"),
+        signed_images=[entry],
+    )
+    try:
+        with pytest.raises(RooftreeError) as raised:
+            async for _ in engine.pull(f"{host}:{shelf.port}/acme/hello:1.0"):
+                pass
+    finally:
+        await engine.close()
+    return raised.value
+
+
+async def test_engine_is_asked_for_nothing_before_the_signature_holds(shelf: Shelf, key: Path) -> None:
+    assert isinstance(await pulling(shelf, key), SignatureRefused)
+
+    shelf.sign()
+    assert isinstance(await pulling(shelf, key), EngineUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (302, PullFailed),
+        (400, PullFailed),
+        (401, RegistryLoginRefused),
+        (403, RegistryLoginRefused),
+        (404, ImageNotFound),
+        (429, RegistryRateLimited),
+        (503, EngineUnavailable),  # which is asked whether it has the image
+    ],
+)
+async def test_what_a_registry_refuses_us_is_told_as_what_it_refuses_the_engine(
+    shelf: Shelf, key: Path, status: int, kind: type[Exception]
+) -> None:
+    shelf.statuses["1.0"] = status
+
+    assert type(await pulling(shelf, key)) is kind
+
+    reports = [told for told in shelf.asked if "rate_limit" in told]
+    assert len(reports) == (1 if status == 429 else 0)
+
+
+async def test_registry_whose_tls_is_broken_is_not_taken_for_one_that_is_away(shelf: Shelf, key: Path) -> None:
+    error = await pulling(shelf, key, host="0.0.0.0")  # our shelf too, but no name of this machine's: TLS is expected
+
+    assert type(error) is PullFailed
+    assert "could not be fetched from 0.0.0.0" in error.message
 
 
 JSON = st.recursive(

@@ -116,7 +116,7 @@ class Images:
             try:
                 async with registry_of(reference, login, DEADLINE_S) as registry:
                     digest = await signed_digest(registry, reference, keys)
-            except (RegistryError, aiohttp.ClientSSLError, aiohttp.InvalidURL) as error:
+            except (RegistryError, aiohttp.ClientSSLError, ValueError) as error:
                 raise refused(getattr(error, "status", 0), str(error)) from error
             except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
                 raise unreachable(reference, str(error) or f"no answer for {DEADLINE_S:g} s") from error

@@ -27,6 +27,23 @@ def test_registry_name_and_tag_are_found(text: str, registry: str, name: str, ta
     assert (reference.registry, reference.name, reference.tag) == (registry, name, tag)
 
 
+@pytest.mark.parametrize(
+    ("text", "repository"),
+    [
+        ("busybox:1", "docker.io/library/busybox"),
+        ("docker.io/busybox", "docker.io/library/busybox"),
+        ("index.docker.io/library/busybox", "docker.io/library/busybox"),
+        ("docker.io", "docker.io/library/docker.io"),
+        ("someone/thing", "docker.io/someone/thing"),
+        ("GHCR.io/a/b/c:1", "ghcr.io/a/b/c"),
+        ("localhost/hello", "localhost/hello"),
+        ("127.0.0.1:5000/hello:1@sha256:" + "0" * 64, "127.0.0.1:5000/hello"),
+    ],
+)
+def test_names_that_mean_the_same_are_completed_to_one(text: str, repository: str) -> None:
+    assert ImageReference.parse(text).repository == repository
+
+
 def test_digest_needs_no_tag() -> None:
     reference = ImageReference.parse("ghcr.io/a/b@sha256:" + "0" * 64)
 

@@ -52,6 +52,7 @@ from rooftree_docker.inspection import container_of, engine_info_of
 from rooftree_docker.log_stream import Frames
 from rooftree_docker.logs import Logs
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
+from rooftree_docker.signatures import SignaturePolicy, SignedImages
 from rooftree_docker.specification import Naming, container_body
 from rooftree_docker.stats import ProcessorMeter
 
@@ -90,6 +91,7 @@ class DockerEngine:
     :param login_for: the stored login for a registry's host name, asked at each pull and build
     :param report_pull: told of each pull, and whether its registry refused because it was asked too often
     :param report_network_waits: told whether the network's IPv6 or packet size wait for containers to leave it
+    :param signed_images: which images are fetched only when they are signed
     :param report_range: told when the network had to move to another range, and ``None`` when it has the wanted one
     """
 
@@ -107,6 +109,7 @@ class DockerEngine:
         report_range: Callable[[RangeMoved | None], None] = _unreported,
         report_network_waits: Callable[[bool], None] = _unheard_wait,
         deadlines: Deadlines | None = None,
+        signed_images: Sequence[SignedImages] = (),
     ) -> None:
         self._deadlines = deadlines or Deadlines()
         self._naming = Naming(instance_id, prefix)
@@ -116,7 +119,10 @@ class DockerEngine:
         )
         self._folder = DataFolder(data_dir, self._inspect)
         self._events = EventWatch(self._connection, self._naming, publish)
-        self._images = Images(self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull)
+        policy = SignaturePolicy(tuple(signed_images))
+        self._images = Images(
+            self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull, policy
+        )
         self._processor_meter = ProcessorMeter()
         self._logs = Logs(self._connection, self._ours, self._inspect)
         self._api_address: str | None = None

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from rooftree.errors import Invalid
 
 DOCKER_HUB: Final = "docker.io"
+_HUB_ALIAS: Final = "index.docker.io"
 _HUB_LOGIN_ADDRESS: Final = "https://index.docker.io/v1/"
 
 _HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?"
@@ -57,6 +58,20 @@ class ImageReference:
         first, slash, _ = name.partition("/")
         is_host = bool(slash) and (first == "localhost" or "." in first or ":" in first)
         return cls(registry=first if is_host else DOCKER_HUB, name=name, tag=tag, digest=digest)
+
+    @property
+    def repository(self) -> str:
+        """The name in whole, registry first, as the engine completes it: ``docker.io/library/alpine`` for ``alpine``.
+
+        Names that the engine takes for one and the same have the same.
+        """
+        host, slash, name = self.name.partition("/")
+        if self.registry == DOCKER_HUB and not (slash and host == DOCKER_HUB):
+            host, slash, name = DOCKER_HUB, "/", self.name
+        host = DOCKER_HUB if host.lower() in {DOCKER_HUB, _HUB_ALIAS} else host.lower()
+        if host == DOCKER_HUB and "/" not in name:
+            name = f"library/{name}"
+        return host + slash + name
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")

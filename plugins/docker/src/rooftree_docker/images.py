@@ -6,8 +6,10 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
+import aiohttp
 import structlog
 from aiodocker.exceptions import DockerError, DockerStreamError
+from attrs import evolve
 
 from rooftree.errors import RooftreeError, Unavailable
 from rooftree.interfaces.containers import (
@@ -25,11 +27,14 @@ from rooftree_docker.build_context import base_images, read_dockerfile, tar_stre
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.connection import Connection, Deadlines, Json, json_lines
 from rooftree_docker.data_folder import DataFolder
+from rooftree_docker.dockerfile import ImageNotTold, ImageUsed, images_used
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of
 from rooftree_docker.pull_progress import PullProgress
-from rooftree_docker.registry import size_of_pull
-from rooftree_docker.registry_errors import RegistryUnreachable, pull_error
+from rooftree_docker.pull_size import size_of_pull
+from rooftree_docker.registry import RegistryError, registry_of
+from rooftree_docker.registry_errors import RegistryUnreachable, pull_error, unreachable
+from rooftree_docker.signatures import DEADLINE_S, SETTING, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
 
 log = structlog.get_logger(__name__)
@@ -42,6 +47,7 @@ class Images:
     """The images of one engine.
 
     :param login_for: the stored login for a registry's host name, asked at each pull and build
+    :param policy: which images must be signed
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Images:
         folder: DataFolder,
         login_for: Callable[[str], AuthInfo | None],
         report_pull: PullReport,
+        policy: SignaturePolicy,
     ) -> None:
         self._connection = connection
         self._deadlines = deadlines
@@ -59,9 +66,10 @@ class Images:
         self._folder = folder
         self._login_for = login_for
         self._report_pull = report_pull
+        self._policy = policy
 
     async def pull(self, image: str, *, platform: str | None = None) -> AsyncGenerator[Progress]:
-        """Fetch ``name:tag`` from its registry.
+        """Fetch ``name:tag`` from its registry; where it must be signed, what is signed and nothing else.
 
         When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
         without internet starts what it has.
@@ -93,20 +101,26 @@ class Images:
     async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
         login = self._login_for(reference.registry)
 
+        def refused(status: int, text: str) -> RooftreeError:
+            error = pull_error(reference, status=status, text=text, platform=platform, has_login=login is not None)
+            if isinstance(error, RegistryRateLimited):
+                self._report_pull(reference.registry, error)
+            return error
+
         def explain(error: DockerError) -> RooftreeError:
             detail: Mapping[str, object] = getattr(error, "error_detail", {})
             code = detail.get("code")
-            refused = pull_error(
-                reference,
-                status=code if isinstance(code, int) else error.status,
-                text=error.message,
-                platform=platform,
-                has_login=login is not None,
-            )
-            if isinstance(refused, RegistryRateLimited):
-                self._report_pull(reference.registry, refused)
-            return refused
+            return refused(code if isinstance(code, int) else error.status, error.message)
 
+        if keys := self._policy.keys_for(reference):
+            try:
+                async with registry_of(reference, login, DEADLINE_S) as registry:
+                    digest = await signed_digest(registry, reference, keys)
+            except (RegistryError, aiohttp.ClientSSLError, ValueError) as error:
+                raise refused(getattr(error, "status", 0), str(error)) from error
+            except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
+                raise unreachable(reference, str(error) or f"no answer for {DEADLINE_S:g} s") from error
+            reference = evolve(reference, digest=digest)
         params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
         if platform:
             params["platform"] = platform
@@ -151,10 +165,17 @@ class Images:
         labels: Mapping[str, str],
         platform: str | None = None,
     ) -> AsyncGenerator[Progress]:
-        """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`."""
+        """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`.
+
+        What must be signed of the images that it is built from is fetched before: the builder takes what is here.
+        """
         reference = ImageReference.parse(image)
         folder = await self._folder.real_local(context)
         text = await read_dockerfile(folder, dockerfile)
+        for base in self._signed_images_of(text, dockerfile, arguments):
+            async with aclosing(self.pull(str(base.reference), platform=base.platform or platform)) as fetching:
+                async for _ in fetching:
+                    """A build's progress is told in its steps."""
         params = {
             "t": str(reference),
             "dockerfile": dockerfile,
@@ -201,6 +222,20 @@ class Images:
                         yield progress
         for progress in output.finished():
             yield progress
+
+    def _signed_images_of(self, text: str, dockerfile: str, arguments: Mapping[str, str]) -> list[ImageUsed]:
+        """Those that a build uses and that must be signed. Raises :class:`BuildFailed` where that cannot be told."""
+        if not self._policy.entries:
+            return []
+        try:
+            used = images_used(text, arguments)
+        except ImageNotTold as error:
+            raise BuildFailed(
+                f"Which image {dockerfile} means by {str(error)!r} cannot be told, and so not whether it must be "
+                f"signed ({SETTING} in rooftree.toml). Write its name out, or use arguments that ARG names above the "
+                "first FROM."
+            ) from None
+        return [one for one in used if self._policy.keys_for(one.reference)]
 
     async def find(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""

@@ -25,6 +25,7 @@ from rooftree_docker.network import USUAL_SUBNET, NetworkSettings, RangeMoved
 from rooftree_docker.options import DOCKER, Docker, DockerOptions
 from rooftree_docker.registry_logins import RegistryLogins, StoredLogin
 from rooftree_docker.routes import routes
+from rooftree_docker.signatures import SignedImages
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,8 @@ class DockerSettings:
     """The range of the add-on network; where it is taken, a free one is chosen and reported."""
     deadlines: Deadlines = field(factory=Deadlines)
     """``[plugins.docker.deadlines]``: how many seconds the engine may take, for slow disks and for tests."""
+    signed_images: tuple[SignedImages, ...] = ()
+    """``[[plugins.docker.signed_images]]``: images that are only fetched when they are signed, and by whom."""
 
 
 class DockerPlugin(Plugin):
@@ -88,6 +91,7 @@ class DockerPlugin(Plugin):
             report_range=self.report_range,
             report_network_waits=self.report_network_waits,
             deadlines=settings.deadlines,
+            signed_images=settings.signed_images,
         )
         options = await kernel.collection(DockerOptions)
         kernel.provide(DOCKER, Docker(kernel, self.engine, self.logins, options, self.engine.set_network))

@@ -1,101 +1,164 @@
-"""How much a pull will fetch, asked of the registry itself: the engine tells it only while it pulls.
+"""An image's registry, asked by ourselves: for what the engine does not tell, or is not to be trusted with.
 
-The protocol is that of the OCI distribution specification, 1.1: a manifest lists an image's layers with their sizes; an
-index in front of it has one manifest for each platform. Registries answer 401 with where a token is to be had (the
-Docker registry token specification) or with ``Basic``. What can't be found out in time is not known, and no error.
+The protocol is that of the OCI distribution specification, 1.1. Registries answer 401 with where a token is to be had
+(the Docker registry token specification) or with ``Basic``. Every answer is bounded in size, and all questions of one
+conversation together in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
 import orjson
-import structlog
+from attrs import field, frozen
 from yarl import URL
 
 from rooftree_docker.image_reference import DOCKER_HUB, AuthInfo, ImageReference
 
-log = structlog.get_logger(__name__)
-
-DEADLINE_S: Final = 3.0
-"""Seconds for all questions together: somebody who looks at a plan waits for the answer, or a job that begins."""
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 """No manifest is longer."""
+MOST_REDIRECTS: Final = 5
 
-_INDEXES: Final = (
+_MANIFESTS: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-_MANIFESTS: Final = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _HUB_HOST: Final = "registry-1.docker.io"
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-class _Unknown(Exception):
-    """The registry does not say, or not in words that we know."""
+class RegistryError(Exception):
+    """The registry does not give what it was asked for, or not in words that we know.
 
-
-async def size_of_pull(reference: ImageReference, platform: str, login: AuthInfo | None) -> int | None:
-    """Bytes that the image's layers have as they travel, for an engine that has none of them; ``None`` if not known.
-
-    :param platform: as in ``linux/arm64``
+    :param status: the HTTP status of its answer; 0 where that is not the reason
     """
-    try:
-        async with (
-            asyncio.timeout(DEADLINE_S),
-            aiohttp.ClientSession(trust_env=True, headers={"User-Agent": "rooftree"}) as session,
-        ):
-            return await _Registry(session, reference, login).size(platform)
-    except (_Unknown, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        log.debug("size_of_pull_not_known", image=str(reference), reason=str(error) or type(error).__name__)
-        return None
+
+    def __init__(self, reason: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
-class _Registry:
+@frozen
+class Content:
+    """What a registry sent."""
+
+    raw: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Of the bytes that came, whatever the registry says that they are."""
+        return f"sha256:{hashlib.sha256(self.raw).hexdigest()}"
+
+    def json(self) -> dict[str, Any]:
+        """As a JSON object. Raises :class:`RegistryError` where it is none."""
+        try:
+            found = orjson.loads(self.raw)
+        except ValueError:
+            raise RegistryError("the answer is no JSON") from None
+        if not isinstance(found, dict):
+            raise RegistryError("the answer is no object")
+        return found
+
+
+@asynccontextmanager
+async def registry_of(reference: ImageReference, login: AuthInfo | None, deadline_s: float) -> AsyncIterator[Registry]:
+    """The registry of an image, for some questions.
+
+    What is asked raises :class:`RegistryError`, and where no answer comes ``aiohttp.ClientError`` or ``OSError``; the
+    whole raises ``TimeoutError`` after that many seconds.
+    """
+    async with (
+        asyncio.timeout(deadline_s),
+        aiohttp.ClientSession(
+            trust_env=True, headers={"User-Agent": "rooftree", "Accept-Encoding": "identity"}
+        ) as session,
+    ):
+        yield Registry(session, reference, login)
+
+
+class Registry:
     """One image's registry."""
 
     def __init__(self, session: aiohttp.ClientSession, reference: ImageReference, login: AuthInfo | None) -> None:
         self._session = session
         self._login = login
-        self._wanted = reference.digest or reference.tag or "latest"
-        name = reference.name
-        if reference.registry == DOCKER_HUB:
-            name = name.removeprefix(f"{DOCKER_HUB}/")
-            name, host = name if "/" in name else f"library/{name}", _HUB_HOST
-        else:
-            name, host = name.removeprefix(f"{reference.registry}/"), reference.registry
+        host, _, name = reference.repository.partition("/")
+        host = _HUB_HOST if host == DOCKER_HUB else host
         self._plain = _is_this_machine(host)
-        self._manifests = URL(f"{'http' if self._plain else 'https'}://{host}/v2/{name}/manifests/")
+        self.address = URL(f"{'http' if self._plain else 'https'}://{host}/v2/{name}")
+        """Below which everything of the image lies."""
         self._authorization: str | None = None
 
-    async def size(self, platform: str) -> int:
-        manifest = await self._manifest(self._wanted)
-        if "manifests" in manifest:
-            manifest = await self._manifest(_for_platform(manifest["manifests"], platform))
-        parts = [manifest.get("config"), *manifest.get("layers", ())]
-        sizes = [part["size"] for part in parts if isinstance(part, dict) and type(part.get("size")) is int]
-        if not manifest.get("layers") or len(sizes) != len(parts) or min(sizes) < 0:
-            raise _Unknown("the manifest does not tell the sizes of its layers")
-        return sum(sizes)
+    async def manifest(self, wanted: str) -> Content:
+        """The manifest, or the index of manifests, that a tag or a digest stands for."""
+        return await self._get(
+            self.address / "manifests" / wanted, {"Accept": ", ".join(_MANIFESTS)}, LARGEST_BYTES, elsewhere=False
+        )
 
-    async def _manifest(self, wanted: str) -> dict[str, Any]:
-        headers = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
+    async def referrers(self, digest: str) -> Content:
+        """The index of what refers to a digest.
+
+        Where the registry knows no such question, what lies under the tag that stands in for it ("referrers tag
+        schema" of the specification).
+        """
+        try:
+            return await self._get(
+                self.address / "referrers" / digest, {"Accept": _MANIFESTS[0]}, LARGEST_BYTES, elsewhere=False
+            )
+        except RegistryError as error:
+            # What registries without it answer differs: 404, 400, 403, 405, a redirect to some page.
+            if not 300 <= error.status < 500 or error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+        return await self.manifest(digest.replace(":", "-"))
+
+    async def blob(self, digest: str, largest_bytes: int) -> Content:
+        """What has that digest, which is checked."""
+        found = await self._get(self.address / "blobs" / digest, {}, largest_bytes, elsewhere=True)
+        if found.digest != digest:
+            raise RegistryError(f"the registry sent something else than {digest}")
+        return found
+
+    async def _get(self, url: URL, headers: dict[str, str], largest_bytes: int, *, elsewhere: bool) -> Content:
+        """:param elsewhere: whether the registry may send us to where it keeps things"""
         for _ in range(2):
             if self._authorization:
                 headers["Authorization"] = self._authorization
-            async with self._session.get(self._manifests / wanted, headers=headers, allow_redirects=False) as answer:
-                if answer.status == 401 and self._authorization is None:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                if answer.status == HTTPStatus.UNAUTHORIZED and self._authorization is None:
                     self._authorization = await self._authorized(answer.headers.get("WWW-Authenticate", ""))
                     continue
-                return await _json(answer)
-        raise _Unknown("the registry refuses us")
+                if answer.status not in _REDIRECTS or not elsewhere:
+                    return await _content(answer, largest_bytes)
+                place = _address(answer.headers.get("Location", ""), beside=url)
+            return await self._redirected(place, largest_bytes)
+        raise RegistryError("the registry refuses us", HTTPStatus.UNAUTHORIZED)
+
+    async def _redirected(self, place: URL, largest_bytes: int) -> Content:
+        for _ in range(MOST_REDIRECTS):
+            if not self._may_lead_to(place):
+                raise RegistryError("the registry sends us to an address without TLS")
+            # The authorization is for the registry itself; other addresses bring their own.
+            own = self._authorization if place.origin() == self.address.origin() else None
+            headers = {"Authorization": own} if own else {}
+            async with self._session.get(place, headers=headers, allow_redirects=False) as answer:
+                if answer.status not in _REDIRECTS:
+                    return await _content(answer, largest_bytes)
+                place = _address(answer.headers.get("Location", ""), beside=place)
+        raise RegistryError(f"the registry sends us on more than {MOST_REDIRECTS} times")
+
+    def _may_lead_to(self, place: URL) -> bool:
+        return place.scheme == "https" or (self._plain and place.scheme == "http")
 
     async def _authorized(self, challenge: str) -> str:
         """The ``Authorization`` that a refusal asks for."""
@@ -103,40 +166,41 @@ class _Registry:
         basic = aiohttp.encode_basic_auth(self._login.username, self._login.password) if self._login else None
         if scheme.lower() == "basic" and basic is not None:
             return basic
+        if scheme.lower() != "bearer":
+            raise RegistryError("the registry wants a login", HTTPStatus.UNAUTHORIZED)
         asked = dict(_PARAMETER.findall(rest))
-        realm = URL(asked.pop("realm", ""))
-        if scheme.lower() != "bearer" or (realm.scheme != "https" and not (self._plain and realm.scheme == "http")):
-            raise _Unknown("the registry wants a login")
+        realm = _address(asked.pop("realm", ""))
+        if not self._may_lead_to(realm):
+            raise RegistryError("the registry wants the login at an address without TLS", HTTPStatus.UNAUTHORIZED)
         query = {name: value for name, value in asked.items() if name in {"service", "scope"}}
         headers = {"Authorization": basic} if basic else {}
         async with self._session.get(realm.update_query(query), headers=headers, allow_redirects=False) as answer:
-            granted = await _json(answer)
+            granted = (await _content(answer, LARGEST_BYTES)).json()
         token = granted.get("token") or granted.get("access_token")
         if not isinstance(token, str):
-            raise _Unknown("no token was granted")
+            raise RegistryError("no token was granted", HTTPStatus.UNAUTHORIZED)
         return f"Bearer {token}"
 
 
-async def _json(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    if answer.status != 200:
-        raise _Unknown(f"the registry answered {answer.status}")
-    content = await answer.content.read(LARGEST_BYTES)
-    if not answer.content.at_eof():
-        raise _Unknown("the answer is too long")
-    found = orjson.loads(content)
-    if not isinstance(found, dict):
-        raise _Unknown("the answer is no object")
-    return found
+async def _content(answer: aiohttp.ClientResponse, largest_bytes: int) -> Content:
+    if answer.status != HTTPStatus.OK:
+        raise RegistryError(f"the registry answered HTTP {answer.status}", answer.status)
+    came = bytearray()
+    async for block in answer.content.iter_any():
+        came += block
+        if len(came) > largest_bytes:
+            raise RegistryError(f"the answer is longer than {largest_bytes} bytes")
+    return Content(bytes(came))
 
 
-def _for_platform(manifests: Any, platform: str) -> str:
-    """The digest of the manifest for a platform, whatever its variant."""
-    system, _, architecture = platform.partition("/")
-    for one in manifests if isinstance(manifests, list) else ():
-        on = one.get("platform") if isinstance(one, dict) else None
-        if isinstance(on, dict) and (on.get("os"), on.get("architecture")) == (system, architecture.partition("/")[0]):
-            return str(one.get("digest"))
-    raise _Unknown(f"there is none for {platform}")
+def _address(text: str, *, beside: URL | None = None) -> URL:
+    """An address that the registry names, relative to another one where that is given."""
+    try:
+        place = beside.join(URL(text)) if beside else URL(text)
+        place.origin()
+    except ValueError:
+        raise RegistryError("the registry names an address that is none") from None
+    return place
 
 
 def _is_this_machine(host: str) -> bool:

@@ -89,11 +89,16 @@ def pull_error(
     if _LOGIN.search(said):
         return _login_refused(image, said, has_login)
     if (quoted and status >= 500) or _UNREACHABLE.search(said):
-        return RegistryUnreachable(
-            f"The registry {image.registry} cannot be reached to fetch {image}: {said}. "
-            "Check the host's network and name resolution, and try again."
-        )
+        return unreachable(image, said)
     return PullFailed(f"{image} could not be fetched from {image.registry}: {said or f'status {status}'}")
+
+
+def unreachable(image: ImageReference, said: str) -> RegistryUnreachable:
+    """The error for a registry that can't be reached."""
+    return RegistryUnreachable(
+        f"The registry {image.registry} cannot be reached to fetch {image}: {said}. "
+        "Check the host's network and name resolution, and try again."
+    )
 
 
 def _login_refused(image: ImageReference, said: str, has_login: bool) -> RegistryLoginRefused:

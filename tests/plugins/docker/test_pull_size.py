@@ -10,9 +10,9 @@ import pytest
 from aiohttp import encode_basic_auth, web
 from attrs import field, mutable
 
-from rooftree_docker import registry
+from rooftree_docker import pull_size, registry
 from rooftree_docker.image_reference import AuthInfo, ImageReference
-from rooftree_docker.registry import size_of_pull
+from rooftree_docker.pull_size import size_of_pull
 
 MANIFEST = {"config": {"size": 7}, "layers": [{"size": 1_000}, {"size": 20}]}
 INDEX = {
@@ -72,6 +72,12 @@ async def server() -> AsyncIterator[Registry]:
 
 
 async def test_size_is_that_of_all_layers_and_of_the_description(server: Registry) -> None:
+    assert await size_of_pull(server.image, "linux/amd64", None) == 1_027
+
+
+async def test_long_manifest_is_read_whole(server: Registry) -> None:
+    server.manifests["1.0"] = {**MANIFEST, "annotations": {"long": "x" * (registry.LARGEST_BYTES - 1_000)}}
+
     assert await size_of_pull(server.image, "linux/amd64", None) == 1_027
 
 
@@ -157,7 +163,7 @@ async def test_registry_that_is_not_there_is_not_known_and_no_error() -> None:
 
 
 async def test_registry_that_does_not_answer_is_given_up_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "DEADLINE_S", 0.1)
+    monkeypatch.setattr(pull_size, "DEADLINE_S", 0.1)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -178,17 +184,18 @@ async def test_registry_that_does_not_answer_is_given_up_after_the_deadline(monk
 @pytest.mark.parametrize(
     ("image", "address"),
     [
-        ("alpine:3", "https://registry-1.docker.io/v2/library/alpine/manifests/"),
-        ("docker.io/someone/thing:1", "https://registry-1.docker.io/v2/someone/thing/manifests/"),
-        ("ghcr.io/someone/thing:1", "https://ghcr.io/v2/someone/thing/manifests/"),
-        ("localhost:5000/thing:1", "http://localhost:5000/v2/thing/manifests/"),
-        ("127.9.9.9/thing:1", "http://127.9.9.9/v2/thing/manifests/"),
+        ("alpine:3", "https://registry-1.docker.io/v2/library/alpine"),
+        ("docker.io/someone/thing:1", "https://registry-1.docker.io/v2/someone/thing"),
+        ("index.docker.io/someone/thing:1", "https://registry-1.docker.io/v2/someone/thing"),
+        ("ghcr.io/someone/thing:1", "https://ghcr.io/v2/someone/thing"),
+        ("localhost:5000/thing:1", "http://localhost:5000/v2/thing"),
+        ("127.9.9.9/thing:1", "http://127.9.9.9/v2/thing"),
     ],
 )
 def test_registry_is_asked_where_the_engine_would(image: str, address: str) -> None:
     class Session:
         """Nobody asks here."""
 
-    asked = registry._Registry(Session(), ImageReference.parse(image), None)  # type: ignore[arg-type]  # not used
+    asked = registry.Registry(Session(), ImageReference.parse(image), None)  # type: ignore[arg-type]  # not used
 
-    assert str(asked._manifests) == address
+    assert str(asked.address) == address

@@ -1,0 +1,102 @@
+"""Which images a Dockerfile takes from elsewhere."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rooftree_docker.dockerfile import ImageNotTold, images_used
+
+ARGUMENTS = {"BUILD_FROM": "ghcr.io/acme/base:1", "BUILD_ARCH": "amd64", "EMPTY": ""}
+
+
+def used(text: str) -> list[str]:
+    return sorted(str(image.reference) for image in images_used(text, ARGUMENTS))
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("FROM ghcr.io/acme/base:1\nRUN true\n", ["ghcr.io/acme/base:1"]),
+        ("ARG BUILD_FROM\nFROM $BUILD_FROM", ["ghcr.io/acme/base:1"]),
+        ("ARG BUILD_FROM=other\nFROM ${BUILD_FROM}\n", ["ghcr.io/acme/base:1"]),
+        ("ARG BASE=acme/base\nARG TAG=3\nFROM ${BASE}:$TAG", ["acme/base:3"]),
+        ("ARG BUILD_ARCH\nARG BASE=acme/${BUILD_ARCH}-base\nFROM $BASE:1", ["acme/amd64-base:1"]),
+        ("ARG BUILD_ARCH BASE=acme/base\nFROM $BASE", ["acme/base:latest"]),
+        ("FROM ${BASE:-acme/base}", ["acme/base:latest"]),
+        ("ARG EMPTY\nFROM ${EMPTY:-acme/base}:1${EMPTY:+2}${EMPTY+3}", ["acme/base:13"]),
+        ("ARG BUILD_ARCH\nFROM acme/base:1${BUILD_ARCH:+-x}", ["acme/base:1-x"]),
+        ("FROM a AS build\nFROM build\nFROM b as Second\nCOPY --from=second / /\nCOPY --from=0 / /",
+         ["a:latest", "b:latest"]),
+        ("FROM scratch\nCOPY --chown=1 --from=acme/tools:2 /x /x\n", ["acme/tools:2"]),
+        ("FROM \\\n  # a remark\n  acme/base \\\n  AS build\nfrom other\n", ["acme/base:latest", "other:latest"]),
+        ("FROM acme/base\r\nRUN true\r\n", ["acme/base:latest"]),
+        ('FROM "acme/base:1"\n', ["acme/base:1"]),
+        ("# FROM no\nFROM yes\nRUN echo \\\n FROM no\nENV X='FROM no'\n", ["yes:latest"]),
+        ("FROM 2\nCOPY --from=1 / /\n", ["1:latest", "2:latest"]),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_images_are_found_where_the_builder_looks_for_them(text: str, images: list[str]) -> None:
+    assert used(text) == images
+
+
+def test_platform_is_that_of_the_instruction() -> None:
+    text = "ARG ON=linux/arm64\nFROM --platform=$ON acme/base:1 AS x\nFROM other:1"
+
+    assert {(str(image.reference), image.platform) for image in images_used(text, {})} == {
+        ("acme/base:1", "linux/arm64"),
+        ("other:1", None),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM $BUILD_FROM",
+        "FROM base\nARG BUILD_FROM\nFROM $BUILD_FROM",
+        "FROM ${BUILD_FROM%:*}",
+        "FROM ${X:-${Y}}",
+        "FROM --platform=linux/arm64",
+        "FROM UPPER",
+        "FROM base\nCOPY --from=$BUILD_FROM / /",
+    ],
+)
+def test_image_that_cannot_be_told_is_not_passed_over(text: str) -> None:
+    with pytest.raises(ImageNotTold):
+        used(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ARG A=aaaaaaaa\n" + "ARG A=$A$A\n" * 64 + "FROM $A",
+        "FROM a" + " " * 1_000_000 + "b/ c",
+        "FROM " + "${a:-" * 200_000,
+        "FROM a\nCOPY --from=" + "/" * 1_000_000,
+        "A" * 1_000_000 + "\nFROM A",
+        "\\ " * 300_000 + "\nFROM A",
+    ],
+)
+def test_dockerfile_that_is_made_to_take_long_does_not(text: str) -> None:
+    begun = time.process_time()
+
+    with suppress(ImageNotTold):
+        images_used(text, {})
+
+    assert time.process_time() - begun < 1
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.sampled_from(["FROM", "ARG", "COPY", "--from=", "$X", "${X:-a}", "=", "\\", "\n", " ", "#", "a", "1", "é"])
+    ).map("".join)
+)  # fmt: skip
+def test_whatever_somebody_writes_is_read_or_not_told(text: str) -> None:
+    with suppress(ImageNotTold):
+        images_used(text, {"X": "acme/base"})

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from rooftree import Failed, Lock, Step, Steps, Unavailable, job, step
-from rooftree.interfaces.bus import SystemBus
+from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree_os.bus_objects import JOB_REMOVED, RESTART_UNIT, SUBSCRIBE, UNITS
 from rooftree_os.operating_system import OperatingSystem
 
@@ -24,7 +24,7 @@ class RestartUnit(Step):
 
     async def do(self, bus: SystemBus) -> None:
         """Restart it."""
-        await bus.call(UNITS, SUBSCRIBE)  # otherwise systemd tells nobody of the ends of jobs
+        await _subscribe(bus)
         async with bus.listening(UNITS, JOB_REMOVED) as ends:
             wanted = await bus.call(UNITS, RESTART_UNIT, self.unit, "replace")
             try:
@@ -34,6 +34,15 @@ class RestartUnit(Step):
                 raise Unavailable(f"{self.unit} was not restarted within {TAKES_S:g} s") from None
         if result != "done":
             raise Failed(f"{self.unit} was not restarted: {result}; journalctl --unit {self.unit} has more")
+
+
+async def _subscribe(bus: SystemBus) -> None:
+    """Let systemd tell of the ends of jobs; it refuses to be asked twice by one client, which others here may have."""
+    try:
+        await bus.call(UNITS, SUBSCRIBE)
+    except BusRefused as error:
+        if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
+            raise
 
 
 async def _result(ends: AsyncIterator[tuple[Any, ...]], wanted: str) -> str:

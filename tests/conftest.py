@@ -20,6 +20,7 @@ OURS = (
     "rooftree_board_green",
     "rooftree_board_yellow",
     "rooftree_containers",
+    "rooftree_machine",
     "rooftree_docker",
     "rooftree_host",
     "rooftree_os",

@@ -9,6 +9,7 @@ import pytest
 
 from rooftree.interfaces.bus import BusMethod, BusObject
 from rooftree_host.bus_properties import declared
+from rooftree_machine import agent, udisks
 from rooftree_os import bus_objects as objects
 from rooftree_os.disks import PARTITION_NAME, PARTITION_TYPE
 from tests.e2e.rig.daemon import Daemon
@@ -21,9 +22,8 @@ pytestmark = pytest.mark.xdist_group("host")
 MIB = 1024 * 1024
 DISK = {"vendor": "Acme", "model": "SSD", "serial": "0002"}
 READ: Sequence[tuple[type, BusObject]] = [
-    (objects.HostNaming, objects.HOST),
     (objects.Installer, objects.INSTALLER),
-    (objects.Agent, objects.OS_AGENT),
+    (agent.Agent, agent.OS_AGENT),
     (objects.DataDisk, objects.DATA_DISK),
     (objects.Swap, objects.SWAP),
 ]
@@ -32,14 +32,12 @@ CALLED: Sequence[tuple[BusObject, BusMethod]] = [
     (objects.INSTALLER, objects.MARK),
     (objects.INSTALLER, objects.GET_SLOT_STATUS),
     (objects.INSTALLER, objects.GET_PRIMARY),
-    (objects.UNITS, objects.SUBSCRIBE),
-    (objects.UNITS, objects.RESTART_UNIT),
     (objects.DATA_DISK, objects.MARK_DATA_MOVE),
     (objects.DATA_DISK, objects.CHANGE_DEVICE),
     (objects.AGENT_SYSTEM, objects.SCHEDULE_WIPE),
 ]
 OF_DISKS: Mapping[str, Mapping[str, str]] = {
-    objects.BLOCK: {
+    udisks.BLOCK: {
         "CryptoBackingDevice": "o",
         "Device": "ay",
         "Drive": "o",
@@ -52,9 +50,9 @@ OF_DISKS: Mapping[str, Mapping[str, str]] = {
         "Size": "t",
         "Symlinks": "aay",
     },
-    objects.DRIVE: {"Id": "s", "Model": "s", "Optical": "b", "Serial": "s", "Vendor": "s"},
-    objects.PARTITION: {"Name": "s", "Table": "o", "Type": "s"},
-    objects.FILESYSTEM: {"MountPoints": "aay"},
+    udisks.DRIVE: {"Id": "s", "Model": "s", "Optical": "b", "Serial": "s", "Vendor": "s"},
+    udisks.PARTITION: {"Name": "s", "Table": "o", "Type": "s"},
+    udisks.FILESYSTEM: {"MountPoints": "aay"},
 }
 """What :mod:`rooftree_os.disks` reads of what UDisks2 lists."""
 
@@ -82,23 +80,21 @@ async def test_declared_methods_are_those_of_the_service(host: Host, at: BusObje
 async def test_what_is_read_and_called_of_disks_is_there_in_udisks(host: Host) -> None:
     with host.disk(32 * MIB, **DISK) as device:
         name = device.removeprefix("/dev/")
-        block = f"{objects.UDISKS_PATH}/block_devices/{name}"
-        at = {objects.BLOCK: block, objects.DRIVE: f"{objects.UDISKS_PATH}/drives/Acme_SSD_0002"}
+        block = f"{udisks.UDISKS_PATH}/block_devices/{name}"
+        at = {udisks.BLOCK: block, udisks.DRIVE: f"{udisks.UDISKS_PATH}/drives/Acme_SSD_0002"}
         async with bus_of(host) as bus:
-            made = await bus.interface(objects.UDISKS, block, objects.BLOCK)
-            await bus.call(objects.UDISKS, block, f"{objects.BLOCK}.Format", "sa{sv}", "ext4", {})
-            filesystem = await bus.interface(objects.UDISKS, block, objects.FILESYSTEM)
-            await bus.call(objects.UDISKS, block, f"{objects.BLOCK}.Format", "sa{sv}", "gpt", {})
-            table = await bus.interface(objects.UDISKS, block, objects.PARTITION_TABLE)
+            made = await bus.interface(udisks.UDISKS, block, udisks.BLOCK)
+            await bus.call(udisks.UDISKS, block, f"{udisks.BLOCK}.Format", "sa{sv}", "ext4", {})
+            filesystem = await bus.interface(udisks.UDISKS, block, udisks.FILESYSTEM)
+            await bus.call(udisks.UDISKS, block, f"{udisks.BLOCK}.Format", "sa{sv}", "gpt", {})
+            table = await bus.interface(udisks.UDISKS, block, udisks.PARTITION_TABLE)
             with pytest.raises(BusError, match="Failed to open"):  # nobody makes nodes of partitions on the test host
                 made_of = (0, 0, PARTITION_TYPE, PARTITION_NAME, {})
-                await bus.call(
-                    objects.UDISKS, block, f"{objects.PARTITION_TABLE}.CreatePartition", "ttssa{sv}", *made_of
-                )
-            at[objects.PARTITION] = f"{block}p1"
+                await bus.call(udisks.UDISKS, block, f"{udisks.PARTITION_TABLE}.CreatePartition", "ttssa{sv}", *made_of)
+            at[udisks.PARTITION] = f"{block}p1"
             layout = host.run("sfdisk", "--dump", device)
-            real = {objects.FILESYSTEM: properties_of(filesystem)}
-            real |= {name: properties_of(await bus.interface(objects.UDISKS, path, name)) for name, path in at.items()}
+            real = {udisks.FILESYSTEM: properties_of(filesystem)}
+            real |= {name: properties_of(await bus.interface(udisks.UDISKS, path, name)) for name, path in at.items()}
 
     assert {name: {key: real[name].get(key) for key in keys} for name, keys in OF_DISKS.items()} == OF_DISKS
     assert f"type={PARTITION_TYPE.upper()}" in layout and f'name="{PARTITION_NAME}"' in layout

@@ -13,6 +13,7 @@ from rooftree.interfaces.bus import BusMethod, BusObject
 from rooftree_host import machine
 from rooftree_host.bus_properties import declared
 from rooftree_host.facts import SOURCES
+from rooftree_machine import hostnamed, systemd
 from tests.e2e.rig.daemon import Daemon, disposable_daemon
 from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.waiting import until
@@ -22,17 +23,18 @@ from tests.host.rig.host import Host
 pytestmark = pytest.mark.xdist_group("host")
 
 METHODS: Sequence[tuple[BusObject, BusMethod]] = [
-    (machine.HOSTNAME, machine.SET_STATIC_HOSTNAME),
+    (hostnamed.HOSTNAME, hostnamed.SET_STATIC_HOSTNAME),
     (machine.LOGIN, machine.REBOOT_BY_LOGIN),
     (machine.LOGIN, machine.POWER_OFF_BY_LOGIN),
-    (machine.SYSTEMD, machine.REBOOT),
-    (machine.SYSTEMD, machine.POWER_OFF),
-    (machine.SYSTEMD, machine.SUBSCRIBE),
-    (machine.SYSTEMD, machine.LIST_UNITS),
-    (machine.SYSTEMD, machine.START_UNIT),
-    (machine.SYSTEMD, machine.STOP_UNIT),
-    (machine.SYSTEMD, machine.RELOAD_UNIT),
-    (machine.SYSTEMD, machine.GET_UNIT_BY_PID),
+    (systemd.SYSTEMD, systemd.REBOOT),
+    (systemd.SYSTEMD, systemd.POWER_OFF),
+    (systemd.SYSTEMD, systemd.SUBSCRIBE),
+    (systemd.SYSTEMD, systemd.LIST_UNITS),
+    (systemd.SYSTEMD, systemd.START_UNIT),
+    (systemd.SYSTEMD, systemd.STOP_UNIT),
+    (systemd.SYSTEMD, systemd.RELOAD_UNIT),
+    (systemd.SYSTEMD, systemd.RESTART_UNIT),
+    (systemd.SYSTEMD, systemd.GET_UNIT_BY_PID),
 ]
 
 OF_THE_HOST = (

@@ -16,11 +16,11 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
 
 @pytest.fixture(scope="session")
 def new_environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
-    """Makes environments with the kernel, what its test kit needs, and the plugin that answers ``/kernel/v1``."""
+    """Makes environments with the kernel and its test kit, the libraries, and the plugin that answers ``/kernel/v1``."""
 
     def make() -> Environment:
         environment = Environment.fresh(wheels.uv, tmp_path_factory.mktemp("environment") / "venv")
-        plugins = [wheels.of(ROOT / "plugins" / name) for name in ("containers", "supervisor")]
+        plugins = [wheels.of(ROOT / "plugins" / name) for name in ("containers", "machine", "supervisor")]
         environment.install(f"rooftree[testing] @ {wheels.of(ROOT / 'core').as_uri()}", *plugins)
         return environment
 

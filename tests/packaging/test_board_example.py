@@ -140,6 +140,19 @@ def test_board_is_not_there_on_another_machine(environment: Environment, tmp_pat
         assert running.call("GET", "/kernel/v1/problems")["problems"] == []
 
 
+def test_boards_of_ours_are_there_after_nothing_but_the_installation_too(
+    wheels: Wheels, new_environment: Callable[[], Environment], tmp_path: Path
+) -> None:
+    made = new_environment()
+    made.install(*(wheels.of(ROOT / "plugins" / name) for name in ("os", "board-yellow", "board-green")))
+
+    with InstalledDaemon(made, tmp_path / "data").running() as running:
+        refusals = [running.refusal("GET", f"/os/boards/{name}") for name in ("yellow", "green")]
+        assert running.call("GET", "/kernel/v1/problems")["problems"] == []
+
+    assert ["This machine is no board" in refusal for refusal in refusals] == [True, True]
+
+
 def test_uninstalled_driver_leaves_nothing_but_the_settings_that_the_os_keeps_for_its_return(
     wheels: Wheels, new_environment: Callable[[], Environment], lights: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from aiohasupervisor.models import HostInfo as ClientsHostInfo
 from rooftree.interfaces import hooks
 from rooftree.interfaces.bus import SYSTEM_BUS, BusPropertiesChanged
 from rooftree.testing import Client, running_system
-from rooftree_host import facts
 from rooftree_host.disk_wear import disk_of, emmc_wear
 from rooftree_host.mounts_seen import propagates
 from rooftree_host.plugin import HostPlugin
@@ -111,7 +111,7 @@ async def test_time_of_day_is_that_of_the_answer(tmp_path: Path, socket_folder: 
 @pytest.mark.parametrize(
     ("missing", "fields", "features"),
     [
-        (HOSTNAME, {"hostname", "chassis", "kernel", "cpe", "deployment", "operating_system"}, {"hostname"}),
+        (HOSTNAME, {"hostname", "chassis", "cpe", "deployment", "operating_system"}, {"hostname"}),
         (SYSTEMD, {"virtualization", "boot_timestamp", "startup_time"}, {"services"}),
         (TIMEDATE, {"use_ntp", "dt_synchronized"}, {"timedate"}),
         (RESOLVE, {"broadcast_llmnr", "broadcast_mdns", "llmnr_hostname"}, {"resolved"}),
@@ -145,6 +145,7 @@ async def test_without_a_bus_the_answer_comes_at_once_with_what_the_kernel_knows
     assert (info["hostname"], info["startup_time"]) == (None, None)
     assert "reboot" not in info["features"]
     assert info["disk_total"] > 0
+    assert info["kernel"] == os.uname().release
     assert ClientsHostInfo.from_dict(info).timezone == info["timezone"]
 
 
@@ -190,18 +191,16 @@ async def test_answer_has_the_recorded_shape(tmp_path: Path, socket_folder: Path
     assert difference(recorded("host.info")["answer"]["data"], info) == []
 
 
-@pytest.mark.parametrize(
-    ("cpe", "expected"),
-    [
-        ("cpe:2.3:o:home-assistant:haos:16.2:*:production:*:*:*:generic-x86-64:*", True),
-        ("cpe:2.3:o:debian:debian_linux:12:*:*:*:*:*:*:*", False),
-        ("haos", False),
-        ("", False),
-        (None, False),
-    ],
-)
-def test_home_assistant_os_is_known_by_its_cpe(cpe: str | None, expected: bool) -> None:
-    assert facts.is_haos(cpe) is expected
+async def test_home_assistant_os_is_a_feature(tmp_path: Path, socket_folder: Path) -> None:
+    haos = "cpe:2.3:o:home-assistant:haos:16.2:*:production:*:*:*:generic-x86-64:*"
+    async with house(tmp_path, socket_folder) as home:
+        before = (await home.client.get("/host/info")).data["features"]
+        path = "/org/freedesktop/hostname1"
+        await home.machine.change(HOSTNAME, path, HOSTNAME, told=False, OperatingSystemCPEName=haos)
+        await home.client.post("/host/reload")
+        after = (await home.client.get("/host/info")).data["features"]
+
+    assert ("haos" in before, "haos" in after) == (False, True)
 
 
 # --- the disk ---------------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from aiohasupervisor.models.os import OSInfo
 
 from rooftree.conditions import CONDITIONS, ConditionNotMet
 from rooftree.interfaces.hooks import available_updates, info
+from rooftree_machine.home_assistant_os import HomeAssistantOs
 from rooftree_os import data_disk, version_file
-from rooftree_os.operating_system import HomeAssistantOs
 from rooftree_os.version_file import Versions
 from rooftree_os.watch import MarkedBoot
 from tests.bus.machine import AGENT, HOSTNAME, UDISKS

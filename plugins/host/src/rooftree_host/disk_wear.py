@@ -11,14 +11,13 @@ import structlog
 from attrs import frozen
 
 from rooftree.interfaces.bus import BusMethod, BusObject, BusRefused, BusUnavailable, SystemBus, bus_property
-from rooftree_host.machine import UDISKS
+from rooftree_machine.udisks import BLOCK, UDISKS, UDISKS_PATH
 
 log = structlog.get_logger(__name__)
 
 ASKED_AGAIN_S: Final = 3600.0
 """Seconds after which a disk is asked again."""
 _SYS: Final = Path("/sys")
-_BLOCK: Final = "/org/freedesktop/UDisks2/block_devices"
 _SMART: Final = BusMethod("SmartGetAttributes", "a{sv}", "a{sv}")
 
 
@@ -52,7 +51,7 @@ class DiskWear:
         if worn is not None or not disk.startswith("nvme"):
             return worn
         try:
-            block = await self._bus.read(_Block, BusObject(UDISKS, f"{_BLOCK}/{disk}", f"{UDISKS}.Block"))
+            block = await self._bus.read(_Block, BusObject(UDISKS, f"{UDISKS_PATH}/block_devices/{disk}", BLOCK))
             controller = BusObject(UDISKS, block.drive or "/", f"{UDISKS}.NVMe.Controller")
             attributes: dict[str, Any] = await self._bus.call(controller, _SMART, {})
         except (BusUnavailable, BusRefused) as error:

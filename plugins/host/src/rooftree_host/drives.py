@@ -28,15 +28,11 @@ from rooftree.interfaces.bus import (
     bus_property,
 )
 from rooftree.services import Service
+from rooftree_machine.udisks import BLOCK, DRIVE, FILESYSTEM, UDISKS, UDISKS_PATH
 
 log = structlog.get_logger(__name__)
 
-UDISKS: Final = "org.freedesktop.UDisks2"
-ROOT: Final = "/org/freedesktop/UDisks2"
-MANAGER: Final = BusObject(UDISKS, ROOT, "org.freedesktop.DBus.ObjectManager")
-DRIVE: Final = f"{UDISKS}.Drive"
-BLOCK: Final = f"{UDISKS}.Block"
-FILESYSTEM: Final = f"{UDISKS}.Filesystem"
+MANAGER: Final = BusObject(UDISKS, UDISKS_PATH, "org.freedesktop.DBus.ObjectManager")
 READ_S: Final = 5.0
 """Seconds that UDisks2 may take to tell of all its objects."""
 SILENCE_S: Final = 30.0
@@ -124,7 +120,7 @@ class Drives:
             return ()
         try:
             async with asyncio.timeout(READ_S):
-                objects = await self._bus.objects(UDISKS, ROOT)
+                objects = await self._bus.objects(UDISKS, UDISKS_PATH)
                 await self._be_told(objects)
         except (BusUnavailable, BusRefused, TimeoutError) as error:
             log.warning("drives_unknown", reason=str(error) or f"UDisks2 did not answer within {READ_S:g} s")

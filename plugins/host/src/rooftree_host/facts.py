@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,24 +19,23 @@ from rooftree_containers.timezone import host_timezone
 from rooftree_host.disk_wear import DiskWear
 from rooftree_host.gateway import Gateway
 from rooftree_host.machine import (
-    AGENT,
     AGENT_APPARMOR,
-    HOSTNAME,
     LOGIN,
     NETWORK_MANAGER,
     RESOLVE,
-    SYSTEMD,
     TIMEDATE,
-    UDISKS,
-    Agent,
     AgentAppArmor,
-    Hostname,
     Resolve,
     Systemd,
     Timedate,
 )
 from rooftree_host.models import HostInfo
 from rooftree_host.mounts_seen import propagates
+from rooftree_machine.agent import OS_AGENT, Agent
+from rooftree_machine.home_assistant_os import HomeAssistantOs
+from rooftree_machine.hostnamed import HOSTNAME, Hostname
+from rooftree_machine.systemd import SYSTEMD
+from rooftree_machine.udisks import UDISKS
 
 GIB: Final = 1024**3
 DISK_S: Final = 5.0
@@ -48,7 +48,7 @@ SOURCES: Final[tuple[tuple[type, BusObject], ...]] = (
     (Systemd, SYSTEMD),
     (Timedate, TIMEDATE),
     (Resolve, RESOLVE),
-    (Agent, AGENT),
+    (Agent, OS_AGENT),
     (AgentAppArmor, AGENT_APPARMOR),
 )
 
@@ -122,7 +122,7 @@ class HostFacts:
         systemd: Systemd = found.get(Systemd) or self._known(Systemd, SYSTEMD)
         clock: Timedate = found.get(Timedate) or self._known(Timedate, TIMEDATE)
         resolve: Resolve = found.get(Resolve) or self._known(Resolve, RESOLVE)
-        agent: Agent = found.get(Agent) or self._known(Agent, AGENT)
+        agent: Agent = found.get(Agent) or self._known(Agent, OS_AGENT)
         apparmor: AgentAppArmor = found.get(AgentAppArmor) or self._known(AgentAppArmor, AGENT_APPARMOR)
         looked = await self._look()
         return HostInfo(
@@ -142,7 +142,7 @@ class HostFacts:
             features=self._features(host, looked),
             hostname=host.static_hostname,
             llmnr_hostname=resolve.llmnr_hostname,
-            kernel=host.kernel,
+            kernel=host.kernel or platform.release(),  # of which there is one, also for who runs in a container
             operating_system=host.operating_system,
             timezone=timezone or clock.timezone or looked.timezone,
             dt_utc=_utc_now(),
@@ -177,10 +177,10 @@ class HostFacts:
     def _features(self, host: Hostname, looked: _Looked) -> list[str]:
         """What can be done with this host, in the words of the API."""
         systemd, power = self._bus.has(SYSTEMD.service), self._bus.has(LOGIN.service)
-        agent = self._bus.has(AGENT.service)
+        agent = self._bus.has(OS_AGENT.service)
         there = {
             "disk": self._bus.has(UDISKS),
-            "haos": is_haos(host.cpe),
+            "haos": HomeAssistantOs.from_cpe(host.cpe or "") is not None,
             "hostname": self._bus.has(HOSTNAME.service),
             "journal": looked.has_journal,
             "mount": systemd and looked.mounts_propagate,
@@ -204,11 +204,6 @@ def _utc_now() -> str:
 
 def _look(folder: Path, gateway: Gateway) -> _Looked:
     return _Looked(_Room.of(folder), host_timezone(), propagates(folder), gateway.is_there())
-
-
-def is_haos(cpe: str | None) -> bool:
-    """Whether a CPE name (https://cpe.mitre.org/specification/) is that of Home Assistant OS."""
-    return cpe is not None and cpe.split(":")[4:5] == ["haos"]
 
 
 def _broadcast(setting: str | None) -> bool | None:

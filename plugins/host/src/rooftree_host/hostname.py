@@ -7,7 +7,7 @@ from typing import Final
 
 from rooftree import Invalid, Lock, Step, Steps, job, step
 from rooftree.interfaces.bus import BusRefused, SystemBus
-from rooftree_host.machine import HOSTNAME, SET_STATIC_HOSTNAME, Hostname
+from rooftree_machine.hostnamed import HOSTNAME, SET_STATIC_HOSTNAME, Hostname
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 MOST_CHARACTERS: Final = 64

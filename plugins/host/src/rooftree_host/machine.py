@@ -1,7 +1,7 @@
-"""What the services of a host have on the system bus: those of systemd, and of Home Assistant OS' agent.
+"""What this domain alone uses on the system bus, declared; the rest is in ``rooftree_machine``.
 
-Names and signatures are those of org.freedesktop.hostname1(5), login1(5), systemd1(5), timedate1(5), resolve1(5) and
-timesync1, and of the agent (https://github.com/home-assistant/os-agent).
+Names and signatures are those of org.freedesktop.login1(5), systemd1(5), timedate1(5), resolve1(5) and timesync1, and
+of the agent of Home Assistant OS (https://github.com/home-assistant/os-agent).
 """
 
 from __future__ import annotations
@@ -11,44 +11,20 @@ from typing import Final
 from attrs import frozen
 
 from rooftree.interfaces.bus import BusMethod, BusObject, bus_property
+from rooftree_machine.agent import AGENT
 
-HOSTNAME: Final = BusObject("org.freedesktop.hostname1", "/org/freedesktop/hostname1", "org.freedesktop.hostname1")
 LOGIN: Final = BusObject("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
-SYSTEMD: Final = BusObject("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 TIMEDATE: Final = BusObject("org.freedesktop.timedate1", "/org/freedesktop/timedate1", "org.freedesktop.timedate1")
 TIMESYNC: Final = BusObject(
     "org.freedesktop.timesync1", "/org/freedesktop/timesync1", "org.freedesktop.timesync1.Manager"
 )
 RESOLVE: Final = BusObject("org.freedesktop.resolve1", "/org/freedesktop/resolve1", "org.freedesktop.resolve1.Manager")
-AGENT: Final = BusObject("io.hass.os", "/io/hass/os", "io.hass.os")
-AGENT_APPARMOR: Final = BusObject("io.hass.os", "/io/hass/os/AppArmor", "io.hass.os.AppArmor")
+AGENT_APPARMOR: Final = BusObject(AGENT, "/io/hass/os/AppArmor", "io.hass.os.AppArmor")
 NETWORK_MANAGER: Final = "org.freedesktop.NetworkManager"
-UDISKS: Final = "org.freedesktop.UDisks2"
 
-SET_STATIC_HOSTNAME: Final = BusMethod("SetStaticHostname", "sb")
 REBOOT_BY_LOGIN: Final = BusMethod("Reboot", "b")
 POWER_OFF_BY_LOGIN: Final = BusMethod("PowerOff", "b")
-REBOOT: Final = BusMethod("Reboot")
-POWER_OFF: Final = BusMethod("PowerOff")
-SUBSCRIBE: Final = BusMethod("Subscribe")
-LIST_UNITS: Final = BusMethod("ListUnitsByPatterns", "asas", "a(ssssssouso)")
-START_UNIT: Final = BusMethod("StartUnit", "ss", "o")
-STOP_UNIT: Final = BusMethod("StopUnit", "ss", "o")
-RELOAD_UNIT: Final = BusMethod("ReloadOrRestartUnit", "ss", "o")
-GET_UNIT_BY_PID: Final = BusMethod("GetUnitByPID", "u", "o")
 SET_RUNTIME_SERVERS: Final = BusMethod("SetRuntimeNTPServers", "as")
-
-
-@frozen(kw_only=True)
-class Hostname:
-    """Of hostnamed."""
-
-    static_hostname: str | None = bus_property("StaticHostname", "s")
-    chassis: str | None = bus_property("Chassis", "s")
-    deployment: str | None = bus_property("Deployment", "s")
-    kernel: str | None = bus_property("KernelRelease", "s")
-    operating_system: str | None = bus_property("OperatingSystemPrettyName", "s")
-    cpe: str | None = bus_property("OperatingSystemCPEName", "s")
 
 
 @frozen(kw_only=True)
@@ -92,14 +68,7 @@ class Resolve:
 
 
 @frozen(kw_only=True)
-class Agent:
-    """Of the agent of Home Assistant OS."""
-
-    version: str | None = bus_property("Version", "s")
-
-
-@frozen(kw_only=True)
 class AgentAppArmor:
-    """The same, of AppArmor."""
+    """What the agent of Home Assistant OS knows of AppArmor."""
 
     parser_version: str | None = bus_property("ParserVersion", "s")

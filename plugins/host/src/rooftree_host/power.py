@@ -13,7 +13,8 @@ from rooftree.clock import boot_id
 from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree.interfaces.hooks import EndingWork, before_host_ends, objections_to_host_end
 from rooftree.interfaces.power import HostPower, HostStays, Way
-from rooftree_host.machine import LOGIN, POWER_OFF, POWER_OFF_BY_LOGIN, REBOOT, REBOOT_BY_LOGIN, SYSTEMD
+from rooftree_host.machine import LOGIN, POWER_OFF_BY_LOGIN, REBOOT_BY_LOGIN
+from rooftree_machine.systemd import POWER_OFF, REBOOT, SYSTEMD
 
 log = structlog.get_logger(__name__)
 

@@ -11,16 +11,17 @@ import structlog
 from rooftree import Failed, Invalid, Lock, NotFound, ParsedString, Step, Steps, Unavailable, job, step
 from rooftree import Service as ServiceKey
 from rooftree.interfaces.bus import BusRefused, SystemBus
-from rooftree_host.machine import (
+from rooftree_host.models import HostService
+from rooftree_machine import systemd
+from rooftree_machine.systemd import (
+    DONE,
     GET_UNIT_BY_PID,
     LIST_UNITS,
     RELOAD_UNIT,
     START_UNIT,
     STOP_UNIT,
-    SUBSCRIBE,
     SYSTEMD,
 )
-from rooftree_host.models import HostService
 
 log = structlog.get_logger(__name__)
 
@@ -108,21 +109,11 @@ class Units:
             return None
         return _unescaped(path.rpartition("/")[2])
 
-    async def _subscribe(self) -> None:
-        """Let systemd tell us of its jobs' ends. It does so until we leave the bus."""
-        try:
-            await self._bus.call(SYSTEMD, SUBSCRIBE)
-        except BusRefused as error:
-            if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
-                raise
-
     async def change(self, unit: str, verb: Verb) -> None:
         """Start, stop or reload it, and wait until that is done; raises :class:`NotFound`, :class:`Failed`."""
         try:
-            async with asyncio.timeout(UNIT_S), self._bus.listening(SYSTEMD, "JobRemoved") as removed:
-                await self._subscribe()
-                wanted = await self._bus.call(SYSTEMD, _METHODS[verb], unit, "replace")
-                result = await anext(outcome async for _, path, _, outcome in removed if path == wanted)
+            async with asyncio.timeout(UNIT_S):
+                outcome = await systemd.change_unit(self._bus, _METHODS[verb], unit)
         except TimeoutError:
             raise Failed(
                 f"systemd did not {verb} {unit} within {UNIT_S:g} s; `systemctl status {unit}` says what it waits for"
@@ -131,8 +122,8 @@ class Units:
             if error.name in {"org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed"}:
                 raise NotFound(f"This host has no service {unit}; /host/services lists those it has") from None
             raise
-        if result != "done":
-            raise Failed(f"systemd could not {verb} {unit} ({result}); `journalctl -u {unit}` says why")
+        if outcome != DONE:
+            raise Failed(f"systemd could not {verb} {unit} ({outcome}); `journalctl -u {unit}` says why")
         log.info("host_service_changed", unit=unit, verb=verb)
 
 

@@ -1,8 +1,8 @@
-"""What this domain uses on the system bus, declared.
+"""What this domain alone uses on the system bus, declared; the rest is in ``rooftree_machine``.
 
 Sources: rauc's ``de.pengutronix.rauc.Installer`` (https://rauc.readthedocs.io/en/latest/reference.html#d-bus-api), the
-OS agent's ``io.hass.os…`` (https://github.com/home-assistant/os-agent), UDisks2
-(http://storaged.org/doc/udisks2-api/latest/), ``org.freedesktop.hostname1`` and ``systemd1``.
+OS agent's ``io.hass.os…`` (https://github.com/home-assistant/os-agent), and UDisks2's methods
+(https://storaged.org/doc/udisks2-api/latest/).
 """
 
 from __future__ import annotations
@@ -12,25 +12,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from rooftree.interfaces.bus import BusMethod, BusObject, bus_property
+from rooftree_machine.agent import AGENT
 
-HOSTNAME: Final = "org.freedesktop.hostname1"
 RAUC: Final = "de.pengutronix.rauc"
-AGENT: Final = "io.hass.os"
-UDISKS: Final = "org.freedesktop.UDisks2"
-SYSTEMD: Final = "org.freedesktop.systemd1"
-
-# --- which system it is -----------------------------------------------------------------------------------------------
-
-HOST = BusObject(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME)
-
-
-@frozen(kw_only=True)
-class HostNaming:
-    """What hostnamed knows of the system."""
-
-    cpe: str | None = bus_property("OperatingSystemCPEName", "s")
-    pretty_name: str | None = bus_property("OperatingSystemPrettyName", "s")
-
 
 # --- rauc -------------------------------------------------------------------------------------------------------------
 
@@ -56,7 +40,6 @@ class Installer:
 
 # --- the OS agent -----------------------------------------------------------------------------------------------------
 
-OS_AGENT = BusObject(AGENT, "/io/hass/os", AGENT)
 DATA_DISK = BusObject(AGENT, "/io/hass/os/DataDisk", "io.hass.os.DataDisk")
 MARK_DATA_MOVE = BusMethod("MarkDataMove", returns=None)
 CHANGE_DEVICE = BusMethod("ChangeDevice", "s", returns=None)
@@ -65,13 +48,6 @@ SCHEDULE_WIPE = BusMethod("ScheduleWipeDevice", returns=None)
 SWAP = BusObject(AGENT, "/io/hass/os/Config/Swap", "io.hass.os.Config.Swap")
 FIRMWARE = BusObject(AGENT, "/io/hass/os/Boards/RaspberryPi/Firmware", "io.hass.os.Boards.RaspberryPi.Firmware")
 UPDATE_FIRMWARE = BusMethod("Update", returns=None)
-
-
-@frozen(kw_only=True)
-class Agent:
-    """The agent itself."""
-
-    version: str | None = bus_property("Version", "s")
 
 
 @frozen(kw_only=True)
@@ -103,20 +79,5 @@ class Firmware:
 
 # --- disks ------------------------------------------------------------------------------------------------------------
 
-UDISKS_PATH: Final = "/org/freedesktop/UDisks2"
-BLOCK: Final = "org.freedesktop.UDisks2.Block"
-DRIVE: Final = "org.freedesktop.UDisks2.Drive"
-PARTITION: Final = "org.freedesktop.UDisks2.Partition"
-PARTITION_TABLE: Final = "org.freedesktop.UDisks2.PartitionTable"
-FILESYSTEM: Final = "org.freedesktop.UDisks2.Filesystem"
-SWAP_SPACE: Final = "org.freedesktop.UDisks2.Swapspace"
-PHYSICAL_VOLUME: Final = "org.freedesktop.UDisks2.PhysicalVolume"
 FORMAT = BusMethod("Format", "sa{sv}")
 CREATE_PARTITION = BusMethod("CreatePartition", "ttssa{sv}", "o")
-
-# --- units ------------------------------------------------------------------------------------------------------------
-
-UNITS = BusObject(SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-SUBSCRIBE = BusMethod("Subscribe")
-RESTART_UNIT = BusMethod("RestartUnit", "ss", "o")
-JOB_REMOVED: Final = "JobRemoved"

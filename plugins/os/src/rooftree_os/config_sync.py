@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from rooftree import Failed, Lock, Step, Steps, Unavailable, job, step
-from rooftree.interfaces.bus import BusRefused, SystemBus
-from rooftree_os.bus_objects import JOB_REMOVED, RESTART_UNIT, SUBSCRIBE, UNITS
+from rooftree.interfaces.bus import SystemBus
+from rooftree_machine.systemd import DONE, RESTART_UNIT, change_unit
 from rooftree_os.operating_system import OperatingSystem
 
 RENAMED_SINCE: Final = "18.0.rc1"
@@ -24,33 +23,13 @@ class RestartUnit(Step):
 
     async def do(self, bus: SystemBus) -> None:
         """Restart it."""
-        await _subscribe(bus)
-        async with bus.listening(UNITS, JOB_REMOVED) as ends:
-            wanted = await bus.call(UNITS, RESTART_UNIT, self.unit, "replace")
-            try:
-                async with asyncio.timeout(TAKES_S):
-                    result = await _result(ends, wanted)
-            except TimeoutError:
-                raise Unavailable(f"{self.unit} was not restarted within {TAKES_S:g} s") from None
-        if result != "done":
-            raise Failed(f"{self.unit} was not restarted: {result}; journalctl --unit {self.unit} has more")
-
-
-async def _subscribe(bus: SystemBus) -> None:
-    """Let systemd tell of the ends of jobs; it refuses to be asked twice by one client, which others here may have."""
-    try:
-        await bus.call(UNITS, SUBSCRIBE)
-    except BusRefused as error:
-        if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
-            raise
-
-
-async def _result(ends: AsyncIterator[tuple[Any, ...]], wanted: str) -> str:
-    """How a job of systemd ended."""
-    async for _, path, _, result in ends:
-        if path == wanted:
-            return str(result)
-    raise Unavailable("systemd no longer tells of the ends of its jobs")
+        try:
+            async with asyncio.timeout(TAKES_S):
+                outcome = await change_unit(bus, RESTART_UNIT, self.unit)
+        except TimeoutError:
+            raise Unavailable(f"{self.unit} was not restarted within {TAKES_S:g} s") from None
+        if outcome != DONE:
+            raise Failed(f"{self.unit} was not restarted: {outcome}; journalctl --unit {self.unit} has more")
 
 
 @job("os_manager_config_sync", locks=lambda: [Lock("os", "config")], conditions=("haos",))

@@ -12,24 +12,22 @@ import structlog
 from rooftree import Failed, Kernel, Lock, RooftreeError, Service, Step, Steps, job, step
 from rooftree.interfaces.bus import BusObject, SystemBus, Variant
 from rooftree.interfaces.power import HostPower
+from rooftree_machine.home_assistant_os import newer
+from rooftree_machine.udisks import BLOCK, PARTITION_TABLE, UDISKS
 from rooftree_os.bus_objects import (
     AGENT_SYSTEM,
-    BLOCK,
     CHANGE_DEVICE,
     CREATE_PARTITION,
     DATA_DISK,
     FORMAT,
     MARK_DATA_MOVE,
-    PARTITION_TABLE,
     SCHEDULE_WIPE,
-    UDISKS,
     DataDisk,
 )
 from rooftree_os.disks import PARTITION_NAME, PARTITION_TYPE, Disk, Disks, failed_unless_same
 from rooftree_os.models import DataDisks, ShownDisk
 from rooftree_os.operating_system import OperatingSystem
 from rooftree_os.reboot import Reboots, final_reboot
-from rooftree_os.version_file import newer
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from rooftree import Failed, Invalid
 from rooftree.interfaces.bus import SystemBus
-from rooftree_os.bus_objects import (
+from rooftree_machine.udisks import (
     BLOCK,
     DRIVE,
     FILESYSTEM,

@@ -6,59 +6,24 @@ system is (or is not) are conditions of jobs, and problems for whoever shows the
 
 from __future__ import annotations
 
-import re
-from typing import Final, Self
-
-from attrs import frozen
+from typing import Final
 
 from rooftree import Invalid, Kernel, NotFound, Problem, RooftreeError, Service, Unavailable
 from rooftree.interfaces.bus import SYSTEM_BUS, BusUnavailable, SystemBus
-from rooftree_os.bus_objects import AGENT, HOST, OS_AGENT, Agent, HostNaming
+from rooftree_machine.agent import AGENT, OS_AGENT, Agent
+from rooftree_machine.home_assistant_os import HomeAssistantOs, major_of, newer
+from rooftree_machine.hostnamed import HOSTNAME, Hostname
 from rooftree_os.slots import Slots
-from rooftree_os.version_file import VersionFile, major_of, newer
+from rooftree_os.version_file import VersionFile
 
-_PRODUCTS: Final = ("haos", "hassos")
-_BOARDS: Final = {"intel-nuc": "generic-x86-64"}
-"""Boards that have another name today."""
 SUPPORTED_MAJORS: Final = 4
 """Major releases, the newest among them, that count as supported."""
-_PIECE: Final = re.compile(r"(?:\\.|[^:\\])+")
-_ESCAPED: Final = re.compile(r"\\(.)")
 
 
 class OtherSystem(Invalid):
     """It takes Home Assistant OS, and this is none."""
 
     error_key = "os_other_system_error"
-
-
-@frozen
-class HomeAssistantOs:
-    """What the CPE name says."""
-
-    version: str
-    board: str
-
-    @classmethod
-    def from_cpe(cls, cpe: str) -> Self | None:
-        """Read a name as NIST IR 7695 forms it, ``cpe:2.3:o:vendor:product:version:…:target_hw:other``; ``None`` for
-        another system's."""
-        pieces = [_ESCAPED.sub(r"\1", piece) for piece in _PIECE.findall(cpe)]
-        if len(pieces) != 13 or pieces[:3] != ["cpe", "2.3", "o"] or pieces[4] not in _PRODUCTS:
-            return None
-        version, board = pieces[5], pieces[11]
-        if version in {"*", "-"} or board in {"*", "-"}:
-            return None
-        return cls(version, _BOARDS.get(board, board))
-
-    @property
-    def major(self) -> int:
-        """The first number of the version; 0 for one that begins with none."""
-        return major_of(self.version) or 0
-
-    def is_at_least(self, version: str) -> bool:
-        """Whether it is that version or a later one."""
-        return not newer(version, self.version)
 
 
 class OperatingSystem:
@@ -80,7 +45,7 @@ class OperatingSystem:
 
     async def found(self) -> HomeAssistantOs | None:
         """Home Assistant OS, or ``None`` for another system; raises :class:`BusUnavailable` while nobody can tell."""
-        naming = await self.bus.read(HostNaming, HOST)
+        naming = await self.bus.read(Hostname, HOSTNAME)
         self._seen = HomeAssistantOs.from_cpe(naming.cpe or "")
         return self._seen
 
@@ -99,8 +64,8 @@ class OperatingSystem:
         return found
 
     async def _what_it_is(self) -> str:
-        naming = await self.bus.read(HostNaming, HOST)
-        return f"This takes Home Assistant OS; this machine runs {naming.pretty_name or 'another system'}"
+        naming = await self.bus.read(Hostname, HOSTNAME)
+        return f"This takes Home Assistant OS; this machine runs {naming.operating_system or 'another system'}"
 
     async def slots(self) -> Slots:
         """The slots; raises :class:`BusUnavailable`, ``BusRefused``."""

@@ -15,10 +15,10 @@ import aiohttp
 import orjson
 import structlog
 from attrs import field, frozen
-from awesomeversion import AwesomeVersion, AwesomeVersionException
 from yarl import URL
 
 from rooftree import Unavailable
+from rooftree_machine.home_assistant_os import major_of, newer
 
 log = structlog.get_logger(__name__)
 
@@ -153,17 +153,3 @@ def _texts(raw: Mapping[str, Any], key: str) -> dict[str, str]:
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
         raise ValueError(f"{key}: must be an object whose values are text")
     return dict(table)
-
-
-def newer(one: str, other: str) -> bool:
-    """Whether one version is later than another; ``False`` where they can't be compared."""
-    try:
-        return bool(AwesomeVersion(one) > AwesomeVersion(other))
-    except AwesomeVersionException:
-        return False
-
-
-def major_of(version: str) -> int | None:
-    """The first number of a version; ``None`` for one that begins with none."""
-    head = version.partition(".")[0]
-    return int(head) if head.isdecimal() else None

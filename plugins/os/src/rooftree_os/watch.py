@@ -17,8 +17,10 @@ from attrs import frozen
 
 from rooftree import Collection, Kernel, Problem, RooftreeError, document
 from rooftree.interfaces.bus import BusConnected, BusServiceChanged
+from rooftree_machine.agent import AGENT
+from rooftree_machine.hostnamed import HOSTNAME
 from rooftree_os.boards import Boards
-from rooftree_os.bus_objects import AGENT, HOSTNAME, IDLE, RAUC
+from rooftree_os.bus_objects import IDLE, RAUC
 from rooftree_os.operating_system import OperatingSystem
 from rooftree_os.reboot import Reboots
 from rooftree_os.slots import BOOTED, mark, operation
@@ -75,7 +77,7 @@ class Watch:
         if event.service in self._boards.needed_services and event.runs:
             self._came.add(event.service)
             self._changed.set()
-        if event.service in {AGENT, HOSTNAME, RAUC}:
+        if event.service in {AGENT, HOSTNAME.service, RAUC}:
             self._changed.set()
 
     async def run(self) -> None:

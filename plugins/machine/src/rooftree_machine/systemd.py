@@ -1,0 +1,48 @@
+"""systemd on the bus, org.freedesktop.systemd1(5): the machine's end, and its units."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rooftree import Unavailable
+from rooftree.interfaces.bus import BusMethod, BusObject, BusRefused, SystemBus
+
+SYSTEMD: Final = BusObject("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+REBOOT: Final = BusMethod("Reboot")
+POWER_OFF: Final = BusMethod("PowerOff")
+SUBSCRIBE: Final = BusMethod("Subscribe")
+LIST_UNITS: Final = BusMethod("ListUnitsByPatterns", "asas", "a(ssssssouso)")
+START_UNIT: Final = BusMethod("StartUnit", "ss", "o")
+STOP_UNIT: Final = BusMethod("StopUnit", "ss", "o")
+RELOAD_UNIT: Final = BusMethod("ReloadOrRestartUnit", "ss", "o")
+RESTART_UNIT: Final = BusMethod("RestartUnit", "ss", "o")
+GET_UNIT_BY_PID: Final = BusMethod("GetUnitByPID", "u", "o")
+DONE: Final = "done"
+"""The outcome of a job of systemd's that did what it should."""
+_JOB_REMOVED: Final = "JobRemoved"
+_ALREADY_SUBSCRIBED: Final = "org.freedesktop.systemd1.AlreadySubscribed"
+
+
+async def change_unit(bus: SystemBus, method: BusMethod, unit: str) -> str:
+    """Have systemd do something to a unit, such as :data:`RESTART_UNIT`, and wait until that is over, however long it
+    takes; its outcome: :data:`DONE`, ``failed``, ``timeout``, ``canceled`` …
+
+    :raises BusRefused: with systemd's reason, such as ``org.freedesktop.systemd1.NoSuchUnit``
+    :raises Unavailable: where systemd goes away meanwhile
+    """
+    async with bus.listening(SYSTEMD, _JOB_REMOVED) as removed:
+        await _subscribe(bus)
+        wanted = await bus.call(SYSTEMD, method, unit, "replace")
+        async for _, path, _, outcome in removed:
+            if path == wanted:
+                return str(outcome)
+    raise Unavailable("systemd no longer tells of the ends of its jobs")
+
+
+async def _subscribe(bus: SystemBus) -> None:
+    """Let systemd tell of the ends of jobs. It does so until we leave the bus, and refuses to be asked again."""
+    try:
+        await bus.call(SYSTEMD, SUBSCRIBE)
+    except BusRefused as error:
+        if error.name != _ALREADY_SUBSCRIBED:
+            raise

@@ -16,7 +16,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
 
 @pytest.fixture(scope="session")
 def new_environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
-    """Makes environments with the kernel and its test kit, the libraries, and the plugin that answers ``/kernel/v1``."""
+    """Makes environments with the kernel, its test kit, the libraries, and the plugin that answers ``/kernel/v1``."""
 
     def make() -> Environment:
         environment = Environment.fresh(wheels.uv, tmp_path_factory.mktemp("environment") / "venv")

@@ -175,7 +175,7 @@ class Images:
         for base in self._signed_images_of(text, dockerfile, arguments):
             async with aclosing(self.pull(str(base.reference), platform=base.platform or platform)) as fetching:
                 async for _ in fetching:
-                    """A build's progress is told in its steps."""
+                    pass  # a build's progress is told in its own steps
         params = {
             "t": str(reference),
             "dockerfile": dockerfile,

@@ -105,27 +105,23 @@ async def test_what_is_read_and_called_of_disks_is_there_in_udisks(host: Host) -
 # --- moving the data --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("home_assistant_os", [HomeAssistantOs("16.3", "yellow")], indirect=True, ids=str)
-async def test_disk_that_udisks_knows_is_offered_and_the_agent_is_told_to_move_the_data_to_it(
+on_yellow = pytest.mark.parametrize("home_assistant_os", [HomeAssistantOs("16.3", "yellow")], indirect=True, ids=str)
+LARGE = 2**43
+"""Bytes; more than there is on the machine's own disk. (The file behind the device is all holes.)"""
+
+
+@on_yellow
+async def test_disk_that_udisks_knows_is_offered_while_it_is_there_and_large_enough(
     host: Host, home_assistant_os: HomeAssistantOs, daemon: Daemon
 ) -> None:
-    host.agent.configure(**{"io.hass.os.Version": "1.4.1"})  # which partitions the disk itself
     await daemon.start()
-    none = await daemon.ok("GET", "/os/datadisk/list")
 
-    with host.disk(64 * MIB, **DISK) as device:
-        small = await daemon.call("POST", "/os/datadisk/move", {"device": device})
-    size = 2**43  # sparse; larger than what is on the machine's own disk
-    with host.disk(size, **DISK) as device:
+    with host.disk(LARGE, **DISK) as device:
         listed = await daemon.ok("GET", "/os/datadisk/list")
-        moved = await daemon.call("POST", "/os/datadisk/move", {"device": "Acme-SSD-0002"})
-        host.wait_until_off()
-        await daemon.stop()
-        host.boot()
+    with host.disk(64 * MIB, **DISK) as small:
+        refused = await daemon.call("POST", "/os/datadisk/move", {"device": small})
+        none = await daemon.ok("GET", "/os/datadisk/list")
 
-    assert none == {"devices": [], "disks": []}
-    assert (small[0], small[1]["error_key"]) == (400, "os_data_disk_refused_error")
-    assert f"it is too small: it has {64 * MIB} bytes" in small[1]["message"]
     assert listed == {
         "devices": ["Acme-SSD-0002"],
         "disks": [
@@ -134,11 +130,31 @@ async def test_disk_that_udisks_knows_is_offered_and_the_agent_is_told_to_move_t
                 "vendor": "Acme",
                 "model": "SSD",
                 "serial": "0002",
-                "size": size,
+                "size": LARGE,
                 "id": "Acme-SSD-0002",
                 "dev_path": device,
             }
         ],
     }
+    assert none == {"devices": [], "disks": []}
+    assert (refused[0], refused[1]["error_key"]) == (400, "os_data_disk_refused_error")
+    assert f"it is too small: it has {64 * MIB} bytes" in refused[1]["message"]
+    assert host.agent.called("io.hass.os.DataDisk.ChangeDevice") == []
+
+
+@pytest.mark.torture  # it reboots the host
+@on_yellow
+async def test_agent_is_told_to_move_the_data_to_the_device_of_the_disk_and_the_host_is_rebooted(
+    host: Host, home_assistant_os: HomeAssistantOs, daemon: Daemon
+) -> None:
+    host.agent.configure(**{"io.hass.os.Version": "1.4.1"})  # which partitions the disk itself
+    await daemon.start()
+
+    with host.disk(LARGE, **DISK) as device:
+        moved = await daemon.call("POST", "/os/datadisk/move", {"device": "Acme-SSD-0002"})
+        host.wait_until_off()
+        await daemon.stop()
+        host.boot()
+
     assert moved[0] == 200
     assert host.agent.called("io.hass.os.DataDisk.ChangeDevice") == [[device]]

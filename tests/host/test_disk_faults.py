@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,12 @@ async def end(engine: Engine, daemon: Daemon) -> None:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """There is no room left."""
+    """There is no room left, whoever else writes meanwhile."""
     ballast = disk / "ballast"
-    with ballast.open("wb") as file:
-        file.write(bytes(shutil.disk_usage(disk).free))
+    with ballast.open("wb", buffering=0) as file:
+        while free := shutil.disk_usage(disk).free:
+            with suppress(OSError):
+                file.write(bytes(min(free, 64 * 1024)))
     try:
         yield
     finally:

@@ -108,7 +108,8 @@ async def test_update_of_the_system_that_a_reboot_interrupts_is_finished_after_i
     assert "reboot_required" in wrong
 
 
-@pytest.mark.parametrize("way", ["killed", pytest.param("stopped", marks=pytest.mark.torture)])
+@pytest.mark.torture  # what kills do to an installation is tested with every engine
+@pytest.mark.parametrize("way", ["killed", "stopped"])
 async def test_installation_that_a_reboot_interrupts_is_taken_back_and_what_ran_runs_again(
     host: Host, engine: Engine, daemon: Daemon, git_server: GitServer, registry: Registry, base_image: str, way: str
 ) -> None:

@@ -198,6 +198,19 @@ def test_unusable_path_says_what_to_check(tmp_path: Path) -> None:
         DataFolder.open(tmp_path / "file" / "data")
 
 
+def test_disk_that_becomes_read_only_is_known_as_such_and_refused_at_the_next_start(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        with DataFolder.open(disk) as folder:
+            writable = folder.is_read_only()
+            left = sorted(path.name for path in disk.iterdir())
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+        assert folder.is_read_only() and not writable
+        assert left == ["first-start", "instance-id", "rooftree.lock"]
+        with pytest.raises(DataFolderUnusable, match=r"Read-only file system.*Check that the disk"):
+            DataFolder.open(disk)
+
+
 def test_only_the_newest_sets_of_damaged_files_are_kept(tmp_path: Path) -> None:
     with DataFolder.open(tmp_path) as folder:
         for number in range(DAMAGED_KEPT + 3):

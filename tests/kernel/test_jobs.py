@@ -31,6 +31,7 @@ from tests.kernel.world import (
     lost,
     nothing,
     put,
+    recall,
     say,
     sweep,
     until,
@@ -119,6 +120,12 @@ async def test_step_reads_the_result_of_the_nearest_earlier_one(system: System, 
     await system.jobs.run(say)
 
     assert world.happened[-1] == "say hello 5"
+
+
+async def test_step_reads_what_it_saw_itself_when_it_was_begun(system: System, world: World) -> None:
+    await system.jobs.run(recall)
+
+    assert world.happened[-1] == "recall there before"
 
 
 async def test_undo_that_fails_is_recorded_and_the_others_are_undone(system: System, world: World) -> None:

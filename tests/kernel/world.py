@@ -98,6 +98,20 @@ class Say(Step):
         world.happened.append(f"say {self.text} {length}")
 
 
+@step("world.recall/1")
+class Recall(Step):
+    """Changes nothing, and says what it saw when it was begun."""
+
+    name: str
+
+    async def before(self, world: World) -> Found:
+        return Found(world.things.get(self.name))
+
+    async def do(self, run: Run, world: World) -> None:
+        world.things[self.name] = "gone on"
+        world.happened.append(f"recall {run.before(Found).value}")
+
+
 @step("world.advance/1")
 class Advance(Step):
     """Reports progress."""
@@ -165,6 +179,11 @@ async def sweep_forward(world: World) -> Steps:
 @job("say")
 async def say(world: World) -> Steps:
     return [Put("one"), Put("three"), Say("hello")]
+
+
+@job("recall")
+async def recall(world: World) -> Steps:
+    return [Recall("old")]
 
 
 @job("lost")

@@ -22,6 +22,7 @@ from tests.e2e.rig.waiting import wait_until
 from tests.host.rig.image import FAMILY_LABEL, test_host_image
 from tests.host.rig.os_agent import OsAgent
 from tests.host.rig.releases import HomeAssistantOs
+from tests.plugins.host.loop_devices import LoopDevice, unused_loop_device
 
 HOSTNAME = "testhost"
 BOOT_S = 60.0
@@ -197,19 +198,33 @@ class Host:
 
     @contextmanager
     def disk(self, size_bytes: int, *, vendor: str, model: str, serial: str) -> Iterator[str]:
-        """A loop device of which udev says that it is a disk of that make, so that UDisks2 knows a drive; its path."""
+        """A loop device of its own that udev calls a disk of that make, so that UDisks2 knows a drive; its path.
+        It comes and goes for real: after made-up uevents UDisks2 waits in vain for what it has changed."""
         rule = f"/run/udev/rules.d/90-{serial}.rules"
-        made_by = f'ENV{{ID_VENDOR}}="{vendor}", ENV{{ID_MODEL}}="{model}", ENV{{ID_SERIAL_SHORT}}="{serial}"'
-        known = f'KERNEL=="loop*", ATTR{{loop/backing_file}}=="{self.shared}/disk-*", ENV{{ID_SERIAL}}="{serial}", '
-        self.run("mkdir", "-p", "/run/udev/rules.d")
-        self.machine.run("exec", "--interactive", self.name, "tee", rule, data=f"{known}{made_by}\n".encode())
-        self.run("udevadm", "control", "--reload")
-        try:
-            with self.loop_device(size_bytes) as device:
-                yield device
-        finally:
-            self.run("rm", "-f", rule)
+        content = self.shared / f"disk-{secrets.token_hex(4)}"
+        with content.open("wb") as file:
+            file.truncate(size_bytes)
+        with unused_loop_device() as device:
+            udev = f'KERNEL=="loop{device.number}", ENV{{ID_SERIAL}}="{vendor}_{model}_{serial}", '
+            udev += f'ENV{{ID_VENDOR}}="{vendor}", ENV{{ID_MODEL}}="{model}", ENV{{ID_SERIAL_SHORT}}="{serial}"\n'
+            self.run("mkdir", "-p", "/run/udev/rules.d")
+            self.machine.run("exec", "--interactive", self.name, "tee", rule, data=udev.encode())
             self.run("udevadm", "control", "--reload")
+            device.add()
+            node = ("mknod", device.node, "b", "7", str(device.number))
+            self.run(*node)
+            self.run("losetup", device.node, content)
+            self.run("udevadm", "settle", "--timeout=10")
+            try:
+                yield device.node
+            finally:
+                with contextlib.suppress(RuntimeError):  # it is there, unless the host was booted meanwhile
+                    self.run(*node)
+                self.run("losetup", "--detach", device.node)
+                self.run("rm", "-f", rule, device.node)
+                wait_until(lambda: _removed(device), within_s=10, what=f"the end of {device.node}")
+                self.run("udevadm", "control", "--reload")
+                content.unlink()
 
     def remove(self) -> None:
         """Nothing of it stays."""
@@ -290,3 +305,11 @@ def _remove_folder(folder: Path) -> None:
     for mount in reversed([mount for mount in mounts if Path(mount).is_relative_to(folder)]):
         subprocess.run(["umount", "--lazy", mount], check=True)
     shutil.rmtree(folder)
+
+
+def _removed(device: LoopDevice) -> bool:
+    """Take it away, unless somebody looks at it just now."""
+    with contextlib.suppress(OSError):
+        device.remove()
+        return True
+    return False

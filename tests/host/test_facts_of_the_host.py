@@ -139,7 +139,7 @@ async def test_logs_of_the_host_are_those_of_its_journal(host: Host, house: Daem
     host.run("logger", "--tag", "doorbell", "somebody is at the door")
 
     async def shown() -> str | None:
-        async with house.request("GET", "/host/logs/identifiers/doorbell") as answer:
+        async with house.request("GET", "/host/logs/identifiers/doorbell?verbose") as answer:
             text = await answer.text()
         return text if "at the door" in text else None
 

@@ -183,6 +183,37 @@ async def test_measurement_ends_when_nobody_waits_for_it_any_more(data: Path, mo
     await usages.stop()
 
 
+async def test_who_asks_while_an_unwanted_measurement_ends_gets_one_of_their_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwanted: list[threading.Event] = []
+    may_end = threading.Event()
+
+    def slow_to_end(folder: Path, depth: int, stop: threading.Event) -> disk_usage.DiskUsage:
+        if unwanted:
+            return measure(folder, depth, stop)
+        unwanted.append(stop)
+        assert may_end.wait(10)
+        raise disk_usage._NotWanted
+
+    monkeypatch.setattr(disk_usage, "measure", slow_to_end)
+    usages = DiskUsages(data)
+    impatient = asyncio.create_task(usages.of_data(1))
+    async with asyncio.timeout(10):
+        while not unwanted:
+            await asyncio.sleep(0.01)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+
+    patient = asyncio.create_task(usages.of_data(1))
+    await asyncio.sleep(0.05)
+    may_end.set()
+
+    assert unwanted[0].is_set()
+    assert (await patient).id == "root"
+    await usages.stop()
+
+
 @needs_recordings
 async def test_answer_has_the_recorded_shape(client: Client) -> None:
     usage = (await client.get("/host/disks/default/usage")).data

@@ -44,11 +44,13 @@ async def client(served: GatewayProcess, tmp_path: Path) -> AsyncIterator[Client
         ("/host/logs?format=plain", "hello 0\ntick 0\nhello 1\ntick 1\n"),
         ("/host/logs/boots/0", SSHD + KERNEL),
         ("/host/logs/boots/-1?format=plain", "hello 0\ntick 0\n"),
-        ("/host/logs/identifiers/kernel?lines=1", KERNEL),
-        ("/host/logs/identifiers/app_x?format=plain", "of a container\nof a container\n"),
+        ("/host/logs/identifiers/kernel?lines=1", "tick 1\n"),
+        ("/host/logs/identifiers/kernel?lines=1&verbose", KERNEL),
+        ("/host/logs/identifiers/app_x", "of a container\nof a container\n"),
         ("/host/logs/identifiers/nobody", ""),
-        ("/host/logs/boots/-1/identifiers/sshd?format=plain", "hello 0\n"),
-        (f"/host/logs/boots/{boot_id(1)}/identifiers/sshd?format=plain", "hello 1\n"),
+        ("/host/logs/boots/-1/identifiers/sshd", "hello 0\n"),
+        (f"/host/logs/boots/{boot_id(1)}/identifiers/sshd", "hello 1\n"),
+        ("/host/logs/boots/0/identifiers/sshd?verbose", SSHD),
     ],
 )
 async def test_lines_are_those_of_the_host_its_boot_or_one_of_its_programs(
@@ -64,7 +66,7 @@ async def test_followed_log_goes_on(client: Client, tmp_path: Path, part: str) -
     async with (
         asyncio.timeout(WITHIN_S),
         writer(tmp_path / "journal") as journal,
-        client.streaming("GET", f"/host/logs{part}/follow?lines=1") as answer,
+        client.streaming("GET", f"/host/logs{part}/follow?lines=1&verbose") as answer,
     ):
         before = await answer.content.readline()
         journal.write(entry(b"of a container", name="app_x", boot=1, at=8, CONTAINER_TAG="app_x"))
@@ -72,6 +74,14 @@ async def test_followed_log_goes_on(client: Client, tmp_path: Path, part: str) -
         after = await answer.content.readline()
 
     assert (before.decode(), after) == (KERNEL, b"2026-02-01 09:00:09.000 homebox kernel: tick 9\n")
+
+
+@pytest.mark.parametrize(("accept", "text"), [("text/plain", "tick 1\n"), ("text/x-log", KERNEL)])
+async def test_lines_of_one_program_look_as_the_client_accepts_them(client: Client, accept: str, text: str) -> None:
+    one = await client.get("/host/logs/identifiers/kernel?lines=1", headers={"Accept": accept})
+    all_of_them = await client.get("/host/logs?lines=1", headers={"Accept": accept})
+
+    assert (one.text, all_of_them.text) == (text, KERNEL)
 
 
 async def test_cursor_leads_back_to_its_place(client: Client) -> None:

@@ -195,6 +195,34 @@ async def test_time_servers_are_set_and_set_again_when_timesyncd_comes_back(
     assert cleared["config"]["servers"] == []
 
 
+@pytest.mark.parametrize("body", [None, {"servers": ["ntp.example"]}, {"fallback_servers": []}], ids=str)
+async def test_host_without_timesyncd_is_said_to_have_none(
+    tmp_path: Path, socket_folder: Path, body: dict[str, object] | None
+) -> None:
+    async with house(tmp_path, socket_folder, HOSTNAME) as home:
+        if body is None:
+            answer = await home.client.get("/time/info")
+        else:
+            answer = await home.client.post("/time/options", json=body)
+
+    assert (answer.status, "systemctl status systemd-timesyncd" in answer.envelope["message"]) == (503, True)
+
+
+async def test_timesyncd_that_hangs_is_not_waited_for_twice(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_host.system_bus.READ_S", 0.5)
+    async with house(tmp_path, socket_folder, TIMESYNC) as home:
+        await home.client.post("/host/reload")
+        await home.machine.order(do="hang", service=TIMESYNC)
+        async with asyncio.timeout(10):  # less than the 25 s that D-Bus gives a call
+            answer = await home.client.post("/time/options", json={"servers": ["ntp.example"]})
+            again = await home.client.post("/time/options", json={"servers": ["ntp.example"]})
+
+    assert (answer.status, again.status) == (503, 503)
+    assert "does not answer" in again.envelope["message"]
+
+
 async def until_servers(client: Client, servers: list[str]) -> list[str]:
     """The servers, once they are these."""
     async with asyncio.timeout(10):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from rooftree import UNSET, Service
 from rooftree_host.models import DiskUsage
@@ -44,14 +44,24 @@ class _Measured:
     usage: DiskUsage
 
 
+@define(eq=False)
+class _Measurement:
+    work: asyncio.Task[DiskUsage]
+    stop: threading.Event
+    waiting: int = 0
+    """How many there are that still want it."""
+
+
 class DiskUsages:
     """Measures one disk for everybody who asks."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self._measured: dict[int, _Measured] = {}
-        self._measuring: dict[int, tuple[asyncio.Task[DiskUsage], threading.Event]] = {}
-        self._waiting: dict[int, int] = {}
+        self._wanted: dict[int, _Measurement] = {}
+        """Those that somebody waits for, by depth."""
+        self._works: set[asyncio.Task[DiskUsage]] = set()
+        """What has not ended; also what nobody waits for any more."""
 
     async def of_data(self, max_depth: int) -> DiskUsage:
         """The tree down to that depth: 1 shows the areas, each level more the folders in them.
@@ -62,35 +72,38 @@ class DiskUsages:
         now = asyncio.get_running_loop().time()
         if known is not None and now - known.at < FRESH_S:
             return known.usage
-        if max_depth not in self._measuring:
-            stop = threading.Event()
-            work = asyncio.get_running_loop().create_task(
-                asyncio.to_thread(measure, self._data, max_depth, stop), name=f"disk usage, {max_depth} deep"
-            )
-            self._measuring[max_depth] = (work, stop)
-            work.add_done_callback(lambda done: self._has_measured(max_depth, done))
-        work, stop = self._measuring[max_depth]
-        self._waiting[max_depth] = self._waiting.get(max_depth, 0) + 1
+        found = self._wanted.get(max_depth)
+        if found is None:
+            found = self._wanted[max_depth] = self._begin(max_depth)
+        found.waiting += 1
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(found.work)
         finally:
-            self._waiting[max_depth] -= 1
-            if not self._waiting[max_depth]:
-                del self._waiting[max_depth]
-                stop.set()
+            found.waiting -= 1
+            if not found.waiting:
+                del self._wanted[max_depth]
+                found.stop.set()
+
+    def _begin(self, max_depth: int) -> _Measurement:
+        stop = threading.Event()
+        work = asyncio.get_running_loop().create_task(
+            asyncio.to_thread(measure, self._data, max_depth, stop), name=f"disk usage, {max_depth} deep"
+        )
+        self._works.add(work)
+        work.add_done_callback(lambda done: self._has_measured(max_depth, done))
+        return _Measurement(work, stop)
 
     def _has_measured(self, max_depth: int, done: asyncio.Task[DiskUsage]) -> None:
-        del self._measuring[max_depth]
+        self._works.discard(done)
         if not done.cancelled() and done.exception() is None:
             self._measured[max_depth] = _Measured(asyncio.get_running_loop().time(), done.result())
 
     async def stop(self) -> None:
         """End what is being measured."""
-        works = [work for work, _ in self._measuring.values()]
-        for _, stop in self._measuring.values():
-            stop.set()
-        if works:
-            await asyncio.wait(works)
+        for found in self._wanted.values():
+            found.stop.set()
+        if self._works:
+            await asyncio.wait(self._works)
 
 
 DISK_USAGES = Service[DiskUsages]("host.disk_usages/1")

@@ -10,7 +10,7 @@ from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
-from rooftree_containers.logs import LogQuery, asked_in
+from rooftree_containers.logs import AskedLog
 from rooftree_host.disk_usage import DiskUsages
 from rooftree_host.facts import HostFacts
 from rooftree_host.hardware_routes import routes as hardware_routes
@@ -136,17 +136,15 @@ def program_log_of_boot(journal: SystemJournal, bootid: BootReference, identifie
 routes.include(hardware_routes)
 routes.include(recent_log_routes("/host/logs", host_log, access=MANAGER, default="verbose"))
 routes.include(boot_log_routes("/host/logs", host_log, access=MANAGER, default="verbose"))
-routes.include(recent_log_routes("/host/logs/identifiers/{identifier}", program_log, access=MANAGER, default="verbose"))
+routes.include(recent_log_routes("/host/logs/identifiers/{identifier}", program_log, access=MANAGER))
 routes.include(
-    recent_log_routes(
-        "/host/logs/boots/{bootid}/identifiers/{identifier}", program_log_of_boot, access=MANAGER, default="verbose"
-    )
+    recent_log_routes("/host/logs/boots/{bootid}/identifiers/{identifier}", program_log_of_boot, access=MANAGER)
 )
 
 
 @routes.get("/host/logs/boot/{bootid}/{identifier}/entries/follow", access=MANAGER)
 async def follow_program_log_of_boot(
-    log: Annotated[HostLog, From(program_log_of_boot)], query: Annotated[LogQuery, From(asked_in("verbose"))]
+    log: Annotated[HostLog, From(program_log_of_boot)], query: AskedLog
 ) -> Stream:
     """The same as ``/host/logs/boots/{bootid}/identifiers/{identifier}/follow``, as the API's reference spells it."""
     return await log.recent(query, follow=True)

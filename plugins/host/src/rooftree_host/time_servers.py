@@ -15,7 +15,7 @@ import structlog
 from attrs import frozen
 
 from rooftree import Collection, Conflict, Invalid, Kernel, Service, Unavailable, Unset, document
-from rooftree.interfaces.bus import BusConnected, BusRefused, BusServiceChanged, SystemBus
+from rooftree.interfaces.bus import BusConnected, BusRefused, BusServiceChanged, BusUnavailable, SystemBus
 from rooftree_host.machine import SET_RUNTIME_SERVERS, TIMESYNC, Timesync
 from rooftree_host.models import TimeInfo, TimeServers
 
@@ -54,13 +54,13 @@ class Clockwork:
 
     async def info(self) -> TimeInfo:
         """The servers in use. Raises :class:`Unavailable` without timesyncd."""
-        now = await self._bus.read(Timesync, TIMESYNC)
+        now = await self._now()
         return TimeInfo(TimeServers(now.runtime_servers or now.system_servers or [], now.fallback_servers or []))
 
     async def choose(self, servers: list[str] | Unset, fallback_servers: list[str] | Unset) -> None:
         """Use these servers from now on; none returns to the system's."""
         if not isinstance(fallback_servers, Unset):
-            now = (await self._bus.read(Timesync, TIMESYNC)).fallback_servers or []
+            now = (await self._now()).fallback_servers or []
             if fallback_servers != now:
                 raise Conflict(
                     "fallback_servers: systemd-timesyncd takes them from its own configuration only; set FallbackNTP= "
@@ -69,11 +69,23 @@ class Clockwork:
         if isinstance(servers, Unset):
             return
         _refuse_wrong(servers)
+        await self._now()  # whoever is not there is known by this sooner than by setting
         await self._set(servers)
         if servers:
             await self._kernel.commit(self._chosen.put(_KEY, ChosenServers(tuple(servers))))
         elif _KEY in self._chosen:
             await self._kernel.commit(self._chosen.delete(_KEY))
+
+    async def _now(self) -> Timesync:
+        try:
+            return await self._bus.read(Timesync, TIMESYNC)
+        except BusUnavailable as error:
+            if not self._bus.connected:
+                raise
+            raise BusUnavailable(
+                f"The time servers are those of systemd-timesyncd, which is not there: {error.message}. It does not run "
+                "in containers, nor beside another time service; `systemctl status systemd-timesyncd` says why"
+            ) from None
 
     async def _set(self, servers: Sequence[str]) -> None:
         await self._bus.call(TIMESYNC, SET_RUNTIME_SERVERS, list(servers))

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import structlog
 from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
-from rooftree.errors import Conflict, Failed, RooftreeError, Unavailable
+from rooftree.errors import Conflict, Unavailable
 from rooftree.events import Event
 from rooftree.interfaces.containers import (
     AddonNetwork,
     Container,
     ContainerNotFound,
-    ContainerNotRunning,
     ContainerSpec,
     ContainerStats,
     DataPath,
@@ -36,32 +33,27 @@ from rooftree.interfaces.containers import (
     Image,
     ImageNotFound,
     LogLine,
-    PortConflict,
     Progress,
     RegistryRateLimited,
 )
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.assessment import Remark, assess
-from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, refusal
+from rooftree_docker.connection import Connection, Deadlines, Json
 from rooftree_docker.control_group import processor_time
 from rooftree_docker.data_folder import DataFolder, own_container
 from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.images import Images, PullReport
+from rooftree_docker.inside import Inside, not_running
 from rooftree_docker.inspection import container_of, engine_info_of
-from rooftree_docker.log_stream import Frames
 from rooftree_docker.logs import Logs
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
 from rooftree_docker.signatures import SignaturePolicy, SignedImages
 from rooftree_docker.specification import Naming, container_body
+from rooftree_docker.start_refusal import start_refusal
 from rooftree_docker.stats import ProcessorMeter
 
 log = structlog.get_logger(__name__)
-
-LARGEST_OUTPUT_BYTES: Final = 16 * 1024 * 1024
-"""What a command inside a container may print before it is cut off with an error."""
-
-_PORT_IN_USE: Final = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 
 
 def _no_login(_registry: str) -> AuthInfo | None:
@@ -123,6 +115,7 @@ class DockerEngine:
         self._images = Images(
             self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull, policy
         )
+        self._inside = Inside(self._connection, self._deadlines)
         self._processor_meter = ProcessorMeter()
         self._logs = Logs(self._connection, self._ours, self._inspect)
         self._api_address: str | None = None
@@ -295,7 +288,7 @@ class DockerEngine:
         if found["State"]["Running"]:
             return
         doing = f"start the container {found['Name'].removeprefix('/')}"
-        explain = _start_refusal(name, doing, _wanted_ports(found))
+        explain = start_refusal(name, doing, found)
         async with self._connection.call(doing, deadline=self._deadlines.change, explain=explain) as docker:
             await docker.containers.container(found["Id"]).start()
 
@@ -323,67 +316,14 @@ class DockerEngine:
 
         The output is what it wrote to both streams, in order. Raises ``Failed`` when that is more than 16 MiB.
         """
-        found = await self._running(name)
-        doing = f"run a command in the container {name}"
-        explain = _running_refusal(name, doing)
-        async with self._connection.call(doing, explain=explain) as docker:
-            inside = docker.containers.container(found["Id"])
-            exec_id = (await inside.exec(list(command), stdout=True, stderr=True)).id
-        output, frames = bytearray(), Frames()
-        stream = self._connection.stream(
-            doing,
-            "POST",
-            f"exec/{exec_id}/start",
-            params={},
-            headers={"Content-Type": "application/json"},
-            body=_json({"Detach": False, "Tty": False}),
-            deadline=self._deadlines.stall,
-            explain=explain,
-        )
-        async with stream as response:
-            async for block in blocks(response, self._deadlines.stall):
-                for _, piece in frames.feed(block):
-                    output += piece
-                if len(output) > LARGEST_OUTPUT_BYTES:
-                    raise Failed(f"A command in {name} printed more than {LARGEST_OUTPUT_BYTES // 1024**2} MiB.")
-        async with self._connection.call(doing) as docker:
-            ended = await docker.containers.exec(exec_id).inspect()
-        return ExecResult(exit_code=ended["ExitCode"], output=bytes(output))
+        return await self._inside.execute(name, await self._running(name), command)
 
     async def write_stdin(self, name: str, data: bytes) -> None:
         """Feed a running container's standard input; raises :class:`ContainerNotRunning`.
 
         Returns when the engine has taken everything, which it does as the program inside reads.
         """
-        found = await self._running(name)
-        if not found["Config"].get("OpenStdin"):
-            raise Conflict(f"{name} was created without a standard input that could be written to.")
-        doing = f"write to the standard input of {name}"
-        stream = self._connection.stream(
-            doing,
-            "POST",
-            f"containers/{found['Id']}/attach",
-            params={"stream": "1", "stdin": "1"},
-            explain=_running_refusal(name, doing),
-        )
-        async with stream as response:
-            transport = response.connection.transport if response.connection else None
-            if transport is None:
-                raise ConnectionResetError("the engine closed the line at once")
-            # From here on the engine passes on what we send, and ends its answer when it has passed on all.
-            transport.write(data)
-            if not transport.can_write_eof():  # TLS: there is no half close to wait for
-                return
-            transport.write_eof()
-            try:
-                async with asyncio.timeout(self._deadlines.change):
-                    async for _ in blocks(response):
-                        pass
-            except TimeoutError as error:
-                raise Failed(
-                    f"{name} has not read its standard input for {self._deadlines.change:g} s. "
-                    "What was sent may have arrived in part; see its log, and restart it if it hangs."
-                ) from error
+        await self._inside.write_stdin(name, await self._running(name), data)
 
     def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
@@ -420,7 +360,7 @@ class DockerEngine:
             ):
                 body = await response.read()
             if not body:
-                raise _not_running(name)  # it ended while it was measured
+                raise not_running(name)  # it ended while it was measured
             reading: Json = json.loads(body)
             return reading
 
@@ -465,7 +405,7 @@ class DockerEngine:
     async def _running(self, name: str) -> Json:
         found = await self._ours(name)
         if not found["State"]["Running"]:
-            raise _not_running(name)
+            raise not_running(name)
         return found
 
     def _container(self, described: Json | None) -> Container | None:
@@ -501,50 +441,6 @@ def _name_taken(engine_name: str) -> Conflict:
         f"The container engine has a container {engine_name} that this installation did not make. Remove it "
         f"('docker rm {engine_name}') or rename it."
     )
-
-
-def _not_running(name: str) -> ContainerNotRunning:
-    return ContainerNotRunning(f"The container {name} does not run. Start it first.")
-
-
-def _running_refusal(name: str, doing: str) -> Explanation:
-    """For calls that need a running container, which may have ended since it was looked at."""
-
-    def explain(error: DockerError) -> RooftreeError:
-        return _not_running(name) if error.status in {404, 409} else refusal(doing)(error)
-
-    return explain
-
-
-def _start_refusal(name: str, doing: str, wanted: Sequence[int]) -> Explanation:
-    def explain(error: DockerError) -> RooftreeError:
-        if error.status == 404 and "no such container" in error.message.lower():
-            return ContainerNotFound(f"There is no container {name} any more. Start what it belongs to again.")
-        if _PORT_IN_USE.search(error.message):
-            port = _named_port(error.message, wanted)
-            which = f"Port {port}" if port else "A port"
-            return PortConflict(
-                f"{which} of the host, which {name} wants to publish, is in use. "
-                "End the program or container that uses it, or give this one another port.",
-                port=port,
-            )
-        return refusal(doing)(error)
-
-    return explain
-
-
-def _wanted_ports(described: Json) -> list[int]:
-    bindings = (described.get("HostConfig") or {}).get("PortBindings") or {}
-    return [int(entry["HostPort"]) for entries in bindings.values() for entry in entries or () if entry["HostPort"]]
-
-
-def _named_port(text: str, wanted: Sequence[int]) -> int | None:
-    """The wanted port that the engine's sentence is about, whatever its wording: IPv4, IPv6, old or new."""
-    numbers = {int(number) for number in re.findall(r":(\d{1,5})\b", text)}
-    named = [port for port in wanted if port in numbers]
-    if len(named) == 1 or (named and len(wanted) > 1):
-        return named[0]
-    return wanted[0] if len(wanted) == 1 else None
 
 
 def _refuse_taken_address(network: Json, address: str) -> None:

@@ -204,6 +204,7 @@ async def test_add_ons_end_in_the_opposite_order_and_are_to_run_again(tmp_path: 
 
         assert (work.name, work.order) == ("add-ons", 10)
         assert stops(engine) == ["app", "needing", "broker", "system", "early"]
+        assert [slug.removeprefix("local_") for slug in work.ends] == stops(engine)
         assert home.installed(AddonSlug("local_app")).desired is Desired.STARTED
         assert home.addons.state(AddonSlug("local_single")) is AddonState.STARTED
         assert home.addons.state(AddonSlug("local_system")) is AddonState.STOPPED

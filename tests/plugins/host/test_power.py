@@ -38,8 +38,8 @@ class Tenant(Plugin):
             raise RuntimeError("It broke")
 
         return [
-            EndingWork(name="last", order=30, run=lambda: note("last"), within_s=5),
-            EndingWork(name="first", order=10, run=lambda: note("first"), within_s=5),
+            EndingWork(name="last", order=30, run=lambda: note("last"), within_s=5, ends=("lamp",)),
+            EndingWork(name="first", order=10, run=lambda: note("first"), within_s=5, ends=("attic", "cellar")),
             EndingWork(name="broken", order=10, run=break_, within_s=5),
             EndingWork(name="hanging", order=20, run=hang, within_s=0.1),
         ]
@@ -139,7 +139,10 @@ async def test_machine_that_nobody_can_end_goes_on_with_what_it_runs(tmp_path: P
 async def test_plan_names_the_steps_and_changes_nothing(home: House) -> None:
     answer = await home.client.post("/host/reboot?plan=1")
 
-    assert [step["kind"] for step in answer.data["steps"]] == ["host.end_what_runs/1", "host.end/1"]
+    assert [(step["kind"], step["subject"]) for step in answer.data["steps"]] == [
+        ("host.end_what_runs/1", "attic, cellar, lamp"),
+        ("host.end/1", None),
+    ]
     assert (Tenant.happened, ending(await home.machine.calls())) == ([], [])
 
 

@@ -138,6 +138,8 @@ class EndingWork:
     """Must leave what is desired as it is: the machine may come back."""
     within_s: float
     """Seconds after which the machine goes down all the same."""
+    ends: tuple[str, ...] = ()
+    """What runs now and would be ended, by name; for who asks what ending the machine would do."""
 
 
 @hookspec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from attrs import frozen
@@ -27,6 +28,10 @@ class HostPower(Protocol):
 
     def refuse_impossible(self) -> None:
         """Raise :class:`~rooftree.errors.Unavailable` where nobody could do it."""
+        ...
+
+    async def what_runs(self) -> Sequence[str]:
+        """The names of what would be ended, in that order."""
         ...
 
     async def end_what_runs(self) -> None:

@@ -8,7 +8,7 @@ that stage that provides it; all others start side by side.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
@@ -84,14 +84,20 @@ class Stages:
         For whoever ends the host or the system. An add-on that cannot be ended is left to that, and logged.
         """
         for stage in reversed(STAGES):
-            running = [addon for addon in self._of(stage) if self._addons.runs(addon.slug)]
-            sorter = TopologicalSorter(providers(running))
-            # Whom others wait for at the start is ended after them.
-            for slug in reversed(tuple(sorter.static_order())):
+            for slug in self._to_end(stage):
                 try:
                     await self._kernel.jobs.run(verbs.end_with_system, slug=slug)
                 except RooftreeError as error:
                     log.warning("addon_not_ended", addon=slug, reason=error.message)
+
+    def would_end(self) -> Sequence[AddonSlug]:
+        """Those that :meth:`shut_down` would end now, in that order."""
+        return [slug for stage in reversed(STAGES) for slug in self._to_end(stage)]
+
+    def _to_end(self, stage: Startup) -> Sequence[AddonSlug]:
+        running = [addon for addon in self._of(stage) if self._addons.runs(addon.slug)]
+        in_order_of_start = tuple(TopologicalSorter(providers(running)).static_order())
+        return in_order_of_start[::-1]  # whom others wait for at the start is ended after them
 
     async def stop(self) -> None:
         """Wait no longer for those that are still starting; their jobs go on."""

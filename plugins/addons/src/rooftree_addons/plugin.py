@@ -129,7 +129,16 @@ class AddonsPlugin(Plugin):
     @hookimpl
     def before_host_ends(self) -> list[EndingWork]:
         """End the add-ons, stage by stage."""
-        return [EndingWork(name="add-ons", order=10, run=self.stages.shut_down, within_s=END_WITHIN_S)]
+        stages = self.stages
+        return [
+            EndingWork(
+                name="add-ons",
+                order=10,
+                run=stages.shut_down,
+                within_s=END_WITHIN_S,
+                ends=tuple(stages.would_end()),
+            )
+        ]
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
@@ -50,10 +51,17 @@ class Power:
                 "This machine cannot be ended from here: neither systemd-logind nor systemd is on the system bus"
             )
 
+    async def what_runs(self) -> Sequence[str]:
+        """The names of what would be ended, in that order."""
+        return [name for work in await self._works() for name in work.ends]
+
+    async def _works(self) -> Sequence[EndingWork]:
+        works = [work for works in await self._kernel.call(before_host_ends) for work in works]
+        return sorted(works, key=lambda work: work.order)
+
     async def end_what_runs(self) -> None:
         """Let the domains end what they run: group by group, those of a group side by side."""
-        works = [work for works in await self._kernel.call(before_host_ends) for work in works]
-        for _, group in groupby(sorted(works, key=lambda work: work.order), key=lambda work: work.order):
+        for _, group in groupby(await self._works(), key=lambda work: work.order):
             await asyncio.gather(*(self._end(work) for work in group))
 
     async def _end(self, work: EndingWork) -> None:
@@ -88,8 +96,14 @@ class EndWhatRuns(Step):
     """End what runs on this machine for its users, in an order that does it no harm."""
 
     boot_id: str
+    ends: tuple[str, ...] = ()
+    """What ran when the plan was made."""
     downtime = True
     interruptible = True
+
+    def acts_on(self) -> str | None:
+        """What runs."""
+        return ", ".join(self.ends) or None
 
     async def do(self, power: HostPower) -> None:
         """End it, unless the machine has been ended since."""
@@ -105,6 +119,10 @@ class EndHost(Step):
     boot_id: str
     downtime = True
 
+    def acts_on(self) -> str | None:
+        """The machine: nothing that has a name."""
+        return None
+
     async def do(self, power: HostPower) -> None:
         """End it."""
         if self.boot_id == await boot_id():
@@ -116,7 +134,7 @@ async def _plan(power: HostPower, way: Way, force: bool) -> Steps:
     if not force:
         await power.refuse_objections()
     current = await boot_id()
-    return [EndWhatRuns(current), EndHost(way, current)]
+    return [EndWhatRuns(current, tuple(await power.what_runs())), EndHost(way, current)]
 
 
 @job("host_reboot", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)

@@ -91,6 +91,9 @@ class EndWhatRuns(Step):
     downtime = True
     interruptible = True
 
+    def acts_on(self) -> None:
+        """Everything, so nothing is named."""
+
     async def do(self, power: HostPower) -> None:
         """End it, unless the machine has been ended since."""
         if self.boot_id == await boot_id():
@@ -99,7 +102,10 @@ class EndWhatRuns(Step):
 
 @step("host.end/1")
 class EndHost(Step):
-    """End the machine, once: not again when Rooftree finds this job after the machine's next start."""
+    """Reboot or switch off the machine.
+
+    Once: not again when Rooftree finds this job after the machine's next start.
+    """
 
     way: Way
     boot_id: str

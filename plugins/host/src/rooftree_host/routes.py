@@ -143,9 +143,7 @@ routes.include(
 
 
 @routes.get("/host/logs/boot/{bootid}/{identifier}/entries/follow", access=MANAGER)
-async def follow_program_log_of_boot(
-    log: Annotated[HostLog, From(program_log_of_boot)], query: AskedLog
-) -> Stream:
+async def follow_program_log_of_boot(log: Annotated[HostLog, From(program_log_of_boot)], query: AskedLog) -> Stream:
     """The same as ``/host/logs/boots/{bootid}/identifiers/{identifier}/follow``, as the API's reference spells it."""
     return await log.recent(query, follow=True)
 

@@ -83,8 +83,8 @@ class Clockwork:
             if not self._bus.connected:
                 raise
             raise BusUnavailable(
-                f"The time servers are those of systemd-timesyncd, which is not there: {error.message}. It does not run "
-                "in containers, nor beside another time service; `systemctl status systemd-timesyncd` says why"
+                f"The time servers are those of systemd-timesyncd, which is not there: {error.message}. It does not "
+                "run in containers, nor beside another time service; `systemctl status systemd-timesyncd` says why"
             ) from None
 
     async def _set(self, servers: Sequence[str]) -> None:

@@ -62,6 +62,8 @@ class Service:
         self.answers = asyncio.Event()
         self.answers.set()
         self.errors: dict[str, tuple[str, str]] = {}
+        self.subscribers: set[str | None] = set()
+        """Who has called systemd's Subscribe, which it allows each client once."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.bus: MessageBus | None = None
 
@@ -120,6 +122,11 @@ class Service:
                 return Message.new_method_return(message, *behaviour(self, path, message.body))
             except Refused as refused:
                 return Message.new_error(message, refused.name, refused.text)
+        if member == "Subscribe":
+            if message.sender in self.subscribers:
+                text = "Client is already subscribed."
+                return Message.new_error(message, "org.freedesktop.systemd1.AlreadySubscribed", text)
+            self.subscribers.add(message.sender)
         known = self.make.methods.get((message.interface or "", member))
         if known is None:
             text = f"No method {member} of {message.interface}"

@@ -9,9 +9,9 @@ import argparse
 import asyncio
 import os
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
-from tests.e2e.rig.daemon import disposable_daemon
+from tests.e2e.rig.daemon import ROOFTREE, disposable_daemon
 from tests.e2e.rig.engine import Engine
 from tests.host.rig.host import Host, test_host
 from tests.host.rig.image import Unavailable
@@ -47,16 +47,35 @@ async def _shell(host: Host, *, with_rooftree: bool) -> None:
         print(f"  export {name}={value}")
     print(f"Its journal is at {host.journal_socket}; what lies in {host.shared} is in the host under the same path.")
     async with AsyncExitStack() as stack:
+        daemon = None
         if with_rooftree:
             stack.enter_context(host.network())
             daemon = await stack.enter_async_context(disposable_daemon(host.engine))
             await daemon.start()
             print("For Rooftree, in the shell:")
             print(f"  curl --header 'Authorization: Bearer {daemon.admin_token}' {daemon.url}/supervisor/info")
-        print("The host goes when this shell ends.\n", flush=True)
+            print("and on this machine:")
+            print(f"  {ROOFTREE} --data-dir {daemon.data_dir} call GET /host/info")
+        print("The host goes when this shell ends; one that is rebooted comes back with a new shell.\n", flush=True)
         arguments = ["exec", "--interactive", *(["--tty"] if sys.stdin.isatty() else []), host.name, "bash"]
-        shell = await asyncio.create_subprocess_exec("docker", *arguments)
-        await shell.wait()
+        while True:
+            shell = await asyncio.create_subprocess_exec("docker", *arguments)
+            status = await shell.wait()
+            if not _has_ended(host, killed=status > 128):
+                return
+            print("The host was rebooted or switched off, which look alike here: booting it again.", flush=True)
+            host.boot()
+            if daemon is not None:
+                await daemon.kill()  # it is in the network of the host as it was before
+                await daemon.start()
+
+
+def _has_ended(host: Host, *, killed: bool) -> bool:
+    """Whether the host is off; one that ends kills its shell first."""
+    if killed:
+        with suppress(TimeoutError):
+            host.wait_until_off()
+    return not host.running
 
 
 if __name__ == "__main__":

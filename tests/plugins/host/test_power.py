@@ -139,10 +139,9 @@ async def test_machine_that_nobody_can_end_goes_on_with_what_it_runs(tmp_path: P
 async def test_plan_names_the_steps_and_changes_nothing(home: House) -> None:
     answer = await home.client.post("/host/reboot?plan=1")
 
-    assert [(step["kind"], step["subject"]) for step in answer.data["steps"]] == [
-        ("host.end_what_runs/1", "attic, cellar, lamp"),
-        ("host.end/1", None),
-    ]
+    steps = [(step["kind"], step["subject"]) for step in answer.data["steps"]]
+    assert steps == [("host.end_what_runs/1", "attic, cellar, lamp"), ("host.end/1", "reboot")]
+    assert answer.data["steps"][1]["what"] == "Reboot or switch off the machine."
     assert (Tenant.happened, ending(await home.machine.calls())) == ([], [])
 
 

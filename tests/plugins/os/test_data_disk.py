@@ -76,6 +76,7 @@ async def test_disk_that_is_none_is_refused_with_those_that_are_offered(haos: Ha
     answer = await haos.post("/os/datadisk/move", {"device": device})
 
     assert (answer.status, "device: " in answer.message) == (400, True)
+    assert device is None or f"no disk {device!r}; the data can be moved to SSD-0002" in answer.message
     assert await haos.called(*CHANGES) == []
 
 

@@ -232,7 +232,8 @@ class Gateway:
         except (aiohttp.ClientError, OSError) as error:
             raise JournalUnavailable(
                 f"The system journal can't be read: its gateway at {self.url} does not answer ({_reason(error)}). "
-                "On a host with systemd, 'systemctl enable --now systemd-journal-gatewayd.socket' starts it"
+                "On a host with systemd, 'systemctl enable --now systemd-journal-gatewayd.socket' starts it; Debian "
+                "and Ubuntu have it in the package systemd-journal-remote"
             ) from error
 
 

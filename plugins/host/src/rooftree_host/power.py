@@ -113,15 +113,14 @@ class EndWhatRuns(Step):
 
 @step("host.end/1")
 class EndHost(Step):
-    """End the machine, once: not again when Rooftree finds this job after the machine's next start."""
+    """Reboot or switch off the machine.
+
+    Once: not again when Rooftree finds this job after the machine's next start.
+    """
 
     way: Way
     boot_id: str
     downtime = True
-
-    def acts_on(self) -> str | None:
-        """The machine: nothing that has a name."""
-        return None
 
     async def do(self, power: HostPower) -> None:
         """End it."""

@@ -109,8 +109,8 @@ class Disks:
         """The disk of that id or path, to move the data to; raises :class:`DiskRefused`, ``Invalid``."""
         disk = next((disk for disk in self.all if device in {disk.id, disk.path}), None)
         if disk is None:
-            offered = ", ".join(disk.id for disk in self.offered) or "none"
-            raise Invalid(f"device: there is no disk {device}; there are {offered}")
+            offered = ", ".join(disk.id for disk in self.offered) or "no disk of this machine"
+            raise Invalid(f"device: there is no disk {device!r}; the data can be moved to {offered}")
         if disk.refusal is not None:
             raise DiskRefused(
                 f"device: the data can't be moved to {disk.name}: {disk.refusal}", device=disk.path, reason=disk.refusal

@@ -151,24 +151,6 @@ async def test_logs_of_the_host_are_those_of_its_journal(host: Host, house: Daem
 # --- what is missing, and comes back ----------------------------------------------------------------------------------
 
 
-async def test_hostnamed_that_is_masked_costs_its_fields_and_no_time(host: Host, house: Daemon) -> None:
-    host.run("systemctl", "mask", "--runtime", "--now", "systemd-hostnamed.service")
-    try:
-        await house.ok("POST", "/host/reload")
-        first = await info(house)
-        began = time.monotonic()
-        second = await info(house)
-        took_s = time.monotonic() - began
-        status, refused = await house.call("POST", "/host/options", {"hostname": "attic"})
-    finally:
-        host.run("systemctl", "unmask", "--runtime", "systemd-hostnamed.service")
-
-    assert (first["hostname"], second["hostname"]) == (None, None)
-    assert second["virtualization"] is not None
-    assert took_s < 2
-    assert (status, refused["error_key"]) == (503, "host_bus_unavailable_error")
-
-
 async def test_network_manager_that_is_masked_is_told_and_costs_nothing_else_and_is_found_again(
     host: Host, house: Daemon
 ) -> None:
@@ -197,6 +179,24 @@ async def test_network_manager_that_is_masked_is_told_and_costs_nothing_else_and
         key: value for key, value in before.items() if key not in changing
     }
     assert (refused, named[0], host.run("hostnamectl", "--static").strip()) == ({}, 200, "attic")
+
+
+async def test_hostnamed_that_is_masked_costs_its_fields_and_no_time(host: Host, house: Daemon) -> None:
+    host.run("systemctl", "mask", "--runtime", "--now", "systemd-hostnamed.service")
+    try:
+        await house.ok("POST", "/host/reload")
+        first = await info(house)
+        began = time.monotonic()
+        second = await info(house)
+        took_s = time.monotonic() - began
+        status, refused = await house.call("POST", "/host/options", {"hostname": "attic"})
+    finally:
+        host.run("systemctl", "unmask", "--runtime", "systemd-hostnamed.service")
+
+    assert (first["hostname"], second["hostname"]) == (None, None)
+    assert second["virtualization"] is not None
+    assert took_s < 2
+    assert (status, refused["error_key"]) == (503, "host_bus_unavailable_error")
 
 
 async def test_gateway_that_dies_ends_a_followed_log_with_a_line_that_says_so(host: Host, house: Daemon) -> None:

@@ -129,9 +129,11 @@ async def test_without_a_bus_nothing_is_known_and_nothing_waits(around: Surround
     async with around.system(settings={"plugins.host.bus": "unix:path=/nonexistent/bus"}) as running:
         assert await running.get("/os/info") == NOTHING
         answer = await running.post("/os/update")
+        swap = await running.client.get("/os/config/swap")
 
         assert answer.status == 400
         assert "can't be told" in answer.message
+        assert (swap.status, "There is no system bus" in swap.message) == (503, True)
         assert running.problems() == {}
 
 

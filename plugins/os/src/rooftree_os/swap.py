@@ -22,8 +22,9 @@ class _Before:
 
 
 async def read_swap(system: OperatingSystem) -> SwapInfo:
-    """The swap; raises :class:`NotFound` where the system does not offer it."""
-    found = await system.found_if_known()
+    """The swap; raises :class:`NotFound` where the system does not offer it, :class:`BusUnavailable` while nobody can
+    tell."""
+    found = await system.found()
     if found is None or not found.is_at_least(SINCE):
         raise NotFound(f"Swap is set up on Home Assistant OS {SINCE} and later, which this machine does not run")
     try:

@@ -183,6 +183,64 @@ async def test_measurement_ends_when_nobody_waits_for_it_any_more(data: Path, mo
     await usages.stop()
 
 
+async def test_who_asks_while_a_measurement_is_being_given_up_gets_one_of_his_own(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(folder: Path, depth: int, stop: threading.Event) -> disk_usage.DiskUsage:
+        begun.set()
+        assert go_on.wait(10)
+        return measure(folder, depth, stop)
+
+    monkeypatch.setattr(disk_usage, "measure", slow)
+    usages = DiskUsages(data)
+    first = asyncio.create_task(usages.of_data(1))
+    assert await asyncio.to_thread(begun.wait, 10)
+    first.cancel()
+    await asyncio.wait({first})
+
+    second = asyncio.create_task(usages.of_data(1))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    async with asyncio.timeout(10):
+        assert by_id_of(await second)["media"] == await asyncio.to_thread(du, data / "media")
+    await usages.stop()
+
+
+async def test_file_that_vanishes_while_its_folder_is_read_and_a_name_that_is_no_text_do_no_harm(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "media" / os.fsdecode(b"caf\xe9")).mkdir()
+    (data / "media" / "gone").write_bytes(b"x" * 100_000)
+    scan = os.scandir
+
+    class Vanishing:
+        """A listing whose files are removed once it is read."""
+
+        def __init__(self, folder: str) -> None:
+            with scan(folder) as entries:
+                self._entries = list(entries)
+            (data / "media" / "gone").unlink(missing_ok=True)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self._entries
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(os, "scandir", Vanishing)
+    usage = await asyncio.to_thread(measure, data, 2, threading.Event())
+    monkeypatch.undo()
+
+    assert not isinstance(usage.children, Unset)
+    media = next(child for child in usage.children if child.id == "media")
+    assert not isinstance(media.children, Unset)
+    assert media.used_bytes == await asyncio.to_thread(du, data / "media")
+    assert [child.id for child in media.children] == ["caf\ufffd"]
+
+
 @needs_recordings
 async def test_answer_has_the_recorded_shape(client: Client) -> None:
     usage = (await client.get("/host/disks/default/usage")).data

@@ -58,6 +58,8 @@ class DiskUsages:
 
         Those who ask at once wait for one measurement; when none of them is left, it ends.
         """
+        while (ending := self._measuring.get(max_depth)) is not None and ending[1].is_set():
+            await asyncio.wait({ending[0]})  # whoever asked for it has gone: it ends at its next folder, without answer
         known = self._measured.get(max_depth)
         now = asyncio.get_running_loop().time()
         if known is not None and now - known.at < FRESH_S:

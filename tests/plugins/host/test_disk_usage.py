@@ -221,7 +221,7 @@ async def test_file_that_vanishes_while_its_folder_is_read_and_a_name_that_is_no
 
         def __init__(self, folder: str) -> None:
             with scan(folder) as entries:
-                self._entries = list(entries)
+                self._entries = sorted(entries, key=lambda entry: entry.name != "gone")  # before the others
             (data / "media" / "gone").unlink(missing_ok=True)
 
         def __enter__(self) -> list[os.DirEntry[str]]:

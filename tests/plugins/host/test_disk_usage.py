@@ -222,7 +222,9 @@ async def test_file_that_vanishes_while_its_folder_is_read_and_a_name_that_is_no
         def __init__(self, folder: str) -> None:
             with scan(folder) as entries:
                 self._entries = sorted(entries, key=lambda entry: entry.name != "gone")  # before the others
-            (data / "media" / "gone").unlink(missing_ok=True)
+            for entry in self._entries:
+                if entry.name == "gone":
+                    Path(entry.path).unlink()
 
         def __enter__(self) -> list[os.DirEntry[str]]:
             return self._entries

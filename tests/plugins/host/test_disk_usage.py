@@ -214,6 +214,40 @@ async def test_who_asks_while_an_unwanted_measurement_ends_gets_one_of_their_own
     await usages.stop()
 
 
+async def test_file_that_vanishes_while_its_folder_is_read_and_a_name_that_is_no_text_do_no_harm(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "media" / os.fsdecode(b"caf\xe9")).mkdir()
+    (data / "media" / "gone").write_bytes(b"x" * 100_000)
+    scan = os.scandir
+
+    class Vanishing:
+        """A listing whose files are removed once it is read."""
+
+        def __init__(self, folder: str) -> None:
+            with scan(folder) as entries:
+                self._entries = sorted(entries, key=lambda entry: entry.name != "gone")  # before the others
+            for entry in self._entries:
+                if entry.name == "gone":
+                    Path(entry.path).unlink()
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self._entries
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(os, "scandir", Vanishing)
+    usage = await asyncio.to_thread(measure, data, 2, threading.Event())
+    monkeypatch.undo()
+
+    assert not isinstance(usage.children, Unset)
+    media = next(child for child in usage.children if child.id == "media")
+    assert not isinstance(media.children, Unset)
+    assert media.used_bytes == await asyncio.to_thread(du, data / "media")
+    assert [child.id for child in media.children] == ["caf\ufffd"]
+
+
 @needs_recordings
 async def test_answer_has_the_recorded_shape(client: Client) -> None:
     usage = (await client.get("/host/disks/default/usage")).data

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from aiohasupervisor.models import HostInfo as ClientsHostInfo
 
+from rooftree import Kernel, Plugin
 from rooftree.interfaces import hooks
 from rooftree.interfaces.bus import SYSTEM_BUS, BusPropertiesChanged
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.testing import Client, running_system
 from rooftree_host.disk_wear import disk_of, emmc_wear
 from rooftree_host.mounts_seen import propagates
@@ -172,6 +174,82 @@ async def test_machine_that_still_boots_has_no_boot_time_yet(tmp_path: Path, soc
         info = (await home.client.get("/host/info")).data
 
     assert (info["boot_timestamp"], info["startup_time"]) == (None, None)
+
+
+class Preferences(Plugin):
+    """Provides the user's preferences, of which only the time zone is looked at here."""
+
+    name = "preferences"
+    provides = (INSTALLATION_PREFERENCES,)
+    is_first_start = False
+    wait_boot_s = 0
+    channel = "stable"
+    timezone: str | None = "Asia/Tokyo"
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Provide itself."""
+        kernel.provide(INSTALLATION_PREFERENCES, self)
+
+
+async def test_time_zone_that_the_user_chooses_is_in_the_very_next_answer(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "KEPT_S", 1000.0)
+    async with house(tmp_path, socket_folder, plugins=[Preferences]) as home:
+        chosen = []
+        for zone in ("Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo", "America/Lima", None):
+            monkeypatch.setattr(Preferences, "timezone", zone)
+            chosen.append((await home.client.get("/host/info")).data["timezone"])
+
+    assert chosen == ["Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo", "America/Lima", "Europe/Berlin"]
+
+
+async def test_what_comes_unannounced_is_seen_a_moment_later(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        for _ in range(3):
+            before = (await home.client.get("/host/info")).data["features"]
+        (socket_folder / "journal.sock").touch()
+        soon = (await home.client.get("/host/info")).data["features"]
+        for limit in ("KEPT_S", "DISK_S"):
+            monkeypatch.setattr(facts, limit, 0.0)
+        async with asyncio.timeout(10):
+            while "journal" not in (later := (await home.client.get("/host/info")).data["features"]):
+                await asyncio.sleep(0.05)
+
+    assert ("journal" in before, "journal" in soon) == (False, False)
+    assert set(later) == {*before, "journal"}
+
+
+async def test_containers_start_is_counted_from_its_first_process(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        await home.machine.change(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME, Chassis="container")
+        info = (await home.client.get("/host/info")).data
+
+    assert (info["chassis"], info["startup_time"]) == ("container", 10.25)
+
+
+async def test_service_without_the_object_that_is_asked_for_leaves_its_fields_empty(
+    tmp_path: Path, socket_folder: Path
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        await home.machine.order(do="remove", service=RESOLVE, path="/org/freedesktop/resolve1")
+        info = (await home.client.get("/host/info")).data
+
+    assert (info["broadcast_mdns"], info["llmnr_hostname"], info["hostname"]) == (None, None, "attic")
+    assert "resolved" in info["features"]
+
+
+@pytest.mark.parametrize(("propagate", "names"), [(True, (SYSTEMD,)), (False, (SYSTEMD,)), (True, (HOSTNAME,))])
+async def test_mounts_are_offered_where_systemd_makes_them_and_we_would_see_them(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch, propagate: bool, names: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(facts, "propagates", lambda _: propagate)
+    async with house(tmp_path, socket_folder, *names) as home:
+        features = (await home.client.get("/host/info")).data["features"]
+
+    assert ("mount" in features) is (propagate and SYSTEMD in names)
 
 
 async def test_overview_has_the_hosts_names(tmp_path: Path, socket_folder: Path) -> None:

@@ -169,3 +169,44 @@ async def test_job_that_is_found_after_the_reboot_does_not_end_the_machine_again
 
         assert (job.name, job.errors) == ("host_reboot", [])
         assert (Tenant.happened, ending(await home.machine.calls())) == ([], [])
+
+
+class Slow(Plugin):
+    """Takes its time to end."""
+
+    name = "slow"
+    begun: ClassVar[list[str]] = []
+
+    @hookimpl
+    def before_host_ends(self) -> list[EndingWork]:
+        """One work, which would take an hour."""
+
+        async def hang() -> None:
+            self.begun.append("hangs")
+            await asyncio.Event().wait()
+
+        return [EndingWork(name="slow", order=10, run=hang, within_s=3600)]
+
+
+@pytest.mark.torture
+async def test_job_that_went_down_while_things_were_ended_ends_nothing_after_the_reboot(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boots = tmp_path / "boot_id"
+    boots.write_text("first\n")
+    monkeypatch.setattr("rooftree.clock.BOOT_ID", boots)
+    async with house(tmp_path, socket_folder, plugins=[Slow]) as home:
+        rebooting = asyncio.create_task(home.client.post("/host/reboot"))
+        async with asyncio.timeout(10):
+            while not Slow.begun:
+                await asyncio.sleep(0.02)
+        rebooting.cancel()  # its client hangs up, and the power fails
+    Slow.begun.clear()
+    boots.write_text("second\n")
+
+    async with house(tmp_path, socket_folder, plugins=[Slow]) as home:
+        async with asyncio.timeout(10):
+            while any(not job.done for job in home.system.jobs.listing()):
+                await asyncio.sleep(0.02)
+
+        assert (Slow.begun, ending(await home.machine.calls())) == ([], [])

@@ -330,6 +330,26 @@ async def test_signals_reach_who_listens_until_the_service_goes(
     assert client._listeners == {}
 
 
+async def test_who_stops_listening_takes_the_signals_from_nobody_else_and_the_last_from_the_bus(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    signal = {"do": "signal", "service": SYSTEMD, "path": SYSTEMD_PATH, "interface": MANAGER, "name": "JobRemoved"}
+    async with client.listening(UNITS, "JobRemoved") as signals:
+        async with client.listening(UNITS, "JobRemoved"):
+            pass
+        await machine.order(**signal, signature="us", arguments=[7, "done"])
+        async with asyncio.timeout(5):
+            heard = await anext(signals)
+    revision = client.revision
+
+    await machine.order(**signal, signature="us", arguments=[8, "done"])
+    await client.call(UNITS, START_UNIT, "ssh.service", "replace")  # behind which nothing is under way
+
+    assert heard == (7, "done")
+    assert client.revision == revision
+
+
 async def test_service_that_comes_and_goes_a_thousand_times_does_no_harm(
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:

@@ -8,7 +8,7 @@ from aiohasupervisor.models.os import DataDiskList
 from rooftree import Failed, Plugin, Principal, Role, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.testing import Client, token_for
-from rooftree_os.data_disk import DATA_DISKS, ScheduleWipe
+from rooftree_os.data_disk import DATA_DISKS, ChangeDataDevice, PartitionDisk, ScheduleWipe
 from rooftree_os.reboot import REBOOTS
 from tests.bus.machine import AGENT, UDISKS
 from tests.bus.os_machine import (
@@ -114,6 +114,19 @@ async def test_older_agent_partitions_itself(haos: Haos) -> None:
     await haos.done("/os/datadisk/move", {"device": "SSD-0002"})
 
     assert sorted(await haos.called(*CHANGES)) == [("ChangeDevice", [FREE]), ("Reboot", [False])]
+
+
+@pytest.mark.parametrize("kind", [PartitionDisk, ChangeDataDevice])
+async def test_disk_that_has_changed_its_place_since_the_plan_was_made_is_left_alone(
+    haos: Haos, kind: type[PartitionDisk | ChangeDataDevice]
+) -> None:
+    services = haos.system.services
+    step = kind("SSD-0002", "/dev/elsewhere")
+
+    with pytest.raises(Failed, match=f"was /dev/elsewhere and is {FREE} now: nothing was changed"):
+        await step.do(services.get(SYSTEM_BUS), services.get(DATA_DISKS))
+
+    assert await haos.called(*CHANGES) == []
 
 
 async def test_disk_that_is_used_since_the_plan_was_made_is_left_alone(haos: Haos) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,24 @@ async def test_what_runs_is_marked_good_at_each_start_and_made_the_next_one_once
     assert first == [["good", "booted"], ["active", "booted"]]
     assert again == [["good", "booted"]]
     assert pending == "15.2"
+
+
+async def test_what_runs_after_another_boot_is_made_the_next_one_again(
+    around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for boot in ("first", "second"):
+        (tmp_path / "boot_id").write_text(f"{boot}\n")
+        monkeypatch.setattr("rooftree.clock.BOOT_ID", tmp_path / "boot_id")
+        async with around.system() as running:
+            await until(partial(_marked_in, running, boot), within_s=5, what="the mark")
+            marks = [arguments for name, arguments in await around.parts.calls() if name == "Mark"]
+
+        assert marks == [["good", "booted"], ["active", "booted"]]
+
+
+async def _marked_in(running: Haos, boot: str) -> bool:
+    kept = await running.system.state.collection(MarkedBoot)
+    return any(kept[key].boot_id == boot for key in kept)
 
 
 async def _marked(running: Haos) -> bool:

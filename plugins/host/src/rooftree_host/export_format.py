@@ -21,6 +21,7 @@ from rooftree import Failed
 LONGEST_VALUE_BYTES: Final = 256 * 1024
 """A longer value is cut, so that memory stays flat; a core dump in the journal has hundreds of megabytes."""
 
+_NO_EXPORT_FORMAT: Final = "The system journal's gateway sent something that is no journal export format"
 _LONGEST_NAME_BYTES: Final = 64
 _LENGTH_BYTES: Final = 8
 _TAIL_BYTES: Final = _LONGEST_NAME_BYTES + _LENGTH_BYTES + 2
@@ -77,7 +78,7 @@ class ExportReader:
             text_end = max(at, nul - _LENGTH_BYTES + 1)
             found = _BINARY_NAME.search(data, max(at, data.rfind(b"=", at, text_end)), nul + _LENGTH_BYTES)
             if found is None:
-                raise Failed("The system journal's gateway sent something that is no journal export format")
+                raise Failed(_NO_EXPORT_FORMAT)
             start = found.end()
             if found.start() > at:
                 yield data[at : found.start() + 1]
@@ -155,6 +156,9 @@ _SHOWN: Final = (
     b"MESSAGE",
 )
 _SHOWN_LINES: Final = tuple((name, b"\n%b=" % name, len(name) + 2) for name in _SHOWN)
+_NO_TIME_US: Final = 2**55
+"""From here on systemd takes a time for none (the year 3111)."""
+_MOST_DIGITS: Final = len(str(_NO_TIME_US))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -197,7 +201,7 @@ class WithTime:
         message = entry.get(b"MESSAGE")
         if message is None:
             return
-        time = self._time(int(entry.get(b"__REALTIME_TIMESTAMP", 0)))
+        time = self._time(time_us(entry.get(b"__REALTIME_TIMESTAMP", b"0")))
         if not self._author:
             found.append(b"%b %b\n" % (time, message))
             return
@@ -212,6 +216,13 @@ class WithTime:
             self._second = second
             self._second_text = (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%d %H:%M:%S")
         return f"{self._second_text}.{rest // 1000:03}".encode()
+
+
+def time_us(text: bytes) -> int:
+    """Microseconds since 1970, as a field has them; raises :class:`Failed` for what is no time."""
+    if not text.isdigit() or len(text) > _MOST_DIGITS or (microseconds := int(text)) >= _NO_TIME_US:
+        raise Failed(_NO_EXPORT_FORMAT)
+    return microseconds
 
 
 type Form = Callable[[Iterator[Piece]], bytes]

@@ -26,7 +26,7 @@ from rooftree.interfaces.journal import (
     TextFormat,
 )
 from rooftree_containers.logs import readable
-from rooftree_host.export_format import ExportReader, Form, Piece, WithTime, cursor_in, last_entry, plain
+from rooftree_host.export_format import ExportReader, Form, Piece, WithTime, cursor_in, last_entry, plain, time_us
 
 EXPORT_FORMAT: Final = "application/vnd.fdo.journal"
 ANSWER_S: Final = 20.0
@@ -114,7 +114,7 @@ class Gateway:
             for boot in unknown:
                 first = await self._one(JournalQuery(boot_id=boot), JournalRange(count=1))
                 if first is not None:
-                    self._began_us[boot] = int(first.fields["__REALTIME_TIMESTAMP"])
+                    self._began_us[boot] = time_us(first.fields.get("__REALTIME_TIMESTAMP", b""))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -138,7 +138,13 @@ class Gateway:
         response = await self._get(f"fields/{field}", [], {"Accept": "application/json"})
         async with self._reading(response, STALL_S) as blocks:
             lines = b"".join([block async for block in blocks]).splitlines()
-        values = [orjson.loads(line).get(field) for line in lines if line.strip()]
+        try:
+            said = [orjson.loads(line) for line in lines if line.strip()]
+        except orjson.JSONDecodeError:
+            raise JournalUnavailable(
+                f"The system journal's gateway at {self.url} answers /fields/{field} with something that is no JSON"
+            ) from None
+        values = [each.get(field) for each in said if isinstance(each, dict)]
         return {value for value in values if isinstance(value, str)}  # a value that is no text comes as numbers
 
     async def close(self) -> None:

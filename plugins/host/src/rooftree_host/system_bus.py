@@ -49,6 +49,8 @@ _GET_MANAGED_OBJECTS = BusMethod("GetManagedObjects", "", "a{oa{sa{sv}}}")
 _GET_ALL = BusMethod("GetAll", "s", "a{sv}")
 _SET = BusMethod("Set", "ssv")
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+_PROPERTIES_CHANGED: Final = "sa{sv}as"
+"""The signature of ``PropertiesChanged``."""
 
 _GONE = (
     "org.freedesktop.DBus.Error.ServiceUnknown",
@@ -250,11 +252,6 @@ class SystemBusClient:
         """Call a method; see :meth:`SystemBus.call`."""
         connection = self._connected()
         reply = await self._answer(connection, at, method, [_wired(each) for each in arguments], timeout_s)
-        if method.returns is not None and reply.signature != method.returns:
-            raise BusUnavailable(
-                f"{at.service} answers {method.name} with {reply.signature or 'nothing'}, where "
-                f"{method.returns or 'nothing'} is expected: its version is not one that Rooftree knows"
-            )
         values = unpack_variants(reply.body)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
@@ -290,6 +287,11 @@ class SystemBusClient:
             raise BusUnavailable(f"The system bus went away while {at.service} was asked for {method.name}")
         if reply.message_type is MessageType.ERROR:
             raise _refusal(at, method, reply)
+        if method.returns is not None and reply.signature != method.returns:
+            raise BusUnavailable(
+                f"{at.service} answers {method.name} with {reply.signature or 'nothing'}, where "
+                f"{method.returns or 'nothing'} is expected: its version is not one that Rooftree knows"
+            )
         return reply
 
     async def write(self, at: BusObject, name: str, value: Variant) -> None:
@@ -387,7 +389,7 @@ class SystemBusClient:
         self.note_change()
         if member == "NameOwnerChanged" and sender == BUS.service:
             self._owner_changed(connection, *message.body)
-        elif member == "PropertiesChanged" and interface == _PROPERTIES:
+        elif member == "PropertiesChanged" and interface == _PROPERTIES and message.signature == _PROPERTIES_CHANGED:
             self._memory.changed(sender, path, *message.body)
         for service, queue in self._listeners.get((path, interface, member), ()):
             if connection.owners.get(service) == sender:

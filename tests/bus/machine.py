@@ -109,13 +109,29 @@ _UNITS: list[list[Any]] = [
     )
 ]
 
-METHODS: dict[tuple[str, str], tuple[str, list[Any]]] = {
+ALIASES = {"dbus-org.freedesktop.login1.service": "systemd-logind.service", "sshd.service": "ssh.service"}
+"""Other names of units."""
+
+
+def _units_by_names(names: list[str]) -> list[Any]:
+    """Each unit by its own name, whatever it was asked for by, loaded or not: as systemd does."""
+    found = []
+    for name in names:
+        own = ALIASES.get(name, name)
+        path = f"{UNIT}/{''.join(c if c.isalnum() else f'_{ord(c):02x}' for c in own)}"
+        loaded = "not-found" if own == "nothing.service" else "loaded"
+        found.append([own, own, loaded, "inactive", "dead", "", path, 0, "", "/"])
+    return [found]
+
+
+METHODS: dict[tuple[str, str], tuple[str, Any]] = {
     (HOSTNAME, "SetStaticHostname"): ("", []),
     ("org.freedesktop.login1.Manager", "Reboot"): ("", []),
     ("org.freedesktop.login1.Manager", "PowerOff"): ("", []),
     (MANAGER, "Reboot"): ("", []),
     (MANAGER, "PowerOff"): ("", []),
     (MANAGER, "ListUnitsByPatterns"): ("a(ssssssouso)", [_UNITS]),
+    (MANAGER, "ListUnitsByNames"): ("a(ssssssouso)", _units_by_names),
     (MANAGER, "StartUnit"): ("o", [f"{SYSTEMD_PATH}/job/1"]),
     (MANAGER, "StopUnit"): ("o", [f"{SYSTEMD_PATH}/job/1"]),
     (MANAGER, "ReloadOrRestartUnit"): ("o", [f"{SYSTEMD_PATH}/job/1"]),
@@ -124,7 +140,7 @@ METHODS: dict[tuple[str, str], tuple[str, list[Any]]] = {
     (MANAGER, "GetUnitByPID"): ("o", [f"{UNIT}/rooftree_2dtest_2eservice"]),
     ("org.freedesktop.timesync1.Manager", "SetRuntimeNTPServers"): ("", []),
 }
-"""The answers of methods, with their signatures."""
+"""The answers of methods, or what makes them of the arguments, with their signatures."""
 
 SETTERS: dict[tuple[str, str], tuple[str, str, str]] = {
     (HOSTNAME, "SetStaticHostname"): (HOSTNAME, "StaticHostname", "s"),
@@ -148,7 +164,12 @@ FOLLOWED_BY: dict[tuple[str, str], tuple[str, str, Any]] = {
     (MANAGER, method): (
         "JobRemoved",
         "uoss",
-        lambda unit, *_: [1, f"{SYSTEMD_PATH}/job/1", unit, "failed" if unit == "broken.service" else "done"],
+        lambda unit, *_: [
+            1,
+            f"{SYSTEMD_PATH}/job/{2 if unit == 'endless.service' else 1}",  # of another job than was begun
+            unit,
+            "failed" if unit == "broken.service" else "done",
+        ],
     )
     for method in ("StartUnit", "StopUnit", "ReloadOrRestartUnit", "RestartUnit")
 }

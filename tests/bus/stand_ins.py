@@ -139,7 +139,9 @@ class Service:
             interface, name, signature = setter
             self.change(path, interface, {name: Variant(signature, message.body[0])})
         signature, answer = known
-        return Message.new_method_return(message, signature, copy.deepcopy(answer))
+        return Message.new_method_return(
+            message, signature, answer(*message.body) if callable(answer) else copy.deepcopy(answer)
+        )
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on behind an answer."""

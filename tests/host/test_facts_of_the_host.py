@@ -30,6 +30,7 @@ METHODS: Sequence[tuple[BusObject, BusMethod]] = [
     (systemd.SYSTEMD, systemd.POWER_OFF),
     (systemd.SYSTEMD, systemd.SUBSCRIBE),
     (systemd.SYSTEMD, systemd.LIST_UNITS),
+    (systemd.SYSTEMD, systemd.LIST_UNITS_BY_NAMES),
     (systemd.SYSTEMD, systemd.START_UNIT),
     (systemd.SYSTEMD, systemd.STOP_UNIT),
     (systemd.SYSTEMD, systemd.RELOAD_UNIT),
@@ -122,10 +123,13 @@ async def test_service_is_stopped_and_started_for_real(host: Host, house: Daemon
     await house.ok("POST", "/host/service/rauc/stop")
     stopped = host.run("systemctl", "show", "--property=ActiveState", "--value", "rauc.service").strip()
     status, guarded = await house.call("POST", "/host/service/dbus/stop")
+    by_alias = await house.call("POST", "/host/service/dbus-org.freedesktop.login1/stop")
     missing = await house.call("POST", "/host/service/nothing-of-that-name/start")
 
     assert (running, stopped) == ("active", "inactive")
     assert (status, guarded["error_key"]) == (400, "host_service_guarded_error")
+    assert by_alias[0] == 400
+    assert "systemd-logind.service must not be stopped" in by_alias[1]["message"]
     assert missing[0] == 404
 
 

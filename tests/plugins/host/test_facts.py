@@ -15,6 +15,7 @@ from rooftree.interfaces import hooks
 from rooftree.interfaces.bus import SYSTEM_BUS, BusPropertiesChanged
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.testing import Client, running_system
+from rooftree_host import facts
 from rooftree_host.disk_wear import disk_of, emmc_wear
 from rooftree_host.mounts_seen import propagates
 from rooftree_host.plugin import HostPlugin

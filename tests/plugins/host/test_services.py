@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rooftree.errors import Invalid
 from rooftree.testing import Client
 from rooftree_host.hostname import HostnameInvalid, refuse_no_hostname
-from rooftree_host.units import UnitName, _unescaped
+from rooftree_host.units import UnitName
 from tests.bus.machine import HOSTNAME, SYSTEMD, TIMESYNC
 from tests.bus.private_bus import services
 from tests.plugins.host.house import house
@@ -50,6 +50,12 @@ async def test_service_is_changed_and_the_end_of_it_waited_for(
         ("docker", "stop", 400, "docker.service must not be stopped from here"),
         ("dbus.service", "stop", 400, "dbus.service must not be stopped"),
         ("rooftree-test", "stop", 400, "rooftree-test.service must not be stopped"),  # which is our own unit
+        ("rooftree-test", "reload", 400, "rooftree-test.service is Rooftree itself"),
+        ("dbus-org.freedesktop.login1", "stop", 400, "systemd-logind.service must not be stopped"),  # an alias
+        ("systemd-journald@x", "stop", 400, "systemd-journald@x.service must not be stopped"),
+        ("systemd-reboot", "start", 400, "systemd-reboot.service ends the machine at once"),
+        ("systemd-poweroff", "reload", 400, "systemd-poweroff.service ends the machine at once"),
+        ("nothing", "start?plan=1", 404, "no service nothing.service"),
         ("nothing", "start", 404, "no service nothing.service"),
         ("broken", "start", 500, "could not start broken.service (failed)"),
         ("multi-user.target", "stop", 400, "no target units"),
@@ -65,7 +71,16 @@ async def test_what_cannot_be_done_is_said(
 
     assert (answer.status, answer.envelope["result"]) == (status, "error")
     assert reason in answer.envelope["message"]
-    assert "StopUnit" not in calls
+    assert calls & {"StartUnit", "StopUnit", "ReloadOrRestartUnit"} <= ({"StartUnit"} if name == "broken" else set())
+
+
+async def test_alias_is_changed_by_the_units_own_name(tmp_path: Path, socket_folder: Path) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post("/host/service/sshd/stop")
+        calls = await home.machine.calls()
+
+    assert answer.data == {}
+    assert ("StopUnit", ["ssh.service", "replace"]) in calls
 
 
 async def test_guarded_service_can_be_reloaded(tmp_path: Path, socket_folder: Path) -> None:
@@ -82,14 +97,6 @@ async def test_host_without_systemd_says_so(tmp_path: Path, socket_folder: Path,
 
     assert answer.status == 503
     assert "systemd" in answer.envelope["message"]
-
-
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [("ssh_2eservice", "ssh.service"), ("a_5fb_2eservice", "a_b.service"), ("plain", "plain"), ("_zz", "_zz")],
-)
-def test_name_of_a_unit_is_read_from_its_path(label: str, name: str) -> None:
-    assert _unescaped(label) == name
 
 
 @given(st.text(max_size=30))
@@ -263,11 +270,22 @@ async def test_fallback_servers_that_are_so_already_are_no_change(tmp_path: Path
 async def test_systemd_that_hangs_fails_the_request_and_not_the_house(
     tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rooftree_host.units.UNIT_S", 0.5)
+    monkeypatch.setattr("rooftree_machine.systemd.LOOK_S", 0.5)
+    monkeypatch.setattr("rooftree_host.system_bus.READ_S", 0.5)
     async with house(tmp_path, socket_folder) as home:
         await home.machine.order(do="hang", service=SYSTEMD)
         answer = await home.client.post("/host/service/ssh/start")
         other = await home.client.get("/host/info")
 
-    assert (answer.status, other.status) == (500, 200)
-    assert "did not start ssh.service" in answer.envelope["message"]
+    assert (answer.status, other.status) == (503, 200)
+    assert "systemd1 did not answer" in answer.envelope["message"]
+
+
+async def test_unit_that_takes_for_ever_is_given_up(
+    tmp_path: Path, socket_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_host.units.UNIT_S", 0.5)
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post("/host/service/endless/start")
+
+    assert (answer.status, "did not start endless.service" in answer.envelope["message"]) == (500, True)

@@ -53,7 +53,7 @@ async def running_system(
 
     No plugin that happens to be installed is loaded, and neither the operator's file nor the environment is read. It
     listens on a free port of the loopback interface (``system.port``) and on a unix socket. Two at once in one process
-    must not have the same plugin: when one of them stops, the tasks that its plugins left are ended by the plugin's name.
+    must not have the same plugin: when one stops, the tasks that a plugin of it left are found by the plugin's name.
 
     :param plugins: plugin classes, and entry points of plugins and drivers
     :param folder: the data folder is made in it; give the same again for a restart

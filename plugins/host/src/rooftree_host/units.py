@@ -49,6 +49,22 @@ GUARDED: Final = frozenset(
 )
 """Units without which we, the add-ons or the way to them would be gone, and nobody could start them again from here."""
 
+ENDING: Final = frozenset(
+    f"systemd-{way}.service"
+    for way in (
+        "halt",
+        "hibernate",
+        "hybrid-sleep",
+        "kexec",
+        "poweroff",
+        "reboot",
+        "soft-reboot",
+        "suspend",
+        "suspend-then-hibernate",
+    )
+)
+"""Units whose start is the machine's end, or its sleep."""
+
 type Verb = Literal["start", "stop", "reload"]
 _METHODS: Final = {"start": START_UNIT, "stop": STOP_UNIT, "reload": RELOAD_UNIT}
 
@@ -75,7 +91,7 @@ class UnitName(ParsedString):
 
 
 class UnitGuarded(Invalid):
-    """The unit must not be stopped from here."""
+    """That must not be done to the unit from here."""
 
     error_key = "host_service_guarded_error"
 
@@ -96,18 +112,35 @@ class Units:
         ]
         return sorted(found, key=lambda service: service.name)
 
-    async def refuse_guarded(self, unit: str) -> None:
-        """Raise :class:`UnitGuarded` for a unit that must go on: without it nobody could say "start" again."""
-        if unit in GUARDED or unit == await self._own():
-            raise UnitGuarded(f"{unit} must not be stopped from here: Rooftree, the add-ons or the way to them need it")
+    async def checked(self, unit: str, verb: Verb) -> str:
+        """The unit's own name, for which the given one may be an alias.
 
-    async def _own(self) -> str | None:
-        """The unit that we are."""
+        :raises NotFound: where there is no such unit
+        :raises UnitGuarded: for a unit that must go on, or that ends the machine
+        """
+        found = await systemd.unit_named(self._bus, unit)
+        if found.load == "not-found":
+            raise _no_such(unit)
+        ours = found.path == await self._own_path()
+        if verb == "stop" and (ours or _of_template(found.name) in GUARDED):
+            raise UnitGuarded(
+                f"{found.name} must not be stopped from here: Rooftree, the add-ons or the way to them need it"
+            )
+        if verb == "reload" and ours:
+            raise UnitGuarded(f"{found.name} is Rooftree itself, which systemd would restart in the middle of this")
+        if verb != "stop" and found.name in ENDING:
+            raise UnitGuarded(
+                f"{found.name} ends the machine at once; /host/reboot and /host/shutdown end what runs on it first"
+            )
+        return found.name
+
+    async def _own_path(self) -> str | None:
+        """The object of the unit that we are."""
         try:
-            path: str = await self._bus.call(SYSTEMD, GET_UNIT_BY_PID, os.getpid())
+            path: str = await self._bus.call(SYSTEMD, GET_UNIT_BY_PID, os.getpid(), timeout_s=systemd.LOOK_S)
         except (BusRefused, Unavailable):  # we are nobody's: in a container, or started by hand
             return None
-        return _unescaped(path.rpartition("/")[2])
+        return path
 
     async def change(self, unit: str, verb: Verb) -> None:
         """Start, stop or reload it, and wait until that is done; raises :class:`NotFound`, :class:`Failed`."""
@@ -120,7 +153,7 @@ class Units:
             ) from None
         except BusRefused as error:
             if error.name in {"org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed"}:
-                raise NotFound(f"This host has no service {unit}; /host/services lists those it has") from None
+                raise _no_such(unit) from None
             raise
         if outcome != DONE:
             raise Failed(f"systemd could not {verb} {unit} ({outcome}); `journalctl -u {unit}` says why")
@@ -130,13 +163,14 @@ class Units:
 UNITS = ServiceKey[Units]("host.units/1")
 
 
-def _unescaped(label: str) -> str:
-    """A unit's name from the last part of its object's path: other characters are _ and two hex digits."""
-    parts = label.split("_")
-    try:
-        return parts[0] + "".join(chr(int(part[:2], 16)) + part[2:] for part in parts[1:])
-    except ValueError:
-        return label
+def _no_such(unit: str) -> NotFound:
+    return NotFound(f"This host has no service {unit}; /host/services lists those it has")
+
+
+def _of_template(unit: str) -> str:
+    """The unit that one with an instance (``name@instance.service``) is of, systemd.unit(5); any other itself."""
+    name, instance, _ = unit.partition("@")
+    return f"{name}.service" if instance else unit
 
 
 @step("host.change_unit/1")
@@ -154,6 +188,4 @@ class ChangeUnit(Step):
 @job("host_service", reference="unit", locks=lambda unit, verb: [Lock("host_service", unit)], recovery="forward")
 async def change_unit(units: Units, unit: str, verb: Verb) -> Steps:
     """Start, stop or reload a service of the host."""
-    if verb == "stop":
-        await units.refuse_guarded(unit)
-    return [ChangeUnit(unit, verb)]
+    return [ChangeUnit(await units.checked(unit, verb), verb)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import frozen
+
 from rooftree import Unavailable
 from rooftree.interfaces.bus import BusMethod, BusObject, BusRefused, SystemBus
 
@@ -12,15 +14,40 @@ REBOOT: Final = BusMethod("Reboot")
 POWER_OFF: Final = BusMethod("PowerOff")
 SUBSCRIBE: Final = BusMethod("Subscribe")
 LIST_UNITS: Final = BusMethod("ListUnitsByPatterns", "asas", "a(ssssssouso)")
+LIST_UNITS_BY_NAMES: Final = BusMethod("ListUnitsByNames", "as", "a(ssssssouso)")
 START_UNIT: Final = BusMethod("StartUnit", "ss", "o")
 STOP_UNIT: Final = BusMethod("StopUnit", "ss", "o")
 RELOAD_UNIT: Final = BusMethod("ReloadOrRestartUnit", "ss", "o")
 RESTART_UNIT: Final = BusMethod("RestartUnit", "ss", "o")
 GET_UNIT_BY_PID: Final = BusMethod("GetUnitByPID", "u", "o")
+LOOK_S: Final = 5.0
+"""Seconds that systemd may take to say what a unit is."""
 DONE: Final = "done"
 """The outcome of a job of systemd's that did what it should."""
 _JOB_REMOVED: Final = "JobRemoved"
 _ALREADY_SUBSCRIBED: Final = "org.freedesktop.systemd1.AlreadySubscribed"
+
+
+@frozen
+class Unit:
+    """A unit as systemd knows it."""
+
+    name: str
+    """Its own, whatever alias it was asked for by."""
+    description: str
+    load: str
+    """``loaded``, ``not-found``, ``masked`` …"""
+    active: str
+    """``active``, ``inactive``, ``failed`` …"""
+    path: str
+    """Of its object."""
+
+
+async def unit_named(bus: SystemBus, name: str) -> Unit:
+    """The unit of that name, or of which that is an alias; one that there is not is ``not-found``."""
+    (found,) = await bus.call(SYSTEMD, LIST_UNITS_BY_NAMES, [name], timeout_s=LOOK_S)
+    own, description, load, active, _, _, path, *_ = found
+    return Unit(own, description, load, active, path)
 
 
 async def change_unit(bus: SystemBus, method: BusMethod, unit: str) -> str:

@@ -94,8 +94,14 @@ JOBS_BEFORE = {"install": 1, "start": 2, "update": 4, "uninstall": 3, "roll_back
 
 
 TOLD_ELSEWHERE: Mapping[str, Sequence[str]] = {
-    "update": ("addons.stop_container/1", "addons.create_container/1"),
-    "roll_back": ("addons.drop_kept_data/1", "addons.create_container/1", "addons.start_container/1"),
+    "update": (PULL, "addons.stop_container/1", "addons.create_container/1"),
+    "roll_back": (
+        "addons.remove_container/1",
+        "docker.remove_image/1",
+        "addons.drop_kept_data/1",
+        "addons.create_container/1",
+        "addons.start_container/1",
+    ),
 }
 """Steps whose end is killed at in another operation too: here only among the tests that take minutes."""
 

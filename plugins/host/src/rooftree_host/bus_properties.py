@@ -147,10 +147,16 @@ def _has_read(known: _Known, reading: asyncio.Task[None]) -> None:
         reading.exception()  # whoever waits gets it; nobody may be left who does
 
 
+_declared: Final[dict[type[Any], Mapping[str, BusProperty]]] = {}
+
+
 def declared(kind: type[Any]) -> Mapping[str, BusProperty]:
-    """The properties that a class declares, by field."""
-    found = {each.name: each.metadata.get(BUS_PROPERTY) for each in attrs.fields(kind)}
-    return {name: said for name, said in found.items() if said is not None}
+    """The properties that a class declares, by field; worked out once."""
+    known = _declared.get(kind)
+    if known is None:
+        found = {each.name: each.metadata.get(BUS_PROPERTY) for each in attrs.fields(kind)}
+        known = _declared[kind] = {name: said for name, said in found.items() if said is not None}
+    return known
 
 
 def _has_untold(kind: type[Any]) -> bool:

@@ -109,8 +109,10 @@ class HostFacts:
         now, revision = asyncio.get_running_loop().time(), self._bus.revision
         kept = self._kept
         if kept is None or now >= kept.until or (kept.revision, kept.timezone) != (revision, chosen):
-            found = asdict(await self._put_together(chosen), recurse=False)
-            kept = self._kept = _Kept(now + KEPT_S, revision, chosen, found)  # it is void if more was learnt meanwhile
+            found = await self._put_together(chosen)
+            if revision == self._bus.revision:  # otherwise more was learnt meanwhile, and it would be void at once
+                self._kept = _Kept(now + KEPT_S, revision, chosen, asdict(found, recurse=False))
+            return found
         return HostInfo(**{**kept.fields, "dt_utc": _utc_now()})
 
     async def _put_together(self, timezone: str | None) -> HostInfo:

@@ -16,7 +16,6 @@ from rooftree_machine import systemd
 from rooftree_machine.systemd import (
     DONE,
     GET_UNIT_BY_PID,
-    LIST_UNITS,
     RELOAD_UNIT,
     START_UNIT,
     STOP_UNIT,
@@ -104,11 +103,10 @@ class Units:
 
     async def services(self) -> list[HostService]:
         """The services that systemd has loaded, by name. Raises :class:`Unavailable` without systemd."""
-        units = await self._bus.call(SYSTEMD, LIST_UNITS, [], ["*.service"])
         found = [
-            HostService(name=name, description=description, state=active)
-            for name, description, loaded, active, *_ in units
-            if loaded == "loaded"
+            HostService(name=unit.name, description=unit.description, state=unit.active)
+            for unit in await systemd.units_like(self._bus, "*.service")
+            if unit.load == "loaded"
         ]
         return sorted(found, key=lambda service: service.name)
 

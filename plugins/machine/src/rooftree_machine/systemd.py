@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, Self
 
 from attrs import frozen
 
@@ -42,12 +43,22 @@ class Unit:
     path: str
     """Of its object."""
 
+    @classmethod
+    def listed(cls, row: Sequence[Any]) -> Self:
+        """As it stands in systemd's lists of units."""
+        name, description, load, active, _, _, path, *_ = row
+        return cls(name, description, load, active, path)
+
+
+async def units_like(bus: SystemBus, pattern: str) -> list[Unit]:
+    """The units in systemd's memory whose names match, such as ``*.service``."""
+    return [Unit.listed(row) for row in await bus.call(SYSTEMD, LIST_UNITS, [], [pattern])]
+
 
 async def unit_named(bus: SystemBus, name: str) -> Unit:
     """The unit of that name, or of which that is an alias; one that there is not is ``not-found``."""
     (found,) = await bus.call(SYSTEMD, LIST_UNITS_BY_NAMES, [name], timeout_s=LOOK_S)
-    own, description, load, active, _, _, path, *_ = found
-    return Unit(own, description, load, active, path)
+    return Unit.listed(found)
 
 
 async def change_unit(bus: SystemBus, method: BusMethod, unit: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -239,6 +240,7 @@ async def test_service_that_is_started_again_is_read_again(
 ) -> None:
     await connected(client, told)
     async with services(bus.address, HOSTNAME) as first:
+        await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
         await first.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
         before = await client.read(Host, HOST)
     await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=False))
@@ -312,6 +314,92 @@ async def test_service_that_hangs_costs_one_wait_and_is_asked_again_later(
     assert (await client.read(Host, HOST)).name == "attic"
 
 
+async def test_call_that_meets_the_breaking_of_the_connection_is_unavailable_and_the_next_is_answered(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    assert client._connection is not None
+    told.events.clear()
+    client._connection.bus._sock.shutdown(socket.SHUT_WR)  # noticed by who writes next
+
+    with pytest.raises(BusUnavailable, match="went away while"):
+        async with asyncio.timeout(2):
+            await client.call(HOST, SET_HOSTNAME, "cellar", False)
+
+    await connected(client, told)
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_call_that_is_given_up_leaves_nothing_behind(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=SYSTEMD)
+    for _ in range(3):
+        with pytest.raises(BusUnavailable, match=r"did not answer StartUnit within 0\.05 s"):
+            await client.call(UNITS, START_UNIT, "ssh.service", "replace", timeout_s=0.05)
+    given_up = asyncio.create_task(client.call(UNITS, START_UNIT, "ssh.service", "replace"))
+    await asyncio.sleep(0.05)
+    given_up.cancel()
+    await asyncio.wait({given_up})
+    connection = client._connection
+    assert connection is not None
+    assert connection.waiting == {}
+    assert connection.bus._method_return_handlers == {}
+
+    await machine.order(do="answer", service=SYSTEMD)  # what comes late is nobody's
+
+    assert str(await client.call(UNITS, START_UNIT, "ssh.service", "replace")).startswith("/")
+
+
+async def test_who_waits_for_a_reading_gets_it_though_its_first_asker_is_cancelled(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    first, second, third = (asyncio.create_task(client.read(Host, HOST)) for _ in range(3))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    await asyncio.wait({first})
+    await asyncio.sleep(0)
+    third.cancel()
+    await asyncio.wait({third})
+    await machine.order(do="answer", service=HOSTNAME)
+
+    async with asyncio.timeout(2):
+        assert (await second).name == "attic"
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_what_fails_for_the_first_asker_fails_for_all_and_is_asked_once(
+    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_bus, "READ_S", 0.2)
+    await connected(client, told)
+    await client.watch(HOST)
+    await machine.order(do="hang", service=HOSTNAME)
+    began = asyncio.get_running_loop().time()
+
+    failed = await asyncio.gather(*(client.read(Host, HOST) for _ in range(5)), return_exceptions=True)
+
+    assert asyncio.get_running_loop().time() - began < 0.4
+    assert [str(each) for each in failed] == [str(failed[0])] * 5
+    assert "did not answer GetAll" in str(failed[0])
+
+
+@pytest.mark.parametrize("name", ["at\0tic", "\ud800"])
+async def test_what_the_bus_has_no_words_for_is_refused_and_costs_no_connection(
+    machine: Services, client: SystemBusClient, told: Told, name: str
+) -> None:
+    await connected(client, told)
+
+    with pytest.raises(BusRefused, match=r"SetStaticHostname of .* cannot be called like that"):
+        await client.call(HOST, SET_HOSTNAME, name, False)
+
+    assert await machine.calls() == []
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
 async def test_signals_reach_who_listens_until_the_service_goes(
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:
@@ -357,6 +445,7 @@ async def test_service_that_comes_and_goes_a_thousand_times_does_no_harm(
     await client.read(Host, HOST)
 
     await machine.order(do="storm", service=HOSTNAME, times=1000)
+    await client.call(system_bus.BUS, BusMethod("GetId", "", "s"))  # comes after all that the bus has told
 
     assert (await client.read(Host, HOST)).name == "attic"
     assert client.has(HOSTNAME)

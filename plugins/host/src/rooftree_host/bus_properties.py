@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
@@ -45,7 +44,8 @@ class _Known:
     values: dict[str, Variant] | None = None
     read_at: float = 0.0
     stale: bool = True
-    reading: asyncio.Task[None] | None = None
+    reading: asyncio.Future[dict[str, Variant] | None] | None = None
+    """What is being read; ``None`` from who is cancelled meanwhile."""
     shown: dict[type[Any], _Shown] = field(factory=dict)
     """The same, by the classes that it was asked for as."""
 
@@ -60,14 +60,19 @@ class PropertyMemory:
 
     async def read[P](self, kind: type[P], at: BusObject) -> P:
         """The properties of an object; see :meth:`SystemBus.read`."""
-        remembered = self.remembered(kind, at)
-        if remembered is not None:
-            return remembered
-        known = self._known.get(at)
-        if known is None:
-            known = self._known[at] = _Known()
-        await self._fetch(at, known)
-        return _shown(kind, at, known.values or {})
+        while True:
+            remembered = self.remembered(kind, at)
+            if remembered is not None:
+                return remembered
+            self._bus.refuse_absent(at.service)
+            known = self._known.get(at)
+            if known is None:
+                known = self._known[at] = _Known()
+            # However many want it at once, the service is asked once: by the first of them, in whose place the next
+            # steps if it is cancelled.
+            values = await (asyncio.shield(known.reading) if known.reading else self._read(at, known))
+            if values is not None:
+                return _shown(kind, at, values)
 
     def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
         """The properties of an object, where nobody has to be asked for them."""
@@ -81,27 +86,29 @@ class PropertyMemory:
             return None
         return cast("P", shown.value)  # it was made of that kind
 
-    async def _fetch(self, at: BusObject, known: _Known) -> None:
-        """Read it; however many want it at once, the service is asked once."""
-        self._bus.refuse_absent(at.service)
-        if known.reading is None:
-            known.reading = asyncio.get_running_loop().create_task(self._read(at, known), name=f"read {at.interface}")
-            known.reading.add_done_callback(partial(_has_read, known))
-        await asyncio.shield(known.reading)
-
-    async def _read(self, at: BusObject, known: _Known) -> None:
+    async def _read(self, at: BusObject, known: _Known) -> dict[str, Variant]:
+        reading = known.reading = asyncio.get_running_loop().create_future()
         try:
             await self._bus.watch(at)
             known.stale = False  # what changes while it is read makes it stale again
             values, sender = await self._bus.get_all(at)
-        except BaseException:
+        except BaseException as error:
             if self._known.get(at) is known:
                 del self._known[at]
+            if isinstance(error, Exception):
+                reading.set_exception(error)
+                reading.exception()  # nobody else may want it
+            else:
+                reading.set_result(None)
             raise
+        finally:
+            known.reading = None
         self._bus.note_change()
         known.values, known.read_at, known.shown = values, asyncio.get_running_loop().time(), {}
         if sender != self._bus.owner(at.service):  # it has gone since, and another has come
             known.stale = True
+        reading.set_result(values)
+        return values
 
     def changed(self, sender: str, path: str, interface: str, changed: Mapping[str, Variant], gone: list[str]) -> None:
         """A service tells of changes."""
@@ -139,12 +146,6 @@ class PropertyMemory:
     def drop(self) -> None:
         """The bus is gone, and with it the certainty of being told."""
         self._known.clear()
-
-
-def _has_read(known: _Known, reading: asyncio.Task[None]) -> None:
-    known.reading = None
-    if not reading.cancelled():
-        reading.exception()  # whoever waits gets it; nobody may be left who does
 
 
 _declared: Final[dict[type[Any], Mapping[str, BusProperty]]] = {}

@@ -48,6 +48,8 @@ _REMOVE_MATCH = BusMethod("RemoveMatch", "s")
 _GET_MANAGED_OBJECTS = BusMethod("GetManagedObjects", "", "a{oa{sa{sv}}}")
 _GET_ALL = BusMethod("GetAll", "s", "a{sv}")
 _SET = BusMethod("Set", "ssv")
+ERROR_INVALID_ARGUMENTS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
+"""The name of the error for what the bus has no words for."""
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _PROPERTIES_CHANGED: Final = "sa{sv}as"
 """The signature of ``PropertiesChanged``."""
@@ -80,6 +82,8 @@ class Connection:
         self.activatable: frozenset[str] = frozenset()
         self.rules: dict[str, int] = {}
         """Match rules, and how many want each."""
+        self.waiting: dict[int, asyncio.Future[Message | None]] = {}
+        """Whoever waits for an answer, by the number of the call; ``None`` where the connection was lost before it."""
         self.watcher: asyncio.Task[None] | None = None
 
 
@@ -205,6 +209,9 @@ class SystemBusClient:
             self._connection = None
         self.note_change()
         connection.lost.set_result(None)
+        for answer in connection.waiting.values():
+            if not answer.done():
+                answer.set_result(None)
         self._memory.drop()
         self._silent_until.clear()
         for listeners in self._listeners.values():
@@ -258,31 +265,21 @@ class SystemBusClient:
     async def _answer(
         self, connection: Connection, at: BusObject, method: BusMethod, arguments: list[Any], timeout_s: float
     ) -> Message:
-        message = Message(
-            destination=at.service,
-            path=at.path,
-            interface=at.interface,
-            member=method.name,
-            signature=method.takes,
-            body=arguments,
-        )
-        calling = asyncio.ensure_future(connection.bus.call(message))
+        # Not by the library's own call: one that is given up would stay in its books for as long as the connection, and
+        # one whose connection breaks would never end.
+        serial = connection.bus.next_serial()
+        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        connection.waiting[serial] = answer
         try:
             async with asyncio.timeout(timeout_s):
-                # A connection that breaks leaves its calls without any answer.
-                either: set[asyncio.Future[Any]] = {calling, connection.lost}
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                _send(connection.bus, at, method, arguments, serial)
+                reply = await answer
         except TimeoutError:
             raise BusUnavailable(
                 f"{at.service} did not answer {method.name} within {timeout_s:g} s; look at it with systemctl status"
             ) from None
         finally:
-            if not calling.done():
-                calling.cancel()
-        reply = None
-        if calling.done() and not calling.cancelled():
-            with suppress(Exception):  # the connection broke while it was sent
-                reply = calling.result()
+            del connection.waiting[serial]
         if reply is None:
             raise BusUnavailable(f"The system bus went away while {at.service} was asked for {method.name}")
         if reply.message_type is MessageType.ERROR:
@@ -383,6 +380,9 @@ class SystemBusClient:
 
     def _received(self, connection: Connection, message: Message) -> None:
         if message.message_type is not MessageType.SIGNAL:
+            answer = connection.waiting.get(message.reply_serial)
+            if answer is not None and not answer.done():
+                answer.set_result(message)
             return
         sender, path, interface, member = message.sender, message.path, message.interface, message.member
         assert sender and path and interface and member  # every signal has them
@@ -414,6 +414,25 @@ class SystemBusClient:
 def usual_address() -> str:
     """Where the system bus is: what the environment says, as for every program, else the usual place."""
     return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or USUAL_ADDRESS
+
+
+def _send(bus: MessageBus, at: BusObject, method: BusMethod, arguments: list[Any], serial: int) -> None:
+    try:
+        message = Message(
+            destination=at.service,
+            path=at.path,
+            interface=at.interface,
+            member=method.name,
+            signature=method.takes,
+            body=arguments,
+            serial=serial,
+        )
+        with suppress(OSError):  # the connection breaks at this moment: whoever waits is told by its loss
+            bus.send(message).add_done_callback(asyncio.Future.exception)
+    except (ValueError, TypeError) as error:  # a NUL in a text, a path that is none
+        raise BusRefused(
+            f"{method.name} of {at.service} cannot be called like that: {error}", ERROR_INVALID_ARGUMENTS
+        ) from None
 
 
 def _wired(value: Any) -> Any:

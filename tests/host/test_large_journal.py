@@ -123,7 +123,7 @@ async def test_lines_of_one_program_in_the_middle_are_found_by_their_cursor(hous
 
     lines = log.splitlines()
     assert (len(lines), again) == (20, cursor)
-    numbers = [int(line.partition(": ")[2].split()[0]) for line in lines]
+    numbers = [int(line.split()[0]) for line in lines]
     assert numbers == list(range(numbers[0], numbers[0] + 20 * len(PROGRAMS), len(PROGRAMS)))
 
 

@@ -12,6 +12,7 @@ from aiohasupervisor.models.os import OSInfo
 from rooftree.conditions import CONDITIONS, ConditionNotMet
 from rooftree.interfaces.hooks import available_updates, info
 from rooftree_machine.home_assistant_os import HomeAssistantOs
+from rooftree_machine.machine_types import generic_machine, host_architecture, machine_of_board
 from rooftree_os import data_disk, version_file
 from rooftree_os.version_file import Versions
 from rooftree_os.watch import MarkedBoot
@@ -64,6 +65,10 @@ async def test_other_domains_are_told_of_the_version_and_of_its_update(haos: Hao
     ]
 
 
+async def test_machine_is_known_by_the_board_to_all_who_ask(haos: Haos) -> None:
+    assert (await haos.get("/info"))["machine"] == "yellow"
+
+
 async def test_hook_reload_updates_reads_the_version_file_anew(haos: Haos) -> None:
     haos.versions.file["hassos"]["yellow"] = "16.3"
 
@@ -102,6 +107,7 @@ async def test_server_of_versions_that_does_not_answer_is_waited_for_once(
 async def test_another_system_answers_null_and_says_what_is_missing(tmp_path: Path) -> None:
     async with surroundings(tmp_path, machine="tests.bus.stand_ins") as around, around.system() as running:
         assert await running.get("/os/info") == NOTHING
+        assert (await running.get("/info"))["machine"] == generic_machine(host_architecture())
         assert await running.get("/os/datadisk/list") == {"devices": [], "disks": []}
         assert (await running.client.get("/os/config/swap")).status == 404
         assert (await running.client.get("/os/boards/raspberrypi/firmware")).status == 404
@@ -261,6 +267,22 @@ async def _marked(running: Haos) -> bool:
 )
 def test_system_is_recognised_by_its_cpe_name(cpe: str, found: HomeAssistantOs | None) -> None:
     assert HomeAssistantOs.from_cpe(cpe) == found
+
+
+@pytest.mark.parametrize(
+    ("board", "machine"),
+    [
+        ("rpi4-64", "raspberrypi4-64"),
+        ("rpi3", "raspberrypi3"),
+        ("rpi", "raspberrypi"),
+        ("rpi0-w", "raspberrypi"),
+        ("ova", "qemux86-64"),
+        ("green", "green"),
+        ("generic-x86-64", "generic-x86-64"),
+    ],
+)
+def test_machine_has_its_own_name_for_each_board(board: str, machine: str) -> None:
+    assert machine_of_board(board) == machine
 
 
 @pytest.mark.parametrize(

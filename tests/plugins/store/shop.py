@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from rooftree import Plugin
 from rooftree.interfaces import hooks
 from rooftree.problems import Problem
 from rooftree.system import System
@@ -80,11 +81,13 @@ class Shop:
 
 
 @asynccontextmanager
-async def shop(folder: Path, settings: Mapping[str, object] | None = None) -> AsyncIterator[Shop]:
-    """A shop on that folder; a second one is what a restart of the daemon finds."""
+async def shop(
+    folder: Path, settings: Mapping[str, object] | None = None, *others: type[Plugin]
+) -> AsyncIterator[Shop]:
+    """A shop on that folder; a second one is what a restart of the daemon finds. Other plugins may be there too."""
     chosen = SETTINGS | dict(settings or {})
     async with (
-        running_system(folder, plugins=[StorePlugin], specifications=[hooks], settings=chosen) as system,
+        running_system(folder, plugins=[StorePlugin, *others], specifications=[hooks], settings=chosen) as system,
         Client.over_unix(system) as client,
     ):
         yield Shop(system, client)

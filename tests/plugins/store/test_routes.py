@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from rooftree import Kernel, Plugin
 from rooftree.access import Principal, Role
 from rooftree.interfaces.hooks import info, supervisor_info
-from rooftree.testing import token_for
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.testing import Answer, token_for
 from rooftree_store import AddonSlug, Installed
 from rooftree_store.store import MOST_SHOWN_BYTES
 from tests.plugins.recordings import difference, needs_recordings, recorded
-from tests.plugins.store.shop import Shop, config, refusal
+from tests.plugins.store.shop import Shop, config, refusal, shop
 
 PNG = b"\x89PNG\r\n\x1a\n"
 OURS = {"store.addon": {"changelog"}}
@@ -231,6 +234,42 @@ async def test_unchanged_listing_is_not_sent_again(here: Shop, path: str) -> Non
     assert changed.status == 200
     assert changed.data["addons"][0]["version_latest"] == "2.0"
     assert changed.headers["ETag"] != tag
+
+
+class Recognizing(Plugin):
+    """Knows from some moment on which machine this is."""
+
+    name = "recognizing"
+    provides = (RECOGNIZED_MACHINE,)
+    machine: ClassVar[str | None] = None
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.provide(RECOGNIZED_MACHINE, self)
+
+
+async def test_add_on_for_a_machine_can_be_installed_once_it_is_recognised_as_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop(tmp_path, {"plugins.store.machine": None}, Recognizing) as here:
+        await here.offer({"lamp/config.json": config("lamp", machine=["yellow"])})
+        before = await here.client.get("/store")
+
+        monkeypatch.setattr(Recognizing, "machine", "yellow")
+        after = await here.client.get("/store", headers={"If-None-Match": before.headers["ETag"]})
+
+    def available(answer: Answer) -> list[bool]:
+        return [addon["available"] for addon in answer.data["addons"]]
+
+    assert (available(before), available(after)) == ([False], [True])
+
+
+async def test_machine_that_the_operator_names_goes_before_the_recognised_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recognizing, "machine", "yellow")
+
+    async with shop(tmp_path, {"plugins.store.machine": "green"}, Recognizing) as here:
+        assert here.store.machine.machine == "green"
 
 
 async def test_tag_of_an_earlier_run_is_of_no_use(here: Shop) -> None:

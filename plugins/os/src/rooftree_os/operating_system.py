@@ -13,6 +13,7 @@ from rooftree.interfaces.bus import SYSTEM_BUS, BusUnavailable, SystemBus
 from rooftree_machine.agent import AGENT, OS_AGENT, Agent
 from rooftree_machine.home_assistant_os import HomeAssistantOs, major_of, newer
 from rooftree_machine.hostnamed import HOSTNAME, Hostname
+from rooftree_machine.machine_types import machine_of_board
 from rooftree_os.slots import Slots
 from rooftree_os.version_file import VersionFile
 
@@ -80,6 +81,11 @@ class OperatingSystem:
         latest = self.versions.next_after(self._seen.version, self._seen.board)
         waits = latest is not None and newer(latest, self._seen.version) and latest != self._pending
         return latest if waits else None
+
+    @property
+    def machine(self) -> str | None:
+        """See :class:`~rooftree.interfaces.machine.RecognizedMachine`."""
+        return machine_of_board(self._seen.board) if self._seen is not None else None
 
     def has_agent(self) -> bool:
         """Whether the OS agent runs, or is started when it is called."""

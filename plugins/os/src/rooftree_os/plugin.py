@@ -11,6 +11,7 @@ from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_os.boards import BOARDS, Boards
 from rooftree_os.data_disk import DATA_DISKS, DataDisksOfMachine
@@ -38,7 +39,7 @@ class OsPlugin(Plugin):
     agent; and its boards, by drivers in the group ``rooftree.boards``."""
 
     name = "os"
-    provides = (OPERATING_SYSTEM, REBOOTS, BUNDLES, DATA_DISKS, BOARDS)
+    provides = (OPERATING_SYSTEM, RECOGNIZED_MACHINE, REBOOTS, BUNDLES, DATA_DISKS, BOARDS)
     optional = (SYSTEM_BUS, INSTALLATION_PREFERENCES)
     settings = OsSettings
     _system: OperatingSystem | None = None
@@ -57,6 +58,7 @@ class OsPlugin(Plugin):
         system.register_conditions()
         reboots = await Reboots.load(kernel)
         kernel.provide(OPERATING_SYSTEM, system)
+        kernel.provide(RECOGNIZED_MACHINE, system)
         kernel.provide(REBOOTS, reboots)
         kernel.provide(BUNDLES, Bundles(kernel, settings.data_on_host))
         kernel.provide(DATA_DISKS, DataDisksOfMachine(kernel, system))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,16 +11,14 @@ from attrs import field, frozen, validators
 
 from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, structure
 from rooftree.interfaces.hooks import RepositoriesSet
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree_store import repositories
 from rooftree_store.git_process import Limits
 from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.models import StoreRepository
 from rooftree_store.routes import routes
 from rooftree_store.sources import BUILT_IN, LOCAL, RepositorySource
-from rooftree_store.store import ADDON_STORE, AddonStore, Fetching, Machine, Repository
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "aarch64", "arm64": "aarch64", "armv7l": "armv7", "i686": "i386"}
-_MACHINES = {"amd64": "generic-x86-64", "aarch64": "generic-aarch64"}
+from rooftree_store.store import ADDON_STORE, AddonStore, Fetching, Repository
 
 
 @frozen
@@ -42,7 +39,8 @@ class StoreSettings:
     fetch_timeout_s: float = field(default=600, validator=validators.gt(0))
     """Seconds that fetching one repository may take."""
     machine: str | None = None
-    """The machine that add-ons with a ``machine`` list are matched against; the generic one of the CPU unless set."""
+    """The machine that add-ons with a ``machine`` list are matched against; unless set, the one that is
+    recognised, or the generic one of the CPU."""
 
 
 class StorePlugin(Plugin):
@@ -50,6 +48,7 @@ class StorePlugin(Plugin):
 
     name = "store"
     provides = (ADDON_STORE,)
+    optional = (RECOGNIZED_MACHINE,)
     settings = StoreSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -58,8 +57,9 @@ class StorePlugin(Plugin):
         self.configured = kernel.settings(StoreSettings)
         built_in = [RepositorySource(LOCAL), *self.configured.repositories]
         added = await kernel.collection(Repository)
-        machine = _machine(self.configured.machine)
-        self.store = AddonStore(kernel, added, await kernel.collection(Login), built_in, machine, self._fetching())
+        self.store = AddonStore(
+            kernel, added, await kernel.collection(Login), built_in, self.configured.machine, self._fetching()
+        )
         await asyncio.to_thread(self.store.repository_folder(built_in[0].slug).mkdir, parents=True, exist_ok=True)
         await self.store.sweep()
         await self.store.refresh(self.store.sources)
@@ -127,8 +127,3 @@ class StorePlugin(Plugin):
             self.store.withdraw_logins(given)
             return RepositoriesSet(error)
         return RepositoriesSet()
-
-
-def _machine(configured: str | None) -> Machine:
-    arch = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    return Machine(arch, (arch,), configured or _MACHINES.get(arch, arch))

@@ -13,6 +13,8 @@ from attrs import field, frozen
 
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
 from rooftree.interfaces.hooks import reload_updates
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_store.addon_config import AddonConfig
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
@@ -113,10 +115,11 @@ class AddonStore:
         added: Collection[Repository],
         logins: Collection[Login],
         built_in: Sequence[RepositorySource],
-        machine: Machine,
+        machine: str | None,
         fetching: Fetching,
     ) -> None:
-        self.machine = machine
+        self._configured_machine = machine
+        self._arch = host_architecture()
         self.fetching = fetching
         self._core_version: str | None = None
         self._kernel = kernel
@@ -135,7 +138,15 @@ class AddonStore:
     @property
     def revision(self) -> str:
         """Changes whenever what the store would answer does."""
-        return str(self._revision)
+        return f"{self._revision}.{self.machine.machine}"
+
+    @property
+    def machine(self) -> Machine:
+        """What add-ons may run on here: the machine that the operator names, or that is recognised, which may be later
+        than the start, or the generic one."""
+        recognized = self._kernel.find(RECOGNIZED_MACHINE)
+        name = self._configured_machine or (recognized.machine if recognized else None)
+        return Machine(self._arch, (self._arch,), name or generic_machine(self._arch))
 
     @property
     def core_version(self) -> str | None:

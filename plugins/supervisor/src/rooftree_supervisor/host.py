@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 
 from rooftree_containers.timezone import host_timezone
+from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_supervisor.version import rooftree_version
-
-_ARCHITECTURES: Final[Mapping[str, str]] = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "aarch64",
-    "arm64": "aarch64",
-    "armv7l": "armv7",
-    "armv6l": "armhf",
-    "i686": "i386",
-    "i386": "i386",
-}
-"""The API's word for what uname(2) says; any other is used as it is."""
-_GENERIC_MACHINES: Final[Mapping[str, str]] = {"amd64": "generic-x86-64", "aarch64": "generic-aarch64"}
 
 
 @frozen(kw_only=True)
@@ -37,20 +23,20 @@ class Host:
     timezone: str
     arch: str
     machine: str
+    """What it is called unless somebody recognises it."""
     rooftree: str
     """Rooftree's own version."""
 
 
 def read_host() -> Host:
     """Look at this machine. Reads files: call it in a thread."""
-    processor = platform.machine().lower()
-    arch = _ARCHITECTURES.get(processor, processor)
+    arch = host_architecture()
     return Host(
         operating_system=_operating_system(),
         machine_id=read_machine_id(),
         timezone=host_timezone(),
         arch=arch,
-        machine=_GENERIC_MACHINES.get(arch, arch),
+        machine=generic_machine(arch),
         rooftree=rooftree_version(),
     )
 

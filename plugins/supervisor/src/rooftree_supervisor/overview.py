@@ -8,6 +8,7 @@ from typing import Final
 from rooftree import Kernel, Service
 from rooftree.contributions import merged, understood
 from rooftree.interfaces import hooks
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree_supervisor.host import Host
 from rooftree_supervisor.models import (
     FEATURE_FLAGS,
@@ -37,11 +38,12 @@ class Overview:
         :param state: of the system, in the words of the API
         """
         options = self._preferences.now
+        recognized = self._kernel.find(RECOGNIZED_MACHINE)
         own = {
             "supervisor": COMPATIBILITY_LEVEL,
             "hostname": socket.gethostname(),
             "operating_system": self._host.operating_system,
-            "machine": self._host.machine,
+            "machine": (recognized.machine if recognized else None) or self._host.machine,
             "machine_id": self._host.machine_id,
             "arch": self._host.arch,
             "supported_arch": [self._host.arch],

@@ -7,6 +7,7 @@ import asyncio
 from rooftree import Kernel, Plugin, Routes, hookimpl
 from rooftree.interfaces.containers import ContainerSpec
 from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.system import RECENT_LOGS, SETTINGS
 from rooftree_supervisor.host import read_host
@@ -22,6 +23,7 @@ class SupervisorPlugin(Plugin):
     """Supervisor, Root and Jobs of the API, and the kernel's own ``/kernel/v1``."""
 
     name = "supervisor"
+    optional = (RECOGNIZED_MACHINE,)
     provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
     settings = SupervisorSettings
 

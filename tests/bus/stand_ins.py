@@ -62,6 +62,9 @@ class Service:
         self.answers = asyncio.Event()
         self.answers.set()
         self.errors: dict[str, tuple[str, str]] = {}
+        """What is answered instead, by method; writing a property is ``Set`` with its name behind."""
+        self.once: set[str] = set()
+        """Those of them that fail once."""
         self.subscribers: set[str | None] = set()
         """Who has called systemd's Subscribe, which it allows each client once."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,8 +104,10 @@ class Service:
 
     def _answer(self, message: Message) -> Message:
         member, path = message.member or "", message.path or ""
-        if member in self.errors:
-            return Message.new_error(message, *self.errors[member])
+        for failing in (member, f"{member} {message.body[1]}" if member == "Set" else ""):
+            if failing in self.errors:
+                error = self.errors.pop(failing) if failing in self.once else self.errors[failing]
+                return Message.new_error(message, *error)
         if message.interface == "org.freedesktop.DBus.ObjectManager":
             below = {each: interfaces for each, interfaces in self.objects.items() if each != path}
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [below])
@@ -202,8 +207,10 @@ class Machine:
                 self.services[name].answers.set()
             case {"do": "remember", "service": name, **memory}:
                 self.services[name].memory.update(memory)
-            case {"do": "fail", "service": name, "method": method, "error": error, "text": text}:
+            case {"do": "fail", "service": name, "method": method, "error": error, "text": text, **more}:
                 self.services[name].errors[method] = (error, text)
+                if more.get("once"):
+                    self.services[name].once.add(method)
             case {"do": "signal", "service": name, "path": path, "interface": interface, "name": signal,
                   "signature": signature, "arguments": arguments}:  # fmt: skip
                 self.services[name].signal(path, interface, signal, signature, arguments)

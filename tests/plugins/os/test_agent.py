@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from aiohasupervisor.models.os import GreenInfo, RaspberryPiFirmwareInfo, SwapInfo, YellowInfo
@@ -11,7 +12,7 @@ from tests.bus.machine import AGENT, HOSTNAME, SYSTEMD
 from tests.bus.os_machine import CPE
 from tests.bus.private_bus import services
 from tests.e2e.rig.waiting import until
-from tests.plugins.os.haos import MACHINE, Haos, Surroundings
+from tests.plugins.os.haos import MACHINE, Haos, Surroundings, surroundings
 
 SWAP = "/os/config/swap"
 FIRMWARE = "/os/boards/raspberrypi/firmware"
@@ -94,12 +95,33 @@ async def test_swap_is_not_offered_before_15(haos: Haos) -> None:
 
 
 async def test_swap_that_is_half_written_is_put_back(haos: Haos) -> None:
-    await haos.parts.order(do="fail", service=AGENT, method="Set", error="io.hass.Failed", text="read-only file system")
+    await haos.parts.order(
+        do="fail",
+        service=AGENT,
+        method="Set Swappiness",
+        error="io.hass.Failed",
+        text="read-only file system",
+        once=True,
+    )
 
     answer = await haos.post(SWAP, {"swap_size": "1G", "swappiness": 9})
 
-    assert (answer.status, "read-only file system" in answer.message) == (500, True)
+    assert (answer.status, "read-only" in answer.message) == (500, True)
+    assert await haos.get(SWAP) == {"swap_size": "2G", "swappiness": 1}
+    written = [arguments[1:] for _, arguments in await haos.called("Set")]
+    assert written == [["SwapSize", "1G"], ["Swappiness", 9], ["SwapSize", "2G"], ["Swappiness", 1]]
     assert "reboot_required" not in haos.problems()
+
+
+async def test_only_what_was_to_change_of_the_swap_is_put_back(haos: Haos) -> None:
+    await haos.parts.order(
+        do="fail", service=AGENT, method="Set SwapSize", error="io.hass.Failed", text="no room", once=True
+    )
+
+    await haos.post(SWAP, {"swap_size": "1G"})
+
+    written = [arguments[1:] for _, arguments in await haos.called("Set")]
+    assert written == [["SwapSize", "1G"], ["SwapSize", "2G"]]
 
 
 async def test_agent_without_swap_does_not_offer_it(haos: Haos) -> None:
@@ -219,6 +241,32 @@ async def test_lights_of_a_green_have_names_of_their_own_and_shine_at_once(aroun
         assert [arguments[1:] for _, arguments in await running.called("Set")] == [["UserLED", False]]
         assert "reboot_required" not in running.problems()
         assert (await running.client.get(YELLOW)).status == 503  # so the CPE name says; the agent says otherwise
+
+
+async def test_board_that_the_agent_no_longer_sees_is_none_any_more_and_another_may_be(around: Surroundings) -> None:
+    name = CPE.format(version="16.0", board="ova")
+    await around.parts.change(HOSTNAME, HOST, HOSTNAME, OperatingSystemCPEName=name)
+    async with around.system() as running:
+        await running.get(YELLOW)
+
+        await running.parts.order(do="vanish", service=AGENT)
+        await running.parts.change(AGENT, "/io/hass/os/Boards", "io.hass.os.Boards", Board="Green")
+        await running.parts.order(do="appear", service=AGENT)
+
+        async def green() -> bool:
+            return bool((await running.client.get("/os/boards/green")).status == 200)
+
+        await until(green, within_s=5, what="the other board")
+        answer = await running.client.get(YELLOW)
+        assert (answer.status, answer.message) == (400, "This machine is no board yellow; there is green")
+
+
+async def test_machine_without_the_agent_has_no_such_board_and_no_problem(tmp_path: Path) -> None:
+    async with surroundings(tmp_path, HOSTNAME) as around, around.system() as running:
+        answer = await running.client.get("/os/boards/green")
+
+        assert (answer.status, "no board driver is in use" in answer.message) == (400, True)
+        assert "board_failed" not in running.problems()
 
 
 async def test_other_boards_are_refused_on_a_yellow(haos: Haos) -> None:

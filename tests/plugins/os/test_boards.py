@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from attrs import frozen
@@ -10,11 +11,13 @@ from attrs import frozen
 from rooftree import Unavailable
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
+from rooftree.interfaces.bus import BusServiceChanged
 from rooftree.interfaces.hardware import Device
 from rooftree.system import System
 from rooftree.testing import Client
 from rooftree_os import boards
 from rooftree_os.plugin import OsPlugin
+from tests.e2e.rig.waiting import until
 from tests.plugins.os.conftest import Box, Lamps, Running, driver
 
 BOX = "/os/boards/box"
@@ -226,6 +229,104 @@ async def test_board_that_was_failing_and_answers_again_is_no_problem_any_more(m
         await system.hooks.call(hooks.hardware_added, STICK)
 
         assert problems(system) == {}
+
+
+async def become(true: Callable[[], bool], what: str) -> None:
+    """Wait for that."""
+
+    async def look() -> bool:
+        return true()
+
+    await until(look, within_s=5, what=what)
+
+
+def comes(system: System, service: str) -> None:
+    """Let a service come to the bus."""
+    system.bus.publish(BusServiceChanged(service, runs=True))
+
+
+async def test_board_is_looked_at_again_when_its_service_comes_and_only_then(machine: Running) -> None:
+    looked: list[str] = []
+
+    class Near(Box):
+        bus_services = ("org.acme.near",)
+
+        async def present(self) -> bool:
+            looked.append("near")
+            if len(looked) == 1:
+                raise OSError("not there yet")
+            return True
+
+    class Far(Board):
+        name = "far"
+        bus_services = ("org.acme.far",)
+
+        async def present(self) -> bool:
+            looked.append("far")
+            return True
+
+    async with machine(driver("box", lambda: Near), driver("far", lambda: Far)) as system:
+        await become(lambda: len(looked) >= 4, "the first looks")  # two while loading, two when it runs
+        assert problems(system) == {}
+        looked.clear()
+
+        comes(system, "org.acme.far")
+        await become(lambda: bool(looked), "another look")
+        comes(system, "org.acme.near")
+        await become(lambda: len(looked) >= 2, "another look")
+
+        assert looked == ["far", "near"]
+
+
+async def test_board_that_failed_when_it_was_looked_at_and_answers_again_is_no_problem_any_more(
+    machine: Running,
+) -> None:
+    class Near(Box):
+        bus_services = ("org.acme.near",)
+
+    Box.lamps = Lamps()
+    async with machine(driver("box", lambda: Near)) as system, Client.over_unix(system) as client:
+        await client.post(BOX, json={"night": True})
+        Box.wrong = OSError("asleep")
+        comes(system, "org.acme.near")
+        await become(lambda: bool(problems(system)), "the problem")
+
+        Box.wrong = None
+        comes(system, "org.acme.near")
+
+        await become(lambda: not problems(system), "the end of the problem")
+
+
+async def test_change_waits_for_what_is_being_written_to_the_board_again(machine: Running) -> None:
+    gate, writing = asyncio.Event(), asyncio.Event()
+    gate.set()
+
+    class Slow(Box):
+        bus_services = ("org.acme.slow",)
+
+        async def write(self, lamps: Lamps) -> None:
+            writing.set()
+            await gate.wait()
+            await super().write(lamps)
+
+    async with machine(driver("box", lambda: Slow)) as system, Client.over_unix(system) as client:
+        await client.post(BOX, json={"power": False})
+        Box.lamps = Lamps()
+        writing.clear()
+        gate.clear()
+        comes(system, "org.acme.slow")
+        await writing.wait()
+        writing.clear()
+
+        changing = asyncio.create_task(client.post(BOX, json={"night": True}))
+        with pytest.raises(TimeoutError):  # it is not even begun
+            async with asyncio.timeout(0.3):
+                await writing.wait()
+        gate.set()
+        answer = await changing
+
+        assert answer.status == 200
+        assert Box.written[-2:] == [Lamps(power=False), Lamps(night=True)]
 
 
 async def test_drivers_are_let_go_when_the_plugin_stops(machine: Running) -> None:

@@ -228,6 +228,38 @@ async def test_what_runs_is_marked_good_at_each_start_and_made_the_next_one_once
     assert pending == "15.2"
 
 
+async def test_slot_that_could_not_be_marked_is_marked_later(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_os.watch.AGAIN_S", 0.05)
+    await around.parts.order(
+        do="fail",
+        service=RAUC,
+        method="Mark",
+        error="org.gtk.GDBus.Error",
+        text="the boot partition is busy",
+        once=True,
+    )
+
+    async with around.system() as running:
+        await until(lambda: _marked(running), within_s=5, what="the mark")
+
+        assert "boot_slot_not_marked" not in running.problems()
+
+
+async def test_what_runs_is_not_made_the_next_one_while_something_waits_for_a_reboot(around: Surroundings) -> None:
+    await around.parts.order(do="vanish", service=RAUC)
+    async with around.system() as running:
+        await until(lambda: _reported(running, "boot_slot_not_marked"), within_s=5, what="the problem")
+        await running.done("/os/config/swap", {"swappiness": 9})
+
+        await around.parts.order(do="appear", service=RAUC)
+        await until(lambda: _gone(running, "boot_slot_not_marked"), within_s=5, what="the mark")
+
+        marks = [arguments for name, arguments in await around.parts.calls() if name == "Mark"]
+        assert marks == [["good", "booted"]]
+
+
 async def test_what_runs_after_another_boot_is_made_the_next_one_again(
     around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

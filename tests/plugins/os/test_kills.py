@@ -7,10 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 
+from rooftree.interfaces.bus import SystemBus
+from rooftree_os import updates
+from rooftree_os.bus_objects import IDLE, Installer
+from rooftree_os.slots import operation
 from tests.bus.os_machine import RAUC
 from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import NEW, Haos, Surroundings
@@ -68,6 +73,65 @@ async def test_update_is_finished_wherever_it_was_killed_and_installed_once(arou
         assert "reboot_required" in running.problems()
         assert list((running.system.data.path / "tmp").glob("*")) == []
         assert len(await running.called("InstallBundle")) == 1
+
+
+async def test_slot_of_an_update_that_a_boot_interrupted_stays_the_next_one_while_its_job_goes_on(
+    around: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await killed(around, "/os/update", {}, "step:os.install_bundle/1:done")
+    (tmp_path / "boot_id").write_text("another\n")
+    monkeypatch.setattr("rooftree.clock.BOOT_ID", tmp_path / "boot_id")
+    gate = asyncio.Event()
+
+    async def removed(*_: object) -> None:
+        await gate.wait()
+
+    monkeypatch.setattr(updates, "_remove", removed)
+    await around.parts.calls()
+
+    marks: list[object] = []
+
+    async with around.system() as running:
+
+        async def marked() -> bool:
+            marks.extend(arguments for _, arguments in await running.called("Mark"))
+            return bool(marks)
+
+        await until(marked, within_s=10, what="the mark")
+        gate.set()
+
+        assert errors(await recovered(running)) == []
+        await marked()
+        assert marks == [["good", "booted"]]
+        assert (await running.get("/os/info"))["version_pending"] == NEW
+
+
+async def test_installation_that_ends_between_two_looks_is_not_done_again(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await around.parts.order(do="remember", service=RAUC, hold=True)
+    process = await calling(around, "/os/update", {})
+
+    async def installs() -> bool:
+        return any(name == "InstallBundle" for name, _ in await around.parts.calls())
+
+    await until(installs, within_s=20, what="the installation")
+    process.kill()
+    await process.communicate()
+
+    async def ended(bus: SystemBus) -> Installer:
+        await around.parts.order(do="remember", service=RAUC, hold=False)
+        while (now := await operation(bus)).operation != IDLE:
+            await asyncio.sleep(0.02)
+        return now
+
+    monkeypatch.setattr(updates, "operation", ended)
+
+    async with around.system() as running:
+        assert errors(await recovered(running)) == []
+
+        assert (await running.get("/os/info"))["version_pending"] == NEW
+        assert await running.called("InstallBundle") == []
 
 
 async def test_installation_that_goes_on_while_rooftree_is_dead_is_waited_for(around: Surroundings) -> None:

@@ -20,10 +20,12 @@ from rooftree.interfaces.bus import BusConnected, BusServiceChanged
 from rooftree_machine.agent import AGENT
 from rooftree_machine.hostnamed import HOSTNAME
 from rooftree_os.boards import Boards
+from rooftree_os.boot_slots import set_boot_slot
 from rooftree_os.bus_objects import IDLE, RAUC
 from rooftree_os.operating_system import OperatingSystem
 from rooftree_os.reboot import Reboots
 from rooftree_os.slots import BOOTED, mark, operation
+from rooftree_os.updates import update_os
 from rooftree_os.version_file import VersionsUnknown
 
 log = structlog.get_logger(__name__)
@@ -33,6 +35,8 @@ AGAIN_S: Final = 60.0
 READ_EVERY: Final = timedelta(days=1)
 READ_AGAIN: Final = timedelta(minutes=15)
 """After the version file could not be read."""
+CHANGING: Final = frozenset({update_os.name, set_boot_slot.name})
+"""Jobs that choose the slot to boot next."""
 _KEY: Final = "last"
 _PROBLEM: Final = "boot_slot_not_marked"
 
@@ -113,11 +117,17 @@ class Watch:
         log.info("slot_marked_good", said=await mark(self._system.bus, "good", BOOTED))
         if _KEY in self._marked and self._marked[_KEY].boot_id == self._reboots.boot_id:
             return
-        if self._reboots.is_required or (await operation(self._system.bus)).operation not in {IDLE, None}:
+        if self._is_changing() or (await operation(self._system.bus)).operation not in {IDLE, None}:
             log.info("slot_not_marked_active", reason="an update is being installed, or waits for its reboot")
             return
         log.info("slot_marked_active", said=await mark(self._system.bus, "active", BOOTED))
         await self._kernel.commit(self._marked.put(_KEY, MarkedBoot(self._reboots.boot_id)))
+
+    def _is_changing(self) -> bool:
+        """Whether another slot is to be booted next, or may be: a job that an end of the machine interrupted says so
+        only when it is done."""
+        jobs = self._kernel.jobs.listing()
+        return self._reboots.is_required or any(job.name in CHANGING and not job.done for job in jobs)
 
     async def read_versions(self) -> None:
         """Read the version file from time to time, on Home Assistant OS only; ends when it is cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from rooftree_host import bus_properties, system_bus
 from rooftree_host.system_bus import SystemBusClient
 from tests.bus.machine import AGENT, HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH, TIMEDATE
 from tests.bus.private_bus import PrivateBus, Services, services
+from tests.e2e.rig.waiting import until
 
 HOST = BusObject(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME)
 CLOCK = BusObject(TIMEDATE, "/org/freedesktop/timedate1", TIMEDATE)
@@ -131,6 +133,7 @@ async def test_properties_are_read_once_and_shown_as_they_change(
     await connected(client, told)
     first = await asyncio.gather(*(client.read(Host, HOST) for _ in range(20)))
     asked = await machine.calls()
+    await client.read(Host, HOST)
 
     await machine.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
     event = await told.until(lambda event: isinstance(event, BusPropertiesChanged))
@@ -141,6 +144,39 @@ async def test_properties_are_read_once_and_shown_as_they_change(
     assert event == BusPropertiesChanged(HOST, {"StaticHostname": "cellar"})
     assert after == Host(name="cellar", chassis="embedded")
     assert await machine.calls() == []
+
+
+async def test_property_of_which_only_the_change_is_told_is_read_again(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, told=False, StaticHostname="cellar")
+
+    await machine.order(
+        do="signal", service=HOSTNAME, path=HOST.path, interface="org.freedesktop.DBus.Properties",
+        name="PropertiesChanged", signature="sa{sv}as", arguments=[HOSTNAME, {}, ["StaticHostname"]],
+    )  # fmt: skip
+
+    await told.until(lambda event: isinstance(event, BusPropertiesChanged))
+    assert (await client.read(Host, HOST)).name == "cellar"
+
+
+async def test_what_is_read_anew_is_what_is_remembered_from_then_on(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+    assert (await client.read(Host, HOST)).name == "attic"
+    before = client.revision
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, told=False, StaticHostname="cellar")
+
+    await client.forget()
+    forgotten = client.revision
+    names = [(await client.read(Host, HOST)).name for _ in range(2)]
+
+    assert names == ["cellar", "cellar"]
+    assert before < forgotten < client.revision
 
 
 async def test_what_is_missing_or_of_another_kind_is_none(
@@ -314,6 +350,32 @@ async def test_service_that_hangs_costs_one_wait_and_is_asked_again_later(
     assert (await client.read(Host, HOST)).name == "attic"
 
 
+async def test_service_that_hung_is_asked_at_once_on_another_bus(
+    bus: PrivateBus,
+    machine: Services,
+    client: SystemBusClient,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(system_bus, "READ_S", 0.3)
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    with pytest.raises(BusUnavailable, match="did not answer"):
+        await client.read(Host, HOST)
+    monkeypatch.setattr(system_bus, "READ_S", 5.0)
+
+    await bus.kill()
+    await told.until(lambda event: isinstance(event, BusLost))
+    monkeypatch.setattr(client, "_address", "unix:path=/nowhere")
+    await bus.start()
+    async with services(bus.address, HOSTNAME):  # before we come
+        told.events.clear()
+        monkeypatch.setattr(client, "_address", bus.address)
+        await connected(client, told)
+
+        assert (await client.read(Host, HOST)).name == "attic"
+
+
 async def test_call_that_meets_the_breaking_of_the_connection_is_unavailable_and_the_next_is_answered(
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:
@@ -449,6 +511,44 @@ async def test_service_that_comes_and_goes_a_thousand_times_does_no_harm(
 
     assert (await client.read(Host, HOST)).name == "attic"
     assert client.has(HOSTNAME)
+
+
+async def test_answer_of_a_service_that_has_lost_its_name_meanwhile_is_not_kept(
+    bus: PrivateBus, machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
+    await machine.order(do="hang", service=HOSTNAME)
+    reading = asyncio.create_task(client.read(Host, HOST))
+    while await machine.calls() == []:
+        await asyncio.sleep(0.01)
+    told.events.clear()
+
+    async with services(bus.address, HOSTNAME):  # waits for the name
+        await machine.order(do="storm", service=HOSTNAME, times=1)
+        await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
+        await machine.order(do="answer", service=HOSTNAME)
+
+        assert [(await reading).name, (await client.read(Host, HOST)).name] == ["cellar", "attic"]
+
+
+async def test_service_that_is_started_by_being_read_need_not_be_read_again(
+    bus: PrivateBus, told: Told, client: SystemBusClient
+) -> None:
+    program = f"{sys.executable} -m tests.bus.stand_ins {bus.address} {HOSTNAME}"
+    bus.offers(HOSTNAME, f"/bin/sh -c 'sleep 3 | {program}'")
+    await bus.kill()
+    await bus.start()
+    await until(lambda: _is_activatable(client), within_s=10, what="the bus that can start it")
+
+    assert (await client.read(Host, HOST)).name == "attic"
+
+    assert BusServiceChanged(HOSTNAME, runs=True) in told.events
+    assert client.remembered(Host, HOST) is not None
+
+
+async def _is_activatable(client: SystemBusClient) -> bool:
+    return client.connected and client.is_activatable(HOSTNAME)
 
 
 async def test_service_that_is_started_on_demand_keeps_what_it_said_when_it_ends(

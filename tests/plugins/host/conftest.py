@@ -1,13 +1,18 @@
-"""A journal and its gateway, as the tests of this domain use them."""
+"""A journal and its gateway, a bus and its client, as the tests of this domain use them."""
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from rooftree_host import system_bus
+from rooftree_host.system_bus import SystemBusClient
+from tests.bus.private_bus import PrivateBus, Services, services
+from tests.plugins.host.bus_client import Told
 from tests.plugins.host.journal import GatewayProcess, gateway
 
 
@@ -25,3 +30,40 @@ def served(tmp_path: Path, socket_folder: Path) -> Iterator[GatewayProcess]:
     folder.mkdir(exist_ok=True)
     with gateway(folder, socket_folder) as process:
         yield process
+
+
+@pytest.fixture
+async def bus(socket_folder: Path) -> AsyncIterator[PrivateBus]:
+    """A bus of the test's own."""
+    bus = PrivateBus(socket_folder)
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.kill()
+
+
+@pytest.fixture
+async def machine(bus: PrivateBus) -> AsyncIterator[Services]:
+    """The services on it."""
+    async with services(bus.address) as running:
+        yield running
+
+
+@pytest.fixture
+def told() -> Told:
+    """What the client publishes."""
+    return Told()
+
+
+@pytest.fixture
+async def client(socket_folder: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SystemBusClient]:
+    """A client that keeps connected."""
+    monkeypatch.setattr(system_bus, "RETRY_S", 0.05)
+    client = SystemBusClient(f"unix:path={socket_folder / 'bus'}", told)
+    running = asyncio.create_task(client.run())
+    try:
+        yield client
+    finally:
+        running.cancel()
+        await client.close()

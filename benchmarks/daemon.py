@@ -19,6 +19,7 @@ from rows import TIMES, Bench, Row
 HERE = Path(__file__).parent
 LIBRARIES = "import aiohttp, aiodocker, cattrs, apscheduler"
 MB = 1_000_000
+BUS_PLUGINS = ("host", "os")
 
 
 def start(bench: Bench) -> Iterator[Row]:
@@ -47,6 +48,27 @@ def hung_engine(bench: Bench) -> Iterator[Row]:
         if counts:
             ready.append(seconds)
     yield Row("every plugin ready, engine hangs", ready, " s", 3, False, "", ready)
+
+
+def without_bus(bench: Bench) -> Iterator[Row]:
+    sides = {
+        "bus_absent": bench.start_of("no-bus", bus=f"unix:path={bench.folder / 'nowhere'}"),
+        "plugins_off": bench.start_of("no-bus-plugins", without=BUS_PLUGINS),
+    }
+    rounds = []
+    for counts in bench.rounds():
+        figures = {}
+        for name, installation in sides.items():
+            with installation.started() as starting:
+                figures[f"{name}_first_s"], figures[f"{name}_ready_s"] = starting.first_answer_s(), starting.ready_s()
+        if counts:
+            rounds.append(figures)
+    for what, gate in (("first", 1.1), ("ready", 1.25)):
+        ratios = [each[f"bus_absent_{what}_s"] / each[f"plugins_off_{what}_s"] for each in rounds]
+        ours, theirs = (median(each[f"{name}_{what}_s"] for each in rounds) for name in sides)
+        named = {"first": "start to the first answer, no bus", "ready": "every plugin ready, no bus"}[what]
+        against = f"without the plugins that need one ({ours:.2f} s of {theirs:.2f} s)"
+        yield Row(named, ratios, TIMES, gate, False, against, rounds)
 
 
 # --- reading and keeping ----------------------------------------------------------------------------------------------

@@ -93,6 +93,15 @@ class Bench:
         """The 400 add-ons, all installed; no container engine."""
         return self._installation("all-installed", all_installed=True)
 
+    def start_of(self, name: str, *, bus: str | None = None, without: Sequence[str] = ()) -> Installation:
+        """An installation of its own without add-ons, started once before; no container engine."""
+        folder = self.folder / name
+        folder.mkdir()
+        made = Installation(folder, bus=bus, without=without)
+        with made.running():
+            pass
+        return made
+
     def _installation(self, name: str, *, hung_engine: bool = False, all_installed: bool = False) -> Installation:
         folder = self.folder / name
         folder.mkdir()

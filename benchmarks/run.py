@@ -39,6 +39,7 @@ ROWS: Mapping[str, str] = {
     "addons": "answers:addons",
     "start": "daemon:start",
     "hung-engine": "daemon:hung_engine",
+    "no-bus": "daemon:without_bus",
     "configs": "daemon:configs",
     "memory": "daemon:memory",
     "install": "containers:install",

@@ -24,6 +24,9 @@ data_dir = {data_dir}
 host = "127.0.0.1"
 port = {port}
 
+[plugins]
+disabled = {without}
+
 [plugins.store]
 repositories = {repositories}
 reload_every_s = 1e9
@@ -57,6 +60,7 @@ class Installation:
     :param docker: lines of ``[plugins.docker]``, to use an engine that works
     :param journal: where the gateway of a system journal is
     :param bus: the address of a system bus
+    :param without: plugins that are switched off
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Installation:
         docker: Sequence[str] | None = None,
         journal: str | None = None,
         bus: str | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.data_dir = folder / "data"
         self.log = folder / "log"
@@ -81,6 +86,7 @@ class Installation:
             SETTINGS.format(
                 data_dir=json.dumps(str(self.data_dir)),
                 port=self.port,
+                without=json.dumps([*without]),
                 repositories=json.dumps([*repositories]),
                 docker="\n".join(docker or [f"socket = {json.dumps(f'unix://{self._engine}')}"]),
                 host="\n".join(

@@ -20,6 +20,7 @@ from rooftree_host import system_bus
 from rooftree_host.system_bus import SystemBusClient
 from tests.bus.machine import HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH
 from tests.bus.private_bus import PrivateBus, Services, services
+from tests.e2e.rig.waiting import until
 from tests.plugins.host.bus_client import HOST, SET_HOSTNAME, START_UNIT, UNITS, Host, Told, connected
 
 
@@ -80,6 +81,22 @@ async def test_service_that_is_not_there_is_said_and_noticed_when_it_comes(
     assert (before, there, client.has(HOSTNAME)) == (False, (True, "attic"), False)
     with pytest.raises(BusUnavailable):
         await client.read(Host, HOST)
+
+
+async def test_service_that_is_installed_later_is_there_once_everything_is_asked_anew(
+    bus: PrivateBus, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    bus.offers(HOSTNAME, "/bin/false")
+
+    async def noticed() -> bool:  # by the bus' daemon, which watches the folder
+        return HOSTNAME in await client.call(system_bus.BUS, BusMethod("ListActivatableNames", "", "as"))
+
+    await until(noticed, within_s=5, what="the service")
+    before = client.has(HOSTNAME)
+    await client.forget()
+
+    assert (before, client.has(HOSTNAME), client.is_activatable(HOSTNAME)) == (False, True, True)
 
 
 async def test_service_that_ends_in_the_middle_of_a_call_is_unavailable(

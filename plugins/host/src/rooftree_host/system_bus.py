@@ -113,8 +113,12 @@ class SystemBusClient:
         return self._memory.remembered(kind, at)
 
     async def forget(self) -> None:
-        """Read everything anew when it is asked for next."""
+        """Read everything anew when it is asked for next; what can be started may have been installed meanwhile."""
         self._memory.forget()
+        connection = self._connection
+        if connection is not None:
+            with suppress(BusUnavailable, BusRefused):
+                connection.activatable = frozenset(await self.call(BUS, _LIST_ACTIVATABLE_NAMES, timeout_s=READ_S))
 
     @property
     def revision(self) -> int:

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from rooftree.interfaces.hardware import Device
+from rooftree import Kernel, Plugin
+from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import hardware_added, hardware_removed
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import container, devices, hotplug
 from rooftree_addons.devices import DeviceNode, HostDevices, other_serial_ports, system_disks
 from rooftree_addons.hotplug import allow
-from tests.plugins.addons.house import HELLO, House, done
+from tests.plugins.addons.house import HELLO, House, done, house
 
 FULL = Device(name="full", sysfs="/sys/devices/virtual/mem/full", dev_path="/dev/full", subsystem="mem")
+LINK = "/dev/serial/by-id/usb-acme-if00"
 RULE = "c 1:7 rwm"
 
 
@@ -30,6 +32,44 @@ def test_device_is_found_by_node_link_and_sysfs_path(tmp_path: Path) -> None:
     ]
     assert found.find("/sys/devices/virtual/mem") is None
     assert found.find(str(tmp_path)) is None
+
+
+class KnownHardware(Plugin):
+    """What the host's plugin knows of a machine with a stick."""
+
+    name = "known_hardware"
+    provides = (HARDWARE,)
+    revision = "1"
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.provide(HARDWARE, self)
+
+    def devices(self) -> tuple[Device, ...]:
+        return (
+            FULL,
+            Device(name="ttyUSB0", sysfs="/sys/x", dev_path="/dev/ttyUSB0", subsystem="tty", by_id=LINK),
+            Device(name="ttyS0", sysfs="/sys/y", dev_path="/dev/ttyS0", subsystem="tty"),
+        )
+
+    def device(self, path: str) -> Device | None:
+        return None
+
+    async def reload(self) -> None:
+        pass
+
+
+async def test_devices_to_choose_from_are_offered_by_the_links_that_last(
+    tmp_path: Path, engine: FakeContainerEngine
+) -> None:
+    async with house(tmp_path, engine, plugins=[KnownHardware]) as home:
+        await home.install(config={"schema": {"stick": "device(subsystem=tty)", "any": "device?"}, "options": {}})
+
+        fields = (await home.info(HELLO))["schema"]
+
+    assert {field["name"]: field["options"] for field in fields} == {
+        "stick": [LINK, "/dev/ttyS0"],
+        "any": ["/dev/full", LINK, "/dev/ttyS0"],
+    }
 
 
 def test_consoles_are_no_serial_ports(tmp_path: Path) -> None:

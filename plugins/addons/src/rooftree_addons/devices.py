@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
 from attrs import frozen
+
+from rooftree.interfaces.hardware import Device
 
 UART_MAJORS = (204, 188, 166)
 SYSTEM_LABEL = "hassos"
@@ -83,8 +85,23 @@ def system_disks(by_label: Path = Path("/dev/disk/by-label"), blocks: Path = Pat
     return found
 
 
+@frozen
+class ListedDevice:
+    """A device as a form offers it."""
+
+    path: str
+    by_id: str | None
+    subsystem: str | None
+
+
 class HostDevices:
-    """The devices of the machine the daemon runs on."""
+    """The devices of the machine the daemon runs on.
+
+    :param known: what the host's plugin knows of them, where it runs; udev's links are known only by it
+    """
+
+    def __init__(self, known: Sequence[Device] = ()) -> None:
+        self._known = known
 
     def find(self, path: str) -> DeviceNode | None:
         """The device with that node, link or path below /sys."""
@@ -92,13 +109,18 @@ class HostDevices:
             return node_of_sysfs(path)
         return DeviceNode.at(path) if path.startswith("/dev/") else None
 
-    def of_subsystem(self, subsystem: str | None) -> Iterable[DeviceNode]:
-        """The devices of a subsystem; all of the usual ones where ``None``."""
+    def of_subsystem(self, subsystem: str | None) -> Iterable[ListedDevice]:
+        """The devices of a subsystem; all where ``None``, or all of the usual subsystems where nobody knows them."""
+        if self._known:
+            for device in self._known:
+                if subsystem in {None, device.subsystem}:
+                    yield ListedDevice(device.dev_path, device.by_id, device.subsystem)
+            return
         for name in (subsystem,) if subsystem else ("tty", "block", "input", "sound", "video4linux"):
             for entry in sorted(Path(f"/sys/class/{name}").glob("*/dev")):
                 node = DeviceNode.at(f"/dev/{entry.parent.name}")
                 if node is not None and not entry.parent.name.startswith(("tty1", "ttyS", "loop", "ram")):
-                    yield node
+                    yield ListedDevice(node.path, None, name)
 
 
 def majors(names: Iterable[str]) -> list[int]:

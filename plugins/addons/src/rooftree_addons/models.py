@@ -216,6 +216,7 @@ class AddonInfo(AddonSummary):
         *,
         readme: str | None,
         translations: Mapping[str, TranslationTexts],
+        devices: HostDevices,
         with_options: bool,
     ) -> Self:
         """Everything about an add-on; its options only for those who may see them. Looks at devices: use a thread."""
@@ -273,7 +274,7 @@ class AddonInfo(AddonSummary):
             privileged=list(config.privileged or ()),
             protected=addon.protected,
             rating=rating(config, custom_profile=has_profile),
-            schema=ui_schema(config.schema, HostDevices()),
+            schema=ui_schema(config.schema, devices),
             services=services,
             services_role=services,
             signed=False,

@@ -12,7 +12,7 @@ from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
-from rooftree.interfaces.hardware import Device
+from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
@@ -51,7 +51,7 @@ class AddonsPlugin(Plugin):
     provides = (ADDONS, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
-    optional = (INSTALLATION_PREFERENCES,)
+    optional = (HARDWARE, INSTALLATION_PREFERENCES)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""

@@ -26,9 +26,11 @@ from rooftree import (
 from rooftree.access import INCLUDES
 from rooftree.contributions import merged
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
+from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.hooks import addon_facts
 from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange
+from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.leaked_passwords import LeakedPasswords
 from rooftree_addons.models import (
@@ -78,8 +80,15 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
     found = addons.installed.get(addon) or addons.on_offer(addon)
     trusted = caller.role in INCLUDES[Role.MANAGER] or (caller.kind == "addon" and caller.id == addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
+    hardware = addons.kernel.find(HARDWARE)
     own = await asyncio.to_thread(
-        AddonInfo.of_addon, addons, found, readme=readme, translations=translations, with_options=trusted
+        AddonInfo.of_addon,
+        addons,
+        found,
+        readme=readme,
+        translations=translations,
+        devices=HostDevices(hardware.devices() if hardware else ()),
+        with_options=trusted,
     )
     facts = await addons.kernel.call(addon_facts, addon)
     return merged(AddonInfo, asdict(own, recurse=False), facts) if facts else own

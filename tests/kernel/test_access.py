@@ -36,7 +36,7 @@ from rooftree import (
 from rooftree.access import digest
 from rooftree.system import System
 from rooftree.testing import Client, running_system, token_for
-from tests.kernel.raw_http import send
+from tests.kernel.raw_http import exchange, send
 
 PRINCIPALS = {
     "nobody": None,
@@ -269,6 +269,25 @@ async def test_token_of_a_megabyte_is_refused(system: System) -> None:
     ]
 
     assert [answer.status for answer in answers] == [403, 403, 403, 400]
+
+
+async def test_token_that_is_longer_than_any_is_nobodys_though_its_digest_is_known(
+    system: System, client: Client
+) -> None:
+    system.tokens.register_kind("addon", lambda slug: Principal("addon", slug, Role.ADMIN))
+    tokens = ["a" * 1024, "a" * 1025]
+    await system.state.commit(*[system.tokens.restored(digest(token), "addon", "hello") for token in tokens])
+
+    assert [(await client.get("/admin", token=token)).status for token in tokens] == [200, 403]
+
+
+@pytest.mark.parametrize("with_the_right_one", [True, False])
+async def test_token_that_is_no_text_is_nobodys(system: System, admin_token: str, with_the_right_one: bool) -> None:
+    token = (admin_token.encode() if with_the_right_one else b"") + b"\xe4\xff"
+
+    answer = await exchange(system, b"GET /admin HTTP/1.1\r\nHost: x\r\nX-Supervisor-Token: " + token + b"\r\n\r\n")
+
+    assert answer.status == 403
 
 
 async def test_two_tokens_are_refused_even_where_none_is_needed(system: System, admin_token: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import pytest
@@ -133,8 +134,10 @@ async def test_call_that_heeds_nothing_does_not_hold_up_the_stop(
     monkeypatch.setattr(plugins, "DRAIN_S", 0.02)
     monkeypatch.setattr(server, "CUT_OFF_S", 0.02)
     began, go_on = asyncio.Event(), asyncio.Event()
+    calls = WeakSet[asyncio.Task[Any]]()
 
     async def call() -> str:
+        calls.update(filter(None, [asyncio.current_task()]))
         began.set()
         while not go_on.is_set():
             try:
@@ -150,8 +153,32 @@ async def test_call_that_heeds_nothing_does_not_hold_up_the_stop(
         await system.plugins.disable("busy")
 
         assert info_of(system, "busy").state is Health.DISABLED
+        assert len(calls) == 1
         go_on.set()
         await under_way
+        await until(lambda: gc.collect() >= 0 and not calls)  # nothing is kept of it
+
+
+async def test_call_that_ends_late_is_told_so_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "DRAIN_S", 0.02)
+    monkeypatch.setattr(server, "CUT_OFF_S", 0.02)
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def call() -> str:
+        began.set()
+        try:
+            return await asyncio.Future()
+        finally:
+            await go_on.wait()
+
+    async with house(tmp_path, busy(call)) as (system, client):
+        under_way = asyncio.create_task(client.get("/busy"))
+        await began.wait()
+
+        await system.plugins.disable("busy")
+        go_on.set()
+
+        assert (await under_way).message == "Plugin busy was stopped before this call had ended"
 
 
 async def test_streams_of_a_plugin_end_when_it_stops_and_those_of_others_do_not(tmp_path: Path) -> None:

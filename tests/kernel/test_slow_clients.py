@@ -206,17 +206,6 @@ async def test_idle_connection_can_be_used_after_longer_than_a_head_may_take(lin
         await asyncio.sleep(looks_passed())
 
 
-async def test_head_without_end_is_refused_by_its_size(line: Line) -> None:
-    line[1].write(HEAD)
-    field = b"X-%d: " + b"y" * 4000 + b"\r\n"
-    with contextlib.suppress(ConnectionError):
-        for number in range(100):
-            line[1].write(field % number)
-            await line[1].drain()
-
-    assert b"431" in await line[0].readline()
-
-
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 

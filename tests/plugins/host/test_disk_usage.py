@@ -51,8 +51,13 @@ def by_id(usage: dict[str, Any]) -> dict[str, int]:
 
 def du(folder: Path) -> int:
     """What du(1) says of what is in a folder."""
+    return whole(folder) - folder.stat().st_blocks * 512
+
+
+def whole(folder: Path) -> int:
+    """What du(1) says of a folder with what is in it."""
     said = subprocess.run(["du", "--block-size=1", "-sx", folder], capture_output=True, text=True, check=True)
-    return int(said.stdout.split()[0]) - folder.stat().st_blocks * 512
+    return int(said.stdout.split()[0])
 
 
 async def test_parts_add_up_to_the_whole(client: Client, data: Path) -> None:
@@ -78,6 +83,20 @@ async def test_deeper_levels_show_the_folders_the_largest_first(client: Client) 
     assert [child["id"] for child in addons["children"]] == ["local_a", "local_b"]
     assert [child["id"] for child in addons["children"][0]["children"]] == ["deep"]
     assert addons["used_bytes"] == sum(child["used_bytes"] for child in addons["children"])
+
+
+def test_each_folder_counts_with_what_it_takes_itself(data: Path) -> None:
+    if not (data / "media").stat().st_blocks:
+        pytest.skip("folders take no room on this file system")
+    areas = children_of(measure(data, 4, threading.Event()))
+
+    addons = areas["addons_data"]
+    assert addons.used_bytes == du(data / "apps/data")
+    shown = children_of(addons)
+    assert shown["local_b"].used_bytes == whole(data / "apps/data/local_b")
+    assert shown["local_a"].used_bytes == whole(data / "apps/data/local_a")
+    deep = children_of(shown["local_a"])["deep"]
+    assert deep.used_bytes == whole(data / "apps/data/local_a/deep")
 
 
 @pytest.mark.parametrize(
@@ -111,8 +130,13 @@ def test_file_with_two_names_counts_once_holes_and_links_not_at_all(data: Path) 
 
 def by_id_of(usage: disk_usage.DiskUsage) -> dict[str, int]:
     """The parts of a measurement."""
+    return {id_: child.used_bytes for id_, child in children_of(usage).items()}
+
+
+def children_of(usage: disk_usage.DiskUsage) -> dict[str, disk_usage.DiskUsage]:
+    """What is shown in a folder."""
     assert not isinstance(usage.children, Unset)
-    return {child.id: child.used_bytes for child in usage.children}
+    return {child.id: child for child in usage.children}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
@@ -157,6 +181,23 @@ async def test_many_who_ask_at_once_cost_one_measurement(data: Path, monkeypatch
 
     assert begun == [1]
     assert all(answer == again for answer in answers)
+
+
+async def test_answer_is_given_again_for_half_a_minute_and_then_measured_anew(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usages, now = DiskUsages(data), 1000.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    first = await usages.of_data(1)
+    (data / "media/film").write_bytes(b"x" * 2_000_000)
+
+    now += 29
+    again = await usages.of_data(1)
+    now += 1
+    anew = await usages.of_data(1)
+
+    assert again is first
+    assert by_id_of(anew)["media"] > by_id_of(first)["media"]
 
 
 async def test_measurement_ends_when_nobody_waits_for_it_any_more(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,20 @@ async def test_drives_have_their_file_systems(udisks: Service, client: Client) -
     assert shown["Card Reader"]["filesystems"] == []
 
 
+@pytest.mark.parametrize("detected_us", [2**63, 2**64 - 1, 0])
+async def test_time_that_is_in_no_calendar_is_not_known_and_costs_nothing_else(
+    udisks: Service, client: Client, detected_us: int
+) -> None:
+    await drives(client)
+
+    udisks.change(STICK, DRIVE, properties(TimeDetected=detected_us))
+
+    await shows(client, "time_detected", None)
+    shown = await drives(client)
+    assert shown["CT500MX500SSD1"]["time_detected"] == "2023-02-15T21:44:22.504878+00:00"
+    assert shown["Cruzer Blade"]["filesystems"] == [PHOTOS]
+
+
 async def test_udisks_is_asked_once_while_nothing_changes(udisks: Service, client: Client) -> None:
     first = await client.get("/hardware/info")
     udisks.calls.clear()

@@ -152,14 +152,13 @@ class Connection(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """What aiohttp cannot parse is answered in our envelope."""
+        """What aiohttp cannot parse is answered in our envelope; it closes the connection then."""
         if status >= 500 and exc is not None:
             return super().handle_error(request, status, exc, message)
         sentence = (message or HTTPStatus(status).phrase).strip().splitlines()[0]
         refused = Invalid(f"This is not a request we can read: {sentence}")
         response = error_response(refused)
         response.set_status(status)
-        response.force_close()
         return response
 
 

@@ -161,7 +161,6 @@ class HttpServer:
                 for task in under_way:
                     task.cancel()
                 await asyncio.wait(under_way, timeout=CUT_OFF_S)
-                self._cut_off -= under_way
                 break
             await asyncio.sleep(DRAIN_LOOK_S)
 
@@ -241,13 +240,12 @@ class HttpServer:
             raise RuntimeError(f"a handler ended with {error!r}") from error
         finally:
             under_way.discard(task)
+            self._cut_off.discard(task)  # not before: it may take longer to end than it is waited for
 
     def _cut_off_by(self, task: asyncio.Task[Any], owner: str) -> Exception:
         """What a call is answered that was cancelled though its client waits: by a drain, or by what it waited for."""
         if task not in self._cut_off:
             return RuntimeError("something that the handler waited for was cancelled")
-        self._cut_off.discard(task)
-        task.uncancel()
         return NotReady(f"Plugin {owner} was stopped before this call had ended")
 
     def _authorise(

@@ -198,7 +198,6 @@ def drives_of(objects: Objects) -> list[Drive]:
 
 
 def _drive(drive: Properties, filesystems: Sequence[Filesystem]) -> Drive:
-    detected_us = _number(drive, "TimeDetected")
     return Drive(
         vendor=_text(drive, "Vendor"),
         model=_text(drive, "Model"),
@@ -206,7 +205,7 @@ def _drive(drive: Properties, filesystems: Sequence[Filesystem]) -> Drive:
         serial=_text(drive, "Serial"),
         id=_text(drive, "Id"),
         size=_number(drive, "Size"),
-        time_detected=EPOCH + timedelta(microseconds=detected_us) if detected_us else None,
+        time_detected=_time(_number(drive, "TimeDetected")),
         connection_bus=_text(drive, "ConnectionBus"),
         seat=_text(drive, "Seat"),
         removable=drive.get("Removable") is True,
@@ -234,6 +233,14 @@ def _text(properties: Properties, name: str) -> str:
 def _number(properties: Properties, name: str) -> int:
     value = properties.get(name)
     return value if isinstance(value, int) else 0
+
+
+def _time(since_epoch_us: int) -> datetime | None:
+    """``None`` for 0, which says that it is not known, and for what is in no calendar."""
+    try:
+        return EPOCH + timedelta(microseconds=since_epoch_us) if since_epoch_us else None
+    except OverflowError:
+        return None
 
 
 def _path(value: object) -> str:

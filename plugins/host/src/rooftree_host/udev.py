@@ -157,7 +157,8 @@ class Uevents:
                 device = monitor.poll(0)
                 if device is None:
                     return
-                self._note(device.sys_path, device.action)
+                with suppress(UnicodeDecodeError):  # a network interface may be called anything
+                    self._note(device.sys_path, device.action)
         except OSError:  # more came than the socket could hold
             self._lose(monitor)
 
@@ -187,11 +188,13 @@ def _context() -> pyudev.Context:
 
 
 def _entry(device: pyudev.Device, daemon: bool) -> Entry | None:
+    path: str | None = None
     try:
+        path = device.sys_path
         if device.device_node is None:  # most have none, and of those no more is of interest
-            return Entry(sysfs=device.sys_path, name=device.sys_name)
+            return Entry(sysfs=path, name=device.sys_name)
         return Entry(
-            sysfs=device.sys_path,
+            sysfs=path,
             name=device.sys_name,
             node=device.device_node,
             subsystem=device.subsystem,
@@ -201,5 +204,5 @@ def _entry(device: pyudev.Device, daemon: bool) -> Entry | None:
         )
     except (KeyError, OSError, UnicodeDecodeError, pyudev.DeviceNotFoundError) as error:
         # It went while it was read, or calls itself what is no text.
-        log.debug("device_unreadable", device=device.sys_path, reason=repr(error))
+        log.debug("device_unreadable", device=path, reason=repr(error))
         return None

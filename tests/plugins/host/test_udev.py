@@ -1,0 +1,107 @@
+"""What is read of devices by libudev: also of those that call themselves what is no text, and of more than are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rooftree_host import udev
+from rooftree_host.udev import Uevents
+from tests.plugins.host.udev_daemon import NAMESPACES
+
+WITHIN_S = 30.0
+UEVENTS = [Path(f"/sys/class/mem/{name}/uevent") for name in ("full", "null", "random", "zero")]
+
+
+def _possible() -> bool:
+    return (
+        os.geteuid() == 0
+        and all(shutil.which(program) for program in ("unshare", "ip"))
+        and subprocess.run([*NAMESPACES, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    )
+
+
+needs_namespaces = pytest.mark.skipif(not _possible(), reason="needs root, namespaces, and the package iproute2")
+
+
+async def said_apart(prepare: str, script: str) -> Any:
+    """What a script prints last, as JSON, in namespaces of its own that were prepared by a shell."""
+    process = await asyncio.create_subprocess_exec(
+        *NAMESPACES, "sh", "-ec", f'{prepare}\nexec "$0" -c "$1"', sys.executable, script,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(WITHIN_S):
+        said, _ = await process.communicate()
+    assert process.returncode == 0, "it failed; its standard error says why"
+    return json.loads(said.splitlines()[-1])
+
+
+@needs_namespaces
+async def test_device_whose_properties_are_no_text_is_left_out_and_the_others_are_shown() -> None:
+    prepare = r"""
+        mount -t tmpfs run /run
+        mkdir -p /run/udev/data
+        printf 'I:1\nE:ID_MODEL=caf\351\n' > /run/udev/data/c1:3
+    """
+    script = """
+import json
+from rooftree_host.udev import Udev
+print(json.dumps([entry.node for entry in Udev().all().values()]))
+"""
+    nodes = await said_apart(prepare, script)
+
+    assert "/dev/zero" in nodes
+    assert "/dev/null" not in nodes  # it is c1:3
+
+
+@needs_namespaces
+async def test_network_interface_whose_name_is_no_text_hides_no_other_device_and_no_uevent() -> None:
+    script = """
+import asyncio, json, subprocess
+from rooftree_host.udev import Udev, Uevents
+
+async def main():
+    failures = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure["message"]))
+    uevents = Uevents()
+    uevents.open()
+    add = ["ip", "link", "add", b"caf\\xe9", "type", "veth", "peer", "name", "plain"]
+    await (await asyncio.create_subprocess_exec(*add)).wait()
+    changes = await uevents.burst(10)
+    uevents.close()
+    print(json.dumps({"heard": [*changes.paths], "found": [*Udev().all()], "failures": failures}))
+
+asyncio.run(main())
+"""
+    said = await said_apart("mount -t sysfs sys /sys", script)
+
+    plain = "/sys/devices/virtual/net/plain"
+    assert said["failures"] == []
+    assert plain in said["heard"]
+    assert plain in said["found"]
+    assert not any("caf" in path for path in (*said["heard"], *said["found"]))
+
+
+@pytest.mark.skipif(not all(os.access(uevent, os.W_OK) for uevent in UEVENTS), reason="/sys is read-only here")
+async def test_when_uevents_are_about_more_devices_than_are_kept_everything_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(udev, "PENDING", len(UEVENTS) - 1)
+    uevents = await asyncio.to_thread(Uevents)
+    uevents.open()
+    for uevent in UEVENTS:
+        uevent.write_text("change")
+
+    changes = await uevents.burst(WITHIN_S)
+
+    uevents.close()
+    assert changes.everything
+    assert len(changes.paths) == len(UEVENTS) - 1

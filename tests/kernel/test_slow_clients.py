@@ -134,28 +134,29 @@ async def line(system: System) -> AsyncIterator[Line]:
     """A connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
     try:
-        async with asyncio.timeout(DEADLINE_S):
-            yield reader, writer
+        yield reader, writer
     finally:
         writer.close()
 
 
 async def closed(line: Line) -> bool:
     """Wait for the end of a connection, whatever comes before."""
-    with contextlib.suppress(ConnectionError):
-        while await line[0].read(65536):
-            pass
+    async with asyncio.timeout(DEADLINE_S):
+        with contextlib.suppress(ConnectionError):
+            while await line[0].read(65536):
+                pass
     return True
 
 
 async def drip(line: Line, bits: Iterable[bytes], every_s: float = 0.05) -> int:
     """Send bit by bit until the other side hangs up; how many could be sent."""
     number = 0
-    with contextlib.suppress(ConnectionError):
-        for number, bit in enumerate(bits, 1):  # noqa: B007  # its last value is the answer
-            line[1].write(bit)
-            await line[1].drain()
-            await asyncio.sleep(every_s)
+    async with asyncio.timeout(DEADLINE_S):
+        with contextlib.suppress(ConnectionError):
+            for number, bit in enumerate(bits, 1):  # noqa: B007  # its last value is the answer
+                line[1].write(bit)
+                await line[1].drain()
+                await asyncio.sleep(every_s)
     return number
 
 

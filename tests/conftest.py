@@ -11,6 +11,8 @@ import structlog
 from _pytest.nodeid import coerce_node_id
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from tests.requirements import missing
+
 os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 """No test, and no daemon of one, may reach the bus of the machine that it runs on: one call there ends the machine."""
 
@@ -44,6 +46,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if (grouped := getattr(item, "_nodeid", None)) is not None:
                 item._id = coerce_node_id(grouped)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked with :func:`tests.requirements.needs` and lacks it; in CI it fails."""
+    for mark in item.iter_markers("needs"):
+        there, reason = mark.args
+        if not there:
+            missing(reason)
 
 
 @pytest.fixture(autouse=True, scope="session")

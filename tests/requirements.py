@@ -12,6 +12,14 @@ from typing import NoReturn
 import pytest
 
 
+def needs(there: bool, reason: str) -> pytest.MarkDecorator:
+    """A mark for tests of something that may be missing; checked in ``tests/conftest.py``.
+
+    :param reason: what it needs, with the packages that bring it
+    """
+    return pytest.mark.needs(there, reason)
+
+
 def missing(reason: str) -> NoReturn:
     """Skip the test, or fail it in CI."""
     if os.environ.get("CI") == "true":

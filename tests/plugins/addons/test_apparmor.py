@@ -19,6 +19,7 @@ from rooftree_addons import apparmor
 from rooftree_addons import plugin as addons_plugin
 from rooftree_addons.apparmor import ProfileInvalid, Profiles, host_parser, named_profile
 from tests.plugins.addons.house import HELLO, REGISTRY, House, done, house, refusal
+from tests.requirements import needs
 
 PARSER = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
 CONTAINER = f"app_{HELLO}"
@@ -32,7 +33,7 @@ profile hello flags=(attach_disconnected,mediate_deleted) {
 }
 """
 
-needs_parser = pytest.mark.skipif(PARSER is None, reason="apparmor_parser is not installed (package apparmor)")
+needs_parser = needs(PARSER is not None, "apparmor_parser is not installed (package apparmor)")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 from attrs import define, field, frozen
 
 from rooftree import Plugin, hookimpl
@@ -26,13 +25,14 @@ from rooftree.interfaces import hooks
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
+from tests.requirements import needs
 
 MACHINES = Path(__file__).with_name("machines")
 WITHIN_S = 30.0
 NO_BUS = {"plugins.host.bus": "unix:path=/nonexistent/bus"}
 
-needs_umockdev = pytest.mark.skipif(
-    shutil.which("umockdev-wrapper") is None, reason="umockdev is missing: install the package umockdev"
+needs_umockdev = needs(
+    shutil.which("umockdev-wrapper") is not None, "umockdev is missing: install the package umockdev"
 )
 
 

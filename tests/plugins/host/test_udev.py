@@ -16,6 +16,7 @@ import pytest
 from rooftree_host import udev
 from rooftree_host.udev import Uevents
 from tests.plugins.host.udev_daemon import NAMESPACES
+from tests.requirements import needs
 
 WITHIN_S = 30.0
 UEVENTS = [Path(f"/sys/class/mem/{name}/uevent") for name in ("full", "null", "random", "zero")]
@@ -29,7 +30,7 @@ def _possible() -> bool:
     )
 
 
-needs_namespaces = pytest.mark.skipif(not _possible(), reason="needs root, namespaces, and the package iproute2")
+needs_namespaces = needs(_possible(), "needs root, namespaces, and the package iproute2")
 
 
 async def said_apart(prepare: str, script: str) -> Any:

@@ -15,8 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from rooftree import Event
 from rooftree.interfaces.hardware import Device
 from rooftree_host import devices as devices_module
@@ -24,6 +22,7 @@ from rooftree_host.devices import HostDevices
 from rooftree_host.udev import DAEMON, Udev
 from tests.e2e.rig.waiting import until
 from tests.plugins.host.loop_devices import CONTROL, LoopDevice
+from tests.requirements import needs
 
 UDEVD = Path("/lib/systemd/systemd-udevd")
 RULES = Path("/usr/lib/udev/rules.d")
@@ -59,8 +58,8 @@ def _possible() -> bool:
     )
 
 
-needs_udev_daemon = pytest.mark.skipif(
-    not _possible(), reason="needs root, mount namespaces, loop devices, and the packages udev and e2fsprogs"
+needs_udev_daemon = needs(
+    _possible(), "needs root, mount namespaces, loop devices, and the packages udev and e2fsprogs"
 )
 
 

@@ -146,7 +146,9 @@ async def test_what_is_not_told_is_asked_for_again_when_it_is_old(
 
     monkeypatch.setattr(bus_properties, "UNTOLD_S", 0.0)
     later = await client.read(ClockState, CLOCK)
+    monkeypatch.setattr(bus_properties, "UNTOLD_S", 60.0)
 
+    assert client.remembered(ClockState, CLOCK) == later
     assert (before.synchronized, soon.synchronized, later.synchronized) == (True, True, False)
 
 

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from dbus_fast import Message
+from dbus_fast import Variant as WireVariant
+from dbus_fast.aio import MessageBus
 
 from rooftree.interfaces.bus import (
     BusPropertiesChanged,
@@ -18,6 +21,7 @@ from rooftree_host import bus_properties, system_bus
 from rooftree_host.system_bus import SystemBusClient
 from tests.bus.machine import HOSTNAME, TIMEDATE
 from tests.bus.private_bus import PrivateBus, Services, services
+from tests.bus.stand_ins import PROPERTIES
 from tests.e2e.rig.waiting import until
 from tests.plugins.host.bus_client import CLOCK, HOST, OS_AGENT, Agent, ClockState, Host, Told, connected
 
@@ -74,6 +78,54 @@ async def test_what_is_read_anew_is_what_is_remembered_from_then_on(
     assert before < forgotten < client.revision
 
 
+async def test_nobody_is_told_what_is_void_while_another_reads_it_anew(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, told=False, StaticHostname="cellar")
+    await client.forget()
+    await machine.calls()
+    await machine.order(do="hang", service=HOSTNAME)
+    first = asyncio.create_task(client.read(Host, HOST))
+    while await machine.calls() == []:
+        await asyncio.sleep(0.01)
+
+    second = asyncio.create_task(client.read(Host, HOST))
+    await asyncio.sleep(0)
+    await machine.order(do="answer", service=HOSTNAME)
+
+    assert [each.name for each in await asyncio.gather(first, second)] == ["cellar", "cellar"]
+
+
+async def test_answer_that_was_made_before_a_change_and_comes_after_it_is_not_kept(
+    bus: PrivateBus, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    name = "StaticHostname"
+    asked: asyncio.Queue[Message] = asyncio.Queue()
+    service = await MessageBus(bus_address=bus.address).connect()
+    service.add_message_handler(lambda message: asked.put_nowait(message) or message.member == "GetAll")
+    await service.request_name(HOSTNAME)
+    await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
+    while not asked.empty():
+        asked.get_nowait()
+
+    reading = asyncio.create_task(client.read(Host, HOST))
+    question = await asked.get()
+    change = [HOSTNAME, {name: WireVariant("s", "cellar")}, []]
+    await service.send(Message.new_signal(HOST.path, PROPERTIES, "PropertiesChanged", "sa{sv}as", change))
+    await service.send(Message.new_method_return(question, "a{sv}", [{name: WireVariant("s", "attic")}]))
+    first = await reading
+    again = asyncio.create_task(client.read(Host, HOST))
+    async with asyncio.timeout(2):
+        question = await asked.get()
+    await service.send(Message.new_method_return(question, "a{sv}", [{name: WireVariant("s", "cellar")}]))
+
+    assert (first.name, (await again).name) == ("attic", "cellar")
+    service.disconnect()
+
+
 async def test_what_is_missing_or_of_another_kind_is_none(
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:
@@ -94,7 +146,9 @@ async def test_what_is_not_told_is_asked_for_again_when_it_is_old(
 
     monkeypatch.setattr(bus_properties, "UNTOLD_S", 0.0)
     later = await client.read(ClockState, CLOCK)
+    monkeypatch.setattr(bus_properties, "UNTOLD_S", 60.0)
 
+    assert client.remembered(ClockState, CLOCK) == later
     assert (before.synchronized, soon.synchronized, later.synchronized) == (True, True, False)
 
 

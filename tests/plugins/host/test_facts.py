@@ -99,6 +99,35 @@ async def test_what_the_bus_tells_is_in_the_very_next_answer(tmp_path: Path, soc
     assert ("resolved" in renamed["features"], "resolved" in without["features"]) == (True, False)
 
 
+async def test_what_becomes_void_while_another_source_is_asked_is_no_gap_in_the_answer(
+    tmp_path: Path, socket_folder: Path
+) -> None:
+    async with house(tmp_path, socket_folder) as home:
+        await home.client.get("/host/info")
+        await _voided(home, RESOLVE, "/org/freedesktop/resolve1", f"{RESOLVE}.Manager", "LLMNR")
+        await home.machine.calls()
+        await home.machine.order(do="hang", service=RESOLVE)
+        asking = asyncio.create_task(home.client.get("/host/info"))
+        while await home.machine.calls() == []:
+            await asyncio.sleep(0.01)
+
+        await _voided(home, HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME, "StaticHostname")
+        await home.machine.order(do="answer", service=RESOLVE)
+
+        assert (await asking).data["hostname"] == "attic"
+
+
+async def _voided(home: House, service: str, path: str, interface: str, name: str) -> None:
+    """Let a service tell that a property is another, but not what it is."""
+    told = asyncio.Event()
+    home.system.bus.subscribe(BusPropertiesChanged, lambda _: told.set(), f"test of {service}")
+    await home.machine.order(
+        do="signal", service=service, path=path, interface="org.freedesktop.DBus.Properties",
+        name="PropertiesChanged", signature="sa{sv}as", arguments=[interface, {}, [name]],
+    )  # fmt: skip
+    await asyncio.wait_for(told.wait(), 10)
+
+
 async def _lost(home: House, service: str) -> bool:
     return not home.system.services.get(SYSTEM_BUS).has(service)
 

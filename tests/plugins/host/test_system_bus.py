@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,8 +97,12 @@ async def test_service_that_is_installed_later_is_there_once_everything_is_asked
 
     await until(noticed, within_s=5, what="the service")
     before = client.has(HOSTNAME)
-    await client.forget()
+    forgetting = asyncio.create_task(client.forget())
+    await asyncio.sleep(0)
+    during = client.revision
+    await forgetting
 
+    assert client.revision != during
     assert (before, client.has(HOSTNAME), client.is_activatable(HOSTNAME)) == (False, True, True)
 
 
@@ -179,6 +186,63 @@ async def test_call_that_meets_the_breaking_of_the_connection_is_unavailable_and
 
     await connected(client, told)
     assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_breaking_of_the_connection_that_a_call_meets_is_no_error_of_the_loop(
+    bus: PrivateBus, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    assert client._connection is not None
+    told.events.clear()
+    client._connection.bus._sock.shutdown(socket.SHUT_WR)
+
+    for _ in range(2):
+        with suppress(BusUnavailable):
+            await client.call(system_bus.BUS, BusMethod("ListNames", "", "as"))
+    await connected(client, told)
+    gc.collect()
+
+    assert complaints == []
+
+
+async def test_service_that_was_asked_when_the_connection_broke_is_asked_at_once_on_the_next(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    reading = asyncio.create_task(client.read(Host, HOST))
+    while await machine.calls() == []:
+        await asyncio.sleep(0.01)
+    told.events.clear()
+    assert client._connection is not None
+    client._connection.bus._sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(BusUnavailable, match="went away while"):
+        await reading
+    await machine.order(do="answer", service=HOSTNAME)
+
+    await connected(client, told)
+
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_who_gives_up_while_a_match_is_added_costs_no_match(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    async def listen() -> None:
+        async with client.listening(UNITS, "JobRemoved"):
+            await asyncio.Future()
+
+    await connected(client, told)
+    for _ in range(520):  # the bus allows each connection 512
+        for giving_up in (asyncio.create_task(client.watch(HOST)), asyncio.create_task(listen())):
+            await asyncio.sleep(0)
+            giving_up.cancel()
+            await asyncio.wait({giving_up})
+
+    async with client.listening(UNITS, "JobRemoved"):
+        assert (await client.read(Host, HOST)).name == "attic"
 
 
 async def test_call_that_is_given_up_leaves_nothing_behind(

@@ -307,6 +307,7 @@ def test_system_is_recognised_by_its_cpe_name(cpe: str, found: HomeAssistantOs |
         ("rpi4-64", "raspberrypi4-64"),
         ("rpi3", "raspberrypi3"),
         ("rpi", "raspberrypi"),
+        ("odroid-xu4", "odroid-xu"),
         ("rpi0-w", "raspberrypi"),
         ("ova", "qemux86-64"),
         ("green", "green"),

@@ -90,6 +90,8 @@ class PropertyMemory:
         reading = known.reading = asyncio.get_running_loop().create_future()
         try:
             await self._bus.watch(at)
+            if known.stale:  # and so nothing to answer with meanwhile
+                known.values, known.shown = None, {}
             known.stale = False  # what changes while it is read makes it stale again
             values, sender = await self._bus.get_all(at)
         except BaseException as error:
@@ -118,7 +120,8 @@ class PropertyMemory:
             if known.values is not None:
                 known.values = {**known.values, **changed}
             known.shown = {}
-            known.stale = known.stale or bool(gone)
+            # The answer to a reading may have been made before the change, though it comes after it.
+            known.stale = known.stale or bool(gone) or known.reading is not None
             self._publish(BusPropertiesChanged(at, dict(unpack_variants(dict(changed)))))
 
     def owner_changed(self, service: str, owner: str | None) -> None:

@@ -117,15 +117,17 @@ class HostFacts:
 
     async def _put_together(self, timezone: str | None) -> HostInfo:
         """Everything; sources that have to be asked are asked side by side."""
-        missing = [(kind, at) for kind, at in SOURCES if self._bus.remembered(kind, at) is None]
-        asked = await asyncio.gather(*(self._ask(kind, at) for kind, at in missing)) if missing else ()
-        found = {type(answer): answer for answer in asked}
-        host: Hostname = found.get(Hostname) or self._known(Hostname, HOSTNAME)
-        systemd: Systemd = found.get(Systemd) or self._known(Systemd, SYSTEMD)
-        clock: Timedate = found.get(Timedate) or self._known(Timedate, TIMEDATE)
-        resolve: Resolve = found.get(Resolve) or self._known(Resolve, RESOLVE)
-        agent: Agent = found.get(Agent) or self._known(Agent, OS_AGENT)
-        apparmor: AgentAppArmor = found.get(AgentAppArmor) or self._known(AgentAppArmor, AGENT_APPARMOR)
+        found: dict[type, Any] = {kind: self._bus.remembered(kind, at) for kind, at in SOURCES}
+        missing = [(kind, at) for kind, at in SOURCES if found[kind] is None]
+        if missing:  # what is known already is used as it is, though it may be void until these have answered
+            asked = await asyncio.gather(*(self._ask(kind, at) for kind, at in missing))
+            found |= {type(answer): answer for answer in asked}
+        host: Hostname = found[Hostname]
+        systemd: Systemd = found[Systemd]
+        clock: Timedate = found[Timedate]
+        resolve: Resolve = found[Resolve]
+        agent: Agent = found[Agent]
+        apparmor: AgentAppArmor = found[AgentAppArmor]
         looked = await self._look()
         return HostInfo(
             agent_version=agent.version,
@@ -165,9 +167,6 @@ class HostFacts:
             return await self._bus.read(kind, at)
         except (BusUnavailable, BusRefused):
             return kind()
-
-    def _known[P](self, kind: type[P], at: BusObject) -> P:
-        return self._bus.remembered(kind, at) or kind()
 
     async def _look(self) -> _Looked:
         """What the file system says, not older than some seconds."""

@@ -119,6 +119,7 @@ class SystemBusClient:
         if connection is not None:
             with suppress(BusUnavailable, BusRefused):
                 connection.activatable = frozenset(await self.call(BUS, _LIST_ACTIVATABLE_NAMES, timeout_s=READ_S))
+                self.note_change()
 
     @property
     def revision(self) -> int:
@@ -319,10 +320,12 @@ class SystemBusClient:
 
     async def get_all(self, at: BusObject) -> tuple[dict[str, WireVariant], str | None]:
         """The properties of an object, with their signatures, and the unique name of who said so."""
-        properties = BusObject(at.service, at.path, _PROPERTIES)
+        connection, properties = self._connected(), BusObject(at.service, at.path, _PROPERTIES)
         try:
-            reply = await self._answer(self._connected(), properties, _GET_ALL, [at.interface], READ_S)
+            reply = await self._answer(connection, properties, _GET_ALL, [at.interface], READ_S)
         except BusUnavailable as error:
+            if connection.lost.done():  # which says nothing of the service
+                raise
             log.warning("bus_service_does_not_answer", service=at.service, reason=error.message)
             self._silent_until[at.service] = asyncio.get_running_loop().time() + SILENCE_S
             raise
@@ -368,7 +371,7 @@ class SystemBusClient:
         if not wanted:
             try:
                 await self.call(BUS, _ADD_MATCH, rule, timeout_s=READ_S)
-            except BaseException:
+            except BusRefused:  # given up is another matter: what was sent is added, whoever no longer waits for it
                 connection.rules.pop(rule, None)
                 raise
 
@@ -431,8 +434,12 @@ def _send(bus: MessageBus, at: BusObject, method: BusMethod, arguments: list[Any
             body=arguments,
             serial=serial,
         )
-        with suppress(OSError):  # the connection breaks at this moment: whoever waits is told by its loss
+        try:
             bus.send(message).add_done_callback(asyncio.Future.exception)
+        except OSError:  # the connection breaks at this moment: whoever waits is told by its loss
+            sending = bus._writer.fut if bus._writer else None  # send() had no time to give it to us
+            if sending is not None and sending.done():
+                sending.exception()
     except (ValueError, TypeError) as error:  # a NUL in a text, a path that is none
         raise BusRefused(
             f"{method.name} of {at.service} cannot be called like that: {error}", ERROR_INVALID_ARGUMENTS

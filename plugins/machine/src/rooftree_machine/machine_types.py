@@ -18,7 +18,11 @@ _ARCHITECTURES: Final[Mapping[str, str]] = {
 }
 """By what uname(2) says; any other is used as it is."""
 _GENERIC: Final[Mapping[str, str]] = {"amd64": "generic-x86-64", "aarch64": "generic-aarch64"}
-_OF_BOARDS: Final[Mapping[str, str]] = {"ova": "qemux86-64", "rpi0-w": "raspberrypi"}
+_OF_BOARDS: Final[Mapping[str, str]] = {
+    "odroid-xu4": "odroid-xu",
+    "ova": "qemux86-64",
+    "rpi0-w": "raspberrypi",
+}
 """Machines of Home Assistant OS' boards, where they go by another name altogether."""
 
 

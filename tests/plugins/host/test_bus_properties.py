@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from dbus_fast import Variant as WireVariant
 from dbus_fast.aio import MessageBus
 
 from rooftree.interfaces.bus import (
+    BusMethod,
+    BusObject,
     BusPropertiesChanged,
     BusServiceChanged,
     BusUnavailable,
@@ -217,6 +220,63 @@ async def test_who_waits_for_a_reading_gets_it_though_its_first_asker_is_cancell
     async with asyncio.timeout(2):
         assert (await second).name == "attic"
     assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_service_that_hangs_is_asked_once_however_many_give_up_and_come_again(
+    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_bus, "READ_S", 0.2)
+    monkeypatch.setattr(system_bus, "SILENCE_S", 0.0)
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    for _ in range(200):  # more than the bus lets a connection have unanswered
+        impatient = asyncio.create_task(client.read(Host, HOST))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await asyncio.wait({impatient})
+    for _ in range(2):
+        with pytest.raises(BusUnavailable, match=r"did not answer GetAll within 0\.2 s"):
+            await client.read(Host, HOST)
+
+    assert await machine.calls() == [("GetAll", [HOSTNAME])]
+    assert (await client.read(ClockState, CLOCK)).synchronized is True
+    await machine.order(do="answer", service=HOSTNAME)
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_reading_that_fails_when_nobody_waits_any_more_is_no_error_of_the_loop(
+    machine: Services, client: SystemBusClient, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    impatient = asyncio.create_task(client.read(Host, HOST))
+    while await machine.calls() == []:
+        await asyncio.sleep(0.01)
+    impatient.cancel()
+    await asyncio.wait({impatient})
+
+    await machine.order(do="vanish", service=HOSTNAME)
+    await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=False))
+    await client.call(system_bus.BUS, BusMethod("GetId", "", "s"))  # comes after all that the bus has told
+    await asyncio.to_thread(gc.collect)
+
+    assert client._connection is not None and client._connection.waiting == {}
+    assert [
+        record.message for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"
+    ] == []
+
+
+async def test_hundreds_of_objects_are_read_at_once(machine: Services, client: SystemBusClient, told: Told) -> None:
+    await connected(client, told)
+    many = [BusObject(HOSTNAME, f"/org/freedesktop/hostname1/{number}", HOSTNAME) for number in range(300)]
+    for at in many:
+        values = {"StaticHostname": ("s", at.path)}
+        await machine.order(do="put", service=HOSTNAME, path=at.path, interface=HOSTNAME, values=values)
+
+    found = await asyncio.gather(*(client.read(Host, at) for at in many))
+
+    assert [each.name for each in found] == [at.path for at in many]
 
 
 async def test_what_fails_for_the_first_asker_fails_for_all_and_is_asked_once(

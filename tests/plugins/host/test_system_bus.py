@@ -245,6 +245,41 @@ async def test_who_gives_up_while_a_match_is_added_costs_no_match(
         assert (await client.read(Host, HOST)).name == "attic"
 
 
+async def test_bus_that_takes_no_more_calls_is_connected_to_anew(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=SYSTEMD)
+    for _ in range(128):  # as many as may be unanswered; those that nobody waits for count too
+        with pytest.raises(BusUnavailable, match="did not answer"):
+            await client.call(UNITS, START_UNIT, "ssh.service", "replace", timeout_s=0.001)
+    told.events.clear()
+
+    with pytest.raises(BusUnavailable, match="takes no more calls"):
+        await client.call(HOST, SET_HOSTNAME, "cellar", False)
+
+    await connected(client, told)
+    await client.call(HOST, SET_HOSTNAME, "cellar", False)
+    assert (await client.read(Host, HOST)).name == "cellar"
+
+
+async def test_everything_asked_anew_is_asked_of_the_silent_too(
+    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_bus, "READ_S", 0.2)
+    await connected(client, told)
+    await machine.order(do="hang", service=HOSTNAME)
+    with pytest.raises(BusUnavailable, match="did not answer"):
+        await client.read(Host, HOST)
+    await machine.order(do="answer", service=HOSTNAME)
+    with pytest.raises(BusUnavailable, match="does not answer"):
+        await client.read(Host, HOST)
+
+    await client.forget()
+
+    assert (await client.read(Host, HOST)).name == "attic"
+
+
 async def test_call_that_is_given_up_leaves_nothing_behind(
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:
@@ -276,6 +311,7 @@ async def test_what_the_bus_has_no_words_for_is_refused_and_costs_no_connection(
     with pytest.raises(BusRefused, match=r"SetStaticHostname of .* cannot be called like that"):
         await client.call(HOST, SET_HOSTNAME, name, False)
 
+    assert client._connection is not None and client._connection.waiting == {}
     assert await machine.calls() == []
     assert (await client.read(Host, HOST)).name == "attic"
 

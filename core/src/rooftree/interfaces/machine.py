@@ -12,8 +12,8 @@ class RecognizedMachine(Protocol):
 
     @property
     def machine(self) -> str | None:
-        """In the words of the API, such as ``raspberrypi4-64``; ``None`` while nobody can tell, and on one that is
-        nothing but an example of its architecture."""
+        """In the words of the API, such as ``raspberrypi4-64``; ``None`` while nobody can tell, and on a machine that
+        nobody has a word for."""
         ...
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import structlog
 from attrs import define, field, frozen
-from dbus_fast import Variant
+from dbus_fast import Message, Variant
 from dbus_fast.unpack import unpack_variants
 
-from rooftree import Event
+from rooftree import Event, RooftreeError
 from rooftree.interfaces.bus import (
     BUS_PROPERTY,
     BusObject,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+MOST_AT_ONCE: Final = 64
+"""Objects that are read at once: a bus lets a connection have 128 calls without an answer
+(``max_replies_per_connection`` in dbus-daemon(1))."""
 UNTOLD_S: Final = 5.0
 """Seconds after which a property whose changes are not told is asked for again."""
 
@@ -44,8 +48,10 @@ class _Known:
     values: dict[str, Variant] | None = None
     read_at: float = 0.0
     stale: bool = True
-    reading: asyncio.Future[dict[str, Variant] | None] | None = None
-    """What is being read; ``None`` from who is cancelled meanwhile."""
+    reading: asyncio.Future[dict[str, Variant]] | None = None
+    """What is being read."""
+    due: float = 0.0
+    """When that has to be there, on the loop's clock."""
     shown: dict[type[Any], _Shown] = field(factory=dict)
     """The same, by the classes that it was asked for as."""
 
@@ -57,22 +63,24 @@ class PropertyMemory:
         self._bus = bus
         self._publish = publish
         self._known: dict[BusObject, _Known] = {}
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def read[P](self, kind: type[P], at: BusObject) -> P:
         """The properties of an object; see :meth:`SystemBus.read`."""
-        while True:
-            remembered = self.remembered(kind, at)
-            if remembered is not None:
-                return remembered
-            self._bus.refuse_absent(at.service)
-            known = self._known.get(at)
-            if known is None:
-                known = self._known[at] = _Known()
-            # However many want it at once, the service is asked once: by the first of them, in whose place the next
-            # steps if it is cancelled.
-            values = await (asyncio.shield(known.reading) if known.reading else self._read(at, known))
-            if values is not None:
-                return _shown(kind, at, values)
+        remembered = self.remembered(kind, at)
+        if remembered is not None:
+            return remembered
+        self._bus.refuse_absent(at.service)
+        if at in self._known and self._known[at].reading is not None:
+            values = await self._read(at)
+        else:
+            async with self._room:
+                await self._bus.watch(at)
+                remembered = self.remembered(kind, at)
+                if remembered is not None:  # others who came meanwhile have not had to wait for the watch
+                    return remembered
+                values = await self._read(at)
+        return _shown(kind, at, values)
 
     def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
         """The properties of an object, where nobody has to be asked for them."""
@@ -86,31 +94,47 @@ class PropertyMemory:
             return None
         return cast("P", shown.value)  # it was made of that kind
 
-    async def _read(self, at: BusObject, known: _Known) -> dict[str, Variant]:
-        reading = known.reading = asyncio.get_running_loop().create_future()
+    async def _read(self, at: BusObject) -> dict[str, Variant]:
+        """What the service says. However many want to know it at once, and whoever of them gives up, it is asked once:
+        a question without an answer counts with the bus until there is one."""
+        known = self._known.get(at) or _Known()
+        reading = known.reading
+        if reading is None:
+            reading = self._begin(at, known)
+            self._known[at] = known
+        elif known.due < asyncio.get_running_loop().time():  # it was waited for in vain before
+            known.due = self._bus.due()
         try:
-            await self._bus.watch(at)
-            if known.stale:  # and so nothing to answer with meanwhile
-                known.values, known.shown = None, {}
-            known.stale = False  # what changes while it is read makes it stale again
-            values, sender = await self._bus.get_all(at)
-        except BaseException as error:
+            async with asyncio.timeout_at(known.due):
+                return await asyncio.shield(reading)
+        except TimeoutError:
+            raise self._bus.said_nothing(at) from None
+
+    def _begin(self, at: BusObject, known: _Known) -> asyncio.Future[dict[str, Variant]]:
+        reading: asyncio.Future[dict[str, Variant]] = asyncio.get_running_loop().create_future()
+        self._bus.ask_for_all(at, partial(self._answered, at, known, reading))
+        known.reading, known.due = reading, self._bus.due()
+        if known.stale:  # and so nothing to answer with meanwhile
+            known.values, known.shown = None, {}
+        known.stale = False  # what changes while it is read makes it stale again
+        return reading
+
+    def _answered(
+        self, at: BusObject, known: _Known, reading: asyncio.Future[dict[str, Variant]], reply: Message | None
+    ) -> None:
+        known.reading = None
+        try:
+            values, sender = self._bus.all_of(at, reply)
+        except RooftreeError as error:
             if self._known.get(at) is known:
                 del self._known[at]
-            if isinstance(error, Exception):
-                reading.set_exception(error)
-                reading.exception()  # nobody else may want it
-            else:
-                reading.set_result(None)
-            raise
-        finally:
-            known.reading = None
+            reading.set_exception(error)
+            return
         self._bus.note_change()
         known.values, known.read_at, known.shown = values, asyncio.get_running_loop().time(), {}
         if sender != self._bus.owner(at.service):  # it has gone since, and another has come
             known.stale = True
         reading.set_result(values)
-        return values
 
     def changed(self, sender: str, path: str, interface: str, changed: Mapping[str, Variant], gone: list[str]) -> None:
         """A service tells of changes."""

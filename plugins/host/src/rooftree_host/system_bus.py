@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -50,6 +51,7 @@ _GET_ALL = BusMethod("GetAll", "s", "a{sv}")
 _SET = BusMethod("Set", "ssv")
 ERROR_INVALID_ARGUMENTS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
 """The name of the error for what the bus has no words for."""
+_LIMITS_EXCEEDED: Final = "org.freedesktop.DBus.Error.LimitsExceeded"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _PROPERTIES_CHANGED: Final = "sa{sv}as"
 """The signature of ``PropertiesChanged``."""
@@ -70,6 +72,10 @@ _GONE = (
 """Errors of the bus itself that say that a service is not there. systemd names the unit that it could not start."""
 
 
+type Answered = Callable[[Message | None], None]
+"""Is told the answer to a call; ``None`` where the connection was lost before there was one."""
+
+
 class Connection:
     """One connection to the bus, from its beginning to its loss."""
 
@@ -82,8 +88,8 @@ class Connection:
         self.activatable: frozenset[str] = frozenset()
         self.rules: dict[str, int] = {}
         """Match rules, and how many want each."""
-        self.waiting: dict[int, asyncio.Future[Message | None]] = {}
-        """Whoever waits for an answer, by the number of the call; ``None`` where the connection was lost before it."""
+        self.waiting: dict[int, Answered] = {}
+        """Who is to be told an answer, by the number of the call."""
         self.watcher: asyncio.Task[None] | None = None
 
 
@@ -115,6 +121,7 @@ class SystemBusClient:
     async def forget(self) -> None:
         """Read everything anew when it is asked for next; what can be started may have been installed meanwhile."""
         self._memory.forget()
+        self._silent_until.clear()
         connection = self._connection
         if connection is not None:
             with suppress(BusUnavailable, BusRefused):
@@ -162,7 +169,7 @@ class SystemBusClient:
         self._connection = connection
         try:
             await self._get_to_know(connection)
-        except BusUnavailable as error:
+        except (BusUnavailable, BusRefused) as error:
             self._tell_why_not(error.message)
             bus.disconnect()
             await connection.lost
@@ -214,9 +221,9 @@ class SystemBusClient:
             self._connection = None
         self.note_change()
         connection.lost.set_result(None)
-        for answer in connection.waiting.values():
-            if not answer.done():
-                answer.set_result(None)
+        waiting, connection.waiting = connection.waiting, {}
+        for answered in waiting.values():
+            answered(None)
         self._memory.drop()
         self._silent_until.clear()
         for listeners in self._listeners.values():
@@ -270,24 +277,47 @@ class SystemBusClient:
     async def _answer(
         self, connection: Connection, at: BusObject, method: BusMethod, arguments: list[Any], timeout_s: float
     ) -> Message:
-        # Not by the library's own call: one that is given up would stay in its books for as long as the connection, and
-        # one whose connection breaks would never end.
-        serial = connection.bus.next_serial()
         answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
-        connection.waiting[serial] = answer
+        serial = self._ask(connection, at, method, arguments, partial(_tell, answer))
         try:
             async with asyncio.timeout(timeout_s):
-                _send(connection.bus, at, method, arguments, serial)
                 reply = await answer
         except TimeoutError:
-            raise BusUnavailable(
-                f"{at.service} did not answer {method.name} within {timeout_s:g} s; look at it with systemctl status"
-            ) from None
+            raise _silent(at, method, timeout_s) from None
         finally:
+            connection.waiting.pop(serial, None)
+        return self._understood(at, method, reply)
+
+    def _ask(
+        self, connection: Connection, at: BusObject, method: BusMethod, arguments: list[Any], answered: Answered
+    ) -> int:
+        """Send a call; its number. Raises :class:`BusRefused` for arguments that cannot be sent.
+
+        Not by the library's own call: one that is given up would stay in its books for as long as the connection, and
+        one whose connection breaks would never end.
+        """
+        serial = connection.bus.next_serial()
+        connection.waiting[serial] = answered
+        try:
+            _send(connection.bus, at, method, arguments, serial)
+        except BaseException:
             del connection.waiting[serial]
+            raise
+        return serial
+
+    def _understood(self, at: BusObject, method: BusMethod, reply: Message | None) -> Message:
+        """An answer that is one; raises :class:`BusUnavailable`, :class:`BusRefused`."""
         if reply is None:
             raise BusUnavailable(f"The system bus went away while {at.service} was asked for {method.name}")
         if reply.message_type is MessageType.ERROR:
+            if reply.error_name == _LIMITS_EXCEEDED and reply.sender == BUS.service and at.service != BUS.service:
+                log.warning("too_many_calls_unanswered", service=at.service)
+                if self._connection is not None:  # for as long as which they count, also those that were given up
+                    self._connection.bus.disconnect()
+                raise BusUnavailable(
+                    f"The system bus takes no more calls, for too many of ours wait for an answer; {at.service} can be "
+                    "asked again in a moment, on a new connection"
+                )
             raise _refusal(at, method, reply)
         if method.returns is not None and reply.signature != method.returns:
             raise BusUnavailable(
@@ -298,8 +328,7 @@ class SystemBusClient:
 
     async def write(self, at: BusObject, name: str, value: Variant) -> None:
         """Set a property; see :meth:`SystemBus.write`."""
-        properties = BusObject(at.service, at.path, _PROPERTIES)
-        await self.call(properties, _SET, at.interface, name, value)
+        await self.call(_properties(at), _SET, at.interface, name, value)
         self._memory.invalidate(at)  # not every service tells of what it was told itself
 
     async def objects(self, service: str, path: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
@@ -318,18 +347,34 @@ class SystemBusClient:
         if rule not in connection.rules:
             await self._matching(connection, rule)
 
-    async def get_all(self, at: BusObject) -> tuple[dict[str, WireVariant], str | None]:
-        """The properties of an object, with their signatures, and the unique name of who said so."""
-        connection, properties = self._connected(), BusObject(at.service, at.path, _PROPERTIES)
+    def ask_for_all(self, at: BusObject, answered: Answered) -> None:
+        """Ask for the properties of an object; raises :class:`BusUnavailable`. What comes is for :meth:`all_of`."""
+        self._ask(self._connected(), _properties(at), _GET_ALL, [at.interface], answered)
+
+    def all_of(self, at: BusObject, reply: Message | None) -> tuple[dict[str, WireVariant], str | None]:
+        """The properties of an object, with their signatures, and the unique name of who said so; raises
+        :class:`BusUnavailable`, :class:`BusRefused`."""
         try:
-            reply = await self._answer(connection, properties, _GET_ALL, [at.interface], READ_S)
+            told = self._understood(_properties(at), _GET_ALL, reply)
         except BusUnavailable as error:
-            if connection.lost.done():  # which says nothing of the service
-                raise
-            log.warning("bus_service_does_not_answer", service=at.service, reason=error.message)
-            self._silent_until[at.service] = asyncio.get_running_loop().time() + SILENCE_S
+            if reply is not None:  # else it is the connection that was lost, which says nothing of the service
+                self._silence(at.service, error)
             raise
-        return dict(reply.body[0]), reply.sender
+        return dict(told.body[0]), told.sender
+
+    def due(self) -> float:
+        """When an answer to what is asked now has to be there, on the loop's clock."""
+        return asyncio.get_running_loop().time() + READ_S
+
+    def said_nothing(self, at: BusObject) -> BusUnavailable:
+        """The error for who has waited for an object's properties in vain; the service is left alone for a while."""
+        error = _silent(_properties(at), _GET_ALL, READ_S)
+        self._silence(at.service, error)
+        return error
+
+    def _silence(self, service: str, error: BusUnavailable) -> None:
+        log.warning("bus_service_does_not_answer", service=service, reason=error.message)
+        self._silent_until[service] = asyncio.get_running_loop().time() + SILENCE_S
 
     def refuse_absent(self, service: str) -> None:
         """Raise :class:`BusUnavailable`, at once, for a service that is not there, or did not answer a moment ago."""
@@ -387,9 +432,9 @@ class SystemBusClient:
 
     def _received(self, connection: Connection, message: Message) -> None:
         if message.message_type is not MessageType.SIGNAL:
-            answer = connection.waiting.get(message.reply_serial)
-            if answer is not None and not answer.done():
-                answer.set_result(message)
+            answered = connection.waiting.pop(message.reply_serial, None)
+            if answered is not None:
+                answered(message)
             return
         sender, path, interface, member = message.sender, message.path, message.interface, message.member
         assert sender and path and interface and member  # every signal has them
@@ -434,16 +479,33 @@ def _send(bus: MessageBus, at: BusObject, method: BusMethod, arguments: list[Any
             body=arguments,
             serial=serial,
         )
+        if not bus.connected:  # any more: the number of its closed socket may be another's by now
+            return
         try:
             bus.send(message).add_done_callback(asyncio.Future.exception)
         except OSError:  # the connection breaks at this moment: whoever waits is told by its loss
-            sending = bus._writer.fut if bus._writer else None  # send() had no time to give it to us
+            sending = getattr(getattr(bus, "_writer", None), "fut", None)  # send() had no time to give it to us
             if sending is not None and sending.done():
-                sending.exception()
+                sending.exception()  # else it is called an error that nobody looked at
     except (ValueError, TypeError) as error:  # a NUL in a text, a path that is none
         raise BusRefused(
             f"{method.name} of {at.service} cannot be called like that: {error}", ERROR_INVALID_ARGUMENTS
         ) from None
+
+
+def _properties(at: BusObject) -> BusObject:
+    return BusObject(at.service, at.path, _PROPERTIES)
+
+
+def _tell(answer: asyncio.Future[Message | None], reply: Message | None) -> None:
+    if not answer.done():  # whoever waited may have given up in this very moment
+        answer.set_result(reply)
+
+
+def _silent(at: BusObject, method: BusMethod, waited_s: float) -> BusUnavailable:
+    return BusUnavailable(
+        f"{at.service} did not answer {method.name} within {waited_s:g} s; look at it with systemctl status"
+    )
 
 
 def _wired(value: Any) -> Any:

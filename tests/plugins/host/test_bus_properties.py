@@ -259,6 +259,7 @@ async def test_reading_that_fails_when_nobody_waits_any_more_is_no_error_of_the_
     await machine.order(do="vanish", service=HOSTNAME)
     await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=False))
     await client.call(system_bus.BUS, BusMethod("GetId", "", "s"))  # comes after all that the bus has told
+    del impatient  # which remembers what it waited for
     await asyncio.to_thread(gc.collect)
 
     assert client._connection is not None and client._connection.waiting == {}

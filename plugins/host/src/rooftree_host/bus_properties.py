@@ -129,6 +129,7 @@ class PropertyMemory:
             if self._known.get(at) is known:
                 del self._known[at]
             reading.set_exception(error)
+            reading.exception()  # nobody may be left who wants it
             return
         self._bus.note_change()
         known.values, known.read_at, known.shown = values, asyncio.get_running_loop().time(), {}

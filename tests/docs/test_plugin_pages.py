@@ -150,7 +150,10 @@ class Shell:
 @pytest.fixture
 def shell(wheels: Wheels, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  # a fixture
     """A terminal of somebody to whom our packages are published, with what they have written so far beside them."""
-    published = [wheels.of(ROOT / name).parent for name in ("core", "plugins/containers", "plugins/supervisor")]
+    published = [
+        wheels.of(ROOT / name).parent
+        for name in ("core", "plugins/containers", "plugins/machine", "plugins/supervisor")
+    ]
     with tempfile.TemporaryDirectory(prefix="rooftree-") as short:  # the path of a unix socket has 107 characters
         shutil.copytree(ROOT / "examples/service-clock", Path(short) / "service-clock")
         environment = environment_without_ours() | {

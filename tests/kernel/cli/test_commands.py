@@ -18,8 +18,8 @@ from rooftree.settings import Settings
 
 from .conftest import LEFT_BEHIND, PLUGINS, Cli, StandIn
 
-QUICK_S = 0.150
-"""How long ``rooftree --help`` may take (the operator types it)."""
+QUICK = 2.0
+"""How much of the processor ``rooftree --help`` may take (the operator types it), against importing its one library."""
 
 
 @pytest.fixture
@@ -318,12 +318,13 @@ def processor_seconds() -> float:
 
 @pytest.mark.parametrize(("arguments", "environment"), [(("--help",), {}), ((), completing("rooftree to", 1))])
 def test_help_and_completion_are_quick(arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
-    fastest = float("inf")
-    for _ in range(20):  # other work on the machine can only make it slower, never faster
-        start = processor_seconds()
+    ours, bare = [], []
+    for _ in range(10):  # other work on the machine can only make it slower, never faster
+        begun = processor_seconds()
         run_rooftree(*arguments, environment=environment)
-        fastest = min(fastest, processor_seconds() - start)
-        if fastest < QUICK_S:
-            break
+        between = processor_seconds()
+        subprocess.run((sys.executable, "-c", "import click"), check=True)
+        ours.append(between - begun)
+        bare.append(processor_seconds() - between)
 
-    assert fastest < QUICK_S
+    assert min(ours) < QUICK * min(bare)

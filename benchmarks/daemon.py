@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 LIBRARIES = "import aiohttp, aiodocker, cattrs, apscheduler"
 MB = 1_000_000
 BUS_PLUGINS = ("host", "os")
+NO_TIME_OUT_S = 0.5
+"""What they may take longer to start: their code is read, and nobody is waited for."""
 
 
 def start(bench: Bench) -> Iterator[Row]:
@@ -63,12 +65,12 @@ def without_bus(bench: Bench) -> Iterator[Row]:
                 figures[f"{name}_first_s"], figures[f"{name}_ready_s"] = starting.first_answer_s(), starting.ready_s()
         if counts:
             rounds.append(figures)
-    for what, gate in (("first", 1.1), ("ready", 1.25)):
-        ratios = [each[f"bus_absent_{what}_s"] / each[f"plugins_off_{what}_s"] for each in rounds]
-        ours, theirs = (median(each[f"{name}_{what}_s"] for each in rounds) for name in sides)
-        named = {"first": "start to the first answer, no bus", "ready": "every plugin ready, no bus"}[what]
-        against = f"without the plugins that need one ({ours:.2f} s of {theirs:.2f} s)"
-        yield Row(named, ratios, TIMES, gate, False, against, rounds)
+    named = {"first": "start to the first answer, no bus", "ready": "every plugin ready, no bus"}
+    for what, name in named.items():
+        more = [each[f"bus_absent_{what}_s"] - each[f"plugins_off_{what}_s"] for each in rounds]
+        ours, theirs = (median(each[f"{side}_{what}_s"] for each in rounds) for side in sides)
+        against = f"more than without the plugins that need one ({ours:.2f} of {theirs:.2f} s)"
+        yield Row(name, more, " s", NO_TIME_OUT_S, False, against, rounds)
 
 
 # --- reading and keeping ----------------------------------------------------------------------------------------------

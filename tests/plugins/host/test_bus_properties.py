@@ -281,7 +281,11 @@ async def test_hundreds_of_objects_are_read_at_once(machine: Services, client: S
 
 
 async def test_what_fails_for_the_first_asker_fails_for_all_and_is_asked_once(
-    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+    machine: Services,
+    client: SystemBusClient,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(system_bus, "READ_S", 0.2)
     await connected(client, told)
@@ -292,6 +296,7 @@ async def test_what_fails_for_the_first_asker_fails_for_all_and_is_asked_once(
     failed = await asyncio.gather(*(client.read(Host, HOST) for _ in range(5)), return_exceptions=True)
 
     assert asyncio.get_running_loop().time() - began < 0.4
+    assert caplog.text.count("bus_service_does_not_answer") == 1
     assert [str(each) for each in failed] == [str(failed[0])] * 5
     assert "did not answer GetAll" in str(failed[0])
 

@@ -373,8 +373,10 @@ class SystemBusClient:
         return error
 
     def _silence(self, service: str, error: BusUnavailable) -> None:
-        log.warning("bus_service_does_not_answer", service=service, reason=error.message)
-        self._silent_until[service] = asyncio.get_running_loop().time() + SILENCE_S
+        now = asyncio.get_running_loop().time()
+        if self._silent_until.get(service, 0.0) <= now:  # else another who waited has said so
+            log.warning("bus_service_does_not_answer", service=service, reason=error.message)
+        self._silent_until[service] = now + SILENCE_S
 
     def refuse_absent(self, service: str) -> None:
         """Raise :class:`BusUnavailable`, at once, for a service that is not there, or did not answer a moment ago."""

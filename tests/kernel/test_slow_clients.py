@@ -488,9 +488,10 @@ async def crowd_is_borne(process: Process, *, idle: int, slow: int, times: int, 
 
 async def test_two_thousand_idle_and_some_slow_clients_cost_the_others_nothing(tmp_path: Path) -> None:
     require_files(2_500)
-    constants = {"HEAD_S": 3.0, "FLOW_S": 3.0, "LOOK_S": 0.5}
+    # Longer than this machine may stand still: who was let go before all have come is missed for good.
+    constants = {"HEAD_S": 8.0, "FLOW_S": 8.0, "LOOK_S": 0.5}
     async with served_process(tmp_path, constants) as process:
-        print(await crowd_is_borne(process, idle=2_000, slow=51, times=1000, gone_s=30))
+        print(await crowd_is_borne(process, idle=2_000, slow=51, times=1000, gone_s=40))
 
 
 @pytest.mark.torture

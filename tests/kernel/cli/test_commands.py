@@ -18,7 +18,7 @@ from rooftree.settings import Settings
 
 from .conftest import LEFT_BEHIND, PLUGINS, Cli, StandIn
 
-QUICK = 2.0
+QUICK = 1.7
 """How much of the processor ``rooftree --help`` may take (the operator types it), against importing its one library."""
 
 

@@ -39,6 +39,19 @@ async def killed(around: Surroundings, path: str, body: Mapping[str, object], pl
     assert process.returncode == -SIGKILL, said
 
 
+async def killed_while_rauc_installs(around: Surroundings) -> None:
+    """Update the system in a process that is killed while rauc, which stops in the middle, is at work."""
+    await around.parts.order(do="remember", service=RAUC, hold=True)
+    process = await calling(around, "/os/update", {})
+
+    async def installs() -> bool:
+        return any(name == "InstallBundle" for name, _ in await around.parts.calls())
+
+    await until(installs, within_s=20, what="the installation")
+    process.kill()
+    await process.communicate()
+
+
 async def recovered(running: Haos) -> list[dict[str, object]]:
     """The jobs that were left, once they have ended."""
 
@@ -88,7 +101,6 @@ async def test_slot_of_an_update_that_a_boot_interrupted_stays_the_next_one_whil
 
     monkeypatch.setattr(updates, "_remove", removed)
     await around.parts.calls()
-
     marks: list[object] = []
 
     async with around.system() as running:
@@ -109,15 +121,7 @@ async def test_slot_of_an_update_that_a_boot_interrupted_stays_the_next_one_whil
 async def test_installation_that_ends_between_two_looks_is_not_done_again(
     around: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await around.parts.order(do="remember", service=RAUC, hold=True)
-    process = await calling(around, "/os/update", {})
-
-    async def installs() -> bool:
-        return any(name == "InstallBundle" for name, _ in await around.parts.calls())
-
-    await until(installs, within_s=20, what="the installation")
-    process.kill()
-    await process.communicate()
+    await killed_while_rauc_installs(around)
 
     async def ended(bus: SystemBus) -> Installer:
         await around.parts.order(do="remember", service=RAUC, hold=False)
@@ -135,15 +139,7 @@ async def test_installation_that_ends_between_two_looks_is_not_done_again(
 
 
 async def test_installation_that_goes_on_while_rooftree_is_dead_is_waited_for(around: Surroundings) -> None:
-    await around.parts.order(do="remember", service=RAUC, hold=True)
-    process = await calling(around, "/os/update", {})
-
-    async def installs() -> bool:
-        return any(name == "InstallBundle" for name, _ in await around.parts.calls())
-
-    await until(installs, within_s=20, what="the installation")
-    process.kill()
-    await process.communicate()
+    await killed_while_rauc_installs(around)
 
     async with around.system() as running:
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -22,6 +22,8 @@ from rooftree.testing import running_system
 
 routes = Routes()
 START_S = 30.0
+_LISTENS = "0A"
+"""The state of a listening socket in ``/proc/net/tcp`` (proc(5); the kernel's ``tcp_states.h``)."""
 
 
 @routes.get("/quick", access=PUBLIC)
@@ -67,6 +69,17 @@ class Process:
     def open_files(self) -> int:
         """How many file descriptors it has open."""
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has taken and not closed yet, whatever their other end did."""
+        its = set()
+        for file in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                its.add(file.readlink().name)
+        rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        here = f":{self.port:04X}"
+        return sum(1 for row in rows if row[1].endswith(here) and row[3] != _LISTENS and f"socket:[{row[9]}]" in its)
 
 
 @asynccontextmanager

@@ -54,8 +54,8 @@ def hung_engine(bench: Bench) -> Iterator[Row]:
 
 def without_bus(bench: Bench) -> Iterator[Row]:
     sides = {
-        "bus_absent": bench.start_of("no-bus", bus=f"unix:path={bench.folder / 'nowhere'}"),
-        "plugins_off": bench.start_of("no-bus-plugins", without=BUS_PLUGINS),
+        "bus_absent": bench.settled("no-bus", bus=f"unix:path={bench.folder / 'nowhere'}"),
+        "plugins_off": bench.settled("no-bus-plugins", without=BUS_PLUGINS),
     }
     rounds = []
     for counts in bench.rounds():

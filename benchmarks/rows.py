@@ -81,35 +81,28 @@ class Bench:
     @cached_property
     def installation(self) -> Installation:
         """The 400 add-ons; no container engine."""
-        return self._installation("no-engine")
+        return self.settled("no-engine", addons=True)
 
     @cached_property
     def with_hung_engine(self) -> Installation:
         """The same with an engine that hangs."""
-        return self._installation("hung-engine", hung_engine=True)
+        return self.settled("hung-engine", addons=True, hung_engine=True)
 
     @cached_property
     def with_all_installed(self) -> Installation:
         """The 400 add-ons, all installed; no container engine."""
-        return self._installation("all-installed", all_installed=True)
-
-    def start_of(self, name: str, *, bus: str | None = None, without: Sequence[str] = ()) -> Installation:
-        """An installation of its own without add-ons, started once before; no container engine."""
-        folder = self.folder / name
-        folder.mkdir()
-        made = Installation(folder, bus=bus, without=without)
-        with made.running():
-            pass
+        made = self.settled("all-installed", addons=True)
+        made.install_all()
         return made
 
-    def _installation(self, name: str, *, hung_engine: bool = False, all_installed: bool = False) -> Installation:
+    def settled(self, name: str, *, addons: bool = False, **options: Any) -> Installation:
+        """An installation in a folder of its own, with the 400 add-ons or none, that has been started once: the first
+        start makes the database and compiles what is not compiled yet. ``options`` are those of ``Installation``."""
         folder = self.folder / name
         folder.mkdir()
-        made = Installation(folder, repositories=lay_out(folder / "data"), hung_engine=hung_engine)
-        with made.running():  # the first start makes the database and compiles what is not compiled yet
+        made = Installation(folder, repositories=lay_out(folder / "data") if addons else (), **options)
+        with made.running():
             pass
-        if all_installed:
-            made.install_all()
         return made
 
     def rounds(self) -> Iterator[bool]:

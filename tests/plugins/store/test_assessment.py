@@ -74,7 +74,7 @@ def test_every_reason_is_given():
     ]
     assert [str(reason) for reason in reasons] == [
         "it supports armv7 only",
-        "it is for green, and this machine is yellow",
+        "it is for green, and this machine is yellow; if it is another, name it as machine in [plugins.store]",
         "it needs Home Assistant 2026.2.0, and 2026.1.3 is installed",
     ]
 

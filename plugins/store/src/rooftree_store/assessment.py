@@ -60,7 +60,10 @@ class WrongMachine:
     wanted: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"it is for {', '.join(self.wanted)}, and this machine is {self.machine or 'not known'}"
+        return (
+            f"it is for {', '.join(self.wanted)}, and this machine is {self.machine or 'not known'}; "
+            "if it is another, name it as machine in [plugins.store]"
+        )
 
 
 @frozen

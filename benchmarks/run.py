@@ -69,6 +69,7 @@ def main() -> int:
     sys.path.append(str(HERE.parent))  # the rows with containers use the rig of the end-to-end tests
     console = Console(stderr=True)
     processes.stay_off_the_server_core()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start would be measured with the compiler's work
     before, began = os.getloadavg(), datetime.now(UTC)
     rows: list[Row] = []
     skipped: dict[str, str] = {}

@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # an ordinary user's PATH on Debian has no sbin
+unset PYTHONDONTWRITEBYTECODE # images set it, and then each start of Python compiles everything: a second for the daemon
 
 TOOLS=$PWD/.tools # all that is fetched, started or remembered for development; `make clean` takes it away
 REGISTRY=127.0.0.1:5480 # named in the configuration of the example add-ons

@@ -16,6 +16,9 @@ from tests.requirements import missing
 os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 """No test, and no daemon of one, may reach the bus of the machine that it runs on: one call there ends the machine."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Each daemon of a test would compile all its code again, where this is set: most of the time that it needs to start."""
+
 OURS = (
     "rooftree",
     "rooftree_addons",

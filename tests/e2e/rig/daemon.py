@@ -26,8 +26,6 @@ from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
 
 ROOFTREE = Path(sys.executable).with_name("rooftree")
-BYTECODE = Path(__file__).resolve().parents[3] / ".pytest_cache" / "bytecode"
-"""Compiled modules are kept here, so that the many starts of a test run cost half the time."""
 ADMIN = "the admin token"
 """Stands for the token that the daemon wrote into its data folder."""
 START_S = 20.0
@@ -120,9 +118,8 @@ class Daemon:
         Raises :class:`RuntimeError` with its log when it ends instead.
         """
         assert not self.running, "it runs already"
-        hidden = ("ROOFTREE_", "PYTHONDONTWRITEBYTECODE")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        environment |= {"PYTHONPYCACHEPREFIX": str(BYTECODE), **self.surroundings.environment, **self.environment}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ROOFTREE_")}
+        environment |= {**self.surroundings.environment, **self.environment}
         if failpoints:
             environment["ROOFTREE_FAILPOINTS"] = failpoints
         with self._log.open("ab") as output:

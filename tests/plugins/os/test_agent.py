@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohasupervisor.models.os import GreenInfo, RaspberryPiFirmwareInfo, SwapInfo, YellowInfo
 
+from rooftree_os.models import SwapSize
 from tests.bus.machine import AGENT, HOSTNAME, SYSTEMD
 from tests.bus.os_machine import CPE
 from tests.bus.private_bus import services
@@ -62,6 +63,10 @@ async def test_swap_as_it_is_writes_nothing(haos: Haos) -> None:
     [
         ({"swap_size": "two"}, "swap_size: must be a whole number with an optional unit"),
         ({"swap_size": "1.5G"}, "swap_size: must be a whole number"),
+        ({"swap_size": "999999999999999"}, "swap_size: must be less than the data disk holds ("),
+        ({"swap_size": "999999G"}, "swap_size: must be less than the data disk holds ("),
+        ({"swap_size": "999999999MiB"}, "swap_size: must be less than the data disk holds ("),
+        ({"swap_size": "999999999999KB"}, "M), not 999999999999KB"),
         ({"swap_size": "2T"}, "swap_size: must be a whole number"),
         ({"swap_size": "2G\nSWAPSIZE=9G"}, "swap_size: must be a whole number"),
         ({"swappiness": 201}, "swappiness: must be from 0 to 200, not 201"),
@@ -79,11 +84,19 @@ async def test_wrong_swap_is_named_and_nothing_is_written(
     assert await haos.called("Set") == []
 
 
-@pytest.mark.parametrize("size", ["0", "512M", "2GiB", "2GB", "100K", "39K", "1000000B"])
+@pytest.mark.parametrize("size", ["0", "512M", "1GiB", "2GB", "100K", "39K", "1000000B"])
 async def test_every_form_of_a_swap_size_is_taken(haos: Haos, size: str) -> None:
     await haos.done(SWAP, {"swap_size": size})
 
     assert (await haos.get(SWAP))["swap_size"] == size
+
+
+@pytest.mark.parametrize(
+    ("size", "size_bytes"),
+    [("0", 0), ("7", 7), ("7B", 7), ("7iB", 7), ("2K", 2048), ("2KB", 2048), ("3MiB", 3145728), ("1G", 1073741824)],
+)
+def test_swap_size_is_a_number_of_bytes(size: str, size_bytes: int) -> None:
+    assert SwapSize.parse(size).size_bytes == size_bytes
 
 
 async def test_swap_is_not_offered_before_15(haos: Haos) -> None:

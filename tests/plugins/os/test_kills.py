@@ -169,7 +169,7 @@ async def test_installation_that_goes_on_while_rooftree_is_dead_is_waited_for(ar
 
 @pytest.mark.parametrize("place", ["step:os.set_swap/1:do", "step:os.set_swap/1:done"])
 async def test_swap_is_as_it_was_after_a_kill(around: Surroundings, place: str) -> None:
-    await killed(around, "/os/config/swap", {"swap_size": "9G"}, place)
+    await killed(around, "/os/config/swap", {"swap_size": "1G"}, place)
 
     async with around.system() as running:
         await recovered(running)

@@ -53,6 +53,10 @@ class DataDisksOfMachine:
         used = (await asyncio.to_thread(shutil.disk_usage, self._folder)).used
         return await Disks.read(self._system.bus, await self.current_device(), used)
 
+    async def capacity_bytes(self) -> int:
+        """How much the file system that the data is on holds, free or not."""
+        return (await asyncio.to_thread(shutil.disk_usage, self._folder)).total
+
     async def current_device(self) -> str | None:
         """What the data is on, as the OS agent says."""
         if not self._system.has_agent():

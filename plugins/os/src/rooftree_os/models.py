@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import field, frozen
@@ -34,6 +34,9 @@ class OsVersion(ParsedString):
     allowed = "a version such as 17.0 or 18.0.rc1"
 
 
+_UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
 class SwapSize(ParsedString):
     """How large the swap is."""
 
@@ -41,6 +44,13 @@ class SwapSize(ParsedString):
 
     pattern = r"[0-9]{1,15}(?:[KMG]?(?:i?B)?)"
     allowed = "a whole number with an optional unit K, M or G, such as 2G; less than 40K switches swap off"
+
+    @property
+    def size_bytes(self) -> int:
+        """As a number; K, M and G are powers of 1024, however they are written."""
+        number = self.rstrip("iB")
+        digits = number.rstrip("KMG")
+        return int(digits) * _UNITS[number.removeprefix(digits)]
 
 
 @frozen(kw_only=True)

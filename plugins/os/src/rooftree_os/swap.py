@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from rooftree import Lock, NotFound, Step, Steps, job, step
+from rooftree import Invalid, Lock, NotFound, Step, Steps, job, step
 from rooftree.interfaces.bus import BusRefused, SystemBus, Variant
 from rooftree_os.bus_objects import SWAP
 from rooftree_os.bus_objects import Swap as AgentSwap
+from rooftree_os.data_disk import DataDisksOfMachine
 from rooftree_os.models import SwapChange, SwapInfo, SwapSize
 from rooftree_os.operating_system import OperatingSystem
 from rooftree_os.reboot import RequireReboot
 
 SINCE = "15.0"
+MIB = 1024 * 1024
 
 
 @frozen
@@ -71,9 +73,14 @@ async def _write(bus: SystemBus, swap_size: str | None, swappiness: int | None) 
 
 
 @job("os_swap_options", locks=lambda changes: [Lock("os", "swap")])
-async def change_swap(system: OperatingSystem, changes: SwapChange) -> Steps:
-    """Change the swap; it takes effect with the next reboot."""
+async def change_swap(system: OperatingSystem, disks: DataDisksOfMachine, changes: SwapChange) -> Steps:
+    """Change the swap; it takes effect with the next reboot, which would silently do without one that has no room."""
     now = await read_swap(system)
+    capacity_bytes = await disks.capacity_bytes()
+    if changes.swap_size is not None and changes.swap_size.size_bytes >= capacity_bytes:
+        raise Invalid(
+            f"swap_size: must be less than the data disk holds ({capacity_bytes // MIB}M), not {changes.swap_size}"
+        )
     size = changes.swap_size if changes.swap_size != now.swap_size else None
     swappiness = changes.swappiness if changes.swappiness != now.swappiness else None
     if size is None and swappiness is None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooftree import failpoints
@@ -64,6 +66,55 @@ def test_text_without_exactly_one_profile_is_refused(text: str) -> None:
 def test_profile_for_programs_of_the_host_is_refused(attachment: str) -> None:
     with pytest.raises(ProfileInvalid, match="programs of the host"):
         named_profile(f"profile hello {attachment} {{\n}}\n", HELLO)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'include "/dev/zero"',
+        "include /etc/shadow",
+        '#include "/etc/shadow"',
+        "#include/etc/shadow",
+        "include </etc/shadow>",
+        "include <../../etc/shadow>",
+        "include <abstractions/../../shadow>",
+        'include if exists "/etc/shadow"',
+        'capability chown,include "/etc/shadow"',
+        '"/a #b" r, include "/etc/shadow"',
+        '/a#b r, include "/etc/shadow"',
+        "include",
+    ],
+)
+def test_profile_that_includes_files_of_the_host_is_refused(line: str) -> None:
+    with pytest.raises(ProfileInvalid, match="line 2: what is included must be of the host's own rules"):
+        named_profile(f"profile hello {{\n  {line}\n}}\n", HELLO)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#include <abstractions/base>",
+        "include <abstractions/nameservice> # and include what else there is",
+        "include if exists <local/hello>",
+        "#include<abstractions/base>",
+        "# include what is needed",
+        "/usr/include/** r,",
+        "capability chown, # include a capability",
+    ],
+)
+def test_rules_of_the_host_can_be_included(line: str) -> None:
+    text = f"profile {HELLO} {{\n  {line}\n}}\n"
+
+    assert named_profile(text, HELLO) == text
+
+
+def test_long_line_of_includes_is_read_quickly() -> None:
+    began = time.process_time()
+
+    named_profile("#" + " #include <a>" * 20_000 + "\nprofile hello {}", HELLO)
+    named_profile(" include <a>" * 20_000 + "\nprofile hello {}", HELLO)
+
+    assert time.process_time() - began < 1
 
 
 def test_text_that_is_too_long_is_refused() -> None:
@@ -149,6 +200,43 @@ async def test_profile_that_is_wrong_or_replaces_anothers_is_refused(
         await profiles.install(HELLO, text)
 
     assert await asyncio.to_thread(profiles.kept, HELLO) == kept
+
+
+pieces = st.sampled_from(
+    ["include", "#include", "include if exists", '"FILE"', "FILE", "<FILE>", "<../..FILE>", "<abstractions/base>",
+     " ", " ", "\t", "\n", ",", "{", "}", "#", "# x ", '"', "\\", "/a r,", '"/a #b" r,', "/a#b r,"]
+)  # fmt: skip
+
+
+@needs_parser
+@given(st.lists(pieces, max_size=12).map("".join))
+@settings(deadline=None, max_examples=200)
+def test_parser_opens_no_file_of_the_host_for_what_is_taken(own_rules: Path, text: str) -> None:
+    try:
+        profile = named_profile(f"profile hello {{\n{text}\n}}\n".replace("FILE", str(own_rules)), HELLO)
+    except ProfileInvalid:
+        return
+
+    done = subprocess.run([PARSER or "", "--preprocess"], input=profile, capture_output=True, text=True, check=False)
+
+    assert "kill" not in done.stdout, repr(text)
+
+
+@pytest.fixture(scope="module")
+def own_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of rules, which say "kill", where nobody's profile may look."""
+    file = tmp_path_factory.mktemp("host") / "rules"
+    file.write_text("capability kill,\n")
+    return file
+
+
+@needs_parser
+def test_parser_tells_what_it_includes(own_rules: Path) -> None:
+    text = f'profile hello {{\ninclude "{own_rules}"\n}}\n'
+
+    done = subprocess.run([PARSER or "", "--preprocess"], input=text, capture_output=True, text=True, check=False)
+
+    assert "kill" in done.stdout
 
 
 async def test_parser_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

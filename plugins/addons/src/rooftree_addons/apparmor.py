@@ -29,6 +29,12 @@ _ENABLED: Final = Path("/sys/module/apparmor/parameters/enabled")
 _HEAD: Final = re.compile(r'^profile[ \t]+(?P<name>"[^"\n]*"|[^\s"{]+)', re.MULTILINE)
 _FLAGS: Final = re.compile(r"\s*(?:(?:flags\s*=\s*)?\([^)]*\)\s*)?\{")
 """What may stand behind the name: no path, which would put the host's own programs of that path under the profile."""
+_INCLUDE: Final = re.compile(r"(?<![\w./-])(?:#include|include(?=[\s<\"']|$))(?=(?P<what>.{0,200}))")
+"""The parser takes ``#include/a`` too, but not ``include/a``."""
+_COMMENT: Final = re.compile(r'(?:[^"]*?[\s,{}])??#(?!include)')
+"""The line's beginning to its first comment, where that is certain: a ``#`` can be in a name."""
+_OF_THE_HOST: Final = re.compile(r"[ \t]*(?:if[ \t]+exists[ \t]+)?<[\w-][\w.-]*(?:/[\w-][\w.-]*)*>")
+"""Rules that the host's parser looks for in its own folders (apparmor.d(5), "#include mechanism")."""
 
 
 class ProfileInvalid(Invalid):
@@ -52,6 +58,7 @@ def named_profile(text: str, slug: AddonSlug) -> str:
         raise ProfileInvalid(f"apparmor.txt of {slug} has more than {MOST_CHARACTERS} characters", app=str(slug))
     if "\0" in text:
         raise ProfileInvalid(f"apparmor.txt of {slug} must be text", app=str(slug))
+    _refuse_files_of_the_host(text, slug)
     heads = list(_HEAD.finditer(text))
     if len(heads) != 1:
         raise ProfileInvalid(
@@ -66,6 +73,19 @@ def named_profile(text: str, slug: AddonSlug) -> str:
             app=str(slug),
         )
     return f"{text[:start]}{slug}{text[end:]}"
+
+
+def _refuse_files_of_the_host(text: str, slug: AddonSlug) -> None:
+    """Refuse includes by path: the parser, which is root, would read any file or device, for as long as it gives."""
+    for number, line in enumerate(text.split("\n"), 1):
+        comment = _COMMENT.match(line)
+        for found in _INCLUDE.finditer(line, 0, comment.end() if comment else len(line)):
+            if not _OF_THE_HOST.match(found["what"]):
+                raise ProfileInvalid(
+                    f"apparmor.txt of {slug}, line {number}: what is included must be of the host's own rules, such as "
+                    f"<abstractions/base>, not {found['what'].strip() or 'nothing'}",
+                    app=str(slug),
+                )
 
 
 def host_parser() -> tuple[str, ...] | None:

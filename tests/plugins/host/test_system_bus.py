@@ -271,9 +271,9 @@ async def test_everything_asked_anew_is_asked_of_the_silent_too(
     await machine.order(do="hang", service=HOSTNAME)
     with pytest.raises(BusUnavailable, match="did not answer"):
         await client.read(Host, HOST)
-    await machine.order(do="answer", service=HOSTNAME)
     with pytest.raises(BusUnavailable, match="does not answer"):
         await client.read(Host, HOST)
+    await machine.order(do="answer", service=HOSTNAME)
 
     await client.forget()
 

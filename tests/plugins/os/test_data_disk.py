@@ -23,6 +23,7 @@ from tests.bus.os_machine import (
     SWAPPING,
     VOLUME,
 )
+from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import Haos, Surroundings
 
 CHANGES = ("Format", "CreatePartition", "MarkDataMove", "ChangeDevice", "ScheduleWipeDevice", "Reboot")
@@ -215,6 +216,11 @@ async def test_wipe_of_an_earlier_boot_is_not_scheduled(haos: Haos) -> None:
 
 async def test_without_the_agent_nothing_is_moved_or_wiped(haos: Haos) -> None:
     await haos.parts.order(do="vanish", service=AGENT)
+
+    async def seen() -> bool:
+        return "unsupported os_agent" in haos.problems()
+
+    await until(seen, within_s=10, what="the end of the agent")
 
     for path, body in (("/os/datadisk/move", {"device": FREE}), ("/os/datadisk/wipe", {})):
         answer = await haos.post(path, body)

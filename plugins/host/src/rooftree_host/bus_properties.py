@@ -22,6 +22,7 @@ from rooftree.interfaces.bus import (
 )
 
 if TYPE_CHECKING:
+    from rooftree_host.bus_connection import Connection
     from rooftree_host.system_bus import SystemBusClient
 
 log = structlog.get_logger(__name__)
@@ -120,11 +121,16 @@ class PropertyMemory:
         return reading
 
     def _answered(
-        self, at: BusObject, known: _Known, reading: asyncio.Future[dict[str, Variant]], reply: Message | None
+        self,
+        at: BusObject,
+        known: _Known,
+        reading: asyncio.Future[dict[str, Variant]],
+        connection: Connection,
+        reply: Message | None,
     ) -> None:
         known.reading = None
         try:
-            values, sender = self._bus.all_of(at, reply)
+            values, sender = self._bus.all_of(at, connection, reply)
         except RooftreeError as error:
             if self._known.get(at) is known:
                 del self._known[at]

@@ -26,6 +26,7 @@ from rooftree.interfaces.bus import (
     BusUnavailable,
     Variant,
 )
+from rooftree_host.bus_connection import BUS, Connection, silent
 from rooftree_host.bus_properties import PropertyMemory
 
 log = structlog.get_logger(__name__)
@@ -40,57 +41,15 @@ SILENCE_S: Final = 15.0
 RETRY_S: Final = 2.0
 """Seconds between looks at whether the bus is back."""
 
-BUS: Final = BusObject("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 _LIST_NAMES = BusMethod("ListNames", "", "as")
 _LIST_ACTIVATABLE_NAMES = BusMethod("ListActivatableNames", "", "as")
 _GET_NAME_OWNER = BusMethod("GetNameOwner", "s", "s")
-_ADD_MATCH = BusMethod("AddMatch", "s")
-_REMOVE_MATCH = BusMethod("RemoveMatch", "s")
 _GET_MANAGED_OBJECTS = BusMethod("GetManagedObjects", "", "a{oa{sa{sv}}}")
 _GET_ALL = BusMethod("GetAll", "s", "a{sv}")
 _SET = BusMethod("Set", "ssv")
-ERROR_INVALID_ARGUMENTS: Final = "org.freedesktop.DBus.Error.InvalidArgs"
-"""The name of the error for what the bus has no words for."""
-_LIMITS_EXCEEDED: Final = "org.freedesktop.DBus.Error.LimitsExceeded"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _PROPERTIES_CHANGED: Final = "sa{sv}as"
 """The signature of ``PropertiesChanged``."""
-
-_GONE = (
-    "org.freedesktop.DBus.Error.ServiceUnknown",
-    "org.freedesktop.DBus.Error.NameHasNoOwner",
-    "org.freedesktop.DBus.Error.NoReply",
-    "org.freedesktop.DBus.Error.Disconnected",
-    "org.freedesktop.DBus.Error.TimedOut",
-    "org.freedesktop.DBus.Error.Timeout",
-    "org.freedesktop.DBus.Error.Spawn.",
-    "org.freedesktop.systemd1.UnitMasked",
-    "org.freedesktop.systemd1.NoSuchUnit",
-    "org.freedesktop.systemd1.LoadFailed",
-    "org.freedesktop.systemd1.ShuttingDown",
-)
-"""Errors of the bus itself that say that a service is not there. systemd names the unit that it could not start."""
-
-
-type Answered = Callable[[Message | None], None]
-"""Is told the answer to a call; ``None`` where the connection was lost before there was one."""
-
-
-class Connection:
-    """One connection to the bus, from its beginning to its loss."""
-
-    def __init__(self, bus: MessageBus) -> None:
-        self.bus = bus
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the connection is."""
-        self.owners: dict[str, str] = {}
-        """The unique names of services by their well-known ones."""
-        self.activatable: frozenset[str] = frozenset()
-        self.rules: dict[str, int] = {}
-        """Match rules, and how many want each."""
-        self.waiting: dict[int, Answered] = {}
-        """Who is to be told an answer, by the number of the call."""
-        self.watcher: asyncio.Task[None] | None = None
 
 
 class SystemBusClient:
@@ -187,7 +146,7 @@ class SystemBusClient:
     async def _get_to_know(self, connection: Connection) -> None:
         """Learn who is there, and be told from now on."""
         rule = "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'"
-        await self._matching(connection, rule)
+        await connection.match(rule)
         names, activatable = await asyncio.gather(
             self.call(BUS, _LIST_NAMES, timeout_s=READ_S), self.call(BUS, _LIST_ACTIVATABLE_NAMES, timeout_s=READ_S)
         )
@@ -220,10 +179,7 @@ class SystemBusClient:
         if self._connection is connection:
             self._connection = None
         self.note_change()
-        connection.lost.set_result(None)
-        waiting, connection.waiting = connection.waiting, {}
-        for answered in waiting.values():
-            answered(None)
+        connection.end()
         self._memory.drop()
         self._silent_until.clear()
         for listeners in self._listeners.values():
@@ -269,62 +225,9 @@ class SystemBusClient:
 
     async def call(self, at: BusObject, method: BusMethod, *arguments: Any, timeout_s: float = ANSWER_S) -> Any:
         """Call a method; see :meth:`SystemBus.call`."""
-        connection = self._connected()
-        reply = await self._answer(connection, at, method, [_wired(each) for each in arguments], timeout_s)
+        reply = await self._connected().call(at, method, list(arguments), timeout_s)
         values = unpack_variants(reply.body)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
-
-    async def _answer(
-        self, connection: Connection, at: BusObject, method: BusMethod, arguments: list[Any], timeout_s: float
-    ) -> Message:
-        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
-        serial = self._ask(connection, at, method, arguments, partial(_tell, answer))
-        try:
-            async with asyncio.timeout(timeout_s):
-                reply = await answer
-        except TimeoutError:
-            raise _silent(at, method, timeout_s) from None
-        finally:
-            connection.waiting.pop(serial, None)
-        return self._understood(at, method, reply)
-
-    def _ask(
-        self, connection: Connection, at: BusObject, method: BusMethod, arguments: list[Any], answered: Answered
-    ) -> int:
-        """Send a call; its number. Raises :class:`BusRefused` for arguments that cannot be sent.
-
-        Not by the library's own call: one that is given up would stay in its books for as long as the connection, and
-        one whose connection breaks would never end.
-        """
-        serial = connection.bus.next_serial()
-        connection.waiting[serial] = answered
-        try:
-            _send(connection.bus, at, method, arguments, serial)
-        except BaseException:
-            del connection.waiting[serial]
-            raise
-        return serial
-
-    def _understood(self, at: BusObject, method: BusMethod, reply: Message | None) -> Message:
-        """An answer that is one; raises :class:`BusUnavailable`, :class:`BusRefused`."""
-        if reply is None:
-            raise BusUnavailable(f"The system bus went away while {at.service} was asked for {method.name}")
-        if reply.message_type is MessageType.ERROR:
-            if reply.error_name == _LIMITS_EXCEEDED and reply.sender == BUS.service and at.service != BUS.service:
-                log.warning("too_many_calls_unanswered", service=at.service)
-                if self._connection is not None:  # for as long as which they count, also those that were given up
-                    self._connection.bus.disconnect()
-                raise BusUnavailable(
-                    f"The system bus takes no more calls, for too many of ours wait for an answer; {at.service} can be "
-                    "asked again in a moment, on a new connection"
-                )
-            raise _refusal(at, method, reply)
-        if method.returns is not None and reply.signature != method.returns:
-            raise BusUnavailable(
-                f"{at.service} answers {method.name} with {reply.signature or 'nothing'}, where "
-                f"{method.returns or 'nothing'} is expected: its version is not one that Rooftree knows"
-            )
-        return reply
 
     async def write(self, at: BusObject, name: str, value: Variant) -> None:
         """Set a property; see :meth:`SystemBus.write`."""
@@ -344,18 +247,21 @@ class SystemBusClient:
             f"type='signal',sender='{at.service}',path='{at.path}',interface='{_PROPERTIES}',member='PropertiesChanged',"
             f"arg0='{at.interface}'"
         )
-        if rule not in connection.rules:
-            await self._matching(connection, rule)
+        if not connection.is_matched(rule):
+            await connection.match(rule)
 
-    def ask_for_all(self, at: BusObject, answered: Answered) -> None:
+    def ask_for_all(self, at: BusObject, answered: Callable[[Connection, Message | None], None]) -> None:
         """Ask for the properties of an object; raises :class:`BusUnavailable`. What comes is for :meth:`all_of`."""
-        self._ask(self._connected(), _properties(at), _GET_ALL, [at.interface], answered)
+        connection = self._connected()
+        connection.ask(_properties(at), _GET_ALL, [at.interface], partial(answered, connection))
 
-    def all_of(self, at: BusObject, reply: Message | None) -> tuple[dict[str, WireVariant], str | None]:
+    def all_of(
+        self, at: BusObject, connection: Connection, reply: Message | None
+    ) -> tuple[dict[str, WireVariant], str | None]:
         """The properties of an object, with their signatures, and the unique name of who said so; raises
         :class:`BusUnavailable`, :class:`BusRefused`."""
         try:
-            told = self._understood(_properties(at), _GET_ALL, reply)
+            told = connection.understood(_properties(at), _GET_ALL, reply)
         except BusUnavailable as error:
             if reply is not None:  # else it is the connection that was lost, which says nothing of the service
                 self._silence(at.service, error)
@@ -368,7 +274,7 @@ class SystemBusClient:
 
     def said_nothing(self, at: BusObject) -> BusUnavailable:
         """The error for who has waited for an object's properties in vain; the service is left alone for a while."""
-        error = _silent(_properties(at), _GET_ALL, READ_S)
+        error = silent(_properties(at), _GET_ALL, READ_S)
         self._silence(at.service, error)
         return error
 
@@ -397,13 +303,13 @@ class SystemBusClient:
         self._listeners.setdefault(key, []).append(entry)
         rule = f"type='signal',sender='{at.service}',path='{at.path}',interface='{at.interface}',member='{signal}'"
         try:
-            await self._matching(connection, rule)
+            await connection.match(rule)
             yield self._each(at, signal, queue)
         finally:
             self._listeners[key].remove(entry)
             if not self._listeners[key]:
                 del self._listeners[key]
-            await self._no_longer_matching(connection, rule)
+            await connection.no_longer_match(rule)
 
     async def _each(
         self, at: BusObject, signal: str, queue: asyncio.Queue[tuple[Any, ...] | None]
@@ -412,31 +318,9 @@ class SystemBusClient:
             yield arguments
         raise BusUnavailable(f"{at.service} went away while its signal {signal} was waited for")
 
-    async def _matching(self, connection: Connection, rule: str) -> None:
-        wanted = connection.rules.get(rule, 0)
-        connection.rules[rule] = wanted + 1
-        if not wanted:
-            try:
-                await self.call(BUS, _ADD_MATCH, rule, timeout_s=READ_S)
-            except BusRefused:  # given up is another matter: what was sent is added, whoever no longer waits for it
-                connection.rules.pop(rule, None)
-                raise
-
-    async def _no_longer_matching(self, connection: Connection, rule: str) -> None:
-        wanted = connection.rules.get(rule, 0)
-        if wanted > 1:
-            connection.rules[rule] = wanted - 1
-            return
-        connection.rules.pop(rule, None)
-        if wanted and self._connection is connection:
-            with suppress(BusUnavailable, BusRefused):
-                await self.call(BUS, _REMOVE_MATCH, rule, timeout_s=READ_S)
-
     def _received(self, connection: Connection, message: Message) -> None:
         if message.message_type is not MessageType.SIGNAL:
-            answered = connection.waiting.pop(message.reply_serial, None)
-            if answered is not None:
-                answered(message)
+            connection.answered(message)
             return
         sender, path, interface, member = message.sender, message.path, message.interface, message.member
         assert sender and path and interface and member  # every signal has them
@@ -470,62 +354,5 @@ def usual_address() -> str:
     return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or USUAL_ADDRESS
 
 
-def _send(bus: MessageBus, at: BusObject, method: BusMethod, arguments: list[Any], serial: int) -> None:
-    try:
-        message = Message(
-            destination=at.service,
-            path=at.path,
-            interface=at.interface,
-            member=method.name,
-            signature=method.takes,
-            body=arguments,
-            serial=serial,
-        )
-        if not bus.connected:  # any more: the number of its closed socket may be another's by now
-            return
-        try:
-            bus.send(message).add_done_callback(asyncio.Future.exception)
-        except OSError:  # the connection breaks at this moment: whoever waits is told by its loss
-            sending = getattr(getattr(bus, "_writer", None), "fut", None)  # send() had no time to give it to us
-            if sending is not None and sending.done():
-                sending.exception()  # else it is called an error that nobody looked at
-    except (ValueError, TypeError) as error:  # a NUL in a text, a path that is none
-        raise BusRefused(
-            f"{method.name} of {at.service} cannot be called like that: {error}", ERROR_INVALID_ARGUMENTS
-        ) from None
-
-
 def _properties(at: BusObject) -> BusObject:
     return BusObject(at.service, at.path, _PROPERTIES)
-
-
-def _tell(answer: asyncio.Future[Message | None], reply: Message | None) -> None:
-    if not answer.done():  # whoever waited may have given up in this very moment
-        answer.set_result(reply)
-
-
-def _silent(at: BusObject, method: BusMethod, waited_s: float) -> BusUnavailable:
-    return BusUnavailable(
-        f"{at.service} did not answer {method.name} within {waited_s:g} s; look at it with systemctl status"
-    )
-
-
-def _wired(value: Any) -> Any:
-    """A value with the library's variants in it for ours."""
-    if isinstance(value, Variant):
-        return WireVariant(value.signature, _wired(value.value))
-    if isinstance(value, Mapping):
-        return {key: _wired(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_wired(each) for each in value]
-    return value
-
-
-def _refusal(at: BusObject, method: BusMethod, reply: Message) -> BusUnavailable | BusRefused:
-    name = reply.error_name or "an error without a name"
-    said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else name
-    # systemd's own refusals come from systemd; from anybody else these are the bus's, who asked it to start somebody.
-    from_bus = reply.sender == BUS.service or at.service != "org.freedesktop.systemd1"
-    if from_bus and name.startswith(_GONE):
-        return BusUnavailable(f"{at.service} is not there: {said}")
-    return BusRefused(f"{at.service} refused {method.name}: {said}", name)

@@ -45,7 +45,8 @@ def is_lfs_pointer(data: bytes) -> bool:
 
 
 class FileInvalid(Invalid):
-    """A file of a repository is not what it should be. ``path``, ``line`` and ``column`` (from 1) say where."""
+    """A file of a repository is not what it should be. ``path``, ``line`` and ``column`` (from 1) say where; in YAML
+    a line ends with U+0085, U+2028 and U+2029 too (YAML 1.1, 4.1.4)."""
 
     def __init__(self, path: Path | str, reason: str, line: int | None = None, column: int | None = None) -> None:
         where = f"{path}, line {line}" if line is not None else f"{path}"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
+from weakref import WeakKeyDictionary
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from rooftree.services import ServiceDirectory
 
@@ -30,15 +31,43 @@ class Parameter:
         return self.default is inspect.Parameter.empty
 
 
+@define
+class _Signature:
+    """What a function's signature says: working it out is most of what binding a route costs, and a plugin that is
+    started again, or a step that is run again, has the same functions."""
+
+    hints: dict[str, Any]
+    parameters: dict[int, tuple[Parameter, ...]] = field(factory=dict)
+    """By how many are left out."""
+
+
+_signatures: WeakKeyDictionary[Callable[..., Any], _Signature] = WeakKeyDictionary()
+
+
+def _signature(function: Callable[..., Any]) -> _Signature:
+    known = _signatures.get(function)
+    if known is None:
+        known = _signatures[function] = _Signature(get_type_hints(function, include_extras=True))
+    return known
+
+
+def type_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The types of a function's parameters, and of its answer as ``return``, with ``Annotated``."""
+    return _signature(function).hints
+
+
 def parameters(function: Callable[..., Any], skip: int = 0) -> tuple[Parameter, ...]:
     """The parameters of ``function`` but the first ``skip``; raises ``TypeError`` where one has no type."""
-    hints = get_type_hints(function, include_extras=True)
-    found = []
-    for parameter in list(inspect.signature(function).parameters.values())[skip:]:
-        if parameter.name not in hints:
-            raise TypeError(f"{function.__qualname__}: parameter {parameter.name} needs a type")
-        found.append(Parameter(parameter.name, hints[parameter.name], parameter.default))
-    return tuple(found)
+    known = _signature(function)
+    found = known.parameters.get(skip)
+    if found is None:
+        wanted = list(inspect.signature(function).parameters.values())[skip:]
+        untyped = next((one.name for one in wanted if one.name not in known.hints), None)
+        if untyped is not None:
+            raise TypeError(f"{function.__qualname__}: parameter {untyped} needs a type")
+        found = tuple(Parameter(one.name, known.hints[one.name], one.default) for one in wanted)
+        known.parameters[skip] = found
+    return found
 
 
 class Injector:

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import orjson
 import structlog
@@ -24,7 +24,7 @@ from rooftree.http.content_coding import without_coding
 from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.paths import Tail
 from rooftree.http.routes import RawBody, Route
-from rooftree.injection import Injector, Parameter, parameters
+from rooftree.injection import Injector, Parameter, parameters, type_hints
 from rooftree.plans import Plan, PlanMade
 from rooftree.services import ServiceDirectory
 
@@ -80,11 +80,11 @@ class Endpoint:
             tail = route.tail(path)
             if tail is not None and route.access is not NOBODY and not path.endswith(f"/{{{tail}...}}"):
                 raise TypeError(f"{route.method} {path}: a tail that begins within a name is for NOBODY only")
-            for parameter in parameters(route.handler):
+            for parameter in (one.parameter for one in taken):
                 if (parameter.kind is Tail) != (parameter.name == tail):
                     raise TypeError(f"{route.method} {path}: {parameter.name}: a path's tail, and only that, is a Tail")
         self._services = Injector(directory, services)
-        answer = get_type_hints(route.handler).get("return", Any)
+        answer = _unmarked(type_hints(route.handler).get("return", Any))
         self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
         self._begins = Begins(route.starts)
         self.answers_text, self._encode = _encoder(answer)
@@ -243,6 +243,15 @@ async def _json_body(request: web.BaseRequest, limit: int) -> Any:
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
 """Makes a response of an answer; what is sent as it comes is sent while it is awaited."""
+
+
+def _unmarked(answer: Any) -> Any:
+    """An answer's type without what is said of it for the API's document."""
+    if get_origin(answer) is Annotated:
+        return get_args(answer)[0]
+    if get_origin(answer) in {Union, UnionType}:
+        return Union[tuple(_unmarked(one) for one in get_args(answer))]  # noqa: UP007  # of as many as there are
+    return answer
 
 
 def _encoder(kind: Any) -> tuple[bool, _Encoder]:

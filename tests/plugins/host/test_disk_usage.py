@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,18 @@ from tests.plugins.recordings import difference, needs_recordings, recorded
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data folder with something in it."""
-    data = tmp_path / "data"
+    return filled(tmp_path / "data")
+
+
+@pytest.fixture
+def data_on_disk() -> Iterator[Path]:
+    """The same on the file system of the checkout, where folders themselves take room; in memory they take none."""
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent, prefix=".disk-") as folder:
+        yield filled(Path(folder) / "data")
+
+
+def filled(data: Path) -> Path:
+    """Put something into a data folder."""
     for folder in ("apps/data/local_a/deep/er", "apps/data/local_b", "app_configs", "media", "backup"):
         (data / folder).mkdir(parents=True)
     (data / "apps/data/local_a/deep/er/file").write_bytes(b"x" * 300_000)
@@ -85,7 +97,8 @@ async def test_deeper_levels_show_the_folders_the_largest_first(client: Client) 
     assert addons["used_bytes"] == sum(child["used_bytes"] for child in addons["children"])
 
 
-def test_each_folder_counts_with_what_it_takes_itself(data: Path) -> None:
+def test_each_folder_counts_with_what_it_takes_itself(data_on_disk: Path) -> None:
+    data = data_on_disk
     if not (data / "media").stat().st_blocks:
         pytest.skip("folders take no room on this file system")
     areas = children_of(measure(data, 4, threading.Event()))

@@ -110,7 +110,9 @@ def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
     """The operation killed around its acceptance, around each of its steps, and before its end is written."""
     time = JOBS_BEFORE[operation] + 1
     for place in ("job:accepted", "job:end"):
-        yield Case(operation, addon, f"{place}=kill@{time}", telling=addon == "pulled")
+        # The kernel's doing, and the same whatever the job is for.
+        telling = addon == "pulled" and operation in {"install", "update"}
+        yield Case(operation, addon, f"{place}=kill@{time}", telling=telling)
     for step in steps:
         again = f"@{PREPARED[operation].count(step) + 1}"
         for place in ("before", "do", "done"):

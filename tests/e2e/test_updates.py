@@ -128,16 +128,25 @@ async def test_version_that_ends_at_once_is_taken_back_within_the_update(street:
     assert [problem["type"] for problem in await problems(addon)] == ["update_rolled_back"]
 
 
-async def test_versions_that_break_later_are_rolled_back_with_their_data(street: Street) -> None:
-    addons = {name: await street.running(name) for name in ("later", "killed", "sick")}
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        pytest.param({"later": "exit code 8", "killed": "exit code 137"}, id="ended"),
+        pytest.param({"sick": "not healthy"}, id="not healthy", marks=pytest.mark.torture),  # for half a minute
+    ],
+)
+async def test_versions_that_break_later_are_rolled_back_with_their_data(
+    street: Street, reasons: Mapping[str, str]
+) -> None:
+    addons = {name: await street.running(name) for name in reasons}
 
     for addon in addons.values():
         await addon.update()
         assert (await addon.info())["version"] == "2.0"
-    street.engine.run("kill", addons["killed"].container)  # as the system does that has no memory left
+    if "killed" in addons:
+        street.engine.run("kill", addons["killed"].container)  # as the system does that has no memory left
 
     await asyncio.gather(*map(is_back, addons.values()))
-    reasons = {"later": "exit code 8", "killed": "exit code 137", "sick": "not healthy"}
     for name, addon in addons.items():
         (problem,) = await problems(addon)
         assert reasons[name] in problem["message"]
@@ -145,7 +154,8 @@ async def test_versions_that_break_later_are_rolled_back_with_their_data(street:
         assert set_aside(addon) == ["abXdef"]
         assert await version(addon) == "1.0"
         assert addon.ask("/addons/self/info")[0] == 200
-    assert last_words(addons["later"]) == ["what is wrong later\n"]
+    if "later" in addons:
+        assert last_words(addons["later"]) == ["what is wrong later\n"]
     footprint = await Footprint.of(street.daemon, street.engine, registry=street.registry.address)
     own = [image for image in footprint.images if "/updates/" in image]
     assert [image for image in own if "kept" in image or image.endswith(":2.0")] == []

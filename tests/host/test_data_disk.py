@@ -3,6 +3,7 @@ is declared of their objects is so."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -115,6 +116,8 @@ async def test_disk_that_udisks_knows_is_offered_while_it_is_there_and_large_eno
     host: Host, home_assistant_os: HomeAssistantOs, daemon: Daemon
 ) -> None:
     await daemon.start()
+    film = daemon.data_dir / "media" / "film"  # the tests' files may have a file system of their own, with little on it
+    await asyncio.to_thread(film.write_bytes, b"x" * 65 * MIB)
 
     with host.disk(LARGE, **DISK) as device:
         listed = await daemon.ok("GET", "/os/datadisk/list")

@@ -35,10 +35,13 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, sockets: Path, *names: str, plugins: Sequence[type[Plugin]] = ()) -> AsyncIterator[House]:
+async def house(
+    folder: Path, sockets: Path, *names: str, plugins: Sequence[type[Plugin]] = (), stop_timeout_s: float = 20.0
+) -> AsyncIterator[House]:
     """A house whose machine has the services of these names (all, if none is named)."""
     async with private_bus(sockets) as bus, services(bus.address, *names) as machine:
         settings = {
+            "kernel.stop_timeout_s": stop_timeout_s,
             "plugins.host.bus": bus.address,
             "plugins.host.journal": f"unix://{sockets / 'journal.sock'}",
         }

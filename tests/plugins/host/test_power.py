@@ -151,7 +151,7 @@ async def test_job_that_is_found_after_the_reboot_does_not_end_the_machine_again
     boots = tmp_path / "boot_id"
     boots.write_text("first\n")
     monkeypatch.setattr("rooftree.clock.BOOT_ID", boots)
-    async with house(tmp_path, socket_folder, plugins=[Tenant]) as home:
+    async with house(tmp_path, socket_folder, plugins=[Tenant], stop_timeout_s=1) as home:
         await home.machine.order(do="hang", service=LOGIN)
         rebooting = asyncio.create_task(home.client.post("/host/reboot"))
         while ("Reboot", [False]) not in await home.machine.calls():

@@ -11,8 +11,7 @@ from aiohasupervisor.models.os import OSInfo
 
 from rooftree.conditions import CONDITIONS, ConditionNotMet
 from rooftree.interfaces.hooks import available_updates, info
-from rooftree_machine.home_assistant_os import HomeAssistantOs
-from rooftree_machine.machine_types import generic_machine, host_architecture, machine_of_board
+from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_os import data_disk, version_file
 from rooftree_os.version_file import Versions
 from rooftree_os.watch import MarkedBoot
@@ -282,40 +281,6 @@ async def _marked(running: Haos) -> bool:
     return bool(await running.system.state.collection(MarkedBoot)) and (
         (await running.get("/os/info"))["boot_slots"]["A"]["status"] == "good"
     )
-
-
-@pytest.mark.parametrize(
-    ("cpe", "found"),
-    [
-        (CPE.format(version="16.0", board="ova"), HomeAssistantOs("16.0", "ova")),
-        (CPE.format(version="4.3", board="intel-nuc"), HomeAssistantOs("4.3", "generic-x86-64")),
-        (CPE.replace("haos", "hassos").format(version="5.0", board="rpi4-64"), HomeAssistantOs("5.0", "rpi4-64")),
-        (CPE.format(version=r"16.0", board=r"generic\-x86\-64"), HomeAssistantOs("16.0", "generic-x86-64")),
-        ("cpe:2.3:o:debian:debian_linux:12:*:*:*:*:*:*:*", None),
-        (CPE.format(version="*", board="ova"), None),
-        ("cpe:/o:home-assistant:haos:16.0", None),
-        ("", None),
-    ],
-)
-def test_system_is_recognised_by_its_cpe_name(cpe: str, found: HomeAssistantOs | None) -> None:
-    assert HomeAssistantOs.from_cpe(cpe) == found
-
-
-@pytest.mark.parametrize(
-    ("board", "machine"),
-    [
-        ("rpi4-64", "raspberrypi4-64"),
-        ("rpi3", "raspberrypi3"),
-        ("rpi", "raspberrypi"),
-        ("odroid-xu4", "odroid-xu"),
-        ("rpi0-w", "raspberrypi"),
-        ("ova", "qemux86-64"),
-        ("green", "green"),
-        ("generic-x86-64", "generic-x86-64"),
-    ],
-)
-def test_machine_has_its_own_name_for_each_board(board: str, machine: str) -> None:
-    assert machine_of_board(board) == machine
 
 
 @pytest.mark.parametrize(

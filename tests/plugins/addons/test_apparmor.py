@@ -75,6 +75,9 @@ def test_profile_for_programs_of_the_host_is_refused(attachment: str) -> None:
         "include /etc/shadow",
         '#include "/etc/shadow"',
         "#include/etc/shadow",
+        'abi "/etc/shadow",',
+        "abi /etc/shadow,",
+        "file,abi </etc/shadow>,",
         "include </etc/shadow>",
         "include <../../etc/shadow>",
         "include <abstractions/../../shadow>",
@@ -86,7 +89,7 @@ def test_profile_for_programs_of_the_host_is_refused(attachment: str) -> None:
     ],
 )
 def test_profile_that_includes_files_of_the_host_is_refused(line: str) -> None:
-    with pytest.raises(ProfileInvalid, match="line 2: what is included must be of the host's own rules"):
+    with pytest.raises(ProfileInvalid, match="line 2: a file that is named must be of the host's own rules"):
         named_profile(f"profile hello {{\n  {line}\n}}\n", HELLO)
 
 
@@ -97,6 +100,7 @@ def test_profile_that_includes_files_of_the_host_is_refused(line: str) -> None:
         "include <abstractions/nameservice> # and include what else there is",
         "include if exists <local/hello>",
         "#include<abstractions/base>",
+        "abi <abi/3.0>,",
         "# include what is needed",
         "/usr/include/** r,",
         "capability chown, # include a capability",
@@ -106,6 +110,11 @@ def test_rules_of_the_host_can_be_included(line: str) -> None:
     text = f"profile {HELLO} {{\n  {line}\n}}\n"
 
     assert named_profile(text, HELLO) == text
+
+
+@pytest.mark.parametrize("name", ["include", "abi"])
+def test_profile_can_have_any_name(name: str) -> None:
+    assert named_profile(f"profile {name} {{\n}}\n", HELLO) == f"profile {HELLO} {{\n}}\n"
 
 
 def test_long_line_of_includes_is_read_quickly() -> None:
@@ -203,23 +212,26 @@ async def test_profile_that_is_wrong_or_replaces_anothers_is_refused(
 
 
 pieces = st.sampled_from(
-    ["include", "#include", "include if exists", '"FILE"', "FILE", "<FILE>", "<../..FILE>", "<abstractions/base>",
-     " ", " ", "\t", "\n", ",", "{", "}", "#", "# x ", '"', "\\", "/a r,", '"/a #b" r,', "/a#b r,"]
+    ["include", "#include", "include if exists", "abi", '"FILE"', "FILE", "<FILE>", "<../..FILE>", " ",
+     "<abstractions/base>", " ", "\t", "\n", ",", "{", "}", "#", "# x ", '"', "\\", "/a r,", '"/a #b" r,', "/a#b r,"]
 )  # fmt: skip
 
 
 @needs_parser
+@pytest.mark.parametrize("there", [True, False])
 @given(st.lists(pieces, max_size=12).map("".join))
 @settings(deadline=None, max_examples=200)
-def test_parser_opens_no_file_of_the_host_for_what_is_taken(own_rules: Path, text: str) -> None:
+def test_parser_looks_for_no_file_of_the_host_for_what_is_taken(own_rules: Path, there: bool, text: str) -> None:
+    file = own_rules if there else own_rules / "none"
     try:
-        profile = named_profile(f"profile hello {{\n{text}\n}}\n".replace("FILE", str(own_rules)), HELLO)
+        profile = named_profile(f"profile hello {{\n{text}\n}}\n".replace("FILE", str(file)), HELLO)
     except ProfileInvalid:
         return
 
     done = subprocess.run([PARSER or "", "--preprocess"], input=profile, capture_output=True, text=True, check=False)
 
     assert "kill" not in done.stdout, repr(text)
+    assert f"Could not open '{file}" not in done.stderr, repr(text)
 
 
 @pytest.fixture(scope="module")
@@ -231,12 +243,17 @@ def own_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_parser
-def test_parser_tells_what_it_includes(own_rules: Path) -> None:
-    text = f'profile hello {{\ninclude "{own_rules}"\n}}\n'
+@pytest.mark.parametrize("statement", ['include "{}"', 'abi "{}",'])
+def test_parser_tells_what_it_looks_for(own_rules: Path, statement: str) -> None:
+    texts = [f"profile hello {{\n{statement.format(file)}\n}}\n" for file in (own_rules, own_rules / "none")]
 
-    done = subprocess.run([PARSER or "", "--preprocess"], input=text, capture_output=True, text=True, check=False)
+    there, missing = (
+        subprocess.run([PARSER or "", "--preprocess"], input=text, capture_output=True, text=True, check=False)
+        for text in texts
+    )
 
-    assert "kill" in done.stdout
+    assert ("kill" in there.stdout) is statement.startswith("include")
+    assert f"Could not open '{own_rules / 'none'}'" in missing.stderr
 
 
 async def test_parser_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

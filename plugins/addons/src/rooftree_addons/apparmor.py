@@ -29,8 +29,8 @@ _ENABLED: Final = Path("/sys/module/apparmor/parameters/enabled")
 _HEAD: Final = re.compile(r'^profile[ \t]+(?P<name>"[^"\n]*"|[^\s"{]+)', re.MULTILINE)
 _FLAGS: Final = re.compile(r"\s*(?:(?:flags\s*=\s*)?\([^)]*\)\s*)?\{")
 """What may stand behind the name: no path, which would put the host's own programs of that path under the profile."""
-_INCLUDE: Final = re.compile(r"(?<![\w./-])(?:#include|include(?=[\s<\"']|$))(?=(?P<what>.{0,200}))")
-"""The parser takes ``#include/a`` too, but not ``include/a``."""
+_NAMES_A_FILE: Final = re.compile(r"(?<![\w./-])(?:#include|(?:include|abi)(?=[\s<\"']|$))(?=(?P<what>.{0,200}))")
+"""Statements that make the parser read a file. It takes ``#include/a`` too, but not ``include/a``."""
 _COMMENT: Final = re.compile(r'(?:[^"]*?[\s,{}])??#(?!include)')
 """The line's beginning to its first comment, where that is certain: a ``#`` can be in a name."""
 _OF_THE_HOST: Final = re.compile(r"[ \t]*(?:if[ \t]+exists[ \t]+)?<[\w-][\w.-]*(?:/[\w-][\w.-]*)*>")
@@ -58,7 +58,6 @@ def named_profile(text: str, slug: AddonSlug) -> str:
         raise ProfileInvalid(f"apparmor.txt of {slug} has more than {MOST_CHARACTERS} characters", app=str(slug))
     if "\0" in text:
         raise ProfileInvalid(f"apparmor.txt of {slug} must be text", app=str(slug))
-    _refuse_files_of_the_host(text, slug)
     heads = list(_HEAD.finditer(text))
     if len(heads) != 1:
         raise ProfileInvalid(
@@ -72,18 +71,19 @@ def named_profile(text: str, slug: AddonSlug) -> str:
             "a path there would be that of programs of the host",
             app=str(slug),
         )
+    _refuse_files_of_the_host(f"{text[:start]}name{text[end:]}", slug)
     return f"{text[:start]}{slug}{text[end:]}"
 
 
 def _refuse_files_of_the_host(text: str, slug: AddonSlug) -> None:
-    """Refuse includes by path: the parser, which is root, would read any file or device, for as long as it gives."""
+    """Refuse files by path: the parser, which is root, would read any file or device, for as long as it gives."""
     for number, line in enumerate(text.split("\n"), 1):
         comment = _COMMENT.match(line)
-        for found in _INCLUDE.finditer(line, 0, comment.end() if comment else len(line)):
+        for found in _NAMES_A_FILE.finditer(line, 0, comment.end() if comment else len(line)):
             if not _OF_THE_HOST.match(found["what"]):
                 raise ProfileInvalid(
-                    f"apparmor.txt of {slug}, line {number}: what is included must be of the host's own rules, such as "
-                    f"<abstractions/base>, not {found['what'].strip() or 'nothing'}",
+                    f"apparmor.txt of {slug}, line {number}: a file that is named must be of the host's own rules, "
+                    f"such as <abstractions/base>, not {found['what'].strip() or 'nothing'}",
                     app=str(slug),
                 )
 

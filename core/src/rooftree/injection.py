@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import MethodType
 from typing import Any, get_type_hints
 from weakref import WeakKeyDictionary
 
@@ -58,6 +59,8 @@ def type_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def parameters(function: Callable[..., Any], skip: int = 0) -> tuple[Parameter, ...]:
     """The parameters of ``function`` but the first ``skip``; raises ``TypeError`` where one has no type."""
+    if isinstance(function, MethodType):  # made anew each time that it is asked for, and so of no use as a key
+        return parameters(function.__func__, skip + 1)
     known = _signature(function)
     found = known.parameters.get(skip)
     if found is None:

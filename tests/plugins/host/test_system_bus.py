@@ -14,6 +14,7 @@ import pytest
 from rooftree.interfaces.bus import (
     BusLost,
     BusMethod,
+    BusObject,
     BusPropertiesChanged,
     BusRefused,
     BusServiceChanged,
@@ -314,6 +315,47 @@ async def test_what_the_bus_has_no_words_for_is_refused_and_costs_no_connection(
     assert client._connection is not None and client._connection.waiting == {}
     assert await machine.calls() == []
     assert (await client.read(Host, HOST)).name == "attic"
+
+
+async def test_who_gives_up_leaving_the_bus_has_left_it_all_the_same(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    await machine.order(do="hang", service=SYSTEMD)
+    calling = asyncio.create_task(client.call(UNITS, START_UNIT, "ssh.service", "replace"))
+    await asyncio.sleep(0.05)
+
+    leaving = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+
+    with pytest.raises(BusUnavailable, match="went away"):
+        await asyncio.wait_for(calling, 5)
+    await told.until(lambda event: event == BusLost())
+
+
+async def test_who_listens_again_is_told_again(machine: Services, client: SystemBusClient, told: Told) -> None:
+    await connected(client, told)
+    for number in range(3):
+        async with client.listening(UNITS, "JobNew") as signals:
+            await machine.order(
+                do="signal", service=SYSTEMD, path=SYSTEMD_PATH, interface=MANAGER, name="JobNew", signature="u",
+                arguments=[number],
+            )  # fmt: skip
+            assert await asyncio.wait_for(anext(signals), 5) == (number,)
+
+
+async def test_signals_that_cannot_be_asked_for_are_refused_each_time(
+    machine: Services, client: SystemBusClient, told: Told
+) -> None:
+    await connected(client, told)
+    nobody = BusObject(SYSTEMD, "/it's/no/path", MANAGER)
+
+    for _ in range(2):
+        with pytest.raises(BusRefused):
+            async with client.listening(nobody, "JobNew"):
+                pass
 
 
 async def test_signals_reach_who_listens_until_the_service_goes(

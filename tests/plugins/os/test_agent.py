@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,7 +54,8 @@ async def test_swap_is_shown_and_a_change_needs_a_reboot(haos: Haos) -> None:
 
 
 async def test_swap_as_it_is_writes_nothing(haos: Haos) -> None:
-    await haos.done(SWAP, {"swap_size": "2G", "swappiness": None})
+    for same in ({"swap_size": "2G", "swappiness": None}, {"swap_size": None, "swappiness": 1}):
+        await haos.done(SWAP, same)
 
     assert await haos.called("Set") == []
     assert "reboot_required" not in haos.problems()
@@ -97,6 +100,26 @@ async def test_every_form_of_a_swap_size_is_taken(haos: Haos, size: str) -> None
 )
 def test_swap_size_is_a_number_of_bytes(size: str, size_bytes: int) -> None:
     assert SwapSize.parse(size).size_bytes == size_bytes
+
+
+async def test_swap_is_smaller_than_the_disk(haos: Haos) -> None:
+    total = (await asyncio.to_thread(shutil.disk_usage, haos.system.data.path)).total
+
+    refused = await haos.post(SWAP, {"swap_size": str(total)})
+    await haos.done(SWAP, {"swap_size": str(total - 1)})
+
+    assert f"swap_size: must be less than the data disk holds ({total // 1024**2}M), not {total}" in refused.message
+    assert (await haos.get(SWAP))["swap_size"] == str(total - 1)
+
+
+async def test_swap_that_was_too_large_before_does_not_keep_the_rest_from_being_changed(haos: Haos) -> None:
+    await haos.parts.change(AGENT, "/io/hass/os/Config/Swap", "io.hass.os.Config.Swap", SwapSize="999999G")
+
+    await haos.done(SWAP, {"swap_size": "999999G", "swappiness": 9})
+
+    assert await haos.get(SWAP) == {"swap_size": "999999G", "swappiness": 9}
+    written = [arguments[1:] for _, arguments in await haos.called("Set")]
+    assert written == [["Swappiness", 9]]
 
 
 async def test_swap_is_not_offered_before_15(haos: Haos) -> None:

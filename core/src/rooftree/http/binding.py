@@ -248,7 +248,7 @@ type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.St
 def _unmarked(answer: Any) -> Any:
     """An answer's type without what is said of it for the API's document."""
     if get_origin(answer) is Annotated:
-        return get_args(answer)[0]
+        return _unmarked(get_args(answer)[0])
     if get_origin(answer) in {Union, UnionType}:
         return Union[tuple(_unmarked(one) for one in get_args(answer))]  # noqa: UP007  # of as many as there are
     return answer

@@ -29,12 +29,14 @@ _ENABLED: Final = Path("/sys/module/apparmor/parameters/enabled")
 _HEAD: Final = re.compile(r'^profile[ \t]+(?P<name>"[^"\n]*"|[^\s"{]+)', re.MULTILINE)
 _FLAGS: Final = re.compile(r"\s*(?:(?:flags\s*=\s*)?\([^)]*\)\s*)?\{")
 """What may stand behind the name: no path, which would put the host's own programs of that path under the profile."""
-_NAMES_A_FILE: Final = re.compile(r"(?<![\w./-])(?:#include|(?:include|abi)(?=[\s<\"']|$))(?=(?P<what>.{0,200}))")
-"""Statements that make the parser read a file. It takes ``#include/a`` too, but not ``include/a``."""
-_COMMENT: Final = re.compile(r'(?:[^"]*?[\s,{}])??#(?!include)')
-"""The line's beginning to its first comment, where that is certain: a ``#`` can be in a name."""
-_OF_THE_HOST: Final = re.compile(r"[ \t]*(?:if[ \t]+exists[ \t]+)?<[\w-][\w.-]*(?:/[\w-][\w.-]*)*>")
-"""Rules that the host's parser looks for in its own folders (apparmor.d(5), "#include mechanism")."""
+_NAMES_A_FILE: Final = re.compile(
+    r"(?P<verb>#include|(?<![\w/.-])(?:include|abi)(?!\w))"
+    r"(?:(?P<ours>[ \t]*(?:if[ \t]+exists[ \t]+)?<[\w-][\w.-]*(?:/[\w-][\w.-]*)*>)|(?P<other>.{0,200}))",
+    re.ASCII,
+)
+"""What the parser may take for a statement that makes it read a file: rules that it looks for in the host's own folders
+(apparmor.d(5), "#include mechanism"), or others. Where a comment or a quoted name begins and ends depends on what
+stands before it, and a ``#`` within a word begins none: so all of them count, wherever they stand."""
 
 
 class ProfileInvalid(Invalid):
@@ -77,15 +79,14 @@ def named_profile(text: str, slug: AddonSlug) -> str:
 
 def _refuse_files_of_the_host(text: str, slug: AddonSlug) -> None:
     """Refuse files by path: the parser, which is root, would read any file or device, for as long as it gives."""
-    for number, line in enumerate(text.split("\n"), 1):
-        comment = _COMMENT.match(line)
-        for found in _NAMES_A_FILE.finditer(line, 0, comment.end() if comment else len(line)):
-            if not _OF_THE_HOST.match(found["what"]):
-                raise ProfileInvalid(
-                    f"apparmor.txt of {slug}, line {number}: a file that is named must be of the host's own rules, "
-                    f"such as <abstractions/base>, not {found['what'].strip() or 'nothing'}",
-                    app=str(slug),
-                )
+    for found in _NAMES_A_FILE.finditer(text):
+        if found["ours"] is None:
+            line = text.count("\n", 0, found.start()) + 1
+            raise ProfileInvalid(
+                f"apparmor.txt of {slug}, line {line}: after {found['verb']} must stand rules of the host's own, such "
+                f"as <abstractions/base>, in comments too; not {found['other'].strip() or 'nothing'}",
+                app=str(slug),
+            )
 
 
 def host_parser() -> tuple[str, ...] | None:

@@ -60,6 +60,10 @@ class Connection:
         self._rules: dict[str, int] = {}
         """Match rules, and how many want each."""
 
+    async def ended(self) -> None:
+        """Wait for its loss; who no longer wants to may give up, and the others still hear of it."""
+        await asyncio.shield(self.lost)
+
     def end(self) -> None:
         """It is lost, and so is every answer that somebody waits for."""
         self.lost.set_result(None)

@@ -105,7 +105,7 @@ class SystemBusClient:
             if connection is None:
                 await asyncio.sleep(RETRY_S)
                 continue
-            await asyncio.shield(connection.lost)
+            await connection.ended()
 
     async def connect(self) -> bool:
         """Connect now, unless we are; whether there is a bus. One that is not there costs no time."""
@@ -131,7 +131,7 @@ class SystemBusClient:
         except (BusUnavailable, BusRefused) as error:
             self._tell_why_not(error.message)
             bus.disconnect()
-            await connection.lost
+            await connection.ended()
             return None
         self.note_change()
         log.info("system_bus_connected", address=self._address, services=len(connection.owners))
@@ -193,7 +193,7 @@ class SystemBusClient:
         connection = self._connection
         if connection is not None:
             connection.bus.disconnect()
-            await connection.lost
+            await connection.ended()
 
     @property
     def connected(self) -> bool:

@@ -74,15 +74,13 @@ async def _write(bus: SystemBus, swap_size: str | None, swappiness: int | None) 
 
 @job("os_swap_options", locks=lambda changes: [Lock("os", "swap")])
 async def change_swap(system: OperatingSystem, disks: DataDisksOfMachine, changes: SwapChange) -> Steps:
-    """Change the swap; it takes effect with the next reboot, which would silently do without one that has no room."""
+    """Change the swap; it takes effect with the next reboot, which silently does without one that is larger than the
+    disk."""
     now = await read_swap(system)
-    capacity_bytes = await disks.capacity_bytes()
-    if changes.swap_size is not None and changes.swap_size.size_bytes >= capacity_bytes:
-        raise Invalid(
-            f"swap_size: must be less than the data disk holds ({capacity_bytes // MIB}M), not {changes.swap_size}"
-        )
     size = changes.swap_size if changes.swap_size != now.swap_size else None
     swappiness = changes.swappiness if changes.swappiness != now.swappiness else None
+    if size is not None and size.size_bytes >= (capacity_bytes := await disks.capacity_bytes()):
+        raise Invalid(f"swap_size: must be less than the data disk holds ({capacity_bytes // MIB}M), not {size}")
     if size is None and swappiness is None:
         return []
     return [SetSwap(size, swappiness), RequireReboot("The changed swap is in use after a reboot")]

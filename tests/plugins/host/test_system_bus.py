@@ -354,6 +354,8 @@ async def test_signals_that_cannot_be_asked_for_are_refused_each_time(
 
     for _ in range(2):
         with pytest.raises(BusRefused):
+            await client.watch(nobody)
+        with pytest.raises(BusRefused):
             async with client.listening(nobody, "JobNew"):
                 pass
 

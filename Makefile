@@ -1,8 +1,6 @@
 # Every target does its own set-up: uv, system packages, Docker Engine. What is there is used, what is missing is fetched.
 DATA ?= data
 ARGS ?=
-# As in scripts/prelude.sh.
-unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test torture host-shell lint format access-table plugin-api bench stop stop-engine no-test-host clean

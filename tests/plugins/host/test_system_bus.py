@@ -323,7 +323,8 @@ async def test_who_gives_up_leaving_the_bus_has_left_it_all_the_same(
     await connected(client, told)
     await machine.order(do="hang", service=SYSTEMD)
     calling = asyncio.create_task(client.call(UNITS, START_UNIT, "ssh.service", "replace"))
-    await asyncio.sleep(0.05)
+    while await machine.calls() == []:
+        await asyncio.sleep(0.01)
 
     leaving = asyncio.create_task(client.close())
     await asyncio.sleep(0)

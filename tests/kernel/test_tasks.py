@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -281,3 +282,74 @@ async def test_tasks_of_a_plugin_begin_after_setup_and_end_before_its_stop(tmp_p
         await running.wait()
 
     assert happened == ["setup", "work", "work ended", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ({"every": 5}, "every must be a timedelta"),
+        ({"every": timedelta(0)}, "every must be longer than nothing"),
+        ({"every": timedelta(seconds=-1)}, "every must be longer than nothing"),
+        ({"cron": "0 3 * *"}, "cron must be five fields"),
+        ({"cron": "61 3 * * *"}, "cron must be five fields"),
+        ({"cron": "never"}, "cron must be five fields"),
+        ({"cron": 5}, "cron must be five fields"),
+        ({"every": timedelta(hours=1), "cron": "0 3 * * *"}, "every or cron, not both"),
+    ],
+)
+def test_task_with_times_that_cannot_be_is_refused_where_it_is_made(times: dict[str, Any], said: str) -> None:
+    async def run() -> None: ...
+
+    with pytest.raises((TypeError, ValueError), match=said):
+        Task("wrong", run, **times)
+
+
+class Failing(Plugin):
+    """A plugin with a task that fails while it is told to."""
+
+    name = "failing"
+    fails = True
+
+    def tasks(self) -> list[Task]:
+        return [Task("look", self.look, every=timedelta(minutes=1))]
+
+    async def look(self) -> None:
+        if self.fails:
+            raise KeyError("token")
+
+
+async def test_task_that_fails_three_times_in_a_row_is_a_problem_until_it_succeeds(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with running_system(tmp_path, plugins=[Failing], clock=clock) as system:
+        plugin = system.plugins.record("failing").plugin  # type: ignore[union-attr]
+        await clock.advance(timedelta(minutes=2, seconds=30))
+        early = [problem.type for problem in system.problems], system.plugins.info("failing").state
+        await clock.advance(timedelta(minutes=1))
+        told = next(problem for problem in system.problems if problem.type == "task_failing")
+        degraded = system.plugins.info("failing")
+        plugin.fails = False  # type: ignore[union-attr]
+        await clock.advance(timedelta(minutes=2))
+        late = [problem.type for problem in system.problems], system.plugins.info("failing").state
+
+    assert early == ([], "ok")
+    assert "The task 'look' of failing has failed 3 times in a row, last with KeyError: 'token'" in told.message
+    assert (degraded.state, degraded.reason) == ("degraded", "its task 'look' fails: KeyError: 'token'")
+    assert late == ([], "ok")
+
+
+async def test_failing_task_is_no_problem_any_more_when_its_plugin_stops_or_the_process_begins_anew(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    async with running_system(tmp_path, plugins=[Failing], clock=clock) as system:
+        await clock.advance(timedelta(minutes=4))
+        assert any(problem.type == "task_failing" for problem in system.problems)
+        await system.plugins.disable("failing")
+        assert not any(problem.type == "task_failing" for problem in system.problems)
+        await system.plugins.enable("failing")
+        await clock.advance(timedelta(minutes=4))
+        assert any(problem.type == "task_failing" for problem in system.problems)
+        await system.problems.written()
+        system.tasks._failing.clear()  # as a kill leaves it: nobody takes it back
+    async with running_system(tmp_path, plugins=[Failing], clock=FakeClock()) as system:
+        assert not any(problem.type == "task_failing" for problem in system.problems)

@@ -72,6 +72,10 @@ class Plugins:
     def __iter__(self) -> Iterator[PluginInfo]:
         return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
 
+    def record(self, name: str) -> Record | None:
+        """What is known of a plugin, or ``None``; for the kernel's own parts."""
+        return self._records.get(name)
+
     def info(self, name: str) -> PluginInfo:
         """One plugin; raises :class:`NotFound`."""
         return self._record(name).info()

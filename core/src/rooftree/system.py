@@ -38,6 +38,8 @@ from rooftree.secret import check_key
 from rooftree.services import Service, ServiceDirectory
 from rooftree.settings import Settings
 from rooftree.state import State
+from rooftree.task_problems import PROBLEM as TASK_PROBLEM
+from rooftree.task_problems import TaskProblems
 from rooftree.tasks import Task, TaskSupervisor
 
 log = structlog.get_logger(__name__)
@@ -80,7 +82,7 @@ class System:
         self.bus = EventBus()
         self.events = EventStream(self.bus)
         self.services = ServiceDirectory()
-        self.tasks = TaskSupervisor(clock)
+        self.tasks = TaskSupervisor(clock, TaskProblems(self))
         self.hooks = Hooks(specifications, self._hook_failed)
         self.state_now = SystemState.SETUP
         self.port = 0
@@ -120,6 +122,7 @@ class System:
         self.state = State(self.database)
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
+        self._forget_tasks_of_before()
         self.database.on_disk_full = self._disk_is_full
         await self._look_for_room()
         self.tokens = await Tokens.load(self.state)
@@ -166,6 +169,12 @@ class System:
         await self.jobs.stop(self.settings.kernel.stop_timeout_s / 2)
         await self.plugins.stop()
         await self._closing.aclose()
+
+    def _forget_tasks_of_before(self) -> None:
+        """Tasks begin anew with the process; one that still fails is told again."""
+        for problem in self.problems:
+            if problem.type == TASK_PROBLEM:
+                self.problems.clear(problem.type, problem.context, problem.reference)
 
     def _provide_own_services(self) -> None:
         for key, service in (

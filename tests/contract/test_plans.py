@@ -1,6 +1,6 @@
 """For every route that starts a job: ``?plan=1`` says what the same call then does, and does nothing itself.
 
-The routes are those that the plugins declare with ``starts=``. Each has its situations in ``CALLS``; a route that has
+The routes are those whose handlers return the call of a job. Each has its situations in ``CALLS``; a route that has
 none fails the test. The journal is the witness of what really happened.
 """
 
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import pytest
 from attrs import frozen
 
+from rooftree.http.inputs import answer_of
 from rooftree.http.routes import Route
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
@@ -450,7 +451,7 @@ async def scene(
 async def starting_routes(folder: Path) -> dict[str, Route]:
     """Every route of every plugin that starts a job, by each of its paths."""
     async with house_with_closed_rooms(folder) as system:
-        routes = [entry.route for entry in system.server.table.entries if entry.route.starts is not None]
+        routes = [entry.route for entry in system.server.table.entries if answer_of(entry.route)[0]]
     return {f"{route.method} {path}": route for route in routes for path in route.paths}
 
 
@@ -463,7 +464,7 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Route]:
 
 
 def test_every_route_that_starts_a_job_has_its_situations(declared: dict[str, Route]) -> None:
-    assert sorted(declared) == sorted(CALLS), "add a situation for each new route with starts="
+    assert sorted(declared) == sorted(CALLS), "add a situation for each new route that starts a job"
 
 
 SITUATIONS = [pytest.param(route, make, id=f"{route} {make.__name__}") for route in CALLS for make in CALLS[route]]

@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, child, failpoints, job, logs, step, suspension
+from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, logs, step, suspension
 from rooftree.errors import RooftreeError
 from rooftree.plugin_record import Health
 from rooftree.testing import running_system
@@ -135,12 +135,12 @@ async def part(part: int) -> Steps:
 
 @job("change_in_parts")
 async def change_in_parts() -> Steps:
-    return [child(part, part=0), CHANGES[1], child(part, part=2)]
+    return [part(part=0), CHANGES[1], part(part=2)]
 
 
 @job("change_in_parts_forward", recovery="forward")
 async def change_in_parts_forward() -> Steps:
-    return [child(part, part=0), CHANGES[1], child(part, part=2)]
+    return [part(part=0), CHANGES[1], part(part=2)]
 
 
 @job("change_and_hesitate", recovery="forward")
@@ -192,13 +192,13 @@ async def live(root: Path, name: str | None) -> None:
     async with running_system(root, plugins=[plugin_for(root / "markers")]) as system:
         assert all(info.state is Health.OK for info in system.plugins)
         if name == "change_and_hesitate":
-            started = await system.jobs.run(JOBS[name], background=True)
+            started = await system.jobs.run((JOBS[name])().in_background())
             assert started is not None
             await hesitates.wait()
             await system.jobs.cancel(started.job_id)
             await failpoints.reach(CANCELLED)
         elif name is not None:
-            await system.jobs.run(JOBS[name])
+            await system.jobs.run((JOBS[name])())
         while any(not info.done for info in system.jobs.listing()):
             await asyncio.sleep(0.001)
 

@@ -112,7 +112,7 @@ async def test_job_is_told_with_its_steps_their_objects_and_who_asked(
 
 
 async def test_what_rooftree_does_by_itself_is_nobodys(system: System, world: World) -> None:
-    await system.jobs.run(put, name="x")
+    await system.jobs.run(put(name="x"))
 
     assert {entry.who for entry in await system.audit.page()} == {None}
 
@@ -120,7 +120,7 @@ async def test_what_rooftree_does_by_itself_is_nobodys(system: System, world: Wo
 async def test_failure_is_told_at_the_step_and_what_was_undone(system: System, world: World) -> None:
     world.errors["half old"] = [Failed("It does not fit")]
     with pytest.raises(Failed):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert told(await system.audit.page()) == [
         ("put", "x", "begun"),
@@ -136,7 +136,7 @@ async def test_what_could_not_be_undone_is_not_told_as_undone(system: System, wo
     world.errors["half three"] = [Failed("It does not fit")]
     world.errors["undo old"] = [RuntimeError("stuck")]
     with pytest.raises(Failed):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     undone = [row for row in told(await system.audit.page()) if "undone" in row[2]]
     assert undone == [(PUT, "three", "undone"), (PUT, "old", "not_undone"), (PUT, "one", "undone")]
@@ -145,7 +145,7 @@ async def test_what_could_not_be_undone_is_not_told_as_undone(system: System, wo
 async def test_half_of_what_cannot_be_taken_back_is_not_told_as_undone(system: System, world: World) -> None:
     world.errors["burnt old"] = [Failed("It went out")]
     with pytest.raises(Failed):
-        await system.jobs.run(burn)
+        await system.jobs.run(burn())
 
     assert [row for row in told(await system.audit.page()) if row[0] == BURN] == [
         (BURN, "old", "failed"),
@@ -155,14 +155,14 @@ async def test_half_of_what_cannot_be_taken_back_is_not_told_as_undone(system: S
 
 async def test_step_that_only_tidies_and_fails_is_told_as_failed(system: System, world: World) -> None:
     world.errors["sweep"] = [Failed("The broom is gone")]
-    await system.jobs.run(sweep)
+    await system.jobs.run(sweep())
 
     assert [row for row in told(await system.audit.page()) if row[0] == SWEEP] == [(SWEEP, None, "failed")]
 
 
 async def test_who_cancelled_a_job_is_told(system: System, world: World) -> None:
     world.gates["half old"] = asyncio.Event()
-    call = asyncio.create_task(system.jobs.run(put, name="x"))
+    call = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached("half old")
     await system.jobs.cancel(system.jobs.listing()[0].uuid)
     world.gates["half old"].set()
@@ -202,7 +202,7 @@ async def test_recovery_after_a_stop_goes_on_in_the_same_log(tmp_path: Path, wor
 async def test_refused_job_leaves_no_row(system: System, world: World) -> None:
     world.errors["plan"] = [Conflict("There is one already")]
     with pytest.raises(Conflict):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert await system.audit.page() == []
 
@@ -230,7 +230,7 @@ async def test_row_and_what_it_tells_of_are_written_together_or_not_at_all(
     disk("nospace")
     assert (await client.post("/notes", json={"texts": {"first": "x"}})).status == 503
     with pytest.raises(Unavailable):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
     disk("")
 
     assert await system.audit.page() == []
@@ -290,7 +290,7 @@ async def test_journal_keeps_only_the_latest_jobs(
 ) -> None:
     monkeypatch.setattr(journal, "KEEP", 3)
     for _ in range(6):
-        await system.jobs.run(put, name="x", names=("one",))
+        await system.jobs.run(put(name="x", names=("one",)))
 
     def count(connection: sqlite3.Connection) -> list[int]:
         return [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("job", "step")]

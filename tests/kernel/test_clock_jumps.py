@@ -13,11 +13,11 @@ import pytest
 import time_machine
 
 from rooftree import Task
-from rooftree.access import Role
 from rooftree.data_folder import DataFolder
 from rooftree.event_stream import Position
 from rooftree.http import connection
 from rooftree.http.wrong_tokens import ALLOWED
+from rooftree.principal import Role
 from rooftree.rates import Meter, Rate
 from rooftree.testing import Client, running_system
 from tests.kernel.notebook import Notebook, make_room, notes_of, write_notes
@@ -47,12 +47,12 @@ def jump() -> Iterator[Jump]:
 async def test_job_under_way_goes_on_and_is_told_as_it_was(tmp_path: Path, jump: Jump, by: timedelta) -> None:
     async with running_system(tmp_path, plugins=[Notebook]) as system:
         before = datetime.now(UTC)
-        running = asyncio.create_task(system.jobs.run(write_notes, key="x"))
+        running = asyncio.create_task(system.jobs.run(write_notes(key="x")))
         while not await system.audit.page():  # until it is accepted
             await asyncio.sleep(0)
         jump(by)
         await running
-        began = await system.jobs.run(make_room, key="y", background=True)
+        began = await system.jobs.run(make_room(key="y").in_background())
         assert began is not None
 
         assert notes_of(system) >= {"x-one", "x-two"}
@@ -127,12 +127,12 @@ def test_meter_waits_as_long_as_before(jump: Jump, by: timedelta) -> None:
 @each_jump
 async def test_events_are_resumed_by_their_place(tmp_path: Path, jump: Jump, by: timedelta) -> None:
     async with running_system(tmp_path, plugins=[Notebook]) as system:
-        await system.jobs.run(write_notes, key="before")
+        await system.jobs.run(write_notes(key="before"))
         await system.bus.drained()
         place = system.events.now
 
         jump(by)
-        await system.jobs.run(write_notes, key="after")
+        await system.jobs.run(write_notes(key="after"))
         await system.bus.drained()
 
         async with asyncio.timeout(DEADLINE_S):
@@ -164,11 +164,11 @@ async def test_slow_and_idle_clients_are_judged_by_the_monotonic_clock(
 @each_jump
 async def test_newest_copy_is_the_one_made_last(tmp_path: Path, jump: Jump, by: timedelta) -> None:
     async with running_system(tmp_path, plugins=[Notebook]) as system:
-        await system.jobs.run(make_room, key="before")
+        await system.jobs.run(make_room(key="before"))
         await system.database.copy()
         jump(by)
         for number in range(3):
-            await system.jobs.run(make_room, key=f"after-{number}")
+            await system.jobs.run(make_room(key=f"after-{number}"))
             await system.database.copy()
     (tmp_path / "data" / "rooftree.db").write_bytes(b"damaged")
 

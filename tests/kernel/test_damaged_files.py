@@ -73,7 +73,7 @@ async def lived_in(folder: Path) -> None:
     """Make a folder as a system leaves it: a database, three copies of it, everything else."""
     async with running_system(folder, plugins=[Notebook], settings=SETTINGS) as system:
         for number in range(3):
-            await system.jobs.run(make_room, key=str(number))
+            await system.jobs.run(make_room(key=str(number)))
             await system.database.copy()
 
 
@@ -83,7 +83,7 @@ async def start_again(folder: Path) -> tuple[set[str], dict[str, str]]:
     async with running_system(folder, plugins=[Notebook], settings=SETTINGS) as system:
         assert time.monotonic() - began < STARTS_WITHIN_S
         found = notes_of(system), {problem.type: problem.message for problem in system.problems}
-        await system.jobs.run(write_notes, key="later")
+        await system.jobs.run(write_notes(key="later"))
         await serves(system)
     async with running_system(folder, plugins=[Notebook], settings=SETTINGS) as system:
         assert notes_of(system) == found[0] | {"later-one", "later-two"}, "the start after that finds it whole"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import PUBLIC, Jobs, Plugin, Routes, Step, Steps, job, step
+from rooftree import PUBLIC, JobCall, Plugin, Routes, Step, Steps, job, step
 from rooftree.exhaustion import DiskFull, DiskReadOnly, OutOfFiles, explained
 from rooftree.testing import Client, running_system
 
@@ -35,10 +35,10 @@ async def writing() -> Steps:
 routes = Routes()
 
 
-@routes.post("/write", access=PUBLIC, starts=writing)
-async def write(jobs: Jobs) -> None:
+@routes.post("/write", access=PUBLIC)
+def write() -> JobCall[None]:
     """By a job."""
-    await jobs.run(writing)
+    return writing()
 
 
 @routes.get("/open", access=PUBLIC)

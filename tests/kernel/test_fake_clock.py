@@ -68,11 +68,11 @@ async def test_rates_of_jobs_follow_it(tmp_path: Path) -> None:
 
     clock = FakeClock()
     async with running_system(tmp_path, clock=clock) as system:
-        await system.jobs.run(rarely)
+        await system.jobs.run(rarely())
         with pytest.raises(RateLimited):
-            await system.jobs.run(rarely)
+            await system.jobs.run(rarely())
         await clock.advance(timedelta(hours=1))
-        await system.jobs.run(rarely)
+        await system.jobs.run(rarely())
 
 
 async def test_who_woke_and_does_not_come_to_an_end_is_named() -> None:

@@ -218,9 +218,9 @@ async def test_job_that_makes_room_runs_on_a_full_disk_and_another_is_refused(di
 
         with pytest.raises(Unavailable, match="Free space"):
             for number in range(100):  # the log has some pages left from before
-                await system.jobs.run(write_notes, key=str(number))
+                await system.jobs.run(write_notes(key=str(number)))
         before = notes_of(system)
-        await system.jobs.run(make_room, key="y")
+        await system.jobs.run(make_room(key="y"))
 
         assert notes_of(system) == {*before, "y"}
         assert "disk_full" in problems_of(system)
@@ -232,7 +232,7 @@ async def test_job_that_was_accepted_is_ended_out_of_the_reserve(disk: Path) -> 
         for leave in range(0, 40 * KIB, 4 * KIB):
             fill(disk, leave, f"ballast-{leave}")
             try:
-                await system.jobs.run(write_notes, key=str(leave))
+                await system.jobs.run(write_notes(key=str(leave)))
                 expected = {f"{leave}-one", f"{leave}-two"}
             except Unavailable:
                 expected = set()
@@ -260,20 +260,20 @@ async def test_full_disk_is_a_problem_until_there_is_room(disk: Path) -> None:
 @pytest.mark.parametrize("reserve_mib", [0, 1])
 async def test_system_starts_and_ends_on_a_full_disk(disk: Path, reserve_mib: int) -> None:
     async with notebook(disk, reserve_mib) as system:
-        await system.jobs.run(write_notes, key="x")
+        await system.jobs.run(write_notes(key="x"))
     fill(disk)
 
     async with notebook(disk, reserve_mib) as system:
         assert notes_of(system) == {"x-one", "x-two"}
         assert problems_of(system) == {"disk_full"}
         if reserve_mib:
-            await system.jobs.run(make_room, key="y")
+            await system.jobs.run(make_room(key="y"))
             assert "y" in notes_of(system)
     (disk / "ballast").unlink()
 
     async with notebook(disk, reserve_mib) as system:
         assert problems_of(system) == set()
-        await system.jobs.run(write_notes, key="z")
+        await system.jobs.run(write_notes(key="z"))
 
 
 async def test_disk_that_fills_at_any_page_of_a_job_leaves_all_of_it_or_nothing(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ async def test_disk_that_fills_at_any_page_of_a_job_leaves_all_of_it_or_nothing(
             async with notebook(disk, reserve_mib=0) as system:
                 fill(disk, pages * 4 * KIB)
                 try:
-                    await system.jobs.run(write_notes, key="x")
+                    await system.jobs.run(write_notes(key="x"))
                     expected = {"x-one", "x-two"}
                     done += 1
                 except Unavailable as error:
@@ -305,7 +305,7 @@ async def test_disk_of_a_few_pages_refuses_in_words_and_serves_once_it_is_larger
     with small_disk(tmp_path / "disk", size_kib) as disk:
         try:
             async with notebook(disk, reserve_mib=1) as system:
-                await system.jobs.run(write_notes, key="x")
+                await system.jobs.run(write_notes(key="x"))
                 written = notes_of(system)
         except Unavailable as error:
             assert "Free space" in error.message or "has space" in error.message

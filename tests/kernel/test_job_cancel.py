@@ -90,7 +90,7 @@ async def cancel_the_only_one(jobs: Jobs) -> str:
 @pytest.mark.parametrize("place", [f"{verb} {name}" for verb in ("before", "do", "half") for name in NAMES])
 async def test_job_that_is_cancelled_takes_back_its_steps(system: System, world: World, place: str) -> None:
     gate = held(world, place)
-    call = asyncio.create_task(system.jobs.run(put, name="x"))
+    call = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached(place)
 
     job_id = await cancel_the_only_one(system.jobs)
@@ -105,16 +105,16 @@ async def test_job_that_is_cancelled_takes_back_its_steps(system: System, world:
     last = NAMES.index(place.partition(" ")[2])
     assert [each for each in world.happened if each.startswith("before")] == [f"before {n}" for n in NAMES[: last + 1]]
     async with asyncio.timeout(5):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
 
 async def test_job_that_waits_for_its_turn_ends_at_once(system: System, world: World) -> None:
     gate = held(world, "do one")
-    first = asyncio.create_task(system.jobs.run(put, name="x", names=("one",)))
+    first = asyncio.create_task(system.jobs.run(put(name="x", names=("one",))))
     await world.reached("do one")
-    second = asyncio.create_task(system.jobs.run(put, name="x", names=("two",)))
+    second = asyncio.create_task(system.jobs.run(put(name="x", names=("two",))))
     await until(lambda: len(system.jobs.listing()) == 2)
-    third = asyncio.create_task(system.jobs.run(put, name="x", names=("three",)))
+    third = asyncio.create_task(system.jobs.run(put(name="x", names=("three",))))
     await until(lambda: len(system.jobs.listing()) == 3)
 
     await system.jobs.cancel(system.jobs.listing()[1].uuid)
@@ -129,7 +129,7 @@ async def test_job_that_waits_for_its_turn_ends_at_once(system: System, world: W
 
 async def test_job_whose_plan_is_being_made_ends_at_once(system: System, world: World) -> None:
     held(world, "plan")
-    call = asyncio.create_task(system.jobs.run(put, name="x"))
+    call = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached("plan")
 
     await cancel_the_only_one(system.jobs)
@@ -139,12 +139,12 @@ async def test_job_whose_plan_is_being_made_ends_at_once(system: System, world: 
     assert world.happened == ["plan"]
     assert await Journal(system.database).open_jobs() == []
     world.gates.clear()
-    await system.jobs.run(put, name="x")
+    await system.jobs.run(put(name="x"))
 
 
 async def test_interruptible_step_is_left_in_the_middle_and_undone(system: System, world: World) -> None:
     held(world, "linger two")
-    call = asyncio.create_task(system.jobs.run(linger))
+    call = asyncio.create_task(system.jobs.run(linger()))
     await world.reached("linger two")
 
     await cancel_the_only_one(system.jobs)
@@ -158,7 +158,7 @@ async def test_interruptible_step_is_left_in_the_middle_and_undone(system: Syste
 async def test_error_of_a_step_on_its_way_out_is_told_beside_the_cancellation(system: System, world: World) -> None:
     gate = held(world, "half old")
     world.errors["half old"] = [Failed("It broke anyhow")]
-    call = asyncio.create_task(system.jobs.run(put, name="x"))
+    call = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached("half old")
 
     await cancel_the_only_one(system.jobs)
@@ -185,7 +185,7 @@ async def test_cancelled_before_what_cannot_be_taken_back_it_is_not_done(system:
         return [Put("one"), BurnAfterALook("old")]
 
     gate = held(world, "looks")
-    call = asyncio.create_task(system.jobs.run(look_and_burn))
+    call = asyncio.create_task(system.jobs.run(look_and_burn()))
     await world.reached("looks")
 
     job_id = await cancel_the_only_one(system.jobs)
@@ -202,7 +202,7 @@ async def test_cancelled_before_what_cannot_be_taken_back_it_is_not_done(system:
 @pytest.mark.parametrize("place", ["burn old", "burnt old"])
 async def test_job_past_the_point_of_no_return_cannot_be_cancelled(system: System, world: World, place: str) -> None:
     gate = held(world, place)
-    call = asyncio.create_task(system.jobs.run(burn_last))
+    call = asyncio.create_task(system.jobs.run(burn_last()))
     await world.reached(place)
 
     with pytest.raises(Conflict, match="can only go on to its end"):
@@ -216,7 +216,7 @@ async def test_job_past_the_point_of_no_return_cannot_be_cancelled(system: Syste
 async def test_job_that_is_being_taken_back_cannot_be_cancelled(system: System, world: World) -> None:
     world.errors["half three"] = [Failed("It does not fit")]
     gate = held(world, "undo old")
-    call = asyncio.create_task(system.jobs.run(put, name="x"))
+    call = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached("undo old")
 
     with pytest.raises(Conflict, match="is being taken back already"):
@@ -228,7 +228,7 @@ async def test_job_that_is_being_taken_back_cannot_be_cancelled(system: System, 
 
 
 async def test_job_that_has_ended_or_never_was_cannot_be_cancelled(system: System, world: World) -> None:
-    started = await system.jobs.run(put, background=True, name="x")
+    started = await system.jobs.run(put(name="x").in_background())
     assert started is not None
     await until(lambda: all(info.done for info in system.jobs.listing()))
     await system.jobs.forget(started.job_id)
@@ -241,7 +241,7 @@ async def test_job_that_has_ended_or_never_was_cannot_be_cancelled(system: Syste
 
 async def test_cancelling_twice_is_cancelling_once(system: System, world: World) -> None:
     gate = held(world, "do old")
-    started = await system.jobs.run(put, background=True, name="x")
+    started = await system.jobs.run(put(name="x").in_background())
     assert started is not None
     await world.reached("do old")
 
@@ -259,7 +259,7 @@ async def test_cancelling_works_while_the_disk_is_full(
     system: System, world: World, disk: Callable[[str], None]
 ) -> None:
     gate = held(world, "do old")
-    call = asyncio.create_task(system.jobs.run(put, name="x"))
+    call = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached("do old")
     disk("nospace")
 
@@ -290,7 +290,7 @@ async def test_job_of_a_stopped_plugin_cannot_be_cancelled_until_that_runs(
 ) -> None:
     monkeypatch.setattr(plugins, "DRAIN_S", 0.05)
     held(world, "half old")
-    call = asyncio.create_task(system.jobs.run(put_forward))
+    call = asyncio.create_task(system.jobs.run(put_forward()))
     await world.reached("half old")
     await system.plugins.disable("worldly")
     with pytest.raises(NotReady, match="goes on when it runs again"):
@@ -311,7 +311,7 @@ async def test_job_of_a_stopped_plugin_cannot_be_cancelled_until_that_runs(
 async def test_cancelled_job_that_would_go_forward_goes_back_after_a_stop(tmp_path: Path, world: World) -> None:
     gate = held(world, "half old")
     async with running_system(tmp_path, plugins=[Worldly], settings={"kernel.stop_timeout_s": 0.1}) as system:
-        call = asyncio.create_task(system.jobs.run(put_forward))
+        call = asyncio.create_task(system.jobs.run(put_forward()))
         await world.reached("half old")
         job_id = await cancel_the_only_one(system.jobs)
         assert (await Journal(system.database).open_jobs())[0].state is JobState.UNDOING
@@ -329,7 +329,7 @@ async def test_cancelled_job_that_would_go_forward_goes_back_after_a_stop(tmp_pa
 
 
 async def test_job_that_is_not_cancelled_is_done(system: System, world: World) -> None:
-    await system.jobs.run(burn_only)
-    await system.jobs.run(linger)
+    await system.jobs.run(burn_only())
+    await system.jobs.run(linger())
 
     assert world.things == {"one": "new", "two": "new", "three": "new"}

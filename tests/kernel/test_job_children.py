@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import Conflict, JobChanged, JobInfo, Lock, NotFound, Run, Step, Steps, child, job, step
+from rooftree import Conflict, JobChanged, JobInfo, Lock, NotFound, Run, Step, Steps, job, step
 from rooftree.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import BEFORE, Put, World, Worldly, put, stopped_amid, until
@@ -38,7 +38,7 @@ async def leaf(world: World, name: str) -> Steps:
 
 @job("branch", reference="name")
 async def branch(name: str) -> Steps:
-    return [Put(f"{name}-1"), child(leaf, name=f"{name}-2"), Long(name)]
+    return [Put(f"{name}-1"), leaf(name=f"{name}-2"), Long(name)]
 
 
 @job("empty")
@@ -48,12 +48,12 @@ async def empty() -> Steps:
 
 @job("tree")
 async def tree() -> Steps:
-    return [child(branch, name="a"), child(empty), Put("middle"), child(branch, name="b")]
+    return [branch(name="a"), empty(), Put("middle"), branch(name="b")]
 
 
 @job("pair", locks=lambda first, second: {Lock("thing", first)})
 async def pair(first: str, second: str) -> Steps:
-    return [Put(first), child(leaf, name=second)]
+    return [Put(first), leaf(name=second)]
 
 
 ORDER = ["a-1", "a-2", "middle", "b-1", "b-2"]
@@ -81,14 +81,14 @@ def everyone(info: JobInfo) -> list[JobInfo]:
 
 
 async def test_steps_of_children_are_done_in_their_place(system: System, world: World) -> None:
-    await system.jobs.run(tree)
+    await system.jobs.run(tree())
 
     assert [place[3:] for place in world.happened if place.startswith("do ")] == ORDER
 
 
 async def test_children_are_shown_below_their_parents_with_their_own_state(system: System, world: World) -> None:
     world.gates["do b-1"] = asyncio.Event()
-    started = await system.jobs.run(tree, background=True)
+    started = await system.jobs.run(tree().in_background())
     assert started is not None
     await world.reached("do b-1")
 
@@ -112,7 +112,7 @@ async def test_progress_sums_up_the_children_and_runs_backwards_nowhere(system: 
     seen = list[JobInfo]()
     system.bus.subscribe(JobChanged, lambda event: seen.append(event.job), "test")
 
-    await system.jobs.run(tree)
+    await system.jobs.run(tree())
     await system.bus.drained()
 
     courses = zip(*([each.progress for each in everyone(info)] for info in seen), strict=True)
@@ -125,10 +125,10 @@ async def test_progress_sums_up_the_children_and_runs_backwards_nowhere(system: 
 
 async def test_job_does_not_begin_before_its_children_may(system: System, world: World) -> None:
     world.gates["half b-2"] = asyncio.Event()
-    holder = asyncio.create_task(system.jobs.run(leaf, name="b-2"))
+    holder = asyncio.create_task(system.jobs.run(leaf(name="b-2")))
     await world.reached("half b-2")
 
-    whole = asyncio.create_task(system.jobs.run(tree))
+    whole = asyncio.create_task(system.jobs.run(tree()))
     await until(lambda: world.happened.count("plan b-2") == 2)
     await asyncio.sleep(0.01)
     assert "before a-1" not in world.happened
@@ -141,8 +141,8 @@ async def test_job_does_not_begin_before_its_children_may(system: System, world:
 async def test_children_that_want_each_others_things_do_not_wait_for_ever(system: System, world: World) -> None:
     async with asyncio.timeout(5):
         await asyncio.gather(
-            *(system.jobs.run(pair, first="x", second="y") for _ in range(5)),
-            *(system.jobs.run(pair, first="y", second="x") for _ in range(5)),
+            *(system.jobs.run(pair(first="x", second="y")) for _ in range(5)),
+            *(system.jobs.run(pair(first="y", second="x")) for _ in range(5)),
         )
 
     assert len([place for place in world.happened if place.startswith("do ")]) == 20
@@ -152,7 +152,7 @@ async def test_child_that_fails_takes_the_whole_job_back(system: System, world: 
     world.errors["half b-2"] = [Conflict("It does not fit", thing="b-2")]
 
     with pytest.raises(Conflict, match="It does not fit"):
-        await system.jobs.run(tree)
+        await system.jobs.run(tree())
 
     assert world.things == BEFORE
     assert [place[5:] for place in world.happened if place.startswith("undo")] == ORDER[::-1]
@@ -175,17 +175,17 @@ async def test_what_a_childs_plan_refuses_refuses_the_whole_job(system: System, 
     world.errors["plan b-2"] = [Conflict("There is one already")]
 
     with pytest.raises(Conflict, match="There is one already"):
-        await system.jobs.run(tree)
+        await system.jobs.run(tree())
 
     assert world.things == BEFORE
     assert not [place for place in world.happened if place.startswith("before")]
     assert system.jobs.listing() == []
-    assert await system.jobs.run(put, name="b-2") is None
+    assert await system.jobs.run(put(name="b-2")) is None
 
 
 async def test_child_is_not_cancelled_alone(system: System, world: World) -> None:
     world.gates["half a-2"] = asyncio.Event()
-    call = asyncio.create_task(system.jobs.run(tree))
+    call = asyncio.create_task(system.jobs.run(tree()))
     await world.reached("half a-2")
     (root,) = system.jobs.listing()
 
@@ -198,7 +198,7 @@ async def test_child_is_not_cancelled_alone(system: System, world: World) -> Non
 
 async def test_children_can_still_be_asked_for_after_the_end_and_a_restart(tmp_path: Path, world: World) -> None:
     async with running_system(tmp_path, plugins=[Worldly]) as system:
-        started = await system.jobs.run(tree, background=True)
+        started = await system.jobs.run(tree().in_background())
         assert started is not None
         await until(lambda: system.jobs.listing()[0].done is True)
         ended = system.jobs.listing()[0]
@@ -216,7 +216,7 @@ async def test_children_can_still_be_asked_for_after_the_end_and_a_restart(tmp_p
 async def test_interrupted_children_are_taken_back_and_keep_their_ids(tmp_path: Path, world: World, place: str) -> None:
     world.gates[place] = asyncio.Event()
     async with running_system(tmp_path, plugins=[Worldly], settings={"kernel.stop_timeout_s": 0.1}) as system:
-        await system.jobs.run(tree, background=True)
+        await system.jobs.run(tree().in_background())
         await world.reached(place)
         before = [each.uuid for each in everyone(system.jobs.listing()[0])]
     world.gates.clear()
@@ -236,8 +236,8 @@ async def test_interrupted_job_holds_what_its_children_hold(tmp_path: Path, worl
         world.gates["undo a-1"] = asyncio.Event()
         async with running_system(tmp_path, plugins=[Worldly]) as system:
             await world.reached("undo a-1")
-            wants_the_same = asyncio.create_task(system.jobs.run(leaf, name="b-2"))
-            await system.jobs.run(leaf, name="other")
+            wants_the_same = asyncio.create_task(system.jobs.run(leaf(name="b-2")))
+            await system.jobs.run(leaf(name="other"))
             assert "plan b-2" not in world.happened
 
             world.gates["undo a-1"].set()

@@ -23,11 +23,11 @@ from rooftree import (
     Step,
     Steps,
     Unavailable,
-    child,
     conditions,
     job,
     step,
 )
+from rooftree.job_kinds import JobKind
 from rooftree.journal import Journal
 from rooftree.system import System
 from rooftree.testing import running_system
@@ -57,7 +57,7 @@ async def online(world: World) -> Steps:
 
 @job("parent_of_online")
 async def parent_of_online() -> Steps:
-    return [Put("before"), child(online)]
+    return [Put("before"), online()]
 
 
 @job("fetch", conditions=["free_space"])
@@ -67,12 +67,12 @@ async def fetch(amounts: tuple[int | None, ...]) -> Steps:
 
 @job("parent_of_fetch")
 async def parent_of_fetch(amounts: tuple[int | None, ...]) -> Steps:
-    return [Put("one"), child(fetch, amounts=amounts)]
+    return [Put("one"), fetch(amounts=amounts)]
 
 
 @job("fetch_and_more", conditions=["free_space"])
 async def fetch_and_more(amounts: tuple[int | None, ...]) -> Steps:
-    return [*(Fetch(amount) for amount in amounts), child(impatient, name="one")]
+    return [*(Fetch(amount) for amount in amounts), impatient(name="one")]
 
 
 @job("cure", conditions=["healthy"])
@@ -95,7 +95,7 @@ async def rare(name: str) -> Steps:
 
 @job("parent_of_rare")
 async def parent_of_rare() -> Steps:
-    return [child(rare, name="one")]
+    return [rare(name="one")]
 
 
 def says(system: System, reason: str | None, condition: str = "internet_host") -> None:
@@ -117,7 +117,7 @@ async def test_job_whose_condition_does_not_hold_is_refused_with_the_reason(
     says(system, "no server on the internet answers")
 
     with pytest.raises(ConditionNotMet) as refused:
-        await system.jobs.run(kind)  # type: ignore[arg-type]
+        await system.jobs.run(kind())  # type: ignore[arg-type]
 
     assert refused.value.message == (
         "online was not begun: no server on the internet answers (condition internet_host)"
@@ -127,11 +127,11 @@ async def test_job_whose_condition_does_not_hold_is_refused_with_the_reason(
     assert (world.things, world.happened) == (BEFORE, [])
     assert await Journal(system.database).open_jobs() == []
     says(system, None)
-    assert await system.jobs.run(kind) is None  # type: ignore[arg-type]
+    assert await system.jobs.run(kind()) is None  # type: ignore[arg-type]
 
 
 async def test_condition_that_nobody_checks_holds(system: System, world: World) -> None:
-    assert await system.jobs.run(online) is None
+    assert await system.jobs.run(online()) is None
 
 
 async def test_ignored_condition_lets_the_job_begin_and_is_reported_after_a_restart_too(
@@ -143,7 +143,7 @@ async def test_ignored_condition_lets_the_job_begin_and_is_reported_after_a_rest
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         says(system, "no server on the internet answers")
         assert system.conditions.ignored == ("healthy", "internet_host")
-        assert await system.jobs.run(online) is None
+        assert await system.jobs.run(online()) is None
         (reported,) = [problem for problem in system.problems if problem.type == "job_conditions"]
         assert "healthy, internet_host" in reported.message
         assert reported.severity == "unsupported"
@@ -152,7 +152,7 @@ async def test_ignored_condition_lets_the_job_begin_and_is_reported_after_a_rest
 
         assert not [problem for problem in system.problems if problem.type == "job_conditions"]
         with pytest.raises(ConditionNotMet):
-            await system.jobs.run(online)
+            await system.jobs.run(online())
 
 
 async def test_condition_that_is_none_cannot_be_ignored(system: System) -> None:
@@ -172,10 +172,10 @@ async def test_check_that_breaks_refuses_the_job_until_it_is_ignored(system: Sys
     system.conditions.register("internet_host", check, "network")
 
     with pytest.raises(ConditionNotMet, match="its check by plugin network failed: division by zero; ignore"):
-        await system.jobs.run(online)
+        await system.jobs.run(online())
 
     await system.conditions.ignore(["internet_host"])
-    assert await system.jobs.run(online) is None
+    assert await system.jobs.run(online()) is None
 
 
 async def test_check_that_hangs_holds_no_job_up_for_ever(
@@ -190,7 +190,7 @@ async def test_check_that_hangs_holds_no_job_up_for_ever(
 
     async with asyncio.timeout(5):
         with pytest.raises(ConditionNotMet, match=r"took more than 0\.01 s"):
-            await system.jobs.run(online)
+            await system.jobs.run(online())
 
 
 async def test_condition_belongs_to_one_plugin_and_goes_with_it(tmp_path: Path, world: World) -> None:
@@ -208,17 +208,17 @@ async def test_condition_belongs_to_one_plugin_and_goes_with_it(tmp_path: Path, 
         with pytest.raises(ValueError, match="already checked by plugin network"):
             says(system, None)
         with pytest.raises(ConditionNotMet, match="the cable is out"):
-            await system.jobs.run(online)
+            await system.jobs.run(online())
 
         await system.plugins.disable("network")
 
-        assert await system.jobs.run(online) is None
+        assert await system.jobs.run(online()) is None
 
 
 @pytest.mark.parametrize("kind", [fetch, parent_of_fetch, fetch_and_more])
 @pytest.mark.parametrize("amounts", [(10 * MIB,), (4 * MIB, 6 * MIB), (10 * MIB, None)])
 async def test_room_is_asked_for_what_will_be_fetched(
-    tmp_path: Path, world: World, kind: object, amounts: tuple[int | None, ...]
+    tmp_path: Path, world: World, kind: JobKind, amounts: tuple[int | None, ...]
 ) -> None:
     asked = list[int]()
 
@@ -232,7 +232,7 @@ async def test_room_is_asked_for_what_will_be_fetched(
         for begin in (system.jobs.run, system.jobs.preview):
             asked.clear()
             with pytest.raises(ConditionNotMet, match="the disk is full"):
-                await begin(kind, amounts=amounts)  # type: ignore[operator]
+                await begin(kind(amounts=amounts))
             assert asked == [0, 10 * MIB]
         assert world.things == BEFORE
 
@@ -241,16 +241,16 @@ async def test_free_space_is_that_of_the_data_disk(tmp_path: Path, world: World)
     settings = {"kernel.min_free_mib": 1_000_000}
     async with running_system(tmp_path, plugins=[Worldly], settings=settings) as system:
         with pytest.raises(ConditionNotMet, match=r"\d+ MiB are free on the data disk, and it needs 1000000"):
-            await system.jobs.run(fetch, amounts=(0,))
+            await system.jobs.run(fetch(amounts=(0,)))
 
 
 async def test_unhealthy_system_refuses_what_asks_for_health_and_nothing_else(system: System, world: World) -> None:
     system.problems.report(Problem("docker_gateway", message="It is open", severity="unhealthy"))
 
     with pytest.raises(ConditionNotMet, match="the system is unhealthy: docker_gateway; mend that first"):
-        await system.jobs.run(healthy_only)
+        await system.jobs.run(healthy_only())
 
-    assert await system.jobs.run(put, name="x") is None
+    assert await system.jobs.run(put(name="x")) is None
 
 
 # --- another job is in the way ----------------------------------------------------------------------------------------
@@ -258,31 +258,31 @@ async def test_unhealthy_system_refuses_what_asks_for_health_and_nothing_else(sy
 
 async def test_job_that_does_not_wait_is_refused_naming_the_one_in_the_way(system: System, world: World) -> None:
     world.gates["do one"] = asyncio.Event()
-    holder = asyncio.create_task(system.jobs.run(put, name="one"))
+    holder = asyncio.create_task(system.jobs.run(put(name="one")))
     await world.reached("do one")
     job_id = system.jobs.listing()[0].uuid
 
     with pytest.raises(JobBusy) as refused:
-        await system.jobs.run(impatient, name="one")
+        await system.jobs.run(impatient(name="one"))
 
     assert refused.value.message == f"impatient can't begin while put of one ({job_id}) is under way"
     assert (refused.value.status, refused.value.error_key) == (409, "job_concurrency_error")
     assert refused.value.extra_fields == {"job_id": job_id, "name": "put"}
-    assert await system.jobs.run(impatient, name="two") is None
+    assert await system.jobs.run(impatient(name="two")) is None
     world.gates["do one"].set()
     await holder
-    assert await system.jobs.run(impatient, name="one") is None
+    assert await system.jobs.run(impatient(name="one")) is None
 
 
 async def test_job_that_does_not_wait_is_refused_by_one_that_queues(system: System, world: World) -> None:
     world.gates["do one"] = asyncio.Event()
-    holder = asyncio.create_task(system.jobs.run(put, name="one", names=("one",)))
+    holder = asyncio.create_task(system.jobs.run(put(name="one", names=("one",))))
     await world.reached("do one")
-    queued = asyncio.create_task(system.jobs.run(put, name="one", names=("two",)))
+    queued = asyncio.create_task(system.jobs.run(put(name="one", names=("two",))))
     await until(lambda: len(system.jobs.listing()) == 2)
 
     with pytest.raises(JobBusy):
-        await system.jobs.run(impatient, name="one")
+        await system.jobs.run(impatient(name="one"))
 
     world.gates["do one"].set()
     await asyncio.gather(holder, queued)
@@ -292,39 +292,38 @@ async def test_job_that_does_not_wait_is_refused_by_one_that_queues(system: Syst
 
 
 async def test_job_that_began_just_now_is_refused_for_that_reference(system: System, world: World) -> None:
-    await system.jobs.run(rare, name="one")
+    await system.jobs.run(rare(name="one"))
 
     with pytest.raises(RateLimited, match=r"rare of one may begin at most 1 time within 1:00:00; it may again in"):
-        await system.jobs.run(rare, name="one")
+        await system.jobs.run(rare(name="one"))
 
-    assert await system.jobs.run(rare, name="two") is None
+    assert await system.jobs.run(rare(name="two")) is None
     assert world.happened.count("do one") == 1
 
 
 async def test_of_many_at_once_only_as_many_begin_as_may(system: System, world: World) -> None:
-    outcomes = await asyncio.gather(*(system.jobs.run(rare, name="one") for _ in range(5)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(system.jobs.run(rare(name="one")) for _ in range(5)), return_exceptions=True)
 
     assert [type(outcome) for outcome in outcomes].count(RateLimited) == 4
     assert world.happened.count("do one") == 1
 
 
 @pytest.mark.parametrize("first", [rare, parent_of_rare])
-async def test_limit_of_a_child_counts_and_refuses_too(system: System, world: World, first: object) -> None:
-    named = {"name": "one"} if first is rare else {}
-    await system.jobs.run(first, **named)  # type: ignore[arg-type]
+async def test_limit_of_a_child_counts_and_refuses_too(system: System, world: World, first: JobKind) -> None:
+    await system.jobs.run(first(name="one") if first is rare else first())
 
     for again in (system.jobs.run, system.jobs.preview):
         with pytest.raises(RateLimited):
-            await again(parent_of_rare)  # type: ignore[operator]
+            await again(parent_of_rare())
 
 
 async def test_job_that_was_refused_does_not_count(system: System, world: World, disk: Callable[[str], None]) -> None:
     disk("nospace")
     with pytest.raises(Unavailable):
-        await system.jobs.run(rare, name="one")
+        await system.jobs.run(rare(name="one"))
     disk("")
 
-    assert await system.jobs.run(rare, name="one") is None
+    assert await system.jobs.run(rare(name="one")) is None
 
 
 # --- its plugin does not run ------------------------------------------------------------------------------------------
@@ -337,15 +336,15 @@ async def test_job_of_a_stopped_plugin_is_not_begun_and_that_is_what_its_caller_
 
     monkeypatch.setattr(plugins, "DRAIN_S", 0.05)
     world.gates["plan"] = asyncio.Event()
-    planning = asyncio.create_task(system.jobs.run(put, name="x"))
+    planning = asyncio.create_task(system.jobs.run(put(name="x")))
     await world.reached("plan")
 
     await system.plugins.disable("worldly")
 
     begin: list[Callable[[], Awaitable[object]]] = [
         lambda: planning,
-        lambda: system.jobs.run(put, name="x"),
-        lambda: system.jobs.preview(put, name="x"),
+        lambda: system.jobs.run(put(name="x")),
+        lambda: system.jobs.preview(put(name="x")),
     ]
     for each in begin:
         with pytest.raises(NotReady, match="Plugin worldly is not running; none of its jobs is begun"):

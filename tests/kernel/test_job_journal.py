@@ -33,12 +33,12 @@ async def test_job_that_cannot_be_journaled_is_refused_and_changes_nothing(
     disk(action)
 
     with pytest.raises(Unavailable) as refused:
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert refused.value.error_key == "state_unwritable_error"
     assert world.things == BEFORE
     disk("")
-    await system.jobs.run(put, name="x")
+    await system.jobs.run(put(name="x"))
     assert world.things == AFTER
 
 
@@ -50,7 +50,7 @@ async def test_journal_that_becomes_unwritable_on_the_way_leaves_the_world_befor
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         disk(f"nospace@{commit}")
         try:
-            await system.jobs.run(put, name="x")
+            await system.jobs.run(put(name="x"))
         except Unavailable:
             assert world.things == BEFORE
             assert commit < 8
@@ -71,7 +71,7 @@ async def test_job_that_ended_on_a_full_disk_is_not_taken_back_over_a_later_one(
     world.gates["half one"] = asyncio.Event()
     world.errors["half one"] = [OSError(errno.ENOSPC, "No space left on device")]
     async with running_system(tmp_path, plugins=[Worldly]) as system:
-        failing = asyncio.create_task(system.jobs.run(put, name="x"))
+        failing = asyncio.create_task(system.jobs.run(put(name="x")))
         await world.reached("half one")
         disk("nospace")
         world.gates["half one"].set()
@@ -80,7 +80,7 @@ async def test_job_that_ended_on_a_full_disk_is_not_taken_back_over_a_later_one(
         assert world.things == BEFORE
         disk("")
         world.gates["do three"] = asyncio.Event()
-        later = asyncio.create_task(system.jobs.run(put, name="x"))
+        later = asyncio.create_task(system.jobs.run(put(name="x")))
         await world.reached("do three")
         assert len(await Journal(system.database).open_jobs()) == 1, "a kill now would take back both jobs"
         world.gates["do three"].set()

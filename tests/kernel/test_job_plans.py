@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import field, frozen
@@ -14,7 +15,7 @@ from rooftree import (
     PUBLIC,
     Collection,
     Conflict,
-    Jobs,
+    JobCall,
     JobStarted,
     Kernel,
     Lock,
@@ -23,7 +24,6 @@ from rooftree import (
     Routes,
     Step,
     Steps,
-    child,
     document,
     itself,
     job,
@@ -66,7 +66,7 @@ async def inner(name: str, size: int | None = 5) -> Steps:
 @job("outer", reference="name")
 async def outer(world: World, name: str, size: int | None) -> Steps:
     await world.reach("plan")
-    return [Put("one"), child(inner, name=f"{name}-1"), child(inner, name=f"{name}-2", size=size), Burn("old")]
+    return [Put("one"), inner(name=f"{name}-1"), inner(name=f"{name}-2", size=size), Burn("old")]
 
 
 @job("light")
@@ -93,40 +93,39 @@ class NewNote:
 routes = Routes()
 
 
-@routes.post("/outer/{name}", access=role(Role.MANAGER) | itself("name"), starts=outer)
-async def run_outer(jobs: Jobs, name: str, size: int | None = 7, background: bool = False) -> JobStarted | None:
-    return await jobs.run(outer, background=background, name=name, size=size)
+@routes.post("/outer/{name}", access=role(Role.MANAGER) | itself("name"))
+def run_outer(name: str, size: int | None = 7, background: bool = False) -> JobCall[JobStarted | None]:
+    return outer(name=name, size=size).in_background(background)
 
 
-@routes.post("/light", access=PUBLIC, starts=light)
-async def run_light(jobs: Jobs) -> None:
-    await jobs.run(light)
+@routes.post("/light", access=PUBLIC)
+def run_light() -> JobCall[None]:
+    return light()
 
 
-@routes.post("/none", access=PUBLIC, starts=none)
-async def run_none(jobs: Jobs) -> None:
-    await jobs.run(none)
+@routes.post("/none", access=PUBLIC)
+async def run_none() -> JobCall[None]:
+    return none()
 
 
-@routes.post("/undeclared", access=PUBLIC)
-async def run_undeclared(jobs: Jobs) -> None:
-    await jobs.run(light)
+@routes.post("/light_or_nothing", access=PUBLIC)
+def run_light_or_nothing(body: NewNote) -> JobCall[None] | None:
+    return light() if body.text else None
 
 
-@routes.post("/misdeclared", access=PUBLIC, starts=none)
-async def run_another(jobs: Jobs) -> None:
-    await jobs.run(light)
+@routes.post("/quietly", access=PUBLIC)
+def run_quietly() -> JobCall[None]:
+    return light().detached()
+
+
+@routes.post("/held", access=PUBLIC)
+def run_held() -> JobCall[None]:
+    return light().during(Planned.held())
 
 
 @routes.post("/note", access=PUBLIC)
 async def change_note(body: NewNote) -> None:
     await Planned.write(body.text)
-
-
-@routes.post("/note_or_job", access=PUBLIC, starts="any")
-async def change_note_or_run(jobs: Jobs, body: NewNote) -> None:
-    await Planned.write(body.text)
-    await jobs.run(light)
 
 
 @routes.get("/plan_is_mine", access=PUBLIC)
@@ -144,6 +143,17 @@ class Planned(Plugin):
 
     async def setup(self, kernel: Kernel) -> None:
         Planned.kernel, Planned.notes = kernel, await kernel.collection(Note)
+
+    holds: ClassVar[list[str]] = []
+
+    @classmethod
+    @contextmanager
+    def held(cls) -> Iterator[None]:
+        cls.holds[:] = ["in force"]
+        try:
+            yield
+        finally:
+            cls.holds.append("over")
 
     @classmethod
     async def write(cls, text: str) -> None:
@@ -212,7 +222,7 @@ async def test_plan_with_nothing_to_do_is_empty(client: Client) -> None:
 
 
 async def test_what_is_not_known_makes_the_sum_unknown(system: System, world: World) -> None:
-    plan = await system.jobs.preview(outer, name="x", size=None)
+    plan = await system.jobs.preview(outer(name="x", size=None))
 
     assert (plan.fetch_bytes, plan.steps[2].fetch_bytes, plan.steps[1].fetch_bytes) == (None, None, 5)
 
@@ -221,7 +231,7 @@ async def test_plan_names_the_jobs_that_it_would_wait_for_and_does_not_wait(
     system: System, world: World, client: Client
 ) -> None:
     world.gates["fetch x-2"] = asyncio.Event()
-    started = await system.jobs.run(inner, background=True, name="x-2")
+    started = await system.jobs.run(inner(name="x-2").in_background())
     assert started is not None
     await world.reached("fetch x-2")
 
@@ -268,21 +278,52 @@ async def test_plan_means_nothing_on_routes_that_start_no_job(client: Client) ->
     assert (await client.get("/plan_is_mine?plan=floor")).data == "floor"
 
 
-async def test_plan_of_a_route_that_changes_documents_first_ends_there(
+async def test_route_that_has_nothing_to_do_says_so_in_its_plan_and_answers_nothing(
+    world: World, client: Client
+) -> None:
+    plan = (await client.post("/light_or_nothing?plan=1")).data
+
+    assert (plan["job"], plan["steps"], plan["access"]) == (None, [], "public")
+    assert (await client.post("/light_or_nothing")).data == {}
+    assert world.things == BEFORE
+    assert (await client.post("/light_or_nothing?plan=1", json={"text": "x"})).data["job"] == "light"
+    assert (await client.post("/light_or_nothing", json={"text": "x"})).data == {}
+    assert world.things["one"] == "new"
+
+
+async def test_route_that_declares_no_answer_gives_none_though_its_job_goes_on(
     system: System, world: World, client: Client
 ) -> None:
-    plan = (await client.post("/note_or_job?plan=1", json={"text": "written"})).data
+    world.gates["do one"] = asyncio.Event()
 
-    assert (plan["job"], plan["steps"]) == (None, [])
-    assert Planned.notes.get("note", Note()).text == ""
-    assert world.things == BEFORE
-    await client.post("/note_or_job", json={"text": "written"})
-    assert (Planned.notes.get("note", Note()).text, world.things["one"]) == ("written", "new")
+    answer = await client.post("/quietly")
+
+    assert answer.data == {}
+    assert [info.done for info in system.jobs.listing()] == [False]
+    world.gates["do one"].set()
+    await until(lambda: all(info.done for info in system.jobs.listing()))
 
 
-@pytest.mark.parametrize("path", ["/undeclared", "/misdeclared", "/misdeclared?plan=1"])
-async def test_job_that_its_route_does_not_declare_is_not_begun(world: World, client: Client, path: str) -> None:
-    answer = await client.post(path)
+@pytest.mark.parametrize("path", ["/held", "/held?plan=1"])
+async def test_what_a_call_holds_is_in_force_from_before_its_plan_until_its_end(
+    world: World, client: Client, path: str
+) -> None:
+    await client.post(path)
 
-    assert answer.status == 500
-    assert world.things == BEFORE
+    assert Planned.holds == ["in force", "over"]
+
+
+async def test_what_a_call_holds_is_let_go_of_when_its_plan_refuses(world: World, client: Client) -> None:
+    Planned.holds.clear()
+    world.errors["plan"] = [Conflict("There is one already")]
+    with pytest.raises(Conflict):
+        await Planned.kernel.jobs.run(outer(name="x", size=1).during(Planned.held()))
+
+    assert Planned.holds == ["in force", "over"]
+
+
+def test_kind_that_is_called_begins_nothing_and_is_a_value() -> None:
+    assert light() == light()
+    assert inner(name="a") != inner(name="b")
+    assert inner(name="a").in_background().background
+    assert inner(name="a").in_background(False) == inner(name="a")

@@ -44,7 +44,7 @@ async def test_job_interrupted_by_the_end_is_taken_back_at_the_next_start(
         (info,) = system.jobs.listing()
         assert [error.error_key for error in info.errors] == ["job_interrupted_error"]
         assert info.reference == "x"
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         assert [info.done for info in system.jobs.listing()] == [True]
@@ -105,9 +105,9 @@ async def test_interrupted_job_holds_its_locks_until_it_is_taken_back(tmp_path: 
     async with stopped_amid(tmp_path, world, "half old", put, name="x"):
         world.gates["undo one"] = asyncio.Event()
         async with running_system(tmp_path, plugins=[Worldly]) as system:
-            again = asyncio.create_task(system.jobs.run(put, name="x"))
+            again = asyncio.create_task(system.jobs.run(put(name="x")))
             await world.reached("undo one")
-            await system.jobs.run(put, name="y", names=("other",))
+            await system.jobs.run(put(name="y", names=("other",)))
             assert not again.done()
             assert world.happened.count("plan") == 1
 
@@ -155,7 +155,7 @@ async def test_stop_does_not_wait_for_jobs_that_wait(tmp_path: Path, world: Worl
     loop = asyncio.get_running_loop()
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         with pytest.raises(Conflict):
-            await system.jobs.run(put, name="x")
+            await system.jobs.run(put(name="x"))
         began = loop.time()
 
     assert loop.time() - began < 2
@@ -169,9 +169,9 @@ async def test_stop_does_not_wait_for_jobs_that_wait(tmp_path: Path, world: Worl
 async def test_stop_lets_the_running_step_finish_and_refuses_what_queues(tmp_path: Path, world: World) -> None:
     world.gates["do one"] = asyncio.Event()
     async with running_system(tmp_path, plugins=[Worldly]) as system:
-        first = asyncio.create_task(system.jobs.run(put_forward))
+        first = asyncio.create_task(system.jobs.run(put_forward()))
         await world.reached("do one")
-        queued = asyncio.create_task(system.jobs.run(put_forward))
+        queued = asyncio.create_task(system.jobs.run(put_forward()))
         await asyncio.sleep(0)
         asyncio.get_running_loop().call_later(0.02, world.gates["do one"].set)
     for call in (first, queued):
@@ -181,7 +181,7 @@ async def test_stop_lets_the_running_step_finish_and_refuses_what_queues(tmp_pat
     assert world.things["one"] == "new"
     assert "before old" not in world.happened
     with pytest.raises(NotReady):
-        await system.jobs.run(put_forward)
+        await system.jobs.run(put_forward())
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         await until(lambda: system.jobs.listing()[0].done is True)
         assert len(system.jobs.listing()) == 1
@@ -193,7 +193,7 @@ async def test_plugin_stops_at_once_though_a_job_of_its_waits_for_the_engine(sys
     world.errors["half three"] = [Conflict("It does not fit")]
     world.errors["undo old"] = [Unavailable("The engine is away")] * 100_000
     with pytest.raises(Conflict):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     async with asyncio.timeout(5):  # steps under way would get ten
         await system.plugins.disable("worldly")

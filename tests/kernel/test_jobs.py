@@ -39,7 +39,7 @@ from tests.kernel.world import (
 
 
 async def test_steps_are_done_in_order_and_the_call_returns_at_the_end(system: System, world: World) -> None:
-    assert await system.jobs.run(put, name="x") is None
+    assert await system.jobs.run(put(name="x")) is None
 
     assert world.things == AFTER
     assert [place for place in world.happened if not place.startswith("half")] == [
@@ -55,20 +55,20 @@ async def test_steps_are_done_in_order_and_the_call_returns_at_the_end(system: S
 
 
 async def test_job_without_steps_is_done_at_once(system: System) -> None:
-    assert await system.jobs.run(nothing) is None
+    assert await system.jobs.run(nothing()) is None
 
 
 async def test_what_the_plan_refuses_is_raised_as_it_is_and_changes_nothing(system: System, world: World) -> None:
     world.errors["plan"] = [Conflict("There is one already")]
 
     with pytest.raises(Conflict, match="There is one already") as refused:
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert refused.value.job_id is None
     assert world.things == BEFORE
     assert world.happened == ["plan"]
     assert system.jobs.listing() == []
-    await system.jobs.run(put, name="x")
+    await system.jobs.run(put(name="x"))
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -79,12 +79,12 @@ async def test_failure_anywhere_is_taken_back_in_reverse_order(
     world.errors[place] = [Conflict("It does not fit", thing="x")]
 
     if background:
-        started = await system.jobs.run(put, background=True, name="x")
+        started = await system.jobs.run(put(name="x").in_background())
         assert started is not None
         await until(lambda: bool(system.jobs.listing()) and system.jobs.listing()[0].done is True)
     else:
         with pytest.raises(Conflict, match="It does not fit") as failed:
-            await system.jobs.run(put, name="x")
+            await system.jobs.run(put(name="x"))
         assert failed.value.job_id == system.jobs.listing()[0].uuid
 
     assert world.things == BEFORE
@@ -103,7 +103,7 @@ async def test_bug_in_a_step_is_a_failure_with_its_words(system: System, world: 
     world.errors["do old"] = [ZeroDivisionError("division by zero")]
 
     with pytest.raises(RooftreeError, match="division by zero") as failed:
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert failed.value.status == 500
     assert world.things == BEFORE
@@ -111,19 +111,19 @@ async def test_bug_in_a_step_is_a_failure_with_its_words(system: System, world: 
 
 async def test_step_whose_service_is_missing_fails_the_job(system: System, world: World) -> None:
     with pytest.raises(Unavailable, match="Nowhere"):
-        await system.jobs.run(lost)
+        await system.jobs.run(lost())
 
     assert world.things == BEFORE
 
 
 async def test_step_reads_the_result_of_the_nearest_earlier_one(system: System, world: World) -> None:
-    await system.jobs.run(say)
+    await system.jobs.run(say())
 
     assert world.happened[-1] == "say hello 5"
 
 
 async def test_step_reads_what_it_saw_itself_when_it_was_begun(system: System, world: World) -> None:
-    await system.jobs.run(recall)
+    await system.jobs.run(recall())
 
     assert world.happened[-1] == "recall there before"
 
@@ -133,7 +133,7 @@ async def test_undo_that_fails_is_recorded_and_the_others_are_undone(system: Sys
     world.errors["undo old"] = [RuntimeError("stuck")]
 
     with pytest.raises(Conflict, match="It does not fit"):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert world.things == {"old": "new"}
     (info,) = system.jobs.listing()
@@ -146,7 +146,7 @@ async def test_undo_waits_for_what_is_missing_but_the_caller_has_the_answer(syst
     world.errors["undo old"] = [Unavailable("The engine is away")] * 3
 
     with pytest.raises(Conflict, match="It does not fit") as failed:
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
     (waiting,) = system.jobs.listing()
     assert (waiting.uuid, waiting.done) == (failed.value.job_id, False)
 
@@ -162,7 +162,7 @@ async def test_job_in_the_background_answers_when_it_is_accepted_and_is_listed_w
 ) -> None:
     world.gates["do old"] = asyncio.Event()
 
-    started = await system.jobs.run(put, background=True, name="x")
+    started = await system.jobs.run(put(name="x").in_background())
 
     assert started is not None
     (running,) = system.jobs.listing()
@@ -179,19 +179,19 @@ async def test_plan_refused_in_the_background_is_raised_to_the_caller(system: Sy
     world.errors["plan"] = [Conflict("There is one already")]
 
     with pytest.raises(Conflict):
-        await system.jobs.run(put, background=True, name="x")
+        await system.jobs.run(put(name="x").in_background())
 
     assert system.jobs.listing() == []
 
 
 async def test_jobs_on_one_thing_run_one_after_the_other_in_order(system: System, world: World) -> None:
     world.gates["do one"] = asyncio.Event()
-    calls = [asyncio.create_task(system.jobs.run(put, name="x", names=("one",)))]
+    calls = [asyncio.create_task(system.jobs.run(put(name="x", names=("one",))))]
     await world.reached("do one")
     for number in range(3):
-        calls.append(asyncio.create_task(system.jobs.run(put, name="x", names=(f"later {number}",))))
+        calls.append(asyncio.create_task(system.jobs.run(put(name="x", names=(f"later {number}",)))))
         await asyncio.sleep(0)
-    other = system.jobs.run(put, name="y", names=("other",))
+    other = system.jobs.run(put(name="y", names=("other",)))
 
     await other
     assert [info.done for info in system.jobs.listing()] == [None, None, None, False]
@@ -210,17 +210,17 @@ async def test_locks_are_given_back_after_refusal_and_failure(system: System, wo
     for place in ("plan", "before one", "half three"):
         world.errors[place] = [Conflict("no")]
         with pytest.raises(Conflict):
-            await system.jobs.run(put, name="x")
+            await system.jobs.run(put(name="x"))
 
     async with asyncio.timeout(5):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
 
 async def test_progress_never_runs_backwards_and_ends_at_100(system: System, world: World) -> None:
     seen = list[JobInfo]()
     system.bus.subscribe(JobChanged, lambda event: seen.append(event.job), "test")
 
-    await system.jobs.run(advance, parts=(0.1, 0.5, 0.3, -1.0, 0.9, 7.0, 0.2))
+    await system.jobs.run(advance(parts=(0.1, 0.5, 0.3, -1.0, 0.9, 7.0, 0.2)))
     await system.bus.drained()
 
     shown = [info.progress for info in seen]
@@ -246,9 +246,9 @@ async def test_client_that_hangs_up_does_not_stop_its_job(system: System, world:
 
 async def test_client_that_hangs_up_while_its_job_queues_does_not_withdraw_it(system: System, world: World) -> None:
     world.gates["do one"] = asyncio.Event()
-    first = asyncio.create_task(system.jobs.run(put, name="x", names=("one",)))
+    first = asyncio.create_task(system.jobs.run(put(name="x", names=("one",))))
     await world.reached("do one")
-    queued = asyncio.create_task(system.jobs.run(put, name="x", names=("two",)))
+    queued = asyncio.create_task(system.jobs.run(put(name="x", names=("two",))))
     await asyncio.sleep(0)
 
     queued.cancel()
@@ -281,7 +281,7 @@ async def test_job_knows_who_asked_for_it(system: System, world: World) -> None:
 
 async def test_ended_job_can_be_asked_for_and_taken_off_the_list(system: System, world: World) -> None:
     world.gates["do old"] = asyncio.Event()
-    started = await system.jobs.run(put, background=True, name="x")
+    started = await system.jobs.run(put(name="x").in_background())
     assert started is not None
     with pytest.raises(Invalid, match="not done yet"):
         await system.jobs.forget(started.job_id)
@@ -304,7 +304,7 @@ async def test_list_is_newest_first_and_has_an_end(
 ) -> None:
     monkeypatch.setattr(job_list, "LISTED", 3)
     for number in range(5):
-        await system.jobs.run(put, background=True, name=str(number), names=())
+        await system.jobs.run(put(name=str(number), names=()).in_background())
         await until(lambda: all(info.done for info in system.jobs.listing()))
 
     await until(lambda: [info.reference for info in system.jobs.listing()] == ["4", "3", "2"])
@@ -314,10 +314,10 @@ async def test_outcomes_are_listed_after_a_restart(tmp_path: Path, world: World)
     world.errors["do old"] = [Conflict("It does not fit", thing="x")]
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         with pytest.raises(Conflict):
-            await system.jobs.run(put, name="x")
-        await system.jobs.run(put, background=True, name="y")
+            await system.jobs.run(put(name="x"))
+        await system.jobs.run(put(name="y").in_background())
         await until(lambda: all(info.done for info in system.jobs.listing()))
-        await system.jobs.run(put, name="z")
+        await system.jobs.run(put(name="z"))
         listed = system.jobs.listing()
 
     async with running_system(tmp_path, plugins=[Worldly]) as system:
@@ -331,7 +331,7 @@ async def test_failure_after_what_cannot_be_taken_back_leaves_what_came_before_i
     world.errors["half three"] = [Failed("It does not fit")]
 
     with pytest.raises(Failed, match="does not fit"):
-        await system.jobs.run(burn)
+        await system.jobs.run(burn())
 
     assert world.things == {"one": "new"}
 
@@ -342,7 +342,7 @@ async def test_failure_of_what_cannot_be_taken_back_takes_back_what_came_before_
     world.errors["burn old"] = [Failed("It does not burn")]
 
     with pytest.raises(Failed, match="does not burn"):
-        await system.jobs.run(burn)
+        await system.jobs.run(burn())
 
     assert world.things == BEFORE
 
@@ -351,7 +351,7 @@ async def test_failure_of_what_cannot_be_taken_back_takes_back_what_came_before_
 async def test_job_goes_on_when_it_only_cannot_tidy_up(system: System, world: World, error: Exception) -> None:
     world.errors["sweep"] = [error]
 
-    assert await system.jobs.run(sweep) is None
+    assert await system.jobs.run(sweep()) is None
 
     assert world.things == {"one": "new", "old": "there before", "three": "new"}
 
@@ -360,7 +360,7 @@ async def test_failed_job_says_how_far_it_had_come_before_and_after_a_restart(tm
     world.errors["half three"] = [Conflict("It does not fit")]
     async with running_system(tmp_path, plugins=[Worldly]) as system:
         with pytest.raises(Conflict):
-            await system.jobs.run(put, name="x")
+            await system.jobs.run(put(name="x"))
         assert system.jobs.listing()[0].progress == 66.7
 
     async with running_system(tmp_path, plugins=[Worldly]) as system:
@@ -371,7 +371,7 @@ async def test_error_with_fields_that_are_no_json_is_told_as_text(system: System
     world.errors["half three"] = [Conflict("It does not fit", path=Path("/a"), sizes={1: 2.5})]
 
     with pytest.raises(Conflict):
-        await system.jobs.run(put, name="x")
+        await system.jobs.run(put(name="x"))
 
     assert world.things == BEFORE
     assert system.jobs.listing()[0].errors[0].extra_fields == {"path": "/a", "sizes": {"1": 2.5}}

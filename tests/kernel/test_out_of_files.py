@@ -28,17 +28,17 @@ def problems_of(system: System) -> set[str]:
 
 async def test_changes_are_saved_and_copies_refused_without_a_file_to_spare(tmp_path: Path) -> None:
     async with running_system(tmp_path, plugins=[Notebook]) as system:
-        await system.jobs.run(write_notes, key="before")
+        await system.jobs.run(write_notes(key="before"))
 
         with no_more_files():
-            await system.jobs.run(write_notes, key="meanwhile")
+            await system.jobs.run(write_notes(key="meanwhile"))
             await system._copy()
             assert problems_of(system) == {"state_copy_failed"}
 
         assert {path.name for path in (tmp_path / "data" / "copies").glob("*")} == set()
         await system._copy()
         assert problems_of(system) == set()
-        await system.jobs.run(make_room, key="after")
+        await system.jobs.run(make_room(key="after"))
         expected = {"before-one", "before-two", "meanwhile-one", "meanwhile-two", "after"}
         assert notes_of(system) == expected
         await system.database.copy()  # nothing has changed since the last one, which is looked up

@@ -12,9 +12,8 @@ import pytest
 
 from rooftree import (
     PUBLIC,
+    JobCall,
     JobInfo,
-    Jobs,
-    JobStarted,
     Kernel,
     Lock,
     NotReady,
@@ -89,10 +88,10 @@ class Painter(Plugin):
     def routes(self) -> Routes:
         found = Routes()
 
-        async def paint(jobs: Jobs) -> JobStarted | None:
-            return await jobs.run(forward, house="red")
+        def paint() -> JobCall[None]:
+            return forward(house="red")
 
-        found.post("/paint", access=PUBLIC, starts=forward)(paint)
+        found.post("/paint", access=PUBLIC)(paint)
         return found
 
 
@@ -115,7 +114,7 @@ async def house(tmp_path: Path) -> AsyncIterator[tuple[System, Client]]:
 
 async def begun(system: System, kind: Any) -> str:
     """A job in its first step."""
-    started = await system.jobs.run(kind, house="red", background=True)
+    started = await system.jobs.run(kind(house="red").in_background())
     assert started is not None
     await Painter.walls.at_work.wait()
     return started.job_id
@@ -182,19 +181,19 @@ async def test_caller_of_a_job_is_told_that_it_waits(tmp_path: Path) -> None:
 async def test_waiting_job_keeps_what_it_holds_and_no_other_is_begun(tmp_path: Path) -> None:
     async with house(tmp_path) as (system, _):
         first = await begun(system, forward)
-        second = await system.jobs.run(forward, house="blue", background=True)
+        second = await system.jobs.run(forward(house="blue").in_background())
         assert second is not None
 
         await system.plugins.disable("painter")
 
         with pytest.raises(NotReady, match="Plugin painter is not running; none of its jobs is begun"):
-            await system.jobs.run(forward, house="green")
+            await system.jobs.run(forward(house="green"))
         Painter.walls.go_on.set()
         await system.plugins.enable("painter")
         await until(lambda: all(shown(system, job_id).done is True for job_id in (first, second.job_id)))
 
         assert sorted(Painter.walls.done) == ["blue north", "blue south", "red north", "red south"]
-        await system.jobs.run(forward, house="red")  # nothing holds it any more
+        await system.jobs.run(forward(house="red"))  # nothing holds it any more
 
 
 async def test_job_waits_for_its_plugin_over_restarts_of_the_system(tmp_path: Path) -> None:

@@ -192,14 +192,14 @@ async def wind() -> Steps:
 
 async def test_job_that_waits_for_a_purged_plugin_ends_as_failed_and_gives_its_locks_back(tmp_path: Path) -> None:
     async with running_system(tmp_path, plugins=[ClockPlugin], settings={"kernel.stop_timeout_s": 1}) as system:
-        await system.jobs.run(wind, background=True)
+        await system.jobs.run(wind().in_background())
         await asyncio.to_thread(winding.wait, 5)
     code = KINDS.pop(Wind.kind)
     try:
         async with running_system(tmp_path) as system:
             (waiting,) = system.jobs.listing()
             with pytest.raises(JobBusy):
-                await system.jobs.run(wind)
+                await system.jobs.run(wind())
 
             await system.plugins.purge("clock")
 
@@ -208,7 +208,7 @@ async def test_job_that_waits_for_a_purged_plugin_ends_as_failed_and_gives_its_l
             assert "was uninstalled and purged" in ended.errors[0].message
             KINDS[Wind.kind] = code
             wound.set()
-            await system.jobs.run(wind)
+            await system.jobs.run(wind())
         async with running_system(tmp_path) as system:
             assert [info.done for info in system.jobs.listing()] == [True]
     finally:

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from rooftree import (
     PUBLIC,
-    Jobs,
+    JobCall,
     JobStarted,
     Kernel,
     Lock,
@@ -214,9 +214,9 @@ async def nothing() -> Steps:
 routes = Routes()
 
 
-@routes.post("/put", access=PUBLIC, starts=put)
-async def put_by_call(jobs: Jobs, background: bool = False) -> JobStarted | None:
-    return await jobs.run(put, background=background, name="x")
+@routes.post("/put", access=PUBLIC)
+def put_by_call(background: bool = False) -> JobCall[JobStarted | None]:
+    return put(name="x").in_background(background)
 
 
 class Worldly(Plugin):
@@ -249,7 +249,7 @@ async def stopped_amid(
     """A system that was stopped while a job was at ``place``; gives what its caller was told."""
     world.gates[place] = asyncio.Event()
     async with running_system(tmp_path, plugins=[Worldly], settings={"kernel.stop_timeout_s": 0.1}) as system:
-        call = asyncio.create_task(system.jobs.run(kind, **arguments))
+        call = asyncio.create_task(system.jobs.run(kind(**arguments)))
         await world.reached(place)
     with pytest.raises(NotReady) as told:
         await call

@@ -14,6 +14,7 @@ from rooftree import (
     AuditLog,
     Collection,
     Event,
+    JobCall,
     Jobs,
     JobStarted,
     Kernel,
@@ -29,7 +30,6 @@ from rooftree import (
     Steps,
     Task,
     Unset,
-    child,
     document,
     grant,
     hookimpl,
@@ -94,7 +94,7 @@ assert_type(Write("a", text="b").text, str)
 
 @job("typing_write", reference="key", locks=lambda key, text: [Lock("note", key)])
 async def write(notes: Notes, key: str, text: str) -> Steps:
-    return [Write(key, text), child(write, key=key, text=text)]
+    return [Write(key, text), write(key=key, text=text)]
 
 
 @routes.get("/notes/{key}", access=role(Role.DEFAULT) | itself("key") | grant("notes"))
@@ -102,13 +102,15 @@ def read(notes: Notes, key: str) -> Note:
     return Note(key)
 
 
-@routes.post("/notes/{key}", access=role(Role.MANAGER), starts=write)
-async def change(jobs: Jobs, key: str, body: Change) -> JobStarted | None:
+@routes.post("/notes/{key}", access=role(Role.MANAGER))
+async def change(jobs: Jobs, key: str, body: Change) -> JobCall[JobStarted | None] | None:
     if isinstance(body.text, Unset) or body.text is None:
         return None
     assert_type(body.text, str)
-    assert_type(await jobs.preview(write, key=key, text=body.text), Plan)
-    return await jobs.run(write, background=True, key=key, text=body.text)
+    assert_type(write(key=key, text=body.text), JobCall[None])
+    assert_type(await jobs.preview(write(key=key, text=body.text)), Plan)
+    assert_type(await jobs.run(write(key=key, text=body.text)), JobStarted | None)
+    return write(key=key, text=body.text).in_background()
 
 
 assert_type(read(Notes.__new__(Notes), "a"), Note)  # a decorated handler stays what it is

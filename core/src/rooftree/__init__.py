@@ -17,8 +17,6 @@ if TYPE_CHECKING:
         OBSERVER,
         PUBLIC,
         Access,
-        Principal,
-        Role,
         Tokens,
         grant,
         itself,
@@ -43,28 +41,29 @@ if TYPE_CHECKING:
     from rooftree.event_stream import EVENTS, EventStream
     from rooftree.events import Event
     from rooftree.hooks import hookimpl, hookspec
-    from rooftree.http.answers import Binary, Media, Socket, Stream, Text
+    from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
     from rooftree.http.paths import Tail
     from rooftree.http.routes import From, Header, RawBody, Routes
-    from rooftree.job_kinds import job
-    from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs, JobStarted
+    from rooftree.job_kinds import JobCall, JobStarted, Steps, job
+    from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs
     from rooftree.locks import Lock
-    from rooftree.plans import Plan, PlannedStep, child
+    from rooftree.plans import Plan, PlannedStep
     from rooftree.plugin import Kernel, Plugin
     from rooftree.plugin_record import PluginHealthChanged, PluginInfo
     from rooftree.plugin_remains import LeftBehind
     from rooftree.plugins import PLUGINS, Plugins
+    from rooftree.principal import Principal, Role
     from rooftree.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
     from rooftree.rates import Rate
     from rooftree.running_job import JobCancelled, JobError, JobInfo
     from rooftree.secret import Secret, SecretLocked
     from rooftree.services import Service
     from rooftree.state import Collection, document
-    from rooftree.steps import Run, Step, Steps, step
+    from rooftree.steps import Run, Step, step
     from rooftree.tasks import Task
 
 _HOMES = {
-    "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access Principal Role Tokens grant itself role",
+    "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access Tokens grant itself role",
     "audit": "AUDIT AuditEntry AuditLog",
     "clock": "Clock",
     "conditions": "CONDITIONS ConditionNotMet Conditions",
@@ -73,24 +72,25 @@ _HOMES = {
     "event_stream": "EVENTS EventStream",
     "events": "Event",
     "hooks": "hookimpl hookspec",
-    "http.answers": "Binary Media Socket Stream Text",
+    "http.answers": "Binary Media Socket StateChange Stream Text",
     "http.paths": "Tail",
     "http.routes": "From Header RawBody Routes",
-    "job_kinds": "job",
-    "jobs": "JOBS JobBusy JobChanged JobStarted Jobs",
+    "job_kinds": "JobCall JobStarted Steps job",
+    "jobs": "JOBS JobBusy JobChanged Jobs",
     "locks": "Lock",
-    "plans": "Plan PlannedStep child",
+    "plans": "Plan PlannedStep",
     "plugin": "Kernel Plugin",
     "plugin_record": "PluginHealthChanged PluginInfo",
     "plugin_remains": "LeftBehind",
     "plugins": "PLUGINS Plugins",
+    "principal": "Principal Role",
     "problems": "PROBLEMS Problem ProblemCleared ProblemReported Problems",
     "rates": "Rate",
     "running_job": "JobCancelled JobError JobInfo",
     "secret": "Secret SecretLocked",
     "services": "Service",
     "state": "Collection document",
-    "steps": "Run Step Steps step",
+    "steps": "Run Step step",
     "tasks": "Task",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -126,6 +126,7 @@ __all__ = [
     "Header",
     "Invalid",
     "JobBusy",
+    "JobCall",
     "JobCancelled",
     "JobChanged",
     "JobError",
@@ -161,6 +162,7 @@ __all__ = [
     "SecretLocked",
     "Service",
     "Socket",
+    "StateChange",
     "Step",
     "Steps",
     "Stream",
@@ -171,7 +173,6 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "Unset",
-    "child",
     "converter",
     "document",
     "grant",

@@ -7,7 +7,6 @@ Assistant Core) is registered by the plugins that own them.
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,46 +17,11 @@ from attrs import field, frozen
 
 from rooftree.database import Change
 from rooftree.errors import NotFound
+from rooftree.principal import INCLUDES, Principal, Role
 from rooftree.state import Collection, State, document
 
 TOKEN_BYTES = 56
 """Random bytes in a token; written as 112 hex digits, the form that clients of this API expect."""
-
-
-class Role(enum.StrEnum):
-    """What an add-on or a named token may do beyond itself."""
-
-    DEFAULT = "default"
-    HOMEASSISTANT = "homeassistant"
-    BACKUP = "backup"
-    MANAGER = "manager"
-    ADMIN = "admin"
-
-
-INCLUDES: Mapping[Role, frozenset[Role]] = {
-    Role.DEFAULT: frozenset(Role),
-    Role.HOMEASSISTANT: frozenset({Role.HOMEASSISTANT, Role.MANAGER, Role.ADMIN}),
-    Role.BACKUP: frozenset({Role.BACKUP, Role.MANAGER, Role.ADMIN}),
-    Role.MANAGER: frozenset({Role.MANAGER, Role.ADMIN}),
-    Role.ADMIN: frozenset({Role.ADMIN}),
-}
-"""For each role, the roles that may do what it may."""
-
-
-@frozen
-class Principal:
-    """Somebody a token, or a socket's peer credentials, vouches for."""
-
-    kind: str
-    """``addon``, ``core``, ``token``, ``local`` (the unix socket) … as registered."""
-    id: str
-    """Which one of its kind: an add-on's slug, a token's name."""
-    role: Role | None = None
-    grants: frozenset[str] = frozenset()
-    """Single permissions beside the role, such as ``auth_api``."""
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.id}"
 
 
 class Access:

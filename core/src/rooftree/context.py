@@ -1,4 +1,4 @@
-"""What is true for the call under way: who called, whose code runs, in which job, and what the route lets it begin."""
+"""What is true for the call under way: who called, whose code runs, and in which job."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
 
-from attrs import frozen
-
-if TYPE_CHECKING:
-    from rooftree.access import Principal
-    from rooftree.job_kinds import JobKind
+from rooftree.principal import Principal
 
 caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
 """The principal whose request is being answered, or whose request began the job under way."""
@@ -20,18 +15,6 @@ plugin_under_way: ContextVar[str | None] = ContextVar("plugin_under_way", defaul
 """The plugin whose code runs; it is on every line that is logged there."""
 job_under_way: ContextVar[str | None] = ContextVar("job_under_way", default=None)
 """The id of the job that the code runs in."""
-
-
-@frozen
-class Begins:
-    """What the route that is being answered may begin, and whether it is only asked what it would do."""
-
-    kind: JobKind | Literal["any"] | None
-    plan_only: bool = False
-
-
-begins: ContextVar[Begins | None] = ContextVar("begins", default=None)
-"""Set while a route is answered."""
 
 
 def is_cancelled() -> bool:

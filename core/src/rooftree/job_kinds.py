@@ -1,18 +1,28 @@
-"""Kinds of jobs: a plan, with what is declared beside it: what it holds, needs, and how often it may begin."""
+"""Kinds of jobs: a plan, with what is declared beside it: what it holds, needs, and how often it may begin.
+
+A kind is called with its plan's arguments (``install(slug=slug)``). That gives a value, a :class:`JobCall`, and begins
+nothing: whoever has it runs it (:meth:`~rooftree.jobs.Jobs.run`), plans it, returns it from a route, or puts it among
+the steps of another plan, where it is a job in a job.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, cast
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from rooftree.locks import Lock
 from rooftree.rates import Rate
+from rooftree.steps import Step
 
-if TYPE_CHECKING:
-    from rooftree.steps import Steps
+type Steps = Sequence[Step | JobCall[Any]]
+"""What a plan returns: steps, and jobs among them.
 
+A job among them is planned, locked, journaled and taken back with its parent, and shown below it with an id, stage and
+progress of its own.
+"""
 type Recovery = Literal["undo", "forward"]
 type WhenBusy = Literal["wait", "refuse"]
 
@@ -31,6 +41,10 @@ class JobKind:
     at_most: Rate | None = None
     makes_room: bool = False
 
+    def __call__(self, **arguments: Any) -> JobCall[None]:
+        """A call of it, which begins nothing yet; ``arguments`` are the plan's that are no services."""
+        return JobCall(self, arguments)
+
     @property
     def owner(self) -> str:
         """The package that it comes from."""
@@ -39,6 +53,37 @@ class JobKind:
     def refers_to(self, arguments: Mapping[str, Any]) -> str | None:
         """What the job acts on."""
         return str(arguments[self.reference]) if self.reference else None
+
+
+@frozen
+class JobStarted:
+    """The answer to a job that was begun in the background."""
+
+    job_id: str
+
+
+@frozen
+class JobCall[Answer]:
+    """A kind of job with the arguments of one call of it. The type says what a route answers that returns it."""
+
+    kind: JobKind
+    arguments: Mapping[str, Any]
+    background: bool = False
+    """Whether who runs it waits only until it is accepted."""
+    holding: tuple[AbstractContextManager[object], ...] = field(default=(), eq=False, repr=False)
+
+    def in_background(self, background: bool = True) -> JobCall[JobStarted | None]:
+        """The same, begun without waiting for its end; answers with the job's id."""
+        return cast("JobCall[JobStarted | None]", evolve(self, background=background))
+
+    def detached(self, detached: bool = True) -> JobCall[Answer]:
+        """The same, begun without waiting for its end; for a route whose answer has no place for the job's id."""
+        return evolve(self, background=detached)
+
+    def during(self, context: AbstractContextManager[object]) -> JobCall[Answer]:
+        """The same, with something in force from before its plan is made until it has ended; such as a login, which the
+        journal must not see and the steps look up. After a kill it is not in force any more."""
+        return evolve(self, holding=(*self.holding, context))
 
 
 def job(

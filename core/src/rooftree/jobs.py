@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,17 +22,17 @@ from attrs import evolve, frozen
 from rooftree import locks
 from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import Conditions
-from rooftree.context import begins, caller, job_under_way, plugin_under_way
+from rooftree.context import caller, job_under_way, plugin_under_way
 from rooftree.errors import Conflict, Failed, NotReady
 from rooftree.events import Event, EventBus
 from rooftree.execution import Execution, unwritable_is_logged
 from rooftree.failpoints import reach
-from rooftree.job_kinds import JobKind
+from rooftree.job_kinds import JobCall, JobKind, JobStarted
 from rooftree.job_list import JobList
 from rooftree.journal import JobRecord, JobState, Journal, StepRecord
 from rooftree.locks import Lock, LockTable
 from rooftree.planning import Planner, limits_of
-from rooftree.plans import Made, Plan, PlanMade
+from rooftree.plans import Plan, ResolvedPlan
 from rooftree.rates import Throttle
 from rooftree.recovery import WAITING, Recovery
 from rooftree.running_job import Job, JobInfo
@@ -46,13 +46,6 @@ class JobBusy(Conflict):
     """Another job holds what this one would change. ``extra_fields``: ``job_id``, ``name`` of the other."""
 
     error_key = "job_concurrency_error"
-
-
-@frozen
-class JobStarted:
-    """The answer to a call that does not wait for its job."""
-
-    job_id: str
 
 
 @frozen
@@ -86,51 +79,41 @@ class Jobs:
         self.plugin_of: Callable[[str], str | None] = lambda package: None
         """The plugin of a package; set by whoever knows plugins."""
 
-    async def run(self, kind: JobKind, *, background: bool = False, **arguments: Any) -> JobStarted | None:
+    async def run(self, call: JobCall[Any]) -> JobStarted | None:
         """Plan, accept and run a job.
 
-        Returns when it has ended, or with its id as soon as it is accepted where ``background`` is true. What the plan
-        refuses is raised as it is, and so is :class:`JobBusy`, :class:`~rooftree.errors.RateLimited` and
+        Returns when it has ended, or with its id as soon as it is accepted where it is called in the background. What
+        the plan refuses is raised as it is, and so is :class:`JobBusy`, :class:`~rooftree.errors.RateLimited` and
         :class:`~rooftree.conditions.ConditionNotMet`; a job that fails raises its error, with ``job_id`` set.
-
-        From a route this needs ``starts=`` in the route's declaration (``TypeError``).
         """
-        await self._refuse_undeclared(kind, arguments)
-        self._suspension.refuse(kind.owner)
-        self._throttle.refuse_too_soon(limits_of(kind, arguments))
-        started = self._new(kind, arguments)
+        self._suspension.refuse(call.kind.owner)
+        self._throttle.refuse_too_soon(limits_of(call))
+        job = self._new(call)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         accepted.add_done_callback(lambda future: future.cancelled() or future.exception())  # a client may have gone
-        self._spawn(started, self._live(started, kind, arguments, accepted, background))
+        self._spawn(job, self._live(job, call, accepted))
         await asyncio.shield(accepted)
-        if background:
-            return JobStarted(started.id)
-        await asyncio.shield(started.finished)
+        if call.background:
+            return JobStarted(job.id)
+        await asyncio.shield(job.finished)
         return None
 
-    async def preview(self, kind: JobKind, **arguments: Any) -> Plan:
+    async def preview(self, call: JobCall[Any]) -> Plan:
         """What :meth:`run` would do now; refuses what it would refuse, and changes nothing."""
-        made = await self._planner.make(kind, arguments, root="")
-        self._refuse_busy(kind, made.locks)
-        waits_for = map(self._list.named, self._locks.holders(made.locks))
-        return Plan.of(made, await made.described(self._directory), waits_for)
+        with contextlib.ExitStack() as holding:
+            for context in call.holding:
+                holding.enter_context(context)
+            resolved = await self._planner.resolve(call, root="")
+            self._refuse_busy(call.kind, resolved.locks)
+            waits_for = map(self._list.named, self._locks.holders(resolved.locks))
+            return Plan.of(resolved, await resolved.described(self._directory), waits_for)
 
-    async def _refuse_undeclared(self, kind: JobKind, arguments: Mapping[str, Any]) -> None:
-        """Hold a route to what it declared to begin, and answer with the plan where only that was asked for."""
-        route = begins.get()
-        if route is None:
-            return
-        if route.kind is not kind and route.kind != "any":
-            raise TypeError(f"a route that begins {kind.name} must declare it with starts=")
-        if route.plan_only:
-            raise PlanMade(await self.preview(kind, **arguments))
-
-    def _new(self, kind: JobKind, arguments: Mapping[str, Any]) -> Job:
-        who = caller.get()
+    def _new(self, call: JobCall[Any]) -> Job:
+        kind, who = call.kind, caller.get()
         record = JobRecord(
             id=secrets.token_hex(16),
             name=kind.name,
-            reference=kind.refers_to(arguments),
+            reference=kind.refers_to(call.arguments),
             owner=kind.owner,
             caller=str(who) if who else None,
             recovery=kind.recovery,
@@ -142,74 +125,71 @@ class Jobs:
             ended=None,
             steps=(),
         )
-        started = Job(record, self._publish)
-        self._list.add(started)
-        return started
+        job = Job(record, self._publish)
+        self._list.add(job)
+        return job
 
-    def _enter(self, some: Job) -> None:
+    def _enter(self, job: Job) -> None:
         """Say to all that runs in the job's task which job it is, and whose."""
-        structlog.contextvars.bind_contextvars(job=some.id, job_name=some.record.name)
-        plugin_under_way.set(self.plugin_of(some.record.owner))
-        job_under_way.set(some.id)
-        begins.set(None)
+        structlog.contextvars.bind_contextvars(job=job.id, job_name=job.record.name)
+        plugin_under_way.set(self.plugin_of(job.record.owner))
+        job_under_way.set(job.id)
 
-    def _spawn(self, started: Job, work: Coroutine[Any, Any, None]) -> None:
-        started.task = asyncio.get_running_loop().create_task(work, name=f"job {started.record.name} {started.id}")
+    def _spawn(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        job.task = asyncio.get_running_loop().create_task(work, name=f"job {job.record.name} {job.id}")
 
-    async def _live(
-        self,
-        started: Job,
-        kind: JobKind,
-        arguments: Mapping[str, Any],
-        accepted: asyncio.Future[None],
-        background: bool,
-    ) -> None:
+    async def _live(self, job: Job, call: JobCall[Any], accepted: asyncio.Future[None]) -> None:
         """A job from its plan to its end."""
-        self._enter(started)
+        self._enter(job)
         try:
-            try:
-                made = await started.interruptibly(self._take_and_make(started, kind, arguments))
-                await self._execution.write_ends()
-                await self._accept(started, kind, made)
-            except Exception as error:
-                accepted.set_exception(error)
-                return
-            await reach("job:accepted")
-            accepted.set_result(None)
-            with contextlib.suppress(Suspended):
-                await self._execution.carry_out(started, listed=background)
+            with contextlib.ExitStack() as holding:
+                try:
+                    for context in call.holding:
+                        holding.enter_context(context)
+                    resolved = await job.interruptibly(self._take_and_resolve(job, call))
+                    await self._execution.write_ends()
+                    await self._accept(job, call.kind, resolved)
+                except Exception as error:
+                    accepted.set_exception(error)
+                    return
+                await reach("job:accepted")
+                accepted.set_result(None)
+                with contextlib.suppress(Suspended):
+                    await self._execution.carry_out(job, listed=call.background)
         finally:
             if not accepted.done():
-                accepted.set_exception(self._not_begun(kind))
-            self._close(started)
+                accepted.set_exception(self._not_begun(call.kind))
+            self._close(job)
 
-    async def _take_and_make(self, started: Job, kind: JobKind, arguments: Mapping[str, Any]) -> Made:
+    async def _take_and_resolve(self, job: Job, call: JobCall[Any]) -> ResolvedPlan:
         """Take what the job has to hold, and make its plan. Which children it has is known only then: where they need
         more, all is given back and taken together, so that no two jobs can wait for each other."""
-        wanted = frozenset(kind.locks(**arguments))
+        wanted = frozenset(call.kind.locks(**call.arguments))
         while True:
-            self._refuse_busy(kind, wanted)
-            await self._locks.take(wanted, started.id)
-            made = await self._planner.make(kind, arguments, started.id)
-            if made.locks <= wanted:
-                return made
-            self._locks.release(started.id)
-            wanted |= made.locks
+            self._refuse_busy(call.kind, wanted)
+            await self._locks.take(wanted, job.id)
+            resolved = await self._planner.resolve(call, job.id)
+            if resolved.locks <= wanted:
+                return resolved
+            self._locks.release(job.id)
+            wanted |= resolved.locks
 
-    async def _accept(self, started: Job, kind: JobKind, made: Made) -> None:
+    async def _accept(self, job: Job, kind: JobKind, resolved: ResolvedPlan) -> None:
         """Take the plan over into the job and the journal."""
-        started.refuse_cancelled()
-        self._throttle.refuse_too_soon(made.limits)  # others may have begun since the plan was made
-        self._throttle.note(made.limits)
-        started.take_over(made)
-        rows = tuple(StepRecord(kind=s.kind, arguments=s.to_journal(), subject=s.acts_on()) for s in made.steps)
-        started.record = evolve(started.record, steps=rows, locks=locks.written(made.locks))
+        job.refuse_cancelled()
+        self._throttle.refuse_too_soon(resolved.limits)  # others may have begun since the plan was made
+        self._throttle.note(resolved.limits)
+        job.take_over(resolved)
+        rows = tuple(
+            StepRecord(kind=step.kind, arguments=step.to_journal(), subject=step.acts_on()) for step in resolved.steps
+        )
+        job.record = evolve(job.record, steps=rows, locks=locks.written(resolved.locks))
         try:
-            await self._journal.accept(started.record, makes_room=kind.makes_room)
+            await self._journal.accept(job.record, makes_room=kind.makes_room)
         except Exception:
-            self._throttle.take_back(made.limits)
+            self._throttle.take_back(resolved.limits)
             raise
-        started.accepted = True
+        job.accepted = True
 
     def _not_begun(self, kind: JobKind) -> NotReady:
         try:
@@ -227,22 +207,22 @@ class Jobs:
         busy = f"{kind.name} can't begin while {self._list.named(holder)} is under way"
         raise JobBusy(busy, job_id=holder, name=name)
 
-    def _close(self, started: Job) -> None:
-        """What is left to do when a job's task ends, however it does."""
+    def _close(self, job: Job) -> None:
+        """What remains to be done when a job's task ends, however it does."""
         if (
-            self._suspension.is_off(started.record.owner)
+            self._suspension.is_off(job.record.owner)
             and not self._suspension.is_final
-            and started.accepted
-            and started.done is not True
+            and job.accepted
+            and job.done is not True
         ):
-            started.tell(NotReady("The plugin that did this has stopped; the job goes on when it runs again"))
+            job.tell(NotReady("The plugin that did this has stopped; the job goes on when it runs again"))
             return  # what the job holds it keeps: it is not over
-        self._locks.release(started.id)
-        self._list.remove(started.id)
-        started.tell(NotReady("Rooftree is stopping; the job goes on at the next start"))
+        self._locks.release(job.id)
+        self._list.remove(job.id)
+        job.tell(NotReady("Rooftree is stopping; the job goes on at the next start"))
 
-    def _publish(self, some: Job) -> None:
-        self._bus.publish(JobChanged(some.info()))
+    def _publish(self, job: Job) -> None:
+        self._bus.publish(JobChanged(job.info()))
 
     async def cancel(self, job_id: str) -> None:
         """Let a job end before its time, and be taken back; returns when that has begun, and can't be lost any more.
@@ -250,17 +230,17 @@ class Jobs:
         Raises :class:`NotFound`, and :class:`Conflict` for one that has ended, is a part of another, can only go
         forward any more, or waits for code that is not installed.
         """
-        found = self._list.find_open(job_id)
-        if found is None:
-            root = next((some for some in self._list if some.info().find(job_id)), None)
+        job = self._list.find_open(job_id)
+        if job is None:
+            root = next((root for root in self._list if root.info().find(job_id)), None)
             if root is not None:
                 raise Conflict(f"Job {job_id} is a part of {root}; cancel that")
             await self._list.get(job_id)
             raise Conflict(f"Job {job_id} has ended already")
         who = str(caller.get() or "Rooftree")
-        if found.cancel(who) and found.planned:
+        if job.cancel(who) and job.planned:
             with unwritable_is_logged():
-                await self._journal.cancel(job_id, who, found.raw_errors())
+                await self._journal.cancel(job_id, who, job.raw_errors())
 
     # --- interrupted jobs, and plugins that come and go ---------------------------------------------------------------
 
@@ -271,24 +251,24 @@ class Jobs:
             self._take_up(record)
 
     def _take_up(self, record: JobRecord) -> None:
-        left = Job(record, self._publish)
-        left.accepted = True
-        left.stage = WAITING
-        left.done = False
-        self._list.add(left)
-        self._locks.take_now(locks.read(record.locks), left.id)
-        log.warning("job_was_interrupted", job=left.id, name=record.name, reference=record.reference)
-        self._spawn(left, self._recover(left))
+        job = Job(record, self._publish)
+        job.accepted = True
+        job.stage = WAITING
+        job.done = False
+        self._list.add(job)
+        self._locks.take_now(locks.read(record.locks), job.id)
+        log.warning("job_was_interrupted", job=job.id, name=record.name, reference=record.reference)
+        self._spawn(job, self._recover(job))
 
-    async def _recover(self, left: Job) -> None:
-        self._enter(left)
+    async def _recover(self, job: Job) -> None:
+        self._enter(job)
         try:
             with contextlib.suppress(Suspended):
-                await self._recovery.until_loaded(left)
-                self._enter(left)  # its plugin is known from here on
-                await self._recovery.recover(left)
+                await self._recovery.until_loaded(job)
+                self._enter(job)  # its plugin is known from here on
+                await self._recovery.recover(job)
         finally:
-            self._close(left)
+            self._close(job)
 
     async def suspend(self, owner: str, plugin: str, grace_s: float) -> None:
         """Begin no more jobs of a plugin, let their running steps end for ``grace_s`` seconds, and keep the rest open:
@@ -298,14 +278,14 @@ class Jobs:
         :param plugin: its name, for who asks
         """
         self._suspension.suspend(owner, plugin)
-        mine = [some for some in self._list if some.record.owner == owner]
-        for some in mine:
-            if some.task is not None and (not some.planned or some.rests):  # for its turn, its plan, something missing
-                some.task.cancel()
-        await settled({some.task for some in mine if some.task is not None}, grace_s)
-        for some in mine:
-            record = await self._journal.find(some.id)
-            if record is not None and record.ended is None and not self._execution.has_ended(some.id):
+        mine = [job for job in self._list if job.record.owner == owner]
+        for job in mine:
+            if job.task is not None and (not job.planned or job.rests):  # for its turn, its plan, something missing
+                job.task.cancel()
+        await settled({job.task for job in mine if job.task is not None}, grace_s)
+        for job in mine:
+            record = await self._journal.find(job.id)
+            if record is not None and record.ended is None and not self._execution.has_ended(job.id):
                 self._take_up(record)
 
     def resume(self, owner: str) -> None:
@@ -317,18 +297,18 @@ class Jobs:
 
         :param owner: the plugin's package
         """
-        for some in [some for some in self._list if some.record.owner == owner and some.waits_for_code]:
-            if some.task is not None:
-                some.task.cancel()
-                await asyncio.wait({some.task})
+        for job in [job for job in self._list if job.record.owner == owner and job.waits_for_code]:
+            if job.task is not None:
+                job.task.cancel()
+                await asyncio.wait({job.task})
             error = Failed(reason)
-            some.add_error(error, error)
-            await self._execution.end(some, JobState.FAILED, listed=True)
+            job.add_error(error, error)
+            await self._execution.end(job, JobState.FAILED, listed=True)
 
     async def stop(self, grace_s: float) -> None:
         """Let running steps finish for ``grace_s`` seconds, then leave the rest to the next start."""
         self._suspension.end_all()
-        await settled({some.task for some in self._list if some.task is not None}, grace_s)
+        await settled({job.task for job in self._list if job.task is not None}, grace_s)
         with unwritable_is_logged():
             await self._execution.write_ends()
 

@@ -6,19 +6,19 @@ does not hold, a job that would begin too often, one whose plugin does not run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve
 
 from rooftree.conditions import Conditions
 from rooftree.injection import Injector, is_service, parameters
-from rooftree.job_kinds import JobKind
+from rooftree.job_kinds import JobCall, JobKind, Steps
 from rooftree.locks import Lock
-from rooftree.plans import Child, ChildRecord, Made
+from rooftree.plans import ChildRecord, ResolvedPlan
 from rooftree.rates import Limit, Throttle
 from rooftree.services import ServiceDirectory
-from rooftree.steps import Step, Steps, Verbs
+from rooftree.steps import Step, Verbs
 from rooftree.suspension import Suspension
 
 SPACE = "free_space"
@@ -36,19 +36,20 @@ class Planner:
         self._suspension = suspension
         self._throttle = throttle
 
-    async def make(self, kind: JobKind, arguments: Mapping[str, Any], root: str) -> Made:
+    async def resolve(self, call: JobCall[Any], root: str) -> ResolvedPlan:
         """The plan with those of its children, unfolded into one list of steps.
 
         :param root: the id of the job that it is for
         """
         unfolding = _Unfolding(self)
-        await unfolding.unfold(kind, arguments, root)
+        await unfolding.unfold(call, root)
+        kind = call.kind
         steps = tuple(unfolding.steps)
         if unfolding.needs_space and (known := sum([await self._fetches(step) or 0 for step in steps])):
             await self._conditions.require(kind.name, [SPACE], known)
-        return Made(
+        return ResolvedPlan(
             name=kind.name,
-            reference=kind.refers_to(arguments),
+            reference=kind.refers_to(call.arguments),
             steps=steps,
             children=tuple(unfolding.children),
             locks=frozenset(unfolding.locks),
@@ -61,8 +62,9 @@ class Planner:
         self._throttle.refuse_too_soon(limits)
         await self._conditions.require(kind.name, kind.conditions)
 
-    async def plan(self, kind: JobKind, arguments: Mapping[str, Any]) -> Steps:
+    async def plan(self, call: JobCall[Any]) -> Steps:
         """What the kind's own plan says."""
+        kind, arguments = call.kind, call.arguments
         wanted = {
             p.name: p.kind
             for p in parameters(kind.plan)
@@ -85,27 +87,28 @@ class _Unfolding:
         self.limits: list[Limit] = []
         self.needs_space = False
 
-    async def unfold(self, kind: JobKind, arguments: Mapping[str, Any], job_id: str) -> None:
-        limits = limits_of(kind, arguments)
+    async def unfold(self, call: JobCall[Any], job_id: str) -> None:
+        kind, limits = call.kind, limits_of(call)
         await self._planner.refuse(kind, limits)
         self.limits += limits
-        self.locks.update(kind.locks(**arguments))
+        self.locks.update(kind.locks(**call.arguments))
         self.needs_space = self.needs_space or SPACE in kind.conditions
-        for part in await self._planner.plan(kind, arguments):
-            if isinstance(part, Child):
+        for part in await self._planner.plan(call):
+            if isinstance(part, JobCall):
                 await self._unfold_child(part, job_id)
             else:
                 self.steps.append(part)
 
-    async def _unfold_child(self, part: Child, parent: str) -> None:
+    async def _unfold_child(self, call: JobCall[Any], parent: str) -> None:
         first, place = len(self.steps), len(self.children)
-        reference = part.kind.refers_to(part.arguments)
-        begun = ChildRecord(name=part.kind.name, reference=reference, parent=parent, first=first, end=first)
+        reference = call.kind.refers_to(call.arguments)
+        begun = ChildRecord(name=call.kind.name, reference=reference, parent=parent, first=first, end=first)
         self.children.append(begun)
-        await self.unfold(part.kind, part.arguments, begun.id)
+        await self.unfold(call, begun.id)
         self.children[place] = evolve(begun, end=len(self.steps))
 
 
-def limits_of(kind: JobKind, arguments: Mapping[str, Any]) -> list[Limit]:
+def limits_of(call: JobCall[Any]) -> list[Limit]:
     """How often the job may begin: nothing, or one limit."""
+    kind, arguments = call.kind, call.arguments
     return [Limit(kind.name, kind.refers_to(arguments), kind.at_most)] if kind.at_most else []

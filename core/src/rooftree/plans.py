@@ -6,35 +6,15 @@ A plan is what ``?plan=1`` answers on every route that starts a job, and what th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable
+from typing import Self
 
 from attrs import evolve, field, frozen
 
+from rooftree.locks import Lock
+from rooftree.rates import Limit
+from rooftree.services import ServiceDirectory
 from rooftree.steps import Step, Verbs
-
-if TYPE_CHECKING:
-    from rooftree.job_kinds import JobKind
-    from rooftree.locks import Lock
-    from rooftree.rates import Limit
-    from rooftree.services import ServiceDirectory
-
-
-@frozen
-class Child:
-    """A job inside a job, among the steps of a plan; made with :func:`child`."""
-
-    kind: JobKind
-    arguments: Mapping[str, Any]
-
-
-def child(kind: JobKind, **arguments: Any) -> Child:
-    """A job as one of another job's steps.
-
-    It is planned, locked, journaled and taken back with its parent, and is shown below it with an id, stage and
-    progress of its own.
-    """
-    return Child(kind, arguments)
 
 
 @frozen(kw_only=True)
@@ -90,12 +70,12 @@ class Plan:
     """The jobs that it would wait for, as they hold something that it changes."""
 
     @classmethod
-    def of(cls, made: Made, steps: Iterable[PlannedStep], waits_for: Iterable[str]) -> Self:
+    def of(cls, resolved: ResolvedPlan, steps: Iterable[PlannedStep], waits_for: Iterable[str]) -> Self:
         """The plan of a job."""
         listed = list(steps)
         return cls(
-            job=made.name,
-            reference=made.reference,
+            job=resolved.name,
+            reference=resolved.reference,
             access="",
             steps=listed,
             fetch_bytes=sum_known(step.fetch_bytes for step in listed),
@@ -115,19 +95,8 @@ class Plan:
         return evolve(self, access=access)
 
 
-class PlanMade(BaseException):
-    """Carries a plan from where a job would have begun to the route's answer.
-
-    No ``Exception``, so that nothing on the way that catches errors takes it for one.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan.job)
-        self.plan = plan
-
-
 @frozen(kw_only=True)
-class Made:
+class ResolvedPlan:
     """A job's whole plan with that of its children: the steps in order, and everything it has to hold."""
 
     name: str
@@ -139,8 +108,8 @@ class Made:
 
     def owner_of(self, number: int) -> tuple[str, str | None]:
         """The name of the innermost job that step belongs to, and what that job acts on."""
-        around = [one for one in self.children if one.first <= number < one.end]
-        inmost = around[-1] if around else self  # children are in the order in which they open
+        enclosing = [child for child in self.children if child.first <= number < child.end]
+        inmost = enclosing[-1] if enclosing else self  # children are in the order in which they open
         return inmost.name, inmost.reference
 
     async def described(self, directory: ServiceDirectory) -> list[PlannedStep]:

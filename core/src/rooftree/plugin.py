@@ -12,13 +12,14 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rooftree.access import Principal, Tokens
+from rooftree.access import Tokens
 from rooftree.clock import Clock
 from rooftree.conditions import Check
 from rooftree.database import Change
 from rooftree.events import Event, Listener
 from rooftree.http.routes import Routes
 from rooftree.jobs import Jobs
+from rooftree.principal import Principal
 from rooftree.problems import Problems
 from rooftree.services import Service
 from rooftree.state import Collection

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from rooftree.errors import Conflict, ExtraFields, Failed, RooftreeError
 from rooftree.journal import JobRecord, JobState, StepState
-from rooftree.plans import ChildRecord, Made
+from rooftree.plans import ChildRecord, ResolvedPlan
 from rooftree.steps import Step
 
 
@@ -112,10 +112,10 @@ class Job:
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
-    def take_over(self, made: Made) -> None:
+    def take_over(self, resolved: ResolvedPlan) -> None:
         """Take a plan over: its steps, and the children they belong to."""
-        self.record = attrs.evolve(self.record, children=made.children)
-        self._plan(made.steps)
+        self.record = attrs.evolve(self.record, children=resolved.children)
+        self._plan(resolved.steps)
 
     def take_up(self, steps: list[Step]) -> None:
         """Take the steps of the record over, as far as they were when the journal was last written."""

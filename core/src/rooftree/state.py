@@ -23,7 +23,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.audit import audited
-from rooftree.context import begins, job_under_way
+from rooftree.context import job_under_way
 from rooftree.data_folder import Loss
 from rooftree.database import (
     Change,
@@ -38,7 +38,6 @@ from rooftree.database import (
 )
 from rooftree.errors import Failed, RooftreeError
 from rooftree.failpoints import reach_sync
-from rooftree.plans import Plan, PlanMade
 from rooftree.secret import structure_document as structure
 from rooftree.secret import unstructure_document as unstructure
 
@@ -214,13 +213,9 @@ class State:
     async def commit(self, *changes: Change) -> list[Any]:
         """Make all ``changes`` durable together, or none of them; see :meth:`Database.commit`.
 
-        What a caller asked for is written to the audit log in the same transaction. Where a route is only asked what it
-        would do, this is where it ends. On a full disk what only deletes is still saved, and what belongs to a job: it
-        was accepted, and must come to its end.
+        What a caller asked for is written to the audit log in the same transaction. On a full disk what only deletes is
+        still saved, and what belongs to a job: it was accepted, and must come to its end.
         """
-        under_way = begins.get()
-        if under_way is not None and under_way.plan_only:
-            raise PlanMade(Plan.empty())
         if not changes:
             return []
         makes_room = job_under_way.get() is not None or all(isinstance(change, _Delete) for change in changes)

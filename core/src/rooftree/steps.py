@@ -19,18 +19,14 @@ be taken back, and what was done before it stays: a job that is killed in or aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, dataclass_transform, get_type_hints
 
 import attrs
 
 from rooftree.conversion import converter, unstructure
 from rooftree.injection import Injector, parameters
 from rooftree.services import ServiceDirectory
-
-if TYPE_CHECKING:
-    from rooftree.plans import Child
-    from rooftree.running_job import Job
 
 KINDS: dict[str, type[Step]] = {}
 """Every step kind of the modules that are loaded, so that the journal's rows find their code again."""
@@ -77,10 +73,6 @@ class Step:
         return unstructure(self)
 
 
-type Steps = Sequence[Step | Child]
-"""What a plan returns: steps, and jobs among them (see :func:`rooftree.plans.child`)."""
-
-
 @dataclass_transform(frozen_default=True)
 def step[S: Step](kind: str) -> Callable[[type[S]], type[S]]:
     """Make a class a step of that kind. Raises ``TypeError`` for a class without ``do``, ``ValueError`` for a kind
@@ -107,10 +99,27 @@ def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
+class Runner(Protocol):
+    """What a step's run needs of the job that it is part of."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def befores(self) -> Mapping[int, Any]:
+        """What ``before`` returned, by the number of the step."""
+
+    def advance(self, number: int, fraction: float) -> None:
+        """A step is that far."""
+
+    def result_of(self, kind: type[Step], before: int) -> Any:
+        """The result of the nearest step of that class before number ``before``."""
+
+
 class Run:
     """A step's view of the run it is part of."""
 
-    def __init__(self, job: Job, number: int) -> None:
+    def __init__(self, job: Runner, number: int) -> None:
         self._job = job
         self._number = number
 
@@ -176,4 +185,4 @@ class Verbs:
         return Injector(self._directory, wanted).resolve()
 
 
-__all__ = ["KINDS", "Run", "Step", "Steps", "Verbs", "step"]
+__all__ = ["KINDS", "Run", "Step", "Verbs", "step"]

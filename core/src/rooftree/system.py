@@ -15,7 +15,7 @@ from types import ModuleType
 
 import structlog
 
-from rooftree.access import Role, Tokens
+from rooftree.access import Tokens
 from rooftree.audit import AUDIT, AuditLog
 from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import CONDITIONS, Conditions
@@ -33,6 +33,7 @@ from rooftree.journal import Journal
 from rooftree.logs import RecentLogs
 from rooftree.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
 from rooftree.plugins import PLUGINS, Plugins
+from rooftree.principal import Role
 from rooftree.problems import PROBLEMS, Problem, Problems
 from rooftree.secret import check_key
 from rooftree.services import Service, ServiceDirectory

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rooftree.access import Principal, Role
 from rooftree.interfaces.containers import EngineRefused, Health
+from rooftree.principal import Principal, Role
 from rooftree.testing import token_for
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import AddonState

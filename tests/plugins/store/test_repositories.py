@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from rooftree import failpoints
+from rooftree import RooftreeError, failpoints
 from rooftree.events import Event
-from rooftree.interfaces.hooks import RepositoriesSet, set_repositories
+from rooftree.interfaces.hooks import RepositoriesChange, set_repositories
 from rooftree_store import Installed, StoreReloaded, store
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource
@@ -440,14 +440,15 @@ async def test_repair_that_fails_leaves_what_was_there(here: Shop, publish: Publ
 # --- all at once ------------------------------------------------------------------------------------------------------
 
 
-async def set_all(here: Shop, *sources: str) -> RepositoriesSet:
+async def set_all(here: Shop, *sources: str) -> RepositoriesChange:
     """Set the list, and wait for the job that it becomes."""
     (answer,) = await here.system.hooks.call(set_repositories, sources=list(sources))
-
-    async def over() -> bool:
-        return all(job.done for job in here.system.jobs.listing())
-
-    await until(over, within_s=20, what="the end of the job")
+    if answer.call is None:
+        return answer
+    try:
+        await here.system.jobs.run(answer.call)
+    except RooftreeError as error:
+        return RepositoriesChange(refusal=error)
     return answer
 
 

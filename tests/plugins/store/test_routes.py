@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import pytest
 
 from rooftree import Kernel, Plugin
-from rooftree.access import Principal, Role
 from rooftree.interfaces.hooks import info, supervisor_info
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.principal import Principal, Role
 from rooftree.testing import Answer, token_for
 from rooftree_store import AddonSlug, Installed
 from rooftree_store.store import MOST_SHOWN_BYTES

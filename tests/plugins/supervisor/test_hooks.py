@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from rooftree import Plugin, hookimpl
 from rooftree.interfaces import hooks
-from rooftree.interfaces.hooks import AvailableUpdate, RepositoriesSet
+from rooftree.interfaces.hooks import AvailableUpdate, RepositoriesChange
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
 
@@ -41,10 +41,10 @@ class Answering(Plugin):
         return {"ip_address": "172.30.32.2"}
 
     @hookimpl
-    def set_repositories(self, sources: list[str]) -> RepositoriesSet:
+    def set_repositories(self, sources: list[str]) -> RepositoriesChange:
         """Keep them."""
         type(self).sources = sources
-        return RepositoriesSet()
+        return RepositoriesChange()
 
 
 @asynccontextmanager

@@ -21,7 +21,6 @@ from rooftree import (
     Run,
     Step,
     Steps,
-    child,
     job,
     step,
 )
@@ -84,7 +83,7 @@ async def waiting(slug: str) -> Steps:
 @job("nested", reference="slug")
 async def nested(slug: str) -> Steps:
     """A job with one that lasts in it."""
-    return [child(waiting, slug=slug)]
+    return [waiting(slug=slug)]
 
 
 @job("queueing", locks=lambda: {Lock("bench", "one")})
@@ -129,7 +128,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 
 async def begin(client: Client, jobs: Jobs) -> str:
     """Begin the job that lasts, and wait until it is half done; its id."""
-    started = await jobs.run(waiting, background=True, slug="local_hello")
+    started = await jobs.run(waiting(slug="local_hello").in_background())
     assert started is not None
     await job_when(client, started.job_id, lambda shown: shown["progress"] == 50.0)
     return started.job_id
@@ -176,7 +175,7 @@ async def test_running_job_is_listed_and_shown(system: System, client: Client) -
 
 async def test_failed_job_is_listed_with_its_error_until_it_is_deleted(system: System, client: Client) -> None:
     with pytest.raises(Failed) as caught:
-        await system.jobs.run(failing, slug="local_hello")
+        await system.jobs.run(failing(slug="local_hello"))
     job_id = caught.value.job_id
 
     (listed,) = (await client.get("/jobs/info")).data["jobs"]
@@ -203,7 +202,7 @@ async def test_job_that_runs_cannot_be_deleted(system: System, client: Client) -
 
 async def test_deleted_job_can_not_be_deleted_again(system: System, client: Client) -> None:
     with pytest.raises(Failed) as caught:
-        await system.jobs.run(failing, slug="local_hello")
+        await system.jobs.run(failing(slug="local_hello"))
 
     answers = [await client.delete(f"/jobs/{caught.value.job_id}") for _ in range(2)]
 
@@ -224,7 +223,7 @@ async def test_path_of_the_list_cannot_be_deleted(client: Client) -> None:
 
 
 async def test_children_are_below_their_job_and_can_be_asked_for(system: System, client: Client) -> None:
-    started = await system.jobs.run(nested, background=True, slug="local_hello")
+    started = await system.jobs.run(nested(slug="local_hello").in_background())
     assert started is not None
     shown = await job_when(client, started.job_id, lambda shown: shown["progress"] == 50.0)
 
@@ -242,7 +241,7 @@ async def test_children_are_below_their_job_and_can_be_asked_for(system: System,
 
 
 async def test_cancelled_job_tells_who_cancelled_it(system: System, client: Client) -> None:
-    call = asyncio.create_task(system.jobs.run(patient))
+    call = asyncio.create_task(system.jobs.run(patient()))
     job_id = await the_job_at(client, "having patience")
     token = await token_for(system, Principal("addon", "local_keeper", Role.MANAGER))
 
@@ -283,8 +282,8 @@ async def test_job_that_can_only_go_forward_cannot_be_cancelled(system: System, 
 
 
 async def test_job_that_waits_for_its_turn_is_cancelled_by_its_id(system: System, client: Client) -> None:
-    await system.jobs.run(holding, background=True)
-    queued = asyncio.create_task(system.jobs.run(queueing))
+    await system.jobs.run(holding().in_background())
+    queued = asyncio.create_task(system.jobs.run(queueing()))
     async with asyncio.timeout(10):
         while len(listed := (await client.get("/jobs/info")).data["jobs"]) < 2:
             pass
@@ -314,7 +313,7 @@ async def test_job_that_does_not_exist_cannot_be_cancelled(client: Client, job_i
 
 async def test_job_that_has_ended_cannot_be_cancelled(system: System, client: Client) -> None:
     with pytest.raises(Failed) as caught:
-        await system.jobs.run(failing, slug="local_hello")
+        await system.jobs.run(failing(slug="local_hello"))
 
     answer = await client.post(f"/kernel/v1/jobs/{caught.value.job_id}/cancel")
 
@@ -330,12 +329,12 @@ async def test_condition_is_ignored_until_it_is_reset(system: System, client: Cl
 
     system.conditions.register("internet_host", offline, "working")
     with pytest.raises(ConditionNotMet):
-        await system.jobs.run(guarded)
+        await system.jobs.run(guarded())
 
     assert (await client.post("/jobs/options", json={"ignore_conditions": ["internet_host"]})).data == {}
     assert (await client.get("/jobs/info")).data["ignore_conditions"] == ["internet_host"]
     assert (await client.get("/supervisor/info")).data["supported"] is False
-    await system.jobs.run(guarded)
+    await system.jobs.run(guarded())
     assert (await client.post("/jobs/options", json={})).data == {}
     assert (await client.get("/jobs/info")).data["ignore_conditions"] == ["internet_host"], "what is absent stays"
 
@@ -343,7 +342,7 @@ async def test_condition_is_ignored_until_it_is_reset(system: System, client: Cl
     assert (await client.get("/jobs/info")).data["ignore_conditions"] == []
     assert (await client.get("/supervisor/info")).data["supported"] is True
     with pytest.raises(ConditionNotMet):
-        await system.jobs.run(guarded)
+        await system.jobs.run(guarded())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from rooftree import (
     Binary,
     From,
     Header,
-    Jobs,
+    JobCall,
     JobStarted,
     Kernel,
     Media,
@@ -154,10 +154,10 @@ def write(slug: Slug, body: Note) -> None:
     """Write a note."""
 
 
-@routes.post("/notes/{slug}/burn", access=role(Role.ADMIN, not_on="slug"), starts=burn)
-async def burn_note(jobs: Jobs, slug: Slug) -> JobStarted | None:
+@routes.post("/notes/{slug}/burn", access=role(Role.ADMIN, not_on="slug"))
+def burn_note(slug: Slug) -> JobCall[JobStarted | None]:
     """Burn a note."""
-    return await jobs.run(burn)
+    return burn().in_background()
 
 
 @routes.get("/notes/{slug}/text", access=MANAGER)
@@ -417,17 +417,14 @@ def test_json_is_described_in_its_envelope(document: dict[str, Any]) -> None:
 
 
 def test_route_that_starts_a_job_can_be_asked_for_its_plan(document: dict[str, Any]) -> None:
-    told = operation(document, "post", "/notes/{slug}/burn")
     plan = parameters(document, "post", "/notes/{slug}/burn")["query", "plan"]
 
-    assert told["x-rooftree-job"] == "notes_burn"
     assert plan["schema"] == {"enum": SWITCH, "default": False}
     assert data(document, "post", "/notes/{slug}/burn")["anyOf"] == [
         {"$ref": "#/components/schemas/kernel.JobStarted"},
         NOTHING,
         {"$ref": "#/components/schemas/kernel.Plan"},
     ]
-    assert "x-rooftree-job" not in operation(document, "post", "/notes/{slug}")
     assert ("query", "plan") not in parameters(document, "post", "/notes/{slug}")
 
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rooftree import Invalid, Plugin, hookimpl
+from rooftree import Invalid, Plugin, Step, Steps, hookimpl, job, step
 from rooftree.interfaces import hooks
-from rooftree.interfaces.hooks import RepositoriesSet
+from rooftree.interfaces.hooks import RepositoriesChange
 from rooftree.logs import RecentLogs
 from rooftree.plugin import Kernel
 from rooftree.settings import load
@@ -252,6 +252,19 @@ async def test_unknown_time_zone_of_the_operator_stops_the_plugin_and_names_the_
 # --- repositories -------------------------------------------------------------------------------------------------
 
 
+@step("test_options.keep/1")
+class Keep(Step):
+    sources: list[str]
+
+    async def do(self) -> None:
+        Repositories.kept = self.sources
+
+
+@job("keep")
+async def keep(sources: list[str]) -> Steps:
+    return [Keep(sources)]
+
+
 class Repositories(Plugin):
     """Keeps repositories."""
 
@@ -266,13 +279,13 @@ class Repositories(Plugin):
     kept: ClassVar[list[str]] = []
 
     @hookimpl
-    async def set_repositories(self, sources: list[str]) -> RepositoriesSet:
-        """Keep them."""
+    async def set_repositories(self, sources: list[str]) -> RepositoriesChange:
+        """The job that keeps them."""
         if self.broken:
             raise RuntimeError("broken")
-        if self.refusal is None:
-            type(self).kept = sources
-        return RepositoriesSet(self.refusal)
+        if self.refusal is not None:
+            return RepositoriesChange(refusal=self.refusal)
+        return RepositoriesChange(keep(sources=sources))
 
 
 async def test_repositories_are_handed_to_who_keeps_them(tmp_path: Path) -> None:

@@ -64,6 +64,14 @@ class Socket:
     serve: Callable[[web.WebSocketResponse], Awaitable[None]]
 
 
+@frozen
+class StateChange:
+    """A change of documents alone, which takes no job: made once the route has answered with it, and not at all where
+    only the plan of the call is asked for. For routes that start a job in some cases, and in others need none."""
+
+    make: Callable[[], Awaitable[None]]
+
+
 EMPTY = b'{"result":"ok","data":{}}'
 
 

@@ -13,19 +13,21 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import orjson
 import structlog
 from aiohttp import WSCloseCode, web
-from attrs import evolve, mutable
+from attrs import mutable
 
-from rooftree.access import NOBODY, Principal
-from rooftree.context import Begins, begins
+from rooftree.access import NOBODY
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
-from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
+from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Text, envelope, json_response
 from rooftree.http.content_coding import without_coding
-from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
+from rooftree.http.inputs import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.paths import Tail
 from rooftree.http.routes import RawBody, Route
-from rooftree.injection import Injector, Parameter, parameters, type_hints
-from rooftree.plans import Plan, PlanMade
+from rooftree.injection import Injector, Parameter, parameters
+from rooftree.job_kinds import JobCall
+from rooftree.jobs import JOBS
+from rooftree.plans import Plan
+from rooftree.principal import Principal
 from rooftree.services import ServiceDirectory
 
 log = structlog.get_logger(__name__)
@@ -84,9 +86,10 @@ class Endpoint:
                 if (parameter.kind is Tail) != (parameter.name == tail):
                     raise TypeError(f"{route.method} {path}: {parameter.name}: a path's tail, and only that, is a Tail")
         self._services = Injector(directory, services)
-        answer = _unmarked(type_hints(route.handler).get("return", Any))
+        self._directory = directory
+        self.starts_job, marked = answer_of(route)
+        answer = _unmarked(marked)
         self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
-        self._begins = Begins(route.starts)
         self.answers_text, self._encode = _encoder(answer)
         self._takes_services_only = not self._readers and self._body is None
         self._revision = (
@@ -94,16 +97,13 @@ class Endpoint:
             if route.revision
             else None
         )
-        if route.revision is not None and (self._body or self._readers or self.streams):
+        if route.revision is not None and (self._body or self._readers or self.streams or self.starts_job):
             raise TypeError(f"{route.method} {route.path}: a kept answer takes only services, and is no stream")
         self._kept: tuple[str, web.Response] | None = None
 
     async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
         """Answer the call; raises :class:`~rooftree.errors.RooftreeError`."""
-        if self.route.starts is not None and _asked_for_plan(call.request):
-            return json_response(envelope(converter.unstructure(await self._plan(call))))
         if self._revision is None:
-            begins.set(self._begins)  # as the caller, each request of a connection sets its own
             return await self._response(call)
         revise, services = self._revision
         tag = f'"{boot_id}-{revise(**services.resolve())}"'
@@ -111,25 +111,19 @@ class Endpoint:
         if tag in call.request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         if self._kept is None or self._kept[0] != tag:
-            begins.set(self._begins)
             response = await self._response(call)
             assert isinstance(response, web.Response)
             self._kept = (tag, response)
         kept = self._kept[1]
         return web.Response(body=kept.body, headers={**kept.headers, **headers})
 
-    async def _plan(self, call: Call) -> Plan:
-        """What the call would do. The handler runs up to where a job would begin, or documents would change."""
-        token = begins.set(evolve(self._begins, plan_only=True))
-        try:
-            answer = self._handler(**await self._arguments(call))
-            if self._is_async:
-                await answer
-            plan = Plan.empty()
-        except PlanMade as made:
-            plan = made.plan
-        finally:
-            begins.reset(token)
+    async def _began(self, answer: Any, request: web.BaseRequest) -> Any:
+        """What comes of the job whose call a handler returned: its own answer, or, where that was asked, its plan."""
+        if not _asked_for_plan(request):
+            if isinstance(answer, StateChange):
+                return await answer.make()
+            return await self._directory.get(JOBS).run(answer) if isinstance(answer, JobCall) else answer
+        plan = await self._directory.get(JOBS).preview(answer) if isinstance(answer, JobCall) else Plan.empty()
         return plan.needing(str(self.route.access))
 
     async def _response(self, call: Call) -> web.StreamResponse:
@@ -137,6 +131,10 @@ class Endpoint:
         answer = self._handler(**arguments)
         if self._is_async:
             answer = await answer
+        if self.starts_job:
+            answer = await self._began(answer, call.request)
+            if isinstance(answer, Plan):
+                return json_response(envelope(converter.unstructure(answer)))
         response = self._encode(answer, call.request)
         return response if isinstance(response, web.Response) else await response
 

@@ -1,4 +1,4 @@
-"""What the parameters of a handler stand for, told by its signature alone.
+"""What the parameters of a handler stand for, and what it answers, told by its signature alone.
 
 :mod:`rooftree.http.binding` reads requests by this, and whoever describes routes to people and programs describes them
 by this: there is no second opinion on what a parameter is.
@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from attrs import field, frozen
 
-from rooftree.access import Principal
 from rooftree.http.routes import From, Header, RawBody, Route
-from rooftree.injection import Parameter, parameters
+from rooftree.injection import Parameter, parameters, type_hints
+from rooftree.job_kinds import JobCall
+from rooftree.principal import Principal
 
 SWITCH: Final[Mapping[str, bool]] = {
     "true": True,
@@ -110,3 +111,14 @@ def _marked(parameter: Parameter, names: Collection[str]) -> Input:
                 raise TypeError(f"parameter {parameter.name}: {unread} needs a default, to be a query value")
             return Input(parameter, Source.TOGETHER, parameter.name, mark.make, inner)
     raise TypeError(f"parameter {parameter.name}: Annotated without a Header or From")
+
+
+def answer_of(route: Route) -> tuple[bool, Any]:
+    """Whether a route starts a job, and what it answers then or otherwise, by its handler's signature:
+    ``JobCall[JobStarted | None]``, or ``JobCall[None] | None`` where there may be nothing to do."""
+    answer = type_hints(route.handler).get("return", Any)
+    members = get_args(answer) if get_origin(answer) in {Union, UnionType} else (answer,)
+    calls = [member for member in members if get_origin(member) is JobCall]
+    if not calls:
+        return False, answer
+    return True, get_args(calls[0])[0]

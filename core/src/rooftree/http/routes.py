@@ -3,7 +3,8 @@
 A route is a plain function whose signature says everything: services by their type, path parts by name, the body by
 its model, query values as parameters with a default, headers as ``Annotated[str | None, Header("Range")]``, the caller
 as ``Principal``. What it returns says what is answered: an attrs class (or list or dict) as JSON in the envelope,
-``None`` as an empty object, :class:`Text`, :class:`Binary` or :class:`Stream` as they are (with
+``None`` as an empty object, the call of a job (:class:`~rooftree.job_kinds.JobCall`) as what comes of the job, or with
+``?plan=1`` as what it would do; :class:`Text`, :class:`Binary` or :class:`Stream` as they are (with
 :class:`~rooftree.http.answers.Media` where they are of another type than usual).
 """
 
@@ -11,16 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from attrs import field, frozen
 
 from rooftree.access import Access
 from rooftree.errors import Invalid, RooftreeError
 from rooftree.http.paths import segments
-
-if TYPE_CHECKING:
-    from rooftree.job_kinds import JobKind
 
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
 _TAIL = re.compile(r"\{([a-z_]+)\.\.\.\}$")
@@ -67,9 +65,6 @@ class RawBody:
         return b"".join([chunk async for chunk in self.chunks])
 
 
-type Starts = JobKind | Literal["any"] | None
-
-
 @frozen
 class Route:
     """One method on one path, as declared."""
@@ -81,7 +76,6 @@ class Route:
     max_body: int = MAX_BODY
     revision: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
-    starts: Starts = None
     refuses: tuple[type[RooftreeError], ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -122,7 +116,6 @@ class Routes:
         max_body: int = MAX_BODY,
         revision: Callable[..., str] | None = None,
         aliases: tuple[str, ...] = (),
-        starts: Starts = None,
         refuses: tuple[type[RooftreeError], ...] = (),
     ) -> Callable[[F], F]:
         """Declare a route.
@@ -137,8 +130,6 @@ class Routes:
             filled like a handler's) whose text changes whenever the answer does. The encoded answer and its ETag are
             kept until then.
         :param aliases: older spellings of the path that lead to the same handler
-        :param starts: the kind of job that the handler runs (``"any"`` where a hook decides). With it the route answers
-            ``?plan=1`` with the :class:`~rooftree.plans.Plan` and no effect; without it no job can be run from it.
         :param refuses: for the API's document: errors it may answer that do not follow from what is declared here, such
             as :class:`~rooftree.errors.NotFound` on a path without parts
         """
@@ -146,7 +137,7 @@ class Routes:
             raise ValueError(f"{path}: a route with path parts cannot have a revision")
 
         def declare(handler: F) -> F:
-            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases, starts, refuses))
+            self._routes.append(Route(method, path, handler, access, max_body, revision, aliases, refuses))
             return handler
 
         return declare
@@ -164,19 +155,16 @@ class Routes:
         access: Access,
         max_body: int = MAX_BODY,
         aliases: tuple[str, ...] = (),
-        starts: Starts = None,
         refuses: tuple[type[RooftreeError], ...] = (),
     ) -> Callable[[F], F]:
         """Declare a POST."""
-        return self.route(
-            "POST", path, access=access, max_body=max_body, aliases=aliases, starts=starts, refuses=refuses
-        )
+        return self.route("POST", path, access=access, max_body=max_body, aliases=aliases, refuses=refuses)
 
     def delete[F: Callable[..., Any]](
-        self, path: str, *, access: Access, aliases: tuple[str, ...] = (), starts: Starts = None
+        self, path: str, *, access: Access, aliases: tuple[str, ...] = ()
     ) -> Callable[[F], F]:
         """Declare a DELETE."""
-        return self.route("DELETE", path, access=access, aliases=aliases, starts=starts)
+        return self.route("DELETE", path, access=access, aliases=aliases)
 
     def include(self, other: Routes) -> None:
         """Take over everything another set declares."""

@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
-from rooftree.access import NOBODY, Access, Principal, Role, Tokens
+from rooftree.access import NOBODY, Access, Tokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, is_cancelled, plugin_under_way
 from rooftree.errors import (
@@ -41,6 +41,7 @@ from rooftree.http.connection import IDLE_S, Connection, Connections
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.wrong_tokens import WrongTokens
+from rooftree.principal import Principal, Role
 
 log = structlog.get_logger(__name__)
 

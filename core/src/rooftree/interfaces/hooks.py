@@ -11,6 +11,7 @@ from rooftree.errors import RooftreeError
 from rooftree.hooks import hookspec
 from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
+from rooftree.job_kinds import JobCall
 
 
 @frozen(kw_only=True)
@@ -37,7 +38,7 @@ def available_updates() -> list[AvailableUpdate]:
 def reload_updates() -> RooftreeError | Coroutine[Any, Any, RooftreeError | None] | None:
     """Ask anew, over the network, which versions there are of what the domain updates. Called when a user asks for it
     (``POST /reload_updates``); the answer comes when it is done. What went wrong is returned for the client to read,
-    not raised, as :class:`RepositoriesSet` explains; ``None`` for nothing."""
+    not raised, as :class:`RepositoriesChange` explains; ``None`` for nothing."""
     raise NotImplementedError
 
 
@@ -67,19 +68,21 @@ def hardware_removed(device: Device) -> Coroutine[Any, Any, None] | None:
 
 
 @frozen
-class RepositoriesSet:
+class RepositoriesChange:
     """The store's answer to :func:`set_repositories`."""
 
+    call: JobCall[None] | None = None
+    """The job that changes them."""
     refusal: RooftreeError | None = None
-    """Why they were not taken over, for the client to read. Returned, not raised: what a hook raises counts as a fault
+    """Why they can't be taken over, for the client to read. Returned, not raised: what a hook raises counts as a fault
     of its plugin, and never reaches the client."""
 
 
 @hookspec
-def set_repositories(sources: list[str]) -> RepositoriesSet | Coroutine[Any, Any, RepositoriesSet]:
-    """Make ``sources`` (as given to ``POST /supervisor/options``) the add-on repositories: what is missing is added,
-    what is not among them is removed, built-in ones stay. Either all of it happens or nothing. Answer within the
-    hooks' deadline: what takes longer (cloning) is accepted as a job, and the answer does not wait for it."""
+def set_repositories(sources: list[str]) -> RepositoriesChange | Coroutine[Any, Any, RepositoriesChange]:
+    """The job that makes ``sources`` (as given to ``POST /supervisor/options``) the add-on repositories: what is
+    missing is added, what is not among them is removed, built-in ones stay; either all of it happens or nothing. It is
+    returned, not run: it is a part of the job that changes the options."""
     raise NotImplementedError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from rooftree.access import Principal
+from rooftree.principal import Principal
 from rooftree.system import System
 
 _invented: WeakKeyDictionary[System, dict[tuple[str, str], Principal]] = WeakKeyDictionary()

@@ -1,6 +1,6 @@
 """The routes of the clock."""
 
-from rooftree import Jobs, Role, Routes, role
+from rooftree import JobCall, Role, Routes, role
 
 from rooftree_service_clock.models import Face, Winding
 from rooftree_service_clock.tower_clock import TowerClock
@@ -15,7 +15,7 @@ def show(clock: TowerClock) -> Face:
     return clock.face()
 
 
-@routes.post("/clock/wind", access=role(Role.MANAGER), starts=wind)
-async def wind_clock(jobs: Jobs, body: Winding) -> None:
+@routes.post("/clock/wind", access=role(Role.MANAGER))
+def wind_clock(body: Winding) -> JobCall[None]:
     """Wind the clock; returns when it is wound."""
-    await jobs.run(wind, turns=body.turns)
+    return wind(turns=body.turns)

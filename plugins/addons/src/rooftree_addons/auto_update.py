@@ -70,7 +70,7 @@ class AutoUpdate:
                 continue
             log.info("auto_update", addon=slug, version=version)
             try:
-                await self._kernel.jobs.run(updates.update, slug=slug)
+                await self._kernel.jobs.run(updates.update(slug=slug))
             except RooftreeError as error:
                 log.warning("auto_update_failed", addon=slug, version=version, reason=error.message)
 

@@ -86,7 +86,7 @@ class Stages:
         for stage in reversed(STAGES):
             for slug in self._to_end(stage):
                 try:
-                    await self._kernel.jobs.run(verbs.end_with_system, slug=slug)
+                    await self._kernel.jobs.run(verbs.end_with_system(slug=slug))
                 except RooftreeError as error:
                     log.warning("addon_not_ended", addon=slug, reason=error.message)
 

@@ -94,7 +94,7 @@ class ProbationWatch:
 
     async def _keep_update(self, slug: AddonSlug, update: str) -> None:
         try:
-            await self._kernel.jobs.run(updates.keep_update, slug=slug, update=update, background=True)
+            await self._kernel.jobs.run(updates.keep_update(slug=slug, update=update).in_background())
         except RooftreeError as error:
             log.info("update_not_kept", addon=slug, reason=error.message)
 
@@ -104,7 +104,7 @@ class ProbationWatch:
             container = await self._addons.look(slug)
             reason = self._verdict(slug, container, container_id)
             if reason is not None:
-                await self._kernel.jobs.run(updates.roll_back, slug=slug, update=update, reason=reason, background=True)
+                await self._kernel.jobs.run(updates.roll_back(slug=slug, update=update, reason=reason).in_background())
             elif self._addons.state(slug) is AddonState.STARTED and self.watches(slug) and slug not in self._proving:
                 self._prove(slug)
         except RooftreeError as error:  # the engine is gone, or a job was quicker

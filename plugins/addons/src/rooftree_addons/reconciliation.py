@@ -138,9 +138,9 @@ class Reconciliation:
             self._addons.observe(addon.slug, container)
             await self._addons.end_stale_tokens(addon.slug, container, tokens)
             if todo == "start":
-                await self._kernel.jobs.run(verbs.start_if_desired, slug=addon.slug)
+                await self._kernel.jobs.run(verbs.start_if_desired(slug=addon.slug))
             elif todo == "stop":
-                await self._kernel.jobs.run(verbs.stop_if_desired, slug=addon.slug)
+                await self._kernel.jobs.run(verbs.stop_if_desired(slug=addon.slug))
             self._kernel.problems.clear("boot_fail", "addon", addon.slug)
         except AddonNotInstalled:
             log.info("addon_gone_meanwhile", addon=addon.slug)
@@ -215,7 +215,7 @@ class Reconciliation:
                 if await self._needs_nobody(slug):
                     return
                 log.warning("watchdog_restarts", addon=slug)
-                await self._kernel.jobs.run(verbs.restart_if_desired, slug=slug)
+                await self._kernel.jobs.run(verbs.restart_if_desired(slug=slug))
             except RateLimited as error:
                 log.warning("watchdog_too_often", addon=slug, reason=error.message)
                 self._give_up(slug)

@@ -12,7 +12,7 @@ from rooftree import (
     CORE_ONLY,
     OBSERVER,
     Invalid,
-    Jobs,
+    JobCall,
     JobStarted,
     Principal,
     RawBody,
@@ -23,11 +23,11 @@ from rooftree import (
     itself,
     role,
 )
-from rooftree.access import INCLUDES
 from rooftree.contributions import merged
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.hooks import addon_facts
+from rooftree.principal import INCLUDES
 from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange
 from rooftree_addons.devices import HostDevices
@@ -183,38 +183,34 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
 
-@routes.post(
-    "/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",), starts=verbs.install
-)
-async def install(jobs: Jobs, addon: AddonSlug, body: Background) -> JobStarted | None:
+@routes.post("/store/addons/{addon}/install", access=MANAGER, aliases=("/addons/{addon}/install",))
+def install(addon: AddonSlug, body: Background) -> JobCall[JobStarted | None]:
     """Install an add-on."""
-    return await jobs.run(verbs.install, slug=addon, background=body.background)
+    return verbs.install(slug=addon).in_background(body.background)
 
 
-@routes.post("/store/addons/{addon}/install/{version}", access=MANAGER, starts=verbs.install)
-async def install_version(
-    jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: Background
-) -> JobStarted | None:
+@routes.post("/store/addons/{addon}/install/{version}", access=MANAGER)
+def install_version(store: AddonStore, addon: AddonSlug, version: str, body: Background) -> JobCall[JobStarted | None]:
     """Install an add-on in this version, which must be the one on offer."""
     _refuse_other_version(store, addon, version)
-    return await jobs.run(verbs.install, slug=addon, background=body.background)
+    return verbs.install(slug=addon).in_background(body.background)
 
 
-@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",), starts=updates.update)
-async def update(jobs: Jobs, addon: AddonSlug, body: UpdateRequest) -> JobStarted | None:
+@routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",))
+def update(addon: AddonSlug, body: UpdateRequest) -> JobCall[JobStarted | None]:
     """Bring an add-on to the newest version."""
     _refuse_backup(body)
-    return await jobs.run(updates.update, slug=addon, background=body.background)
+    return updates.update(slug=addon).in_background(body.background)
 
 
-@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN, starts=updates.update)
-async def update_version(
-    jobs: Jobs, store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
-) -> JobStarted | None:
+@routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN)
+def update_version(
+    store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
+) -> JobCall[JobStarted | None]:
     """Bring an add-on to this version, which must be the one on offer."""
     _refuse_backup(body)
     _refuse_other_version(store, addon, version)
-    return await jobs.run(updates.update, slug=addon, background=body.background)
+    return updates.update(slug=addon).in_background(body.background)
 
 
 def _refuse_other_version(store: AddonStore, slug: AddonSlug, version: str) -> None:
@@ -228,16 +224,16 @@ def _refuse_backup(body: UpdateRequest) -> None:
         raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
 
 
-@routes.post("/addons/{addon}/uninstall", access=OWN, starts=verbs.uninstall)
-async def uninstall(jobs: Jobs, addon: AddonSlug, body: UninstallRequest) -> None:
+@routes.post("/addons/{addon}/uninstall", access=OWN)
+def uninstall(addon: AddonSlug, body: UninstallRequest) -> JobCall[None]:
     """Remove an add-on with everything it brought."""
-    await jobs.run(verbs.uninstall, slug=addon, remove_config=body.remove_config)
+    return verbs.uninstall(slug=addon, remove_config=body.remove_config)
 
 
-@routes.post("/addons/{addon}/rebuild", access=OWN, starts=updates.rebuild)
-async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest) -> None:
+@routes.post("/addons/{addon}/rebuild", access=OWN)
+def rebuild(addon: AddonSlug, body: RebuildRequest) -> JobCall[None]:
     """Build a local add-on again."""
-    await jobs.run(updates.rebuild, slug=addon, force=body.force)
+    return updates.rebuild(slug=addon, force=body.force)
 
 
 @routes.get("/kernel/v1/addons/{addon}/probation", access=OWN)
@@ -246,29 +242,29 @@ def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
     return ProbationState.of(addons, addons.get(addon))
 
 
-@routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN, starts=updates.roll_back)
-async def roll_back(jobs: Jobs, addons: Addons, addon: AddonSlug) -> None:
+@routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN)
+def roll_back(addons: Addons, addon: AddonSlug) -> JobCall[None]:
     """Put the version before the last update back, with the data it had, while that is kept."""
     update = updates.probation_of(addons, addon).kept.folder
-    await jobs.run(updates.roll_back, slug=addon, update=update, reason=BY_HAND)
+    return updates.roll_back(slug=addon, update=update, reason=BY_HAND)
 
 
-@routes.post("/addons/{addon}/start", access=OWN, starts=verbs.start)
-async def start(jobs: Jobs, addon: AddonSlug) -> None:
+@routes.post("/addons/{addon}/start", access=OWN)
+def start(addon: AddonSlug) -> JobCall[None]:
     """Start an add-on."""
-    await jobs.run(verbs.start, slug=addon)
+    return verbs.start(slug=addon)
 
 
-@routes.post("/addons/{addon}/stop", access=OWN, starts=verbs.stop)
-async def stop(jobs: Jobs, addon: AddonSlug) -> None:
+@routes.post("/addons/{addon}/stop", access=OWN)
+def stop(addon: AddonSlug) -> JobCall[None]:
     """Stop an add-on."""
-    await jobs.run(verbs.stop, slug=addon)
+    return verbs.stop(slug=addon)
 
 
-@routes.post("/addons/{addon}/restart", access=OWN, starts=verbs.restart)
-async def restart(jobs: Jobs, addon: AddonSlug) -> None:
+@routes.post("/addons/{addon}/restart", access=OWN)
+def restart(addon: AddonSlug) -> JobCall[None]:
     """Stop an add-on and start it again."""
-    await jobs.run(verbs.restart, slug=addon)
+    return verbs.restart(slug=addon)
 
 
 @routes.post("/addons/{addon}/stdin", access=OWN, max_body=STDIN_LIMIT)

@@ -103,7 +103,7 @@ class UrlWatchdog:
 
     async def _run(self, slug: AddonSlug) -> None:
         try:
-            await self._kernel.jobs.run(verbs.restart_if_desired, slug=slug)
+            await self._kernel.jobs.run(verbs.restart_if_desired(slug=slug))
         except RooftreeError as error:
             log.warning("watchdog_failed", addon=slug, reason=error.message)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rooftree import OBSERVER, From, Invalid, Jobs, NotFound, Role, Routes, Stream, Unset, role
+from rooftree import OBSERVER, From, Invalid, JobCall, NotFound, Role, Routes, Stream, Unset, role
 from rooftree.interfaces.bus import SystemBus
 from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
@@ -45,12 +45,12 @@ async def info(facts: HostFacts) -> HostInfo:
     return await facts.info()
 
 
-@routes.post("/host/options", access=MANAGER, starts=set_hostname)
-async def set_options(jobs: Jobs, body: HostOptions) -> None:
+@routes.post("/host/options", access=MANAGER)
+def set_options(body: HostOptions) -> JobCall[None]:
     """Change the host's name."""
     if isinstance(body.hostname, Unset):
         raise Invalid("The body has no option in it; give hostname")
-    await jobs.run(set_hostname, hostname=body.hostname)
+    return set_hostname(hostname=body.hostname)
 
 
 @routes.post("/host/reload", access=MANAGER)
@@ -60,16 +60,16 @@ async def reload(bus: SystemBus, hardware: Hardware) -> None:
     await hardware.reload()
 
 
-@routes.post("/host/reboot", access=MANAGER, starts=reboot)
-async def start_again(jobs: Jobs, body: EndOptions | None = None) -> None:
+@routes.post("/host/reboot", access=MANAGER)
+def start_again(body: EndOptions | None = None) -> JobCall[None]:
     """End what runs on the machine, and start it again."""
-    await jobs.run(reboot, force=body.force if body else False)
+    return reboot(force=body.force if body else False)
 
 
-@routes.post("/host/shutdown", access=MANAGER, starts=shut_down)
-async def switch_off(jobs: Jobs, body: EndOptions | None = None) -> None:
+@routes.post("/host/shutdown", access=MANAGER)
+def switch_off(body: EndOptions | None = None) -> JobCall[None]:
     """End what runs on the machine, and switch it off."""
-    await jobs.run(shut_down, force=body.force if body else False)
+    return shut_down(force=body.force if body else False)
 
 
 @routes.get("/host/services", access=MANAGER)
@@ -78,22 +78,22 @@ async def services(units: Units) -> HostServices:
     return HostServices(await units.services())
 
 
-@routes.post("/host/service/{service}/start", access=MANAGER, starts=change_unit)
-async def start_service(jobs: Jobs, service: UnitName) -> None:
+@routes.post("/host/service/{service}/start", access=MANAGER)
+def start_service(service: UnitName) -> JobCall[None]:
     """Start a service of the host."""
-    await jobs.run(change_unit, unit=service.unit, verb="start")
+    return change_unit(unit=service.unit, verb="start")
 
 
-@routes.post("/host/service/{service}/stop", access=MANAGER, starts=change_unit)
-async def stop_service(jobs: Jobs, service: UnitName) -> None:
+@routes.post("/host/service/{service}/stop", access=MANAGER)
+def stop_service(service: UnitName) -> JobCall[None]:
     """Stop a service of the host, unless Rooftree needs it."""
-    await jobs.run(change_unit, unit=service.unit, verb="stop")
+    return change_unit(unit=service.unit, verb="stop")
 
 
-@routes.post("/host/service/{service}/reload", access=MANAGER, starts=change_unit)
-async def reload_service(jobs: Jobs, service: UnitName) -> None:
+@routes.post("/host/service/{service}/reload", access=MANAGER)
+def reload_service(service: UnitName) -> JobCall[None]:
     """Let a service of the host read its configuration again; one that cannot is started anew."""
-    await jobs.run(change_unit, unit=service.unit, verb="reload")
+    return change_unit(unit=service.unit, verb="reload")
 
 
 @routes.get("/host/disks/{disk}/usage", access=MANAGER)

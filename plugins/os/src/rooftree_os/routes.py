@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rooftree import OBSERVER, Jobs, NotFound, Role, Routes, role
+from rooftree import OBSERVER, JobCall, NotFound, Role, Routes, role
 from rooftree_os.board_options import change_board
 from rooftree_os.boards import Boards
 from rooftree_os.boot_slots import set_boot_slot
@@ -38,22 +38,22 @@ async def info(system: OperatingSystem, disks: DataDisksOfMachine) -> OsInfo:
     return await os_info(system, disks)
 
 
-@routes.post("/os/update", access=MANAGER, starts=update_os)
-async def update(jobs: Jobs, body: OsUpdate) -> None:
+@routes.post("/os/update", access=MANAGER)
+def update(body: OsUpdate) -> JobCall[None]:
     """Install another version, the newest unless one is named; it runs after the next reboot."""
-    await jobs.run(update_os, version=body.version)
+    return update_os(version=body.version)
 
 
-@routes.post("/os/boot-slot", access=MANAGER, starts=set_boot_slot)
-async def boot_slot(jobs: Jobs, body: BootSlotChoice) -> None:
+@routes.post("/os/boot-slot", access=MANAGER)
+def boot_slot(body: BootSlotChoice) -> JobCall[None]:
     """Reboot into another slot."""
-    await jobs.run(set_boot_slot, boot_slot=body.boot_slot)
+    return set_boot_slot(boot_slot=body.boot_slot)
 
 
-@routes.post("/os/config/sync", access=MANAGER, starts=sync_config)
-async def config_sync(jobs: Jobs) -> None:
+@routes.post("/os/config/sync", access=MANAGER)
+def config_sync() -> JobCall[None]:
     """Take over the configuration that is on a USB stick."""
-    await jobs.run(sync_config)
+    return sync_config()
 
 
 @routes.route("GET", "/os/config/swap", access=MANAGER, refuses=(NotFound,))
@@ -62,10 +62,10 @@ async def swap(system: OperatingSystem) -> SwapInfo:
     return await read_swap(system)
 
 
-@routes.post("/os/config/swap", access=MANAGER, starts=change_swap, refuses=(NotFound,))
-async def set_swap(jobs: Jobs, body: SwapChange) -> None:
+@routes.post("/os/config/swap", access=MANAGER, refuses=(NotFound,))
+def set_swap(body: SwapChange) -> JobCall[None]:
     """Change the swap; what is absent stays. It takes effect with the next reboot."""
-    await jobs.run(change_swap, changes=body)
+    return change_swap(changes=body)
 
 
 @routes.get("/os/datadisk/list", access=MANAGER)
@@ -74,16 +74,16 @@ async def data_disks(disks: DataDisksOfMachine) -> DataDisks:
     return await disks.listed()
 
 
-@routes.post("/os/datadisk/move", access=MANAGER, starts=move_data)
-async def move_data_disk(jobs: Jobs, body: DiskChoice) -> None:
+@routes.post("/os/datadisk/move", access=MANAGER)
+def move_data_disk(body: DiskChoice) -> JobCall[None]:
     """Move the data to another disk, which is erased, and reboot."""
-    await jobs.run(move_data, device=body.device)
+    return move_data(device=body.device)
 
 
-@routes.post("/os/datadisk/wipe", access=ADMIN, starts=wipe_data)
-async def wipe_data_disk(jobs: Jobs) -> None:
+@routes.post("/os/datadisk/wipe", access=ADMIN)
+def wipe_data_disk() -> JobCall[None]:
     """Erase all data and settings, and reboot."""
-    await jobs.run(wipe_data)
+    return wipe_data()
 
 
 @routes.route("GET", "/os/boards/raspberrypi/firmware", access=MANAGER, refuses=(NotFound,))
@@ -92,10 +92,10 @@ async def firmware(system: OperatingSystem) -> FirmwareInfo:
     return await read_firmware(system)
 
 
-@routes.post("/os/boards/raspberrypi/firmware/update", access=MANAGER, starts=update_firmware, refuses=(NotFound,))
-async def firmware_update(jobs: Jobs) -> None:
+@routes.post("/os/boards/raspberrypi/firmware/update", access=MANAGER, refuses=(NotFound,))
+def firmware_update() -> JobCall[None]:
     """Update the boot firmware; it is used from the next reboot on."""
-    await jobs.run(update_firmware)
+    return update_firmware()
 
 
 @routes.get("/os/boards/{board}", access=MANAGER)
@@ -104,7 +104,7 @@ async def board(boards: Boards, board: BoardName) -> BoardOptions:
     return await boards.read(board)
 
 
-@routes.post("/os/boards/{board}", access=MANAGER, starts=change_board)
-async def set_board(jobs: Jobs, board: BoardName, body: BoardOptions) -> None:
+@routes.post("/os/boards/{board}", access=MANAGER)
+def set_board(board: BoardName, body: BoardOptions) -> JobCall[None]:
     """Change settings of the board; what is absent stays."""
-    await jobs.run(change_board, board=board, changes=body)
+    return change_board(board=board, changes=body)

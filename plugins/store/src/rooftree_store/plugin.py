@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen, validators
 
 from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, structure
-from rooftree.interfaces.hooks import RepositoriesSet
+from rooftree.interfaces.hooks import RepositoriesChange
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree_store import repositories
 from rooftree_store.git_process import Limits
@@ -88,11 +88,11 @@ class StorePlugin(Plugin):
         """Clone the repositories that were never fetched."""
         missing = tuple(slug for slug in self.store.sources if self.store.description(slug) is None)
         if missing:
-            await self.kernel.jobs.run(repositories.reload, repositories=missing)
+            await self.kernel.jobs.run(repositories.reload(repositories=missing))
 
     async def reload(self) -> None:
         """Fetch every repository anew."""
-        await self.kernel.jobs.run(repositories.reload, repositories=tuple(self.store.sources))
+        await self.kernel.jobs.run(repositories.reload(repositories=tuple(self.store.sources)))
 
     @hookimpl
     def info(self) -> Mapping[str, Any]:
@@ -111,19 +111,14 @@ class StorePlugin(Plugin):
         }
 
     @hookimpl
-    async def set_repositories(self, sources: list[str]) -> RepositoriesSet:
-        """Make these the added repositories; the fetching goes on as a job."""
-        given: list[RepositoryAddress] = []
+    def set_repositories(self, sources: list[str]) -> RepositoriesChange:
+        """The job that makes these the added repositories."""
         try:
             given = structure(sources, list[RepositoryAddress])
-            wanted = [address.source for address in given]
-            there = tuple(slug for slug in self.store.sources if not self.store.is_built_in(slug))
-            self.store.offer_logins(given)
-            touched = tuple(dict.fromkeys([*(source.slug for source in wanted), *there]))
-            await self.kernel.jobs.run(
-                repositories.set_repositories, sources=tuple(wanted), touched=touched, background=True
-            )
         except RooftreeError as error:
-            self.store.withdraw_logins(given)
-            return RepositoriesSet(error)
-        return RepositoriesSet()
+            return RepositoriesChange(refusal=error)
+        wanted = [address.source for address in given]
+        there = tuple(slug for slug in self.store.sources if not self.store.is_built_in(slug))
+        touched = tuple(dict.fromkeys([*(source.slug for source in wanted), *there]))
+        call = repositories.set_repositories(sources=tuple(wanted), touched=touched)
+        return RepositoriesChange(call.during(self.store.offered_logins(given)))

@@ -19,7 +19,6 @@ from rooftree import (
     Step,
     Steps,
     Unavailable,
-    child,
     job,
     step,
 )
@@ -291,7 +290,7 @@ async def set_repositories(
         _refuse_removal(store, slug)
     added = [source for slug, source in wanted.items() if slug not in store.sources]
     return [
-        *(child(add_repository, source=source) for source in added),
+        *(add_repository(source=source) for source in added),
         *(UnregisterRepository(store.source(slug)) for slug in gone),
         *(RemoveClone(slug) for slug in gone),
     ]
@@ -315,6 +314,25 @@ def _refuse_removal(store: AddonStore, repository: RepositorySlug) -> None:
 async def reload(store: AddonStore, repositories: tuple[RepositorySlug, ...]) -> Steps:
     """Fetch what is new in repositories and read them anew."""
     return [UpdateRepositories(repositories)]
+
+
+@step("store.let_others_reload/1")
+class LetOthersReload(Step):
+    """Let the other domains ask for new versions of what they update."""
+
+    async def do(self, store: AddonStore) -> None:
+        """Ask them; raises what went wrong with the first that could not."""
+        await store.let_others_reload()
+
+
+@job(
+    "store_manager_reload",
+    locks=lambda repositories: [Lock("store", "reload"), *map(repository_lock, repositories)],
+    recovery="forward",
+)
+async def refresh_updates(store: AddonStore, repositories: tuple[RepositorySlug, ...]) -> Steps:
+    """Fetch what is new in repositories, and let the other domains look for what is new to them."""
+    return [UpdateRepositories(repositories), LetOthersReload()]
 
 
 @step("store.fetch_repository_again/1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rooftree import PUBLIC, Binary, Invalid, Jobs, Media, NotFound, Role, Routes, role
+from rooftree import PUBLIC, Binary, Invalid, JobCall, Media, NotFound, Role, Routes, role
 from rooftree_store import repositories
 from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README
 from rooftree_store.files import ShownText, read_text, shown_text
@@ -104,17 +104,16 @@ async def _picture(store: AddonStore, slug: AddonSlug, name: str) -> Picture:
     return Binary(content, "image/png")
 
 
-@routes.post("/store/reload", access=MANAGER, aliases=("/addons/reload",), starts=repositories.reload)
-async def reload(jobs: Jobs, store: AddonStore) -> None:
+@routes.post("/store/reload", access=MANAGER, aliases=("/addons/reload",))
+def reload(store: AddonStore) -> JobCall[None]:
     """Fetch what is new in every repository."""
-    await jobs.run(repositories.reload, repositories=tuple(store.sources))
+    return repositories.reload(repositories=tuple(store.sources))
 
 
-@routes.post("/refresh_updates", access=MANAGER, starts=repositories.reload)
-async def refresh_updates(jobs: Jobs, store: AddonStore) -> None:
+@routes.post("/refresh_updates", access=MANAGER)
+def refresh_updates(store: AddonStore) -> JobCall[None]:
     """Fetch what is new in every repository, and let the other domains ask for new versions of what they update."""
-    await jobs.run(repositories.reload, repositories=tuple(store.sources))
-    await store.let_others_reload()
+    return repositories.refresh_updates(repositories=tuple(store.sources))
 
 
 @routes.get("/store/repositories", access=MANAGER)
@@ -123,14 +122,11 @@ def list_repositories(store: AddonStore) -> list[StoreRepository]:
     return [StoreRepository.of(store, slug) for slug in store.sources]
 
 
-@routes.post("/store/repositories", access=MANAGER, starts=repositories.add_repository)
-async def add_repository(jobs: Jobs, store: AddonStore, body: NewRepository) -> None:
+@routes.post("/store/repositories", access=MANAGER)
+def add_repository(store: AddonStore, body: NewRepository) -> JobCall[None]:
     """Add a repository. A login in the address is kept apart from it; for a repository that is there it is renewed."""
-    store.offer_logins([body.repository])
-    try:
-        await jobs.run(repositories.add_repository, source=body.repository.source)
-    finally:
-        store.withdraw_logins([body.repository])
+    call = repositories.add_repository(source=body.repository.source)
+    return call.during(store.offered_logins([body.repository]))
 
 
 @routes.get("/store/repositories/{repository}", access=MANAGER)
@@ -139,13 +135,13 @@ def repository(store: AddonStore, repository: RepositorySlug) -> StoreRepository
     return StoreRepository.of(store, repository)
 
 
-@routes.delete("/store/repositories/{repository}", access=MANAGER, starts=repositories.remove_repository)
-async def remove_repository(jobs: Jobs, repository: RepositorySlug) -> None:
+@routes.delete("/store/repositories/{repository}", access=MANAGER)
+def remove_repository(repository: RepositorySlug) -> JobCall[None]:
     """Remove a repository that nothing installed comes from."""
-    await jobs.run(repositories.remove_repository, repository=repository)
+    return repositories.remove_repository(repository=repository)
 
 
-@routes.post("/store/repositories/{repository}/repair", access=MANAGER, starts=repositories.repair_repository)
-async def repair_repository(jobs: Jobs, repository: RepositorySlug) -> None:
+@routes.post("/store/repositories/{repository}/repair", access=MANAGER)
+def repair_repository(repository: RepositorySlug) -> JobCall[None]:
     """Fetch a repository again from nothing."""
-    await jobs.run(repositories.repair_repository, repository=repository)
+    return repositories.repair_repository(repository=repository)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -185,20 +186,21 @@ class AddonStore:
         """What its server wants to see, where it does."""
         return self._logins.get(repository)
 
-    def offer_logins(self, addresses: Iterable[RepositoryAddress]) -> None:
-        """Take note of the logins in addresses, for the job that will keep them: only memory knows them until then."""
-        for address in addresses:
-            if address.login is not None:
-                self._new_logins[address.source.slug] = address.login
+    @contextmanager
+    def offered_logins(self, addresses: Iterable[RepositoryAddress]) -> Iterator[None]:
+        """While a job is under way, let it find the logins in these addresses: only memory knows them until it has kept
+        them."""
+        logins = {address.source.slug: address.login for address in addresses if address.login is not None}
+        self._new_logins.update(logins)
+        try:
+            yield
+        finally:
+            for repository in logins:
+                self._new_logins.pop(repository, None)
 
     def new_login(self, repository: RepositorySlug) -> Login | None:
         """The login that waits to be kept."""
         return self._new_logins.get(repository)
-
-    def withdraw_logins(self, addresses: Iterable[RepositoryAddress]) -> None:
-        """Let go of logins that no job has kept."""
-        for address in addresses:
-            self._new_logins.pop(address.source.slug, None)
 
     async def keep_login(self, repository: RepositorySlug) -> None:
         """Keep the login that waits, if one does."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,13 +16,30 @@ import attrs
 from attrs import evolve, field, frozen
 from attrs.validators import optional
 
-from rooftree import Collection, Conflict, Invalid, Kernel, Service, Unavailable, document
+from rooftree import (
+    Collection,
+    Conflict,
+    Invalid,
+    JobCall,
+    Kernel,
+    Service,
+    StateChange,
+    Step,
+    Steps,
+    Unavailable,
+    document,
+    job,
+    step,
+)
 from rooftree.interfaces.hooks import set_repositories
 from rooftree.logs import set_level
 from rooftree.settings import LogLevel, Settings, between
 from rooftree_supervisor.models import Channel, OptionsChange
 
 _KEY: Final = "options"
+
+type GivenOptions = dict[str, Any]
+"""Some of the fields of :class:`Options`, by name."""
 
 
 @document("supervisor.options", version=1)
@@ -121,8 +139,9 @@ class Preferences:
         """From which level on we log."""
         return self.now.logging or self._settings.kernel.log_level
 
-    async def change(self, asked: OptionsChange) -> None:
-        """Change what is given, all of it or nothing.
+    async def change(self, asked: OptionsChange) -> JobCall[None] | StateChange:
+        """What changes that which is given, all of it or nothing. It is a job where others have to do something for it,
+        and nobody waits for its end: repositories may have to be fetched.
 
         Raises :class:`Invalid`; :class:`Conflict` for what the operator decided otherwise;
         :class:`Unavailable` for ``addons_repositories`` while no store is there to take them.
@@ -140,14 +159,11 @@ class Preferences:
         self._refuse_contradiction(given if detection is None else given | {"detect_blocking_io": detection != "off"})
         if given.get("timezone") is not None:
             await _require_timezone(given["timezone"], "timezone")
-        async with self._changing:
-            if repositories is not None:
-                await self._hand_over(repositories)
-            await self._keep(given)
-        if "logging" in given:
-            set_level(self.log_level)
-        if detection is not None:
-            _detect_blocking_io(detection != "off")
+        detect = None if detection is None else detection != "off"
+        if repositories is None:
+            return StateChange(partial(self.keep, given, detect))
+        calls = tuple(await self._hand_over(repositories))
+        return change_options(given=given, detect=detect, calls=calls).detached()
 
     def _refuse_contradiction(self, given: Mapping[str, Any]) -> None:
         for name, value in given.items():
@@ -159,8 +175,8 @@ class Preferences:
                     origin=origin,
                 )
 
-    async def _hand_over(self, repositories: list[str]) -> None:
-        """Give the list to the domain that keeps repositories."""
+    async def _hand_over(self, repositories: list[str]) -> list[JobCall[None]]:
+        """What the domain that keeps repositories does with the list."""
         answers = await self._kernel.call(set_repositories, repositories)
         if not answers:
             raise Unavailable(
@@ -170,11 +186,54 @@ class Preferences:
         for answer in answers:
             if answer.refusal is not None:
                 raise answer.refusal
+        return [answer.call for answer in answers if answer.call is not None]
 
-    async def _keep(self, given: Mapping[str, Any]) -> None:
-        before = self._stored.get(_KEY, _UNTOUCHED)
-        after = evolve(before, **given)
-        await self._kernel.commit(*([self._stored.put(_KEY, after)] if after != before else []))
+    @property
+    def chosen(self) -> Options:
+        """The options as they were set through the API, whatever the operator says."""
+        return self._stored.get(_KEY, _UNTOUCHED)
+
+    async def keep(self, given: GivenOptions, detect: bool | None) -> None:
+        """Keep options, and put them into effect.
+
+        :param detect: whether blocking calls are looked for from now on; ``None`` leaves that as it is
+        """
+        async with self._changing:
+            after = evolve(self.chosen, **given)
+            await self._kernel.commit(*([self._stored.put(_KEY, after)] if after != self.chosen else []))
+        set_level(self.log_level)
+        if detect is not None:
+            _detect_blocking_io(detect)
+
+
+@step("supervisor.keep_options/1")
+class KeepOptions(Step):
+    """Keep options, and put them into effect."""
+
+    given: GivenOptions
+    detect: bool | None
+    """Whether blocking calls are looked for from now on; ``None`` where that was not asked."""
+
+    async def before(self, preferences: Preferences) -> GivenOptions:
+        """What they were."""
+        chosen = attrs.asdict(preferences.chosen)
+        return {name: chosen[name] for name in self.given}
+
+    async def do(self, preferences: Preferences) -> None:
+        """Keep them."""
+        await preferences.keep(self.given, self.detect)
+
+    async def undo(self, before: GivenOptions, preferences: Preferences) -> None:
+        """What they were, again."""
+        await preferences.keep(before, None if self.detect is None else not self.detect)
+
+
+@job("supervisor_options")
+async def change_options(
+    preferences: Preferences, given: GivenOptions, detect: bool | None, calls: tuple[JobCall[None], ...]
+) -> Steps:
+    """Change options, and what other domains have to do for them."""
+    return [KeepOptions(given, detect), *calls]
 
 
 PREFERENCES = Service[Preferences]("supervisor.preferences/1")

@@ -13,6 +13,7 @@ from rooftree import (
     EventStream,
     Header,
     Invalid,
+    JobCall,
     JobInfo,
     Jobs,
     LeftBehind,
@@ -23,6 +24,7 @@ from rooftree import (
     Role,
     Routes,
     Socket,
+    StateChange,
     Stream,
     Text,
     Unset,
@@ -81,10 +83,10 @@ async def supervisor_info(overview: Overview) -> SupervisorInfo:
     return await overview.supervisor_info()
 
 
-@routes.post("/supervisor/options", access=MANAGER, starts="any")
-async def set_options(preferences: Preferences, body: OptionsChange) -> None:
+@routes.post("/supervisor/options", access=MANAGER)
+async def set_options(preferences: Preferences, body: OptionsChange) -> JobCall[None] | StateChange:
     """Change options; what is absent stays."""
-    await preferences.change(body)
+    return await preferences.change(body)
 
 
 def supervisor_log(log: OwnLog) -> OwnLog:

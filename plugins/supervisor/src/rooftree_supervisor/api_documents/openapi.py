@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import orjson
 
 from rooftree import NOBODY, PUBLIC, Binary, Media, Plan, Role, Socket, Stream, Text
-from rooftree.access import INCLUDES
 from rooftree.errors import (
     Conflict,
     ExtraFields,
@@ -30,8 +29,9 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
+from rooftree.http.inputs import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.routes import Route
+from rooftree.principal import INCLUDES
 from rooftree_supervisor.api_documents.schemas import Schema, Schemas, Way
 from rooftree_supervisor.api_documents.source_texts import SourceTexts, as_markdown, of_function
 
@@ -140,8 +140,6 @@ class Describer:
         }
         if path != route.path:
             operation["deprecated"] = True
-        if route.starts is not None:
-            operation["x-rooftree-job"] = route.starts if isinstance(route.starts, str) else route.starts.name
         values = [value for one in inputs(route) for value in one.values]
         if parameters := [*self._parameters(route, path, values, named)]:
             operation["parameters"] = parameters
@@ -174,7 +172,7 @@ class Describer:
                     yield {"name": name, "in": "header", "schema": {"type": "string"}} | told
         for name in sorted(route.parts(path) - {value.name for value in values if value.source is Source.PATH}):
             yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        if route.starts is not None:
+        if answer_of(route)[0]:
             yield {
                 "name": "plan",
                 "in": "query",
@@ -228,7 +226,7 @@ class Describer:
                 for media in _media(member) or _WHOLE[kind]:
                     content[media] = {} if kind is Binary else {"schema": {"type": "string"}}
         data = self._data(answer)
-        if route.starts is not None:
+        if answer_of(route)[0]:
             data = [*data, self.schemas.of(Plan, Way.GIVEN)]
         if data:
             content[JSON] = {"schema": _enveloped(data[0] if len(data) == 1 else {"anyOf": data})}
@@ -251,7 +249,7 @@ class Describer:
             Conflict: changes,
             TooLarge: any(value.source in {Source.BODY, Source.RAW_BODY} for value in values),
             RateLimited: route.access is not PUBLIC,
-            Failed: route.starts is not None,
+            Failed: answer_of(route)[0],
             Unavailable: True,
         }
         as_text = not {Text, Binary, Stream, Socket}.isdisjoint(_members(_answer(route)))
@@ -300,7 +298,7 @@ def _enveloped(data: Schema) -> Schema:
 
 
 def _answer(route: Route) -> Any:
-    return get_type_hints(route.handler, include_extras=True).get("return", Any)
+    return answer_of(route)[1]
 
 
 def _split(answer: Any) -> Sequence[Any]:

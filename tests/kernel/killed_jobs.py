@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, logs, step, suspension
 from rooftree.errors import RooftreeError
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.testing import running_system
 
 BEFORE = {"replaced": "original", "removed": "precious"}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rooftree import PUBLIC, Kernel, Plugin, PluginInfo, Routes, Service
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.system import System
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rooftree import Plugin, Unavailable, hookimpl, hooks
 from rooftree.hooks import HookNameUnknown, Hooks
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.testing import running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting, number

@@ -28,7 +28,7 @@ from rooftree import (
     step,
     suspension,
 )
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.plugins_under_test import Fine, info_of, until

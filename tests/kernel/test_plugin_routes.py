@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from rooftree import PUBLIC, Kernel, Plugin, Routes, failpoints
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import Fine, RaisingSetup, import_error, info_of, routes_of, until, with_route
 

@@ -28,11 +28,11 @@ from rooftree import (
     Stream,
     Task,
     hookimpl,
-    plugin_release,
     plugins,
+    scope,
 )
 from rooftree.http import server
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel import hooks_under_test
@@ -314,7 +314,7 @@ MISBEHAVIOUR = pytest.mark.parametrize("misbehave", [hang, raise_error, await_a_
 async def test_plugin_that_misbehaves_when_it_stops_is_disabled_enabled_and_stopped_all_the_same(
     tmp_path: Path, misbehave: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(plugin_release, "STOP_S", 0.05)
+    monkeypatch.setattr(scope, "STOP_S", 0.05)
 
     class Bad(Plugin):
         name = "bad"
@@ -498,3 +498,39 @@ async def test_a_hundred_rounds_leave_nothing_behind(tmp_path: Path, caplog: pyt
         assert resident_bytes() - memory < GROWTH_BYTES
         assert [len(some) for some in system.bus._subscriptions.values()] == [1]
         assert len(system.hooks._manager.get_plugins()) == 2
+
+
+async def test_what_was_deferred_is_called_in_reverse_order_when_a_plugin_stops_or_its_setup_fails(
+    tmp_path: Path,
+) -> None:
+    happened: list[str] = []
+
+    class Careful(Plugin):
+        name = "careful"
+        fails = False
+
+        async def setup(self, kernel: Kernel) -> None:
+            kernel.defer(happened.append, "first")
+            kernel.defer(self.later, "second")
+            kernel.defer(self.broken)
+            if self.fails:
+                raise RuntimeError("no")
+
+        async def later(self, what: str) -> None:
+            await asyncio.sleep(0)
+            happened.append(what)
+
+        def broken(self) -> None:
+            raise ValueError("broken")
+
+        async def stop(self) -> None:
+            happened.append("stop")
+
+    async with running_system(tmp_path / "a", plugins=[Careful]):
+        assert happened == []
+    assert happened == ["stop", "second", "first"]
+    happened.clear()
+    Careful.fails = True
+    async with running_system(tmp_path / "b", plugins=[Careful]) as system:
+        assert system.plugins.info("careful").state == "failed"
+        assert happened == ["stop", "second", "first"]

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rooftree import PUBLIC, Event, Kernel, Plugin, Routes, Task, plugin_release
-from rooftree.plugin_record import Health
+from rooftree import PUBLIC, Event, Kernel, Plugin, Routes, Task, scope
+from rooftree.plugin_life import Health
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import THING, Fine, RaisingSetup, Thing, import_error, info_of, routes_of, sys_exit
 
@@ -289,7 +289,7 @@ async def test_failed_plugin_gets_everything_taken_back(tmp_path: Path) -> None:
 async def test_plugin_that_raises_in_stop_and_one_that_hangs_there_do_not_keep_the_system_from_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(plugin_release, "STOP_S", 0.05)
+    monkeypatch.setattr(scope, "STOP_S", 0.05)
     stopped = list[str]()
 
     class Raising(Plugin):

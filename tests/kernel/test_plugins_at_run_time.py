@@ -24,7 +24,7 @@ from rooftree import (
     hookimpl,
 )
 from rooftree.logs import RecentLogs
-from rooftree.plugin_record import Health
+from rooftree.plugin_life import Health
 from rooftree.settings import load
 from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system

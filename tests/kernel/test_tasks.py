@@ -321,7 +321,7 @@ class Failing(Plugin):
 async def test_task_that_fails_three_times_in_a_row_is_a_problem_until_it_succeeds(tmp_path: Path) -> None:
     clock = FakeClock()
     async with running_system(tmp_path, plugins=[Failing], clock=clock) as system:
-        plugin = system.plugins.record("failing").plugin  # type: ignore[union-attr]
+        plugin = system.plugins.find("failing").plugin  # type: ignore[union-attr]
         await clock.advance(timedelta(minutes=2, seconds=30))
         early = [problem.type for problem in system.problems], system.plugins.info("failing").state
         await clock.advance(timedelta(minutes=1))

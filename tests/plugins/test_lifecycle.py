@@ -13,8 +13,8 @@ import pytest
 
 from rooftree import Kernel, Plugin
 from rooftree.interfaces import hooks
+from rooftree.plugin_life import Health
 from rooftree.plugin_loading import GROUP
-from rooftree.plugin_record import Health
 from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 
@@ -59,7 +59,7 @@ async def test_plugin_is_disabled_enabled_and_restarted_and_the_others_run(tmp_p
     async with house(tmp_path) as system, Client.over_unix(system) as client:
         routes = {(entry.route.method, entry.route.path) for entry in system.server.table.entries}
         services, listeners = set(system.services), set(system.server.listeners)
-        plugin = system.plugins._records[name].plugin
+        plugin = system.plugins._lives[name].plugin
         assert plugin is not None
 
         for _ in range(2):

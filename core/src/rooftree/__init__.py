@@ -46,10 +46,11 @@ if TYPE_CHECKING:
     from rooftree.http.routes import From, Header, RawBody, Routes
     from rooftree.job_kinds import JobCall, JobStarted, Steps, job
     from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs
+    from rooftree.kernel import Kernel
     from rooftree.locks import Lock
     from rooftree.plans import Plan, PlannedStep
-    from rooftree.plugin import Kernel, Plugin
-    from rooftree.plugin_record import PluginHealthChanged, PluginInfo
+    from rooftree.plugin import Plugin
+    from rooftree.plugin_life import PluginHealthChanged, PluginInfo
     from rooftree.plugin_remains import LeftBehind
     from rooftree.plugins import PLUGINS, Plugins
     from rooftree.principal import Principal, Role
@@ -79,8 +80,9 @@ _HOMES = {
     "jobs": "JOBS JobBusy JobChanged Jobs",
     "locks": "Lock",
     "plans": "Plan PlannedStep",
-    "plugin": "Kernel Plugin",
-    "plugin_record": "PluginHealthChanged PluginInfo",
+    "kernel": "Kernel",
+    "plugin": "Plugin",
+    "plugin_life": "PluginHealthChanged PluginInfo",
     "plugin_remains": "LeftBehind",
     "plugins": "PLUGINS Plugins",
     "principal": "Principal Role",

@@ -65,9 +65,9 @@ class Conditions:
             raise ValueError(f"the condition {name} is already checked by plugin {other}")
         self._checks[name] = (check, owner)
 
-    def withdraw(self, owner: str) -> None:
-        """Forget the checks of a plugin that stops."""
-        self._checks = {name: entry for name, entry in self._checks.items() if entry[1] != owner}
+    def forget(self, name: str) -> None:
+        """Nobody says any more how the condition is checked."""
+        self._checks.pop(name, None)
 
     @property
     def ignored(self) -> tuple[str, ...]:

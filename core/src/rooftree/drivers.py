@@ -22,18 +22,21 @@ log = structlog.get_logger(__name__)
 class Drivers:
     """Loads drivers.
 
-    :param found: the entry points there are, of any group; ``None``: what is installed
     :param deadline_s: how long the import of one may take
     """
 
-    def __init__(self, found: Iterable[EntryPoint] | None, problems: Problems, deadline_s: float) -> None:
-        self._found = found
+    def __init__(self, problems: Problems, deadline_s: float) -> None:
+        self._chosen: tuple[EntryPoint, ...] | None = None
         self._problems = problems
         self._deadline_s = deadline_s
 
+    def choose(self, points: Iterable[EntryPoint] | None) -> None:
+        """Load drivers from among these entry points; ``None``: from what is installed."""
+        self._chosen = None if points is None else tuple(points)
+
     async def load[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
         """The classes of the drivers in that group, by the names of their entry points."""
-        there = await asyncio.to_thread(installed, group, self._found)
+        there = await asyncio.to_thread(installed, group, self._chosen)
         loaded = await asyncio.gather(*(self._loaded(group, base, point) for point, *_ in there))
         self._forget_gone(group, {point.name for point, *_ in there})
         return {point.name: driver for (point, *_), driver in zip(there, loaded, strict=True) if driver is not None}

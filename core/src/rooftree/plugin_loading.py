@@ -14,12 +14,10 @@ import structlog
 from packaging.requirements import Requirement
 
 from rooftree.errors import Unavailable
-from rooftree.plugin import Plugin
 
 log = structlog.get_logger(__name__)
 
 GROUP = "rooftree.plugins"
-_VERBS = ("setup", "routes", "tasks", "stop")
 
 
 def installed(group: str, found: Iterable[EntryPoint] | None) -> list[tuple[EntryPoint, str, str]]:
@@ -88,16 +86,6 @@ async def in_thread_of_its_own(load: Callable[[], object]) -> object:
     thread = threading.Thread(target=copy_context().run, args=(work,), name="import a plugin", daemon=True)
     await asyncio.to_thread(thread.start)
     return await loaded
-
-
-def checked_class(found: object, name: str) -> type[Plugin]:
-    """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
-    if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
-    if found.name != name:
-        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, _VERBS)
-    return found
 
 
 def refuse_misspelt(found: type, verbs: Collection[str]) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import structlog
 from attrs import evolve, field, frozen
@@ -18,9 +17,6 @@ from rooftree.access import Tokens
 from rooftree.database import Change
 from rooftree.errors import Unavailable
 from rooftree.state import Collection, State, document
-
-if TYPE_CHECKING:
-    from rooftree.plugin_record import Record
 
 log = structlog.get_logger(__name__)
 
@@ -77,24 +73,22 @@ class PluginRemains:
         others = {left.package for other, left in self._kept.items() if other != name}
         return known.package if known and known.package not in others else None
 
-    async def note(self, record: Record, collection: str | None = None) -> None:
+    async def note(
+        self, name: str, distribution: str, package: str, token_kinds: Iterable[str], collection: str | None = None
+    ) -> None:
         """Note what a running plugin has: where it comes from, its kinds of tokens, and a collection it asks for."""
         async with self._noting:
-            known = self._kept.get(record.name)
-            found = evolve(
-                known or Remains(record.distribution, record.package),
-                distribution=record.distribution,
-                package=record.package,
-            )
+            known = self._kept.get(name)
+            noted = evolve(known or Remains(distribution, package), distribution=distribution, package=package)
             if collection is not None and not collection.startswith(KERNELS_OWN):
-                found = evolve(found, collections=tuple(dict.fromkeys((*found.collections, collection))))
-            found = evolve(found, token_kinds=tuple(sorted({*found.token_kinds, *record.token_kinds})))
-            if found == known:
+                noted = evolve(noted, collections=tuple(dict.fromkeys((*noted.collections, collection))))
+            noted = evolve(noted, token_kinds=tuple(sorted({*noted.token_kinds, *token_kinds})))
+            if noted == known:
                 return
             try:
-                await self._state.database.commit(self._kept.put(record.name, found))  # nobody asked: no audit row
+                await self._state.database.commit(self._kept.put(name, noted))  # nobody asked: no audit row
             except Unavailable as error:  # no reason not to run: it is noted at a later start
-                log.warning("plugin_remains_not_noted", plugin=record.name, error=error.message)
+                log.warning("plugin_remains_not_noted", plugin=name, error=error.message)
 
     async def left_behind(self, name: str) -> LeftBehind:
         """What would be removed of a plugin that is not installed."""

@@ -12,27 +12,25 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
 from rooftree.access import KNOWN
 from rooftree.context import caller, is_cancelled
+from rooftree.drivers import Drivers
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.http.routes import Route, shape
 from rooftree.http.table import Entry, RouteTable
+from rooftree.kernel_parts import KernelParts
 from rooftree.plugin import Plugin
+from rooftree.plugin_life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife
 from rooftree.plugin_loading import GROUP, installed
-from rooftree.plugin_record import Health, KnownRoutes, PluginChoice, PluginInfo, Record
-from rooftree.plugin_release import release
 from rooftree.plugin_remains import LeftBehind, PluginRemains
 from rooftree.plugin_start import PluginStart
 from rooftree.problems import Problem
 from rooftree.services import Service
-from rooftree.state import Collection, State
-
-if TYPE_CHECKING:
-    from rooftree.system import System
+from rooftree.state import Collection
 
 log = structlog.get_logger(__name__)
 
@@ -45,18 +43,28 @@ class Plugins:
 
     def __init__(
         self,
-        system: System,
+        parts: KernelParts,
         known: Collection[KnownRoutes],
         choices: Collection[PluginChoice],
         remains: PluginRemains,
     ) -> None:
-        self._system = system
+        self._parts = parts
         self.remains = remains
         self._known = known
         self._choices = choices
-        self._records: dict[str, Record] = {}
-        self._start = PluginStart(system, self._records, self._disabled, self._rebuild_table, self._begun)
-        self._started: list[Record] = []
+        self._lives: dict[str, PluginLife] = {}
+        self._drivers = Drivers(parts.problems, parts.settings.kernel.start_timeout_s)
+        self._start = PluginStart(
+            parts=parts,
+            lives=self._lives,
+            remains=remains,
+            drivers=self._drivers,
+            why_disabled=self.why_disabled,
+            loaded=self._rebuild_table,
+            begun=self._begun,
+        )
+        self._running: list[PluginLife] = []
+        """Those that run, in the order in which they started."""
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
         self._asker: asyncio.Task[Any] | None = None
@@ -64,71 +72,74 @@ class Plugins:
         self._stopping = False
 
     @classmethod
-    async def load(cls, system: System, state: State) -> Plugins:
+    async def load(cls, parts: KernelParts) -> Plugins:
         """Read what is remembered of plugins."""
-        remains = await PluginRemains.load(state, system.tokens)
-        return cls(system, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
+        state = parts.state
+        remains = await PluginRemains.load(state, parts.tokens)
+        return cls(parts, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
 
     def __iter__(self) -> Iterator[PluginInfo]:
-        return iter(sorted((record.info() for record in self._records.values()), key=lambda info: info.name))
+        return iter(sorted((life.info() for life in self._lives.values()), key=lambda info: info.name))
 
-    def record(self, name: str) -> Record | None:
+    def find(self, name: str) -> PluginLife | None:
         """What is known of a plugin, or ``None``; for the kernel's own parts."""
-        return self._records.get(name)
+        return self._lives.get(name)
 
     def info(self, name: str) -> PluginInfo:
         """One plugin; raises :class:`NotFound`."""
-        return self._record(name).info()
+        return self._life(name).info()
 
     def routes(self) -> Iterator[tuple[str, Route]]:
         """The routes of every plugin that runs, each with the plugin's name; in the order in which they are declared,
         by the plugins' names."""
-        for name, record in sorted(self._records.items()):
-            if record.running:
-                yield from ((name, entry.route) for entry in record.entries)
+        for name, life in sorted(self._lives.items()):
+            if life.running:
+                yield from ((name, entry.route) for entry in life.entries)
 
     def of_module(self, module: str) -> str | None:
         """The plugin that a module belongs to, by its package; safe in any thread."""
         path = module.split(".")
         homes = [
-            (_shared_length(record.plugin_class.__module__.split("."), path), record.name)
-            for record in tuple(self._records.values())
-            if record.plugin_class is not Plugin
+            (_shared_length(life.plugin_class.__module__.split("."), path), life.name)
+            for life in tuple(self._lives.values())
+            if life.plugin_class is not Plugin
         ]
         length, name = max(homes, default=(0, None))
         return name if length else None
 
     def gate(self, owner: str) -> RooftreeError | None:
         """Why a plugin's routes cannot be called now, or ``None``."""
-        record = self._records.get(owner)
-        if record is None:
+        life = self._lives.get(owner)
+        if life is None:
             return Unavailable(
                 f"Plugin {owner}, which owned this route, is no longer installed. "
                 f"Install it again, or remove what it left with: rooftree plugins purge {owner}"
             )
-        if record.running:
+        if life.running:
             return None
-        if record.health is Health.STARTING:
+        if life.health is Health.STARTING:
             return NotReady(f"Plugin {owner} is starting; try again in a moment")
-        if record.health is Health.DISABLED:
-            return Unavailable(f"Plugin {owner} is disabled: {record.reason}")
-        if record.health is Health.STOPPED:
+        if life.health is Health.DISABLED:
+            return Unavailable(f"Plugin {owner} is disabled: {life.reason}")
+        if life.health is Health.STOPPED:
             return NotReady(f"Plugin {owner} has stopped")
-        return Unavailable(f"Plugin {owner} does not run: {record.reason}")
+        return Unavailable(f"Plugin {owner} does not run: {life.reason}")
 
     # --- the start and the stop of all ------------------------------------------------------------------------------
 
     async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
-            there = await asyncio.to_thread(installed, GROUP, found)
-            self._records.update({point.name: Record(self._system, point, *dist) for point, *dist in there})
+            known = None if found is None else tuple(found)
+            self._drivers.choose(known)
+            there = await asyncio.to_thread(installed, GROUP, known)
+            self._lives.update({point.name: PluginLife(self._parts, point, *dist) for point, *dist in there})
             self._forget_old_failures()
             self._clear_problems_of_the_gone()
             self._rebuild_table()
-            await self._start.bring_up(self._records.values())
+            await self._start.bring_up(self._lives.values())
             self._report_settings()
-            log.info("plugins_started", running=[r.name for r in self._started])
+            log.info("plugins_started", running=[r.name for r in self._running])
 
     async def stop(self) -> None:
         """Stop every plugin, dependents first; a change that is under way is broken off."""
@@ -137,10 +148,10 @@ class Plugins:
             change.cancel()
         while self._changes:
             await asyncio.wait(set(self._changes))
-        for record in reversed(self._started):
-            record.become(Health.STOPPED)
-            await release(self._system, record)
-        self._started.clear()
+        for life in reversed(self._running):
+            life.become(Health.STOPPED)
+            await life.release()
+        self._running.clear()
 
     # --- at run time ------------------------------------------------------------------------------------------------
 
@@ -150,15 +161,15 @@ class Plugins:
         Returns when they run or have failed; how it went is in :class:`PluginInfo`. Raises :class:`NotFound`, and
         :class:`Conflict` where the operator's settings say otherwise.
         """
-        record = self._record(name)
-        if not self._system.settings.runs(name):
+        life = self._life(name)
+        if not self._parts.settings.runs(name):
             raise Conflict(f"Plugin {name} is disabled by {self._origin(name)}; change that", plugin=name)
 
         async def change() -> None:
             await self._choose(name, enabled=True, reason=_asked())
-            self._system.problems.clear("plugin_kept_out", "plugin", name)
-            if not record.running:
-                await self._bring_up_with_dependents(record)
+            self._parts.problems.clear("plugin_kept_out", "plugin", name)
+            if not life.running:
+                await self._bring_up_with_dependents(life)
 
         await self._change(change())
 
@@ -172,16 +183,16 @@ class Plugins:
         Raises :class:`NotFound`, and :class:`Conflict` where the operator's settings say otherwise, or ``keep`` would
         have to stop.
         """
-        record = self._record(name)
-        if name in self._system.settings.enabled:
+        life = self._life(name)
+        if name in self._parts.settings.enabled:
             raise Conflict(f"Plugin {name} is enabled by {self._origin(name)}; change that", plugin=name)
 
         async def change() -> None:
-            self._refuse_without(keep, record, "Name it in plugins.disabled of rooftree.toml and restart Rooftree")
+            self._refuse_without(keep, life, "Name it in plugins.disabled of rooftree.toml and restart Rooftree")
             await self._choose(name, enabled=False, reason=_asked())
-            async with self._stopped(record) as dependents:
-                record.become(Health.DISABLED, self._disabled(name))
-                self._system.problems.clear("plugin_failed", "plugin", name)
+            async with self._stopped(life) as dependents:
+                life.become(Health.DISABLED, self.why_disabled(name))
+                self._parts.problems.clear("plugin_failed", "plugin", name)
             for dependent in dependents:
                 dependent.fail(f"it requires plugin {name}, which is disabled")
 
@@ -192,15 +203,15 @@ class Plugins:
 
         Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled, or where ``keep`` would stop.
         """
-        record = self._record(name)
+        life = self._life(name)
 
         async def change() -> None:
-            if record.health is Health.DISABLED:
-                raise Conflict(f"Plugin {name} is disabled: {record.reason}", plugin=name)
-            self._refuse_without(keep, record, "Restart Rooftree")
-            async with self._stopped(record) as dependents:
+            if life.health is Health.DISABLED:
+                raise Conflict(f"Plugin {name} is disabled: {life.reason}", plugin=name)
+            self._refuse_without(keep, life, "Restart Rooftree")
+            async with self._stopped(life) as dependents:
                 pass
-            await self._bring_up_with_dependents(record, dependents)
+            await self._bring_up_with_dependents(life, dependents)
 
         await self._change(change())
 
@@ -236,7 +247,7 @@ class Plugins:
         """Decide, before plugins are started, that one does not run until somebody enables it."""
         await self._choose(name, enabled=False, reason=reason)
         sentence = f"Plugin {name} is disabled: {reason}"
-        self._system.problems.report(Problem("plugin_kept_out", "plugin", name, sentence))
+        self._parts.problems.report(Problem("plugin_kept_out", "plugin", name, sentence))
 
     # --- of plugins that are gone -----------------------------------------------------------------------------------
 
@@ -253,9 +264,9 @@ class Plugins:
         Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
         """
         async with self._changing:
-            if (record := self._records.get(name)) is not None:
+            if (life := self._lives.get(name)) is not None:
                 raise Conflict(
-                    f"Plugin {name} is installed. Uninstall {record.distribution}, restart Rooftree, and purge it then",
+                    f"Plugin {name} is installed. Uninstall {life.distribution}, restart Rooftree, and purge it then",
                     plugin=name,
                 )
             if name not in self._gone():
@@ -263,154 +274,151 @@ class Plugins:
                 raise NotFound(f"There is nothing left of a plugin {name}; something is left of {names}")
             left = await self.remains.left_behind(name)
             if (package := self.remains.own_package(name)) is not None:
-                await self._system.jobs.give_up(
-                    package, f"Plugin {name} was uninstalled and purged before it could end"
-                )
+                await self._parts.jobs.give_up(package, f"Plugin {name} was uninstalled and purged before it could end")
             changes = [kept.delete(name) for kept in (self._known, self._choices) if name in kept]
-            await self._system.state.commit(*self.remains.removal(name), *changes)
+            await self._parts.state.commit(*self.remains.removal(name), *changes)
             self._clear_problems_of_the_gone()
             self._rebuild_table()
             log.info("plugin_purged", plugin=name, documents=left.documents)
             return left
 
     def _gone(self) -> set[str]:
-        return {*self.remains, *self._known, *self._choices} - self._records.keys()
+        return {*self.remains, *self._known, *self._choices} - self._lives.keys()
 
     def _clear_problems_of_the_gone(self) -> None:
         """Clear what plugins reported that are not installed: they are not there to do it."""
-        for problem in self._system.problems:
-            if problem.plugin is not None and problem.plugin not in self._records:
-                self._system.problems.clear(problem.type, problem.context, problem.reference)
+        for problem in self._parts.problems:
+            if problem.plugin is not None and problem.plugin not in self._lives:
+                self._parts.problems.clear(problem.type, problem.context, problem.reference)
 
-    def _record(self, name: str) -> Record:
-        record = self._records.get(name)
-        if record is None:
-            raise NotFound(f"There is no plugin {name}; installed are {', '.join(sorted(self._records)) or 'none'}")
-        return record
+    def _life(self, name: str) -> PluginLife:
+        life = self._lives.get(name)
+        if life is None:
+            raise NotFound(f"There is no plugin {name}; installed are {', '.join(sorted(self._lives)) or 'none'}")
+        return life
 
     def _origin(self, name: str) -> str | None:
-        settings = self._system.settings
+        settings = self._parts.settings
         return settings.origin("plugins.disabled" if name in settings.disabled else "plugins.enabled")
 
-    def _refuse_without(self, keep: str | None, record: Record, instead: str) -> None:
-        affected = {record.name, *(other.name for other in self._dependents(record))}
+    def _refuse_without(self, keep: str | None, life: PluginLife, instead: str) -> None:
+        affected = {life.name, *(other.name for other in self._dependents(life))}
         if keep in affected:
             raise Conflict(
-                f"Plugin {record.name} can't be stopped here: {keep}, which answers this call, would stop too. "
-                f"{instead}"
+                f"Plugin {life.name} can't be stopped here: {keep}, which answers this call, would stop too. {instead}"
             )
 
     async def _choose(self, name: str, *, enabled: bool, reason: str) -> None:
         choice = PluginChoice(enabled, reason)
         if self._choices.get(name) != choice:
-            await self._system.state.commit(self._choices.put(name, choice))
+            await self._parts.state.commit(self._choices.put(name, choice))
 
-    def _dependents(self, record: Record) -> list[Record]:
+    def _dependents(self, life: PluginLife) -> list[PluginLife]:
         """The running plugins that cannot do without it, in the order in which they started."""
-        affected = {record.name}
-        for other in self._started:
+        affected = {life.name}
+        for other in self._running:
             if self._start.providers(other) & affected:
                 affected.add(other.name)
-        return [other for other in self._started if other.name in affected and other is not record]
+        return [other for other in self._running if other.name in affected and other is not life]
 
-    def _held_back_by(self, record: Record) -> list[Record]:
+    def _held_back_by(self, life: PluginLife) -> list[PluginLife]:
         """The plugins that do not run, but might if this one did."""
-        offered = {key.name for key in record.plugin_class.provides}
-        held_back: list[Record] = []
-        for _ in self._records:
-            for other in self._records.values():
+        offered = {key.name for key in life.plugin_class.provides}
+        held_back: list[PluginLife] = []
+        for _ in self._lives:
+            for other in self._lives.values():
                 lacks = offered & {key.name for key in other.plugin_class.requires}
-                if other.health is Health.FAILED and lacks and other is not record and other not in held_back:
+                if other.health is Health.FAILED and lacks and other is not life and other not in held_back:
                     held_back.append(other)
                     offered |= {key.name for key in other.plugin_class.provides}
         return held_back
 
     @contextlib.asynccontextmanager
-    async def _stopped(self, record: Record) -> AsyncIterator[list[Record]]:
+    async def _stopped(self, life: PluginLife) -> AsyncIterator[list[PluginLife]]:
         """Stop a plugin after its dependents, which are handed over; the routes are as they are left at the end."""
-        dependents = self._dependents(record)
-        for one in [*reversed(dependents), record]:
-            if one in self._started:
-                log.info("plugin_stopping", plugin=one.name)
-                one.become(Health.STOPPED)
-                await self._system.jobs.suspend(one.package, one.name, DRAIN_S)
-                await self._system.server.drain(one.name, DRAIN_S, self._asker)
-                await release(self._system, one)
-                self._started.remove(one)
-            one.plugin, one.entries = None, ()
-            self._system.services.withdraw(one.name)
+        dependents = self._dependents(life)
+        for stopping in [*reversed(dependents), life]:
+            if stopping in self._running:
+                log.info("plugin_stopping", plugin=stopping.name)
+                stopping.become(Health.STOPPED)
+                await self._parts.jobs.suspend(stopping.package, stopping.name, DRAIN_S)
+                await self._parts.server.drain(stopping.name, DRAIN_S, self._asker)
+                await stopping.release()
+                self._running.remove(stopping)
+            stopping.plugin, stopping.entries = None, ()
+            self._parts.services.withdraw(stopping.name)
         yield dependents
         self._rebuild_table()
 
     # --- bringing up ------------------------------------------------------------------------------------------------
 
-    async def _bring_up_with_dependents(self, record: Record, stopped: Sequence[Record] = ()) -> None:
+    async def _bring_up_with_dependents(self, life: PluginLife, stopped: Sequence[PluginLife] = ()) -> None:
         """Start a plugin, those that were stopped for it, and those that could not start without it."""
-        await self._start.bring_up([record, *stopped])
-        if record.running:  # only now it is known what it provides
-            await self._start.bring_up(other for other in self._held_back_by(record) if other not in stopped)
+        await self._start.bring_up([life, *stopped])
+        if life.running:  # only now it is known what it provides
+            await self._start.bring_up(other for other in self._held_back_by(life) if other not in stopped)
 
     def _forget_old_failures(self) -> None:
         """Clear what an earlier start reported of plugins that are not to run now."""
-        for problem in self._system.problems:
+        for problem in self._parts.problems:
             name = problem.reference
-            gone = name not in self._records
+            gone = name not in self._lives
             if problem.type == "hook_failed":  # of the last run, which ended before it could answer again
-                self._system.problems.clear(problem.type, problem.context, name)
+                self._parts.problems.clear(problem.type, problem.context, name)
             elif problem.context != "plugin" or name is None:
                 continue
-            elif (problem.type == "plugin_failed" and (gone or self._disabled(name) is not None)) or (
+            elif (problem.type == "plugin_failed" and (gone or self.why_disabled(name) is not None)) or (
                 problem.type == "plugin_kept_out" and gone
             ):
-                self._system.problems.clear(problem.type, problem.context, name)
+                self._parts.problems.clear(problem.type, problem.context, name)
 
-    def _disabled(self, name: str) -> str | None:
+    def why_disabled(self, name: str) -> str | None:
         """Why a plugin is not to run, or ``None``."""
-        if not self._system.settings.runs(name):
+        if not self._parts.settings.runs(name):
             return f"by {self._origin(name)}"
         choice = self._choices.get(name)
         return choice.reason if choice is not None and not choice.enabled else None
 
     def _report_settings(self) -> None:
         """Say what the operator's file says of plugins that cannot be meant so; a typing error stops nothing else."""
-        classes = {name: record.plugin_class.settings for name, record in self._records.items()}
-        unloaded = [name for name, record in self._records.items() if record.plugin is None]
-        wrong = self._system.settings.check_sections(classes, unchecked=unloaded)
+        classes = {name: life.plugin_class.settings for name, life in self._lives.items()}
+        unloaded = [name for name, life in self._lives.items() if life.plugin is None]
+        wrong = self._parts.settings.check_sections(classes, unchecked=unloaded)
         if wrong:
-            self._system.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
+            self._parts.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
         else:
-            self._system.problems.clear("settings_invalid")
+            self._parts.problems.clear("settings_invalid")
 
-    async def _begun(self, record: Record) -> None:
+    async def _begun(self, life: PluginLife) -> None:
         """A plugin has started."""
-        self._started.append(record)
-        if record.health is Health.STARTING:
-            record.become(Health.OK)
-        self._system.problems.clear("plugin_failed", "plugin", record.name)
-        self._system.jobs.resume(record.package)
-        await self.remains.note(record)
-        await self._remember_routes(record)
+        self._running.append(life)
+        if life.health is Health.STARTING:
+            life.become(Health.OK)
+        self._parts.problems.clear("plugin_failed", "plugin", life.name)
+        self._parts.jobs.resume(life.package)
+        await self.remains.note(life.name, life.distribution, life.package, life.token_kinds)
+        await self._remember_routes(life)
 
-    async def _remember_routes(self, record: Record) -> None:
-        known = KnownRoutes(tuple((e.route.method, path) for e in record.entries for path in e.route.paths))
-        if self._known.get(record.name) != known:
+    async def _remember_routes(self, life: PluginLife) -> None:
+        known = KnownRoutes(tuple((e.route.method, path) for e in life.entries for path in e.route.paths))
+        if self._known.get(life.name) != known:
             try:
-                await self._system.state.commit(self._known.put(record.name, known))
+                await self._parts.state.commit(self._known.put(life.name, known))
             except Unavailable as error:  # no reason not to run: without it, a later failure answers 404 for 503
                 log.warning("routes_not_remembered", error=error.message)
 
     def _rebuild_table(self) -> None:
         """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
-        entries = [entry for record in self._records.values() for entry in record.entries]
+        entries = [entry for life in self._lives.values() for entry in life.entries]
         taken = {(entry.route.method, shape(path)) for entry in entries for path in entry.route.paths}
         for owner, known in self._known.items():
-            if owner in self._records and self._records[owner].entries:
+            if owner in self._lives and self._lives[owner].entries:
                 continue
             for method, path in known.routes:
                 if (method, shape(path)) not in taken:
                     taken.add((method, shape(path)))
                     entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
-        self._system.server.table = RouteTable(entries)
+        self._parts.server.table = RouteTable(entries)
 
 
 PLUGINS = Service[Plugins]("plugins/1")

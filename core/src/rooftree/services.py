@@ -59,6 +59,10 @@ class ServiceDirectory:
             del self._owners[name]
             self._provided.pop(name, None)
 
+    def take_back(self, key: Service[Any]) -> None:
+        """The service is there no longer; whose it is stays known."""
+        self._provided.pop(key.name, None)
+
     def provide(self, key: Service[Any], value: object, owner: str) -> None:
         """Make ``value`` available under ``key``."""
         self.declare(key, owner)

@@ -21,8 +21,7 @@ from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
 from rooftree.database import Database
-from rooftree.drivers import Drivers
-from rooftree.errors import Unavailable
+from rooftree.errors import RooftreeError, Unavailable
 from rooftree.event_stream import EVENTS, EventStream
 from rooftree.events import EventBus
 from rooftree.hooks import Hooks
@@ -30,6 +29,7 @@ from rooftree.http.server import MAX_TOKEN, HttpServer
 from rooftree.http.traffic import TRAFFIC
 from rooftree.jobs import JOBS, Jobs
 from rooftree.journal import Journal
+from rooftree.kernel_parts import KernelParts
 from rooftree.logs import RecentLogs
 from rooftree.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
 from rooftree.plugins import PLUGINS, Plugins
@@ -83,7 +83,7 @@ class System:
         self.bus = EventBus()
         self.events = EventStream(self.bus)
         self.services = ServiceDirectory()
-        self.tasks = TaskSupervisor(clock, TaskProblems(self))
+        self.tasks = TaskSupervisor(clock)
         self.hooks = Hooks(specifications, self._hook_failed)
         self.state_now = SystemState.SETUP
         self.port = 0
@@ -97,7 +97,6 @@ class System:
         self.jobs: Jobs
         self.server: HttpServer
         self.plugins: Plugins
-        self.drivers: Drivers
         self.watchdog: LoopWatchdog
         self._closing = contextlib.AsyncExitStack()
 
@@ -131,13 +130,14 @@ class System:
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()
         self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions, self.clock)
-        self.plugins = await Plugins.load(self, self.state)
+        self.server = HttpServer(self.tokens, self._gate, secrets.token_hex(4), self.clock)
+        self.plugins = await Plugins.load(self._parts())
+        self.tasks.watch = TaskProblems(self.problems, self.plugins.find)
         self.jobs.plugin_of = self.plugins.of_module
         self.watchdog = LoopWatchdog(self.data.path, kernel.blocked_exit_s, self.plugins.of_module, self.bus)
         await self._keep_blocker_out()
         self.watchdog.start()
         self._closing.push_async_callback(self.watchdog.stop)
-        self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4), self.clock)
         self._provide_own_services()
         await self._report_losses()
         await self._admin_token()
@@ -157,9 +157,7 @@ class System:
 
         :param found: the entry points of plugins and drivers; ``None``: what is installed
         """
-        known = None if found is None else tuple(found)
-        self.drivers = Drivers(known, self.problems, self.settings.kernel.start_timeout_s)
-        await self.plugins.start(known)
+        await self.plugins.start(found)
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self.state_now = SystemState.RUNNING
 
@@ -170,6 +168,26 @@ class System:
         await self.jobs.stop(self.settings.kernel.stop_timeout_s / 2)
         await self.plugins.stop()
         await self._closing.aclose()
+
+    def _parts(self) -> KernelParts:
+        return KernelParts(
+            settings=self.settings,
+            clock=self.clock,
+            data=self.data,
+            state=self.state,
+            bus=self.bus,
+            services=self.services,
+            problems=self.problems,
+            tasks=self.tasks,
+            tokens=self.tokens,
+            conditions=self.conditions,
+            hooks=self.hooks,
+            jobs=self.jobs,
+            server=self.server,
+        )
+
+    def _gate(self, owner: str) -> RooftreeError | None:
+        return self.plugins.gate(owner)
 
     def _forget_tasks_of_before(self) -> None:
         """Tasks begin anew with the process; one that still fails is told again."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from attrs import define, field
 
-from rooftree.problems import Problem
-
-if TYPE_CHECKING:
-    from rooftree.system import System
+from rooftree.plugin_life import PluginLife
+from rooftree.problems import Problem, Problems
 
 PROBLEM = "task_failing"
 
@@ -18,7 +16,8 @@ PROBLEM = "task_failing"
 class TaskProblems:
     """Reports them, and takes that back when they succeed."""
 
-    _system: System
+    _problems: Problems
+    _life: Callable[[str], PluginLife | None]
     _reasons: dict[tuple[str, str], str] = field(factory=dict)
 
     def failing(self, owner: str, task: str, failures: int, error: BaseException) -> None:
@@ -26,7 +25,7 @@ class TaskProblems:
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         reason = f"its task {task!r} fails: {said}"
         self._reasons[owner, task] = reason
-        self._system.problems.report(
+        self._problems.report(
             Problem(
                 PROBLEM,
                 "plugin",
@@ -36,19 +35,19 @@ class TaskProblems:
                 plugin=owner,
             )
         )
-        record = self._system.plugins.record(owner)
-        if record is not None:
-            record.degrade(reason)
+        life = self._life(owner)
+        if life is not None:
+            life.degrade(reason)
 
     def well(self, owner: str, task: str) -> None:
         """It has done its work, or is no more."""
         reason = self._reasons.pop((owner, task), None)
-        self._system.problems.clear(PROBLEM, "plugin", f"{owner}/{task}")
-        record = self._system.plugins.record(owner)
-        if record is None or record.reason != reason:
+        self._problems.clear(PROBLEM, "plugin", f"{owner}/{task}")
+        life = self._life(owner)
+        if life is None or life.reason != reason:
             return
         others = [other for (whose, _), other in self._reasons.items() if whose == owner]
         if others:
-            record.degrade(others[0])
+            life.degrade(others[0])
         else:
-            record.recover()
+            life.recover()

@@ -92,7 +92,7 @@ class TaskSupervisor:
 
     def __init__(self, clock: Clock = MACHINE, watch: TaskWatch | None = None) -> None:
         self._clock = clock
-        self._watch = watch
+        self.watch = watch
         self._running: dict[str, dict[str, asyncio.Task[None]]] = {}
         self._failing: set[tuple[str, str]] = set()
 
@@ -140,16 +140,16 @@ class TaskSupervisor:
                     raise
                 failures = 1 if clock.monotonic() - began > STEADY_S else failures + 1
                 log.exception("task_failed", failures=failures)
-                if failures >= FAILING_AFTER and self._watch is not None:
+                if failures >= FAILING_AFTER and self.watch is not None:
                     self._failing.add((owner, task.name))
-                    self._watch.failing(owner, task.name, failures, error)
+                    self.watch.failing(owner, task.name, failures, error)
                 if task.every is None and task.cron is None:
                     await clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
 
     def _is_well(self, owner: str, task: str) -> None:
-        if (owner, task) in self._failing and self._watch is not None:
+        if (owner, task) in self._failing and self.watch is not None:
             self._failing.discard((owner, task))
-            self._watch.well(owner, task)
+            self.watch.well(owner, task)
 
 
 def _times(cron: str) -> CronTrigger:

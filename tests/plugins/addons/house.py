@@ -163,7 +163,7 @@ class House:
     @property
     def reconciliation(self) -> Reconciliation:
         """What the add-ons' plugin keeps to itself."""
-        plugin = self.system.plugins._records["addons"].plugin
+        plugin = self.system.plugins._lives["addons"].plugin
         assert isinstance(plugin, AddonsPlugin)
         return plugin.reconciliation
 

@@ -46,7 +46,7 @@ async def offered(home: House, name: str = "hello", *, wanted: bool = True, **co
 
 async def updated(home: House) -> list[dict[str, Any]]:
     """Let the updates run; what the log says of those held back or failed."""
-    plugin = home.system.plugins._records["addons"].plugin
+    plugin = home.system.plugins._lives["addons"].plugin
     assert isinstance(plugin, AddonsPlugin)
     with capture_logs() as lines:
         await plugin.auto_update.run()

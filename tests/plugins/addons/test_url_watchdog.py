@@ -66,7 +66,7 @@ def answering(status: int) -> Handler:
 
 def watchdog(home: House) -> UrlWatchdog:
     """The watchdog of a house."""
-    plugin = home.system.plugins._records["addons"].plugin
+    plugin = home.system.plugins._lives["addons"].plugin
     assert isinstance(plugin, AddonsPlugin)
     return plugin.url_watchdog
 

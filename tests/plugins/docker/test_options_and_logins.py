@@ -196,7 +196,7 @@ async def test_storage_driver_is_the_operators(client: Client, driver: str | Non
 
 
 async def test_docker_hub_that_is_tired_of_us_is_a_problem_until_it_gives_again(system: System) -> None:
-    plugin = system.plugins._records["docker"].plugin
+    plugin = system.plugins._lives["docker"].plugin
     assert isinstance(plugin, DockerPlugin)
 
     def limits() -> list[tuple[str, ...]]:

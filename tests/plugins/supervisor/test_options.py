@@ -14,8 +14,8 @@ import pytest
 from rooftree import Invalid, Plugin, Step, Steps, hookimpl, job, step
 from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import RepositoriesChange
+from rooftree.kernel import Kernel
 from rooftree.logs import RecentLogs
-from rooftree.plugin import Kernel
 from rooftree.settings import load
 from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system

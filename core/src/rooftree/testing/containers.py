@@ -53,7 +53,8 @@ from rooftree.interfaces.containers import (
     PortConflict,
     Progress,
 )
-from rooftree.plugin import Kernel, Plugin
+from rooftree.kernel import Kernel
+from rooftree.plugin import Plugin
 from rooftree.tasks import Task
 
 type Verb = Literal[

@@ -227,7 +227,7 @@ async def test_room_is_asked_for_what_will_be_fetched(
         return "the disk is full" if fetch_bytes > 5 * MIB else None
 
     async with running_system(tmp_path, plugins=[Worldly]) as system:
-        system.conditions.withdraw("kernel")
+        system.conditions.forget("free_space")
         system.conditions.register("free_space", check, "test")
         for begin in (system.jobs.run, system.jobs.preview):
             asked.clear()

@@ -56,13 +56,13 @@ def folder(tmp_path: Path) -> Folder:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the folders whose config was parsed, as it is."""
     names: list[str] = []
-    real = catalogue._parsed
+    real = catalogue.parse_document
 
-    def parse(path: Path) -> Any:
-        names.append(path.parent.name)
-        return real(path)
+    def parse(data: bytes, path: str) -> Any:
+        names.append(Path(path).parent.name)
+        return real(data, path)
 
-    monkeypatch.setattr(catalogue, "_parsed", parse)
+    monkeypatch.setattr(catalogue, "parse_document", parse)
     return names
 
 
@@ -177,6 +177,7 @@ def test_config_that_is_no_plain_file_is_left_out(folder: Folder) -> None:
 
     assert dict(contents.offers) == {}
     assert contents.broken.keys() == {"pipe/config.yaml"}
+    assert "no file" in contents.broken["pipe/config.yaml"]
 
 
 def test_repository_file_that_leads_out_counts_as_missing(folder: Folder) -> None:
@@ -308,4 +309,4 @@ def test_what_is_gone_is_forgotten(folder: Folder) -> None:
     offers = folder.offers()
 
     assert offers == ["0123abcd_other"]
-    assert [Path(path).parent.name for path in folder.reader._known] == ["other"]
+    assert list(folder.reader._known[str(folder.path)]) == ["other/config.json"]

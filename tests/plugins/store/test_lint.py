@@ -400,7 +400,7 @@ def test_link_out_of_the_folder_is_not_followed(folder: Path, tmp_path: Path) ->
 
     (found,) = check([folder]).findings
 
-    assert "link out of the folder" in found.message
+    assert "leads out of its folder" in found.message
     assert "token" not in found.message
 
 

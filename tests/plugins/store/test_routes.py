@@ -350,4 +350,4 @@ async def test_named_pipe_in_place_of_a_picture_holds_nobody_up(here: Shop) -> N
     async with asyncio.timeout(10):
         answer = await here.client.get("/store/addons/local_hello/icon")
 
-    assert (answer.status, "is not a regular file" in answer.text) == (400, True)
+    assert (answer.status, "has no icon.png" in answer.text) == (400, True)

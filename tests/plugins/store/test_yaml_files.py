@@ -136,8 +136,8 @@ def test_missing_file_folder_and_pipe_are_refused(tmp_path):
 
     for name, reason in [
         ("gone.yaml", "No such file"),
-        ("folder.yaml", "directory"),
-        ("pipe.yaml", "not a regular file"),
+        ("folder.yaml", "is a folder"),
+        ("pipe.yaml", "is a pipe, not a regular file"),
     ]:
         with pytest.raises(FileInvalid, match=reason):
             read_document(tmp_path / name)

@@ -9,22 +9,27 @@ Everything blocks: call it in a thread.
 """
 
 from rooftree_files.copying import copy_tree
-from rooftree_files.folder import Folder, FolderMissing
-from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge
+from rooftree_files.folder import Content, Folder, FolderMissing
+from rooftree_files.listing import Listing, listings
+from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge, printable
 from rooftree_files.removal import RemovalIncomplete, remove_tree
 from rooftree_files.walk import Entry, TreeLimits, size_of, walk
 
 __all__ = [
+    "Content",
     "Entry",
     "FileTooLarge",
     "Folder",
     "FolderMissing",
+    "Listing",
     "PathRefused",
     "RemovalIncomplete",
     "TreeChanged",
     "TreeLimits",
     "TreeTooLarge",
     "copy_tree",
+    "listings",
+    "printable",
     "remove_tree",
     "size_of",
     "walk",

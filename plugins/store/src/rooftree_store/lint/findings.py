@@ -9,8 +9,10 @@ from typing import Any, Final, Self
 
 from attrs import Factory, define, field, frozen
 
+from rooftree_files import PathRefused
+from rooftree_store.catalogue import open_repository
 from rooftree_store.readers import ContentInvalid, nearest
-from rooftree_store.yaml_files import FileInvalid, Place, Places, parse_document, read_bytes
+from rooftree_store.yaml_files import FileInvalid, Place, Places, content_in, parse_document
 
 BEGINNING: Final = Place(1, 1)
 
@@ -50,6 +52,15 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def is_there(path: Path, root: Path) -> bool:
+    """Whether something lies at a path in a folder; a link that leads out of it is there, though not followed."""
+    with open_repository(root) as folder:
+        try:
+            return folder.status(str(path.relative_to(root))) is not None
+        except PathRefused:
+            return True
+
+
 @define
 class CheckedFile:
     """A file that is being checked, and what was found in it so far."""
@@ -72,9 +83,9 @@ class CheckedFile:
         """The mapping in a file; what keeps it from being read is the first finding."""
         file = cls.of(path)
         try:
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise FileInvalid(path, "is a link out of the folder, which is not followed")
-            document = parse_document(read_bytes(path), path, file.places)
+            with open_repository(root) as folder:
+                data = content_in(folder, str(path.relative_to(root))).data
+            document = parse_document(data, path, file.places)
         except FileInvalid as error:
             file.readable = False
             place = Place(error.line, error.column or 1) if error.line is not None else None

@@ -74,15 +74,16 @@ async def bring_image(store: AddonStore, offer: Offer) -> Step:
 
 def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage:
     with store.open_repository(offer.repository) as folder:
-        names = (f"Dockerfile.{arch}", "Dockerfile")
-        dockerfile = next((name for name in names if is_file(folder, offer.within(name))), None)
+        dockerfile = _first_of(folder, offer, (f"Dockerfile.{arch}", "Dockerfile"))
         if dockerfile is None:
             raise DockerfileMissing(
                 f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
             )
-        present = _first_there(folder, offer)
+        if not is_file(folder, offer.within(dockerfile)):
+            raise Failed(f"The {dockerfile} of {offer.slug} is no file, or leads out of its repository")
+        present = _first_of(folder, offer, BUILD_FILES)
         try:
-            build = parse_build_file(document_in(folder, present).content) if present is not None else BuildFile()
+            build = parse_build_file(document_in(folder, offer.within(present)).content) if present else BuildFile()
         except RooftreeError as error:
             raise Failed(f"The build file of {offer.slug} cannot be read: {error.message}") from None
     config = offer.config
@@ -101,7 +102,6 @@ def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage
     return BuildImage(image, offer.folder, dockerfile, arguments, labels)
 
 
-def _first_there(folder: Folder, offer: Offer) -> str | None:
-    """The path of the build file that counts, whatever it is: one that leads out of the repository is no absent one."""
-    paths = (offer.within(name) for name in BUILD_FILES)
-    return next((path for path in paths if folder.status(path) is not None), None)
+def _first_of(folder: Folder, offer: Offer, names: Sequence[str]) -> str | None:
+    """The first of an add-on's files that is there, whatever it is: one that leads out is no absent one."""
+    return next((name for name in names if folder.status(offer.within(name)) is not None), None)

@@ -42,6 +42,7 @@ CHANGELOG: Final = "CHANGELOG.md"
 DOCUMENTATION: Final = "DOCS.md"
 README: Final = "README.md"
 APPARMOR: Final = "apparmor.txt"
+PICTURES: Final = frozenset({ICON, LOGO})
 _SHOWN_FILES: Final = frozenset({ICON, LOGO, CHANGELOG, DOCUMENTATION, README, APPARMOR})
 _MAY_BE_POINTERS: Final = _SHOWN_FILES | {"Dockerfile", *(f"build{suffix}" for suffix in SUFFIXES)}
 MAX_ADDONS: Final = 5_000

@@ -19,7 +19,7 @@ from rooftree_files import Folder, FolderMissing, PathRefused
 from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_store.addon_config import AddonConfig
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
-from rooftree_store.catalogue import ConfigReader, Contents, Offer, open_repository, read_contents
+from rooftree_store.catalogue import PICTURES, ConfigReader, Contents, Offer, open_repository, read_contents
 from rooftree_store.git_process import USUAL, Limits
 from rooftree_store.languages import Languages
 from rooftree_store.leftovers import Leftovers, sweep
@@ -32,8 +32,10 @@ from rooftree_store.translations import TranslationTexts
 log = structlog.get_logger(__name__)
 
 GIT_FOLDER = "apps/git"
-MOST_SHOWN_BYTES = 8 * 1024**2
-"""Of one of an add-on's texts or pictures, which is cut there: a repository packs gigabytes into nothing."""
+MOST_PICTURE_BYTES = 8 * 1024**2
+"""Of one of an add-on's pictures, which is cut there: a repository packs gigabytes into nothing."""
+MOST_TEXT_BYTES = 2 * 1024**2
+"""Of one of an add-on's texts, which is cut there. It is in memory several times over while it is answered."""
 MOST_READERS = 2
 """As many threads read what add-ons say in words. They are none of those that everybody else waits for."""
 LOCAL_DESCRIPTION = RepositoryFile(name="Local add-ons", url=None, maintainer="you")
@@ -296,7 +298,8 @@ class AddonStore:
         del stop  # soon done: one file, and not much of it
         try:
             with self.open_repository(offer.repository) as folder:
-                return folder.read_beginning(offer.within(name), MOST_SHOWN_BYTES + 1, links=True)
+                most = MOST_PICTURE_BYTES if name in PICTURES else MOST_TEXT_BYTES
+                return folder.read_beginning(offer.within(name), most, links=True)
         except (FolderMissing, FileNotFoundError, NotADirectoryError):
             return None
         except PathRefused as error:

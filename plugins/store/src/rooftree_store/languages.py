@@ -36,9 +36,10 @@ log = structlog.get_logger(__name__)
 
 MOST_NAMES: Final = 10_000
 """A folder of translations with more entries has none for us."""
-MAX_TEXTS_BYTES: Final = 2 * 1024**2
-"""What the translations of one add-on may take in memory; those beyond are left out. Real ones take some 100 KB."""
-MAX_CACHED_BYTES: Final = 16 * 1024**2
+MAX_TEXTS_BYTES: Final = 6 * 1024**2
+"""What the translations of one add-on may take in memory; those beyond are left out. Thirty languages of fifty options
+take 2 MB."""
+MAX_CACHED_BYTES: Final = 24 * 1024**2
 """What those of all add-ons may take together; who was not asked for longest goes first."""
 
 type _Stamp = tuple[tuple[str, int, int, int, int], ...]

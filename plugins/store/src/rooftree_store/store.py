@@ -32,7 +32,7 @@ from rooftree_store.translations import TranslationTexts
 log = structlog.get_logger(__name__)
 
 GIT_FOLDER = "apps/git"
-MOST_PICTURE_BYTES = 8 * 1024**2
+MOST_PICTURE_BYTES = 4 * 1024**2
 """Of one of an add-on's pictures, which is cut there: a repository packs gigabytes into nothing."""
 MOST_TEXT_BYTES = 2 * 1024**2
 """Of one of an add-on's texts, which is cut there. It is in memory several times over while it is answered."""

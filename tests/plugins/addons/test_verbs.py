@@ -614,6 +614,6 @@ async def test_build_file_that_leads_out_of_its_repository_is_refused(home: Hous
 
     answer = await home.client.post(f"/store/addons/{slug}/install")
 
-    assert "leads out of its repository" in answer.message
+    assert "leads out of its folder" in answer.message
     assert slug not in home.addons.installed
     assert calls(home) == []

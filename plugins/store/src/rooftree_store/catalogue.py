@@ -165,7 +165,15 @@ def _read(folder: Folder, path: str, status: os.stat_result) -> ReadConfig:
         outcome = _cut(error.reason if error.line is None else f"line {error.line}: {error.reason}")
     except RooftreeError as error:
         outcome = _cut(error.message)
-    return ReadConfig(_Stamp.of(status), outcome, cost_bytes, datetime.fromtimestamp(status.st_mtime, UTC))
+    return ReadConfig(_Stamp.of(status), outcome, cost_bytes, _moment(status.st_mtime))
+
+
+def _moment(seconds: float) -> datetime:
+    """A file's time. Whoever owns a file sets it, also to a year that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _parsed(content: Mapping[object, object]) -> AddonConfig:

@@ -104,8 +104,8 @@ class Document:
 
 
 def cost_of_refused(size_bytes: int) -> int:
-    """What it cost, roughly and in the same measure as of others, to read a file that is refused."""
-    return 10 * min(size_bytes, MAX_FILE_BYTES)
+    """What it cost, at most and in the same measure as of others, to read a file that is refused."""
+    return min(20 * size_bytes, MAX_NODES * NODE_BYTES + MAX_TEXT_CHARACTERS)
 
 
 def read_document(path: Path) -> Document:

@@ -80,7 +80,7 @@ async def test_repository_that_is_added_again_meanwhile_keeps_its_clone(
 
     assert (await here.add(repository.url)).data == {}
     disk.stuck = False
-    await here.reload()
+    await here.store.leftovers.try_again()
 
     assert len(here.folders()) == 1
     assert list(here.offered().values()) == ["1.0"]

@@ -8,7 +8,6 @@ nothing here: whoever may write to a disk may call it what he likes.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,19 @@ from typing import Final, Self
 
 from attrs import field, frozen
 
-from rooftree_addons.device_paths import HOST, HostTree, node_at, read_attribute, read_table
+from rooftree_addons.device_paths import (
+    DEV,
+    HOST,
+    HostTree,
+    entries,
+    folder_of,
+    is_shown,
+    is_taken,
+    name_of,
+    node_at,
+    read_attribute,
+    read_table,
+)
 
 type Block = tuple[int, int]
 """A block device's major and minor."""
@@ -35,14 +46,16 @@ class BlockDevices:
 
     :ivar uses: how each device is used itself: where it is mounted, or that it is swap, or what it is part of
     :ivar system_disks: the whole disks that the system, or the data folder, is on
+    :ivar ask_kernel: whether the kernel itself is asked last, which may wake a disk that sleeps
     """
 
     tree: HostTree
     uses: Mapping[Block, str] = field(factory=dict)
     system_disks: frozenset[Block] = frozenset()
+    ask_kernel: bool = True
 
     @classmethod
-    def read(cls, data: Path | None = None, tree: HostTree = HOST) -> Self:
+    def read(cls, data: Path | None = None, tree: HostTree = HOST, *, ask_kernel: bool = True) -> Self:
         """Look at the whole machine. Blocks for a moment.
 
         :param data: the data folder
@@ -62,11 +75,11 @@ class BlockDevices:
             system.add(data_device)
         devices = cls(tree, uses)
         disks = {disk for block in system for disk in devices.layers(block) if not devices.is_partition(disk)}
-        return cls(tree, uses, frozenset(disks))
+        return cls(tree, uses, frozenset(disks), ask_kernel)
 
     def why_not(self, block: Block) -> str | None:
         """Why a protected add-on may not have it; ``None`` for a partition that nobody uses. Blocks for a moment."""
-        if not self._shown(block).exists():
+        if not is_shown(self._shown(block)):
             return "the kernel has no such disk"
         if not self.is_partition(block):
             return "it is a whole disk, or what takes the place of one"
@@ -81,7 +94,7 @@ class BlockDevices:
 
     def is_partition(self, block: Block) -> bool:
         """Whether it is part of a disk, and not one itself."""
-        return (self._shown(block) / "partition").exists()
+        return is_shown(self._shown(block) / "partition")
 
     def layers(self, block: Block) -> Iterator[Block]:
         """The device, the disk it is a part of, and what these are made of, down to the metal."""
@@ -98,10 +111,10 @@ class BlockDevices:
     def _below(self, block: Block) -> Iterator[Block]:
         shown = self._shown(block)
         if self.is_partition(block):
-            disk = _number(read_attribute(Path(os.path.realpath(shown)).parent / "dev", self.tree))
+            disk = _number(read_attribute(folder_of(shown) / "dev", self.tree))
             if disk is not None:
                 yield disk
-        for slave in _entries(shown / "slaves"):
+        for slave in entries(shown / "slaves"):
             made_of = _number(read_attribute(slave / "dev", self.tree))
             if made_of is not None:
                 yield made_of
@@ -110,32 +123,15 @@ class BlockDevices:
             yield backing
 
     def _held(self, block: Block) -> str | None:
-        holders = [entry.name for entry in _entries(self._shown(block) / "holders")]
-        return f"it is part of {', '.join(sorted(holders)[:5])}" if holders else None
+        holders = [entry.name for entry in entries(self._shown(block) / "holders")]
+        return f"it is part of {', '.join(holders[:5])}" if holders else None
 
     def _is_taken(self, block: Block) -> bool:
-        """What the kernel says to who wants it alone: nothing is read, and it is let go at once."""
-        name = Path(os.path.realpath(self._shown(block))).name.replace("!", "/")
-        node = node_at(f"/dev/{name}", self.tree)
-        if node is None:
-            return False
-        path = self.tree.dev / node[0].removeprefix("/dev/")
-        try:
-            opened = os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            return error.errno == errno.EBUSY
-        os.close(opened)
-        return False
+        name = name_of(self._shown(block))
+        return self.ask_kernel and name is not None and is_taken(f"{DEV}{name.replace('!', '/')}", self.tree)
 
     def _shown(self, block: Block) -> Path:
         return self.tree.sys / "dev" / "block" / f"{block[0]}:{block[1]}"
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _number(text: str | None) -> Block | None:
@@ -171,7 +167,7 @@ def _swap(tree: HostTree) -> Iterator[Block]:
 
 
 def _loop_backing(tree: HostTree) -> Iterator[tuple[Block, str]]:
-    for entry in _entries(tree.sys / "block"):
+    for entry in entries(tree.sys / "block"):
         block = _backing(entry, tree)
         if block is not None:
             yield block, entry.name
@@ -199,7 +195,7 @@ def _unescaped(text: str) -> str:
 def _device_below(folder: Path | None) -> Block | None:
     """The block device that a folder is on, where its file system has one of its own."""
     try:
-        device = folder.stat().st_dev if folder is not None else 0
+        device = folder.stat().st_dev if folder is not None else 0  # ours: the top of the data folder
     except OSError:
         return None
     return (os.major(device), os.minor(device)) if os.major(device) else None

@@ -9,22 +9,24 @@ in the plan and the answer to who chose it; at the start, as a problem.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from rooftree import Problem
 from rooftree_addons.block_devices import BlockDevices
 from rooftree_addons.device_paths import HOST, HostTree, why_not_canonical
-from rooftree_addons.devices import DeviceNode, HostDevices, Number, WhyNot, class_rules, node_of
+from rooftree_addons.devices import DeviceNode, Number, class_rules, node_of
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.raw_access import why_raw_node
-from rooftree_store import AddonConfig, device_options
+from rooftree_files.refusals import printable
+from rooftree_store import AddonConfig, AddonSlug, device_options
 
+REFUSED_PROBLEM: Final = "device_refused"
 EVERYTHING: Final = "a *:* rwm"
 PROTECTION_OFF: Final = "switch the add-on's protection off if it is to have it all the same"
-SHOWN_PATH: Final = 120
 SHOWN_REFUSALS: Final = 20
 """How many refused devices are named in one sentence; the rest are counted. Some add-ons list a hundred."""
 
@@ -36,6 +38,7 @@ class HardwareRule:
     :param data: the data folder
     :param private: the devices that another add-on's options name; empty for who may give these too
     :param own_choice: whether it is the add-on itself that chooses
+    :param ask_kernel: whether the kernel is asked too whether a partition is in use, which may wake a disk that sleeps
     """
 
     def __init__(
@@ -45,13 +48,14 @@ class HardwareRule:
         data: Path | None,
         private: Iterable[Number] = (),
         own_choice: bool = False,
+        ask_kernel: bool = True,
         tree: HostTree = HOST,
     ) -> None:
         self._protected = protected
         self._private = frozenset(private)
         self._own_choice = own_choice
         self._tree = tree
-        self._disks: Callable[[], BlockDevices] = functools.cache(lambda: BlockDevices.read(data, tree))
+        self._disks = functools.cache(lambda: BlockDevices.read(data, tree, ask_kernel=ask_kernel))
 
     def why_not(self, node: DeviceNode) -> str | None:
         """Why it may not have the device, and who could give it, as the end of a sentence; ``None`` where it may.
@@ -59,7 +63,9 @@ class HardwareRule:
         if self._own_choice and node.kind == "b":
             return "is a disk, which an add-on can't choose for itself; who looks after it can set this option"
         if self._own_choice and node.number in self._private:
-            return "is another add-on's, which an add-on can't choose for itself; who looks after it can set this option"
+            return (
+                "is another add-on's, so an add-on can't choose it for itself; who looks after it can set this option"
+            )
         reason = self.why_dangerous(node) if self._protected else None
         return f"is not for a protected add-on ({reason}); {PROTECTION_OFF}" if reason else None
 
@@ -109,9 +115,7 @@ class Grants:
         return [*lines, *(f"hardware refused: {device}" for device in self.refused)]
 
 
-def grants(
-    addon: InstalledAddon, option_devices: Iterable[str], data: Path | None, tree: HostTree = HOST
-) -> Grants:
+def grants(addon: InstalledAddon, option_devices: Iterable[str], data: Path | None, tree: HostTree = HOST) -> Grants:
     """What an add-on gets, of what its configuration and its options ask for. Blocks for a moment.
 
     :param option_devices: the paths that its options name
@@ -127,19 +131,11 @@ def grants(
         node = None if wrong else node_of(path, tree)
         reason = wrong or (rule.why_dangerous(node) if node and addon.protected else None)
         if reason is not None:
-            refused.append(RefusedDevice(_printable(path), reason))
+            refused.append(RefusedDevice(printable(path.encode("utf-8", "backslashreplace").decode()), reason))
         elif node is not None:
             nodes.append(node)
     classes = class_rules(uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb)
     return Grants(tuple(nodes), tuple(classes), tuple(refused))
-
-
-def _printable(path: str) -> str:
-    """A path as a message may have it: nothing in it reaches a terminal as a command."""
-    text = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in path[:SHOWN_PATH]
-    )
-    return f"{text}…" if len(path) > SHOWN_PATH else text
 
 
 def numbers(paths: Iterable[str]) -> set[Number]:
@@ -151,3 +147,23 @@ def numbers(paths: Iterable[str]) -> set[Number]:
 def chosen_devices(config: AddonConfig, options: Mapping[str, object]) -> list[str]:
     """The paths that an add-on's ``device`` options name."""
     return [] if config.schema is None else device_options(config.schema, options)
+
+
+def chosen_disks(config: AddonConfig, options: Mapping[str, object]) -> tuple[str, ...]:
+    """The disks and partitions among them. Blocks for a moment."""
+    nodes = map(node_of, chosen_devices(config, options))
+    return tuple(dict.fromkeys(node.path for node in nodes if node is not None and node.kind == "b"))
+
+
+def refusal_problem(slug: AddonSlug, refused: Sequence[RefusedDevice]) -> Problem:
+    """What is wrong with an add-on that asks for devices which it does not get."""
+    named = ", ".join(map(str, refused[:SHOWN_REFUSALS]))
+    more = f" and {len(refused) - SHOWN_REFUSALS} more" if len(refused) > SHOWN_REFUSALS else ""
+    return Problem(
+        REFUSED_PROBLEM,
+        "addon",
+        slug,
+        f"Add-on {slug} asks for devices that it does not get: {named}{more}. Free them, choose others, or "
+        f"{PROTECTION_OFF}",
+        extra={"devices": [device.path for device in refused[:SHOWN_REFUSALS]]},
+    )

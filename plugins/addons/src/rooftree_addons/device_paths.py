@@ -7,6 +7,7 @@ folder of theirs is none. What sysfs says is read without waiting, out of sysfs 
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
@@ -137,3 +138,41 @@ def read_table(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
+
+
+def is_shown(path: Path) -> bool:
+    """Whether sysfs shows it."""
+    return path.exists()
+
+
+def name_of(path: Path) -> str | None:
+    """What the kernel calls a device that sysfs shows there; ``None`` where it shows none."""
+    return Path(os.path.realpath(path)).name if path.exists() else None
+
+
+def folder_of(path: Path) -> Path:
+    """The folder in which a device really stands that sysfs shows there: a partition's is its disk."""
+    return Path(os.path.realpath(path)).parent
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder of sysfs, by name; nothing where there is no such folder."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def is_taken(path: str, tree: HostTree = HOST) -> bool:
+    """Whether the kernel says that somebody has a block device for himself: by a mount, as swap, as a part of another,
+    in whatever mount namespace (open(2): ``O_EXCL``). Nothing is read, and it is let go at once."""
+    node = node_at(path, tree)
+    if node is None or not stat.S_ISBLK(node[1].st_mode):
+        return False
+    real = tree.dev / node[0].removeprefix(DEV)
+    try:
+        opened = os.open(real, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    os.close(opened)
+    return False

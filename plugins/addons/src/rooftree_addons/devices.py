@@ -61,7 +61,7 @@ class DeviceNode:
         """The udev subsystem, from sysfs."""
         family = "char" if self.kind == "c" else "block"
         try:
-            return Path(f"/sys/dev/{family}/{self.major}:{self.minor}/subsystem").readlink().name
+            return Path(f"/sys/dev/{family}/{self.major}:{self.minor}/subsystem").readlink().name  # ours: the kernel's
         except OSError:
             return None
 
@@ -136,7 +136,7 @@ class HostDevices:
                     yield ListedDevice(device.dev_path, device.by_id, device.subsystem)
             return
         for name in (subsystem,) if subsystem else ("tty", "block", "input", "sound", "video4linux"):
-            for entry in sorted(Path(f"/sys/class/{name}").glob("*/dev")):
+            for entry in sorted(Path(f"/sys/class/{name}").glob("*/dev")):  # ours: the kernel's
                 node = node_of_sysfs(str(entry.parent))
                 if (
                     node is not None
@@ -174,7 +174,7 @@ def other_serial_ports(tree: HostTree = HOST) -> list[DeviceNode]:
     """The serial ports with other majors than the usual ones. What has no device behind it (a console, a terminal of
     the system's) is none."""
     ttys = tree.sys / "class" / "tty"
-    nodes = [node_of_sysfs(str(entry.parent), tree) for entry in sorted(ttys.glob("*/device"))]
+    nodes = [node_of_sysfs(str(entry.parent), tree) for entry in sorted(ttys.glob("*/device"))]  # ours: the kernel's
     return [
         node
         for node in nodes

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rooftree_addons.device_paths import HostTree, read_attribute, read_table
+from rooftree_addons.device_paths import HostTree, name_of, read_attribute, read_table
 
 MEM: Final = 1
 TTY: Final = 4
@@ -173,7 +173,7 @@ def why_raw(
 def why_raw_node(major: int, minor: int, tree: HostTree) -> str | None:
     """The same of a character device of this host. Blocks for a moment."""
     shown = tree.sys / "dev" / "char" / f"{major}:{minor}"
-    device = shown.resolve().name if shown.exists() else None
+    device = name_of(shown)
     said = read_attribute(shown / "device" / "type", tree) if major == SCSI_GENERIC else None
     scsi_type = int(said) if said and said.strip().isdigit() else None
     return why_raw(major, minor, driver=character_drivers(tree).get(major), device=device, scsi_type=scsi_type)

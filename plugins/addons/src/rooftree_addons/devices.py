@@ -190,5 +190,5 @@ def realtime_budget_us() -> int:
     (cgroup v1 with ``CONFIG_RT_GROUP_SCHED``) and the engine's own group was given some."""
     for group in ("docker", "system.slice"):
         with suppress(OSError, ValueError):
-            return int(Path("/sys/fs/cgroup/cpu", group, "cpu.rt_runtime_us").read_text())
+            return int(Path("/sys/fs/cgroup/cpu", group, "cpu.rt_runtime_us").read_text())  # ours: the kernel's
     return 0

@@ -23,6 +23,7 @@ SCSI_GENERIC: Final = 21
 
 _HARMLESS_MEM: Final = frozenset({3, 5, 7, 8, 9})
 """null, zero, full, random, urandom: what every container has."""
+_KMSG: Final = 11
 _FIRST_SERIAL: Final = 64
 """Below it, minors of major 4 are the screens and keyboards of the machine itself."""
 _HARMLESS_AUX: Final = frozenset({0, 2})
@@ -150,7 +151,7 @@ def why_raw(
     :param scsi_type: what a SCSI device says that it is, ``None`` where it does not
     """
     if major == MEM:
-        return None if minor in _HARMLESS_MEM else _MEMORY
+        return None if minor in _HARMLESS_MEM else (_KERNEL if minor == _KMSG else _MEMORY)
     if major == TTY and (minor is None or minor < _FIRST_SERIAL):
         return _CONSOLE
     if major == TTY_AUX and minor not in _HARMLESS_AUX:

@@ -29,7 +29,7 @@ def says(addon: Addon, path: str, body: object) -> tuple[int, str]:
         f"printf '%s' '{posted}' >/tmp/body; n=$(wc -c </tmp/body); "
         f"{{ printf 'POST {path} HTTP/1.1\\r\\nHost: supervisor\\r\\nConnection: close\\r\\n'; "
         "printf 'Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n' \"$SUPERVISOR_TOKEN\"; "
-        "printf 'Content-Length: %s\\r\\n\\r\\n' $n; cat /tmp/body; sleep 1; } | timeout 20 nc supervisor 80"
+        "printf 'Content-Length: %s\\r\\n\\r\\n' $n; cat /tmp/body; sleep 0.3; } | timeout 20 nc supervisor 80"
     )
     answer = addon.run_inside(script)
     return int(answer.split()[1]), answer

@@ -255,6 +255,7 @@ def test_add_ons_own_choice_is_no_disk_and_no_other_add_ons_device(host: Recorde
     assert "disk" in (itself.why_not(disk) or "")
     assert "another add-on's" in (itself.why_not(stick) or "")
     assert itself.why_not(DeviceNode("/dev/hidraw1", "c", 241, 1)) is None
+    assert "choose for itself" in (itself.why_not(DeviceNode("/dev/mem", "c", 1, 1)) or "")
 
 
 def add_on(protected: bool = True, **config: object) -> InstalledAddon:
@@ -274,6 +275,14 @@ def test_refused_devices_are_named_with_the_reason_and_granted_without_protectio
     assert unprotected.rules == ("c 1:3 rwm", "c 1:11 rwm")
     assert "hardware granted: /dev/null" in protected.sentences()
     assert any("/dev/kmsg (it controls the kernel)" in line for line in protected.sentences())
+
+
+def test_endless_list_of_devices_has_a_short_answer() -> None:
+    hardware = grants(add_on(devices=[f"/dev/x{number}/../y" for number in range(3000)]), (), None)
+
+    assert len(hardware.sentences()) == 21
+    assert hardware.sentences()[-1] == "hardware refused: 2980 more"
+    assert "more than 1000 devices" in hardware.refused[-1].reason
 
 
 def test_everything_is_only_for_full_access_without_protection() -> None:

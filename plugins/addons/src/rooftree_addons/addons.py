@@ -357,10 +357,10 @@ class Addons:
         paths = [device.path for device in checked.devices]
         return await asyncio.to_thread(grants, addon, paths, self.kernel.data.path)
 
-    async def hardware_notes(self, addon: InstalledAddon) -> list[str]:
-        """The same in sentences, for who decides whether it may; its options need not be complete yet."""
+    async def hardware_now(self, addon: InstalledAddon) -> Grants:
+        """The devices that it would get if it were started now; its options need not be complete yet."""
         chosen = chosen_devices(addon.config, addon.effective_options)
-        return (await asyncio.to_thread(grants, addon, chosen, self.kernel.data.path)).sentences()
+        return await asyncio.to_thread(grants, addon, chosen, self.kernel.data.path)
 
     # --- containers --------------------------------------------------------------------------------------------------
 

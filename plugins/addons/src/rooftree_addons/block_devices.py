@@ -60,6 +60,7 @@ class BlockDevices:
 
         :param data: the data folder
         """
+        data = Path(os.path.realpath(data)) if data is not None else None  # ours: the top of the data folder
         uses: dict[Block, str] = {}
         system: set[Block] = set()
         data_device = _device_below(data)

@@ -20,13 +20,15 @@ from rooftree_addons.block_devices import BlockDevices
 from rooftree_addons.device_paths import HOST, HostTree, why_not_canonical
 from rooftree_addons.devices import DeviceNode, Number, class_rules, node_of
 from rooftree_addons.installed import InstalledAddon
-from rooftree_addons.raw_access import why_raw_node
+from rooftree_addons.raw_access import character_drivers, why_raw_node
 from rooftree_files.refusals import printable
 from rooftree_store import AddonConfig, AddonSlug, device_options
 
 REFUSED_PROBLEM: Final = "device_refused"
 EVERYTHING: Final = "a *:* rwm"
 PROTECTION_OFF: Final = "switch the add-on's protection off if it is to have it all the same"
+MOST_DEVICES: Final = 1000
+"""How many single devices an add-on may ask for; no machine has so many that are worth it."""
 SHOWN_REFUSALS: Final = 20
 """How many refused devices are named in one sentence; the rest are counted. Some add-ons list a hundred."""
 
@@ -55,6 +57,7 @@ class HardwareRule:
         self._private = frozenset(private)
         self._own_choice = own_choice
         self._tree = tree
+        self._drivers = functools.cache(lambda: character_drivers(tree))
         self._disks = functools.cache(lambda: BlockDevices.read(data, tree, ask_kernel=ask_kernel))
 
     def why_not(self, node: DeviceNode) -> str | None:
@@ -66,14 +69,18 @@ class HardwareRule:
             return (
                 "is another add-on's, so an add-on can't choose it for itself; who looks after it can set this option"
             )
-        reason = self.why_dangerous(node) if self._protected else None
-        return f"is not for a protected add-on ({reason}); {PROTECTION_OFF}" if reason else None
+        reason = self.why_dangerous(node) if self._protected or self._own_choice else None
+        if reason is None:
+            return None
+        if self._own_choice:
+            return f"is not an add-on's to choose for itself ({reason})"
+        return f"is not for a protected add-on ({reason}); {PROTECTION_OFF}"
 
     def why_dangerous(self, node: DeviceNode) -> str | None:
         """Why a protected add-on may not have it; ``None`` where it may."""
         if node.kind == "b":
             return self._disks().why_not((node.major, node.minor))
-        return why_raw_node(node.major, node.minor, self._tree)
+        return why_raw_node(node.major, node.minor, self._tree, self._drivers())
 
 
 @frozen
@@ -112,7 +119,9 @@ class Grants:
             return ["hardware: everything (full_access, without protection)"]
         granted = [*dict.fromkeys(node.path for node in self.nodes), *self.classes]
         lines = [f"hardware granted: {', '.join(granted)}"] if granted else []
-        return [*lines, *(f"hardware refused: {device}" for device in self.refused)]
+        named = [f"hardware refused: {device}" for device in self.refused[:SHOWN_REFUSALS]]
+        more = len(self.refused) - len(named)
+        return [*lines, *named, *([f"hardware refused: {more} more"] if more else [])]
 
 
 def grants(addon: InstalledAddon, option_devices: Iterable[str], data: Path | None, tree: HostTree = HOST) -> Grants:
@@ -126,8 +135,8 @@ def grants(addon: InstalledAddon, option_devices: Iterable[str], data: Path | No
     rule = HardwareRule(protected=addon.protected, data=data, tree=tree)
     nodes: list[DeviceNode] = []
     refused: list[RefusedDevice] = []
-    for path in dict.fromkeys((*(config.devices or ()), *option_devices)):
-        wrong = why_not_canonical(path)
+    for number, path in enumerate(dict.fromkeys((*(config.devices or ()), *option_devices))):
+        wrong = why_not_canonical(path) if number < MOST_DEVICES else f"it is more than {MOST_DEVICES} devices"
         node = None if wrong else node_of(path, tree)
         reason = wrong or (rule.why_dangerous(node) if node and addon.protected else None)
         if reason is not None:

@@ -17,7 +17,7 @@ from rooftree import Kernel, Problem, RooftreeError
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree.interfaces.hardware import Device
 from rooftree_addons.addons import DEVICE_PROBLEM, Addons
-from rooftree_addons.device_grants import HardwareRule, RefusedDevice, refusal_problem
+from rooftree_addons.device_grants import HardwareRule
 from rooftree_addons.devices import DeviceNode, class_rules
 from rooftree_addons.installed import InstalledAddon
 from rooftree_store import AddonSlug
@@ -45,9 +45,7 @@ class Hotplug:
                 if reason is None:
                     await self._give(addon, node)
                 else:
-                    log.warning("devices_refused", addon=addon.slug, devices=[f"{node.path} ({reason})"])
-                    refused = [RefusedDevice(node.path, reason)]
-                    self._kernel.problems.report(refusal_problem(addon.slug, refused))
+                    self._addons.tell_refused(addon.slug, await self._addons.hardware_now(addon))
 
     def removed(self, device: Device) -> None:
         """A device vanished: nobody lacks it any more."""

@@ -171,13 +171,17 @@ def why_raw(
     return None
 
 
-def why_raw_node(major: int, minor: int, tree: HostTree) -> str | None:
-    """The same of a character device of this host. Blocks for a moment."""
+def why_raw_node(major: int, minor: int, tree: HostTree, drivers: Mapping[int, str] | None = None) -> str | None:
+    """The same of a character device of this host. Blocks for a moment.
+
+    :param drivers: what :func:`character_drivers` answered, for who asks about many
+    """
+    known = character_drivers(tree) if drivers is None else drivers
     shown = tree.sys / "dev" / "char" / f"{major}:{minor}"
     device = name_of(shown)
     said = read_attribute(shown / "device" / "type", tree) if major == SCSI_GENERIC else None
     scsi_type = int(said) if said and said.strip().isdigit() else None
-    return why_raw(major, minor, driver=character_drivers(tree).get(major), device=device, scsi_type=scsi_type)
+    return why_raw(major, minor, driver=known.get(major), device=device, scsi_type=scsi_type)
 
 
 def character_drivers(tree: HostTree) -> dict[int, str]:

@@ -81,7 +81,8 @@ class RegisterAddon(Step):
 
     async def notes(self, addons: Addons) -> list[str]:
         """The hardware that it would get, and would not."""
-        return await addons.hardware_notes(InstalledAddon.fresh(self.slug, self.image, self.config, set()))
+        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, set())
+        return (await addons.hardware_now(fresh)).sentences()
 
     async def do(self, addons: Addons) -> None:
         """Enter it."""
@@ -127,7 +128,8 @@ class ChangeVersion(Step):
 
     async def notes(self, addons: Addons) -> list[str]:
         """The hardware that it would get then, and would not."""
-        return await addons.hardware_notes(addons.get(self.slug).with_version(self.image, None, self.config))
+        changed = addons.get(self.slug).with_version(self.image, None, self.config)
+        return (await addons.hardware_now(changed)).sentences()
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
@@ -177,7 +179,7 @@ class CreateContainer(Step):
 
     async def notes(self, addons: Addons) -> list[str]:
         """The hardware that it gets, and does not get."""
-        return [] if self.new_version else await addons.hardware_notes(addons.get(self.slug))
+        return [] if self.new_version else (await addons.hardware_now(addons.get(self.slug))).sentences()
 
     async def do(self, addons: Addons) -> None:
         """Make it."""

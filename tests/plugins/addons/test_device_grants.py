@@ -234,6 +234,20 @@ def test_links_are_followed_below_dev_and_no_further(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@needs_root
+def test_node_in_another_file_system_below_dev_is_none() -> None:
+    shared = Path("/dev/shm")
+    if shared.stat().st_dev == Path("/dev").stat().st_dev:
+        pytest.skip("nothing is mounted below /dev here")
+    mine = shared / f"rooftree-test-{os.getpid()}"
+    os.mknod(mine, 0o020600, os.makedev(1, 7))
+    try:
+        assert node_at("/dev/full") is not None
+        assert node_at(str(mine)) is None
+    finally:
+        mine.unlink()
+
+
 def test_attribute_that_is_a_pipe_is_not_read(tmp_path: Path) -> None:
     tree = HostTree(sys=tmp_path)
     os.mkfifo(tmp_path / "uevent")

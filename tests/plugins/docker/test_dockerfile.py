@@ -39,6 +39,15 @@ def used(text: str) -> list[str]:
         ("# FROM no\nFROM yes\nRUN echo \\\n FROM no\nENV X='FROM no'\n", ["yes:latest"]),
         ("FROM 2\nCOPY --from=1 / /\n", ["1:latest", "2:latest"]),
         ("", []),
+        ("# escape=`\nFROM a\nRUN dir c:\\\nFROM b\n", ["a:latest", "b:latest"]),
+        ("#syntax=x/y\n# Escape = `\nFROM `\n a\nRUN x `\nFROM no\n", ["a:latest"]),
+        ("FROM a\n# escape=`\nRUN x \\\nFROM no\n", ["a:latest"]),
+        ("FROM a\nRUN x \\\\\nFROM b\n", ["a:latest", "b:latest"]),
+        ("FROM a\nRUN x \\\\\nFROM \\\n b\n", ["a:latest", "b:latest"]),
+        ("FROM a\nRUN x \\\r\r\nFROM b\n", ["a:latest", "b:latest"]),
+        ("FROM a\nRUN x \\\n\n  \n# remark\nFROM no\n", ["a:latest"]),
+        ("\ufeffFROM a\n\vFROM\fb\n\u2003FROM c\n", ["a:latest", "b:latest", "c:latest"]),
+        ("FROM a\nRUN \x85FROM no\u2028FROM no\x1cFROM no\n", ["a:latest"]),
     ],
 )  # fmt: skip
 def test_images_are_found_where_the_builder_looks_for_them(text: str, images: list[str]) -> None:
@@ -64,6 +73,7 @@ def test_platform_is_that_of_the_instruction() -> None:
         "FROM --platform=linux/arm64",
         "FROM UPPER",
         "FROM base\nCOPY --from=$BUILD_FROM / /",
+        "".join(f"FROM a{number}\n" for number in range(101)),
     ],
 )
 def test_image_that_cannot_be_told_is_not_passed_over(text: str) -> None:
@@ -80,6 +90,12 @@ def test_image_that_cannot_be_told_is_not_passed_over(text: str) -> None:
         "FROM a\nCOPY --from=" + "/" * 1_000_000,
         "A" * 1_000_000 + "\nFROM A",
         "\\ " * 300_000 + "\nFROM A",
+        "\n" * 1_000_000 + "FROM A",
+        "\\\n" * 500_000 + "FROM A",
+        "\\\\\n" * 300_000 + "FROM A",
+        "".join(f"FROM scratch AS s{number}\n" for number in range(40_000)),
+        "".join(f"FROM a{number}\n" for number in range(70_000)),
+        "ARG A=" + "a" * 500 + "\nFROM " + "$A" * 400_000,
     ],
 )
 def test_dockerfile_that_is_made_to_take_long_does_not(text: str) -> None:

@@ -256,7 +256,7 @@ def _class(pattern: str, at: int) -> tuple[_Class, int]:
     """The class whose ``[`` is before ``at``, and where it ends."""
     negated = pattern.startswith("^", at)
     at += negated
-    ranges = []
+    ranges: list[tuple[str, str]] = []
     while not (ranges and pattern.startswith("]", at)):
         if pattern[at : at + 1] in {"", "-", "]"}:
             raise PatternInvalid("a [ must be followed by characters or ranges of them, and by ]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -23,7 +24,7 @@ from rooftree.interfaces.containers import (
     Progress,
     RegistryRateLimited,
 )
-from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
+from rooftree_docker.build_context import BuildContext, base_images, build_context, tar_stream
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.connection import Connection, Deadlines, Json, json_lines
 from rooftree_docker.data_folder import DataFolder
@@ -170,15 +171,29 @@ class Images:
         What must be signed of the images that it is built from is fetched before: the builder takes what is here.
         """
         reference = ImageReference.parse(image)
-        folder = await self._folder.real_local(context)
-        text = await read_dockerfile(folder, dockerfile)
-        for base in self._signed_images_of(text, dockerfile, arguments):
+        async with (
+            build_context(lambda: self._folder.open(context), dockerfile) as opened,
+            aclosing(self._build(reference, opened, arguments, labels, platform)) as building,
+        ):
+            async for progress in building:
+                yield progress
+
+    async def _build(
+        self,
+        reference: ImageReference,
+        context: BuildContext,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        platform: str | None,
+    ) -> AsyncGenerator[Progress]:
+        signed = await asyncio.to_thread(self._signed_images_of, context, arguments)
+        for base in signed:
             async with aclosing(self.pull(str(base.reference), platform=base.platform or platform)) as fetching:
                 async for _ in fetching:
                     pass  # a build's progress is told in its own steps
         params = {
             "t": str(reference),
-            "dockerfile": dockerfile,
+            "dockerfile": context.dockerfile,
             "buildargs": _json(arguments),
             "labels": _json(self._naming.image_labels(labels)),
             "rm": "1",
@@ -188,7 +203,7 @@ class Images:
         if platform:
             params["platform"] = platform
         headers = {"Content-Type": "application/x-tar"}
-        registries = {base.registry for base in base_images(text, arguments)}
+        registries = {base.registry for base in await asyncio.to_thread(base_images, context.text, arguments)}
         logins = {registry: login for registry in registries if (login := self._login_for(registry))}
         if logins:
             headers["X-Registry-Config"] = logins_header(logins)
@@ -198,12 +213,12 @@ class Images:
             told = output.failed(error.message)
             if "no space left on device" in told.lower():  # the engine's word, or that of a program in the build
                 return EngineDiskFull(
-                    f"The container engine has no space left on its disk to build {image}. "
+                    f"The container engine has no space left on its disk to build {reference}. "
                     "Free some: remove images and add-ons that are not used."
                 )
-            return BuildFailed(f"Building {image} failed{told}")
+            return BuildFailed(f"Building {reference} failed{told}")
 
-        async with tar_stream(folder, dockerfile) as archive:
+        async with tar_stream(context) as archive:
             stream = self._connection.stream(
                 f"build {reference}",
                 "POST",
@@ -223,16 +238,16 @@ class Images:
         for progress in output.finished():
             yield progress
 
-    def _signed_images_of(self, text: str, dockerfile: str, arguments: Mapping[str, str]) -> list[ImageUsed]:
+    def _signed_images_of(self, context: BuildContext, arguments: Mapping[str, str]) -> list[ImageUsed]:
         """Those that a build uses and that must be signed. Raises :class:`BuildFailed` where that cannot be told."""
         if not self._policy.entries:
             return []
         try:
-            used = images_used(text, arguments)
+            used = images_used(context.text, arguments)
         except ImageNotTold as error:
             raise BuildFailed(
-                f"Which image {dockerfile} means by {str(error)!r} cannot be told, and so not whether it must be "
-                f"signed ({SETTING} in rooftree.toml). Write its name out, or use arguments that ARG names above the "
+                f"Which image {context.dockerfile} means by {str(error)!r} cannot be told, and so not whether it must "
+                f"be signed ({SETTING} in rooftree.toml). Write its name out, or use arguments that ARG names above the "
                 "first FROM."
             ) from None
         return [one for one in used if self._policy.keys_for(one.reference)]

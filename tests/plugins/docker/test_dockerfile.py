@@ -32,6 +32,7 @@ def used(text: str) -> list[str]:
         ("ARG BUILD_ARCH\nFROM acme/base:1${BUILD_ARCH:+-x}", ["acme/base:1-x"]),
         ("FROM a AS build\nFROM build\nFROM b as Second\nCOPY --from=second / /\nCOPY --from=0 / /",
          ["a:latest", "b:latest"]),
+        ("FROM ${X:-${Y:-acme/${EMPTY:-base}}}", ["acme/base:latest"]),
         ("FROM scratch\nCOPY --chown=1 --from=acme/tools:2 /x /x\n", ["acme/tools:2"]),
         ("FROM \\\n  # a remark\n  acme/base \\\n  AS build\nfrom other\n", ["acme/base:latest", "other:latest"]),
         ("FROM acme/base\r\nRUN true\r\n", ["acme/base:latest"]),
@@ -105,6 +106,12 @@ def test_dockerfile_that_is_made_to_take_long_does_not(text: str) -> None:
         images_used(text, {})
 
     assert time.process_time() - begun < 1
+
+
+def test_those_that_can_be_told_are_told_where_that_is_enough() -> None:
+    text = "FROM UPPER\nFROM acme/base AS x\nFROM ${BUILD_FROM%:*} AS y\nCOPY --from=y / /\nCOPY --from=a:1 / /\n"
+
+    assert {str(image.reference) for image in images_used(text, {}, all_told=False)} == {"acme/base:latest", "a:1"}
 
 
 @settings(deadline=None, max_examples=200)

@@ -8,10 +8,10 @@ be fetched without its signature being looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from rooftree.errors import Invalid
 from rooftree_docker.image_reference import ImageReference
@@ -21,6 +21,8 @@ LONGEST_NAME: Final = 512
 MOST_IMAGES: Final = 100
 """That one Dockerfile may take from elsewhere."""
 
+_MOST_NESTED: Final = 8
+"""Variables within each other's defaults."""
 _ESCAPES: Final = ("\\", "`")
 _VARIABLE: Final = re.compile(r"\$(?:(\w++)|\{(\w++)(?:(:?[-+])([^{}$]*+))?\})", re.ASCII)
 
@@ -38,42 +40,67 @@ class ImageUsed:
     """As ``FROM`` asks for it."""
 
 
-def images_used(text: str, arguments: Mapping[str, str]) -> set[ImageUsed]:
+def images_used(text: str, arguments: Mapping[str, str], *, all_told: bool = True) -> set[ImageUsed]:
     """What a Dockerfile builds on and copies from, without its own stages. Raises :class:`ImageNotTold`.
 
     :param arguments: the build arguments
+    :param all_told: whether one that is not understood is an error; else it is left out
     """
-    return {image for reading in _readings(text) for image in _images_in(reading, arguments)}
+    return {image for reading in _readings(text) for image in _images_in(reading, arguments, all_told)}
 
 
-def _images_in(reading: Iterable[tuple[str, str]], arguments: Mapping[str, str]) -> set[ImageUsed]:
-    known: dict[str, str] = {}
-    stages: set[str] = set()
-    found: set[ImageUsed] = set()
-    begun = 0
+def _images_in(reading: Iterable[tuple[str, str]], arguments: Mapping[str, str], all_told: bool) -> set[ImageUsed]:
+    stages = _Stages(arguments)
     for instruction, rest in reading:
+        try:
+            stages.take(instruction, rest)
+        except ImageNotTold:
+            if all_told:
+                raise
+        if len(stages.images) > MOST_IMAGES:
+            raise ImageNotTold(f"{rest[:LONGEST_NAME].strip()}: it is one of more than {MOST_IMAGES}")
+    return stages.images
+
+
+@define
+class _Stages:
+    """What is known of a build, instruction by instruction."""
+
+    arguments: Mapping[str, str]
+    images: set[ImageUsed] = field(factory=set)
+    _known: dict[str, str] = field(factory=dict)
+    _names: set[str] = field(factory=set)
+    _count: int = 0
+
+    def take(self, instruction: str, rest: str) -> None:
+        """One more; raises :class:`ImageNotTold`."""
         words = rest.split()
-        if instruction == "ARG" and not begun:
+        if instruction == "ARG" and not self._count:
             for word in words:
-                name, given, default = word.partition("=")
-                if name in arguments:
-                    known[name] = arguments[name]
-                elif given:
-                    known[name] = _expanded(default, known)
+                self._argument(word)
         elif instruction == "FROM":
+            self._count += 1
             flags, words = _flags(words)
-            name = _expanded(words[0], known) if words else ""
-            if name.lower() != "scratch" and name.lower() not in stages:
-                found.add(_image(name, rest, _expanded(flags.get("platform", ""), known) or None))
-            stages.update((str(begun), *(word.lower() for word in words[2:3])))
-            begun += 1
+            self._from(flags, words, rest)
         elif instruction in {"COPY", "ADD"}:
             source = _flags(words)[0].get("from")
-            if source is not None and source.lower() not in stages:
-                found.add(_image(source, rest, None))
-        if len(found) > MOST_IMAGES:
-            raise ImageNotTold(f"{rest[:LONGEST_NAME].strip()}: it is one of more than {MOST_IMAGES}")
-    return found
+            if source is not None and source.lower() not in self._names:
+                self.images.add(_image(source, rest, None))
+
+    def _argument(self, word: str) -> None:
+        name, given, default = word.partition("=")
+        if name in self.arguments:
+            self._known[name] = self.arguments[name]
+        elif given:
+            self._known[name] = _expanded(default, self._known)
+
+    def _from(self, flags: Mapping[str, str], words: Sequence[str], rest: str) -> None:
+        try:
+            name = _expanded(words[0], self._known) if words else ""
+            if name.lower() != "scratch" and name.lower() not in self._names:
+                self.images.add(_image(name, rest, _expanded(flags.get("platform", ""), self._known) or None))
+        finally:
+            self._names.update((str(self._count - 1), *(word.lower() for word in words[2:3])))
 
 
 def words_of_from(text: str) -> Iterator[str]:
@@ -154,10 +181,14 @@ def _expanded(text: str, known: Mapping[str, str]) -> str:
             return str(other) if is_there else ""
         return found or ""
 
-    expanded = _VARIABLE.sub(value, text).strip("\"'")
-    if len(expanded) > LONGEST_NAME:
-        raise ImageNotTold(text[:LONGEST_NAME])
-    return expanded
+    expanded = text
+    for _ in range(_MOST_NESTED):  # ${A:-${B}}: from the inside out
+        before, expanded = expanded, _VARIABLE.sub(value, expanded)
+        if len(expanded) > LONGEST_NAME:
+            raise ImageNotTold(text[:LONGEST_NAME])
+        if before == expanded:
+            break
+    return expanded.strip("\"'")
 
 
 def _image(name: str, instruction: str, platform: str | None) -> ImageUsed:

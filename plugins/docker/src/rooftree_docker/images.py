@@ -97,8 +97,8 @@ class Images:
             return None
         return await size_of_pull(reference, platform, self._login_for(reference.registry))
 
-    async def _own_platform(self) -> str:
-        async with self._connection.call("tell its platform") as docker:
+    async def _own_platform(self, doing: str = "tell its platform") -> str:
+        async with self._connection.call(doing) as docker:
             version = await docker.version()
         return f"{version['Os']}/{version['Arch']}"
 
@@ -109,7 +109,7 @@ class Images:
 
         Raises :class:`~rooftree_docker.manifest_check.ManifestRefused`.
         """
-        platform = platform or await self._own_platform()
+        platform = platform or await self._own_platform(f"fetch {reference}")
         wanted = reference.digest or reference.tag or "latest"
         try:
             async with registry_of(reference, login, manifest_check.DEADLINE_S) as registry:

@@ -222,7 +222,8 @@ def _address(text: str, *, beside: URL | None = None) -> URL:
         place = beside.join(URL(text)) if beside else URL(text)
         place.origin()
     except ValueError:
-        raise RegistryError("the registry names an address that is none") from None
+        kind = AnswerRefused if beside else RegistryError
+        raise kind("the registry names an address that is none") from None
     return place
 
 

@@ -24,6 +24,8 @@ ASK: Final = Rate(30, timedelta(minutes=1))
 """How often the service is asked; beyond that, nobody knows."""
 LEAVE_ALONE_S: Final = 60.0
 """Seconds that a service which failed is not asked again."""
+LARGEST_ANSWER_BYTES: Final = 256 * 1024
+"""The service's are of 40 KB."""
 REMEMBERED: Final = 256
 _PREFIX: Final = 5
 
@@ -76,7 +78,12 @@ class LeakedPasswords:
             aiohttp.ClientSession(timeout=timeout, headers=headers, raise_for_status=True) as session,
             session.get(f"{self._address}/range/{prefix}") as response,
         ):
-            lines = (line.partition(":") for line in (await response.text()).splitlines())
+            answer = b""
+            while len(answer) <= LARGEST_ANSWER_BYTES and (block := await response.content.readany()):
+                answer += block
+            if len(answer) > LARGEST_ANSWER_BYTES:
+                raise ValueError(f"the answer is longer than {LARGEST_ANSWER_BYTES} bytes")
+            lines = (line.partition(":") for line in answer.decode("ascii").splitlines())
             return {rest for rest, _, count in lines if int(count) > 0}
 
 

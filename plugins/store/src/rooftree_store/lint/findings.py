@@ -13,6 +13,8 @@ from rooftree_store.readers import ContentInvalid, nearest
 from rooftree_store.yaml_files import FileInvalid, Place, Places, parse_document, read_bytes
 
 BEGINNING: Final = Place(1, 1)
+MOST_FINDINGS: Final = 200
+"""In one file; an author who has mended so many looks again."""
 
 
 class Severity(enum.StrEnum):
@@ -91,8 +93,18 @@ class CheckedFile:
             )
         return file
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is noted."""
+        return len(self.findings) >= MOST_FINDINGS
+
     def note_at(self, place: Place | None, severity: Severity, code: str, message: str, *, key: str = "") -> None:
         """Note something at a place, or of the file as a whole."""
+        if self.is_full:
+            return
+        if len(self.findings) == MOST_FINDINGS - 1:
+            place, severity, code, key = None, Severity.WARNING, "too-many", ""
+            message = f"has more than {MOST_FINDINGS - 1} things wrong; the rest is not shown"
         line, column = (place.line, place.column) if place is not None else (None, None)
         self.findings.append(
             Finding(
@@ -138,6 +150,8 @@ class CheckedFile:
         """Note the keys of a mapping that nothing reads."""
         words = list(known)
         for key in found if isinstance(found, Mapping) else ():
+            if self.is_full:
+                return
             if key not in words:
                 where = f"{path}.{key}" if path else str(key)
                 self.warning("unknown-key", where, f"is not a key that has a meaning here{nearest(key, words)}")

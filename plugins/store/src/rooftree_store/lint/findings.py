@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from attrs import Factory, define, field, frozen
 
+from rooftree.printable import printable
 from rooftree_store.readers import ContentInvalid, nearest
 from rooftree_store.yaml_files import FileInvalid, Place, Places, parse_document, read_bytes
 
@@ -47,11 +48,6 @@ class Finding:
         return f"{self.file}{place}: {self.severity}: {key}{self.message} [{self.code}]"
 
 
-def _printable(text: str) -> str:
-    """``text`` with what would move a terminal's cursor, or is no character, written as an escape."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
 @define
 class CheckedFile:
     """A file that is being checked, and what was found in it so far."""
@@ -67,7 +63,7 @@ class CheckedFile:
     @classmethod
     def of(cls, path: Path) -> Self:
         """A file that is not read as YAML or JSON, or not there at all."""
-        return cls(_printable(str(path)))
+        return cls(printable(str(path)))
 
     @classmethod
     def read(cls, path: Path, root: Path) -> Self:
@@ -111,10 +107,10 @@ class CheckedFile:
                 file=self.name,
                 line=line,
                 column=column,
-                key=_printable(key),
+                key=printable(key),
                 severity=severity,
                 code=code,
-                message=_printable(message),
+                message=printable(message),
             )
         )
 

@@ -17,7 +17,7 @@ from attrs import evolve, mutable
 
 from rooftree.access import NOBODY, Principal
 from rooftree.context import Begins, begins
-from rooftree.conversion import converter, structure
+from rooftree.conversion import DEEPEST, converter, is_deeper, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
 from rooftree.http.content_coding import without_coding
@@ -236,9 +236,12 @@ async def _json_body(request: web.BaseRequest, limit: int) -> Any:
     if not content.strip():
         return {}
     try:
-        return orjson.loads(content)
+        body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"The body is not JSON: {error}") from None
+    if content.count(b"[") + content.count(b"{") > DEEPEST and is_deeper(body):
+        raise Invalid(f"The body nests deeper than {DEEPEST} levels")
+    return body
 
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]

@@ -318,7 +318,7 @@ async def json_lines(response: aiohttp.ClientResponse, stall: float | None = Non
 def _decoded(line: bytes) -> Json:
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise aiohttp.ClientPayloadError(f"not JSON: {line[:100]!r}") from error
     if not isinstance(message, dict):
         raise aiohttp.ClientPayloadError(f"not a message: {line[:100]!r}")

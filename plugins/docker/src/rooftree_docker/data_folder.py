@@ -17,9 +17,10 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree.errors import Invalid, Unavailable
+from rooftree.errors import Unavailable
 from rooftree.interfaces.containers import DataPath, HostPath
 from rooftree_docker.connection import Json
+from rooftree_files import Folder
 
 log = structlog.get_logger(__name__)
 
@@ -92,16 +93,12 @@ class DataFolder:
             self._looked = True
         return self._own
 
-    def local(self, path: DataPath | HostPath) -> Path:
-        """``path`` in our own file system."""
-        return self._folder / path.path if isinstance(path, DataPath) else Path(path.path)
-
-    async def real_local(self, path: DataPath | HostPath) -> Path:
-        """The same with symbolic links resolved; refuses one that leads out of the data folder."""
-        real, root = await asyncio.to_thread(lambda: (self.local(path).resolve(), self._folder.resolve()))
-        if isinstance(path, DataPath) and not real.is_relative_to(root):
-            raise Invalid(f"{path.path} leads out of the data folder. Replace the symbolic link by a folder.")
-        return real
+    def open(self, path: DataPath | HostPath) -> Folder:
+        """The folder at ``path``, open, the caller's to close; below the data folder no link is followed. Blocks."""
+        if isinstance(path, HostPath):
+            return Folder.open(path.path)
+        with Folder.open(self._folder) as root:
+            return root.folder(path.path)
 
     async def bind_source(self, path: DataPath | HostPath) -> BindSource:
         """``path`` on the engine's host. Raises ``Unavailable`` when the data folder is not shared with the host."""

@@ -201,6 +201,8 @@ async def _running(
         raise GitUnavailable(f"git took more than {patience_s:g} s with {source}; the server is too slow") from None
 
 
+MOST_SAID = 2000
+"""Characters of git's complaint that are looked at."""
 _UNREACHABLE = re.compile(
     r"(?i)could not resolve|unable to look up|connection (refused|timed out|reset)|failed to connect|unable to connect|"
     r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow|"
@@ -221,7 +223,8 @@ def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
 
 
 def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login | None = None) -> Failed | Unavailable:
-    """git's complaint as one of ours."""
+    """git's complaint as one of ours. It quotes the server; what matters stands at the end."""
+    errors = errors[-MOST_SAID:]
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
     said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"

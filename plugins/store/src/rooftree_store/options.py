@@ -17,6 +17,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from attrs import Factory, define, frozen
@@ -25,7 +26,18 @@ from rooftree.errors import Invalid
 from rooftree_store.option_places import SECRET_PREFIX
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 from rooftree_store.patterns import compiled
-from rooftree_store.readers import Problem, Problems, Refused, flag, is_url, join, refused, sentence, shown
+from rooftree_store.readers import (
+    MAX_PROBLEMS,
+    Problem,
+    Problems,
+    Refused,
+    flag,
+    is_url,
+    join,
+    refused,
+    sentence,
+    shown,
+)
 
 MATCH_BUDGET_S: Final = 0.2
 """Seconds that all patterns of one check may take together."""
@@ -178,10 +190,10 @@ class _Check:
                 result[name] = self.mapping(inner, {}, join(path, name))
             elif not may_be_missing(inner):
                 self.problems.add(join(path, name), "is required" + (", it must not be null" if name in values else ""))
+        unknown = (name for name in values if name not in element.fields)
         self.warnings.extend(
             Problem(join(path, str(name)[:80]), "is not an option of this add-on and was left out")
-            for name in values
-            if name not in element.fields
+            for name in islice(unknown, MAX_PROBLEMS - len(self.warnings))
         )
         return result
 
@@ -193,11 +205,19 @@ class _Check:
                 self.problems.add(path, f"must be a mapping, not {_type_name(value)}")
             case ListOf():
                 if isinstance(value, list | tuple):
-                    return [self.element(element.element, item, f"{path}[{index}]") for index, item in enumerate(value)]
+                    return self.elements(element.element, value, path)
                 self.problems.add(path, f"must be a list, not {_type_name(value)}")
             case Scalar():
                 return self.problems.read(path, lambda given: self.scalar(element, given, path), value)
         return None
+
+    def elements(self, element: Element, values: Sequence[Any], path: str) -> list[Any]:
+        items = []
+        for index, item in enumerate(values):
+            items.append(self.element(element, item, f"{path}[{index}]"))
+            if self.problems.are_enough:
+                break
+        return items
 
     def scalar(self, element: Scalar, value: Any, path: str = "") -> Any:
         if not isinstance(value, str | bool | int | float):

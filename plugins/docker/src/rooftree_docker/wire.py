@@ -112,6 +112,11 @@ class NetworkWire:
             with suppress(_NotPossible):
                 await asyncio.to_thread(_remove, [interface])
 
+    @property
+    def bound(self) -> frozenset[str]:
+        """The ids of the containers whose ports are bound."""
+        return frozenset(self._ports) if self._bound is not None else frozenset()
+
     def look_again(self) -> None:
         """A container has started or ended: its port is bound, or forgotten, at once."""
         self._changed.set()

@@ -27,6 +27,8 @@ SMALLEST_PREFIX_OF_PAIRS: Final = 20
 
 _MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _TAGGED: Final = "{ 8021q, 8021ad }"
+_NOBODYS_DISGUISE: Final = f"meta protocol {_TAGGED} @ll,116,12 0 drop"
+"""A tag inside a tag of number 0 has no honest use, and its receiver takes both off."""
 _ROUTER_ADVERTISEMENT, _NEIGHBOUR_ADVERTISEMENT, _REDIRECT = 134, 136, 137
 _PRIORITY: Final = "filter"
 _AFTER_THE_GUARD: Final = "filter + 1"
@@ -88,7 +90,7 @@ def guard_rules(wire: Wire, strangers: Iterable[BoundPort] = (), *, by_bridge: b
     :param by_bridge: whether this kernel can tell from which bridge a frame is (``CONFIG_NFT_BRIDGE_META``). Where it
         can't, the rules go by addresses alone, and what has none of this network (tags, routers) is left to the ports
     """
-    body = [*_guard_of_addresses(wire), *_guard_of_ipv6(wire)]
+    body = [_NOBODYS_DISGUISE, *_guard_of_addresses(wire), *_guard_of_ipv6(wire)]
     sets: list[str] = []
     if wire.paired and wire.subnet.prefixlen >= SMALLEST_PREFIX_OF_PAIRS:
         pairs = dict.fromkeys(f"{derived_mac(address)} . {address}" for address in wire.subnet.hosts())

@@ -78,7 +78,9 @@ def mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def arp(sender_mac: str, sender: str, *, source: str | None = None, tags: int = 0, answer_to: str | None = None) -> bytes:
+def arp(
+    sender_mac: str, sender: str, *, source: str | None = None, tags: int = 0, answer_to: str | None = None
+) -> bytes:
     """An ARP packet to everybody that says: ``sender`` is at ``sender_mac``.
 
     :param source: the frame's own source, where it is another one

@@ -19,6 +19,8 @@ LABEL_SLUG: Final = "io.rooftree.slug"
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
+NET_RAW: Final = "NET_RAW"
+"""The capability for raw frames: to listen to what others send, and to send in their name."""
 OOM_SCORE: Final = 200
 REALTIME_RUNTIME_US: Final = 190_000
 """Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
@@ -77,11 +79,13 @@ def container_spec(
     timezone: str,
     option_devices: Iterable[str] = (),
     own_profile: bool = False,
+    drop_net_raw: bool = True,
 ) -> ContainerSpec:
     """Everything the engine is told. Looks at device nodes and system paths: call it in a thread.
 
     :param option_devices: the device nodes that its options name
     :param own_profile: whether the add-on's own AppArmor profile is loaded
+    :param drop_net_raw: whether it may send raw frames only where its configuration declares that
     """
     config = addon.config
     unprotected = not addon.protected
@@ -96,6 +100,7 @@ def container_spec(
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
+        dropped_capabilities=(NET_RAW,) if drop_net_raw and NET_RAW not in _capabilities(config) else (),
         security_options=("seccomp=unconfined", *_profile(addon, own_profile)),
         device_rules=_device_rules(config, unprotected, option_devices),
         ulimits=_ulimits(config),

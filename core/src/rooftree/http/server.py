@@ -266,7 +266,10 @@ class HttpServer:
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
 
     def _principal(self, request: web.BaseRequest) -> Principal | Misplaced | None:
-        """Whom the request's token stands for, if that one is there; on the unix socket, without a token, the peer."""
+        """Whom the request's token stands for, if that one is there; on the unix socket, without a token, the peer.
+
+        There an administrator may use whatever token, which is less than that one may do without it.
+        """
         token = _token(request)
         if token is None:
             return _peer(request)
@@ -274,7 +277,10 @@ class HttpServer:
             return None
         connection = request.protocol
         assert isinstance(connection, Connection)
-        return self._tokens.caller(connection.digest_of(token), connection.address)
+        key = connection.digest_of(token)
+        if connection.address is None and _peer(request) is not None:
+            return self._tokens.holder(key)
+        return self._tokens.caller(key, connection.address)
 
     def _refuse_stranger(self, principal: Principal | None, request: web.BaseRequest) -> None:
         """Raise when nobody vouches for the caller: 401 without a token; with one that is nobody's 403, and 429 when

@@ -2,7 +2,7 @@
 
 A container on the add-on network has addresses of its own there. One on the host's network has none: its requests come
 from the host's own addresses, which no container on the network can have (see :mod:`rooftree_docker.wire`). The unix
-socket is shown to no add-on, so a token that comes over it was copied.
+socket is shown to no add-on, so a token that comes over it was copied: by an administrator, who may, or it is refused.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv6Address, ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,7 @@ def addresses_of_host() -> frozenset[str]:
     """Every address of this machine, all of loopback's usual ones among them. Blocks."""
     addresses = {"127.0.0.1", "::1"}
     lines = _lines(_IPV4_TRIE)
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in pairwise(lines):
         if following.endswith("host LOCAL"):
             addresses.add(line.split()[-1])
     for line in _lines(_IPV6_ADDRESSES):

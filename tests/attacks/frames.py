@@ -1,49 +1,23 @@
 """What a hostile program on the add-on network can send, and what it gets to see.
 
-A socket stays in the network namespace in which it was made: so the test holds the sockets that a program inside of a
-container could open with the raw sockets of NET_RAW, and nothing else of the container.
+The test holds the sockets that a program inside of a container could open with NET_RAW, and nothing else of the
+container.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from tests.e2e.rig.namespaces import in_namespace_of
+
 ARP, IPV4, IPV6, TAG = 0x0806, 0x0800, 0x86DD, 0x8100
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 ALL_PROTOCOLS = 3
-SO_RCVBUFFORCE = 33
-
-
-def in_namespace_of(process: int, make: Callable[[], socket.socket]) -> socket.socket:
-    """A socket as ``process`` would get it."""
-    made: list[socket.socket] = []
-    problems: list[OSError] = []
-
-    def enter() -> None:
-        try:
-            namespace = os.open(f"/proc/{process}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.setns(namespace, os.CLONE_NEWNET)
-            finally:
-                os.close(namespace)
-            made.append(make())
-        except OSError as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=enter)  # one of its own, which ends: it never comes back to our namespace
-    thread.start()
-    thread.join()
-    if problems:
-        raise problems[0]
-    return made[0]
 
 
 def raw_socket(process: int, interface: str = "eth0") -> socket.socket:

@@ -27,6 +27,7 @@ from rooftree_docker.wire_rules import GUARD, PORTS
 from tests.attacks import frames
 from tests.e2e.docker.conftest import MakeDriver, random_subnet
 from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.namespaces import in_namespace_of
 from tests.e2e.rig.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("wire")]
@@ -62,11 +63,11 @@ class Host:
             made.settimeout(0.5)
             return made
 
-        return frames.in_namespace_of(self.process, make)
+        return in_namespace_of(self.process, make)
 
     def tell(self, address: str, what: bytes = SECRET) -> None:
         """Send a datagram, as any program does."""
-        sending = frames.in_namespace_of(self.process, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        sending = in_namespace_of(self.process, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         with sending, contextlib.suppress(OSError):
             sending.sendto(what, (address, PORT))
 
@@ -78,7 +79,7 @@ class Host:
             made.settimeout(3)
             return made
 
-        with frames.in_namespace_of(self.process, make) as calling, contextlib.suppress(OSError):
+        with in_namespace_of(self.process, make) as calling, contextlib.suppress(OSError):
             calling.connect((address, 80))
             calling.sendall(b"GET / HTTP/1.0\r\nAuthorization: Bearer " + token + b"\r\n\r\n")
             return calling.recv(100)
@@ -209,7 +210,7 @@ async def test_token_for_the_supervisor_goes_to_the_supervisor(
     supervisor = network.described.supervisor
     assert await fetch(honest, supervisor)
     shown_by("nsenter", f"--net=/proc/{hostile.process}/ns/net", "ip", "address", "add", supervisor, "dev", "eth0")
-    with frames.in_namespace_of(hostile.process, lambda: socket.create_server((supervisor, 80))) as listening:
+    with in_namespace_of(hostile.process, lambda: socket.create_server((supervisor, 80))) as listening:
         listening.settimeout(1)
         send(
             hostile, frames.arp(hostile.mac, supervisor), frames.arp(hostile.mac, supervisor, answer_to=honest.address)
@@ -351,7 +352,7 @@ async def test_honest_traffic_passes_from_the_first_moment(network: Network, rul
     supervisor = network.described.supervisor
     script = f"wget -qO- http://{supervisor}/; wget -qO- http://{neighbour.address}:{PORT}/; sleep 600"
     address = ("", PORT)
-    with frames.in_namespace_of(neighbour.process, lambda: socket.create_server(address)) as listening:
+    with in_namespace_of(neighbour.process, lambda: socket.create_server(address)) as listening:
         listening.settimeout(5)
         await network.driver.create(network.spec(script, name="app_starting"))
         waiting = asyncio.create_task(asyncio.to_thread(accepted, listening))
@@ -401,7 +402,7 @@ async def test_ipv6_neighbours_and_routers_are_who_they_say(
 
 def reaches(host: Host, other: Host) -> bool:
     """Whether an IPv6 connection is answered, by a refusal."""
-    calling = frames.in_namespace_of(host.process, lambda: socket.socket(socket.AF_INET6))
+    calling = in_namespace_of(host.process, lambda: socket.socket(socket.AF_INET6))
     with calling:
         calling.settimeout(3)
         try:

@@ -26,7 +26,7 @@ LOOK_EVERY_S = 1.0
 LOOK_S = 5.0
 """Seconds that a look may take."""
 TELL_EVERY_S = 60.0
-"""Seconds between two events, and two log lines, about the tokens of one holder."""
+"""Seconds between two events, and two log lines, about one token."""
 
 
 class Whereabouts(Protocol):
@@ -111,15 +111,15 @@ class Alarm:
 
     def __init__(self, publish: Callable[[Event], None]) -> None:
         self._publish = publish
-        self._told: dict[tuple[str, str], float] = {}
+        self._told: dict[str, float] = {}
 
     def tell(self, misplaced: Misplaced) -> None:
         """It was."""
         now = asyncio.get_running_loop().time()
-        self._told = {holder: told for holder, told in self._told.items() if now - told < TELL_EVERY_S}
-        holder = (misplaced.kind, misplaced.subject)
-        if holder in self._told:
+        self._told = {key: told for key, told in self._told.items() if now - told < TELL_EVERY_S}
+        if misplaced.key in self._told:
             return
-        self._told[holder] = now
-        log.warning("token_used_elsewhere", holder=":".join(holder), address=misplaced.address or "a unix socket")
+        self._told[misplaced.key] = now
+        holder, address = f"{misplaced.kind}:{misplaced.subject}", misplaced.address or "a unix socket"
+        log.warning("token_used_elsewhere", holder=holder, address=address)
         self._publish(TokenUsedElsewhere(misplaced.kind, misplaced.subject, misplaced.address))

@@ -21,6 +21,8 @@ from typing import Any
 
 import aiohttp
 
+from rooftree_docker.network import interface_name
+from rooftree_docker.wire_rules import GUARD, PORTS
 from tests.e2e.rig.engine import HERE, Engine, Surroundings
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
@@ -94,6 +96,26 @@ class Daemon:
     def socket(self) -> Path:
         """Its unix socket."""
         return self.data_dir / "rooftree.sock"
+
+    @property
+    def bridge(self) -> str:
+        """The name of its network's bridge on the host."""
+        return interface_name(f"{self.prefix}hassio")
+
+    def wire_rules(self) -> str:
+        """The rules that it has written for the wire of its network."""
+        tables = (kind + self.bridge for kind in (GUARD, PORTS))
+        return "\n".join(
+            subprocess.run(["nft", "list", "table", "bridge", table], check=True, capture_output=True, text=True).stdout
+            for table in tables
+        )
+
+    def remove_wire_rules(self) -> None:
+        """Take its rules away, which outlive it as long as its network is there."""
+        for kind in (GUARD, PORTS):
+            with contextlib.suppress(FileNotFoundError):
+                command = ["nft", "delete", "table", "bridge", kind + self.bridge]
+                subprocess.run(command, check=False, capture_output=True)
 
     @property
     def instance(self) -> str | None:
@@ -241,6 +263,7 @@ async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> Async
         print(daemon.log())
         if daemon.instance:
             engine.remove_instance(daemon.instance)
+        daemon.remove_wire_rules()
         for kept in (daemon.data_dir / "apps" / "kept").glob("*/*"):
             engine.run("rmi", "--force", f"rooftree-kept:{kept.name}")
         shutil.rmtree(folder)

@@ -81,11 +81,11 @@ class AddonWhereabouts:
 
 
 def addresses_of_host() -> frozenset[str]:
-    """Every address of this machine, all of loopback's usual ones among them. Blocks."""
+    """Every address of this machine, as this network namespace has it. Blocks."""
     addresses = {"127.0.0.1", "::1"}
     lines = _lines(_IPV4_TRIE)
     for line, following in pairwise(lines):
-        if following.endswith("host LOCAL"):
+        if following.strip() == "/32 host LOCAL":
             addresses.add(line.split()[-1])
     for line in _lines(_IPV6_ADDRESSES):
         addresses.add(str(IPv6Address(bytes.fromhex(line.split()[0]))))

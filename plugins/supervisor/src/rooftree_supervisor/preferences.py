@@ -50,10 +50,11 @@ class Options:
 
     On unless somebody switches it off, although the engine gives the capability to everybody: with it, an add-on on
     the host's network reads every token that passes the add-ons' bridge, which no rule on the bridge can prevent, and
-    the rules there are all that keeps the others from each other's addresses. What is lost is little. ``ping`` works
-    without it, by the engine's ``net.ipv4.ping_group_range``, save where an image gives its ``ping`` the capability as
-    a file's (Debian's iputils), which the kernel then refuses to run. Who needs raw sockets (scanners, DHCP) declares
-    ``privileged: [NET_RAW]``, which its rating shows.
+    the rules there are all that keeps the others from each other's addresses. What is lost is little. The engine opens
+    ICMP sockets to everybody (``net.ipv4.ping_group_range``), with which Alpine's ``ping`` works; it does not where an
+    image gives its ``ping`` the capability as a file's (Debian's iputils), which the kernel then refuses to run, or
+    has one that knows raw sockets only. Those, scanners and DHCP servers declare ``privileged: [NET_RAW]``, which
+    their rating shows.
     """
 
 

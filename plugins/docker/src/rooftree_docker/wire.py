@@ -155,7 +155,8 @@ class NetworkWire:
             if set(strangers) != set(self._strangers):
                 await self._write_guard(wire, strangers)
             await self._write_ports(wire)
-            self._seen = there
+            if self._ports.keys() == (described.get("Containers") or {}).keys():
+                self._seen = there  # else the rest is looked for next time
 
     async def _find_ports(self, wire: Wire, described: Json, there: frozenset[str]) -> None:
         endpoints: Mapping[str, Json] = described.get("Containers") or {}

@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 
 from rooftree_docker.bridge_ports import ports_there
-from rooftree_docker.wire import NetworkWire, bound_port, makes_pairs, wire_of
+from rooftree_docker.wire import NOT_HERE, NetworkWire, bound_port, makes_pairs, wire_of
 from rooftree_docker.wire_rules import BoundPort, Wire, derived_mac, guard_rules, port_rules
 from tests.requirements import needs
 
@@ -173,7 +173,7 @@ async def test_guard_that_is_refused_is_reported_until_it_is_not(
 
     await wire.guard(NETWORK)
     command.write_text("#!/bin/sh\ncat >/dev/null\n")
-    await wire._look_at_tables()
+    await wire._mend_tables()
 
     assert told == [
         "the command nft failed: Error: Operation not permitted (you must be root)",
@@ -204,5 +204,5 @@ async def test_network_that_this_machine_does_not_carry_is_said() -> None:
 
     await a_wire(told).guard(NETWORK | {"Options": {"com.docker.network.bridge.name": "rt-not-here"}})
 
-    assert told == ["the bridge of the add-on network is not in Rooftree's own network, as it is in a container"]
+    assert told == [NOT_HERE]
     assert ports_there("rt-not-here") == frozenset()

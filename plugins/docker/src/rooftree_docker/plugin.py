@@ -130,7 +130,7 @@ class DockerPlugin(Plugin):
     async def connected(self, _: EngineConnected) -> None:
         """The engine is there: say what of it limits what can be done."""
         self._look_again.set()
-        self.engine.wire.look_again()
+        self.engine.wire.look_at_tables()
         self.kernel.recovered()
         self.kernel.problems.clear("engine_unavailable", "docker")
         with suppress(RooftreeError):  # it is gone again

@@ -49,11 +49,15 @@ WRITTEN_EVERY_S: Final = 60.0
 """Seconds between looks whether our tables are still there."""
 FIRST_RANDOM_MAC: Final = 28
 """From this version on Docker does not make hardware addresses of IP addresses any more."""
+NOT_HERE: Final = (
+    "the add-on network's bridge is not in the network that Rooftree runs in: the engine is on another machine, or "
+    "Rooftree in a container with a network of its own"
+)
 _COMMAND_SECONDS: Final = 10
 _NOT_SUPPORTED: Final = "Operation not supported"
 
 
-class _NotPossible(Exception):
+class WireNotGuarded(Exception):
     """The rules can't be written here, and why."""
 
 
@@ -89,6 +93,7 @@ class NetworkWire:
         self._seen: frozenset[str] = frozenset()
         self._writing = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._are_tables_due = True
 
     async def guard(self, described: Json) -> None:
         """Write the rules that hold for every port; returns when they do. Nothing to do when they are written.
@@ -109,7 +114,7 @@ class NetworkWire:
         """The network is gone, and its rules go too."""
         async with self._writing:
             self._wire, self._bound, self._ports = None, None, {}
-            with suppress(_NotPossible):
+            with suppress(WireNotGuarded):
                 await asyncio.to_thread(_remove, [interface])
 
     @property
@@ -121,16 +126,21 @@ class NetworkWire:
         """A container has started or ended: its port is bound, or forgotten, at once."""
         self._changed.set()
 
+    def look_at_tables(self) -> None:
+        """The engine was away, and who knows what it did to the network: see to it at once that the rules are there."""
+        self._are_tables_due = True
+        self._changed.set()
+
     async def run(self) -> None:
         """Bind ports as they come, and keep the tables written, until cancelled."""
         clock = asyncio.get_running_loop().time
-        checked: float | None = None
+        checked = clock()
         while True:
             self._changed.clear()
             try:
-                if checked is None or clock() - checked >= WRITTEN_EVERY_S:
-                    checked = clock()
-                    await self._look_at_tables()
+                if self._are_tables_due or clock() - checked >= WRITTEN_EVERY_S:
+                    self._are_tables_due, checked = False, clock()
+                    await self._mend_tables()
                 await self._bind()
             except RooftreeError as error:  # the engine is away; its containers keep the ports they have
                 log.debug("ports_not_bound", reason=error.message)
@@ -184,7 +194,7 @@ class NetworkWire:
         try:
             await asyncio.to_thread(_nft, port_rules(wire, bound))
             await asyncio.to_thread(pin_addresses, {port.port: port.mac for port in fresh})
-        except _NotPossible as error:
+        except WireNotGuarded as error:
             self._tell(str(error))
             return
         self._bound = bound
@@ -193,31 +203,31 @@ class NetworkWire:
     async def _write_guard(self, wire: Wire, strangers: tuple[BoundPort, ...]) -> None:
         self._wire, self._strangers = wire, strangers
         if not await asyncio.to_thread(_is_here, wire.interface):
-            self._tell("the bridge of the add-on network is not in Rooftree's own network, as it is in a container")
+            self._tell(NOT_HERE)
             return
         try:
             try:
                 await asyncio.to_thread(_nft, guard_rules(wire, strangers, by_bridge=self._by_bridge))
-            except _NotPossible as error:
+            except WireNotGuarded as error:
                 if not self._by_bridge or _NOT_SUPPORTED not in str(error):
                     raise
                 self._by_bridge = False
                 await asyncio.to_thread(_nft, guard_rules(wire, strangers, by_bridge=False))
-        except _NotPossible as error:
+        except WireNotGuarded as error:
             self._tell(str(error))
             return
         self._tell(None)
 
-    async def _look_at_tables(self) -> None:
+    async def _mend_tables(self) -> None:
         """Write ours again where they are gone, and take those away whose network is gone."""
         wire = self._wire
         if wire is None:
             return
         if not self._reported:
             try:
+                await asyncio.to_thread(remove_orphans)
                 tables = await asyncio.to_thread(_tables)
-                await asyncio.to_thread(_remove_orphans, tables)
-            except _NotPossible as error:
+            except WireNotGuarded as error:
                 self._tell(str(error))
                 return
             if wire.guard_table in tables and (self._bound is None or wire.ports_table in tables):
@@ -290,7 +300,7 @@ def pin_addresses(macs: Mapping[str, str]) -> None:
     """
     lines = [f"fdb replace {mac} dev {port} master static sticky" for port, mac in macs.items()]
     if lines:
-        with suppress(_NotPossible):  # a port that is gone again, too
+        with suppress(WireNotGuarded):  # a port that is gone again, too
             _run(["bridge", "-force", "-batch", "-"], "\n".join(lines) + "\n", "iproute2")
 
 
@@ -298,9 +308,9 @@ def _is_here(interface: str) -> bool:
     return (Path("/sys/class/net") / interface / "bridge").is_dir()
 
 
-def _remove_orphans(tables: Iterable[str]) -> None:
-    """Take the tables away whose network is gone, of any Rooftree: nobody else will."""
-    interfaces = {name.removeprefix(kind) for name in tables for kind in (GUARD, PORTS) if name.startswith(kind)}
+def remove_orphans() -> None:
+    """Take the tables away whose network is gone, of any Rooftree: nobody else will. Blocks."""
+    interfaces = {name.removeprefix(kind) for name in _tables() for kind in (GUARD, PORTS) if name.startswith(kind)}
     _remove(interface for interface in interfaces if not _is_here(interface))
 
 
@@ -326,10 +336,10 @@ def _run(command: list[str], script: str, package: str) -> str:
             command, input=script, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
         )
     except FileNotFoundError as error:
-        raise _NotPossible(f"the command {command[0]} is not installed (package {package})") from error
+        raise WireNotGuarded(f"the command {command[0]} is not installed (package {package})") from error
     except subprocess.TimeoutExpired as error:
-        raise _NotPossible(f"the command {command[0]} did not end within {_COMMAND_SECONDS} s") from error
+        raise WireNotGuarded(f"the command {command[0]} did not end within {_COMMAND_SECONDS} s") from error
     if done.returncode != 0:
         said = " ".join(done.stderr.split())[:300]
-        raise _NotPossible(f"the command {command[0]} failed: {said}")
+        raise WireNotGuarded(f"the command {command[0]} failed: {said}")
     return done.stdout

@@ -25,6 +25,7 @@ OURS = (
     "rooftree_board_green",
     "rooftree_board_yellow",
     "rooftree_containers",
+    "rooftree_files",
     "rooftree_machine",
     "rooftree_docker",
     "rooftree_host",

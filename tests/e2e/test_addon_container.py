@@ -47,7 +47,7 @@ RAISES_LIMITS = bool(
     & 1
 )
 """Whether a process here may have higher limits than its parent, as ``realtime`` wants them; the engine is no other."""
-GRANTED, LATER = "/dev/loop-control", "/dev/fuse"
+GRANTED, LATER = "/dev/fuse", "/dev/loop-control"
 """A device that it asks for, and one that no container may use by itself."""
 
 
@@ -138,7 +138,7 @@ async def test_engine_shows_what_the_configuration_says(addon: Addon) -> None:
     added = {name.removeprefix("CAP_") for name in host["CapAdd"]}
     assert added == {"NET_ADMIN", "SYS_MODULE", *(["SYS_NICE"] if RAISES_LIMITS else [])}
     assert set(host["DeviceCgroupRules"]) >= {
-        "c 10:237 rwm",
+        "c 10:229 rwm",
         *(f"c {major}:* rwm" for major in (204, 188, 166, 29, 81, 226, 189, 180)),
     }
     assert (host["OomScoreAdj"], host["Privileged"], host["PidMode"], host["Init"]) == (200, False, "", False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rooftree_addons.addons import OptionsChange
 from rooftree_addons.installed import OptionsRefused
 from tests.plugins.addons.house import HELLO, House, done, refusal
 
@@ -290,7 +291,7 @@ async def test_service_refuses_options_as_the_route_does(home: House) -> None:
     await home.install(config=SCHEMA)
 
     with pytest.raises(OptionsRefused, match="times"):
-        await home.addons.checked_options(home.installed(), {"greeting": "x", "times": 99, "nested": {"deep": "x"}})
+        await home.addons.set_options(HELLO, OptionsChange(options={"times": 99}))
 
 
 async def test_options_that_the_schema_does_not_know_are_not_kept(home: House) -> None:

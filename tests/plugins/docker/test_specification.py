@@ -63,6 +63,7 @@ def test_everything_else_of_a_specification_arrives() -> None:
         device_rules=("c 188:* rwm",),
         devices=("/dev/ttyUSB0",),
         ulimits=(Ulimit("rtprio", 90, 99),),
+        pids_limit=64,
         tmpfs=("/tmp", "/dev/shm:size=64m"),
         command=("sh", "-c", "true"),
         init=False,
@@ -90,6 +91,7 @@ def test_everything_else_of_a_specification_arrives() -> None:
         "DeviceCgroupRules": ["c 188:* rwm"],
         "Devices": [{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/ttyUSB0", "CgroupPermissions": "rwm"}],
         "Ulimits": [{"Name": "rtprio", "Soft": 90, "Hard": 99}],
+        "PidsLimit": 64,
         "Tmpfs": {"/tmp": "", "/dev/shm": "size=64m"},
         "Init": False,
         "PidMode": "host",
@@ -99,6 +101,10 @@ def test_everything_else_of_a_specification_arrives() -> None:
         "RestartPolicy": {"Name": "no"},
     }
     assert {key: config[key] for key in expected} == expected
+
+
+def test_number_of_processes_is_the_engines_affair_unless_it_is_said() -> None:
+    assert "PidsLimit" not in host_config(MINIMAL)
 
 
 def test_host_name_is_the_hosts_own_when_shared() -> None:

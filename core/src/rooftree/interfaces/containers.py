@@ -175,6 +175,8 @@ class ContainerSpec:
     devices: tuple[str, ...] = ()
     """Host device nodes to create inside, such as ``/dev/ttyUSB0``."""
     ulimits: tuple[Ulimit, ...] = ()
+    pids_limit: int | None = None
+    """How many processes and threads it may have; ``None``: as many as the host."""
     tmpfs: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
     init: bool = True

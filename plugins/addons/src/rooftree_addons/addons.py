@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ from rooftree.interfaces.hooks import ContainerOwner
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.apparmor import Profiles
+from rooftree_addons.choices import devices_to_choose, is_itself
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
@@ -46,6 +48,7 @@ from rooftree_addons.container import (
     data_folder,
     wants_config_folder,
 )
+from rooftree_addons.device_grants import REFUSED_PROBLEM, Grants, chosen_devices, grants, refusal_problem
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import (
@@ -60,6 +63,7 @@ from rooftree_addons.installed import (
 from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
 from rooftree_addons.ports import clear_settled_conflict, refuse_doubled_ports
 from rooftree_addons.probation import ROLLED_BACK, Probation
+from rooftree_addons.sandbox import SandboxSettings, sandbox
 from rooftree_addons.whereabouts import AddonWhereabouts
 from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
@@ -72,6 +76,7 @@ from rooftree_store import (
     Installed,
     OptionsInvalid,
     Startup,
+    effective_options,
     read_document,
     validate_options,
 )
@@ -83,6 +88,9 @@ DEVICE_PROBLEM = "device_access_missing"
 TOKEN_PROBLEM = "token_used_elsewhere"  # noqa: S105  # the type of a problem
 ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
 """The types of problems that an add-on has until it runs well, or is gone."""
+
+
+SETTABLE = "boot, auto_update, network, options, watchdog, ingress_panel, audio_input, audio_output"
 
 
 class AddonState(enum.StrEnum):
@@ -128,6 +136,7 @@ class Addons:
         probations: Collection[Probation],
         profiles: Profiles,
         failed_data_stays: timedelta,
+        sandboxes: SandboxSettings,
     ) -> None:
         self.kernel = kernel
         self.store = store
@@ -139,6 +148,9 @@ class Addons:
         self.profiles = profiles
         self.failed_data_stays = failed_data_stays
         """For how long the data of versions that failed is kept."""
+        self.sandboxes = sandboxes
+        """How far add-ons are kept from the kernel."""
+        self._choosing: defaultdict[AddonSlug, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
         self.whereabouts = AddonWhereabouts(self.look, self._gateway)
@@ -234,11 +246,11 @@ class Addons:
 
     def forget(self, slug: AddonSlug) -> None:
         """The add-on is gone."""
-        for known in (self._states, self._addresses, self._leaving_startup, self._ended):
+        for known in (self._states, self._addresses, self._leaving_startup, self._ended, self._choosing):
             known.pop(slug, None)
         self.whereabouts.forget(slug)
         self._state_changes += 1
-        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, TOKEN_PROBLEM, ROLLED_BACK):
+        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, REFUSED_PROBLEM, TOKEN_PROBLEM, ROLLED_BACK):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -288,18 +300,30 @@ class Addons:
 
     # --- options -----------------------------------------------------------------------------------------------------
 
-    async def set_options(self, slug: AddonSlug, change: OptionsChange) -> None:
-        """Change what a user may set, all of it or, when any of it is wrong, nothing."""
-        addon = self.get(slug)
-        changes = self._checked(addon, change)
-        if not changes:
-            raise Invalid("Send at least one of boot, auto_update, network, options, watchdog, ingress_panel, audio_…")
-        if "options" in changes:
-            await self.checked_options(evolve(addon, options=changes["options"]))
-        await self.kernel.commit(self.installed.update(slug, lambda now: evolve(now, **changes)))
+    async def set_options(self, slug: AddonSlug, change: OptionsChange, caller: Principal | None = None) -> None:
+        """Change what a user may set, all of it or, when any of it is wrong, nothing.
+
+        :param caller: who sets it: an add-on may choose less for itself than its user may for it
+        """
+        self.get(slug)
+        async with self._choosing[slug]:  # what is as it was is not asked about: it must stay so until it is written
+            addon = self.get(slug)
+            changes = self._changes(addon, change)
+            if not changes:
+                raise Invalid(f"Send at least one of {SETTABLE}")
+            options, by_itself = changes.pop("options", None), is_itself(caller, slug)
+            if options is not None:
+                complete = effective_options(addon.config.options, options)
+                await self.checked_choice(addon, options, complete, by_itself=by_itself)
+
+            def changed(now: InstalledAddon) -> InstalledAddon:
+                chosen = now if options is None else now.with_options(options, by_itself=by_itself)
+                return evolve(chosen, **changes)
+
+            await self.kernel.commit(self.installed.update(slug, changed))
         clear_settled_conflict(self, self.get(slug))
 
-    def _checked(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
+    def _changes(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if change.boot is not UNSET:
             if addon.config.boot is Boot.MANUAL_ONLY:
@@ -319,16 +343,36 @@ class Addons:
                 changes[name] = value
         return changes
 
-    async def checked_options(self, addon: InstalledAddon, options: Mapping[str, Any] | None = None) -> CheckedOptions:
-        """The options as the add-on will see them; raises :class:`OptionsRefused` naming every wrong field.
+    async def checked_options(self, addon: InstalledAddon) -> CheckedOptions:
+        """The options as the add-on will see them; raises :class:`OptionsRefused` naming every wrong field."""
+        return await self._checked(addon, addon.effective_options, addon.secret_references, HostDevices())
 
-        :param options: complete options to check instead of the add-on's own
+    async def checked_choice(
+        self, addon: InstalledAddon, chosen: AddonOptions, complete: AddonOptions, *, by_itself: bool
+    ) -> CheckedOptions:
+        """The same for options that somebody chooses; refuses besides what he may not choose.
+
+        :param chosen: what he sets
+        :param complete: what the add-on would see of it, secrets aside
+        :param by_itself: whether it is the add-on that chooses
         """
-        wanted = addon.effective_options if options is None else dict(options)
+        others = [other for other in self.installed.values() if other.slug != addon.slug]
+        devices = await asyncio.to_thread(devices_to_choose, addon, others, self.kernel.data.path, by_itself=by_itself)
+        references = addon.with_options(chosen, by_itself=by_itself).secret_references
+        return await self._checked(addon, complete, references, devices)
+
+    async def _checked(
+        self, addon: InstalledAddon, options: AddonOptions, references: Mapping[str, str], devices: HostDevices
+    ) -> CheckedOptions:
         secrets = await asyncio.to_thread(_secrets, self.kernel.data.path / "homeassistant" / "secrets.yaml")
         try:
             return await asyncio.to_thread(
-                validate_options, addon.config.schema, wanted, secrets=secrets.get, devices=HostDevices()
+                validate_options,
+                addon.config.schema,
+                options,
+                secrets=secrets.get,
+                devices=devices,
+                granted_secrets=references,
             )
         except OptionsInvalid as error:
             raise OptionsRefused(
@@ -336,6 +380,16 @@ class Addons:
                 app=str(addon.slug),
                 validation_error=error.message,
             ) from None
+
+    async def hardware(self, addon: InstalledAddon, checked: CheckedOptions) -> Grants:
+        """The devices that an add-on gets with these options."""
+        paths = [device.path for device in checked.devices]
+        return await asyncio.to_thread(grants, addon, paths, self.kernel.data.path)
+
+    async def hardware_now(self, addon: InstalledAddon) -> Grants:
+        """The devices that it would get if it were started now; its options need not be complete yet."""
+        chosen = chosen_devices(addon.config, addon.effective_options)
+        return await asyncio.to_thread(grants, addon, chosen, self.kernel.data.path)
 
     # --- containers --------------------------------------------------------------------------------------------------
 
@@ -370,6 +424,8 @@ class Addons:
         await asyncio.to_thread(_empty_file, cid)
         token = self.kernel.tokens.new(TOKEN_KIND, slug)
         preferences = self.kernel.find(INSTALLATION_PREFERENCES)
+        hardware = await self.hardware(addon, checked)
+        self.tell_refused(slug, hardware)
         spec = await asyncio.to_thread(
             container_spec,
             addon,
@@ -377,7 +433,8 @@ class Addons:
             token.text,
             token.digest,
             timezone=await asyncio.to_thread(host_timezone),
-            option_devices=[device.path for device in checked.devices],
+            hardware=hardware,
+            sandbox=sandbox(addon, self.sandboxes),
             own_profile=addon.config.apparmor and await self.profiles.ensure_loaded(slug),
             drop_net_raw=preferences is None or preferences.drop_net_raw,
         )
@@ -387,6 +444,14 @@ class Addons:
         tokens = self.kernel.tokens
         await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
         self.kernel.problems.clear(TOKEN_PROBLEM, "addon", slug)
+
+    def tell_refused(self, slug: AddonSlug, hardware: Grants) -> None:
+        """Say which devices an add-on does not get that it asks for, until it asks for none such."""
+        if hardware.refused:
+            log.warning("devices_refused", addon=slug, devices=[str(device) for device in hardware.refused][:20])
+            self.kernel.problems.report(refusal_problem(slug, hardware.refused))
+        else:
+            self.kernel.problems.clear(REFUSED_PROBLEM, "addon", slug)
 
     async def end_container(self, slug: AddonSlug, timeout_s: int) -> None:
         """Let an add-on's container end."""

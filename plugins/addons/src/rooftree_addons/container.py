@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-import structlog
-
 from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
-from rooftree_addons.devices import DeviceNode, class_rules, realtime_budget_us, system_disks
+from rooftree_addons.device_grants import Grants
+from rooftree_addons.devices import realtime_budget_us
 from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.sandbox import Sandbox
 from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
-
-log = structlog.get_logger(__name__)
 
 LABEL_SLUG: Final = "io.rooftree.slug"
 LABEL_VERSION: Final = "io.rooftree.version"
@@ -77,13 +75,15 @@ def container_spec(
     token_digest: str,
     *,
     timezone: str,
-    option_devices: Iterable[str] = (),
+    hardware: Grants,
+    sandbox: Sandbox,
     own_profile: bool = False,
     drop_net_raw: bool = True,
 ) -> ContainerSpec:
-    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread.
+    """Everything the engine is told. Looks at system paths: call it in a thread.
 
-    :param option_devices: the device nodes that its options name
+    :param hardware: the devices that it gets
+    :param sandbox: how far it is kept from the kernel
     :param own_profile: whether the add-on's own AppArmor profile is loaded
     :param drop_net_raw: whether it may send raw frames only where its configuration declares that
     """
@@ -101,8 +101,9 @@ def container_spec(
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
         dropped_capabilities=(NET_RAW,) if drop_net_raw and NET_RAW not in _capabilities(config) else (),
-        security_options=("seccomp=unconfined", *_profile(addon, own_profile)),
-        device_rules=_device_rules(config, unprotected, option_devices),
+        security_options=(*sandbox.security_options, *_profile(addon, own_profile)),
+        device_rules=hardware.rules,
+        pids_limit=sandbox.pids_limit,
         ulimits=_ulimits(config),
         tmpfs=(*(("/tmp",) if config.tmpfs else ()), *(() if config.host_ipc else ("/dev/shm",))),  # noqa: S108  # the container's
         init=config.init,
@@ -199,20 +200,6 @@ def _cid_mount(addon: InstalledAddon) -> Mount:
 def _capabilities(config: AddonConfig) -> tuple[str, ...]:
     extra = [*(["SYS_MODULE"] if config.kernel_modules else []), *(["SYS_NICE"] if config.realtime else [])]
     return tuple(dict.fromkeys([*(config.privileged or ()), *extra]))
-
-
-def _device_rules(config: AddonConfig, unprotected: bool, option_devices: Iterable[str]) -> tuple[str, ...]:
-    if config.full_access and unprotected:
-        return ("a *:* rwm",)
-    found = (DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices))
-    nodes = [node for node in found if node is not None]
-    refused = system_disks() if any(node.kind == "b" for node in nodes) else set()
-    for node in nodes:
-        if node.path in refused:
-            log.warning("system_disk_not_given_away", addon=config.slug, device=node.path)
-    rules = [node.rule for node in nodes if node.path not in refused]
-    rules += class_rules(uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb)
-    return tuple(dict.fromkeys(rules))
 
 
 def _has_realtime(config: AddonConfig) -> bool:

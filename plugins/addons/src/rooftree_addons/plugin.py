@@ -29,6 +29,7 @@ from rooftree_addons.probation import Probation
 from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_addons.reconciliation import Reconciliation
 from rooftree_addons.routes import routes
+from rooftree_addons.sandbox import SandboxSettings
 from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
 
@@ -41,6 +42,10 @@ class AddonsSettings:
     """How long the new version of an add-on has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=ge(0))
     """How long the data stays that a version left which was rolled back."""
+    seccomp: bool = True
+    """Whether add-ons run under the engine's seccomp profile, but for those that declare that they need more."""
+    pids_limit: int = field(default=4096, validator=ge(0))
+    """How many processes and threads an add-on may have; 0 for any number."""
     leak_lookup_url: str = USUAL_ADDRESS
     """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""
 
@@ -67,6 +72,7 @@ class AddonsPlugin(Plugin):
             probations,
             profiles,
             failed_data_stays=timedelta(days=settings.failed_data_days),
+            sandboxes=SandboxSettings(settings.seccomp, settings.pids_limit),
         )
         self.probation = ProbationWatch(kernel, self.addons, lasts=timedelta(minutes=settings.probation_minutes))
         self.stages = Stages(kernel, self.addons)

@@ -79,6 +79,11 @@ class RegisterAddon(Step):
         """Whether it was installed."""
         return self.slug in addons.installed
 
+    async def notes(self, addons: Addons) -> list[str]:
+        """The hardware that it would get, and would not."""
+        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, set())
+        return (await addons.hardware_now(fresh)).sentences()
+
     async def do(self, addons: Addons) -> None:
         """Enter it."""
         taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
@@ -120,6 +125,11 @@ class ChangeVersion(Step):
     async def before(self, addons: Addons) -> InstalledVersion:
         """What was installed."""
         return addons.get(self.slug).what_it_is
+
+    async def notes(self, addons: Addons) -> list[str]:
+        """The hardware that it would get then, and would not."""
+        changed = addons.get(self.slug).with_version(self.image, None, self.config)
+        return (await addons.hardware_now(changed)).sentences()
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
@@ -164,6 +174,12 @@ class CreateContainer(Step):
     """Make a fresh container, with a fresh token and the options as they are now, in place of the one there is."""
 
     slug: AddonSlug
+    new_version: bool = False
+    """Whether another step of the job changes the version, and tells of its hardware."""
+
+    async def notes(self, addons: Addons) -> list[str]:
+        """The hardware that it gets, and does not get."""
+        return [] if self.new_version else (await addons.hardware_now(addons.get(self.slug))).sentences()
 
     async def do(self, addons: Addons) -> None:
         """Make it."""

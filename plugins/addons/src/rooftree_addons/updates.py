@@ -108,7 +108,7 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
         KeepData(slug, kept),
         InstallProfile(slug, await read_text(store, offer, APPARMOR)),
         ChangeVersion(slug, image, offer.config.normalised()),
-        *([CreateContainer(slug)] if runs else []),
+        *([CreateContainer(slug, new_version=True)] if runs else []),
         BeginProbation(slug, offer.config.version, addon.what_it_is, kept, profile),
         *([StartContainer(slug, must_run=True)] if runs else []),
         *(letting_go(addons, slug, earlier) if earlier else []),

@@ -164,6 +164,8 @@ def _host_config(
         config["UTSMode"] = "host"
     if spec.host_ipc:
         config["IpcMode"] = "host"
+    if spec.pids_limit is not None:
+        config["PidsLimit"] = spec.pids_limit
     if spec.cpu_realtime_runtime_us is not None:
         config["CpuRealtimeRuntime"] = spec.cpu_realtime_runtime_us
     return config

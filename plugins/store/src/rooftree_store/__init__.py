@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rooftree_store.build_file import BuildFile, parse_build_file
     from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
     from rooftree_store.files import ShownText, read_text, shown_text
+    from rooftree_store.option_places import device_options, secret_references
     from rooftree_store.options import (
         CheckedOptions,
+        DeviceRefused,
         Devices,
         HostDevice,
         OptionsInvalid,
@@ -37,7 +39,8 @@ _HOMES = {
     "build_file": "BuildFile parse_build_file",
     "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README",
     "files": "ShownText read_text shown_text",
-    "options": "CheckedOptions Devices HostDevice OptionsInvalid effective_options validate_options",
+    "option_places": "device_options secret_references",
+    "options": "CheckedOptions DeviceRefused Devices HostDevice OptionsInvalid effective_options validate_options",
     "options_form": "FormField ui_schema",
     "repositories": "repository_lock",
     "slugs": "AddonSlug RepositorySlug",
@@ -63,6 +66,7 @@ __all__ = [
     "Boot",
     "BuildFile",
     "CheckedOptions",
+    "DeviceRefused",
     "Devices",
     "FileInvalid",
     "FormField",
@@ -80,6 +84,7 @@ __all__ = [
     "TranslationTexts",
     "UlimitPair",
     "WatchdogTarget",
+    "device_options",
     "effective_options",
     "parse_addon_config",
     "parse_build_file",
@@ -91,6 +96,7 @@ __all__ = [
     "repository_lock",
     "resolve_watchdog",
     "resolve_webui",
+    "secret_references",
     "shown_text",
     "ui_schema",
     "validate_options",

@@ -1,0 +1,31 @@
+"""The only way into folders in which strangers can write: what add-ons keep, what repositories bring.
+
+A path is no promise: between a look and the next call an add-on can put a link, a pipe or a device in its place. So
+everything here begins with a folder that is open, goes from descriptor to descriptor without following what it was not
+told to, looks at what it has opened rather than at its name, and reads with a limit. ``make lint`` sees to it that no
+other way is left (``scripts/foreign-paths``).
+
+Everything blocks: call it in a thread.
+"""
+
+from rooftree_files.copying import copy_tree
+from rooftree_files.folder import Folder, FolderMissing
+from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge
+from rooftree_files.removal import RemovalIncomplete, remove_tree
+from rooftree_files.walk import Entry, TreeLimits, size_of, walk
+
+__all__ = [
+    "Entry",
+    "FileTooLarge",
+    "Folder",
+    "FolderMissing",
+    "PathRefused",
+    "RemovalIncomplete",
+    "TreeChanged",
+    "TreeLimits",
+    "TreeTooLarge",
+    "copy_tree",
+    "remove_tree",
+    "size_of",
+    "walk",
+]

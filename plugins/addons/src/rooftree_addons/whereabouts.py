@@ -94,6 +94,6 @@ def addresses_of_host() -> frozenset[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="ascii").splitlines()
+        return path.read_text(encoding="ascii").splitlines()  # ours: the kernel's
     except OSError:
         return []  # not Linux, or without IPv6

@@ -65,7 +65,9 @@ class ApiSocket:
         if self.interface is None:
             return self.socket.fileno() >= 0
         try:
-            master = await asyncio.to_thread(Path(f"/sys/class/net/{self.interface}/master").readlink)
+            master = await asyncio.to_thread(
+                Path(f"/sys/class/net/{self.interface}/master").readlink
+            )  # ours: the kernel's
         except OSError:
             return False
         return master.name == self.bridge

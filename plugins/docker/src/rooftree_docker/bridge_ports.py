@@ -49,7 +49,8 @@ def ports_of(bridge: str, processes: Iterable[int]) -> Mapping[int, str]:
 def ports_there(bridge: str) -> frozenset[str]:
     """The names of all ports of the bridge; none where it is not there."""
     try:
-        return frozenset(port.name for port in (Path("/sys/class/net") / bridge / "brif").iterdir())
+        ports = (Path("/sys/class/net") / bridge / "brif").iterdir()  # ours: the kernel's
+        return frozenset(port.name for port in ports)
     except OSError:
         return frozenset()
 

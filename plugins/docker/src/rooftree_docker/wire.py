@@ -305,7 +305,7 @@ def pin_addresses(macs: Mapping[str, str]) -> None:
 
 
 def _is_here(interface: str) -> bool:
-    return (Path("/sys/class/net") / interface / "bridge").is_dir()
+    return (Path("/sys/class/net") / interface / "bridge").is_dir()  # ours: the kernel's
 
 
 def remove_orphans() -> None:

@@ -23,6 +23,7 @@ from rooftree.problems import Problems
 from rooftree.services import Service
 from rooftree.state import Collection
 from rooftree.tasks import Task
+from rooftree.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from rooftree.data_folder import DataFolder
@@ -112,15 +113,18 @@ class Kernel:
         """Write changes, all or none; returns when they are on disk. Raises ``StateUnwritable`` on a full disk."""
         await self._system.state.commit(*changes)
 
-    def register_kind(self, kind: str, principal: Callable[[str], Principal | None]) -> None:
-        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs; see :class:`Tokens`.
+    def register_kind(
+        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+    ) -> None:
+        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs, and be used where
+        ``whereabouts`` admits them, anywhere unless told; see :class:`Tokens` and :mod:`rooftree.whereabouts`.
 
         Raises ``ValueError`` when another plugin has registered that kind.
         """
         if kind not in self._record.token_kinds and self._system.tokens.has_kind(kind):
             raise ValueError(f"tokens of kind {kind} are somebody else's already")
         self._record.token_kinds.add(kind)
-        self._system.tokens.register_kind(kind, principal)
+        self._system.tokens.register_kind(kind, principal, whereabouts)
 
     def condition(self, name: str, check: Check) -> None:
         """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.conditions`."""

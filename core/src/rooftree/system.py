@@ -122,7 +122,7 @@ class System:
         self._closing.push_async_callback(self.problems.written)
         self.database.on_disk_full = self._disk_is_full
         await self._look_for_room()
-        self.tokens = await Tokens.load(self.state)
+        self.tokens = await Tokens.load(self.state, self.bus.publish)
         self.audit = AuditLog(self.database)
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()

@@ -58,6 +58,7 @@ def test_everything_else_of_a_specification_arrives() -> None:
         environment={"TZ": "UTC"},
         extra_hosts={"supervisor": "172.30.32.2"},
         capabilities=("SYS_NICE",),
+        dropped_capabilities=("NET_RAW",),
         security_options=("seccomp=unconfined",),
         device_rules=("c 188:* rwm",),
         devices=("/dev/ttyUSB0",),
@@ -85,6 +86,7 @@ def test_everything_else_of_a_specification_arrives() -> None:
     expected = {
         "ExtraHosts": ["supervisor:172.30.32.2"],
         "CapAdd": ["SYS_NICE"],
+        "CapDrop": ["NET_RAW"],
         "SecurityOpt": ["seccomp=unconfined"],
         "DeviceCgroupRules": ["c 188:* rwm"],
         "Devices": [{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/ttyUSB0", "CgroupPermissions": "rwm"}],

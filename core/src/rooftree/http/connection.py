@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter
 from hmac import compare_digest
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal
 
 import structlog
@@ -57,6 +58,7 @@ class Connection(RequestHandler):
         "_token",
         "_unsent",
         "_unsent_since",
+        "address",
     )
 
     def __init__(self, server: web.Server, **options: Any) -> None:
@@ -74,6 +76,8 @@ class Connection(RequestHandler):
         self._token = b""
         self._digest = ""
         """Of the token that came last."""
+        self.address: str | None = None
+        """The peer's, without its port and in its shortest form; ``None`` on a unix socket."""
 
     def digest_of(self, token: str) -> str:
         """The digest of a token that came on this connection. A client that keeps its connection sends the same one
@@ -87,6 +91,7 @@ class Connection(RequestHandler):
         """Remember the transport: aiohttp forgets it when it begins to close, which can take for ever."""
         assert isinstance(transport, asyncio.Transport)
         self._line = transport
+        self.address = peer_address(transport.get_extra_info("peername"))
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -160,6 +165,15 @@ class Connection(RequestHandler):
         response = error_response(refused)
         response.set_status(status)
         return response
+
+
+def peer_address(peer: object) -> str | None:
+    """The address in what a socket calls its peer: IPv4 as it is, also where it came to an IPv6 socket."""
+    if not isinstance(peer, tuple):
+        return None
+    address = ip_address(str(peer[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 class Connections(web.Server):

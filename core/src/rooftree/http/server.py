@@ -41,6 +41,7 @@ from rooftree.http.connection import IDLE_S, Connection, Connections
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.wrong_tokens import WrongTokens
+from rooftree.whereabouts import Misplaced
 
 log = structlog.get_logger(__name__)
 
@@ -182,6 +183,8 @@ class HttpServer:
         plugin_under_way.set(None)  # until it is known whose the route is
         try:
             principal = self._principal(request)
+            if isinstance(principal, Misplaced):
+                principal = await self._tokens.look_again(principal)
             entry, parts = self._led_to(request, principal)
             endpoint = self._admitted(entry, request, principal, parts)
             response = await self._run(entry.owner, endpoint, Call(request, principal, parts))
@@ -262,8 +265,11 @@ class HttpServer:
             self._refuse_stranger(principal, request)
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
 
-    def _principal(self, request: web.BaseRequest) -> Principal | None:
-        """Whom the request's token stands for; on the unix socket, without a token, the peer."""
+    def _principal(self, request: web.BaseRequest) -> Principal | Misplaced | None:
+        """Whom the request's token stands for, if that one is there; on the unix socket, without a token, the peer.
+
+        There an administrator may use whatever token, which is less than that one may do without it.
+        """
         token = _token(request)
         if token is None:
             return _peer(request)
@@ -271,7 +277,10 @@ class HttpServer:
             return None
         connection = request.protocol
         assert isinstance(connection, Connection)
-        return self._tokens.holder(connection.digest_of(token))
+        key = connection.digest_of(token)
+        if connection.address is None and _peer(request) is not None:
+            return self._tokens.holder(key)
+        return self._tokens.caller(key, connection.address)
 
     def _refuse_stranger(self, principal: Principal | None, request: web.BaseRequest) -> None:
         """Raise when nobody vouches for the caller: 401 without a token; with one that is nobody's 403, and 429 when

@@ -166,6 +166,9 @@ class ContainerSpec:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    """Linux capabilities that it has besides the engine's usual ones, such as ``NET_ADMIN``."""
+    dropped_capabilities: tuple[str, ...] = ()
+    """Of the engine's usual ones, those that it has not."""
     security_options: tuple[str, ...] = ()
     device_rules: tuple[str, ...] = ()
     """Device cgroup rules such as ``c 188:* rwm``."""
@@ -220,6 +223,10 @@ class Container:
     ip_address: str | None
     """On the add-on network, or ``None`` (host network, not running)."""
     started_at: datetime | None
+    ipv6_address: str | None = None
+    """The same, of IPv6, where the network has it."""
+    on_host_network: bool = False
+    """Whether it has no network of its own, but the host's."""
     log_driver: str = ""
     """Where the engine puts what it writes: ``json-file``, ``journald`` …"""
 

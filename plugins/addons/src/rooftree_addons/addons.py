@@ -23,6 +23,7 @@ from rooftree import (
     Invalid,
     Kernel,
     Principal,
+    Problem,
     Role,
     RooftreeError,
     Service,
@@ -32,6 +33,8 @@ from rooftree.access import Token
 from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.apparmor import Profiles
 from rooftree_addons.choices import devices_to_choose, is_itself
 from rooftree_addons.container import (
@@ -61,6 +64,7 @@ from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
 from rooftree_addons.ports import clear_settled_conflict, refuse_doubled_ports
 from rooftree_addons.probation import ROLLED_BACK, Probation
 from rooftree_addons.sandbox import SandboxSettings, sandbox
+from rooftree_addons.whereabouts import AddonWhereabouts
 from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
@@ -81,6 +85,7 @@ log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
 DEVICE_PROBLEM = "device_access_missing"
+TOKEN_PROBLEM = "token_used_elsewhere"  # noqa: S105  # the type of a problem
 ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
 """The types of problems that an add-on has until it runs well, or is gone."""
 
@@ -148,6 +153,8 @@ class Addons:
         self._choosing: defaultdict[AddonSlug, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
+        self.whereabouts = AddonWhereabouts(self.look, self._gateway)
+        """Where their tokens may be used."""
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
         self._ended: dict[AddonSlug, str] = {}
         self._state_changes = 0
@@ -219,6 +226,7 @@ class Addons:
     def observe(self, slug: AddonSlug, container: Container | None) -> None:
         """Take over what the engine shows of an add-on's container."""
         self._addresses[slug] = container.ip_address if container else None
+        self.whereabouts.note(slug, container)
         state = _state_of(container)
         if state is AddonState.ERROR and container is not None and self._was_to_end(slug, container.id):
             state = AddonState.STOPPED  # few programs end well when they are asked to
@@ -240,8 +248,9 @@ class Addons:
         """The add-on is gone."""
         for known in (self._states, self._addresses, self._leaving_startup, self._ended, self._choosing):
             known.pop(slug, None)
+        self.whereabouts.forget(slug)
         self._state_changes += 1
-        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, REFUSED_PROBLEM, ROLLED_BACK):
+        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, REFUSED_PROBLEM, TOKEN_PROBLEM, ROLLED_BACK):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -268,6 +277,26 @@ class Addons:
         if slug in self.installed:
             self.observe(slug, container)
         return container
+
+    async def _gateway(self) -> str:
+        return (await self.engine.network()).gateway
+
+    def token_used_elsewhere(self, event: TokenUsedElsewhere) -> None:
+        """Somebody has an add-on's token; it ends with the container that it was made for."""
+        slug = AddonSlug(event.subject)
+        if event.kind != TOKEN_KIND or slug not in self.installed:
+            return
+        self.kernel.problems.report(
+            Problem(
+                TOKEN_PROBLEM,
+                "addon",
+                slug,
+                f"The token of add-on {slug}, which is {self.whereabouts.of(slug)}, was used "
+                f"{f'from {event.address}' if event.address else 'on the unix socket'} and refused: somebody has "
+                "copied or overheard it. Restart the add-on, which gives it another one, and look at what is there",
+                suggestions=("execute_restart",),
+            )
+        )
 
     # --- options -----------------------------------------------------------------------------------------------------
 
@@ -394,6 +423,7 @@ class Addons:
         cid = data / cid_file(addon)
         await asyncio.to_thread(_empty_file, cid)
         token = self.kernel.tokens.new(TOKEN_KIND, slug)
+        preferences = self.kernel.find(INSTALLATION_PREFERENCES)
         hardware = await self.hardware(addon, checked)
         self.tell_refused(slug, hardware)
         spec = await asyncio.to_thread(
@@ -406,12 +436,14 @@ class Addons:
             hardware=hardware,
             sandbox=sandbox(addon, self.sandboxes),
             own_profile=addon.config.apparmor and await self.profiles.ensure_loaded(slug),
+            drop_net_raw=preferences is None or preferences.drop_net_raw,
         )
         spec = await with_additions(self.kernel, ContainerOwner("addon", slug), spec)
         container_id = await engine.create(spec)
         await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
         tokens = self.kernel.tokens
         await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
+        self.kernel.problems.clear(TOKEN_PROBLEM, "addon", slug)
 
     def tell_refused(self, slug: AddonSlug, hardware: Grants) -> None:
         """Say which devices an add-on does not get that it asks for, until it asks for none such."""

@@ -17,6 +17,8 @@ LABEL_SLUG: Final = "io.rooftree.slug"
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
+NET_RAW: Final = "NET_RAW"
+"""The capability for raw frames: to listen to what others send, and to send in their name."""
 OOM_SCORE: Final = 200
 REALTIME_RUNTIME_US: Final = 190_000
 """Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
@@ -76,12 +78,14 @@ def container_spec(
     hardware: Grants,
     sandbox: Sandbox,
     own_profile: bool = False,
+    drop_net_raw: bool = True,
 ) -> ContainerSpec:
     """Everything the engine is told. Looks at system paths: call it in a thread.
 
     :param hardware: the devices that it gets
     :param sandbox: how far it is kept from the kernel
     :param own_profile: whether the add-on's own AppArmor profile is loaded
+    :param drop_net_raw: whether it may send raw frames only where its configuration declares that
     """
     config = addon.config
     unprotected = not addon.protected
@@ -96,6 +100,7 @@ def container_spec(
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
+        dropped_capabilities=(NET_RAW,) if drop_net_raw and NET_RAW not in _capabilities(config) else (),
         security_options=(*sandbox.security_options, *_profile(addon, own_profile)),
         device_rules=hardware.rules,
         pids_limit=sandbox.pids_limit,

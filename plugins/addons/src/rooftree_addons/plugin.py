@@ -16,6 +16,7 @@ from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
@@ -81,7 +82,7 @@ class AddonsPlugin(Plugin):
         self.url_watchdog = UrlWatchdog(kernel, self.addons)
         self.kernel = kernel
         await asyncio.to_thread(self.addons.make_mapped_folders)
-        kernel.register_kind(TOKEN_KIND, self.addons.principal)
+        kernel.register_kind(TOKEN_KIND, self.addons.principal, self.addons.whereabouts)
         kernel.provide(ADDONS, self.addons)
         address = kernel.settings(AddonsSettings).leak_lookup_url
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
@@ -89,6 +90,7 @@ class AddonsPlugin(Plugin):
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
         kernel.on(AddonStateChanged, self.probation.state_changed)
+        kernel.on(TokenUsedElsewhere, self.addons.token_used_elsewhere)
         kernel.on(StoreReloaded, self.store_reloaded)
         kernel.on(HostStays, lambda _: self.reconciliation.connected())
         self.addons.tell_store()

@@ -142,6 +142,7 @@ def _host_config(
         "Mounts": [_mount(mount, source, api_version) for mount, source in zip(spec.mounts, sources, strict=True)],
         "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()],
         "CapAdd": list(spec.capabilities),
+        "CapDrop": list(spec.dropped_capabilities),
         "SecurityOpt": list(spec.security_options),
         "DeviceCgroupRules": list(spec.device_rules),
         "Devices": [

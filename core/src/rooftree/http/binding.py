@@ -20,10 +20,13 @@ from rooftree.context import Begins, begins
 from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
+from rooftree.http.connection import Connection
 from rooftree.http.content_coding import without_coding
+from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
 from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.paths import Tail
-from rooftree.http.routes import RawBody, Route
+from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
+from rooftree.http.routes import RawBody, Route, whole
 from rooftree.injection import Injector, Parameter, parameters, type_hints
 from rooftree.plans import Plan, PlanMade
 from rooftree.services import ServiceDirectory
@@ -44,8 +47,14 @@ HEARTBEAT_S = 30.0
 """Seconds between pings on a WebSocket; one that does not answer is closed."""
 GOODBYE_S = 1.0
 """Seconds that a WebSocket's client may take to answer our goodbye."""
-FIRST_CHUNK_S = 0.5
+FIRST_CHUNK_S = 1.0
 """Seconds a stream's first chunk may take before its headers are sent without it."""
+SOCKET_BYTES = 16 * 1024
+"""Bytes of a WebSocket's messages that wait for its client, about, before who sends them waits too."""
+DEEPEST = 100
+"""How deep lists and objects of a JSON body may lie in each other: less than what writes them out again can bear."""
+UNPACKED = 8
+"""What a large JSON body holds when it is taken apart, in its own lengths."""
 
 type _Reader = Callable[[Call], Any]
 
@@ -114,6 +123,8 @@ class Endpoint:
             begins.set(self._begins)
             response = await self._response(call)
             assert isinstance(response, web.Response)
+            if isinstance(response.body, bytes) and len(response.body) > PIECE_BYTES:
+                response.body = LargeBody(response.body, is_shared=True)
             self._kept = (tag, response)
         kept = self._kept[1]
         return web.Response(body=kept.body, headers={**kept.headers, **headers})
@@ -214,8 +225,11 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
 
 
 async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
-    if request.content_length is not None and request.content_length > limit:
-        raise TooLarge(f"The body has {request.content_length} bytes; at most {limit} are accepted here")
+    length = request.content_length
+    if length is not None and length > limit:
+        raise TooLarge(f"The body has {length} bytes; at most {limit} are accepted here")
+    if length is None or length > SMALL_BYTES:
+        _connection(request).expect_body(request)
     received = 0
     coding = ", ".join(request.headers.getall("Content-Encoding", ()))
     async for chunk in without_coding(request.content.iter_any(), coding):
@@ -225,20 +239,47 @@ async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
+def _connection(request: web.BaseRequest) -> Connection:
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    return connection
+
+
 def _raw_body(request: web.BaseRequest, limit: int) -> RawBody:
-    return RawBody(_read(request, limit), request.content_type)
+    return RawBody(_read(request, limit), request.content_type, _connection(request).hold)
 
 
 async def _json_body(request: web.BaseRequest, limit: int) -> Any:
     if not request.body_exists:
         return {}
-    content = b"".join([chunk async for chunk in _read(request, limit)])
+    hold = _connection(request).hold
+    content = await whole(_read(request, limit), hold)
     if not content.strip():
         return {}
+    if len(content) > SMALL_BYTES:
+        hold(len(content) * UNPACKED)
     try:
-        return orjson.loads(content)
+        data = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"The body is not JSON: {error}") from None
+    if content.count(b"[") + content.count(b"{") > DEEPEST:  # few bodies have so many, and have to be looked at
+        _refuse_deep(data)
+    return data
+
+
+def _refuse_deep(data: Any) -> None:
+    """Raise :class:`~rooftree.errors.Invalid` for lists and objects that lie too deep in each other."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise Invalid(f"The body's lists and objects lie more than {DEEPEST} deep in each other")
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
 
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
@@ -309,16 +350,16 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
             return response
         try:
             chunk = await first
-            while chunk is not None:
-                await response.write(chunk)
-                chunk = await _next(chunks)
+            await _send(request, response, chunk, chunks)
         except ConnectionError:
             raise
         except Exception as error:
             # Too late for an error answer. A body that breaks off tells the client that it is not whole.
             log.warning("stream_broke_off", path=request.path, exc_info=not isinstance(error, RooftreeError),
                         error=str(error))  # fmt: skip
-            if request.transport is not None:
+            if isinstance(error, TooMuchInFlight):
+                _connection(request).let_go()  # its reader does not read
+            elif request.transport is not None:
                 request.transport.close()
             raise ConnectionAbortedError(str(error)) from error
         await response.write_eof()
@@ -332,8 +373,30 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
             await close()
 
 
+async def _send(
+    request: web.BaseRequest, response: web.StreamResponse, chunk: bytes | None, others: AsyncIterator[bytes]
+) -> None:
+    """Send chunk by chunk, each when what came before has left; others have their turn meanwhile."""
+    connection = _connection(request)
+    work = 0
+    while chunk is not None:
+        for begin in range(0, len(chunk), PIECE_BYTES):
+            piece = chunk[begin : begin + PIECE_BYTES] if len(chunk) > PIECE_BYTES else chunk
+            await response.write(piece)
+            work += max(len(piece), SMALLEST_BYTES)
+            if work >= PIECE_BYTES:
+                work = 0
+                await connection.wait_for_turn()
+            if unsent := connection.unsent:
+                waiting = max(unsent, len(chunk) - begin)
+                connection.hold(waiting)
+                await response.drain()
+                connection.let_go_of(waiting)
+        chunk = await _next(others)
+
+
 async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.StreamResponse:
-    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False)
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False, writer_limit=SOCKET_BYTES)
     if not socket.can_prepare(request).ok:
         raise Invalid("This is a WebSocket: send the headers that open one (RFC 6455)")
     await socket.prepare(request)
@@ -342,9 +405,11 @@ async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.Stream
         await answer.serve(socket)
         code = WSCloseCode.OK
     finally:
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(GOODBYE_S):
                 await socket.close(code=code)
+        except TimeoutError:
+            _connection(request).let_go()  # what is left would wait for a client that takes nothing
     return socket
 
 

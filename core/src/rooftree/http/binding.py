@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -390,7 +389,7 @@ async def _send(
             if unsent := connection.unsent:
                 waiting = max(unsent, len(chunk) - begin)
                 connection.hold(waiting)
-                await response.drain()
+                await connection.all_sent()
                 connection.let_go_of(waiting)
         chunk = await _next(others)
 

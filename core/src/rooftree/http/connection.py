@@ -162,6 +162,11 @@ class Connection(RequestHandler):
         """Bytes of the answer that the client has not taken, beside what the kernel holds for it."""
         return self._line.get_write_buffer_size() if self._line is not None else 0
 
+    async def all_sent(self) -> None:
+        """Wait until nothing is unsent; raises ``ConnectionError`` when the client has gone."""
+        if self._paused:
+            await self._drain_helper()
+
     def expect_body(self, request: web.BaseRequest) -> None:
         """A handler reads a body that is not small: let it flow. Raises as :meth:`hold` does."""
         self.hold(BODY_AHEAD_BYTES)

@@ -83,7 +83,7 @@ class HttpServer:
         self._runner: web.ServerRunner | None = None
         self._in_flight = InFlight(in_flight_bytes)
         self._revocation = Revocation(self._principal)
-        self._looking: asyncio.Future[Any] | None = None
+        self._lookers: list[asyncio.Task[None]] = []
         self._sites: dict[str, web.BaseSite] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
@@ -101,7 +101,10 @@ class HttpServer:
         )
         self._runner = web.ServerRunner(connections, handle_signals=False, shutdown_timeout=STOP_S)
         await self._runner.setup()
-        self._looking = asyncio.gather(connections.let_slow_ones_go(), self._revocation.watch())
+        self._lookers = [
+            asyncio.create_task(connections.let_slow_ones_go(), name="let slow clients go"),
+            asyncio.create_task(self._revocation.watch(), name="end what outlives its token"),
+        ]
 
     async def listen_tcp(self, host: str, port: int) -> int:
         """Listen on an address; the port that was really taken (0 asks for any free one)."""
@@ -178,10 +181,8 @@ class HttpServer:
     async def stop(self) -> None:
         """Close the listeners, end what streams, let other requests end for :data:`STOP_S`, close the rest."""
         self.end_streams()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
-            self._looking = None
+        while self._lookers:
+            self._lookers.pop().cancel()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

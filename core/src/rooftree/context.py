@@ -22,6 +22,11 @@ job_under_way: ContextVar[str | None] = ContextVar("job_under_way", default=None
 """The id of the job that the code runs in."""
 
 
+only_looks: ContextVar[bool] = ContextVar("only_looks", default=False)
+"""Whether a request is answered that only shows how things are (GET). People wait for it: what lies outside and has
+stopped answering is not waited for."""
+
+
 @frozen
 class Begins:
     """What the route that is being answered may begin, and whether it is only asked what it would do."""

@@ -88,7 +88,7 @@ class Hooks:
         plugin_under_way.set(plugin)  # in a task of its own, as gather makes one for each
         arguments = [bound[argument] for argument in implementation.argnames]
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S) as limit:
                 answer: Any = implementation.function(*arguments)
                 if inspect.isawaitable(answer):
                     answer = await answer
@@ -98,7 +98,11 @@ class Hooks:
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():
                 raise
-            log.exception("hook_failed", hook=name, plugin=plugin)
+            if limit.expired():  # where it waited tells nothing: what it waited for does
+                error = TimeoutError(f"it took more than {DEADLINE_S:g} s")
+                log.warning("hook_failed", hook=name, plugin=plugin, reason=str(error))
+            else:
+                log.exception("hook_failed", hook=name, plugin=plugin)
             self._failing.add((plugin, name))
             self._on_failure(plugin, name, error)
             return None

@@ -1,5 +1,5 @@
-"""What the machine has run out of, or refuses, in words: an ``OSError`` that is nobody's bug becomes an answer that says
-what now.
+"""What the machine has run out of, or refuses, in words: an ``OSError`` that is nobody's bug becomes an answer that
+says what now.
 
 Whoever writes a file or opens a connection need not look for this; what they let through ends here.
 """

@@ -98,13 +98,13 @@ class Hooks:
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():
                 raise
+            self._failing.add((plugin, name))
             if limit.expired():  # where it waited tells nothing: what it waited for does
-                error = TimeoutError(f"it took more than {DEADLINE_S:g} s")
-                log.warning("hook_failed", hook=name, plugin=plugin, reason=str(error))
+                log.warning("hook_failed", hook=name, plugin=plugin, reason=f"it took more than {DEADLINE_S:g} s")
+                self._on_failure(plugin, name, TimeoutError(f"it took more than {DEADLINE_S:g} s"))
             else:
                 log.exception("hook_failed", hook=name, plugin=plugin)
-            self._failing.add((plugin, name))
-            self._on_failure(plugin, name, error)
+                self._on_failure(plugin, name, error)
             return None
         if (plugin, name) in self._failing:
             self._failing.discard((plugin, name))

@@ -338,59 +338,79 @@ def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.Response:
 async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:
     """Send chunks as they come. The first is waited for a little, so that an early error is still a proper answer."""
     chunks = answer.chunks
-    first = asyncio.ensure_future(_next(chunks))
+    first = [asyncio.ensure_future(_next(chunks))]  # taken out when it is sent: a stream holds no more than one chunk
     try:
-        await asyncio.wait({first}, timeout=FIRST_CHUNK_S)
-        if first.done():
-            first.result()
+        await asyncio.wait(first, timeout=FIRST_CHUNK_S)
+        if first[0].done():
+            _refuse_without_room(request, first)
         response = web.StreamResponse(headers={"Content-Type": answer.content_type, **answer.headers})
         await response.prepare(request)
         if request.method == "HEAD":
             return response
         try:
-            chunk = await first
-            await _send(request, response, chunk, chunks)
+            await _send(request, response, first, chunks)
         except ConnectionError:
             raise
         except Exception as error:
             # Too late for an error answer. A body that breaks off tells the client that it is not whole.
+            if isinstance(error, TooMuchInFlight):  # its reader does not read; of these a count is logged
+                _connection(request).let_go()
+                raise ConnectionAbortedError(error.message) from None
             log.warning("stream_broke_off", path=request.path, exc_info=not isinstance(error, RooftreeError),
                         error=str(error))  # fmt: skip
-            if isinstance(error, TooMuchInFlight):
-                _connection(request).let_go()  # its reader does not read
-            elif request.transport is not None:
+            if request.transport is not None:
                 request.transport.close()
             raise ConnectionAbortedError(str(error)) from error
         await response.write_eof()
         return response
     finally:
-        if not first.done():
-            first.cancel()
-            await asyncio.wait({first})
+        for task in first:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
 
 
+def _refuse_without_room(request: web.BaseRequest, first: list[asyncio.Future[bytes | None]]) -> None:
+    """Raise :class:`~rooftree.http.in_flight.TooMuchInFlight` before anything is sent, if there is no room for it."""
+    size = len(first[0].result() or b"")
+    if size <= SMALL_BYTES:
+        return
+    try:
+        _connection(request).hold(2 * size)
+    except TooMuchInFlight:
+        first.clear()  # or the error would keep it, until somebody looks for what refers to itself
+        raise
+    _connection(request).let_go_of(2 * size)
+
+
 async def _send(
-    request: web.BaseRequest, response: web.StreamResponse, chunk: bytes | None, others: AsyncIterator[bytes]
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    first: list[asyncio.Future[bytes | None]],
+    others: AsyncIterator[bytes],
 ) -> None:
     """Send chunk by chunk, each when what came before has left; others have their turn meanwhile."""
+    chunk = await first[0]
+    first.clear()
     connection = _connection(request)
     work = 0
     while chunk is not None:
         for begin in range(0, len(chunk), PIECE_BYTES):
             piece = chunk[begin : begin + PIECE_BYTES] if len(chunk) > PIECE_BYTES else chunk
+            held = len(chunk) - begin + len(piece) if len(piece) > SMALL_BYTES else 0  # aiohttp makes a copy of it
+            if held:
+                connection.hold(held)
             await response.write(piece)
+            await connection.all_sent()
+            if held:
+                connection.let_go_of(held)
             work += max(len(piece), SMALLEST_BYTES)
             if work >= PIECE_BYTES:
                 work = 0
                 await connection.wait_for_turn()
-            if unsent := connection.unsent:
-                waiting = max(unsent, len(chunk) - begin)
-                connection.hold(waiting)
-                await connection.all_sent()
-                connection.let_go_of(waiting)
         chunk = await _next(others)
 
 

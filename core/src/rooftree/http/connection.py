@@ -249,6 +249,9 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """What aiohttp cannot parse is answered in our envelope; it closes the connection then."""
+        if isinstance(exc, ConnectionError):  # there is nobody to be answered, and nothing to be told
+            self.force_close()
+            return web.Response(status=status)
         if status >= 500 and exc is not None:
             return super().handle_error(request, status, exc, message)
         sentence = (message or HTTPStatus(status).phrase).strip().splitlines()[0]

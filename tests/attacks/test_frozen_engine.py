@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import time
@@ -153,7 +154,9 @@ async def test_add_on_that_does_not_read_costs_nothing_however_much_is_sent_to_i
     most = memory
 
     async def send(session: aiohttp.ClientSession) -> tuple[int, str]:
-        async with session.post(f"/addons/{house.addon.slug}/stdin", data=b"x" * 16 * 1024 * 1024) as response:
+        async with session.post(
+            f"/addons/{house.addon.slug}/stdin", data=io.BytesIO(bytes(16 * 1024 * 1024))
+        ) as response:
             return response.status, await response.text()
 
     headers = {"Authorization": f"Bearer {daemon.admin_token}"}

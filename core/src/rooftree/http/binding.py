@@ -338,7 +338,8 @@ def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.Response:
 async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:
     """Send chunks as they come. The first is waited for a little, so that an early error is still a proper answer."""
     chunks = answer.chunks
-    first = [asyncio.ensure_future(_next(chunks))]  # taken out when it is sent: a stream holds no more than one chunk
+    # Taken out of its list when it is sent: a stream holds no more than one chunk.
+    first: list[asyncio.Future[bytes | None]] = [asyncio.ensure_future(_next(chunks))]
     try:
         await asyncio.wait(first, timeout=FIRST_CHUNK_S)
         if first[0].done():

@@ -22,7 +22,7 @@ from multidict import istr
 
 from rooftree.access import NOBODY, Access, Principal, Role, Tokens
 from rooftree.clock import MACHINE, Clock
-from rooftree.context import caller, is_cancelled, only_looks, plugin_under_way
+from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
     Conflict,
     Forbidden,
@@ -249,7 +249,7 @@ class HttpServer:
 
     async def _run(self, owner: str, endpoint: Endpoint, call: Call) -> web.StreamResponse:
         caller.set(call.principal)
-        only_looks.set(call.request.method in {"GET", "HEAD"})
+        looking.set(call.request.method in {"GET", "HEAD"})
         plugin_under_way.set(owner)
         task = asyncio.current_task()
         assert task is not None

@@ -27,7 +27,7 @@ from attrs import field, frozen
 from attrs.validators import gt
 from yarl import URL
 
-from rooftree.context import only_looks
+from rooftree import only_looks
 from rooftree.errors import Invalid, RooftreeError
 from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, EngineUnavailable
 
@@ -197,7 +197,7 @@ class Connection:
 
     @asynccontextmanager
     async def _limit(self, deadline: float) -> AsyncIterator[None]:
-        if only_looks.get() and self._silent_until and not await self._lives():
+        if only_looks() and self._silent_until and not await self._lives():
             raise self._stuck()
         async with asyncio.timeout(deadline) as limit:
             self._limits.add(limit)
@@ -207,7 +207,7 @@ class Connection:
             def doubt() -> None:
                 doubts.append(loop.create_task(self._give_up_when_stuck(limit), context=Context()))
 
-            timer = loop.call_later(self.deadlines.glance, doubt) if only_looks.get() else None
+            timer = loop.call_later(self.deadlines.glance, doubt) if only_looks() else None
             try:
                 yield
             finally:
@@ -279,7 +279,7 @@ class Connection:
                 raise _closed() from error
             if not isinstance(error, TimeoutError):
                 raise self._unreachable(doing, error) from error
-            if only_looks.get() and self._silent_until:
+            if only_looks() and self._silent_until:
                 raise self._stuck() from error
             raise EngineUnavailable(
                 f"The container engine at {self.url} did not answer in time ({deadline:g} s) when asked to {doing}. "

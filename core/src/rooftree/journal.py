@@ -112,7 +112,7 @@ class _Sql(Change):
 class Journal:
     """Writes and reads the journal. Every method that writes is one durable transaction."""
 
-    def __init__(self, database: Database, keeping: AuditKeeping) -> None:
+    def __init__(self, database: Database, keeping: AuditKeeping = KEEPING) -> None:
         self._database = database
         self._keeping = keeping
 

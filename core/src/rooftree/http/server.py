@@ -352,6 +352,8 @@ def _refused(error: RooftreeError, request: web.BaseRequest, entry: Entry | None
     if error.status >= 500 and not isinstance(error, TooMuchInFlight):  # of these a count is logged
         log.warning("request_failed", method=request.method, path=request.path, error=error.message)
     response = error_response(error, text=_answers_text(entry))
+    if isinstance(error, TooMuchInFlight):
+        response.force_close()  # there is no room for what it would send next either
     if isinstance(error, _NotOffered):
         response.headers["Allow"] = error.allowed
     return response

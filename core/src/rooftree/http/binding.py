@@ -227,8 +227,9 @@ async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
     length = request.content_length
     if length is not None and length > limit:
         raise TooLarge(f"The body has {length} bytes; at most {limit} are accepted here")
+    connection = _connection(request)
     if length is None or length > SMALL_BYTES:
-        _connection(request).expect_body(request)
+        connection.expect_body(request)
     received = 0
     coding = ", ".join(request.headers.getall("Content-Encoding", ()))
     async for chunk in without_coding(request.content.iter_any(), coding):
@@ -236,6 +237,8 @@ async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
         if received > limit:
             raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")
         yield chunk
+        if received > SMALL_BYTES:
+            await connection.wait_for_turn()
 
 
 def _connection(request: web.BaseRequest) -> Connection:
@@ -338,12 +341,16 @@ def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.Response:
 async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:
     """Send chunks as they come. The first is waited for a little, so that an early error is still a proper answer."""
     chunks = answer.chunks
+    connection = _connection(request)
+    reserved = PIECE_BYTES if connection.caller is None else 0  # strangers are refused before anything is made for them
+    connection.hold(reserved)
     # Taken out of its list when it is sent: a stream holds no more than one chunk.
     first: list[asyncio.Future[bytes | None]] = [asyncio.ensure_future(_next(chunks))]
     try:
         await asyncio.wait(first, timeout=FIRST_CHUNK_S)
+        connection.let_go_of(reserved)
         if first[0].done():
-            _refuse_without_room(request, first)
+            _refuse_without_room(connection, first)
         response = web.StreamResponse(headers={"Content-Type": answer.content_type, **answer.headers})
         await response.prepare(request)
         if request.method == "HEAD":
@@ -374,17 +381,17 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
             await close()
 
 
-def _refuse_without_room(request: web.BaseRequest, first: list[asyncio.Future[bytes | None]]) -> None:
+def _refuse_without_room(connection: Connection, first: list[asyncio.Future[bytes | None]]) -> None:
     """Raise :class:`~rooftree.http.in_flight.TooMuchInFlight` before anything is sent, if there is no room for it."""
     size = len(first[0].result() or b"")
     if size <= SMALL_BYTES:
         return
     try:
-        _connection(request).hold(2 * size)
+        connection.hold(2 * size)
     except TooMuchInFlight:
         first.clear()  # or the error would keep it, until somebody looks for what refers to itself
         raise
-    _connection(request).let_go_of(2 * size)
+    connection.let_go_of(2 * size)
 
 
 async def _send(
@@ -403,7 +410,11 @@ async def _send(
             piece = chunk[begin : begin + PIECE_BYTES] if len(chunk) > PIECE_BYTES else chunk
             held = len(chunk) - begin + len(piece) if len(piece) > SMALL_BYTES else 0  # aiohttp makes a copy of it
             if held:
-                connection.hold(held)
+                try:
+                    connection.hold(held)
+                except TooMuchInFlight:
+                    chunk, piece = None, b""  # as above
+                    raise
             await response.write(piece)
             await connection.all_sent()
             if held:

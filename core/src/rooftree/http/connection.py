@@ -12,6 +12,7 @@ names; ``tests/kernel/test_slow_clients.py`` fails where they change their meani
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import Counter
 from hmac import compare_digest
@@ -19,7 +20,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from rooftree.access import Principal, digest
@@ -52,6 +53,10 @@ BODY_AHEAD_BYTES = 128 * 1024
 UNSENT_BYTES = 128 * 1024
 """Bytes of answers that lie in the kernel for a client that does not take them (tcp(7) has no word for it: the socket
 option ``TCP_NOTSENT_LOWAT``)."""
+LINGER_S = 10.0
+"""Seconds in which the rest of a body is taken in that nobody wanted, so that its sender sees the answer."""
+LINGER_BYTES = 16 * 1024 * 1024
+"""How much of it."""
 ACCEPTED_PER_TURN = 16
 """Connections that are taken in one turn of the loop."""
 BACKLOG = 1024
@@ -179,11 +184,24 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send what is left of an answer. When this ends it has left, and nothing is held for it."""
         finished = await super().finish_response(request, resp, start_time)
+        if not request.content.is_eof():
+            await self._throw_away(request.content)
         if self._holding is not None:
             self._let_go_of_all()
             if self._line is not None:
                 self._line.max_size = AHEAD_BYTES  # type: ignore[attr-defined]  # as above
         return finished
+
+    async def _throw_away(self, body: StreamReader) -> None:
+        """Take in for a moment what is left of a body that nobody wanted: its sender would not see the answer if the
+        connection were closed amid it. aiohttp does that too, but not in turn with others."""
+        self._lingering_time = 0.0
+        size = 0
+        with contextlib.suppress(TimeoutError, web.RequestPayloadError):
+            async with asyncio.timeout(LINGER_S):
+                while size < LINGER_BYTES and not body.at_eof():
+                    await self.wait_for_turn()
+                    size += len(await body.readany())
 
     def data_received(self, data: bytes) -> None:
         """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""

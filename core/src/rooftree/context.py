@@ -22,6 +22,16 @@ job_under_way: ContextVar[str | None] = ContextVar("job_under_way", default=None
 """The id of the job that the code runs in."""
 
 
+looking: ContextVar[bool] = ContextVar("looking", default=False)
+"""Whether a request is answered that only shows how things are (GET)."""
+
+
+def only_looks() -> bool:
+    """Whether a request is answered that only shows how things are (GET). People wait for it: what lies outside, and
+    has stopped answering, is not to be waited for."""
+    return looking.get()
+
+
 @frozen
 class Begins:
     """What the route that is being answered may begin, and whether it is only asked what it would do."""

@@ -16,7 +16,8 @@ from types import ModuleType
 import structlog
 
 from rooftree.access import Role, Tokens
-from rooftree.audit import AUDIT, AuditLog
+from rooftree.audit import AUDIT, AuditKeeping, AuditLog
+from rooftree.change_rate import ChangeRate
 from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
@@ -34,6 +35,7 @@ from rooftree.logs import RecentLogs
 from rooftree.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
 from rooftree.plugins import PLUGINS, Plugins
 from rooftree.problems import PROBLEMS, Problem, Problems
+from rooftree.rates import Rate
 from rooftree.secret import check_key
 from rooftree.services import Service, ServiceDirectory
 from rooftree.settings import Settings
@@ -117,7 +119,9 @@ class System:
         self._closing.push_async_callback(self.events.close)
         self.database = await Database.open(self.data, kernel.disk_reserve_mib * MIB)
         self._closing.push_async_callback(self.database.close)
-        self.state = State(self.database)
+        keeping = AuditKeeping(kernel.audit_entries, kernel.audit_share)
+        change_rate = ChangeRate(Rate(kernel.changes_per_minute, timedelta(minutes=1)), self.clock)
+        self.state = State(self.database, keeping, change_rate.note)
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
         self.database.on_disk_full = self._disk_is_full
@@ -126,14 +130,17 @@ class System:
         self.audit = AuditLog(self.database)
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()
-        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions, self.clock)
+        journal = await Journal.open(self.database, keeping)
+        self.jobs = Jobs(journal, self.services, self.bus, self.conditions, self.clock, change_rate.note)
         self.plugins = await Plugins.load(self, self.state)
         self.jobs.plugin_of = self.plugins.of_module
         self.watchdog = LoopWatchdog(self.data.path, kernel.blocked_exit_s, self.plugins.of_module, self.bus)
         await self._keep_blocker_out()
         self.watchdog.start()
         self._closing.push_async_callback(self.watchdog.stop)
-        self.server = HttpServer(self.tokens, self.plugins.gate, secrets.token_hex(4), self.clock)
+        self.server = HttpServer(
+            self.tokens, self.plugins.gate, secrets.token_hex(4), self.clock, kernel.in_flight_mib * MIB
+        )
         self._provide_own_services()
         await self._report_losses()
         await self._admin_token()

@@ -48,6 +48,18 @@ class ContainerNotRunning(Conflict):
     error_key = "docker_container_not_running_error"
 
 
+class StdinBusy(RateLimited):
+    """The container has not read yet what other calls sent to its standard input. ``extra_fields``: ``wait_s``."""
+
+    error_key = "docker_container_stdin_busy_error"
+
+
+class StdinNotRead(Conflict):
+    """The program in the container does not read its standard input."""
+
+    error_key = "docker_container_stdin_not_read_error"
+
+
 class PortConflict(Conflict):
     """Another process on the host listens on a port the container wants. ``extra_fields``: ``port`` (int)."""
 
@@ -404,7 +416,8 @@ class ContainerEngine(Protocol):
         ...
 
     async def write_stdin(self, name: str, data: bytes) -> None:
-        """Feed a running container's standard input; raises :class:`ContainerNotRunning`."""
+        """Feed a running container's standard input, one call at a time, until the program inside has read it or it
+        is given up. Raises :class:`ContainerNotRunning`, :class:`StdinBusy`, :class:`StdinNotRead`."""
         ...
 
     def logs(

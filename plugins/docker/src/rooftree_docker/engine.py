@@ -133,6 +133,8 @@ class DockerEngine:
         self._processor_meter = ProcessorMeter()
         self._logs = Logs(self._connection, self._ours, self._inspect)
         self._api_address: str | None = None
+        self.known_network: AddonNetwork | None = None
+        """The add-on network as it was when it was last looked at."""
 
     @property
     def available(self) -> bool:
@@ -169,7 +171,8 @@ class DockerEngine:
 
     async def network(self) -> AddonNetwork:
         """The add-on network, made when it is not there. Raises ``Conflict`` for a stranger's of that name."""
-        return addon_network(await self._network.ensure(), self._api_address)
+        self.known_network = addon_network(await self._network.ensure(), self._api_address)
+        return self.known_network
 
     async def open_api_socket(self) -> ApiSocket:
         """Listen where add-ons expect the API; again after the engine made its bridge anew.
@@ -184,6 +187,7 @@ class DockerEngine:
             _refuse_taken_address(described, planned.supervisor)
         made = await open_api_socket(planned, own_address=own_address)
         self._api_address = made.address
+        self.known_network = addon_network(described, self._api_address)
         return made
 
     async def _own_address(self, network: AddonNetwork) -> str | None:

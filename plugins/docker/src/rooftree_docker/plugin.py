@@ -103,6 +103,8 @@ class DockerPlugin(Plugin):
         )
         options = await kernel.collection(DockerOptions)
         kernel.provide(DOCKER, Docker(kernel, self.engine, self.logins, options, self.engine.set_network))
+        self._version: str | None = None
+        """The engine's, as it was when it was reached."""
         self.api_socket: ApiSocket | None = None
         self._look_again = asyncio.Event()
         kernel.provide(CONTAINER_ENGINE, self.engine)
@@ -134,6 +136,7 @@ class DockerPlugin(Plugin):
         self.kernel.recovered()
         self.kernel.problems.clear("engine_unavailable", "docker")
         with suppress(RooftreeError):  # it is gone again
+            self._version = (await self.engine.info()).version
             self._report_remarks(await self.engine.remarks())
 
     def _report_remarks(self, remarks: Sequence[Remark]) -> None:
@@ -248,20 +251,17 @@ class DockerPlugin(Plugin):
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
-        """The engine's version; nothing while it is away, which is no fault of ours and reported already."""
-        if not self.engine.available:
-            return {}
-        try:
-            return {"docker": (await self.engine.info()).version}
-        except Unavailable:
-            return {}
+        """The engine's version as it is known: nobody waits for an engine that hangs."""
+        if self._version is None and self.engine.available:
+            with suppress(Unavailable):
+                self._version = (await self.engine.info()).version
+        return {"docker": self._version} if self._version is not None else {}
 
     @hookimpl
     async def supervisor_info(self) -> Mapping[str, Any]:
-        """Our address on the add-on network; nothing while the engine is away."""
-        if not self.engine.available:
-            return {}
-        try:
-            return {"ip_address": (await self.engine.network()).supervisor}
-        except Unavailable:
-            return {}
+        """Our address on the add-on network as it is known."""
+        known = self.engine.known_network
+        if known is None and self.engine.available:
+            with suppress(Unavailable):
+                known = await self.engine.network()
+        return {"ip_address": known.supervisor} if known is not None else {}

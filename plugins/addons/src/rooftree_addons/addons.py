@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import shutil
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,17 +16,14 @@ from rooftree import (
     UNSET,
     Collection,
     Event,
-    Failed,
     Invalid,
     Kernel,
     Principal,
     Role,
-    RooftreeError,
     Service,
     Unset,
 )
 from rooftree.access import Token
-from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
 from rooftree_addons.apparmor import Profiles
@@ -36,13 +31,13 @@ from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
     MAPPED_FOLDERS,
-    OPTIONS_FILE,
-    cid_file,
     config_folder,
     container_spec,
     data_folder,
     wants_config_folder,
+    writes_all_configs,
 )
+from rooftree_addons.core_secrets import core_secrets
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import (
@@ -54,9 +49,20 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_addons.mount_sources import refuse_movable
+from rooftree_addons.own_folders import (
+    config_folders,
+    has_folder,
+    make_folders,
+    refuse_what_is_no_folder,
+    remove_cid,
+    write_cid,
+    write_options,
+)
 from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
 from rooftree_addons.ports import clear_settled_conflict, refuse_doubled_ports
 from rooftree_addons.probation import ROLLED_BACK, Probation
+from rooftree_addons.removals import Removals
 from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
@@ -64,11 +70,9 @@ from rooftree_store import (
     AddonStore,
     Boot,
     CheckedOptions,
-    FileInvalid,
     Installed,
     OptionsInvalid,
     Startup,
-    read_document,
     validate_options,
 )
 
@@ -122,6 +126,7 @@ class Addons:
         installed: Collection[InstalledAddon],
         probations: Collection[Probation],
         profiles: Profiles,
+        removals: Removals,
         failed_data_stays: timedelta,
     ) -> None:
         self.kernel = kernel
@@ -132,6 +137,7 @@ class Addons:
         self.failures: dict[AddonSlug, str] = {}
         """Why a version that is being installed failed, until the one before it is back."""
         self.profiles = profiles
+        self.removals = removals
         self.failed_data_stays = failed_data_stays
         """For how long the data of versions that failed is kept."""
         self._states: dict[AddonSlug, AddonState] = {}
@@ -296,7 +302,7 @@ class Addons:
         :param options: complete options to check instead of the add-on's own
         """
         wanted = addon.effective_options if options is None else dict(options)
-        secrets = await asyncio.to_thread(_secrets, self.kernel.data.path / "homeassistant" / "secrets.yaml")
+        secrets = await asyncio.to_thread(core_secrets, self.kernel.data.path)
         try:
             return await asyncio.to_thread(
                 validate_options, addon.config.schema, wanted, secrets=secrets.get, devices=HostDevices()
@@ -310,19 +316,33 @@ class Addons:
 
     # --- containers --------------------------------------------------------------------------------------------------
 
+    async def refuse_what_is_no_folder(self, slug: AddonSlug) -> None:
+        """Raise :class:`~rooftree_addons.own_folders.FolderRefused` where a link or a file is in the place of one of an
+        add-on's own folders; before anything is stopped for it."""
+        folders = (data_folder(slug), config_folder(slug))
+        await asyncio.to_thread(refuse_what_is_no_folder, self.kernel.data.path, folders)
+
     async def make_folders(self, slug: AddonSlug, *, config_folder_too: bool) -> None:
         """Make an add-on's own folders."""
-        for folder in (data_folder(slug), *((config_folder(slug),) if config_folder_too else ())):
-            await asyncio.to_thread((self.kernel.data.path / folder).mkdir, parents=True, exist_ok=True)
+        folders = (data_folder(slug), *((config_folder(slug),) if config_folder_too else ()))
+        for folder in folders:
+            await self.removals.reclaim(folder)
+        is_new = config_folder_too and not await asyncio.to_thread(
+            has_folder, self.kernel.data.path, config_folder(slug)
+        )
+        await asyncio.to_thread(make_folders, self.kernel.data.path, folders)
+        if is_new:
+            self._tell_who_may_not_write(slug)
 
-    async def remove_folder(self, folder: str) -> None:
-        """Delete one of an add-on's folders; raises ``Failed`` when something in it cannot be."""
-        try:
-            await asyncio.to_thread(shutil.rmtree, self.kernel.data.path / folder)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise Failed(f"The folder {folder} cannot be deleted: {error}. Mend that, and try again") from None
+    def _tell_who_may_not_write(self, slug: AddonSlug) -> None:
+        """Those that may write all configurations have each folder mounted that was there when they were started."""
+        waiting = [
+            other.slug
+            for other in self.installed.values()
+            if writes_all_configs(other.config) and self.runs(other.slug)
+        ]
+        if waiting:
+            log.info("config_folder_read_only_until_restart", folder=config_folder(slug), read_only_for=waiting)
 
     async def create_container(self, slug: AddonSlug) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
@@ -336,9 +356,8 @@ class Addons:
         await self.make_folders(slug, config_folder_too=wants_config_folder(addon.config))
         data = self.kernel.data.path
         options = orjson.dumps(checked.options, option=orjson.OPT_INDENT_2)
-        await asyncio.to_thread(write_file_atomically, data / data_folder(slug) / OPTIONS_FILE, options, 0o600)
-        cid = data / cid_file(addon)
-        await asyncio.to_thread(_empty_file, cid)
+        await asyncio.to_thread(write_options, data, slug, options)
+        await asyncio.to_thread(write_cid, data, addon.container, "")
         token = self.kernel.tokens.new(TOKEN_KIND, slug)
         spec = await asyncio.to_thread(
             container_spec,
@@ -349,10 +368,12 @@ class Addons:
             timezone=await asyncio.to_thread(host_timezone),
             option_devices=[device.path for device in checked.devices],
             own_profile=addon.config.apparmor and await self.profiles.ensure_loaded(slug),
+            config_folders=await asyncio.to_thread(config_folders, data) if writes_all_configs(addon.config) else (),
         )
         spec = await with_additions(self.kernel, ContainerOwner("addon", slug), spec)
+        refuse_movable(spec.mounts)
         container_id = await engine.create(spec)
-        await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
+        await asyncio.to_thread(write_cid, data, addon.container, container_id)
         tokens = self.kernel.tokens
         await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
 
@@ -373,7 +394,7 @@ class Addons:
         engine = self.kernel.service(CONTAINER_ENGINE)
         await engine.remove(f"app_{slug}")
         await self.revoke_tokens(slug)
-        await asyncio.to_thread((self.kernel.data.path / f"cid_files/app_{slug}.cid").unlink, missing_ok=True)
+        await asyncio.to_thread(remove_cid, self.kernel.data.path, f"app_{slug}")
 
     async def revoke_tokens(self, slug: AddonSlug) -> None:
         """End the add-on's tokens."""
@@ -412,8 +433,8 @@ class Addons:
 
     def make_mapped_folders(self) -> None:
         """Make the folders that add-ons may be shown. Blocks: call in a thread."""
-        for folder in MAPPED_FOLDERS:
-            (self.kernel.data.path / folder).mkdir(parents=True, exist_ok=True)
+        for folder in MAPPED_FOLDERS:  # which root may have put elsewhere: no add-on can change them
+            (self.kernel.data.path / folder).mkdir(parents=True, exist_ok=True)  # ours: their parents are
 
     @property
     def engine(self) -> ContainerEngine:
@@ -465,25 +486,6 @@ def _network(addon: InstalledAddon, wanted: Mapping[str, int | str | None]) -> d
         ports[port] = number or None
     refuse_doubled_ports(ports)
     return ports
-
-
-def _secrets(path: Path) -> dict[str, Any]:
-    """Core's secrets; none where the file is missing or cannot be read."""
-    if not path.is_file():
-        return {}
-    try:
-        content = read_document(path).content
-    except (FileInvalid, RooftreeError) as error:
-        log.warning("secrets_unreadable", reason=str(error))
-        return {}
-    return {str(name): value for name, value in content.items() if isinstance(value, str | int | float | bool)}
-
-
-def _empty_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():  # the engine makes a folder of a missing bind source on its own account
-        shutil.rmtree(path)
-    path.write_bytes(b"")
 
 
 __all__ = ["ADDONS", "AddonState", "AddonStateChanged", "Addons", "OptionsChange", "slug_of"]

@@ -27,6 +27,7 @@ from rooftree_addons.models import AddonSummary
 from rooftree_addons.probation import Probation
 from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_addons.reconciliation import Reconciliation
+from rooftree_addons.removals import DueRemoval, Removals
 from rooftree_addons.routes import routes
 from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
@@ -65,6 +66,7 @@ class AddonsPlugin(Plugin):
             installed,
             probations,
             profiles,
+            Removals(kernel, await kernel.collection(DueRemoval)),
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
         self.probation = ProbationWatch(kernel, self.addons, lasts=timedelta(minutes=settings.probation_minutes))
@@ -99,6 +101,7 @@ class AddonsPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """Look at everything once (the engine may have said that it is there before we listened), then by the clock."""
         yield Task("bring up", self.bring_up)
+        yield Task("delete what was removed", self.addons.removals.run)
         yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
         yield Task("auto update", self.auto_update.run, every=UPDATE_EVERY)
         yield Task("watchdog", self.url_watchdog.look, every=LOOK_EVERY)

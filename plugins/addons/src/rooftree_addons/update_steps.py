@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import structlog
@@ -44,7 +43,7 @@ class KeepData(Step):
 
     async def undo(self, _: None, addons: Addons) -> None:
         """Delete the copies."""
-        await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.kept.folder)
+        await addons.removals.remove(self.kept.folder)
 
 
 @step("addons.begin_probation/1")
@@ -78,7 +77,7 @@ class BeginProbation(Step):
             await addons.kernel.commit(change)
         reason = addons.failures.pop(self.slug, None)
         if reason is None:  # it was interrupted, or something else failed: all is as if it had never begun
-            await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.kept.set_aside)
+            await addons.removals.remove(self.kept.set_aside)
         else:
             await addons.kernel.commit(
                 addons.installed.update(self.slug, lambda now: evolve(now, failed_version=self.version))
@@ -87,7 +86,7 @@ class BeginProbation(Step):
 
 
 async def _keep_log(addons: Addons, slug: AddonSlug, kept: Keepsake) -> None:
-    await keep_log(addons.engine, f"app_{slug}", addons.kernel.data.path / kept.set_aside)
+    await keep_log(addons.engine, f"app_{slug}", addons.kernel.data.path, kept.set_aside)
 
 
 async def _put_back(addons: Addons, kept: Keepsake) -> None:
@@ -194,7 +193,7 @@ class DropKeptData(Step):
 
     async def do(self, addons: Addons) -> None:
         """Delete them."""
-        await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.folder)
+        await addons.removals.remove(self.folder)
 
 
 def letting_go(addons: Addons, slug: AddonSlug, probation: Probation) -> list[Step]:

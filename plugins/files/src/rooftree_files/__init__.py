@@ -8,24 +8,27 @@ other way is left (``scripts/foreign-paths``).
 Everything blocks: call it in a thread.
 """
 
-from rooftree_files.copying import copy_tree
+from rooftree_files.copying import CopyStopped, copy_tree, shares_blocks
 from rooftree_files.folder import Folder, FolderMissing
 from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge
-from rooftree_files.removal import RemovalIncomplete, remove_tree
+from rooftree_files.removal import RemovalIncomplete, RemovalStopped, remove_tree
 from rooftree_files.walk import Entry, TreeLimits, size_of, walk
 
 __all__ = [
+    "CopyStopped",
     "Entry",
     "FileTooLarge",
     "Folder",
     "FolderMissing",
     "PathRefused",
     "RemovalIncomplete",
+    "RemovalStopped",
     "TreeChanged",
     "TreeLimits",
     "TreeTooLarge",
     "copy_tree",
     "remove_tree",
+    "shares_blocks",
     "size_of",
     "walk",
 ]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
     from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
-    from rooftree_store.yaml_files import FileInvalid, read_document
+    from rooftree_store.yaml_files import FileInvalid, parse_document, read_document
 
 _HOMES = {
     "addon_config": "AddonConfig MapEntry UlimitPair parse_addon_config",
@@ -45,7 +45,7 @@ _HOMES = {
     "translations": "TranslationTexts parse_translation",
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
     "vocabulary": "Boot HassioRole MapType Startup",
-    "yaml_files": "FileInvalid read_document",
+    "yaml_files": "FileInvalid parse_document read_document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -83,6 +83,7 @@ __all__ = [
     "effective_options",
     "parse_addon_config",
     "parse_build_file",
+    "parse_document",
     "parse_translation",
     "pick_arch",
     "rating",

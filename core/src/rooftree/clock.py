@@ -45,4 +45,4 @@ MACHINE = Clock()
 async def boot_id() -> str:
     """Which boot of the machine this is: 32 hex digits, others after each boot, as in the system journal. What is to be
     done once in a boot, or not again after the next, is noted with it."""
-    return (await asyncio.to_thread(BOOT_ID.read_text)).strip().replace("-", "")
+    return (await asyncio.to_thread(BOOT_ID.read_text)).strip().replace("-", "")  # ours: the kernel's

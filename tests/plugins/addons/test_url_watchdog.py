@@ -125,6 +125,46 @@ async def test_second_miss_in_a_row_is_a_restart(home: House, status: int) -> No
     assert after_one == (before, {})
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_add_on_that_sends_us_to_another_host_is_well_and_nobody_is_asked_there(home: House, status: int) -> None:
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=500)
+
+    async with serving(elsewhere) as other:
+
+        async def sends(_: web.Request) -> web.Response:
+            return web.Response(status=status, headers={"Location": f"http://localhost:{other}/secret"})
+
+        async with serving(sends) as port:
+            before = await watched(home, f"http://[HOST]:{port}/")
+
+            await looked(home, times=3)
+
+    assert asked == []
+    assert not watchdog(home)._restarts
+    assert await container_id(home) == before
+
+
+async def test_add_on_that_sends_us_round_is_not_well(home: House) -> None:
+    count = 0
+
+    async def sends(_: web.Request) -> web.Response:
+        nonlocal count
+        count += 1
+        return web.Response(status=302, headers={"Location": "/again"})
+
+    async with serving(sends) as port:
+        before = await watched(home, f"http://[HOST]:{port}/")
+
+        await looked(home)
+        await restarted(home, before)
+
+    assert count == 2 * (url_watchdog.MOST_REDIRECTIONS + 1)
+
+
 async def test_miss_is_forgotten_when_the_next_answer_is_good(home: House) -> None:
     statuses = iter([500, 200, 500, 200])
 

@@ -278,12 +278,12 @@ async def test_file_that_vanishes_while_its_folder_is_read_and_a_name_that_is_no
     class Vanishing:
         """A listing whose files are removed once it is read."""
 
-        def __init__(self, folder: str) -> None:
+        def __init__(self, folder: int) -> None:
             with scan(folder) as entries:
                 self._entries = sorted(entries, key=lambda entry: entry.name != "gone")  # before the others
             for entry in self._entries:
                 if entry.name == "gone":
-                    Path(entry.path).unlink()
+                    os.unlink(entry.name, dir_fd=folder)
 
         def __enter__(self) -> list[os.DirEntry[str]]:
             return self._entries

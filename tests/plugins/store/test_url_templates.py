@@ -43,3 +43,14 @@ def test_watchdog_asks_the_container_or_the_host(template, host_network, ports, 
     )
 
     assert target.url == expected
+
+
+@pytest.mark.parametrize("suffix", ["@example.com/", "0/", ":1@example.com", ".example.com/", "\\@example.com"])
+def test_what_stands_behind_the_port_is_never_part_of_the_host(suffix: str) -> None:
+    target = resolve_watchdog(
+        f"http://[HOST]:[PORT:80]{suffix}", host="172.30.33.1", host_network=False, ports={}, options={}
+    )
+    webui = resolve_webui(f"http://[HOST]:[PORT:80]{suffix}", ports={}, options={})
+
+    assert target.url == f"http://172.30.33.1:80/{suffix}"
+    assert webui == f"http://[HOST]:80/{suffix}"

@@ -341,11 +341,11 @@ def _crashed(error: Exception, request: web.BaseRequest, entry: Entry | None) ->
 
 
 def _bound_unix(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)  # ours: at the top of the data folder, or where the operator says
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         bound.bind(str(path))
-        path.chmod(0o660)  # before it listens: nobody can have connected yet
+        path.chmod(0o660)  # before it listens: nobody can have connected yet  # ours: made in the line above
         bound.listen(128)
     except BaseException:
         bound.close()

@@ -26,6 +26,8 @@ LEAVE_ALONE_S: Final = 60.0
 """Seconds that a service which failed is not asked again."""
 REMEMBERED: Final = 256
 _PREFIX: Final = 5
+LARGEST_ANSWER_BYTES: Final = 1024 * 1024
+"""Real ones have some 40 kB; what comes behind is not read."""
 
 
 class LeakedPasswords:
@@ -76,7 +78,10 @@ class LeakedPasswords:
             aiohttp.ClientSession(timeout=timeout, headers=headers, raise_for_status=True) as session,
             session.get(f"{self._address}/range/{prefix}") as response,
         ):
-            lines = (line.partition(":") for line in (await response.text()).splitlines())
+            answer = b""
+            while len(answer) < LARGEST_ANSWER_BYTES and (block := await response.content.readany()):
+                answer += block
+            lines = (line.partition(":") for line in answer.decode("ascii", "replace").splitlines())
             return {rest for rest, _, count in lines if int(count) > 0}
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import aiohttp
 import structlog
+from yarl import URL
 
 from rooftree import Kernel, RooftreeError
 from rooftree_addons import verbs
@@ -28,7 +29,9 @@ CONNECT_S: Final = 0.5
 ANSWER_S: Final = 10.0
 """Seconds that an HTTP answer may take."""
 GOOD_BELOW: Final = 300
-"""HTTP statuses from here on are no sign of health; redirections are followed."""
+"""HTTP statuses from here on are no sign of health; redirections are followed, on the add-on's own host only."""
+MOST_REDIRECTIONS: Final = 5
+_REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class UrlWatchdog:
@@ -121,5 +124,15 @@ async def _refusal(target: WatchdogTarget) -> str | None:
 
 
 async def _bad_answer(session: aiohttp.ClientSession, target: WatchdogTarget) -> str | None:
-    async with session.get(target.url) as response:
-        return None if response.status < GOOD_BELOW else f"{target.url} answered with status {response.status}"
+    """Ask, without reading what is answered. An add-on that sends us elsewhere would let us ask for it what only this
+    host can reach: that it answered at all is good enough then."""
+    url = URL(target.url)
+    for _ in range(MOST_REDIRECTIONS + 1):
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status not in _REDIRECTIONS:
+                return None if response.status < GOOD_BELOW else f"{url} answered with status {response.status}"
+            onward = url.join(URL(response.headers.get("Location", "")))
+        if onward.host != url.host or onward.scheme not in {"http", "https"}:
+            return None
+        url = onward
+    return f"{target.url} leads round in circles"

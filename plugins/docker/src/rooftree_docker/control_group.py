@@ -27,7 +27,9 @@ def processor_time(container_id: str, pid: int, root: Path = _ROOT) -> tuple[int
     """
     try:
         used = _container_ns(container_id, pid, root)
-        fields = (root / "proc/stat").read_text().split("\n", 1)[0].split()[1 : _FIELDS_OF_THE_MACHINE + 1]
+        fields = (
+            (root / "proc/stat").read_text().split("\n", 1)[0].split()[1 : _FIELDS_OF_THE_MACHINE + 1]
+        )  # ours: the kernel's
         return None if used is None else (used, sum(map(int, fields)) * _TICK_NS)
     except (OSError, ValueError):
         return None
@@ -35,13 +37,14 @@ def processor_time(container_id: str, pid: int, root: Path = _ROOT) -> tuple[int
 
 def _container_ns(container_id: str, pid: int, root: Path) -> int | None:
     groups = root / "sys/fs/cgroup"
-    for line in (root / f"proc/{pid}/cgroup").read_text().splitlines():
+    for line in (root / f"proc/{pid}/cgroup").read_text().splitlines():  # ours: the kernel's
         _, controllers, path = line.split(":", 2)
         if container_id not in path:
             continue
         if "cpuacct" in controllers.split(","):  # version 1
-            return int((groups / f"cpuacct{path}/cpuacct.usage").read_text())
-        if not controllers and (statistics := groups / f"{path.lstrip('/')}/cpu.stat").is_file():  # version 2
-            usage = dict(pair.split() for pair in statistics.read_text().splitlines())
+            return int((groups / f"cpuacct{path}/cpuacct.usage").read_text())  # ours: the kernel's
+        statistics = groups / f"{path.lstrip('/')}/cpu.stat"
+        if not controllers and statistics.is_file():  # version 2  # ours: the kernel's
+            usage = dict(pair.split() for pair in statistics.read_text().splitlines())  # ours: the kernel's
             return int(usage["usage_usec"]) * 1000
     return None

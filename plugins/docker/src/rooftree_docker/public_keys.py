@@ -60,7 +60,7 @@ class PublicKey:
 def read_key(path: Path) -> PublicKey:
     """The public key in a PEM file. Raises :class:`KeyUnusable`. Blocks: call it in a thread."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # ours: the operator's
             content = file.read(LARGEST_KEY_BYTES)
     except OSError as error:
         raise KeyUnusable(error.strerror or type(error).__name__) from None

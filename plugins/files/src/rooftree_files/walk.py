@@ -68,7 +68,11 @@ class Entry:
 
 
 def walk(
-    folder: Folder, limits: TreeLimits = USUAL, *, enter: Callable[[Entry], bool] = lambda _: True
+    folder: Folder,
+    limits: TreeLimits = USUAL,
+    *,
+    enter: Callable[[Entry], bool] = lambda _: True,
+    skip_unreadable: bool = False,
 ) -> Iterator[Entry]:
     """Every entry below an open folder, links not followed: the files of a folder first, then each folder with all that
     is in it. What goes meanwhile is left out; a folder that is moved meanwhile ends in :class:`TreeChanged`. Blocks.
@@ -76,8 +80,9 @@ def walk(
     Raises :class:`TreeTooLarge` where there is more than ``limits``.
 
     :param enter: whether a folder is gone into
+    :param skip_unreadable: leave out what is in folders that may not be read, rather than raise ``PermissionError``
     """
-    way = _Way(folder, limits)
+    way = _Way(folder, limits, skip_unreadable)
     try:
         while way.levels:
             if not way.level.listed:
@@ -95,7 +100,8 @@ def walk(
 class _Way:
     """Where a walk is, and how it came there."""
 
-    def __init__(self, folder: Folder, limits: TreeLimits) -> None:
+    def __init__(self, folder: Folder, limits: TreeLimits, skip_unreadable: bool) -> None:
+        self._passed_by = (FileNotFoundError, NotADirectoryError, *((PermissionError,) if skip_unreadable else ()))
         self._name = folder.name
         self._limits = limits
         self._entries = 0
@@ -132,7 +138,7 @@ class _Way:
             raise TreeTooLarge(self._name, f"is deeper than {self._limits.depth} folders")
         try:
             below = os.open(entry.name, LIST, dir_fd=self._here)
-        except (FileNotFoundError, NotADirectoryError):
+        except self._passed_by:
             return
         if identity(below) != (entry.status.st_dev, entry.status.st_ino):
             os.close(below)

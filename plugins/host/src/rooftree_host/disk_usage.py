@@ -11,12 +11,14 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import Factory, define, frozen
 
-from rooftree import UNSET, Service
+from rooftree import UNSET, RooftreeError, Service
+from rooftree_files import Entry, Folder, walk
 from rooftree_host.models import DiskUsage
 
 AREAS: Final[Mapping[str, tuple[str, str]]] = {
@@ -31,6 +33,8 @@ AREAS: Final[Mapping[str, tuple[str, str]]] = {
 """The parts of the data folder that are shown, with their folders and labels."""
 FRESH_S: Final = 30.0
 """Seconds for which an answer is given again."""
+MOST_PARTS: Final = 10_000
+"""Folders that are shown; those in excess count with the one that they stand in."""
 _BLOCK_BYTES: Final = 512  # of st_blocks, whatever the file system's own are
 
 
@@ -115,68 +119,71 @@ def measure(data: Path, max_depth: int, stop: threading.Event) -> DiskUsage:
     used = total.total - total.free
     if max_depth < 1:
         return DiskUsage(id="root", label="Root", used_bytes=used, total_bytes=total.total)
-    walk = _Walk(data.stat().st_dev, stop)
-    areas = [walk.measured(str(data / folder), area, label, max_depth - 1) for area, (folder, label) in AREAS.items()]
+    with Folder.open(data) as root:
+        look = _Look(root, max_depth - 1, stop)
+        areas = [look.area(path, area).as_usage(label, max_depth - 1) for area, (path, label) in AREAS.items()]
     rest = max(0, used - sum(area.used_bytes for area in areas))
     system = DiskUsage(id="system", label="System", used_bytes=rest)
     return DiskUsage(id="root", label="Root", used_bytes=used, total_bytes=total.total, children=[system, *areas])
 
 
-class _Walk:
-    """Measures trees of one disk, each file once."""
+@define
+class _Part:
+    """A folder that is shown, or an area."""
 
-    def __init__(self, device: int, stop: threading.Event) -> None:
-        self._device = device
+    name: str
+    used_bytes: int = 0
+    parts: list[_Part] = Factory(list)
+
+    def as_usage(self, label: str, depth: int) -> DiskUsage:
+        parts = [part.as_usage(part.name, depth - 1) for part in self.parts]
+        used = self.used_bytes + sum(part.used_bytes for part in parts)
+        parts.sort(key=lambda part: (-part.used_bytes, part.id))
+        return DiskUsage(id=self.name, label=label, used_bytes=used, children=parts if depth >= 1 else UNSET)
+
+
+class _Look:
+    """Measures trees of one disk, each file once. Add-ons write there while we look."""
+
+    def __init__(self, root: Folder, depth: int, stop: threading.Event) -> None:
+        self._root = root
+        self._device = os.fstat(root.descriptor).st_dev
+        self._depth = depth
         self._stop = stop
         self._seen: set[int] = set()
+        self._parts_left = MOST_PARTS
 
-    def measured(self, folder: str, id: str, label: str, depth: int) -> DiskUsage:
-        """One folder, with those in it that many levels down."""
-        children: list[DiskUsage] = []
-        used = 0
-        for path, name, own in self._below(folder):
-            if depth < 1 or name is None:
-                used += own if name is None else own + self._tree(path)
-            else:
-                child = self.measured(path, name, name, depth - 1)
-                child = evolve(child, used_bytes=child.used_bytes + own)
-                used += child.used_bytes
-                children.append(child)
-        children.sort(key=lambda child: (-child.used_bytes, child.id))
-        return DiskUsage(id=id, label=label, used_bytes=used, children=children if depth >= 1 else UNSET)
+    def area(self, path: str, name: str) -> _Part:
+        """One area, with the folders in it that many levels down. What vanishes meanwhile, or may not be read, has no
+        bytes; of a tree that is larger than we look at, what was seen counts."""
+        area = _Part(name)
+        with suppress(RooftreeError, FileNotFoundError, NotADirectoryError), self._root.folder(path) as folder:
+            way = [area]
+            for entry in walk(folder, enter=self._is_ours, skip_unreadable=True):
+                if self._stop.is_set():
+                    raise _NotWanted
+                del way[entry.depth + 1 :]
+                if not self._is_ours(entry) or self._is_known(entry):
+                    continue
+                own = entry.status.st_blocks * _BLOCK_BYTES
+                if entry.is_folder and entry.depth < self._depth and self._parts_left:
+                    self._parts_left -= 1
+                    part = _Part(os.fsencode(entry.name).decode(errors="replace"), own)
+                    way[-1].parts.append(part)
+                    way.append(part)
+                else:
+                    way[-1].used_bytes += own
+        return area
 
-    def _tree(self, folder: str) -> int:
-        """Bytes of everything below."""
-        used, waiting = 0, [folder]
-        while waiting:
-            for path, name, own in self._below(waiting.pop()):
-                used += own
-                if name is not None:
-                    waiting.append(path)
-        return used
+    def _is_ours(self, entry: Entry) -> bool:
+        return entry.status.st_dev == self._device
 
-    def _below(self, folder: str) -> list[tuple[str, str | None, int]]:
-        """What is in a folder: path, name of what is a folder itself, and its own bytes. What vanished meanwhile, or
-        may not be read, has none."""
-        if self._stop.is_set():
-            raise _NotWanted
-        found: list[tuple[str, str | None, int]] = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    if status.st_dev != self._device:
-                        continue
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    if not is_folder and status.st_nlink > 1:
-                        if status.st_ino in self._seen:
-                            continue
-                        self._seen.add(status.st_ino)
-                    name = os.fsencode(entry.name).decode(errors="replace") if is_folder else None
-                    found.append((entry.path, name, status.st_blocks * _BLOCK_BYTES))
-        except OSError:
-            return found
-        return found
+    def _is_known(self, entry: Entry) -> bool:
+        """Whether it is a further name of a file that was counted."""
+        status = entry.status
+        if entry.is_folder or status.st_nlink < 2:
+            return False
+        if status.st_ino in self._seen:
+            return True
+        self._seen.add(status.st_ino)
+        return False

@@ -63,20 +63,20 @@ class DiskWear:
 
 def disk_of(folder: Path, sys: Path = _SYS) -> str | None:
     """The name of the disk that a folder lies on, ``None`` where it is on none (or on several). Blocks."""
-    number = folder.stat().st_dev
+    number = folder.stat().st_dev  # ours: the kernel's
     place = sys / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
     try:
-        device = place.resolve(strict=True)
+        device = place.resolve(strict=True)  # ours: the kernel's
     except OSError:
         return None
     while True:
-        below = sorted(device.glob("slaves/*"))
+        below = sorted(device.glob("slaves/*"))  # ours: the kernel's
         if len(below) != 1:
             break
-        device = below[0].resolve()  # encrypted, or a logical volume
-    if (device / "partition").exists():
+        device = below[0].resolve()  # encrypted, or a logical volume  # ours: the kernel's
+    if (device / "partition").exists():  # ours: the kernel's
         device = device.parent
-    return device.name if (sys / "block" / device.name).exists() else None
+    return device.name if (sys / "block" / device.name).exists() else None  # ours: the kernel's
 
 
 def emmc_wear(disk: Path) -> float | None:
@@ -85,7 +85,7 @@ def emmc_wear(disk: Path) -> float | None:
     The second number is of the area that holds most of the data.
     """
     try:
-        text = (disk / "device" / "life_time").read_text()
+        text = (disk / "device" / "life_time").read_text()  # ours: the kernel's
         tenths = int(text.split()[1], 16)
     except (OSError, IndexError, ValueError):
         return None

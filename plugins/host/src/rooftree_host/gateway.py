@@ -66,7 +66,7 @@ class Gateway:
 
     def is_there(self) -> bool:
         """Whether there is something to ask, without asking. Blocks for a moment."""
-        return self._socket is None or Path(self._socket).exists()
+        return self._socket is None or Path(self._socket).exists()  # ours: the host's
 
     async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
         """See :class:`~rooftree.interfaces.journal.SystemJournal`."""

@@ -13,11 +13,11 @@ def propagates(folder: Path, mountinfo: Path = _MOUNTINFO) -> bool:
     """Whether the mount that ``folder`` lies on gets or shares later mounts of the host: ``shared:`` or ``master:`` in
     proc_pid_mountinfo(5). Blocks for a moment."""
     try:
-        lines = mountinfo.read_text(errors="surrogateescape").splitlines()
+        lines = mountinfo.read_text(errors="surrogateescape").splitlines()  # ours: the kernel's
     except OSError:
         return False
     found: tuple[int, bool] = (-1, False)
-    place = os.path.realpath(folder)
+    place = os.path.realpath(folder)  # ours: the data folder itself
     for line in lines:
         parts = line.split(" ")
         target = parts[4].encode("ascii", "surrogateescape").decode("unicode_escape")  # blanks are \040

@@ -45,8 +45,8 @@ async def sound_devices(devices: Iterable[Device], asound: Path = ASOUND) -> Sou
 
 def _names(asound: Path) -> dict[tuple[int, int], str]:
     try:
-        cards = (asound / "cards").read_text(errors="replace")
-        pcms = (asound / "pcm").read_text(errors="replace")
+        cards = (asound / "cards").read_text(errors="replace")  # ours: the kernel's
+        pcms = (asound / "pcm").read_text(errors="replace")  # ours: the kernel's
     except OSError:
         return {}
     card_names = {int(card): name.strip() for card, name in _CARD_LINE.findall(cards)}

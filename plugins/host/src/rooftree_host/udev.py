@@ -66,14 +66,14 @@ class Udev:
     def all(self) -> dict[str, Entry]:
         """Every device, by path below ``/sys``."""
         with self._one_at_a_time:
-            daemon = DAEMON.exists()
+            daemon = DAEMON.exists()  # ours: the host's
             found = (_entry(device, daemon) for device in self._context.list_devices())
             return {entry.sysfs: entry for entry in found if entry is not None}
 
     def at(self, paths: Iterable[str]) -> dict[str, Entry | None]:
         """The devices at these paths below ``/sys``; ``None`` where there is none."""
         with self._one_at_a_time:
-            daemon = DAEMON.exists()
+            daemon = DAEMON.exists()  # ours: the host's
             return {path: self._at(path, daemon) for path in paths}
 
     def _at(self, path: str, daemon: bool) -> Entry | None:

@@ -125,7 +125,9 @@ class DownloadBundle(Step):
 
     async def _write(self, run: Run, file: Path, answer: aiohttp.ClientResponse) -> None:
         length = answer.content_length
-        await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(
+            file.parent.mkdir, parents=True, exist_ok=True
+        )  # ours: tmp in the data folder, in no container
         if length is not None:
             free = (await asyncio.to_thread(shutil.disk_usage, file.parent)).free
             if free < length:
@@ -160,7 +162,7 @@ def _session() -> aiohttp.ClientSession:
 async def _remove(bundles: Bundles, version: str) -> None:
     file = bundles.file(version)
     for each in (file, file.with_suffix(".part")):
-        await asyncio.to_thread(each.unlink, missing_ok=True)
+        await asyncio.to_thread(each.unlink, missing_ok=True)  # ours: tmp in the data folder, in no container
 
 
 @step("os.install_bundle/1")

@@ -46,7 +46,7 @@ def resolve_webui(
         if not host_network:
             return None
         port = int(match["port"])
-    return f"{_scheme(match, options)}://[HOST]:{port}{match['suffix']}"
+    return f"{_scheme(match, options)}://[HOST]:{port}{_path(match['suffix'])}"
 
 
 @frozen
@@ -62,7 +62,7 @@ class WatchdogTarget:
     def url(self) -> str:
         """The whole address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.suffix}"
+        return f"{self.scheme}://{host}:{self.port}{_path(self.suffix)}"
 
 
 def resolve_watchdog(
@@ -98,6 +98,11 @@ def _host_port(port: str, ports: Mapping[str, int | None]) -> int | None:
         if key in ports:
             return ports[key]
     return int(port)
+
+
+def _path(suffix: str) -> str:
+    """What stands behind the port, as nothing but a path: ``:8080@example.com`` would be another host's address."""
+    return suffix if suffix[:1] in {"", "/", "?", "#"} else f"/{suffix}"
 
 
 def _scheme(match: re.Match[str], options: Mapping[str, Any]) -> str:

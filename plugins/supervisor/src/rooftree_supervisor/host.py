@@ -44,7 +44,7 @@ def read_host() -> Host:
 def read_machine_id(path: Path = Path("/etc/machine-id")) -> str | None:
     """The machine's id, machine-id(5); ``None`` where there is none, or not yet."""
     try:
-        text = path.read_text("ascii").strip()
+        text = path.read_text("ascii").strip()  # ours: the host's
     except (OSError, UnicodeDecodeError):
         return None
     return text if len(text) == 32 else None  # "uninitialized" is what an image has before its first boot

@@ -1,4 +1,4 @@
-"""Configurations that no container can be made of: read and installed, and refused at the start by the keys' names."""
+"""Configurations that no container can be made of: read, and refused by the keys' names before anything is touched."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rooftree.testing import Answer
 from rooftree_addons import InstalledAddon
 from rooftree_addons.feasibility import AddonConfigUnusable, refuse_infeasible
 from rooftree_store import AddonSlug
@@ -76,15 +77,37 @@ def test_most_files_are_as_many_as_the_kernel_says() -> None:
         check(ulimits={"nofile": most + 1})
 
 
-@pytest.mark.parametrize("verb", ["start", "restart"])
-async def test_start_is_refused_before_anything_is_touched(home: House, verb: str) -> None:
-    await home.install(config={"ports": {"99999/tcp": 80}})
+UNUSABLE = {"ports": {"99999/tcp": 80}}
+
+
+def is_refused(home: House, answer: Answer) -> None:
+    """Fail the test unless the key is named, and nothing was done."""
+    assert "ports.99999/tcp" in refusal(answer, 400, "app_config_unusable_error")
+    assert not {"pull", "create", "start"} & {name for name, _ in home.engine.calls}
+
+
+async def test_installation_is_refused(home: House) -> None:
+    await home.offer(config=UNUSABLE)
+
+    is_refused(home, await home.client.post(f"/store/addons/{HELLO}/install"))
+
+
+async def test_update_to_it_is_refused(home: House) -> None:
+    await home.run()
+    await home.offer(version="2.0", config=UNUSABLE)
     home.engine.calls.clear()
 
-    answer = await home.post(HELLO, verb)
+    is_refused(home, await home.client.post(f"/store/addons/{HELLO}/update"))
 
-    assert "ports.99999/tcp" in refusal(answer, 400, "app_config_unusable_error")
-    assert not {"create", "start"} & {name for name, _ in home.engine.calls}
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+async def test_start_of_one_that_is_installed_is_refused(home: House, verb: str) -> None:
+    await home.install()
+    installed = home.installed().with_version("hello:1.0", None, addon_config("hello", **UNUSABLE))
+    await home.system.state.commit(home.addons.installed.put(HELLO, installed))
+    home.engine.calls.clear()
+
+    is_refused(home, await home.post(HELLO, verb))
 
 
 def test_name_on_the_network_is_never_longer_than_it_may_be() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -80,6 +80,10 @@ log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
 DEVICE_PROBLEM = "device_access_missing"
+UNKNOWN = "unknown_container"
+"""The type of the problem that says that a container's add-on is not known."""
+ADOPTED = "addon_taken_over"
+"""The type of the problem that says that an add-on is known by its container only; cleared when its user sets it up."""
 ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
 """The types of problems that an add-on has until it runs well, or is gone."""
 
@@ -235,7 +239,7 @@ class Addons:
         for known in (self._states, self._addresses, self._leaving_startup, self._ended):
             known.pop(slug, None)
         self._state_changes += 1
-        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, ROLLED_BACK):
+        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, ROLLED_BACK, ADOPTED):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -273,8 +277,18 @@ class Addons:
             raise Invalid("Send at least one of boot, auto_update, network, options, watchdog, ingress_panel, audio_…")
         if "options" in changes:
             await self.checked_options(evolve(addon, options=changes["options"]))
-        await self.kernel.commit(self.installed.update(slug, lambda now: evolve(now, **changes)))
+        await self.change(slug, lambda now: evolve(now, **changes))
+        self.kernel.problems.clear(ADOPTED, "addon", slug)
         clear_settled_conflict(self, self.get(slug))
+
+    async def change(self, slug: AddonSlug, fn: Callable[[InstalledAddon], InstalledAddon]) -> None:
+        """Change what is kept of an installed add-on, as :meth:`~rooftree.Collection.update` does; raises
+        :class:`AddonNotInstalled` where it was uninstalled meanwhile."""
+        try:
+            await self.kernel.commit(self.installed.update(slug, fn))
+        except KeyError:
+            self.get(slug)
+            raise
 
     def _checked(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
         changes: dict[str, Any] = {}

@@ -93,6 +93,7 @@ class AddonsPlugin(Plugin):
         """The store offers something else than before."""
         self.addons.tell_store()
         await self.auto_update.note_offers()
+        await self.reconciliation.store_changed()
 
     def routes(self) -> Routes:
         """The add-ons' routes, and the verbs of the store's."""

@@ -163,7 +163,7 @@ async def validate_options(
 async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -> None:
     """Switch an add-on's protection; it counts from the next start."""
     addons.get(addon)
-    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, protected=body.protected)))
+    await addons.change(addon, lambda now: evolve(now, protected=body.protected))
 
 
 @routes.post("/addons/{addon}/sys_options", access=CORE_ONLY)
@@ -177,7 +177,7 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
     }
     if not given:
         raise Invalid("Send system_managed, system_managed_config_entry, or both")
-    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, **given)))
+    await addons.change(addon, lambda now: evolve(now, **given))
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from rooftree.access import Token
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
 from rooftree_addons.apparmor import Profiles
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
@@ -131,6 +132,7 @@ class Addons:
         probations: Collection[Probation],
         profiles: Profiles,
         removals: Removals,
+        images: Collection[BroughtImage],
         failed_data_stays: timedelta,
     ) -> None:
         self.kernel = kernel
@@ -142,6 +144,8 @@ class Addons:
         """Why a version that is being installed failed, until the one before it is back."""
         self.profiles = profiles
         self.removals = removals
+        self.images = images
+        """The images that are on the engine because of add-ons, by name and tag."""
         self.failed_data_stays = failed_data_stays
         """For how long the data of versions that failed is kept."""
         self._states: dict[AddonSlug, AddonState] = {}

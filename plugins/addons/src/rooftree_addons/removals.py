@@ -81,22 +81,24 @@ class Removals:
             self._kernel.problems.clear(PROBLEM, "addon", path)
 
     async def delete(self, within_s: float) -> None:
-        """Delete what is out of the way; what takes longer, or can't be deleted, is left to :meth:`run`."""
+        """Delete what is out of the way; what takes longer, or can't be deleted, is left to :meth:`retry`."""
         for path in await asyncio.to_thread(_put_away_by_now, self._data):
             if path not in self._deleting:
                 await self._delete(path, within_s)
 
-    async def run(self) -> None:
-        """Delete what is due, and again whenever something more is, or a day has gone by."""
+    async def follow(self) -> None:
+        """Delete what is due at the start, and whenever something more is."""
         while True:
             self._more.clear()
-            await self.delete(TASK_PATIENCE_S)
-            for path in list(self._due):
-                await self._delete(path, TASK_PATIENCE_S)
-            await self._forget_what_is_gone()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(24 * 3600):
-                    await self._more.wait()
+            await self.retry()
+            await self._more.wait()
+
+    async def retry(self) -> None:
+        """Delete what is due. Done each day, too."""
+        await self.delete(TASK_PATIENCE_S)
+        for path in list(self._due):
+            await self._delete(path, TASK_PATIENCE_S)
+        await self._forget_what_is_gone()
 
     async def _delete(self, path: str, within_s: float) -> None:
         """Delete what lies at a path, and say what remains."""

@@ -10,6 +10,7 @@ import structlog
 from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
 from rooftree_addons.addons import Addons
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
 from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
@@ -86,7 +87,8 @@ class RegisterAddon(Step):
         taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
         digest = await known_digest(addons, self.image, self.config)
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
-        await addons.kernel.commit(addons.installed.put(self.slug, fresh))
+        noted = addons.images.put(self.image, BroughtImage(self.slug))
+        await addons.kernel.commit(addons.installed.put(self.slug, fresh), noted)
         addons.observe(self.slug, None)
         addons.tell_store()
 
@@ -127,7 +129,8 @@ class ChangeVersion(Step):
         """Change it."""
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config))
+            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config)),
+            addons.images.put(self.image, BroughtImage(self.slug)),
         )
         addons.tell_store()
 

@@ -21,6 +21,7 @@ from attrs import evolve
 from rooftree import Problem, RooftreeError
 from rooftree.interfaces.containers import Container, ContainerStatus
 from rooftree_addons.addons import ADOPTED, UNKNOWN, Addons
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import LABEL_VERSION, OPTIONS_FILE, data_folder
 from rooftree_addons.images import known_digest
 from rooftree_addons.installed import Desired, InstalledAddon, is_newer
@@ -103,9 +104,11 @@ class UnknownContainers:
         """Enter an add-on as installed from what its container, the store and its folder tell."""
         addons, config = self._addons, offer.config.normalised()
         digest = await known_digest(addons, container.image, config)
+        noted = addons.images.put(container.image, BroughtImage(slug))
         known = addons.installed.get(slug)
         if known is not None:
             await addons.change(slug, lambda now: now.with_version(container.image, digest, config))
+            await addons.kernel.commit(noted)
             self._addons.kernel.problems.clear(UNKNOWN, "addon", slug)
             log.warning("addon_version_taken_over", addon=slug, known=known.version, version=offer.config.version)
             return
@@ -113,7 +116,7 @@ class UnknownContainers:
         addon = InstalledAddon.fresh(slug, container.image, config, taken, digest)
         options = await asyncio.to_thread(_options, addons.kernel.data.path, slug)
         addon = evolve(addon, options=_chosen(addon, options), desired=Desired.STARTED if runs else Desired.STOPPED)
-        await addons.kernel.commit(addons.installed.put(slug, addon))
+        await addons.kernel.commit(addons.installed.put(slug, addon), noted)
         self._reported.discard(slug)
         addons.kernel.problems.clear(UNKNOWN, "addon", slug)
         addons.tell_store()

@@ -10,6 +10,7 @@ from attrs import evolve
 from rooftree import Problem, Run, Step, step
 from rooftree_addons import snapshot
 from rooftree_addons.addons import Addons
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.failed_log import keep_log
 from rooftree_addons.images import is_needed_by_others
 from rooftree_addons.installed import InstalledVersion
@@ -65,7 +66,9 @@ class BeginProbation(Step):
         """Note it."""
         began = addons.kernel.clock.now()
         probation = Probation(version=self.version, was=self.was, kept=self.kept, profile=self.profile, began=began)
-        await addons.kernel.commit(addons.probations.put(self.slug, probation))
+        images = (self.kept.image, self.was.image)
+        noted = [addons.images.put(image, BroughtImage(self.slug)) for image in images]
+        await addons.kernel.commit(addons.probations.put(self.slug, probation), *noted)
 
     async def undo(self, earlier: Probation | None, addons: Addons) -> None:
         """Put the data back; what a new version that failed has made of it is set aside."""

@@ -31,7 +31,6 @@ from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
-    MAPPED_FOLDERS,
     config_folder,
     container_spec,
     data_folder,
@@ -448,11 +447,6 @@ class Addons:
         stale = [key for key in tokens.known(TOKEN_KIND, slug) if key in known]
         if stale:
             await self.kernel.commit(*map(tokens.revocation, stale))
-
-    def make_mapped_folders(self) -> None:
-        """Make the folders that add-ons may be shown. Blocks: call in a thread."""
-        for folder in MAPPED_FOLDERS:  # which root may have put elsewhere: no add-on can change them
-            (self.kernel.data.path / folder).mkdir(parents=True, exist_ok=True)  # ours: their parents are
 
     @property
     def engine(self) -> ContainerEngine:

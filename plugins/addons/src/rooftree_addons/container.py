@@ -211,7 +211,7 @@ def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
     mounts += [
         Mount(HostPath(source), target, read_only=read_only)
         for asked, source, target, read_only in wanted
-        if asked and Path(source).exists()
+        if asked and Path(source).exists()  # ours: the host's own
     ]
     return mounts
 

@@ -59,7 +59,7 @@ def _ulimits(config: AddonConfig) -> Iterator[str]:
 
 def _most_files() -> int:
     """How many files the kernel lets a process open at most (proc_sys_fs(5))."""
-    return int(Path("/proc/sys/fs/nr_open").read_text())
+    return int(Path("/proc/sys/fs/nr_open").read_text())  # ours: the kernel's
 
 
 def _targets(config: AddonConfig) -> Iterator[str]:

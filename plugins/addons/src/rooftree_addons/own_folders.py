@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from rooftree import Invalid
-from rooftree_addons.container import CONFIG_FOLDERS, OPTIONS_FILE, data_folder
+from rooftree.data_folder import close_to_others
+from rooftree_addons.container import CONFIG_FOLDERS, MAPPED_FOLDERS, OPTIONS_FILE, data_folder
 from rooftree_files import Folder, PathRefused
 from rooftree_store import AddonSlug
 
@@ -102,3 +103,17 @@ def config_folders(data: Path) -> tuple[str, ...]:
     if len(names) > MOST_CONFIG_FOLDERS:
         log.warning("too_many_config_folders", writable=MOST_CONFIG_FOLDERS, read_only=len(names) - MOST_CONFIG_FOLDERS)
     return tuple(names[:MOST_CONFIG_FOLDERS])
+
+
+def prepare(data: Path) -> None:
+    """Make the folders that add-ons may be shown, and keep the host's other users out of what is add-ons' and ours.
+
+    What is in them is the add-ons' and keeps its modes. ``share``, ``media``, ``ssl``, ``backup``, ``homeassistant``
+    and ``app_configs`` keep theirs too: whether others of the host get there is decided by the data folder's own group,
+    or by who mounts one of them elsewhere. Blocks.
+    """
+    for folder in MAPPED_FOLDERS:  # root may have put some of them elsewhere; no add-on can
+        (data / folder).mkdir(parents=True, exist_ok=True)  # ours: no add-on can change their parents
+    close_to_others(data / "apps", 0o7750)
+    for folder in ("apps/data", "apps/kept", "apps/removed", CID_FOLDER, "apparmor"):
+        close_to_others(data / folder, 0o7700)

@@ -25,6 +25,7 @@ from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
 from rooftree_addons.models import AddonSummary
+from rooftree_addons.own_folders import prepare
 from rooftree_addons.probation import Probation
 from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_addons.reconciliation import Reconciliation
@@ -81,7 +82,7 @@ class AddonsPlugin(Plugin):
         self.tidying = Tidying(kernel, self.addons)
         await self.tidying.note_what_is_installed()
         self.kernel = kernel
-        await asyncio.to_thread(self.addons.make_mapped_folders)
+        await asyncio.to_thread(prepare, kernel.data.path)
         kernel.register_kind(TOKEN_KIND, self.addons.principal)
         kernel.provide(ADDONS, self.addons)
         address = kernel.settings(AddonsSettings).leak_lookup_url

@@ -368,7 +368,7 @@ class Addons:
         """
         addon = self.get(slug)
         engine = self.kernel.service(CONTAINER_ENGINE)
-        await asyncio.to_thread(refuse_infeasible, addon)
+        await asyncio.to_thread(refuse_infeasible, addon, self.kernel.data.path)
         checked = await self.checked_options(addon)
         await self.make_folders(slug, config_folder_too=wants_config_folder(addon.config))
         data = self.kernel.data.path

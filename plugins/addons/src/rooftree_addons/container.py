@@ -22,6 +22,8 @@ LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
 CONFIG_FOLDERS: Final = "app_configs"
 """Below the data folder; in it, each add-on has the folder that it shows its user."""
+MOST_VARIABLE_BYTES: Final = 128 * 1024 - 1
+"""One variable of the environment, its name and ``=`` included (MAX_ARG_STRLEN, execve(2))."""
 OOM_SCORE: Final = 200
 REALTIME_RUNTIME_US: Final = 190_000
 """Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
@@ -138,9 +140,15 @@ def _profile(addon: InstalledAddon, own_profile: bool) -> tuple[str, ...]:
 def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, str]:
     environment = dict(addon.config.environment or {})
     if addon.config.legacy:
-        scalars = {k: v for k, v in addon.effective_options.items() if isinstance(v, str | int | float)}
-        environment |= {key: str(value) for key, value in scalars.items()}
+        scalars = {k: str(v) for k, v in addon.effective_options.items() if isinstance(v, str | int | float)}
+        environment |= {name: value for name, value in scalars.items() if _can_be_variable(name, value)}
     return {**environment, "TZ": timezone, "SUPERVISOR_TOKEN": token, "HASSIO_TOKEN": token}
+
+
+def _can_be_variable(name: str, value: str) -> bool:
+    """Whether an option can be handed over so. It stands in the file of the options in any case."""
+    text = f"{name}={value}"
+    return bool(name) and "=" not in name and "\0" not in text and len(text.encode()) < MOST_VARIABLE_BYTES
 
 
 def map_targets(config: AddonConfig) -> dict[MapType, str]:
@@ -161,6 +169,13 @@ def writes_all_configs(config: AddonConfig) -> bool:
     """Whether the add-on may write what the users of all others configure."""
     shown = map_targets(config)
     return any(entry.type in _ALL_CONFIGS and entry.type in shown and not entry.read_only for entry in config.map)
+
+
+def mapped_source(slug: AddonSlug, kind: MapType) -> str:
+    """Which folder an add-on is shown for a map type, relative to the data folder."""
+    if kind is MapType.DATA:
+        return data_folder(slug)
+    return _TARGETS[kind][0] if kind in _TARGETS else config_folder(slug)
 
 
 def _folders(addon: InstalledAddon, config_folders: Iterable[str]) -> list[Mount]:
@@ -185,9 +200,9 @@ def _mount(slug: AddonSlug, kind: MapType, target: str, entry: MapEntry | None) 
     The folder of all configurations is never writable itself, for then its names were: an add-on could put a link in
     the place of a folder that is mounted at somebody's next start. Each folder in it is mounted by itself instead.
     """
+    source = mapped_source(slug, kind)
     if entry is None or kind is MapType.DATA:
-        return Mount(DataPath(data_folder(slug)), target)
-    source = _TARGETS[kind][0] if kind in _TARGETS else config_folder(slug)
+        return Mount(DataPath(source), target)
     shared = kind in {MapType.SHARE, MapType.MEDIA}
     propagation: Literal["rslave", "rprivate"] = "rslave" if shared else "rprivate"
     read_only = entry.read_only or kind in _ALL_CONFIGS

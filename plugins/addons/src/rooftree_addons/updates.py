@@ -96,7 +96,7 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
     slug = addon.slug
     container = await addons.look(slug)
     runs = container is not None and container.status is ContainerStatus.RUNNING
-    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug))
+    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug), addons.kernel.data.path)
     await addons.refuse_what_is_no_folder(slug)
     kept = Keepsake.for_update(slug)
     live = [folder.live for folder in kept.folders]

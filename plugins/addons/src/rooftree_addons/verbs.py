@@ -50,7 +50,7 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
         raise AddonAlreadyInstalled(f"Add-on {slug} is already installed", addon=str(slug))
     offer = store.addon(slug)
     store.refuse_unavailable(offer)
-    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug))
+    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug), addons.kernel.data.path)
     await addons.refuse_what_is_no_folder(slug)
     return [
         await bring_image(store, offer),
@@ -145,7 +145,7 @@ async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
 
 async def _run(addons: Addons, addon: InstalledAddon, *first: Step) -> Sequence[Step]:
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
-    await asyncio.to_thread(refuse_infeasible, addon)
+    await asyncio.to_thread(refuse_infeasible, addon, addons.kernel.data.path)
     await addons.refuse_what_is_no_folder(addon.slug)
     await addons.checked_options(addon)
     ready = [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,3 +252,33 @@ async def test_what_could_not_be_moved_is_due_over_a_restart(tmp_path: Path, mon
         await until_cleared(home, DATA)
 
         assert not (home.data / DATA).exists()
+
+
+async def test_deletion_under_way_ends_before_its_place_is_used_again(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.install()
+    with monkeypatch.context() as held:
+        pin(held, HELLO)
+        hold_fast(held, HELLO)
+        done(await home.post(HELLO, "uninstall", {"remove_config": False}))
+    began, ended = threading.Event(), threading.Event()
+
+    def endless(_: int, __: str, stop: Callable[[], bool]) -> None:
+        began.set()
+        while not stop():
+            time.sleep(0.001)
+        ended.set()
+        raise RemovalStopped("there was no more time")
+
+    pin(monkeypatch, HELLO)
+    monkeypatch.setattr(removals, "remove_tree", endless)
+    retrying = asyncio.create_task(home.addons.removals.retry())
+    await asyncio.to_thread(began.wait, 5)
+    monkeypatch.setattr(removals, "remove_tree", lambda *_: None)
+
+    await home.install()
+
+    assert ended.is_set()
+    await asyncio.wait_for(retrying, 5)
+    assert home.problem(PROBLEM, DATA) is None

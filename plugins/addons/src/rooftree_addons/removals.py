@@ -51,6 +51,7 @@ class Removals:
         self._data = kernel.data.path
         self._due = due
         self._deleting: set[str] = set()
+        self._in_place: dict[str, asyncio.Task[None]] = {}
         self._more = asyncio.Event()
 
     async def remove(self, *paths: str) -> None:
@@ -71,11 +72,12 @@ class Removals:
                 log.info("removed_where_it_is", path=path, reason=str(error))
             with suppress(Unavailable):  # on a full disk: then it is tried this once, and told
                 await self._kernel.commit(self._due.put(path, DueRemoval(path=path)))
-            await self._delete(path, JOB_PATIENCE_S)
+            await self._delete_in_place(path, JOB_PATIENCE_S)
 
     async def reclaim(self, path: str) -> None:
         """A folder is needed there again: what was due goes now as far as it can, and what remains then is kept."""
         if path in self._due:
+            await _ended(self._in_place.get(path))
             await self.put_away(path)
             await self._kernel.commit(self._due.delete(path))
             self._kernel.problems.clear(PROBLEM, "addon", path)
@@ -97,8 +99,20 @@ class Removals:
         """Delete what is due. Done each day, too."""
         await self.delete(TASK_PATIENCE_S)
         for path in list(self._due):
-            await self._delete(path, TASK_PATIENCE_S)
+            if path in self._due:  # it may have been reclaimed meanwhile
+                await self._delete_in_place(path, TASK_PATIENCE_S)
         await self._forget_what_is_gone()
+
+    async def _delete_in_place(self, path: str, within_s: float) -> None:
+        """Delete what could not be moved, until somebody reclaims its place."""
+        deleting = asyncio.create_task(self._delete(path, within_s), name=f"delete {path}")
+        self._in_place[path] = deleting
+        try:
+            await asyncio.wait({deleting})
+        finally:
+            await _ended(deleting)
+            if self._in_place.get(path) is deleting:
+                del self._in_place[path]
 
     async def _delete(self, path: str, within_s: float) -> None:
         """Delete what lies at a path, and say what remains."""
@@ -138,6 +152,13 @@ class Removals:
         for problem in self._kernel.problems:
             if problem.type == PROBLEM and problem.reference not in there:
                 self._kernel.problems.clear(PROBLEM, problem.context, problem.reference)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    """End a deletion that may be under way, and wait until it has."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def _put_away(data: Path, path: str) -> None:

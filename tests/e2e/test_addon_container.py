@@ -189,10 +189,8 @@ async def test_port_of_a_program_on_the_host_is_said_before_the_start(
 async def test_configuration_that_no_engine_can_follow_is_refused_by_its_keys(daemon: Daemon, base_image: str) -> None:
     absurd = {"map": [{"type": "share", "path": "/proc/here"}], "ulimits": {"bananas": 1}, "ports": {"99999/tcp": 1}}
     addon = await offer(daemon, base_image, "absurd", **absurd)
-    await addon.install()
 
-    status, body = await daemon.call("POST", f"/addons/{addon.slug}/start")
-    await addon.uninstall()
+    status, body = await daemon.call("POST", f"/store/addons/{addon.slug}/install", {})
 
     assert (status, body["error_key"]) == (400, "app_config_unusable_error")
     for key in ("map.share", "ulimits.bananas", "ports.99999/tcp"):

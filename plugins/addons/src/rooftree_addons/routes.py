@@ -170,7 +170,7 @@ async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -
     """Switch an add-on's protection, or change how far it is kept from the kernel; it counts from the next start."""
     addons.get(addon)
     given = body.given()
-    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, **given)))
+    await addons.change(addon, lambda now: evolve(now, **given))
 
 
 @routes.post("/addons/{addon}/sys_options", access=CORE_ONLY)
@@ -184,7 +184,7 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
     }
     if not given:
         raise Invalid("Send system_managed, system_managed_config_entry, or both")
-    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, **given)))
+    await addons.change(addon, lambda now: evolve(now, **given))
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class DataFolder:
     async def bind_source(self, path: DataPath | HostPath) -> BindSource:
         """``path`` on the engine's host. Raises ``Unavailable`` when the data folder is not shared with the host."""
         own = await self.own_container()
-        local = await asyncio.to_thread(lambda: self._folder.resolve() / path.path)
+        local = await asyncio.to_thread(lambda: self._folder.resolve() / path.path)  # ours: its parents are root's
         if own is None:
             source = str(local) if isinstance(path, DataPath) else path.path
             return BindSource(source, await asyncio.to_thread(_propagates, PurePosixPath(source)))
@@ -168,6 +168,6 @@ def _propagates(path: PurePosixPath) -> bool:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(errors="surrogateescape")
+        return Path(path).read_text(errors="surrogateescape")  # ours: the kernel's
     except OSError:
         return ""  # not Linux, or /proc is hidden: then nothing says that we are in a container

@@ -65,7 +65,7 @@ class Inside:
                     output += piece
                 if len(output) > LARGEST_OUTPUT_BYTES:
                     raise Failed(f"A command in {name} printed more than {LARGEST_OUTPUT_BYTES // 1024**2} MiB.")
-        async with self._connection.call(doing) as docker:
+        async with self._connection.call(doing, explain=explain) as docker:
             ended = await docker.containers.exec(exec_id).inspect()
         return ExecResult(exit_code=ended["ExitCode"], output=bytes(output))
 

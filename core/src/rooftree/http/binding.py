@@ -9,23 +9,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-import orjson
 import structlog
 from aiohttp import WSCloseCode, web
 from attrs import evolve, mutable
 
 from rooftree.access import NOBODY, Principal
 from rooftree.context import Begins, begins
-from rooftree.conversion import DEEPEST, converter, is_deeper, structure
-from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
+from rooftree.conversion import converter, structure
+from rooftree.errors import Invalid, NotFound, RooftreeError
 from rooftree.http.answers import EMPTY, Binary, Socket, Stream, Text, envelope, json_response
+from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
-from rooftree.http.content_coding import without_coding
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
 from rooftree.http.inputs import SWITCH, Input, Source, inputs, without_none
 from rooftree.http.paths import Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
-from rooftree.http.routes import RawBody, Route, whole
+from rooftree.http.routes import Route
 from rooftree.injection import Injector, Parameter, parameters, type_hints
 from rooftree.plans import Plan, PlanMade
 from rooftree.services import ServiceDirectory
@@ -50,8 +49,6 @@ FIRST_CHUNK_S = 1.0
 """Seconds a stream's first chunk may take before its headers are sent without it."""
 SOCKET_BYTES = 16 * 1024
 """Bytes of a WebSocket's messages that wait for its client, about, before who sends them waits too."""
-UNPACKED = 8
-"""What a large JSON body holds when it is taken apart, in its own lengths."""
 
 type _Reader = Callable[[Call], Any]
 
@@ -153,7 +150,7 @@ class Endpoint:
         for name, read in self._readers:
             arguments[name] = read(call)
         if self._body is not None:
-            arguments["body"] = structure(await _json_body(call.request, self.route.max_body), self._body.kind)
+            arguments["body"] = structure(await json_body(call.request, self.route.max_body), self._body.kind)
         return arguments
 
 
@@ -168,7 +165,7 @@ def _reader(one: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
         case Source.HEADER:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:
-            return lambda call: _raw_body(call.request, max_body)
+            return lambda call: raw_body(call.request, max_body)
         case Source.SERVICE:
             services = Injector(directory, {parameter.name: parameter.kind})
             return lambda _: services.resolve()[parameter.name]
@@ -219,52 +216,6 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
         return _text_value(text, kinds[0])
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
-
-
-async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
-    length = request.content_length
-    if length is not None and length > limit:
-        raise TooLarge(f"The body has {length} bytes; at most {limit} are accepted here")
-    connection = _connection(request)
-    if length is None or length > SMALL_BYTES:
-        connection.expect_body(request)
-    received = 0
-    coding = ", ".join(request.headers.getall("Content-Encoding", ()))
-    async for chunk in without_coding(request.content.iter_any(), coding):
-        received += len(chunk)
-        if received > limit:
-            raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")
-        yield chunk
-        if received > SMALL_BYTES:
-            await connection.wait_for_turn()
-
-
-def _connection(request: web.BaseRequest) -> Connection:
-    connection = request.protocol
-    assert isinstance(connection, Connection)
-    return connection
-
-
-def _raw_body(request: web.BaseRequest, limit: int) -> RawBody:
-    return RawBody(_read(request, limit), request.content_type, _connection(request).hold)
-
-
-async def _json_body(request: web.BaseRequest, limit: int) -> Any:
-    if not request.body_exists:
-        return {}
-    hold = _connection(request).hold
-    content = await whole(_read(request, limit), hold)
-    if not content.strip():
-        return {}
-    if len(content) > SMALL_BYTES:
-        hold(len(content) * UNPACKED)
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"The body is not JSON: {error}") from None
-    if content.count(b"[") + content.count(b"{") > DEEPEST and is_deeper(body):
-        raise Invalid(f"The body nests deeper than {DEEPEST} levels")
-    return body
 
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
@@ -324,7 +275,7 @@ def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.Response:
 async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:
     """Send chunks as they come. The first is waited for a little, so that an early error is still a proper answer."""
     chunks = answer.chunks
-    connection = _connection(request)
+    connection = connection_of(request)
     reserved = PIECE_BYTES if connection.caller is None else 0  # strangers are refused before anything is made for them
     connection.hold(reserved)
     # Taken out of its list when it is sent: a stream holds no more than one chunk.
@@ -345,7 +296,7 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
         except Exception as error:
             # Too late for an error answer. A body that breaks off tells the client that it is not whole.
             if isinstance(error, TooMuchInFlight):  # its reader does not read; of these a count is logged
-                _connection(request).let_go()
+                connection_of(request).let_go()
                 raise ConnectionAbortedError(error.message) from None
             log.warning("stream_broke_off", path=request.path, exc_info=not isinstance(error, RooftreeError),
                         error=str(error))  # fmt: skip
@@ -386,7 +337,7 @@ async def _send(
     """Send chunk by chunk, each when what came before has left; others have their turn meanwhile."""
     chunk = await first[0]
     first.clear()
-    connection = _connection(request)
+    connection = connection_of(request)
     work = 0
     while chunk is not None:
         for begin in range(0, len(chunk), PIECE_BYTES):
@@ -423,7 +374,7 @@ async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.Stream
             async with asyncio.timeout(GOODBYE_S):
                 await socket.close(code=code)
         except TimeoutError:
-            _connection(request).let_go()  # what is left would wait for a client that takes nothing
+            connection_of(request).let_go()  # what is left would wait for a client that takes nothing
     return socket
 
 

@@ -104,9 +104,9 @@ def allow(container_id: str, node: DeviceNode, cgroup: Path = CGROUP) -> bool:
     """Let a running container use a device, where its cgroup can be told so (cgroup v1). Blocks for a moment."""
     for group in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
         rules = cgroup / group / "devices.allow"
-        if rules.exists():
+        if rules.exists():  # ours: the kernel's
             try:
-                rules.write_text(node.rule)
+                rules.write_text(node.rule)  # ours: the kernel's
             except OSError as error:
                 log.info("device_rule_refused", group=group, reason=str(error))
                 return False

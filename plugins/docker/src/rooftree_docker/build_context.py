@@ -206,7 +206,9 @@ def _write_archive(context: BuildContext, writing: int, is_over: threading.Event
 
     with (
         os.fdopen(writing, "wb", buffering=0) as pipe,
-        tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK_BYTES) as archive,
+        tarfile.open(
+            fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK_BYTES
+        ) as archive,  # ours: a pipe
     ):
         for entry in _entries(context, check_reader):
             path = entry.path

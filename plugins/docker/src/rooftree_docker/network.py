@@ -336,6 +336,6 @@ def _bits(mask: str) -> int:
 
 def _routes() -> str:
     try:
-        return Path("/proc/net/route").read_text()
+        return Path("/proc/net/route").read_text()  # ours: the kernel's
     except OSError:
         return ""  # not Linux: the engine's own networks still count

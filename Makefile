@@ -26,6 +26,7 @@ lint:  ## ruff, mypy --strict, and who may import whom
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict core plugins
 	.venv/bin/lint-imports
+	scripts/foreign-paths
 
 format:  ## what ruff can mend by itself
 	@scripts/workspace

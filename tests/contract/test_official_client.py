@@ -180,6 +180,17 @@ async def test_every_option_of_the_supervisor_is_taken(client: SupervisorClient)
     assert set(info.feature_flags) >= set(FeatureFlag) and not any(info.feature_flags.values())
 
 
+async def test_raw_frames_are_refused_by_a_flag_that_is_on_unless_switched_off(client: SupervisorClient) -> None:
+    flag = FeatureFlag.APP_DROP_NET_RAW
+    before = checked(await client.supervisor.info()).feature_flags[flag]
+    seen = []
+    for wanted in (False, True):
+        await client.supervisor.set_options(SupervisorOptions(feature_flags={flag: wanted}))
+        seen.append(checked(await client.supervisor.info()).feature_flags[flag])
+
+    assert (before, seen) == (True, [False, True])
+
+
 @pytest.mark.parametrize("detection", DetectBlockingIO)
 async def test_every_way_to_detect_blocking_calls_is_taken(
     client: SupervisorClient, detection: DetectBlockingIO

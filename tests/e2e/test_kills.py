@@ -68,6 +68,7 @@ REMOVE = (
     "docker.remove_image/1",
     "addons.remove_data/1",
     "addons.unregister/1",
+    "addons.delete_removed/1",
 )
 ROLL_BACK = (
     "addons.keep_failed_log/1",

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 import aiohasupervisor.exceptions as refusals
+import aiohttp
 import pytest
 import pytest_asyncio
 from aiohasupervisor import SupervisorClient
@@ -222,7 +223,11 @@ async def test_every_option_of_an_add_on_is_set_and_put_back(client: SupervisorC
 async def test_options_are_validated_and_reach_the_add_on(home: Home, rich: Addon) -> None:
     verdict = checked(await home.client.addons.addon_config_validate(rich.slug, {"word": "a", "names": []}))
     missing = checked(await home.client.addons.addon_config_validate(rich.slug, {"word": 1, "names": []}))
-    async with SupervisorClient(home.daemon.url, rich.token()) as as_addon:
+    connector = aiohttp.UnixConnector(str(home.daemon.socket))  # from our address its token is refused
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        SupervisorClient(home.daemon.url, rich.token(), session) as as_addon,
+    ):
         own = await as_addon.addons.addon_config("self")
 
     assert verdict.valid and not missing.valid and "word" in missing.message

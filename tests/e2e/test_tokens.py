@@ -1,12 +1,13 @@
 """An add-on's token is worth as much as its container: what else is shown to us opens nothing.
 
-Every answer is compared over the TCP listener, and where it matters from inside a container and on the unix socket.
+Every answer is compared from inside its container, or on the unix socket, where an administrator may use any token.
+From where else one may be used is attacked in ``tests/attacks/test_stolen_tokens.py``.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -14,7 +15,7 @@ import pytest_asyncio
 
 from tests.e2e.rig.addon import Addon
 from tests.e2e.rig.addon_files import REPOSITORY, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
+from tests.e2e.rig.daemon import disposable_daemon
 from tests.e2e.rig.engine import Engine
 from tests.e2e.rig.git_server import GitServer
 from tests.e2e.rig.waiting import until
@@ -49,16 +50,9 @@ async def token(lamp: Addon) -> str:
     return found
 
 
-def answers(daemon: Daemon, *headers: tuple[str, str], path: str = OWN) -> int:
-    """The status of a request with exactly these headers, as they are."""
-    return statuses(daemon, [f"GET {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers)])
-
-
-def statuses(daemon: Daemon, lines: Sequence[str]) -> int:
-    """Send a request, line by line. The status of its answer."""
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=10) as connection:
-        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-        return int(connection.makefile("rb").readline().split()[1])
+def answers(lamp: Addon, *headers: tuple[str, str], path: str = OWN) -> int:
+    """The status of a request from inside the add-on's container with exactly these headers, as they are."""
+    return lamp.status(f"GET {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers))
 
 
 async def test_token_ends_when_its_add_on_is_stopped(lamp: Addon, token: str) -> None:
@@ -118,27 +112,25 @@ async def test_ended_token_stays_ended_over_a_restart_of_the_daemon(lamp: Addon,
 
 
 async def test_token_that_nobody_sent_is_no_token(lamp: Addon, token: str) -> None:
-    daemon = lamp.daemon
-
-    assert answers(daemon) == 401
-    assert answers(daemon, ("Authorization", "")) == 401
-    assert answers(daemon, ("Authorization", "Bearer")) in {401, *WRONG}
-    assert answers(daemon, ("Authorization", "Bearer ")) in {401, *WRONG}
-    assert answers(daemon, ("X-Supervisor-Token", "")) == 401
-    assert answers(daemon, ("X-Supervisor-Token", "   ")) == 401
+    assert answers(lamp) == 401
+    assert answers(lamp, ("Authorization", "")) == 401
+    assert answers(lamp, ("Authorization", "Bearer")) in {401, *WRONG}
+    assert answers(lamp, ("Authorization", "Bearer ")) in {401, *WRONG}
+    assert answers(lamp, ("X-Supervisor-Token", "")) == 401
+    assert answers(lamp, ("X-Supervisor-Token", "   ")) == 401
 
 
 @pytest.mark.parametrize(
     "name", ["X-Token", "X-Auth-Token", "Token", "X-Api-Key", "Proxy-Authorization", "X_Supervisor_Token"]
 )
 async def test_token_in_a_header_of_another_name_is_not_looked_at(lamp: Addon, token: str, name: str) -> None:
-    assert answers(lamp.daemon, (name, token)) == 401
-    assert answers(lamp.daemon, (name, f"Bearer {token}")) == 401
+    assert answers(lamp, (name, token)) == 401
+    assert answers(lamp, (name, f"Bearer {token}")) == 401
 
 
 async def test_token_in_the_address_or_a_cookie_is_not_looked_at(lamp: Addon, token: str) -> None:
-    assert answers(lamp.daemon, path=f"{OWN}?token={token}&access_token={token}") == 401
-    assert answers(lamp.daemon, ("Cookie", f"token={token}; session={token}")) == 401
+    assert answers(lamp, path=f"{OWN}?token={token}&access_token={token}") == 401
+    assert answers(lamp, ("Cookie", f"token={token}; session={token}")) == 401
 
 
 @pytest.mark.parametrize(
@@ -151,28 +143,31 @@ async def test_token_that_is_nearly_right_is_wrong(lamp: Addon, token: str, chan
     assert callable(change)
     wrong = change(token)
 
-    assert answers(lamp.daemon, ("Authorization", f"Bearer {wrong}")) in {401, *WRONG}
-    assert answers(lamp.daemon, ("X-Supervisor-Token", wrong)) in {401, *WRONG}
+    assert answers(lamp, ("Authorization", f"Bearer {wrong}")) in {401, *WRONG}
+    assert answers(lamp, ("X-Supervisor-Token", wrong)) in {401, *WRONG}
 
 
 async def test_two_different_tokens_are_refused_and_the_same_twice_over_is_not_a_way_around(
     lamp: Addon, token: str
 ) -> None:
-    daemon, admin = lamp.daemon, lamp.daemon.admin_token
+    admin = lamp.daemon.admin_token
     own, other = ("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer {admin}")
 
-    assert answers(daemon, own, own) == 401
-    assert answers(daemon, own, other) == 401
-    assert answers(daemon, other, own, path="/addons") == 401
-    assert answers(daemon, own, ("X-Supervisor-Token", admin), path="/addons") == 401
-    assert answers(daemon, own, ("X-Hassio-Key", admin), path="/addons") == 401
-    assert answers(daemon, ("X-Supervisor-Token", token), ("X-Supervisor-Token", admin), path="/addons") == 401
-    assert answers(daemon, own, ("X-Supervisor-Token", token)) == 200
+    assert answers(lamp, own, own) == 401
+    assert answers(lamp, own, other) == 401
+    assert answers(lamp, other, own, path="/addons") == 401
+    assert answers(lamp, own, ("X-Supervisor-Token", admin), path="/addons") == 401
+    assert answers(lamp, own, ("X-Hassio-Key", admin), path="/addons") == 401
+    assert answers(lamp, ("X-Supervisor-Token", token), ("X-Supervisor-Token", admin), path="/addons") == 401
+    assert answers(lamp, own, ("X-Supervisor-Token", token)) == 200
 
 
 @pytest.mark.parametrize("length", [1_025, 8_000, 100_000, 1_000_000])
 async def test_endless_token_is_refused_and_costs_nobody_anything(lamp: Addon, token: str, length: int) -> None:
-    status = answers(lamp.daemon, ("Authorization", f"Bearer {token * (length // len(token) + 1)}"))
+    with socket.create_connection(("127.0.0.1", lamp.daemon.port), timeout=10) as connection:
+        endless = token * (length // len(token) + 1)
+        connection.sendall(f"GET {OWN} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {endless}\r\n\r\n".encode())
+        status = int(connection.makefile("rb").readline().split()[1])
 
     assert status in {400, 401, 431, *WRONG}
     assert (await lamp.daemon.call("GET", OWN, token=token))[0] == 200
@@ -180,7 +175,7 @@ async def test_endless_token_is_refused_and_costs_nobody_anything(lamp: Addon, t
 
 async def test_wrong_token_on_the_unix_socket_is_not_made_good_by_who_sends_it(lamp: Addon, token: str) -> None:
     await lamp.stop()
-    socket_path = str(lamp.daemon.data_dir / "rooftree.sock")
+    socket_path = str(lamp.daemon.socket)
     seen = {}
     for name, sent in {"none": None, "ended": token, "nonsense": "x"}.items():
         headers = {} if sent is None else {"Authorization": f"Bearer {sent}"}

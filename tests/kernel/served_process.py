@@ -15,13 +15,15 @@ from pathlib import Path
 
 from attrs import frozen
 
-from rooftree import PUBLIC, Plugin, RawBody, Routes, Stream
+from rooftree import PUBLIC, Binary, Plugin, RawBody, Routes, Stream, Text
 from rooftree.http import connection, server
 from rooftree.logs import configure
 from rooftree.testing import running_system
 
 routes = Routes()
 START_S = 30.0
+LARGE_BYTES = 512 * 1024
+"""What a large public answer has: the API's document has about as many."""
 _LISTENS = "0A"
 """The state of a listening socket in ``/proc/net/tcp`` (proc(5); the kernel's ``tcp_states.h``)."""
 
@@ -43,6 +45,16 @@ def flood() -> Stream:
             yield b"x" * 65536
 
     return Stream(forever())
+
+
+@routes.get("/kept", access=PUBLIC, revision=lambda: "always")
+def kept() -> Text:
+    return Text("x" * LARGE_BYTES)
+
+
+@routes.get("/made", access=PUBLIC)
+def made() -> Binary:
+    return Binary(bytes(LARGE_BYTES))
 
 
 class Served(Plugin):

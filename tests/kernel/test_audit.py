@@ -26,6 +26,7 @@ from rooftree import (
     document,
     journal,
 )
+from rooftree.audit import KEEPING, AuditKeeping
 from rooftree.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.world import Burn, Put, Sweep, World, Worldly, burn, put, stopped_amid, sweep, until
@@ -237,13 +238,13 @@ async def test_row_and_what_it_tells_of_are_written_together_or_not_at_all(
     assert "first" not in Noted.notes
 
 
-async def write(system: System, count: int) -> None:
+async def write(system: System, count: int, keeping: AuditKeeping = KEEPING) -> None:
     """Rows ``0`` … ``count - 1``, every third by somebody."""
 
     def rows(connection: sqlite3.Connection) -> None:
         for number in range(count):
             who = "token:me" if number % 3 == 0 else None
-            audit.record(connection, who, "row", str(number), "done", f"job {number % 2}")
+            audit.record(connection, who, "row", str(number), "done", f"job {number % 2}", keeping)
 
     await system.database.commit(journal._Sql(rows))
 
@@ -270,12 +271,48 @@ async def test_rows_can_be_asked_for_by_who_and_by_job(system: System) -> None:
     assert await system.audit.page(who="token:you") == []
 
 
-async def test_only_the_latest_rows_are_kept(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "KEEP", 5)
+async def write_as(system: System, who: str | None, count: int, keeping: AuditKeeping) -> None:
+    """So many rows more of one caller, which tell their number."""
 
-    await write(system, 12)
+    def rows(connection: sqlite3.Connection) -> None:
+        for number in range(count):
+            audit.record(connection, who, "row", str(number), "done", None, keeping)
 
-    assert [entry.subject for entry in await system.audit.page()] == ["11", "10", "9", "8", "7"]
+    await system.database.commit(journal._Sql(rows))
+
+
+async def kept_of(system: System, who: str) -> list[str | None]:
+    return [entry.subject for entry in await system.audit.page(who=who, limit=1000)]
+
+
+async def test_only_the_latest_rows_of_each_are_kept(system: System) -> None:
+    await write(system, 12, AuditKeeping(entries=100, share=3))
+
+    assert [entry.subject for entry in await system.audit.page()] == ["11", "10", "9", "8", "6", "3"]
+
+
+async def test_who_has_the_most_gives_way_where_all_are_too_many(system: System) -> None:
+    keeping = AuditKeeping(entries=10, share=8)
+    await write_as(system, "addon:quiet", 2, keeping)
+    await write_as(system, "token:user", 4, keeping)
+
+    await write_as(system, "addon:noisy", 50, keeping)
+    await write_as(system, None, 50, keeping)
+
+    assert await kept_of(system, "addon:quiet") == ["1", "0"]
+    assert len(await system.audit.page()) <= 10
+    assert len(await kept_of(system, "token:user")) >= 2
+    assert len(await kept_of(system, "addon:noisy")) >= 2
+
+
+async def test_noisy_caller_replaces_its_own_rows_and_nobody_elses(system: System) -> None:
+    keeping = AuditKeeping(entries=1000, share=20)
+    await write_as(system, "token:user", 20, keeping)
+
+    await write_as(system, "addon:noisy", 2000, keeping)
+
+    assert len(await kept_of(system, "token:user")) == 20
+    assert await kept_of(system, "addon:noisy") == [str(number) for number in range(1999, 1979, -1)]
 
 
 async def test_page_has_an_end(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +326,7 @@ async def test_journal_keeps_only_the_latest_jobs(
     system: System, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "KEEP", 3)
+    monkeypatch.setattr(journal, "SHARES", 1)
     for _ in range(6):
         await system.jobs.run(put(name="x", names=("one",)))
 

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -298,3 +299,67 @@ async def test_failpoint_acts_the_nth_time_only() -> None:
     await failpoints.reach("a.place")
     with pytest.raises(OSError, match="another"):
         failpoints.reach_sync("another")
+
+
+def modes(folder: Path) -> dict[str, str]:
+    """The permission bits of the folder and of what is in it."""
+    entries = [folder, *folder.iterdir()]
+    return {"" if path == folder else path.name: f"{stat.S_IMODE(path.lstat().st_mode):o}" for path in entries}
+
+
+def test_new_data_folder_is_closed_to_others(tmp_path: Path) -> None:
+    with DataFolder.open(tmp_path / "data"):
+        assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o750
+
+
+def test_data_folder_of_an_older_version_is_closed_to_others_and_what_is_add_ons_is_left(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with DataFolder.open(data):
+        pass
+    for name in ("copies", "damaged", "share"):
+        (data / name).mkdir()
+        (data / name).chmod(0o777)
+    for name in ("rooftree.db", "rooftree.db-wal"):
+        (data / name).touch(0o666)
+        (data / name).chmod(0o666)
+    data.chmod(0o777)
+
+    DataFolder.open(data).close()
+
+    found = modes(data)
+    assert found[""] == "750"
+    assert (found["copies"], found["damaged"], found["share"]) == ("700", "700", "777")
+    assert (found["rooftree.db"], found["rooftree.db-wal"]) == ("600", "600")
+
+
+def test_folder_that_is_closed_further_stays_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+
+    DataFolder.open(tmp_path).close()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_link_is_not_followed_when_folders_are_closed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "copies").symlink_to(elsewhere)
+
+    DataFolder.open(tmp_path / "data").close()
+
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_of_the_host_sees_nothing_of_it() -> None:
+    place = Path(tempfile.mkdtemp(dir="/tmp"))
+    place.chmod(0o755)
+    try:
+        with DataFolder.open(place / "data"):
+            (place / "data" / "share").mkdir(mode=0o777)
+            for path in ("data", "data/share", "data/instance-id"):
+                command = ["/bin/sh", "-c", f"test -r {place}/{path} || test -x {place}/{path}"]
+                assert subprocess.run(command, user=65534, group=65534, extra_groups=[], check=False).returncode == 1
+    finally:
+        shutil.rmtree(place)

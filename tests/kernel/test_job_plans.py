@@ -53,6 +53,10 @@ class Fetch(Step):
         await world.reach("size")
         return self.size
 
+    async def notes(self, world: World) -> list[str]:
+        """Where it comes from."""
+        return [f"It comes from where {self.what_it_is} is."]
+
     async def do(self, world: World) -> None:
         """Fetch it."""
         await world.reach(f"fetch {self.what_it_is}")
@@ -183,6 +187,7 @@ def planned(job: str, of: str | None, kind: type[Step], subject: str, fetches: i
         "fetch_bytes": fetches,
         "downtime": kind is Fetch,
         "reversible": kind is Put,
+        "notes": [f"It comes from where {subject} is."] if kind is Fetch else [],
     }
 
 

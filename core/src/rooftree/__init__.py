@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rooftree.audit import AUDIT, AuditEntry, AuditLog
     from rooftree.clock import Clock
     from rooftree.conditions import CONDITIONS, ConditionNotMet, Conditions
+    from rooftree.context import only_looks
     from rooftree.conversion import UNSET, ParsedString, Unset, converter, structure, unstructure
     from rooftree.errors import (
         Conflict,
@@ -68,6 +69,7 @@ _HOMES = {
     "audit": "AUDIT AuditEntry AuditLog",
     "clock": "Clock",
     "conditions": "CONDITIONS ConditionNotMet Conditions",
+    "context": "only_looks",
     "conversion": "UNSET ParsedString Unset converter structure unstructure",
     "errors": "Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable",
     "event_stream": "EVENTS EventStream",
@@ -182,6 +184,7 @@ __all__ = [
     "hookspec",
     "itself",
     "job",
+    "only_looks",
     "role",
     "step",
     "structure",

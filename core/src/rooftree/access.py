@@ -17,8 +17,10 @@ from attrs import field, frozen
 
 from rooftree.database import Change
 from rooftree.errors import NotFound
+from rooftree.events import Event
 from rooftree.principal import INCLUDES, Principal, Role
 from rooftree.state import Collection, State, document
+from rooftree.whereabouts import Alarm, Looks, Misplaced, Whereabouts
 
 TOKEN_BYTES = 56
 """Random bytes in a token; written as 112 hex digits, the form that clients of this API expect."""
@@ -205,21 +207,35 @@ def digest(text: str) -> str:
 
 
 class Tokens:
-    """Issues, recognises and revokes tokens. Lookup is by hash, so its time says nothing about a token."""
+    """Issues, recognises and revokes tokens. Lookup is by hash, so its time says nothing about a token.
 
-    def __init__(self, tokens: Collection[Token], state: State) -> None:
+    :param publish: told of tokens that are used where their holder is not
+    """
+
+    def __init__(self, tokens: Collection[Token], state: State, publish: Callable[[Event], None]) -> None:
         self._tokens = tokens
         self._state = state
         self._kinds: dict[str, Callable[[str], Principal | None]] = {}
+        self._whereabouts: dict[str, Whereabouts] = {}
+        self._looks = Looks()
+        self._alarm = Alarm(publish)
 
     @classmethod
-    async def load(cls, state: State) -> Tokens:
+    async def load(cls, state: State, publish: Callable[[Event], None]) -> Tokens:
         """Read the tokens that are known."""
-        return cls(await state.collection(Token), state)
+        return cls(await state.collection(Token), state, publish)
 
-    def register_kind(self, kind: str, principal: Callable[[str], Principal | None]) -> None:
-        """Let tokens of ``kind`` stand for ``principal(subject)``; ``None`` from it means: not (any more)."""
+    def register_kind(
+        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+    ) -> None:
+        """Let tokens of ``kind`` stand for ``principal(subject)``; ``None`` from it means: not (any more).
+
+        :param whereabouts: where they may be used; anywhere unless told
+        """
         self._kinds[kind] = principal
+        self._whereabouts.pop(kind, None)
+        if whereabouts is not None:
+            self._whereabouts[kind] = whereabouts
 
     def has_kind(self, kind: str) -> bool:
         """Whether somebody has registered ``kind``, or it is our own."""
@@ -228,6 +244,7 @@ class Tokens:
     def forget_kind(self, kind: str) -> None:
         """The plugin that owns ``kind`` has gone; its tokens are kept, and refused until it is back."""
         self._kinds.pop(kind, None)
+        self._whereabouts.pop(kind, None)
 
     def new(self, kind: str, subject: str, role: Role | None = None) -> NewToken:
         """A fresh token. It is valid once its ``change`` is committed."""
@@ -273,3 +290,31 @@ class Tokens:
             return _holder_of_named(token.subject, token.role)
         resolve = self._kinds.get(token.kind)
         return resolve(token.subject) if resolve else None
+
+    def caller(self, key: str, address: str | None) -> Principal | Misplaced | None:
+        """Who calls with the token of that digest from that address (``None`` on a unix socket).
+
+        :class:`Misplaced` where its holder is not known to be there: :meth:`look_again` tells who it is then.
+        """
+        principal = self.holder(key)
+        token = self._tokens.get(key)
+        if principal is None or token is None:
+            return None
+        whereabouts = self._whereabouts.get(token.kind)
+        if whereabouts is None or whereabouts.admits(token.subject, address):
+            return principal
+        return Misplaced(key, token.kind, token.subject, address)
+
+    async def look_again(self, misplaced: Misplaced) -> Principal | None:
+        """Who calls, once it was looked where the token's holder is; ``None`` where that is elsewhere.
+
+        Raises :class:`~rooftree.errors.Unavailable` while that can't be told.
+        """
+        whereabouts = self._whereabouts.get(misplaced.kind)
+        if whereabouts is not None:
+            await self._looks.look(misplaced.kind, misplaced.subject, whereabouts)
+        caller = self.caller(misplaced.key, misplaced.address)
+        if isinstance(caller, Misplaced):
+            self._alarm.tell(caller)
+            return None
+        return caller

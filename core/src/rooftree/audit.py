@@ -2,6 +2,7 @@
 
 Rows are written in the transaction of what they tell of: a job's beginning, each step, its end, and every change of
 documents that a caller asked for. They name kinds and objects, never arguments or contents: no secret can be in them.
+Each caller has a share of the log: one that does very much replaces its own rows, and nobody else's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -17,8 +18,6 @@ from rooftree.context import caller, job_under_way
 from rooftree.database import Change, Database, View
 from rooftree.services import Service
 
-KEEP = 20_000
-"""Rows that are kept; older ones are forgotten as new ones come."""
 PAGE = 1_000
 """Rows that one page has at most."""
 
@@ -26,9 +25,25 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS audit (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, who TEXT, what TEXT NOT NULL, subject TEXT,
     outcome TEXT NOT NULL, job TEXT
-)
+);
+CREATE INDEX IF NOT EXISTS audit_who ON audit(who, sequence);
 """
 """Its table, which the journal makes together with its own."""
+
+
+@frozen
+class AuditKeeping:
+    """How much is kept; older rows are forgotten as new ones come."""
+
+    entries: int = 20_000
+    """Rows in all. Beyond, the oldest go of who has the most."""
+    share: int = 4_000
+    """Rows of one caller, or of what Rooftree does of its own accord."""
+
+    @property
+    def looks_every(self) -> int:
+        """After how many rows all are counted, which takes longer than to write one."""
+        return max(1, self.entries // 256)
 
 
 @frozen(kw_only=True)
@@ -48,15 +63,56 @@ class AuditEntry:
     """The job that it was part of."""
 
 
+KEEPING: Final = AuditKeeping()
+"""What is kept unless the operator says otherwise."""
+
+
 def record(
-    connection: sqlite3.Connection, who: str | None, what: str, subject: str | None, outcome: str, job: str | None
+    connection: sqlite3.Connection,
+    who: str | None,
+    what: str,
+    subject: str | None,
+    outcome: str,
+    job: str | None,
+    keeping: AuditKeeping,
 ) -> None:
-    """Write a row, in the transaction under way."""
+    """Write a row, in the transaction under way, and forget what is too old."""
     written = connection.execute(
         "INSERT INTO audit (time, who, what, subject, outcome, job) VALUES (?, ?, ?, ?, ?, ?)",
         (datetime.now(UTC).isoformat(), who, what, subject, outcome, job),
     )
-    connection.execute("DELETE FROM audit WHERE sequence <= ?", ((written.lastrowid or 0) - KEEP,))
+    _keep_latest(connection, who, keeping.share)
+    if (written.lastrowid or 0) % keeping.looks_every == 0:
+        _keep_share_of_most(connection, keeping.entries)
+
+
+def _keep_latest(connection: sqlite3.Connection, who: str | None, number: int) -> None:
+    """Forget all rows of ``who`` but so many."""
+    connection.execute(
+        "DELETE FROM audit WHERE who IS ?1 AND sequence <= "
+        "(SELECT sequence FROM audit WHERE who IS ?1 ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
+        (who, number),
+    )
+
+
+def _keep_share_of_most(connection: sqlite3.Connection, entries: int) -> None:
+    """Forget rows of those who have the most, until there are no more than ``entries`` in all."""
+    counts: list[tuple[str | None, int]] = connection.execute(
+        "SELECT who, count(*) FROM audit GROUP BY who ORDER BY 2 DESC"
+    ).fetchall()
+    surplus = sum(count for _, count in counts) - entries
+    if surplus <= 0:
+        return
+    # Those who have the most are cut down to the same number, the largest with which all fit.
+    below = sum(count for _, count in counts)
+    for place, (_, count) in enumerate(counts):
+        below -= count
+        limit = (entries - below) // (place + 1)
+        if place + 1 == len(counts) or limit >= counts[place + 1][1]:
+            for who, number in counts[: place + 1]:
+                if number > limit:
+                    _keep_latest(connection, who, max(limit, 1))
+            return
 
 
 @frozen(eq=False)
@@ -65,17 +121,18 @@ class _Asked:
 
     who: str
     subject: str
+    keeping: AuditKeeping
 
     def apply(self, connection: sqlite3.Connection, view: View) -> None:
-        record(connection, self.who, "state", self.subject, "done", None)
+        record(connection, self.who, "state", self.subject, "done", None, self.keeping)
 
 
-def audited(changes: Sequence[Change]) -> tuple[Change, ...]:
+def audited(changes: Sequence[Change], keeping: AuditKeeping) -> tuple[Change, ...]:
     """The changes with their row, where a caller asked for them; what a job changes is told by its steps."""
     who = caller.get()
     if who is None or job_under_way.get() is not None or not changes:
         return tuple(changes)
-    return (*changes, _Asked(str(who), ", ".join(dict.fromkeys(map(_subject, changes)))))
+    return (*changes, _Asked(str(who), ", ".join(dict.fromkeys(map(_subject, changes))), keeping))
 
 
 def _subject(change: Any) -> str:

@@ -17,6 +17,16 @@ job_under_way: ContextVar[str | None] = ContextVar("job_under_way", default=None
 """The id of the job that the code runs in."""
 
 
+looking: ContextVar[bool] = ContextVar("looking", default=False)
+"""Whether a request is answered that only shows how things are (GET)."""
+
+
+def only_looks() -> bool:
+    """Whether a request is answered that only shows how things are (GET). People wait for it: what lies outside, and
+    has stopped answering, is not to be waited for."""
+    return looking.get()
+
+
 def is_cancelled() -> bool:
     """Whether the task under way itself was asked to end, rather than something that its code waited for."""
     current = asyncio.current_task()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, Final, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
@@ -23,6 +25,18 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from cattrs.preconf.orjson import make_converter
 
 from rooftree.errors import Invalid
+
+MOST_PROBLEMS: Final = 20
+"""That are told of one value; whoever sends more wrong things than that reads no more either."""
+LONGEST_PROBLEM: Final = 800
+"""Characters, of one sentence."""
+LONGEST_ANSWER: Final = 1500
+"""Characters, of all sentences together."""
+MOST_ALLOWED: Final = 40
+"""Keys that are named as allowed."""
+DEEPEST: Final = 100
+"""How deep JSON from outside may nest. What comes in goes through functions that call themselves for each level, into
+documents and events and out again in an answer with more around it, and the encoder stops at 254."""
 
 
 class Unset(enum.Enum):
@@ -190,7 +204,7 @@ def _structure_mapping(value: Any, kind: Any) -> dict[Any, Any]:
         try:
             items[converter.structure(key, key_kind)] = converter.structure(item, value_kind)
         except Exception as error:
-            raise ValueError(_prefixed(str(key), error)) from None
+            raise ValueError(_prefixed(_cut(str(key)), error)) from None
     return items
 
 
@@ -297,7 +311,7 @@ def structure[T](value: object, kind: type[T]) -> T:
     try:
         return converter.structure(value, kind)
     except (BaseValidationError, ValueError, TypeError, KeyError) as error:
-        raise Invalid("; ".join(describe(error))) from None
+        raise Invalid(sentence(describe(error))) from None
 
 
 def unstructure(value: object) -> Any:
@@ -305,25 +319,72 @@ def unstructure(value: object) -> Any:
     return converter.unstructure(value)
 
 
+def is_deeper(value: object, levels: int = DEEPEST) -> bool:
+    """Whether decoded JSON has lists and objects within each other to more than that many levels."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+    return bool(level)
+
+
+def sentence(problems: Sequence[str]) -> str:
+    """Several sentences as one, cut where nobody reads on."""
+    told = ""
+    for count, problem in enumerate(problems):
+        longer = f"{told}; {problem}" if told else problem
+        if count == MOST_PROBLEMS or len(longer) > LONGEST_ANSWER:
+            return f"{told}; and more" if told else f"{problem[:LONGEST_ANSWER]}…"
+        told = longer
+    return told
+
+
 def describe(error: BaseException, where: str = "") -> list[str]:
-    """Sentences of the form ``field.path: what is wrong``, one for each thing wrong in ``error``."""
+    """Sentences of the form ``field.path: what is wrong``, one for each thing wrong in ``error``; of very many the
+    first :data:`MOST_PROBLEMS` and one that says that there are more."""
+    lines = [_cut(line, LONGEST_PROBLEM) for line in islice(_described(error, where), MOST_PROBLEMS + 1)]
+    if len(lines) > MOST_PROBLEMS:
+        lines[-1] = "and more"
+    return lines
+
+
+def _described(error: BaseException, where: str) -> Iterator[str]:
     if isinstance(error, ForbiddenExtraKeysError):
-        kind = error.cl
-        allowed = sorted(field.alias for field in attrs.fields(kind) if field.init) if attrs.has(kind) else []
-        return [f"{_join(where, key)}: is not known here; allowed are {', '.join(allowed) or 'no keys'}"
-                for key in sorted(error.extra_fields)]  # fmt: skip
-    if isinstance(error, ClassValidationError | IterableValidationError):
+        yield from _unknown(error, where)
+    elif isinstance(error, ClassValidationError | IterableValidationError):
         owner = error.cl if isinstance(error, ClassValidationError) else None
-        return [line for inner in error.exceptions for line in describe(inner, _join(where, _noted(inner, owner)))]
-    if isinstance(error, KeyError) and isinstance(error.args[0], str):
-        return [f"{_join(where, error.args[0]) if not where.endswith(error.args[0]) else where}: is required"]
-    if isinstance(error, Invalid):
-        return [f"{where}: {error.message}" if where else error.message]
-    text = str(error) or type(error).__name__
-    if where and not text.startswith("["):
-        glue = ": " if text.startswith(_PREDICATES) or not _leads_with_path(text) else "."
-        return [where + glue + text]
-    return [where + text]
+        for inner in error.exceptions:
+            yield from _described(inner, _join(where, _noted(inner, owner)))
+    elif isinstance(error, KeyError) and isinstance(error.args[0], str):
+        yield f"{_join(where, error.args[0]) if not where.endswith(error.args[0]) else where}: is required"
+    elif isinstance(error, Invalid):
+        yield f"{where}: {error.message}" if where else error.message
+    else:
+        text = str(error) or type(error).__name__
+        glue = ""
+        if where and not text.startswith("["):
+            glue = ": " if text.startswith(_PREDICATES) or not _leads_with_path(text) else "."
+        yield where + glue + text
+
+
+def _unknown(error: ForbiddenExtraKeysError, where: str) -> Iterator[str]:
+    """What is said of keys that a class does not have; what is allowed instead is said once."""
+    allowed = sorted(field.alias for field in attrs.fields(error.cl) if field.init) if attrs.has(error.cl) else []
+    more = ", …" if len(allowed) > MOST_ALLOWED else ""
+    hint = f"; allowed are {', '.join(allowed[:MOST_ALLOWED]) or 'no keys'}{more}"
+    for key in nsmallest(MOST_PROBLEMS + 1, error.extra_fields):
+        yield f"{_join(where, _cut(key))}: is not known here{hint}"
+        hint = ""
+
+
+def _cut(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 _PREDICATES = ("must ", "is ", "has ", "needs ")
@@ -335,7 +396,7 @@ def _leads_with_path(text: str) -> bool:
 
 
 def _prefixed(where: str, error: BaseException) -> str:
-    return "; ".join(describe(error, where))
+    return sentence(describe(error, where))
 
 
 def _join(where: str, name: str) -> str:

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import sqlite3
+import stat
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -111,9 +112,10 @@ class DataFolder:
         """
         path = path.absolute()
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
             lock = _take_lock(path / LOCK_NAME)
             try:
+                _keep_out(path)
                 _remove_leftovers(path, ".*.tmp*")
                 return cls(path, lock)
             except BaseException:
@@ -174,7 +176,7 @@ class DataFolder:
     def new_set_aside(self) -> Path:
         """Make an empty folder for damaged files, named after the time and a rising number."""
         root = self.path / DAMAGED_NAME
-        root.mkdir(exist_ok=True)
+        root.mkdir(mode=0o700, exist_ok=True)
         number = max((number for number, _ in self._set_asides()), default=0) + 1
         folder = root / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{number}"
         folder.mkdir()
@@ -285,6 +287,38 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def close_to_others(path: Path, mode: int) -> None:
+    """Take from a file or folder of ours all permission bits that are not in ``mode``; none is added.
+
+    What can't be changed (another's, or on a disk that keeps no modes) is left and logged. A link is never followed:
+    who put it there decides about what it leads to. Blocks.
+    """
+    try:
+        status = path.lstat()
+        allowed = stat.S_IMODE(status.st_mode) & mode
+        if not stat.S_ISLNK(status.st_mode) and allowed != stat.S_IMODE(status.st_mode):
+            path.chmod(allowed)
+            log.info("closed_to_others", path=str(path), mode=f"{allowed:o}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("open_to_others", path=str(path), reason=error.strerror)
+
+
+def _keep_out(folder: Path) -> None:
+    """Keep other users of the host out of the data folder, and all but ourselves from what is the kernel's in it.
+
+    The folder's group stays, and may look in: it is root's unless the operator has given it to somebody (chgrp), such
+    as the group of those who work on ``share`` through the host's own file server. What add-ons are shown they reach
+    all the same: a mount needs no way through the folders above it.
+    """
+    close_to_others(folder, 0o7750)
+    for name in (COPIES_NAME, DAMAGED_NAME):
+        close_to_others(folder / name, 0o700)
+    for name in (DATABASE_NAME, f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm"):
+        close_to_others(folder / name, 0o600)
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -202,7 +202,7 @@ def make_copy(connection: sqlite3.Connection, folder: DataFolder) -> Path:
         copies = folder.copies()
         path = root / f"rooftree-{copies[0][0] + 1 if copies else 1}.db"
         if not root.exists():
-            root.mkdir()
+            root.mkdir(mode=0o700)
             flush_to_disk(folder.path)
         with _replacement(path) as temporary:
             with _unjournaled(temporary) as copy:

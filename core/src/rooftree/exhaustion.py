@@ -1,4 +1,5 @@
-"""What the machine has run out of, in words: an ``OSError`` that is nobody's bug becomes an answer that says what now.
+"""What the machine has run out of, or refuses, in words: an ``OSError`` that is nobody's bug becomes an answer that
+says what now.
 
 Whoever writes a file or opens a connection need not look for this; what they let through ends here.
 """
@@ -30,8 +31,20 @@ class OutOfFiles(Unavailable):
     error_key = "out_of_files_error"
 
 
+class DiskFailing(Unavailable):
+    """The disk could not read or write."""
+
+    error_key = "disk_failing_error"
+
+
+class FileRefused(Unavailable):
+    """The operating system does not let us at a file."""
+
+    error_key = "file_refused_error"
+
+
 def explained(error: BaseException) -> Unavailable | None:
-    """The answer to ``error`` where it says that something has run out; ``None`` for every other error."""
+    """The answer to ``error`` where it says that something has run out or is refused; ``None`` for all others."""
     if not isinstance(error, OSError):
         return None
     if is_disk_full(error):
@@ -42,6 +55,14 @@ def explained(error: BaseException) -> Unavailable | None:
         return OutOfFiles(
             "There are too many open files: Rooftree may open no more just now. Try again; if it stays so, let it have "
             "more (LimitNOFILE= in its service)"
+        )
+    if error.errno == errno.EIO:
+        return DiskFailing(
+            f"The disk{_place(error)} gives errors. Look at the host's log; save what is on it while that is possible"
+        )
+    if error.errno in {errno.EACCES, errno.EPERM} and error.filename is not None:
+        return FileRefused(
+            f"Rooftree may not use a file{_place(error)}: {error.strerror}. Give the user that it runs as the rights to"
         )
     return None
 

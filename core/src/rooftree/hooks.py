@@ -88,7 +88,7 @@ class Hooks:
         plugin_under_way.set(plugin)  # in a task of its own, as gather makes one for each
         arguments = [bound[argument] for argument in implementation.argnames]
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S) as limit:
                 answer: Any = implementation.function(*arguments)
                 if inspect.isawaitable(answer):
                     answer = await answer
@@ -98,9 +98,13 @@ class Hooks:
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():
                 raise
-            log.exception("hook_failed", hook=name, plugin=plugin)
             self._failing.add((plugin, name))
-            self._on_failure(plugin, name, error)
+            if limit.expired():  # where it waited tells nothing: what it waited for does
+                log.warning("hook_failed", hook=name, plugin=plugin, reason=f"it took more than {DEADLINE_S:g} s")
+                self._on_failure(plugin, name, TimeoutError(f"it took more than {DEADLINE_S:g} s"))
+            else:
+                log.exception("hook_failed", hook=name, plugin=plugin)
+                self._on_failure(plugin, name, error)
             return None
         if (plugin, name) in self._failing:
             self._failing.discard((plugin, name))

@@ -56,7 +56,10 @@ class JobChanged(Event):
 
 
 class Jobs:
-    """The job manager."""
+    """The job manager.
+
+    :param about_to_change: called before a job is begun; what it raises refuses the job
+    """
 
     def __init__(
         self,
@@ -65,8 +68,10 @@ class Jobs:
         bus: EventBus,
         conditions: Conditions,
         clock: Clock = MACHINE,
+        about_to_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
+        self._about_to_change = about_to_change
         self._directory = directory
         self._bus = bus
         self._locks = LockTable()
@@ -88,6 +93,7 @@ class Jobs:
         """
         self._suspension.refuse(call.kind.owner)
         self._throttle.refuse_too_soon(limits_of(call))
+        self._about_to_change()
         job = self._new(call)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         accepted.add_done_callback(lambda future: future.cancelled() or future.exception())  # a client may have gone

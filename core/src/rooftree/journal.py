@@ -18,11 +18,14 @@ import orjson
 from attrs import frozen
 
 from rooftree import audit
+from rooftree.audit import KEEPING, AuditKeeping
 from rooftree.database import Change, Database, View
 from rooftree.plans import ChildRecord
 
 KEEP = 1_000
 """Finished jobs that are kept; older ones are forgotten as new ones come."""
+SHARES = 4
+"""One caller's jobs may be such a part of them: who begins very many replaces its own."""
 
 _SELECT_JOB = (
     "SELECT id, name, reference, owner, caller, recovery, locks, state, listed, errors, created, ended, children"
@@ -109,15 +112,19 @@ class _Sql(Change):
 class Journal:
     """Writes and reads the journal. Every method that writes is one durable transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keeping: AuditKeeping = KEEPING) -> None:
         self._database = database
+        self._keeping = keeping
 
     @classmethod
-    async def open(cls, database: Database) -> Journal:
-        """The journal in that database, its tables made when they are not there."""
+    async def open(cls, database: Database, keeping: AuditKeeping = KEEPING) -> Journal:
+        """The journal in that database, its tables made when they are not there.
+
+        :param keeping: how much of the audit log is kept
+        """
 
         def make(connection: sqlite3.Connection) -> None:
-            for statement in (*_SCHEMA.split(";"), audit.SCHEMA):
+            for statement in (*_SCHEMA.split(";"), *audit.SCHEMA.split(";")):
                 if statement.strip():
                     connection.execute(statement)
             for table, (column, kind) in _ADDED.items():
@@ -126,7 +133,7 @@ class Journal:
 
         if not await database.read(_has_tables):  # nothing is written for nothing: a start works on a full disk too
             await database.commit(_Sql(make))
-        return cls(database)
+        return cls(database, keeping)
 
     async def accept(self, job: JobRecord, *, makes_room: bool) -> None:
         """Write a job and its whole plan: from here on it can't be lost."""
@@ -143,10 +150,8 @@ class Journal:
                 "INSERT INTO step (job, number, kind, arguments, state, subject) VALUES (?, ?, ?, ?, ?, ?)",
                 [(job.id, n, s.kind, orjson.dumps(s.arguments), s.state, s.subject) for n, s in enumerate(job.steps)],
             )
-            audit.record(connection, job.caller, job.name, job.reference, "begun", job.id)
-            connection.execute(
-                "DELETE FROM job WHERE ended IS NOT NULL AND sequence <= (SELECT max(sequence) FROM job) - ?", (KEEP,)
-            )
+            audit.record(connection, job.caller, job.name, job.reference, "begun", job.id, self._keeping)
+            _forget_old(connection, job.caller)
 
         await self._database.commit(_Sql(write), makes_room=makes_room)
 
@@ -176,7 +181,7 @@ class Journal:
             told = connection.execute("SELECT name, reference FROM job WHERE id = ?", (job,)).fetchone()
             if told is not None:
                 what, subject = told
-                audit.record(connection, who, what, subject, "cancelled", job)
+                audit.record(connection, who, what, subject, "cancelled", job, self._keeping)
 
         await self._database.commit(_Sql(write))
 
@@ -191,7 +196,7 @@ class Journal:
                 (JobState.UNDOING, orjson.dumps(errors), job),
             )
             if number is not None:
-                _audit_step(connection, job, number, outcome)
+                _audit_step(connection, job, number, outcome, self._keeping)
 
         await self._database.commit(_Sql(write), makes_room=True)
 
@@ -236,7 +241,7 @@ class Journal:
             told = connection.execute("SELECT caller, name, reference FROM job WHERE id = ?", (job,)).fetchone()
             if outcome is not None and told is not None:
                 who, what, subject = told
-                audit.record(connection, who, what, subject, outcome, job)
+                audit.record(connection, who, what, subject, outcome, job, self._keeping)
 
         await self._database.commit(_Sql(write), makes_room=True)
 
@@ -246,7 +251,7 @@ class Journal:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(sql, (*values, job, number))
             if outcome is not None:
-                _audit_step(connection, job, number, outcome)
+                _audit_step(connection, job, number, outcome, self._keeping)
 
         await self._database.commit(_Sql(write), makes_room=True)
 
@@ -254,20 +259,29 @@ class Journal:
 def _has_tables(connection: sqlite3.Connection) -> bool:
     """Whether a journal of this form is there."""
     named = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'index')")}
-    return {"job", "step", "job_open", "audit"} <= named and all(
+    return {"job", "step", "job_open", "audit", "audit_who"} <= named and all(
         column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         for table, (column, _) in _ADDED.items()
     )
 
 
-def _audit_step(connection: sqlite3.Connection, job: str, number: int, outcome: str) -> None:
+def _forget_old(connection: sqlite3.Connection, caller: str | None) -> None:
+    """Forget the oldest jobs that have ended: of this caller's beyond its share, and of all beyond what is kept."""
+    latest = "SELECT sequence FROM job {} ORDER BY sequence DESC LIMIT 1 OFFSET ?"
+    old = "DELETE FROM job WHERE ended IS NOT NULL AND sequence <= "
+    share = f"{old} ({latest.format('WHERE caller IS ?')}) AND caller IS ?"
+    connection.execute(share, (caller, KEEP // SHARES, caller))
+    connection.execute(f"{old} ({latest.format('')})", (KEEP,))
+
+
+def _audit_step(connection: sqlite3.Connection, job: str, number: int, outcome: str, keeping: AuditKeeping) -> None:
     told = connection.execute(
         "SELECT caller, step.kind, subject FROM step JOIN job ON job.id = step.job WHERE job = ? AND number = ?",
         (job, number),
     ).fetchone()
     if told is not None:
         who, what, subject = told
-        audit.record(connection, who, what, subject, outcome, job)
+        audit.record(connection, who, what, subject, outcome, job, keeping)
 
 
 def _job_record(row: tuple[Any, ...], connection: sqlite3.Connection) -> JobRecord:

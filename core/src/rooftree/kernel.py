@@ -22,6 +22,7 @@ from rooftree.problems import Problems
 from rooftree.scope import GiveBack, Scope
 from rooftree.services import Service
 from rooftree.state import Collection
+from rooftree.whereabouts import Whereabouts
 
 
 class PluginState(Protocol):
@@ -107,8 +108,11 @@ class Kernel:
         """
         self._take(getattr(callback, "__qualname__", repr(callback)), partial(callback, *arguments))
 
-    def register_kind(self, kind: str, principal: Callable[[str], Principal | None]) -> None:
-        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs; see :class:`Tokens`.
+    def register_kind(
+        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+    ) -> None:
+        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs, and be used where
+        ``whereabouts`` admits them, anywhere unless told; see :class:`Tokens` and :mod:`rooftree.whereabouts`.
 
         Raises ``ValueError`` when another plugin has registered that kind.
         """
@@ -118,7 +122,7 @@ class Kernel:
         if kind not in kinds:
             kinds.add(kind)
             self._take(f"tokens of kind {kind}", partial(self._forget_kind, kind))
-        tokens.register_kind(kind, principal)
+        tokens.register_kind(kind, principal, whereabouts)
 
     def _forget_kind(self, kind: str) -> None:
         self._plugin.token_kinds.discard(kind)

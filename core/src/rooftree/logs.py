@@ -26,6 +26,7 @@ from attrs import frozen
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rooftree.context import plugin_under_way
+from rooftree.printable import printable
 from rooftree.settings import LogFormat, LogLevel, looks_secret
 
 MASK: Final = "***"
@@ -286,11 +287,11 @@ def _text(event: EventDict, paint: Callable[[str, str], str]) -> str:
             paint(str(event["timestamp"]).replace("T", " ").removesuffix("+00:00"), _DIM),
             paint(f"{level:<8}", _COLOURS.get(level, "")),
             paint(f"{event['logger']}:", _DIM),
-            paint(_printable(str(event.get("event", ""))), _BOLD),
+            paint(printable(str(event.get("event", ""))), _BOLD),
         )
     )
     pairs = [
-        f"{paint(_printable(key), _DIM)}={_shown(value)}"
+        f"{paint(printable(key), _DIM)}={_shown(value)}"
         for key, value in event.items()
         if key not in _IN_FRONT and key not in _BELOW
     ]
@@ -299,20 +300,13 @@ def _text(event: EventDict, paint: Callable[[str, str], str]) -> str:
 
 
 def _indented(texts: Iterable[str]) -> list[str]:
-    return [f"    {_printable(line)}" for text in texts for line in text.splitlines()]
+    return [f"    {printable(line)}" for text in texts for line in text.splitlines()]
 
 
 def _shown(value: object) -> str:
     if isinstance(value, str):
         return value if value.isprintable() and value and not set(value) & set(" \"'=") else _represented(value)
-    return _printable(_represented(value))
-
-
-def _printable(text: str) -> str:
-    """``text`` with control characters escaped, so that nothing logged can forge a line or drive a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return printable(_represented(value))
 
 
 def _cut(line: str) -> str:

@@ -48,6 +48,8 @@ class PlannedStep:
     """Whether something that runs does not run meanwhile, or any more."""
     reversible: bool
     """Whether it can be taken back when a later one fails."""
+    notes: list[str] = field(factory=list)
+    """What else to know before one agrees to it, such as the hardware that an add-on gets, and does not get."""
 
 
 @frozen(kw_only=True)
@@ -124,6 +126,7 @@ class ResolvedPlan:
                 fetch_bytes=await Verbs(step, directory).fetch_bytes(),
                 downtime=step.downtime,
                 reversible=step.reversible(),
+                notes=await Verbs(step, directory).notes(),
             )
             for number, step in enumerate(self.steps)
         ]

@@ -22,7 +22,7 @@ import orjson
 import structlog
 from attrs import field, frozen
 
-from rooftree.audit import audited
+from rooftree.audit import KEEPING, AuditKeeping, audited
 from rooftree.context import job_under_way
 from rooftree.data_folder import Loss
 from rooftree.database import (
@@ -178,10 +178,21 @@ class Collection[T](Mapping[str, T]):
 
 
 class State:
-    """The collections of one database."""
+    """The collections of one database.
 
-    def __init__(self, database: Database) -> None:
+    :param keeping: how much of the audit log is kept
+    :param about_to_change: called before anything is changed; what it raises refuses the change
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keeping: AuditKeeping = KEEPING,
+        about_to_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.database = database
+        self._keeping = keeping
+        self._about_to_change = about_to_change
         self._collections: dict[str, Collection[Any]] = {}
         self._loading = asyncio.Lock()
         self._checked_sums = False
@@ -218,8 +229,9 @@ class State:
         """
         if not changes:
             return []
+        self._about_to_change()
         makes_room = job_under_way.get() is not None or all(isinstance(change, _Delete) for change in changes)
-        answers = await self.database.commit(*audited(changes), makes_room=makes_room)
+        answers = await self.database.commit(*audited(changes, self._keeping), makes_room=makes_room)
         return answers[: len(changes)]
 
     def removal(self, name: str) -> Change:

@@ -11,6 +11,7 @@ further parameters are services::
         async def do(self, run: Run, engine: ContainerEngine) -> None: ...    # may be repeated
         async def undo(self, before: str | None, engine: ContainerEngine) -> None: ...  # after none, half or all of do
         async def fetch_bytes(self, engine: ContainerEngine) -> int | None: ...  # for the plan; only where it fetches
+        async def notes(self, addons: Addons) -> list[str]: ...   # for the plan; what else to know before one agrees
 
 ``before`` returns what ``undo`` will need and is journaled with the intent, ahead of ``do``. ``do`` may run again after
 a crash, so it starts from whatever it finds. ``undo`` takes back only what this job made. A step without ``undo`` can't
@@ -179,6 +180,11 @@ class Verbs:
             return 0
         amount: int | None = await ask(**self._services(ask))
         return amount
+
+    async def notes(self) -> list[str]:
+        """What else somebody should know before it is done, in sentences; none for one that does not say."""
+        tell = getattr(self._step, "notes", None)
+        return [] if tell is None else list(await tell(**self._services(tell)))
 
     def _services(self, verb: Callable[..., Any], skip: int = 0) -> dict[str, Any]:
         wanted = {p.name: p.kind for p in parameters(verb, skip)}

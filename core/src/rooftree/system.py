@@ -16,7 +16,8 @@ from types import ModuleType
 import structlog
 
 from rooftree.access import Tokens
-from rooftree.audit import AUDIT, AuditLog
+from rooftree.audit import AUDIT, AuditKeeping, AuditLog
+from rooftree.change_rate import ChangeRate
 from rooftree.clock import MACHINE, Clock
 from rooftree.conditions import CONDITIONS, Conditions
 from rooftree.data_folder import DataFolder, write_file_atomically
@@ -35,6 +36,7 @@ from rooftree.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
 from rooftree.plugins import PLUGINS, Plugins
 from rooftree.principal import Role
 from rooftree.problems import PROBLEMS, Problem, Problems
+from rooftree.rates import Rate
 from rooftree.secret import check_key
 from rooftree.services import Service, ServiceDirectory
 from rooftree.settings import Settings
@@ -119,18 +121,21 @@ class System:
         self._closing.push_async_callback(self.events.close)
         self.database = await Database.open(self.data, kernel.disk_reserve_mib * MIB)
         self._closing.push_async_callback(self.database.close)
-        self.state = State(self.database)
+        keeping = AuditKeeping(kernel.audit_entries, kernel.audit_share)
+        change_rate = ChangeRate(Rate(kernel.changes_per_minute, timedelta(minutes=1)), self.clock)
+        self.state = State(self.database, keeping, change_rate.note)
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
         self._forget_tasks_of_before()
         self.database.on_disk_full = self._disk_is_full
         await self._look_for_room()
-        self.tokens = await Tokens.load(self.state)
+        self.tokens = await Tokens.load(self.state, self.bus.publish)
         self.audit = AuditLog(self.database)
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()
-        self.jobs = Jobs(await Journal.open(self.database), self.services, self.bus, self.conditions, self.clock)
-        self.server = HttpServer(self.tokens, self._gate, secrets.token_hex(4), self.clock)
+        journal = await Journal.open(self.database, keeping)
+        self.jobs = Jobs(journal, self.services, self.bus, self.conditions, self.clock, change_rate.note)
+        self.server = HttpServer(self.tokens, self._gate, secrets.token_hex(4), self.clock, kernel.in_flight_mib * MIB)
         self.plugins = await Plugins.load(self._parts())
         self.tasks.watch = TaskProblems(self.problems, self.plugins.find)
         self.jobs.plugin_of = self.plugins.of_module

@@ -21,6 +21,7 @@ from rooftree.interfaces.containers import ContainerSpec
 from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
 from rooftree_docker.network import NetworkSettings
+from rooftree_docker.wire import WireNotGuarded, remove_orphans
 from tests.e2e.docker.engine_proxy import EngineProxy, engine_proxy
 from tests.e2e.requirements import engine_url
 from tests.e2e.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
@@ -116,6 +117,8 @@ async def make_driver(
     for driver in drivers:
         await driver.close()
     await remove_instance(instance)
+    with contextlib.suppress(WireNotGuarded):
+        await asyncio.to_thread(remove_orphans)
 
 
 async def remove_instance(instance: str) -> None:

@@ -135,3 +135,22 @@ async def test_follower_that_leaves_frees_its_line(driver: DockerEngine, spec: M
                 await anext(lines)
 
         assert len(driver._connection._streams) <= 1  # the event stream
+
+
+@pytest.mark.parametrize("call", ["logs", "log_text"])
+async def test_container_that_goes_while_its_log_is_asked_for_is_said_to_be_gone(
+    driver: DockerEngine, spec: MakeSpec, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(driver, spec("echo hello"))
+    look = driver._ours
+
+    async def look_and_lose(name: str) -> object:
+        described = await look(name)
+        await driver.remove(name)
+        return described
+
+    monkeypatch.setattr(driver._logs, "_find", look_and_lose)
+
+    with pytest.raises(ContainerNotFound, match="There is no container app_test any more"):
+        async for _ in getattr(driver, call)("app_test"):
+            pass

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.rig.daemon import Daemon
 from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.namespaces import in_namespace_of
 
 OWN = "$SUPERVISOR_TOKEN"
 """Stands for the token that an add-on finds in its environment."""
@@ -67,6 +70,21 @@ class Addon:
         """Whether the engine shows its container running."""
         shown = self.engine.run("ps", "--quiet", "--filter", f"name=^/{self.container}$")
         return bool(shown)
+
+    def socket(self, address: str | None = None) -> socket.socket:
+        """A socket as a program in its container opens it, connected to the API where it is on its network.
+
+        :param address: where the API is looked for instead
+        """
+        process = int(self.engine.run("inspect", "--format", "{{.State.Pid}}", self.container))
+        target = (address, self.daemon.port) if address else (str(IPv4Network(self.daemon.subnet)[2]), 80)
+        return in_namespace_of(process, lambda: socket.create_connection(target, timeout=10))
+
+    def status(self, *lines: str, address: str | None = None) -> int:
+        """The status of the answer to a request that is sent from inside its container, line by line."""
+        with self.socket(address) as connection:
+            connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+            return int(connection.makefile("rb").readline().split()[1])
 
     def run_inside(self, script: str) -> str:
         """The output of a shell script in its container."""

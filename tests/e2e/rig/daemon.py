@@ -21,6 +21,8 @@ from typing import Any
 
 import aiohttp
 
+from rooftree_docker.network import interface_name
+from rooftree_docker.wire_rules import GUARD, PORTS
 from tests.e2e.rig.engine import HERE, Engine, Surroundings
 from tests.e2e.rig.service_process import free_port
 from tests.e2e.rig.waiting import until
@@ -89,6 +91,31 @@ class Daemon:
     def admin_token(self) -> str:
         """The token that the daemon made at its first start."""
         return (self.data_dir / "admin-token").read_text(encoding="utf-8").strip()
+
+    @property
+    def socket(self) -> Path:
+        """Its unix socket."""
+        return self.data_dir / "rooftree.sock"
+
+    @property
+    def bridge(self) -> str:
+        """The name of its network's bridge on the host."""
+        return interface_name(f"{self.prefix}hassio")
+
+    def wire_rules(self) -> str:
+        """The rules that it has written for the wire of its network."""
+        tables = (kind + self.bridge for kind in (GUARD, PORTS))
+        return "\n".join(
+            subprocess.run(["nft", "list", "table", "bridge", table], check=True, capture_output=True, text=True).stdout
+            for table in tables
+        )
+
+    def remove_wire_rules(self) -> None:
+        """Take its rules away, which outlive it as long as its network is there."""
+        for kind in (GUARD, PORTS):
+            with contextlib.suppress(FileNotFoundError):
+                command = ["nft", "delete", "table", "bridge", kind + self.bridge]
+                subprocess.run(command, check=False, capture_output=True)
 
     @property
     def instance(self) -> str | None:
@@ -195,11 +222,16 @@ class Daemon:
     async def request(
         self, method: str, path: str, json: object = None, *, token: str | None = ADMIN
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer while it comes, for streams. ``token=None`` calls without any."""
+        """An answer while it comes, for streams. ``token=None`` calls without any.
+
+        Another token than the administrator's is sent over the unix socket: there we may use whatever token, and from
+        our address an add-on's is refused, whose container is elsewhere.
+        """
         bearer = self.admin_token if token == ADMIN else token
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        unix = None if token in {ADMIN, None} else aiohttp.UnixConnector(str(self.socket))
         async with (
-            aiohttp.ClientSession(self.url, headers=headers) as session,
+            aiohttp.ClientSession(self.url, headers=headers, connector=unix) as session,
             session.request(method, path, json=json) as response,
         ):
             yield response
@@ -231,6 +263,7 @@ async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> Async
         print(daemon.log())
         if daemon.instance:
             engine.remove_instance(daemon.instance)
+        daemon.remove_wire_rules()
         for kept in (daemon.data_dir / "apps" / "kept").glob("*/*"):
             engine.run("rmi", "--force", f"rooftree-kept:{kept.name}")
         shutil.rmtree(folder)

@@ -51,6 +51,7 @@ class Footprint:
                 [
                     *_names(daemon.data_dir, ("apps/data", "app_configs", "cid_files", "apps/git")),
                     *_kept(daemon.data_dir / "apps" / "kept"),
+                    *(f"to be deleted: {name}" for name in _removed(daemon.data_dir / "apps" / "removed")),
                 ]
             ),
             tokens=sum(token["kind"] == "addon" for token in tokens),
@@ -67,6 +68,11 @@ def _kept(folder: Path) -> list[str]:
     """What is kept of the add-ons' data, without the names that are new each time."""
     folders = sorted(folder.glob("*/*"))
     return [f"{path.parent.name} {path.name[:6] if path.name.startswith('failed') else 'kept'}" for path in folders]
+
+
+def _removed(folder: Path) -> list[str]:
+    """Where that was which is still to be deleted."""
+    return sorted(path.name.partition(".")[2] for path in folder.glob("*"))
 
 
 def _names(data_dir: Path, folders: Iterable[str]) -> list[str]:

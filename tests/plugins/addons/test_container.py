@@ -11,7 +11,9 @@ from attrs import evolve
 from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
 from rooftree_addons import InstalledAddon, container, devices
 from rooftree_addons.container import container_spec, wants_config_folder
+from rooftree_addons.device_grants import grants
 from rooftree_addons.devices import DeviceNode
+from rooftree_addons.sandbox import SandboxSettings, sandbox
 from tests.plugins.addons.house import HELLO, addon_config
 
 NETWORK = AddonNetwork(
@@ -43,8 +45,15 @@ def host_with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 def spec(config: dict[str, Any] | None = None, devices: tuple[str, ...] = (), **choices: Any) -> ContainerSpec:
     """What the engine is told of an add-on with that configuration and those choices of its user."""
     fresh = InstalledAddon.fresh(HELLO, "registry.example/hello:1.0", addon_config("hello", **(config or {})), set())
+    addon = evolve(fresh, **choices)
     return container_spec(
-        evolve(fresh, **choices), NETWORK, "the token", "its digest", timezone="Europe/Vienna", option_devices=devices
+        addon,
+        NETWORK,
+        "the token",
+        "its digest",
+        timezone="Europe/Vienna",
+        hardware=grants(addon, devices, None),
+        sandbox=sandbox(addon, SandboxSettings()),
     )
 
 
@@ -71,7 +80,8 @@ def test_plain_add_on_gets_what_every_add_on_gets() -> None:
         ),
         network="addons",
         extra_hosts={"supervisor": "172.30.32.2", "hassio": "172.30.32.2"},
-        security_options=("seccomp=unconfined",),
+        dropped_capabilities=("NET_RAW",),
+        pids_limit=4096,
         tmpfs=("/dev/shm",),
         init=True,
         oom_score_adjust=200,
@@ -92,8 +102,13 @@ def test_plain_add_on_gets_what_every_add_on_gets() -> None:
         ({"host_ipc": True}, "tmpfs", ()),
         ({"tmpfs": True}, "tmpfs", ("/tmp", "/dev/shm")),
         ({"timeout": 300}, "stop_timeout_s", 300),
-        ({"apparmor": False}, "security_options", ("seccomp=unconfined", "apparmor=unconfined")),
+        ({"apparmor": False}, "security_options", ("apparmor=unconfined",)),
+        ({"privileged": ["SYS_ADMIN"]}, "security_options", ("seccomp=unconfined",)),
         ({"privileged": ["NET_ADMIN", "SYS_TIME"]}, "capabilities", ("NET_ADMIN", "SYS_TIME")),
+        ({"privileged": ["NET_RAW"]}, "capabilities", ("NET_RAW",)),
+        ({"privileged": ["NET_RAW"]}, "dropped_capabilities", ()),
+        ({"privileged": ["NET_ADMIN"]}, "dropped_capabilities", ("NET_RAW",)),
+        ({"host_network": True}, "dropped_capabilities", ("NET_RAW",)),
         ({"kernel_modules": True}, "capabilities", ("SYS_MODULE",)),
         ({"realtime": True}, "capabilities", ("SYS_NICE",)),
         ({"realtime": True, "kernel_modules": True, "privileged": ["SYS_NICE"]}, "capabilities",
@@ -182,7 +197,7 @@ def test_mapped_folder_is_shown_at_its_place(kind: str, source: str, target: str
     found = mounts(spec({"map": [{"type": kind, "read_only": read_only}]}))
 
     assert found[target].source == DataPath(source)
-    assert found[target].read_only is read_only
+    assert found[target].read_only is (read_only or source == "app_configs")  # see test_mount_sources.py
     assert found[target].propagation == ("rslave" if kind in {"share", "media"} else "rprivate")
 
 

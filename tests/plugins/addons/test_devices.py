@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import hardware_added, hardware_removed
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import container, devices, hotplug
-from rooftree_addons.devices import DeviceNode, HostDevices, other_serial_ports, system_disks
+from rooftree_addons.device_paths import HostTree
+from rooftree_addons.devices import DeviceNode, HostDevices, other_serial_ports
 from rooftree_addons.hotplug import allow
+from rooftree_store import DeviceRefused
 from tests.plugins.addons.house import HELLO, House, done, house
 
 FULL = Device(name="full", sysfs="/sys/devices/virtual/mem/full", dev_path="/dev/full", subsystem="mem")
@@ -23,7 +24,7 @@ LINK = "/dev/serial/by-id/usb-acme-if00"
 RULE = "c 1:7 rwm"
 
 
-def test_device_is_found_by_node_link_and_sysfs_path(tmp_path: Path) -> None:
+def test_device_is_found_by_node_link_and_sysfs_path() -> None:
     found = HostDevices()
 
     assert [found.find(path) for path in ("/dev/full", "/sys/devices/virtual/mem/full")] == [
@@ -31,7 +32,8 @@ def test_device_is_found_by_node_link_and_sysfs_path(tmp_path: Path) -> None:
         DeviceNode("/dev/full", "c", 1, 7),
     ]
     assert found.find("/sys/devices/virtual/mem") is None
-    assert found.find(str(tmp_path)) is None
+    with pytest.raises(DeviceRefused, match="below /dev or /sys"):
+        found.find("/etc/passwd")
 
 
 class KnownHardware(Plugin):
@@ -47,8 +49,10 @@ class KnownHardware(Plugin):
     def devices(self) -> tuple[Device, ...]:
         return (
             FULL,
-            Device(name="ttyUSB0", sysfs="/sys/x", dev_path="/dev/ttyUSB0", subsystem="tty", by_id=LINK),
-            Device(name="ttyS0", sysfs="/sys/y", dev_path="/dev/ttyS0", subsystem="tty"),
+            Device(name="ttyUSB0", sysfs="/sys/x", dev_path="/dev/null", subsystem="tty", by_id=LINK),
+            Device(name="ttyS0", sysfs="/sys/y", dev_path="/dev/zero", subsystem="tty"),
+            Device(name="mem", sysfs="/sys/z", dev_path="/dev/kmsg", subsystem="tty"),
+            Device(name="ttyUSB9", sysfs="/sys/gone", dev_path="/dev/ttyUSB9", subsystem="tty"),
         )
 
     def device(self, path: str) -> Device | None:
@@ -67,34 +71,20 @@ async def test_devices_to_choose_from_are_offered_by_the_links_that_last(
         fields = (await home.info(HELLO))["schema"]
 
     assert {field["name"]: field["options"] for field in fields} == {
-        "stick": [LINK, "/dev/ttyS0"],
-        "any": ["/dev/full", LINK, "/dev/ttyS0"],
+        "stick": [LINK, "/dev/zero"],
+        "any": ["/dev/full", LINK, "/dev/zero"],
     }
 
 
 def test_consoles_are_no_serial_ports(tmp_path: Path) -> None:
-    for name, numbers in {"ttyX0": "full", "ttyX1": "null", "console": "zero"}.items():
-        folder = tmp_path / name
-        folder.mkdir()
+    for name, numbers in {"ttyX0": "full", "ttyX1": "null", "ttyX2": "tty1", "console": "zero"}.items():
+        folder = tmp_path / "class" / "tty" / name
+        folder.mkdir(parents=True)
         (folder / "uevent").write_text(f"MAJOR=1\nDEVNAME={numbers}\n")
         if name != "console":
             (folder / "device").symlink_to(".")
 
-    assert [port.path for port in other_serial_ports(tmp_path)] == ["/dev/full", "/dev/null"]
-
-
-def test_systems_own_disks_are_known_by_their_labels(tmp_path: Path) -> None:
-    nodes, labels, blocks = tmp_path / "dev", tmp_path / "by-label", tmp_path / "block"
-    for folder in (nodes, labels, blocks, tmp_path / "sda" / "sda1"):
-        folder.mkdir(parents=True)
-    for name in ("sda", "sda1", "sdb1"):
-        (nodes / name).touch()
-    (labels / "hassos-data").symlink_to(nodes / "sda1")
-    (labels / "photos").symlink_to(nodes / "sdb1")
-    (blocks / "sda1").symlink_to(tmp_path / "sda" / "sda1")
-    (blocks / "sda").symlink_to(tmp_path / "sda")
-
-    assert system_disks(labels, blocks) == {str(nodes / "sda1"), str(nodes / "sda")}
+    assert [port.path for port in other_serial_ports(HostTree(sys=tmp_path))] == ["/dev/full", "/dev/null"]
 
 
 @pytest.fixture
@@ -212,37 +202,18 @@ async def test_device_that_is_missing_is_no_problem_of_a_container_that_ended(ho
     assert home.problem("device_access_missing") is None
 
 
-async def test_disk_of_the_system_is_given_to_nobody(
-    home: House, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_device_that_appears_and_is_not_for_a_protected_add_on_is_refused_by_name(
+    home: House, cgroup: Path
 ) -> None:
-    disk = tmp_path / "disk"
-    try:
-        os.mknod(disk, 0o600 | 0o060000, os.makedev(7, 200))
-    except PermissionError:
-        pytest.skip("only root makes device nodes")
-    for refused, expected in ((set(), ("b 7:200 rwm",)), ({str(disk)}, ())):
-        monkeypatch.setattr(container, "system_disks", lambda refused=refused: refused)
+    await with_device(home, devices=["/dev/kmsg"])
+    home.system.problems.clear("device_refused", "addon", HELLO)
 
-        await home.run(f"hello{len(refused)}", config={"devices": [str(disk)]})
+    await home.system.hooks.call(hardware_added, evolve(FULL, dev_path="/dev/kmsg"))
 
-        assert engine.spec(f"app_local_hello{len(refused)}").device_rules == expected
-
-
-@pytest.mark.parametrize("is_system_disk", [True, False])
-async def test_disk_of_the_system_that_appears_is_lacked_by_nobody(
-    home: House, cgroup: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_system_disk: bool
-) -> None:
-    disk = tmp_path / "disk"
-    try:
-        os.mknod(disk, 0o600 | 0o060000, os.makedev(7, 200))
-    except PermissionError:
-        pytest.skip("only root makes device nodes")
-    monkeypatch.setattr(hotplug, "system_disks", lambda: {str(disk)} if is_system_disk else set())
-    await with_device(home, devices=[str(disk)])
-
-    await home.system.hooks.call(hardware_added, evolve(FULL, dev_path=str(disk)))
-
-    assert (home.problem("device_access_missing") is None) is is_system_disk
+    problem = home.problem("device_refused")
+    assert problem is not None
+    assert "/dev/kmsg" in problem.message
+    assert home.problem("device_access_missing") is None
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(0, None), (189_999, None), (950_000, 190_000)])

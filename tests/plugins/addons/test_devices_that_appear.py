@@ -11,7 +11,7 @@ from rooftree_addons import hotplug
 from rooftree_host import devices
 from rooftree_host.plugin import HostPlugin
 from tests.e2e.rig.waiting import until
-from tests.plugins.addons.house import HELLO, WITHIN_S, House, house
+from tests.plugins.addons.house import HELLO, WITHIN_S, House, done, house
 from tests.plugins.host.loop_devices import unused_loop_device
 
 NO_BUS = {"plugins.host.bus": "unix:path=/nonexistent/bus"}
@@ -24,7 +24,9 @@ async def test_add_on_lacks_a_device_from_when_it_appears_until_it_vanishes(
     monkeypatch.setitem(devices.HIDDEN, "block", ())
     with unused_loop_device() as device:
         async with house(tmp_path, engine, NO_BUS, plugins=[HostPlugin]) as home:
-            await home.run(config={"devices": [device.node]})
+            await home.install(config={"devices": [device.node]})
+            done(await home.post(HELLO, "security", {"protected": False}))  # a whole disk is for no protected add-on
+            done(await home.post(HELLO, "start"))
             before = home.problem("device_access_missing")
 
             device.add()

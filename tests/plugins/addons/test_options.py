@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from rooftree_addons import InstalledAddon
+from rooftree_addons.addons import OptionsChange
 from rooftree_addons.installed import OptionsRefused
+from rooftree_store import AddonSlug
 from tests.plugins.addons.house import HELLO, House, done, refusal
 
 SCHEMA: dict[str, Any] = {
@@ -290,7 +294,7 @@ async def test_service_refuses_options_as_the_route_does(home: House) -> None:
     await home.install(config=SCHEMA)
 
     with pytest.raises(OptionsRefused, match="times"):
-        await home.addons.checked_options(home.installed(), {"greeting": "x", "times": 99, "nested": {"deep": "x"}})
+        await home.addons.set_options(HELLO, OptionsChange(options={"times": 99}))
 
 
 async def test_options_that_the_schema_does_not_know_are_not_kept(home: House) -> None:
@@ -299,3 +303,22 @@ async def test_options_that_the_schema_does_not_know_are_not_kept(home: House) -
     await home.set_options(HELLO, options={"greeting": "hello", "__proto__": "x", "": 1})
 
     assert home.installed().options == {"greeting": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("options", {"options": {}}), ("options", {"boot": "manual"}), ("security", {"protected": True})],
+)
+async def test_add_on_that_is_uninstalled_while_it_is_changed_is_said_to_be_gone(
+    home: House, path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.install()
+    change = home.addons.change
+
+    async def lose_and_change(slug: AddonSlug, fn: Callable[[InstalledAddon], InstalledAddon]) -> None:
+        await home.system.state.commit(home.addons.installed.delete(slug))
+        await change(slug, fn)
+
+    monkeypatch.setattr(home.addons, "change", lose_and_change)
+
+    refusal(await home.post(HELLO, path, body), 400, "app_not_installed_error")

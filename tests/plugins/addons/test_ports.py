@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,3 +177,19 @@ async def test_two_ports_of_a_container_cannot_have_the_same_port_of_the_host(ho
 
     assert "network.81: port 90 of the host is that of 80/tcp already" in refusal(answer, 400)
     assert home.installed().network == {"80/tcp": 90, "80/udp": 90}
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"\xff\xfe", "��"), (b"\x1b[2Jx", "?[2Jx"), (b"mosquitto", "mosquitto")])
+def test_name_that_a_process_gives_itself_is_shown_printable(name: bytes, shown: str) -> None:
+    program = (
+        "import ctypes, socket, sys; "
+        "ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1])); "
+        "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, name.hex()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        listener = next(listener for listener in listeners() if listener.port == port)
+        assert process_of(listener) == f"{shown} (process {process.pid})"
+        process.communicate()

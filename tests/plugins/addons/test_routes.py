@@ -17,8 +17,12 @@ from rooftree_store import AddonSlug
 from tests.plugins.addons.house import HELLO, House, addon_config, done, house, refusal, write_offer
 from tests.plugins.recordings import difference, needs_recordings, recorded
 
-OURS = {"addons.info": {"auto_uart", "services_role", "log_format"}}
-"""Keys that the contract or the official client has and the existing supervisor did not answer."""
+OURS = {
+    "addons.info": {
+        "auto_uart", "services_role", "log_format", "pids_limit", "relaxations", "seccomp", "seccomp_lifted_by"
+    }
+}  # fmt: skip
+"""Keys that the contract or the official client has and the existing supervisor did not answer, and our own."""
 INGRESS = {"ingress": True, "hassio_api": True, "hassio_role": "manager"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -226,8 +230,12 @@ async def test_bodies_are_strict(home: House) -> None:
     ]
 
     assert [refusal(answer, 400).partition(":")[0] for answer in answers] == [
-        "remove_config", "forced", "protected", "background", "The body is not JSON"
-    ]  # fmt: skip
+        "remove_config",
+        "forced",
+        "Send protected, seccomp, pids_limit, or several of them",
+        "background",
+        "The body is not JSON",
+    ]
     assert HELLO in home.addons.installed
 
 

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rooftree_addons import snapshot
-from rooftree_addons.snapshot import KeptFolder, SnapshotFailed, keep, put_back, refuse_without_room, size_of
+from rooftree_addons.snapshot import KeptFolder, SnapshotFailed, keep, put_back, refuse_without_room
+from rooftree_files import CopyStopped, Folder, PathRefused, TreeChanged, TreeLimits
+from rooftree_files import size_of as size_of_folder
 
 FOLDER = KeptFolder("apps/data/local_x", "apps/kept/local_x/1/data")
 ASIDE = "apps/kept/local_x/failed-1/data"
@@ -96,6 +101,12 @@ def seen(folder: Path) -> dict[bytes, object]:
     return found
 
 
+def size_of(path: Path) -> int:
+    """What a tree takes on its disk."""
+    with Folder.open(path) as folder:
+        return size_of_folder(folder)
+
+
 def quiet(_: int, __: int) -> None:
     """Progress that nobody asks for."""
 
@@ -166,19 +177,29 @@ async def test_holes_are_not_filled_and_extended_attributes_stay(data: Path) -> 
     assert os.getxattr(copy, "user.note") == b"mine"
 
 
-async def test_folder_that_is_a_link_of_its_owner_is_copied_as_what_it_leads_to(data: Path) -> None:
-    elsewhere = data / "big-disk"
-    (data / FOLDER.live).rename(elsewhere)
-    (data / FOLDER.live).symlink_to(elsewhere)
+async def test_folder_that_is_a_link_is_not_followed_when_it_is_copied(data: Path) -> None:
+    (data / FOLDER.live).rename(data / "elsewhere")
+    (data / FOLDER.live).symlink_to(data / "elsewhere")
 
+    with pytest.raises(PathRefused, match=r"apps/data/local_x is a link, not a folder"):
+        await keep(data, FOLDER, quiet)
+    with pytest.raises(PathRefused):
+        await asyncio.to_thread(refuse_without_room, data, [FOLDER.live])
+
+    assert not (data / FOLDER.copy).exists()
+
+
+async def test_link_that_took_the_place_of_the_folder_goes_aside_itself(data: Path) -> None:
     await keep(data, FOLDER, quiet)
-    size = await asyncio.to_thread(size_of, data / FOLDER.live)
-    (elsewhere / "value").write_text("broken")
+    (data / FOLDER.live).rename(data / "elsewhere")
+    (data / FOLDER.live).symlink_to(data / "elsewhere")
+
     await put_back(data, FOLDER, ASIDE)
 
-    assert size >= BLOCK
+    assert (data / ASIDE).is_symlink()
+    assert not (data / FOLDER.live).is_symlink()
     assert (data / FOLDER.live / "value").read_text() == "41"
-    assert (data / ASIDE / "value").read_text() == "broken"
+    assert (data / "elsewhere" / "value").read_text() == "41"
 
 
 async def test_folder_that_was_not_there_is_not_there_again(data: Path) -> None:
@@ -225,18 +246,18 @@ def killed_at_rename(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int,
 
     def arm(number: int, done: bool) -> None:
         count = 0
-        real = Path.rename
+        real = Folder.move
 
-        def rename(path: Path, target: Path) -> Path:
+        def move(folder: Folder, name: str, into: Folder, new_name: str) -> None:
             nonlocal count
             count += 1
             if count == number:
                 if done:
-                    real(path, target)
+                    real(folder, name, into, new_name)
                 raise Killed
-            return real(path, target)
+            real(folder, name, into, new_name)
 
-        monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(Folder, "move", move)
 
     yield arm
 
@@ -261,44 +282,70 @@ async def test_kill_in_the_middle_of_putting_back_is_made_good_by_the_next_try(
 
 
 async def test_copy_that_fails_says_why_and_leaves_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("there is no /dev/full here")
-    (data / FOLDER.copy).parent.mkdir(parents=True)
-    (data / FOLDER.unfinished).symlink_to(full)
-    monkeypatch.setattr(snapshot, "_make_way", lambda *_: None)
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
 
-    with pytest.raises(SnapshotFailed, match="local_x could not be copied: cp: "):
+    monkeypatch.setattr(snapshot, "copy_tree", full)
+
+    with pytest.raises(SnapshotFailed, match="apps/data/local_x could not be copied: Input/output error"):
         await keep(data, FOLDER, quiet)
 
     assert not (data / FOLDER.copy).exists()
+    assert not (data / FOLDER.unfinished).exists()
 
 
-async def test_cancelled_copy_ends_at_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = asyncio.Event()
+async def test_folder_with_too_much_in_it_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / FOLDER.live / "another").touch()
+    real = snapshot.copy_tree
+    few = TreeLimits(entries=1)
+    monkeypatch.setattr(snapshot, "copy_tree", lambda *given, **more: real(*given, **{**more, "limits": few}))
 
-    async def hangs(source: Path, target: Path) -> None:
-        async with snapshot.child_process("sleep", "1000") as child:
-            began.set()
-            await child.wait()
+    with pytest.raises(SnapshotFailed, match="has more than 1 entries"):
+        await keep(data, FOLDER, quiet)
 
-    monkeypatch.setattr(snapshot, "_copy", hangs)
+    assert not (data / FOLDER.unfinished).exists()
+
+
+async def test_progress_is_told_in_bytes(data: Path) -> None:
+    (data / FOLDER.live / "large").write_bytes(os.urandom(20 * 1024 * 1024))
+    told: list[tuple[int, int]] = []
+
+    await keep(data, FOLDER, lambda done, total: told.append((done, total)))
+
+    assert told == sorted(told)
+    assert told
+    assert all(0 < done <= total for done, total in told)
+
+
+async def test_cancelled_copy_has_ended_when_its_caller_goes_on(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = threading.Event()
+    ended = threading.Event()
+
+    def endless(*_: object, stop: Callable[[], bool], **__: object) -> None:
+        began.set()
+        while not stop():
+            time.sleep(0.001)
+        ended.set()
+        raise CopyStopped
+
+    monkeypatch.setattr(snapshot, "copy_tree", endless)
     keeping = asyncio.create_task(keep(data, FOLDER, quiet))
-    await began.wait()
+    await asyncio.to_thread(began.wait, 5)
     keeping.cancel()
 
     async with asyncio.timeout(5):
         await asyncio.wait({keeping})
     assert keeping.cancelled()
+    assert ended.is_set()
+    assert not (data / FOLDER.unfinished).exists()
     assert not (data / FOLDER.copy).exists()
 
 
 def test_room_is_asked_for_what_is_written_on_the_disk_and_no_more(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "shares_blocks", lambda *_: False)
     monkeypatch.setattr(snapshot, "MARGIN_BYTES", 0)
-    usage = snapshot.shutil._ntuple_diskusage  # the type that disk_usage answers with
     free = BLOCK
-    monkeypatch.setattr(snapshot.shutil, "disk_usage", lambda _: usage(1 << 40, 0, free))
+    monkeypatch.setattr(snapshot, "_free", lambda _: free)
     with (data / FOLDER.live / "disk.img").open("wb") as file:
         file.truncate(1 << 30)
     refuse_without_room(data, [FOLDER.live, "app_configs/local_x"])
@@ -306,6 +353,23 @@ def test_room_is_asked_for_what_is_written_on_the_disk_and_no_more(data: Path, m
     free = 0
     with pytest.raises(snapshot.SnapshotRefused, match="0 MB are free"):
         refuse_without_room(data, [FOLDER.live])
+
+
+def test_folder_in_which_folders_move_is_measured_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "shares_blocks", lambda *_: False)
+    answers: list[int | None] = [None, None, 5]
+
+    def measure(_: Folder) -> int:
+        answer = answers.pop(0)
+        if answer is None:
+            raise TreeChanged("x")
+        return answer
+
+    monkeypatch.setattr(snapshot, "size_of", measure)
+
+    refuse_without_room(data, [FOLDER.live])
+
+    assert not answers
 
 
 def test_file_system_that_shares_blocks_needs_no_room(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from rooftree_addons.installed import Desired
 from rooftree_addons.probation_watch import SUSPECT_S, UNHEALTHY_S
 from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, REGISTRY, WITHIN_S, House, done, house, refusal
+from tests.plugins.addons.removing import hold_fast
 
 type BreakStep = Callable[[str], None]
 
@@ -602,16 +603,21 @@ async def test_version_that_proves_itself_ends_the_memory_of_one_that_failed(hom
     assert home.problem("update_rolled_back") is None
 
 
-async def test_data_of_a_failed_version_that_cannot_be_deleted_keeps_no_other(home: House, clock: FakeClock) -> None:
+async def test_data_of_a_failed_version_that_cannot_be_deleted_keeps_no_other(
+    home: House, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await ready_for_update(home, FakeImage(exit_code=1))
     await home.client.post(f"/store/addons/{HELLO}/update")
-    for name in ("failed-", "failed-zz"):  # a file can't be deleted as a folder, whichever comes first
-        (home.data / "apps" / "kept" / HELLO / name).write_text("")
+    for name in ("failed-", "failed-zz"):
+        (home.data / "apps" / "kept" / HELLO / name).mkdir()
+    hold_fast(monkeypatch, "failed-")  # the first of them
     clock.put(clock.now() + timedelta(days=3650))
 
     await home.let_pass(clock, timedelta(days=1))
 
-    assert kept(home) == (set(), ["failed-", "failed-zz"])
+    assert kept(home) == (set(), [])
+    path = f"apps/kept/{HELLO}/failed-"
+    assert "is immutable" in (await home.until_problem("removal_incomplete", path)).message
 
 
 async def test_update_without_room_for_a_copy_is_refused_before_anything_is_touched(

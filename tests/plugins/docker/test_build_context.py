@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import tarfile
@@ -11,11 +12,13 @@ import pytest
 
 from rooftree.interfaces.containers import BuildFailed
 from rooftree_docker import build_context
-from rooftree_docker.build_context import IgnoreRules, base_images, read_dockerfile, tar_stream
+from rooftree_docker.build_context import base_images, tar_stream
+from rooftree_docker.build_context import build_context as open_context
+from rooftree_files import Folder
 
 
 async def archived(folder: Path, dockerfile: str = "Dockerfile") -> dict[str, tarfile.TarInfo]:
-    async with tar_stream(folder, dockerfile) as blocks:
+    async with open_context(lambda: Folder.open(folder), dockerfile) as context, tar_stream(context) as blocks:
         data = b"".join([block async for block in blocks])
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         return {member.name: member for member in archive}
@@ -72,7 +75,7 @@ async def test_reader_that_stops_early_leaves_nothing_behind(folder: Path) -> No
     (folder / "big").write_bytes(bytes(20_000_000))
     before = len(list(Path("/proc/self/fd").iterdir()))
 
-    async with tar_stream(folder, "Dockerfile") as blocks:
+    async with open_context(lambda: Folder.open(folder), "Dockerfile") as context, tar_stream(context) as blocks:
         async for _ in blocks:
             break
 
@@ -89,32 +92,127 @@ async def test_folder_that_is_too_large_is_refused_before_anything_is_sent(
         await archived(folder)
 
 
-async def test_dockerfile_must_be_inside_the_folder(folder: Path) -> None:
-    with pytest.raises(BuildFailed, match="There is no"):
-        await read_dockerfile(folder, "../Dockerfile")
-    with pytest.raises(BuildFailed, match="There is no"):
-        await read_dockerfile(folder, "missing")
-
-
 @pytest.mark.parametrize(
-    ("pattern", "path", "left_out"),
+    ("dockerfile", "reason"),
     [
-        ("node_modules", "node_modules/a/b", True),
-        ("node_modules", "src/node_modules", False),
-        ("/build/", "build/x", True),
-        ("*.log", "a.log", True),
-        ("*.log", "sub/a.log", False),
-        ("**/*.log", "sub/deep/a.log", True),
-        ("**/*.log", "a.log", True),
-        ("docs/**", "docs/a/b", True),
-        ("fil?.[ch]", "file.c", True),
-        ("fil?.[^ch]", "file.c", False),
-        ("a+b", "a+b", True),
-        ("a+b", "aab", False),
+        ("../Dockerfile", "is no plain path"),
+        ("missing", "There is no missing"),
+        ("link", "is a link"),
+        ("pipe", "is a pipe"),
+        ("rootfs", "is a folder"),
+        ("large", "larger than"),
+        ("elsewhere/Dockerfile", "leads through elsewhere, which is a link"),
     ],
 )
-def test_patterns_mean_what_docker_means(pattern: str, path: str, left_out: bool) -> None:
-    assert IgnoreRules.parse(pattern).leave_out(path) is left_out
+async def test_dockerfile_must_be_a_file_of_the_folder(folder: Path, dockerfile: str, reason: str) -> None:
+    (folder / "link").symlink_to("Dockerfile")
+    (folder / "elsewhere").symlink_to("/etc")
+    os.mkfifo(folder / "pipe")
+    with (folder / "large").open("wb") as file:
+        file.truncate(2_000_000)
+
+    with pytest.raises(BuildFailed, match=reason):
+        await archived(folder, dockerfile)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "Dockerfile", "/etc/passwd"])
+async def test_rules_are_never_read_through_a_link(folder: Path, target: str) -> None:
+    (folder / ".dockerignore").symlink_to(target)
+
+    with pytest.raises(BuildFailed, match=r"\.dockerignore is a link, not a regular file"):
+        await archived(folder)
+
+
+async def test_rules_in_a_pipe_or_without_an_end_are_refused(folder: Path) -> None:
+    os.mkfifo(folder / ".dockerignore")
+    with pytest.raises(BuildFailed, match="is a pipe"):
+        await archived(folder)
+
+    (folder / ".dockerignore").unlink()
+    (folder / ".dockerignore").write_bytes(b"#" * 300_000)
+    with pytest.raises(BuildFailed, match="larger than"):
+        await archived(folder)
+
+
+async def test_what_was_read_of_the_dockerfile_is_what_is_sent(folder: Path) -> None:
+    async with open_context(lambda: Folder.open(folder), "Dockerfile") as context:
+        (folder / "Dockerfile").unlink()
+        (folder / "Dockerfile").write_text("FROM evil\n")
+        async with tar_stream(context) as blocks:
+            data = b"".join([block async for block in blocks])
+
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = [member for member in archive if member.name == "Dockerfile"]
+        assert len(members) == 1
+        content = archive.extractfile(members[0])
+        assert content is not None and content.read() == b"FROM scratch\n" == context.instructions
+
+
+def deep_folder(folder: Path, levels: int) -> None:
+    """Folders within each other, with more levels than a path can have characters."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+async def test_deep_folder_is_refused_by_name_unless_it_stays_at_home(folder: Path) -> None:
+    deep_folder(folder, 3000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    with pytest.raises(BuildFailed, match="is deeper than"):
+        await archived(folder)
+    (folder / ".dockerignore").write_text("d\n")
+    members = await archived(folder)
+
+    assert set(members) == {".dockerignore", "Dockerfile", "rootfs", "rootfs/run.sh"}
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    (folder / ".dockerignore").unlink()
+
+    def remove() -> None:
+        with Folder.open(folder) as root:
+            root.remove("d")
+
+    await asyncio.to_thread(remove)
+
+
+async def test_file_that_is_cut_while_it_is_sent_breaks_the_build_off(folder: Path) -> None:
+    (folder / "big").write_bytes(bytes(50_000_000))
+
+    with pytest.raises(BuildFailed, match="big was replaced"):
+        async with open_context(lambda: Folder.open(folder), "Dockerfile") as context, tar_stream(context) as blocks:
+            async for _ in blocks:
+                os.truncate(folder / "big", 10)
+
+
+async def test_folder_that_grows_while_it_is_sent_is_counted_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_context, "LARGEST_CONTEXT_BYTES", 60_000_000)
+    (folder / "rootfs" / "big").write_bytes(bytes(50_000_000))
+
+    with pytest.raises(BuildFailed, match="too large"):
+        async with open_context(lambda: Folder.open(folder), "Dockerfile") as context:
+            looked = build_context._look_through
+
+            def grow(looked_at: build_context.BuildContext) -> None:
+                looked(looked_at)
+                (folder / "rootfs" / "big2").write_bytes(bytes(50_000_000))
+
+            monkeypatch.setattr(build_context, "_look_through", grow)
+            async with tar_stream(context) as blocks:
+                async for _ in blocks:
+                    pass
+
+
+async def test_look_that_takes_too_long_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_context, "LOOKING_S", -1.0)
+
+    with pytest.raises(BuildFailed, match="takes more than"):
+        await archived(folder)
 
 
 def test_images_a_build_starts_from_are_found_in_dockerfile_and_arguments() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from rooftree.errors import Invalid, Unavailable
+from rooftree.errors import Unavailable
 from rooftree.interfaces.containers import DataPath, HostPath
 from rooftree_docker import data_folder
 from rooftree_docker.data_folder import DataFolder, container_ids_in, mount_propagates
+from rooftree_files import PathRefused
 
 ID = "ab" * 32
 OWN_MOUNTINFO = f"""\
@@ -81,12 +82,17 @@ async def test_container_of_another_engine_counts_as_a_host(monkeypatch: pytest.
     assert (await folder.bind_source(HostPath("/dev"))).path == "/dev"
 
 
-async def test_link_out_of_the_data_folder_is_not_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folder_is_opened_without_following_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = folder_in_container(monkeypatch, tmp_path, None)
+    (tmp_path / "real").mkdir()
     (tmp_path / "evil").symlink_to("/etc")
+    (tmp_path / "near").symlink_to("real")
 
-    with pytest.raises(Invalid, match="leads out of the data folder"):
-        await folder.real_local(DataPath("evil"))
+    with folder.open(DataPath("real")) as real:
+        assert real.names() == []
+    for link in ("evil", "near", "evil/apt"):
+        with pytest.raises(PathRefused, match="link"):
+            folder.open(DataPath(link))
 
 
 def test_shared_and_slave_mounts_propagate() -> None:

@@ -32,6 +32,7 @@ def used(text: str) -> list[str]:
         ("ARG BUILD_ARCH\nFROM acme/base:1${BUILD_ARCH:+-x}", ["acme/base:1-x"]),
         ("FROM a AS build\nFROM build\nFROM b as Second\nCOPY --from=second / /\nCOPY --from=0 / /",
          ["a:latest", "b:latest"]),
+        ("FROM ${X:-${Y:-acme/${EMPTY:-base}}}", ["acme/base:latest"]),
         ("FROM scratch\nCOPY --chown=1 --from=acme/tools:2 /x /x\n", ["acme/tools:2"]),
         ("FROM \\\n  # a remark\n  acme/base \\\n  AS build\nfrom other\n", ["acme/base:latest", "other:latest"]),
         ("FROM acme/base\r\nRUN true\r\n", ["acme/base:latest"]),
@@ -39,6 +40,15 @@ def used(text: str) -> list[str]:
         ("# FROM no\nFROM yes\nRUN echo \\\n FROM no\nENV X='FROM no'\n", ["yes:latest"]),
         ("FROM 2\nCOPY --from=1 / /\n", ["1:latest", "2:latest"]),
         ("", []),
+        ("# escape=`\nFROM a\nRUN dir c:\\\nFROM b\n", ["a:latest", "b:latest"]),
+        ("#syntax=x/y\n# Escape = `\nFROM `\n a\nRUN x `\nFROM no\n", ["a:latest"]),
+        ("FROM a\n# escape=`\nRUN x \\\nFROM no\n", ["a:latest"]),
+        ("FROM a\nRUN x \\\\\nFROM b\n", ["a:latest", "b:latest"]),
+        ("FROM a\nRUN x \\\\\nFROM \\\n b\n", ["a:latest", "b:latest"]),
+        ("FROM a\nRUN x \\\r\r\nFROM b\n", ["a:latest", "b:latest"]),
+        ("FROM a\nRUN x \\\n\n  \n# remark\nFROM no\n", ["a:latest"]),
+        ("\ufeffFROM a\n\vFROM\fb\n\u2003FROM c\n", ["a:latest", "b:latest", "c:latest"]),
+        ("FROM a\nRUN \x85FROM no\u2028FROM no\x1cFROM no\n", ["a:latest"]),
     ],
 )  # fmt: skip
 def test_images_are_found_where_the_builder_looks_for_them(text: str, images: list[str]) -> None:
@@ -64,6 +74,7 @@ def test_platform_is_that_of_the_instruction() -> None:
         "FROM --platform=linux/arm64",
         "FROM UPPER",
         "FROM base\nCOPY --from=$BUILD_FROM / /",
+        "".join(f"FROM a{number}\n" for number in range(101)),
     ],
 )
 def test_image_that_cannot_be_told_is_not_passed_over(text: str) -> None:
@@ -80,6 +91,12 @@ def test_image_that_cannot_be_told_is_not_passed_over(text: str) -> None:
         "FROM a\nCOPY --from=" + "/" * 1_000_000,
         "A" * 1_000_000 + "\nFROM A",
         "\\ " * 300_000 + "\nFROM A",
+        "\n" * 1_000_000 + "FROM A",
+        "\\\n" * 500_000 + "FROM A",
+        "\\\\\n" * 300_000 + "FROM A",
+        "".join(f"FROM scratch AS s{number}\n" for number in range(40_000)),
+        "".join(f"FROM a{number}\n" for number in range(70_000)),
+        "ARG A=" + "a" * 500 + "\nFROM " + "$A" * 400_000,
     ],
 )
 def test_dockerfile_that_is_made_to_take_long_does_not(text: str) -> None:
@@ -89,6 +106,12 @@ def test_dockerfile_that_is_made_to_take_long_does_not(text: str) -> None:
         images_used(text, {})
 
     assert time.process_time() - begun < 1
+
+
+def test_those_that_can_be_told_are_told_where_that_is_enough() -> None:
+    text = "FROM UPPER\nFROM acme/base AS x\nFROM ${BUILD_FROM%:*} AS y\nCOPY --from=y / /\nCOPY --from=a:1 / /\n"
+
+    assert {str(image.reference) for image in images_used(text, {}, all_told=False)} == {"acme/base:latest", "a:1"}
 
 
 @settings(deadline=None, max_examples=200)

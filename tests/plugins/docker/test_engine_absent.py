@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
+import orjson
 import pytest
 
+from rooftree.context import looking
 from rooftree.errors import Invalid
 from rooftree.events import Event
 from rooftree.interfaces.containers import (
@@ -18,9 +20,12 @@ from rooftree.interfaces.containers import (
     DataPath,
     EngineLost,
     EngineUnavailable,
+    StdinBusy,
+    StdinNotRead,
 )
 from rooftree_docker.connection import Deadlines, spoken_version
 from rooftree_docker.engine import DockerEngine
+from rooftree_docker.specification import INSTANCE_LABEL, NAME_LABEL
 
 QUICK = Deadlines(answer=0.2, change=0.2, stall=0.2, heartbeat=0.1, first_retry=0.02, last_retry=0.05)
 
@@ -161,3 +166,91 @@ def test_version_of_the_api_is_one_that_both_know(oldest: str, newest: str, spok
 def test_engine_that_is_too_old_is_refused_with_the_version_needed() -> None:
     with pytest.raises(EngineUnavailable, match=r"needs 1\.41"):
         spoken_version({"ApiVersion": "1.40", "Version": "19.03"})
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+@asynccontextmanager
+async def engine_that_does_not_read(path: Path) -> AsyncIterator[None]:
+    """Has one container, and takes nothing of what is sent to its standard input."""
+    described = orjson.dumps(
+        {
+            "Id": "c0ffee",
+            "Name": "/app_x",
+            "Config": {"OpenStdin": True, "Labels": {INSTANCE_LABEL: "test", NAME_LABEL: "app_x"}},
+            "State": {"Running": True},
+        }
+    )
+    bodies = {b"/version": b'{"ApiVersion":"1.41","Version":"20.10"}', b"/json": described}
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                line = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].partition(b"?")[0]
+                if line.endswith(b"/attach"):
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n")
+                    writer.transport.pause_reading()  # type: ignore[attr-defined]
+                    await asyncio.sleep(60)
+                body = next(body for end, body in bodies.items() if line.endswith(end))
+                writer.write(HEAD % len(body) + body)
+        writer.close()
+
+    server = await asyncio.start_unix_server(handle, path)
+    handlers_before = asyncio.all_tasks()
+    try:
+        yield
+    finally:
+        for task in asyncio.all_tasks() - handlers_before:
+            task.cancel()
+        server.close()
+        await server.wait_closed()
+
+
+def open_sockets() -> int:
+    """How many sockets this process has open."""
+    count = 0
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            count += file.readlink().name.startswith("socket:")
+    return count
+
+
+async def test_what_a_container_does_not_read_goes_with_its_connection(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sock"
+    async with engine_that_does_not_read(path), engine_at(path, tmp_path, lambda event: None) as engine:
+        with pytest.raises(StdinNotRead, match="4194304 bytes"):
+            await engine.write_stdin("app_x", bytes(4 * 1024 * 1024))
+        before = open_sockets()
+        for _ in range(3):
+            with pytest.raises(StdinNotRead):
+                await engine.write_stdin("app_x", bytes(4 * 1024 * 1024))
+        await asyncio.sleep(0.05)
+
+        assert open_sockets() <= before + 3  # the server's ends, which it keeps; ours are gone
+
+
+async def test_one_call_at_a_time_writes_to_a_container_and_few_wait(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sock"
+    async with engine_that_does_not_read(path), engine_at(path, tmp_path, lambda event: None) as engine:
+        calls = (engine.write_stdin("app_x", bytes(1024 * 1024)) for _ in range(15))
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {type(error) for error in errors} == {StdinNotRead, StdinBusy}
+    assert sum(type(error) is StdinNotRead for error in errors) <= 3
+
+
+async def test_who_only_looks_does_not_wait_for_an_engine_that_hangs(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sock"
+    patient = Deadlines(answer=30, glance=0.1)
+    async with silent_server(path):
+        engine = DockerEngine(
+            f"unix://{path}", data_dir=tmp_path, instance_id="x", publish=lambda _: None, deadlines=patient
+        )
+        looking.set(True)
+        for within_s in (1.0, 0.3):  # the second one knows already
+            began = monotonic()
+            with pytest.raises(EngineUnavailable, match="gives no sign of life"):
+                await engine.stats("app_x")
+            assert monotonic() - began < within_s
+        await engine.close()

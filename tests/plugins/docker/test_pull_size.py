@@ -148,7 +148,9 @@ async def test_challenge_that_leads_nowhere_is_followed_nowhere(server: Registry
         {"manifests": INDEX["manifests"]},
         web.Response(text="no JSON"),
         web.Response(status=503),
-        web.Response(status=302, headers={"Location": "/v2/some/thing/manifests/other"}),
+        web.Response(status=302, headers={"Location": "ftp://127.0.0.1/v2/some/thing/manifests/other"}),
+        web.Response(status=302, headers={"Location": "http://169.254.169.254/v2/some/thing/manifests/other"}),
+        web.Response(status=302, headers={"Location": "/v2/some/thing/manifests/1.0"}),
         web.Response(body=b"[" + b" " * (registry.LARGEST_BYTES + 10) + b"]"),
     ],
 )

@@ -58,10 +58,12 @@ def test_everything_else_of_a_specification_arrives() -> None:
         environment={"TZ": "UTC"},
         extra_hosts={"supervisor": "172.30.32.2"},
         capabilities=("SYS_NICE",),
+        dropped_capabilities=("NET_RAW",),
         security_options=("seccomp=unconfined",),
         device_rules=("c 188:* rwm",),
         devices=("/dev/ttyUSB0",),
         ulimits=(Ulimit("rtprio", 90, 99),),
+        pids_limit=64,
         tmpfs=("/tmp", "/dev/shm:size=64m"),
         command=("sh", "-c", "true"),
         init=False,
@@ -84,10 +86,12 @@ def test_everything_else_of_a_specification_arrives() -> None:
     expected = {
         "ExtraHosts": ["supervisor:172.30.32.2"],
         "CapAdd": ["SYS_NICE"],
+        "CapDrop": ["NET_RAW"],
         "SecurityOpt": ["seccomp=unconfined"],
         "DeviceCgroupRules": ["c 188:* rwm"],
         "Devices": [{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/ttyUSB0", "CgroupPermissions": "rwm"}],
         "Ulimits": [{"Name": "rtprio", "Soft": 90, "Hard": 99}],
+        "PidsLimit": 64,
         "Tmpfs": {"/tmp": "", "/dev/shm": "size=64m"},
         "Init": False,
         "PidMode": "host",
@@ -97,6 +101,10 @@ def test_everything_else_of_a_specification_arrives() -> None:
         "RestartPolicy": {"Name": "no"},
     }
     assert {key: config[key] for key in expected} == expected
+
+
+def test_number_of_processes_is_the_engines_affair_unless_it_is_said() -> None:
+    assert "PidsLimit" not in host_config(MINIMAL)
 
 
 def test_host_name_is_the_hosts_own_when_shared() -> None:

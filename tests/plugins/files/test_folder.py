@@ -42,6 +42,13 @@ def test_a_file_is_read_beneath_its_folder(folder: Folder) -> None:
     assert folder.read("a/b/text", 100) == b"hello"
 
 
+def test_content_and_status_are_of_one_and_the_same_file(root: Path, folder: Folder) -> None:
+    content = folder.content("a/b/text", 3)
+
+    assert (content.data, content.status.st_size) == (b"hel", 5)
+    assert content.status.st_ino == (root / "a" / "b" / "text").stat().st_ino
+
+
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(FolderMissing, match="There is no folder"):
         Folder.open(tmp_path / "none")

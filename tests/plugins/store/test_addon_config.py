@@ -235,5 +235,14 @@ def test_message_is_cut_when_there_is_no_end_of_problems():
     with pytest.raises(ConfigInvalid) as refusal:
         parse(environment={f"K{number}": number for number in range(100)})
 
-    assert len(refusal.value.problems) == 100
-    assert refusal.value.message.endswith("; and 80 more")
+    assert len(refusal.value.problems) == 50
+    assert refusal.value.message.endswith("; and many more")
+    assert len(refusal.value.message) < 1000
+
+
+def test_message_counts_what_it_leaves_out():
+    with pytest.raises(ConfigInvalid) as refusal:
+        parse(environment={f"K{number}": number for number in range(30)})
+
+    shown, _, more = refusal.value.message.rpartition("; and ")
+    assert more == f"{30 - len(shown.split('; environment'))} more"

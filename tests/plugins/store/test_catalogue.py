@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
+from rooftree_files import TreeLimits
 from rooftree_store import catalogue
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.yaml_files import FileInvalid
 from tests.e2e.rig.files import write_files
+from tests.plugins.files.test_trees import make_deep, removed
 
 REPOSITORY = RepositorySlug("0123abcd")
 
@@ -56,13 +60,13 @@ def folder(tmp_path: Path) -> Folder:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the folders whose config was parsed, as it is."""
     names: list[str] = []
-    real = catalogue._parsed
+    real = catalogue.parse_document
 
-    def parse(path: Path) -> Any:
-        names.append(path.parent.name)
-        return real(path)
+    def parse(data: bytes, path: str) -> Any:
+        names.append(Path(path).parent.name)
+        return real(data, path)
 
-    monkeypatch.setattr(catalogue, "_parsed", parse)
+    monkeypatch.setattr(catalogue, "parse_document", parse)
     return names
 
 
@@ -177,6 +181,39 @@ def test_config_that_is_no_plain_file_is_left_out(folder: Folder) -> None:
 
     assert dict(contents.offers) == {}
     assert contents.broken.keys() == {"pipe/config.yaml"}
+    assert "no file" in contents.broken["pipe/config.yaml"]
+
+
+@pytest.mark.parametrize("target", ["../.git/config.json", "../dot/config.json"])
+def test_config_that_leads_into_gits_own_folder_is_not_read(folder: Folder, target: str) -> None:
+    folder.write({".git/config.json": config("stolen")})
+    (folder.path / "dot").symlink_to(".git")
+    (folder.path / "hello").mkdir()
+    (folder.path / "hello" / "config.json").symlink_to(target)
+
+    contents = folder.read()
+
+    assert not contents.offers
+    assert list(contents.broken) == ["hello/config.json"]
+
+
+def test_what_was_read_is_what_is_remembered_where_a_file_is_exchanged_between_look_and_reading(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write({"hello/config.json": config(version="1"), "other.json": config(version="2")})
+    real = catalogue.content_in
+
+    def exchanged(opened: Any, path: str) -> Any:
+        if path == "hello/config.json":
+            (folder.path / "other.json").replace(folder.path / path)
+        return real(opened, path)
+
+    with monkeypatch.context() as attack:
+        attack.setattr(catalogue, "content_in", exchanged)
+        assert [offer.config.version for offer in folder.read().offers.values()] == ["2"]
+    folder.write({"hello/config.json": config(version="3")})
+
+    assert [offer.config.version for offer in folder.read().offers.values()] == ["3"]
 
 
 def test_repository_file_that_leads_out_counts_as_missing(folder: Folder) -> None:
@@ -253,6 +290,86 @@ def test_files_are_not_looked_into_where_nobody_speaks_of_git_lfs(
     assert folder.read().pointers == ()
 
 
+# --- what it may cost -------------------------------------------------------------------------------------------------
+
+
+def test_repository_whose_configurations_take_too_much_memory_is_cut_short_and_says_so(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, parsed: list[str]
+) -> None:
+    monkeypatch.setattr(catalogue, "MAX_KEPT_BYTES", 3 * 1024**2)
+    folder.write({f"{name}/config.json": config(name, description="x" * 1_000_000) for name in "abcdef"})
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_a", "0123abcd_b", "0123abcd_c"]
+    assert list(contents.broken) == ["d/config.json"]
+    assert "more than 3 MiB" in contents.broken["d/config.json"]
+    assert parsed == ["a", "b", "c", "d"]
+    assert folder.read() == contents
+    assert parsed == ["a", "b", "c", "d"]
+
+
+def test_files_that_are_refused_count_too_for_reading_them_costs_time(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, parsed: list[str]
+) -> None:
+    monkeypatch.setattr(catalogue, "MAX_KEPT_BYTES", 1024**2)
+    folder.write({f"{number:02}/config.yaml": "a: [" + "x," * 10_000 for number in range(50)})
+
+    folder.read()
+
+    assert len(parsed) == 3
+
+
+@pytest.mark.parametrize("text", ["[", "{}", "- x", "name: 5"])
+def test_thousands_of_broken_files_are_told_briefly(folder: Folder, text: str) -> None:
+    folder.write({f"{number:04}/config.yaml": text for number in range(1200)})
+
+    contents = folder.read()
+
+    assert (len(contents.broken), contents.more_broken) == (100, 1100)
+    assert all(len(reason) < 600 for reason in contents.broken.values())
+
+
+def test_folders_deeper_than_a_hundred_are_left_out_by_name_and_hide_no_other(folder: Folder, tmp_path: Path) -> None:
+    folder.write({"z/config.json": config()})
+    make_deep(tmp_path / "deep", 3000)
+    (tmp_path / "deep").rename(folder.path / "a")
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_hello"]
+    (reason,) = contents.broken.values()
+    assert reason == "has folders within each other deeper than 100; they are left out"
+    removed(folder.path / "a")
+
+
+def test_repository_with_too_many_files_is_offered_as_far_as_it_goes(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "TREE_LIMITS", TreeLimits(entries=50, depth=100))
+    folder.write({"a/config.json": config(), "z/config.json": config("late"), **{f"b/{n}": "" for n in range(60)}})
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_hello"]
+    assert contents.broken == {"": "the repository has more than 50 entries; the rest is left out"}
+
+
+def test_names_that_are_no_text_or_move_a_terminals_cursor_can_be_answered(folder: Folder) -> None:
+    for name in (b"caf\xe9", b"\x1b[2J", b"a\nb", b"\xff" * 200):
+        write_files(folder.path / os.fsdecode(name), {"config.yaml": config(f"x{len(name)}"), "config.json": "["})
+
+    contents = folder.read()
+
+    assert list(contents.offers) == ["0123abcd_x4", "0123abcd_x3"]
+    for offer in contents.offers.values():
+        orjson.dumps(offer.folder)
+    shown = orjson.dumps(dict(contents.broken)).decode()
+    assert "\\u" not in shown and r"caf\\xe9/config.yaml" in shown
+    assert contents.broken[r"caf\xe9/config.yaml"] == "its folder has a name that is no text (UTF-8)"
+    assert all(path.isprintable() and len(path) <= 200 for path in contents.broken)
+
+
 # --- reading again ----------------------------------------------------------------------------------------------------
 
 
@@ -267,7 +384,7 @@ def test_file_that_did_not_change_is_not_parsed_again(folder: Folder, parsed: li
     assert second == first
 
 
-@pytest.mark.parametrize("how", ["content", "time", "identity"])
+@pytest.mark.parametrize("how", ["content", "content with its time put back", "time", "identity"])
 def test_file_that_changed_is_parsed_again(folder: Folder, parsed: list[str], how: str) -> None:
     folder.write({"changed/config.json": config(version="1"), "kept/config.json": config("kept")})
     folder.read()
@@ -276,6 +393,9 @@ def test_file_that_changed_is_parsed_again(folder: Folder, parsed: list[str], ho
     before = path.stat()
     if how == "content":
         path.write_text(config(version="1.1"))
+    elif how == "content with its time put back":
+        path.write_text(config(version="9"))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     elif how == "time":
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     else:
@@ -287,6 +407,16 @@ def test_file_that_changed_is_parsed_again(folder: Folder, parsed: list[str], ho
     folder.read()
 
     assert parsed == ["changed"]
+
+
+@pytest.mark.parametrize("seconds", [2**40, 2**62, -(2**40), -(2**62)])
+def test_time_that_no_calendar_has_hinders_nobody(folder: Folder, seconds: int) -> None:
+    folder.write({"hello/config.json": config()})
+    with suppress(OSError):  # what this file system can't keep, another can
+        os.utime(folder.path / "hello" / "config.json", (seconds, seconds))
+
+    assert folder.offers() == ["0123abcd_hello"]
+    assert catalogue._moment(float(seconds)).year == 1970
 
 
 def test_file_that_is_repaired_is_offered(folder: Folder) -> None:
@@ -308,4 +438,4 @@ def test_what_is_gone_is_forgotten(folder: Folder) -> None:
     offers = folder.offers()
 
     assert offers == ["0123abcd_other"]
-    assert [Path(path).parent.name for path in folder.reader._known] == ["other"]
+    assert list(folder.reader._known[str(folder.path)]) == ["other/config.json"]

@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,46 @@ async def test_tree_that_unfolds_without_end_is_given_up_soon(
     assert children() <= before
 
 
+async def test_folders_that_unfold_without_end_are_given_up_soon_though_no_file_is_in_them(
+    repository: GitRepository, git_server: GitServer, tmp_path: Path
+) -> None:
+    bare = served(repository, git_server)
+    tree = hash_tree(bare, tmp_path)
+    for _ in range(12):
+        tree = hash_tree(bare, tmp_path, *(("40000", f"{name}", tree) for name in range(10)))
+    run_git("-C", bare, "update-ref", "refs/heads/hollow", run_git("-C", bare, "commit-tree", "-m", "Hollow", tree))
+
+    async with asyncio.timeout(30):
+        with pytest.raises(RepositoryTooLarge):
+            await git.clone(RepositorySource.parse(f"{repository.url}#hollow"), tmp_path / "clone", Limits())
+
+    assert not (tmp_path / "clone").exists()
+
+
+@pytest.mark.parametrize("depth", [250, 3000])
+async def test_repository_with_folders_too_deep_is_refused_by_name_and_leaves_nothing(
+    repository: GitRepository, git_server: GitServer, tmp_path: Path, depth: int
+) -> None:
+    import_files(served(repository, git_server), "deep", {f"{'d/' * depth}x": b""})
+
+    with pytest.raises(RepositoryTooLarge, match="more than 200 folders within each other"):
+        await git.clone(RepositorySource.parse(f"{repository.url}#deep"), tmp_path / "clone", Limits())
+
+    assert not (tmp_path / "clone").exists()
+
+
+async def test_git_is_never_run_in_the_local_folder_where_add_ons_can_write(tmp_path: Path) -> None:
+    local = tmp_path / "local"
+    run_git("init", "--quiet", str(local))
+    (local / ".git" / "config").write_text("[core]\n\tfsmonitor = touch marker\n")
+
+    for running in (git.update, git.head, git.clone):
+        with pytest.raises(GitFailed, match="never run"):
+            await running(RepositorySource("local"), local)  # type: ignore[operator]
+
+    assert not (local / "marker").exists()
+
+
 async def test_clone_does_not_grow_with_every_update(
     repository: GitRepository, source: RepositorySource, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +497,14 @@ async def test_path_that_would_leave_the_clone_or_enter_its_git_folder_is_refuse
 
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path / "clone").exists()
+
+
+def import_files(bare: Path, branch: str, files: Mapping[str, bytes]) -> None:
+    """Put a commit into a repository that no working copy could have."""
+    stream = f"commit refs/heads/{branch}\ncommitter A <a@example.com> 0 +0000\ndata 0\n\n".encode()
+    for name, content in files.items():
+        stream += f"M 100644 inline {name}\ndata {len(content)}\n".encode() + content + b"\n"
+    subprocess.run(["git", "-C", bare, "fast-import", "--quiet"], input=stream, check=True)
 
 
 def hash_tree(bare: Path, folder: Path, *entries: tuple[str, str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -400,7 +401,7 @@ def test_link_out_of_the_folder_is_not_followed(folder: Path, tmp_path: Path) ->
 
     (found,) = check([folder]).findings
 
-    assert "link out of the folder" in found.message
+    assert "leads out of its folder" in found.message
     assert "token" not in found.message
 
 
@@ -492,3 +493,26 @@ def test_whatever_stands_in_the_files_there_are_findings_and_no_exceptions(
         str(found).encode()
     for addon in report.addons:
         json.dumps(addon.as_json(), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("name", ["icon.png", "config.yaml", "build.yaml", "apparmor.txt", "translations/en.yaml"])
+def test_pipe_in_place_of_a_file_holds_nobody_up(folder: Path, name: str) -> None:
+    write_files(folder, {"config.yaml": CONFIG})
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+
+    messages = [found.message for found in check([folder]).findings]
+
+    assert any("is a pipe, not a regular file" in message for message in messages)
+
+
+def test_more_translations_than_are_read_are_told(folder: Path) -> None:
+    write_files(folder, {"config.yaml": CONFIG, **{f"translations/l{n}.yaml": "{}" for n in range(120)}})
+
+    report = check([folder])
+
+    assert [found.message for found in report.findings if found.code == "left-out"] == [
+        "has more than 100 translations; the rest is left out"
+    ]
+    assert report.files == 101

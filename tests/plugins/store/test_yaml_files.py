@@ -1,5 +1,6 @@
 """Reading files of strangers: what is accepted, and that everything else is one error with its place."""
 
+import json
 import os
 import time
 
@@ -91,6 +92,10 @@ def billion_laughs(merge: bool) -> bytes:
         (b"? " * 500_000, "nests deeper"),
         (b"a:\n- " + b"x\n- " * 200_000, "holds more than"),
         (b"a: [" + b"x," * 200_000 + b"]", "holds more than"),
+        (b"a: &a " + b"x" * 500_000 + b"\n" + b"".join(b"b%d: *a\n" % n for n in range(9_000)), "characters of text"),
+        (b"a: &a {b: " + b"x" * 500_000 + b"}\nc: [*a, *a, *a]", "characters of text"),
+        (b"a: &a {b: " + b"x" * 500_000 + b"}\nc: {<<: *a}\nd: {<<: [*a]}", "characters of text"),
+        (b"? &a " + b"x" * 300_000 + b"\n: 1\nb: *a\nc: *a\nd: *a", "characters of text"),
     ],
 )
 def test_bombs_are_refused_quickly(data, reason):
@@ -112,6 +117,21 @@ def test_depth_counts_through_aliases():
 def test_deep_json_is_refused():
     with pytest.raises(FileInvalid, match="nests deeper"):
         parse_document(b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "config.json")
+
+
+def test_json_holds_no_more_values_than_yaml():
+    for data in (b'{"a": [' + b"[]," * 30_000 + b"[]]}", json.dumps({str(n): 1 for n in range(11_000)}).encode()):
+        with pytest.raises(FileInvalid, match="holds more than 20000 values"):
+            parse_document(data, "config.json")
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.json"])
+def test_what_a_file_takes_in_memory_is_told_roughly(name):
+    few = parse_document(b'{"a": "' + b"x" * 10_000 + b'"}', name).cost_bytes
+    many = parse_document(json.dumps({"a": [1] * 1_000}).encode(), name).cost_bytes
+
+    assert 10_000 < few < 11_000
+    assert 100_000 < many < 120_000
 
 
 def test_number_without_end_stays_text():
@@ -136,8 +156,8 @@ def test_missing_file_folder_and_pipe_are_refused(tmp_path):
 
     for name, reason in [
         ("gone.yaml", "No such file"),
-        ("folder.yaml", "directory"),
-        ("pipe.yaml", "not a regular file"),
+        ("folder.yaml", "is a folder"),
+        ("pipe.yaml", "is a pipe, not a regular file"),
     ]:
         with pytest.raises(FileInvalid, match=reason):
             read_document(tmp_path / name)

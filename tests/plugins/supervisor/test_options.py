@@ -114,6 +114,8 @@ async def test_null_takes_a_choice_back(client: Client, option: str, default: st
         ({"detect_blocking_io": True}, "detect_blocking_io: must be one of 'on', 'off', 'on-at-startup'"),
         ({"feature_flags": {"time_travel": True}}, "feature_flags.time_travel: is not known here"),
         ({"feature_flags": {"supervisor_v2_api": True}}, "feature_flags.supervisor_v2_api: must be false"),
+        ({"feature_flags": {"app_reduced_capabilities": True}}, "feature_flags.app_reduced_capabilities: must be"),
+        ({"feature_flags": {"app_drop_net_raw": "off"}}, "feature_flags.app_drop_net_raw: must be true or false"),
         ({"feature_flags": {"supervisor_v2_api": 1}}, "feature_flags.supervisor_v2_api: must be true or false"),
         ({"addons_repositories": "https://example.org"}, "addons_repositories: must be a list"),
         ({"addons_repositories": [1]}, "addons_repositories[0]"),
@@ -133,6 +135,28 @@ async def test_feature_flag_may_be_left_off(client: Client) -> None:
 
     assert answer.status == 200
     assert (await shown(client))["feature_flags"]["supervisor_v2_api"] is False
+
+
+async def test_raw_frames_are_dropped_unless_that_is_switched_off_and_it_is_kept(tmp_path: Path) -> None:
+    async with administrator(tmp_path) as client:
+        usual = (await shown(client))["feature_flags"]
+        await client.post(OPTIONS, json={"feature_flags": {"app_drop_net_raw": False, "supervisor_v2_api": False}})
+    async with administrator(tmp_path) as client:
+        off = (await shown(client))["feature_flags"]
+
+    assert usual == {name: name == "app_drop_net_raw" for name in usual}
+    assert off == dict.fromkeys(usual, False)
+
+
+async def test_operator_who_drops_raw_frames_is_not_contradicted(tmp_path: Path) -> None:
+    body = {"feature_flags": {"app_drop_net_raw": False}}
+    async with administrator(tmp_path, plugins__supervisor__app_drop_net_raw=True) as client:
+        refused = await client.post(OPTIONS, json=body)
+        flags = (await shown(client))["feature_flags"]
+
+    assert refused.status == 409
+    assert "app_drop_net_raw is set by the operator" in refused.message
+    assert flags["app_drop_net_raw"] is True
 
 
 # --- what takes effect at once ------------------------------------------------------------------------------------

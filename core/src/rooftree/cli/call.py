@@ -28,7 +28,8 @@ def call(invocation: Invocation, /, method: str, path: str, body: str | None) ->
     """Call a path of the API, and print the answer.
 
     JSON is the body; - reads it from standard input. What is printed is the answer's data, or with --json the whole
-    answer. Text is printed as it is, for as long as more comes.
+    answer. Text is printed for as long as more comes:
+    as it is, but on a terminal without what would drive it (colours stay).
 
     \b
     rooftree call GET /supervisor/info
@@ -47,16 +48,13 @@ def call(invocation: Invocation, /, method: str, path: str, body: str | None) ->
 
 async def _call(socket: Path, method: str, path: str, body: bytes | None, *, as_json: bool) -> None:
     from rooftree.cli.connection import data_of, request
-    from rooftree.cli.presentation import print_json
+    from rooftree.cli.presentation import print_json, print_stream
 
     async with request(socket, method, path, body) as response:
         is_json = response.content_type == "application/json"
         if not is_json and response.status < 400:
             _refuse_binary_on_terminal(response.content_type)
-            output = sys.stdout.buffer
-            async for chunk in response.content.iter_any():
-                output.write(chunk)
-                output.flush()
+            await print_stream(response.content.iter_any())
             return
         text = await response.read()
         if is_json and not text:  # the answer to HEAD

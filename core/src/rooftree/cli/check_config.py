@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pass_invocation
 def check_config(invocation: Invocation, /) -> None:
     """Check the settings, and show where each is set."""
-    from rooftree.cli.presentation import print_json, print_table
+    from rooftree.cli.presentation import print_json, print_table, tell
     from rooftree.settings import SettingsInvalid
 
     settings = invocation.settings()
@@ -32,7 +32,7 @@ def check_config(invocation: Invocation, /) -> None:
         rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in effective]
         print_json({"file": str(settings.file) if settings.file else None, "settings": rows, "problems": []})
         return
-    click.echo(f"Settings file: {settings.file or 'none'}", err=True)
+    tell(f"Settings file: {settings.file or 'none'}", err=True)
     print_table(
         ("SETTING", "VALUE", "SET BY"),
         [(key, _shown(value), origin or "default") for key, value, origin in effective],
@@ -45,6 +45,7 @@ def _plugin_settings() -> tuple[dict[str, type | None], list[str]]:
     import attrs
 
     from rooftree.cli.installed import installed_plugins
+    from rooftree.cli.presentation import tell
 
     known: dict[str, type | None] = {}
     unchecked = []
@@ -53,7 +54,7 @@ def _plugin_settings() -> tuple[dict[str, type | None], list[str]]:
             kind = getattr(plugin.entry_point.load(), "settings", None)
         except Exception as error:  # whatever a stranger's module does when it is imported
             reason = f"{type(error).__name__}: {error}"
-            click.echo(f"Plugin {plugin.name} can't be loaded, its settings are not checked: {reason}", err=True)
+            tell(f"Plugin {plugin.name} can't be loaded, its settings are not checked: {reason}", err=True)
             unchecked.append(plugin.name)
             kind = None
         known[plugin.name] = kind if isinstance(kind, type) and attrs.has(kind) else None

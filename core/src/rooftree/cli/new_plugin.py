@@ -59,6 +59,7 @@ def new_plugin(name: str, into: Path) -> None:
     from importlib.metadata import version
 
     from rooftree.cli.installed import installed_plugins
+    from rooftree.cli.presentation import tell
 
     try:
         names = names_of(name)
@@ -75,7 +76,7 @@ def new_plugin(name: str, into: Path) -> None:
     except OSError as error:
         raise click.ClickException(f"{folder} can't be made: {error.strerror}") from None
     _write(folder, {**names, "rooftree": version("rooftree")})
-    click.echo(f"{folder} is a plugin. In it, `uv run pytest` runs its tests; README.md says what comes next.")
+    tell(f"{folder} is a plugin. In it, `uv run pytest` runs its tests; README.md says what comes next.")
 
 
 def _write(folder: Path, filled: Mapping[str, str]) -> None:

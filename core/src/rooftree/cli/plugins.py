@@ -73,7 +73,7 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
     from urllib.parse import quote
 
     from rooftree.cli.connection import ask
-    from rooftree.cli.presentation import print_json
+    from rooftree.cli.presentation import print_json, tell
 
     if not yes:
         click.confirm(f"Remove for good everything that plugin {name} has left?", abort=True, err=True)
@@ -81,7 +81,7 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
     if invocation.as_json:
         print_json(left)
     else:
-        click.echo(f"Nothing is left of {name}; removed: {_left(left)}.")
+        tell(f"Nothing is left of {name}; removed: {_left(left)}.")
 
 
 def _left(left: dict[str, Any]) -> str:
@@ -94,25 +94,25 @@ def _change(invocation: Invocation, name: str, verb: str) -> None:
     from urllib.parse import quote
 
     from rooftree.cli.connection import ask
-    from rooftree.cli.presentation import print_json
+    from rooftree.cli.presentation import print_json, tell
 
     path = f"/kernel/v1/plugins/{quote(name, safe='')}/{verb}"
     plugin = ask(invocation.daemon_socket(), "POST", path, patience_s=CHANGE_S)
     if invocation.as_json:
         print_json(plugin)
     else:
-        click.echo(f"{plugin['name']} is {plugin['state']}" + (f": {plugin['reason']}" if plugin["reason"] else ""))
+        tell(f"{plugin['name']} is {plugin['state']}" + (f": {plugin['reason']}" if plugin["reason"] else ""))
 
 
 def _list(invocation: Invocation) -> None:
     from rooftree.cli.connection import ask
-    from rooftree.cli.presentation import print_json, print_table
+    from rooftree.cli.presentation import print_json, print_table, tell
 
     try:
         data = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")
     except DaemonNotRunning as error:
         data = {"plugins": _installed(invocation), "left_behind": []}
-        click.echo(f"{error.message}. These are the plugins that are installed.", err=True)
+        tell(f"{error.message}. These are the plugins that are installed.", err=True)
     if invocation.as_json:
         print_json(data)
         return

@@ -1,28 +1,69 @@
 # ruff: noqa: PLC0415  (rich is imported when used: not for JSON, and not for programs)
-"""How commands print: JSON, coloured on a terminal, and tables."""
+"""How commands print: sentences, JSON, coloured on a terminal, tables, and text as it comes.
+
+Everything that reaches a terminal goes through here. Most of it somebody else wrote (names, folders, versions, what a
+registry said), so it is shown printable: no escape code of a stranger drives the terminal of an administrator.
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import IO, Any, Final
 
 import click
+
+from rooftree.printable import ColouredText, printable, printable_json, printable_lines
 
 NOTHING: Final = "-"
 """Stands in a table where there is nothing to say."""
 
 
-def print_json(data: object) -> None:
-    """Print ``data`` readably, and in colour where a person reads it."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    if sys.stdout.isatty():
-        from rich.console import Console
+def tell(text: str, *, word: str = "", colour: str = "", err: bool = False, file: IO[Any] | None = None) -> None:
+    """Print one or more lines.
 
-        Console().print_json(text)
+    :param word: the first place where this stands is coloured
+    :param err: on standard error instead of standard output
+    """
+    before, found, after = printable_lines(text).partition(word) if word else (printable_lines(text), "", "")
+    click.echo(before + (click.style(found, fg=colour, bold=True) if found else "") + after, err=err, file=file)
+
+
+def print_json(data: object, *, file: IO[Any] | None = None) -> None:
+    """Print ``data`` readably, and in colour where a person reads it; what is not printable in JSON's own escapes.
+
+    :param file: instead of standard output; never coloured
+    """
+    text = printable_json(json.dumps(data, indent=2, ensure_ascii=False))
+    if file is None and sys.stdout.isatty():
+        from rich.console import Console
+        from rich.highlighter import JSONHighlighter
+        from rich.text import Text
+
+        Console().print(JSONHighlighter()(Text(text)), soft_wrap=True)
     else:
-        click.echo(text)
+        click.echo(text, file=file)
+
+
+async def print_stream(chunks: AsyncIterator[bytes]) -> None:
+    """Print text as it comes. On a terminal colours stay and nothing else that drives it; a file gets every byte."""
+    output = sys.stdout.buffer
+    if not sys.stdout.isatty():
+        async for chunk in chunks:
+            output.write(chunk)
+            output.flush()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    text = ColouredText()
+    try:
+        async for chunk in chunks:
+            output.write(text.feed(decoder.decode(chunk)).encode())
+            output.flush()
+    finally:
+        output.write((text.feed(decoder.decode(b"", final=True)) + text.end()).encode())
+        output.flush()
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], colours: Mapping[str, str] = {}) -> None:
@@ -40,7 +81,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], colours:
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=not for_person)
     for row in rows:
-        cells = [cell or NOTHING for cell in row]
+        cells = [printable(cell) or NOTHING for cell in row]
         table.add_row(*(Text(cell, style=colours.get(cell.split()[0], "") if cell.split() else "") for cell in cells))
     console = Console() if for_person else Console(width=10_000)
     with console.capture() as captured:

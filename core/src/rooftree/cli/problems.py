@@ -18,14 +18,14 @@ _COLOURS: Final = {"unhealthy": "bold red", "unsupported": "yellow", "issue": "y
 def problems(invocation: Invocation, /) -> None:
     """List what is wrong, and still wrong."""
     from rooftree.cli.connection import ask
-    from rooftree.cli.presentation import print_json, print_table
+    from rooftree.cli.presentation import print_json, print_table, tell
 
     data = ask(invocation.daemon_socket(), "GET", "/kernel/v1/problems")
     if invocation.as_json:
         print_json(data)
         return
     if not data["problems"]:
-        click.echo("Nothing is wrong.")
+        tell("Nothing is wrong.")
         return
     print_table(
         ("SEVERITY", "WHERE", "WHAT"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import IO, Any, ClassVar, override
 
 import click
@@ -41,15 +42,15 @@ class Refused(click.ClickException):
 
     @override
     def show(self, file: IO[Any] | None = None) -> None:
-        if self._as_json:
-            import json
+        from rooftree.cli.presentation import print_json, tell
 
-            click.echo(json.dumps(_envelope(self._error), indent=2, ensure_ascii=False), file=file)
+        if self._as_json:
+            print_json(_envelope(self._error), file=file or sys.stdout)
             return
         for line in self.message.splitlines():
-            click.echo(f"{click.style('Error:', fg='red', bold=True)} {line}", err=True, file=file)
+            tell(f"Error: {line}", word="Error:", colour="red", err=True, file=file)
         if self._error.job_id:
-            click.echo(f"More about it: rooftree call GET /jobs/{self._error.job_id}", err=True, file=file)
+            tell(f"More about it: rooftree call GET /jobs/{self._error.job_id}", err=True, file=file)
 
 
 class Unreached(Refused):

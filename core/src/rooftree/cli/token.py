@@ -27,14 +27,14 @@ def token() -> None:
 def create(invocation: Invocation, /, name: str, role: str) -> None:
     """Make a token called NAME and print it; it is shown this once only."""
     from rooftree.cli.connection import ask
-    from rooftree.cli.presentation import print_json
+    from rooftree.cli.presentation import print_json, tell
 
     made = ask(invocation.daemon_socket(), "POST", _TOKENS, {"name": name, "role": role})
     if invocation.as_json:
         print_json(made)
         return
-    click.echo(f"Token {made['name']} with role {made['role']}. Keep it: it is not shown again.", err=True)
-    click.echo(made["token"])
+    tell(f"Token {made['name']} with role {made['role']}. Keep it: it is not shown again.", err=True)
+    tell(made["token"])
 
 
 @token.command(name="list")
@@ -63,14 +63,14 @@ def revoke(invocation: Invocation, /, name: str) -> None:
     from urllib.parse import quote
 
     from rooftree.cli.connection import ask
-    from rooftree.cli.presentation import print_json
+    from rooftree.cli.presentation import print_json, tell
 
     chosen = _one_of(_tokens(invocation), name)
     ask(invocation.daemon_socket(), "DELETE", f"{_TOKENS}/{quote(chosen['id'], safe='')}")
     if invocation.as_json:
         print_json({"id": chosen["id"], "name": chosen["name"]})
     else:
-        click.echo(f"Token {chosen['name']} is revoked.")
+        tell(f"Token {chosen['name']} is revoked.")
 
 
 def _tokens(invocation: Invocation) -> list[dict[str, Any]]:

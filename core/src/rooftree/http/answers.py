@@ -72,6 +72,11 @@ class StateChange:
     make: Callable[[], Awaitable[None]]
 
 
+LONGEST_REFUSAL = 1_500
+"""Characters of a sentence that says what a client did wrong: more of it is what the client sent."""
+LONGEST_FAILURE = 8_000
+"""Characters of one that says what went wrong here: it may end with what a program said."""
+
 EMPTY = b'{"result":"ok","data":{}}'
 
 
@@ -87,17 +92,27 @@ def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None
 
 def error_body(error: RooftreeError) -> bytes:
     """An error in the envelope."""
-    content: dict[str, object] = {"result": "error", "message": error.message}
+    content: dict[str, object] = {"result": "error", "message": _message(error)}
     if error.job_id:
         content["job_id"] = error.job_id
     if error.error_key:
         content["error_key"] = error.error_key
     if error.extra_fields:
-        content["extra_fields"] = dict(error.extra_fields)
+        content["extra_fields"] = {name: _short(value, error) for name, value in error.extra_fields.items()}
     try:
         return orjson.dumps(content, default=str)
     except TypeError:  # a file name or header that is no UTF-8, quoted in the sentence
         return json.dumps(content, default=str, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _message(error: RooftreeError) -> str:
+    return str(_short(error.message, error))
+
+
+def _short(value: object, error: RooftreeError) -> object:
+    """A text in an error, cut where it is longer than what people read; anything else as it is."""
+    longest = LONGEST_REFUSAL if error.status < 500 else LONGEST_FAILURE
+    return f"{value[: longest - 1]}…" if isinstance(value, str) and len(value) > longest else value
 
 
 def _retry_after(error: RooftreeError) -> dict[str, str]:
@@ -111,5 +126,5 @@ def error_response(error: RooftreeError, *, text: bool = False) -> web.Response:
     """An error as a response: in the envelope, or its bare sentence where the route answers text or bytes."""
     headers = _retry_after(error)
     if text:
-        return web.Response(text=error.message, status=error.status, headers=headers)
+        return web.Response(text=_message(error), status=error.status, headers=headers)
     return json_response(error_body(error), error.status, headers)

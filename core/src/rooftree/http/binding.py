@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-import orjson
 import structlog
 from aiohttp import WSCloseCode, web
 from attrs import mutable
 
 from rooftree.access import NOBODY
 from rooftree.conversion import converter, structure
-from rooftree.errors import Invalid, NotFound, RooftreeError, TooLarge
+from rooftree.errors import Invalid, NotFound, RooftreeError
 from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Text, envelope, json_response
-from rooftree.http.content_coding import without_coding
+from rooftree.http.bodies import connection_of, json_body, raw_body
+from rooftree.http.connection import Connection
+from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
 from rooftree.http.inputs import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.paths import Tail
-from rooftree.http.routes import RawBody, Route
+from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
+from rooftree.http.routes import Route
 from rooftree.injection import Injector, Parameter, parameters
 from rooftree.job_kinds import JobCall
 from rooftree.jobs import JOBS
@@ -46,8 +47,10 @@ HEARTBEAT_S = 30.0
 """Seconds between pings on a WebSocket; one that does not answer is closed."""
 GOODBYE_S = 1.0
 """Seconds that a WebSocket's client may take to answer our goodbye."""
-FIRST_CHUNK_S = 0.5
+FIRST_CHUNK_S = 1.0
 """Seconds a stream's first chunk may take before its headers are sent without it."""
+SOCKET_BYTES = 16 * 1024
+"""Bytes of a WebSocket's messages that wait for its client, about, before who sends them waits too."""
 
 type _Reader = Callable[[Call], Any]
 
@@ -113,6 +116,8 @@ class Endpoint:
         if self._kept is None or self._kept[0] != tag:
             response = await self._response(call)
             assert isinstance(response, web.Response)
+            if isinstance(response.body, bytes) and len(response.body) > PIECE_BYTES:
+                response.body = LargeBody(response.body, is_shared=True)
             self._kept = (tag, response)
         kept = self._kept[1]
         return web.Response(body=kept.body, headers={**kept.headers, **headers})
@@ -143,7 +148,7 @@ class Endpoint:
         for name, read in self._readers:
             arguments[name] = read(call)
         if self._body is not None:
-            arguments["body"] = structure(await _json_body(call.request, self.route.max_body), self._body.kind)
+            arguments["body"] = structure(await json_body(call.request, self.route.max_body), self._body.kind)
         return arguments
 
 
@@ -158,7 +163,7 @@ def _reader(one: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
         case Source.HEADER:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:
-            return lambda call: _raw_body(call.request, max_body)
+            return lambda call: raw_body(call.request, max_body)
         case Source.SERVICE:
             services = Injector(directory, {parameter.name: parameter.kind})
             return lambda _: services.resolve()[parameter.name]
@@ -209,34 +214,6 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
         return _text_value(text, kinds[0])
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
-
-
-async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
-    if request.content_length is not None and request.content_length > limit:
-        raise TooLarge(f"The body has {request.content_length} bytes; at most {limit} are accepted here")
-    received = 0
-    coding = ", ".join(request.headers.getall("Content-Encoding", ()))
-    async for chunk in without_coding(request.content.iter_any(), coding):
-        received += len(chunk)
-        if received > limit:
-            raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")
-        yield chunk
-
-
-def _raw_body(request: web.BaseRequest, limit: int) -> RawBody:
-    return RawBody(_read(request, limit), request.content_type)
-
-
-async def _json_body(request: web.BaseRequest, limit: int) -> Any:
-    if not request.body_exists:
-        return {}
-    content = b"".join([chunk async for chunk in _read(request, limit)])
-    if not content.strip():
-        return {}
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"The body is not JSON: {error}") from None
 
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
@@ -296,24 +273,29 @@ def _answer_binary(answer: Binary, request: web.BaseRequest) -> web.Response:
 async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.StreamResponse:
     """Send chunks as they come. The first is waited for a little, so that an early error is still a proper answer."""
     chunks = answer.chunks
-    first = asyncio.ensure_future(_next(chunks))
+    connection = connection_of(request)
+    reserved = PIECE_BYTES if connection.caller is None else 0  # strangers are refused before anything is made for them
+    connection.hold(reserved)
+    # Taken out of its list when it is sent: a stream holds no more than one chunk.
+    first: list[asyncio.Future[bytes | None]] = [asyncio.ensure_future(_next(chunks))]
     try:
-        await asyncio.wait({first}, timeout=FIRST_CHUNK_S)
-        if first.done():
-            first.result()
+        await asyncio.wait(first, timeout=FIRST_CHUNK_S)
+        connection.let_go_of(reserved)
+        if first[0].done():
+            _refuse_without_room(connection, first)
         response = web.StreamResponse(headers={"Content-Type": answer.content_type, **answer.headers})
         await response.prepare(request)
         if request.method == "HEAD":
             return response
         try:
-            chunk = await first
-            while chunk is not None:
-                await response.write(chunk)
-                chunk = await _next(chunks)
+            await _send(request, response, first, chunks)
         except ConnectionError:
             raise
         except Exception as error:
             # Too late for an error answer. A body that breaks off tells the client that it is not whole.
+            if isinstance(error, TooMuchInFlight):  # its reader does not read; of these a count is logged
+                connection_of(request).let_go()
+                raise ConnectionAbortedError(error.message) from None
             log.warning("stream_broke_off", path=request.path, exc_info=not isinstance(error, RooftreeError),
                         error=str(error))  # fmt: skip
             if request.transport is not None:
@@ -322,16 +304,62 @@ async def _answer_stream(answer: Stream, request: web.BaseRequest) -> web.Stream
         await response.write_eof()
         return response
     finally:
-        if not first.done():
-            first.cancel()
-            await asyncio.wait({first})
+        for task in first:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
 
 
+def _refuse_without_room(connection: Connection, first: list[asyncio.Future[bytes | None]]) -> None:
+    """Raise :class:`~rooftree.http.in_flight.TooMuchInFlight` before anything is sent, if there is no room for it."""
+    size = len(first[0].result() or b"")
+    if size <= SMALL_BYTES:
+        return
+    try:
+        connection.hold(2 * size)
+    except TooMuchInFlight:
+        first.clear()  # or the error would keep it, until somebody looks for what refers to itself
+        raise
+    connection.let_go_of(2 * size)
+
+
+async def _send(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    first: list[asyncio.Future[bytes | None]],
+    others: AsyncIterator[bytes],
+) -> None:
+    """Send chunk by chunk, each when what came before has left; others have their turn meanwhile."""
+    chunk = await first[0]
+    first.clear()
+    connection = connection_of(request)
+    work = 0
+    while chunk is not None:
+        for begin in range(0, len(chunk), PIECE_BYTES):
+            piece = chunk[begin : begin + PIECE_BYTES] if len(chunk) > PIECE_BYTES else chunk
+            held = len(chunk) - begin + len(piece) if len(piece) > SMALL_BYTES else 0  # aiohttp makes a copy of it
+            if held:
+                try:
+                    connection.hold(held)
+                except TooMuchInFlight:
+                    chunk, piece = None, b""  # as above
+                    raise
+            await response.write(piece)
+            await connection.all_sent()
+            if held:
+                connection.let_go_of(held)
+            work += max(len(piece), SMALLEST_BYTES)
+            if work >= PIECE_BYTES:
+                work = 0
+                await connection.wait_for_turn()
+        chunk = await _next(others)
+
+
 async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.StreamResponse:
-    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False)
+    socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False, writer_limit=SOCKET_BYTES)
     if not socket.can_prepare(request).ok:
         raise Invalid("This is a WebSocket: send the headers that open one (RFC 6455)")
     await socket.prepare(request)
@@ -340,9 +368,11 @@ async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.Stream
         await answer.serve(socket)
         code = WSCloseCode.OK
     finally:
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(GOODBYE_S):
                 await socket.close(code=code)
+        except TimeoutError:
+            connection_of(request).let_go()  # what is left would wait for a client that takes nothing
     return socket
 
 

@@ -3,25 +3,34 @@ let go, so that slow ones cost the others nothing.
 
 aiohttp closes a connection on which nothing is asked for. Here three more limits are kept: a request's head comes in
 whole, a body flows, and an answer is taken in. One task looks at all connections every few seconds, because a timer for
-each would cost every request. It reads aiohttp's own fields (``_waiter``, ``_current_request`` …), which have no public
+each would cost every request. What a connection may hold in memory is bounded too: little is read before a handler asks
+for the body, an answer goes out in pieces, and the next request on the connection is begun when its answer has left.
+It reads aiohttp's own fields (``_waiter``, ``_current_request`` …), which have no public
 names; ``tests/kernel/test_slow_clients.py`` fails where they change their meaning.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections import Counter
 from hmac import compare_digest
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from rooftree.access import digest
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
+from rooftree.http.in_flight import Holding, InFlight
+from rooftree.http.turns import Account, Turns
+from rooftree.http.wrong_tokens import source_name
+from rooftree.principal import Principal
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +48,21 @@ LOOK_S = 3.0
 """Seconds between looks at all connections."""
 AT_A_TIME = 250
 """Connections that are looked at before others have their turn."""
+AHEAD_BYTES = 16 * 1024
+"""Bytes that are read at a time, and kept twice over, before a handler has asked for the body."""
+BODY_AHEAD_BYTES = 128 * 1024
+"""The same for a body that is being read."""
+UNSENT_BYTES = 128 * 1024
+"""Bytes of answers that lie in the kernel for a client that does not take them (tcp(7) has no word for it: the socket
+option ``TCP_NOTSENT_LOWAT``)."""
+LINGER_S = 10.0
+"""Seconds in which the rest of a body is taken in that nobody wanted, so that its sender sees the answer."""
+LINGER_BYTES = 16 * 1024 * 1024
+"""How much of it."""
+ACCEPTED_PER_TURN = 16
+"""Connections that are taken in one turn of the loop."""
+BACKLOG = 1024
+"""Connections that wait in the kernel to be taken."""
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 type Slowness = Literal["head", "body", "answer"]
@@ -53,14 +77,27 @@ class Connection(RequestHandler):
         "_digest",
         "_head_bytes",
         "_head_since",
+        "_holding",
+        "_in_flight",
         "_line",
+        "_source",
         "_token",
         "_unsent",
         "_unsent_since",
+        "address",
+        "caller",
+        "turns",
     )
 
-    def __init__(self, server: web.Server, **options: Any) -> None:
-        super().__init__(server, **options)
+    def __init__(self, server: web.Server, turns: Turns, in_flight: InFlight, **options: Any) -> None:
+        super().__init__(server, read_bufsize=AHEAD_BYTES, **options)
+        self.turns = turns
+        self._in_flight = in_flight
+        self.caller: Principal | None = None
+        """Who sent the request that is being answered, if somebody vouches for it."""
+        self._source: str | None = None
+        self._holding: Holding | None = None
+        """What the request under way holds in memory; made when it is more than a little."""
         self._line: asyncio.Transport | None = None
         self._head_since = 0.0
         """When the head that is not whole yet began; 0 for none."""
@@ -74,6 +111,8 @@ class Connection(RequestHandler):
         self._token = b""
         self._digest = ""
         """Of the token that came last."""
+        self.address: str | None = None
+        """The peer's, without its port and in its shortest form; ``None`` on a unix socket."""
 
     def digest_of(self, token: str) -> str:
         """The digest of a token that came on this connection. A client that keeps its connection sends the same one
@@ -87,7 +126,88 @@ class Connection(RequestHandler):
         """Remember the transport: aiohttp forgets it when it begins to close, which can take for ever."""
         assert isinstance(transport, asyncio.Transport)
         self._line = transport
+        self.address = peer_address(transport.get_extra_info("peername"))
+        transport.max_size = AHEAD_BYTES  # type: ignore[attr-defined]  # asyncio's own name for what it reads at a time
+        transport.set_write_buffer_limits(0)  # an answer is sent when nothing of it is left
         super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing is held for it any more."""
+        self._let_go_of_all()
+        super().connection_lost(exc)
+
+    @property
+    def account(self) -> Account:
+        """To whom is counted what is done here."""
+        if self.caller is not None:
+            return Account(str(self.caller), is_known=True)
+        if self._source is None:
+            peer = self._line.get_extra_info("peername") if self._line is not None else None
+            self._source = source_name(peer) or "local"
+        return Account(self._source, is_known=False)
+
+    async def wait_for_turn(self) -> None:
+        """Wait where too many have something to do in this turn of the loop."""
+        if not self.turns.is_free:
+            await self.turns.wait(self.account)
+
+    def hold(self, size: int) -> None:
+        """The request under way holds so many bytes more, until it is answered; raises
+        :class:`~rooftree.http.in_flight.TooMuchInFlight`."""
+        if self._holding is None:
+            self._holding = Holding(self.account)
+        self._in_flight.take(self._holding, size)
+
+    def let_go_of(self, size: int) -> None:
+        """So many of them are gone already."""
+        if self._holding is not None:
+            self._in_flight.give_back(self._holding, size)
+
+    def _let_go_of_all(self) -> None:
+        holding, self._holding = self._holding, None
+        if holding is not None:
+            self._in_flight.give_back(holding)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of the answer that the client has not taken, beside what the kernel holds for it."""
+        return self._line.get_write_buffer_size() if self._line is not None else 0
+
+    async def all_sent(self) -> None:
+        """Wait until nothing is unsent; raises ``ConnectionError`` when the client has gone."""
+        if self._paused:
+            await self._drain_helper()
+
+    def expect_body(self, request: web.BaseRequest) -> None:
+        """A handler reads a body that is not small: let it flow. Raises as :meth:`hold` does."""
+        self.hold(BODY_AHEAD_BYTES)
+        request.content.set_read_chunk_size(BODY_AHEAD_BYTES // 2)
+        if self._line is not None:
+            self._line.max_size = BODY_AHEAD_BYTES  # type: ignore[attr-defined]  # as above
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send what is left of an answer. When this ends it has left, and nothing is held for it."""
+        finished = await super().finish_response(request, resp, start_time)
+        if not request.content.is_eof():
+            await self._throw_away(request.content)
+        if self._holding is not None:
+            self._let_go_of_all()
+            if self._line is not None:
+                self._line.max_size = AHEAD_BYTES  # type: ignore[attr-defined]  # as above
+        return finished
+
+    async def _throw_away(self, body: StreamReader) -> None:
+        """Take in for a moment what is left of a body that nobody wanted: its sender would not see the answer if the
+        connection were closed amid it. aiohttp does that too, but not in turn with others."""
+        self._lingering_time = 0.0
+        size = 0
+        with contextlib.suppress(TimeoutError, web.RequestPayloadError):
+            async with asyncio.timeout(LINGER_S):
+                while size < LINGER_BYTES and not body.at_eof():
+                    await self.wait_for_turn()
+                    size += len(await body.readany())
 
     def data_received(self, data: bytes) -> None:
         """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
@@ -153,6 +273,9 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """What aiohttp cannot parse is answered in our envelope; it closes the connection then."""
+        if isinstance(exc, ConnectionError):  # there is nobody to be answered, and nothing to be told
+            self.force_close()
+            return web.Response(status=status)
         if status >= 500 and exc is not None:
             return super().handle_error(request, status, exc, message)
         sentence = (message or HTTPStatus(status).phrase).strip().splitlines()[0]
@@ -162,12 +285,35 @@ class Connection(RequestHandler):
         return response
 
 
+def peer_address(peer: object) -> str | None:
+    """The address in what a socket calls its peer: IPv4 as it is, also where it came to an IPv6 socket."""
+    if not isinstance(peer, tuple):
+        return None
+    address = ip_address(str(peer[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def bound_unsent(listening: socket.socket) -> None:
+    """Let little lie in the kernel for clients who do not read; the connections that are taken inherit it."""
+    if listening.family in {socket.AF_INET, socket.AF_INET6}:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
 class Connections(web.Server):
-    """Every open connection."""
+    """Every open connection.
+
+    :param in_flight: how many bytes they may hold together
+    """
+
+    def __init__(self, handler: Any, in_flight: InFlight, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._turns = Turns()
+        self._in_flight = in_flight
 
     def __call__(self) -> RequestHandler:
         """A new one."""
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, self._turns, self._in_flight, loop=self._loop, **self._kwargs)
 
     async def let_slow_ones_go(self) -> None:
         """Look after the connections, for ever."""
@@ -184,3 +330,6 @@ class Connections(web.Server):
                     connection.let_go()
             if gone:
                 log.warning("slow_clients_let_go", **gone)
+            if self._in_flight.refused:
+                log.warning("too_much_in_flight", refused=self._in_flight.refused, kib=self._in_flight.total // 1024)
+                self._in_flight.refused = 0

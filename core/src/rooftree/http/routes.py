@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from rooftree.access import Access
 from rooftree.errors import Invalid, RooftreeError
+from rooftree.http.in_flight import SMALL_BYTES
 from rooftree.http.paths import segments
 
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
@@ -59,10 +60,25 @@ class RawBody:
 
     chunks: AsyncIterator[bytes] = field(repr=False)
     content_type: str = ""
+    _hold: Callable[[int], None] = field(default=lambda size: None, repr=False, eq=False)
 
     async def read(self) -> bytes:
-        """The whole body at once."""
-        return b"".join([chunk async for chunk in self.chunks])
+        """The whole body at once. Raises :class:`~rooftree.errors.Unavailable` where the bodies and answers under way
+        take as much memory as they may, this caller's or all."""
+        return await whole(self.chunks, self._hold)
+
+
+async def whole(chunks: AsyncIterator[bytes], hold: Callable[[int], None]) -> bytes:
+    """All of a body that is read piece by piece; ``hold`` is told what it takes, beyond a little."""
+    pieces: list[bytes] = []
+    size = held = 0
+    async for chunk in chunks:
+        pieces.append(chunk)
+        size += len(chunk)
+        if size - held > SMALL_BYTES:
+            hold(size - held)
+            held = size
+    return b"".join(pieces)
 
 
 @frozen

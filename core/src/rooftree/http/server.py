@@ -22,7 +22,7 @@ from multidict import istr
 
 from rooftree.access import NOBODY, Access, Tokens
 from rooftree.clock import MACHINE, Clock
-from rooftree.context import caller, is_cancelled, plugin_under_way
+from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
     Conflict,
     Forbidden,
@@ -37,11 +37,15 @@ from rooftree.errors import (
 from rooftree.exhaustion import explained
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
-from rooftree.http.connection import IDLE_S, Connection, Connections
+from rooftree.http.connection import ACCEPTED_PER_TURN, BACKLOG, IDLE_S, Connection, Connections, bound_unsent
+from rooftree.http.in_flight import InFlight, TooMuchInFlight
+from rooftree.http.pieces import PIECE_BYTES, LargeBody
+from rooftree.http.revocation import Revocation
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.wrong_tokens import WrongTokens
 from rooftree.principal import Principal, Role
+from rooftree.whereabouts import Misplaced
 
 log = structlog.get_logger(__name__)
 
@@ -66,9 +70,12 @@ class HttpServer:
     :param tokens: tells whom a token stands for
     :param gate: why the plugin that owns a route cannot answer now, or ``None``
     :param boot_id: changes at every start, so that no ETag outlives the process
+    :param in_flight_bytes: how many bytes of bodies and answers may be in memory at once
     """
 
-    def __init__(self, tokens: Tokens, gate: Gate, boot_id: str, clock: Clock = MACHINE) -> None:
+    def __init__(
+        self, tokens: Tokens, gate: Gate, boot_id: str, clock: Clock = MACHINE, in_flight_bytes: int = 64 * 1024 * 1024
+    ) -> None:
         self.table = RouteTable()
         self.traffic = Traffic()
         self._tokens = tokens
@@ -76,7 +83,9 @@ class HttpServer:
         self._boot_id = boot_id
         self._wrong_tokens = WrongTokens(clock)
         self._runner: web.ServerRunner | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._in_flight = InFlight(in_flight_bytes)
+        self._revocation = Revocation(self._vouched_for)
+        self._lookers: list[asyncio.Task[None]] = []
         self._sites: dict[str, web.BaseSite] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
@@ -86,6 +95,7 @@ class HttpServer:
         """Get ready to listen; the listeners are opened one by one."""
         connections = Connections(
             self._handle,
+            self._in_flight,
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=IDLE_S,
@@ -93,7 +103,10 @@ class HttpServer:
         )
         self._runner = web.ServerRunner(connections, handle_signals=False, shutdown_timeout=STOP_S)
         await self._runner.setup()
-        self._looking = asyncio.create_task(connections.let_slow_ones_go(), name="let slow clients go")
+        self._lookers = [
+            asyncio.create_task(connections.let_slow_ones_go(), name="let slow clients go"),
+            asyncio.create_task(self._revocation.watch(), name="end what outlives its token"),
+        ]
 
     async def listen_tcp(self, host: str, port: int) -> int:
         """Listen on an address; the port that was really taken (0 asks for any free one)."""
@@ -124,8 +137,10 @@ class HttpServer:
         assert self._runner is not None
         await self.close_listener(name)
         bound.setblocking(False)
-        site = web.SockSite(self._runner, bound)
+        bound_unsent(bound)
+        site = web.SockSite(self._runner, bound, backlog=ACCEPTED_PER_TURN)
         await site.start()
+        bound.listen(BACKLOG)  # asyncio takes one number for both
         self._sites[name] = site
 
     async def close_listener(self, name: str) -> None:
@@ -168,9 +183,8 @@ class HttpServer:
     async def stop(self) -> None:
         """Close the listeners, end what streams, let other requests end for :data:`STOP_S`, close the rest."""
         self.end_streams()
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        while self._lookers:
+            self._lookers.pop().cancel()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -181,11 +195,25 @@ class HttpServer:
         began = time.perf_counter()
         entry: Entry | None = None
         plugin_under_way.set(None)  # until it is known whose the route is
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.caller = None
         try:
-            principal = self._principal(request)
+            try:
+                principal = self._principal(request)
+                if isinstance(principal, Misplaced):
+                    principal = await self._tokens.look_again(principal)
+                connection.caller = principal
+            finally:
+                if not connection.turns.is_free:
+                    await connection.turns.wait(connection.account)
             entry, parts = self._led_to(request, principal)
             endpoint = self._admitted(entry, request, principal, parts)
             response = await self._run(entry.owner, endpoint, Call(request, principal, parts))
+            body = response.body if type(response) is web.Response else None
+            if isinstance(body, bytes) and len(body) > PIECE_BYTES:
+                connection.hold(len(body))
+                response.body = LargeBody(body)  # type: ignore[attr-defined]  # it is a Response
         except RooftreeError as error:
             response = _refused(error, request, entry)
         except web.HTTPException:
@@ -226,11 +254,14 @@ class HttpServer:
 
     async def _run(self, owner: str, endpoint: Endpoint, call: Call) -> web.StreamResponse:
         caller.set(call.principal)
+        looking.set(call.request.method in {"GET", "HEAD"})
         plugin_under_way.set(owner)
         task = asyncio.current_task()
         assert task is not None
         under_way = (self._streams if endpoint.streams else self._calls)[owner]
         under_way.add(task)
+        goes_on = endpoint.streams or not call.request.content.is_eof()
+        watched = self._revocation.watches(call, task, streams=endpoint.streams) if goes_on else None
         try:
             return await endpoint(call, self._boot_id)
         except asyncio.CancelledError:
@@ -241,6 +272,8 @@ class HttpServer:
             raise RuntimeError(f"a handler ended with {error!r}") from error
         finally:
             under_way.discard(task)
+            if watched is not None:
+                watched.end()
             self._cut_off.discard(task)  # not before: it may take longer to end than it is waited for
 
     def _cut_off_by(self, task: asyncio.Task[Any], owner: str) -> Exception:
@@ -263,8 +296,11 @@ class HttpServer:
             self._refuse_stranger(principal, request)
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
 
-    def _principal(self, request: web.BaseRequest) -> Principal | None:
-        """Whom the request's token stands for; on the unix socket, without a token, the peer."""
+    def _principal(self, request: web.BaseRequest) -> Principal | Misplaced | None:
+        """Whom the request's token stands for, if that one is there; on the unix socket, without a token, the peer.
+
+        There an administrator may use whatever token, which is less than that one may do without it.
+        """
         token = _token(request)
         if token is None:
             return _peer(request)
@@ -272,7 +308,19 @@ class HttpServer:
             return None
         connection = request.protocol
         assert isinstance(connection, Connection)
-        return self._tokens.holder(connection.digest_of(token))
+        key = connection.digest_of(token)
+        if connection.address is None and _peer(request) is not None:
+            return self._tokens.holder(key)
+        return self._tokens.caller(key, connection.address)
+
+    def _vouched_for(self, request: web.BaseRequest) -> Principal | None:
+        """Whom the request's token stands for now; where it came from was looked at when it came."""
+        token = _token(request)
+        if token is None:
+            return _peer(request)
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        return self._tokens.holder(connection.digest_of(token)) if len(token) <= MAX_TOKEN else None
 
     def _refuse_stranger(self, principal: Principal | None, request: web.BaseRequest) -> None:
         """Raise when nobody vouches for the caller: 401 without a token; with one that is nobody's 403, and 429 when
@@ -321,9 +369,11 @@ def _answers_text(entry: Entry | None) -> bool:
 
 def _refused(error: RooftreeError, request: web.BaseRequest, entry: Entry | None) -> web.Response:
     """The answer to what can't be done."""
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, TooMuchInFlight):  # of these a count is logged
         log.warning("request_failed", method=request.method, path=request.path, error=error.message)
     response = error_response(error, text=_answers_text(entry))
+    if isinstance(error, TooMuchInFlight):
+        response.force_close()  # there is no room for what it would send next either
     if isinstance(error, _NotOffered):
         response.headers["Allow"] = error.allowed
     return response

@@ -48,6 +48,18 @@ class ContainerNotRunning(Conflict):
     error_key = "docker_container_not_running_error"
 
 
+class StdinBusy(RateLimited):
+    """The container has not read yet what other calls sent to its standard input. ``extra_fields``: ``wait_s``."""
+
+    error_key = "docker_container_stdin_busy_error"
+
+
+class StdinNotRead(Conflict):
+    """The program in the container does not read its standard input."""
+
+    error_key = "docker_container_stdin_not_read_error"
+
+
 class PortConflict(Conflict):
     """Another process on the host listens on a port the container wants. ``extra_fields``: ``port`` (int)."""
 
@@ -166,12 +178,17 @@ class ContainerSpec:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    """Linux capabilities that it has besides the engine's usual ones, such as ``NET_ADMIN``."""
+    dropped_capabilities: tuple[str, ...] = ()
+    """Of the engine's usual ones, those that it has not."""
     security_options: tuple[str, ...] = ()
     device_rules: tuple[str, ...] = ()
     """Device cgroup rules such as ``c 188:* rwm``."""
     devices: tuple[str, ...] = ()
     """Host device nodes to create inside, such as ``/dev/ttyUSB0``."""
     ulimits: tuple[Ulimit, ...] = ()
+    pids_limit: int | None = None
+    """How many processes and threads it may have; ``None``: as many as the host."""
     tmpfs: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
     init: bool = True
@@ -218,6 +235,10 @@ class Container:
     ip_address: str | None
     """On the add-on network, or ``None`` (host network, not running)."""
     started_at: datetime | None
+    ipv6_address: str | None = None
+    """The same, of IPv6, where the network has it."""
+    on_host_network: bool = False
+    """Whether it has no network of its own, but the host's."""
     log_driver: str = ""
     """Where the engine puts what it writes: ``json-file``, ``journald`` …"""
 
@@ -395,7 +416,8 @@ class ContainerEngine(Protocol):
         ...
 
     async def write_stdin(self, name: str, data: bytes) -> None:
-        """Feed a running container's standard input; raises :class:`ContainerNotRunning`."""
+        """Feed a running container's standard input, one call at a time, until the program inside has read it or it
+        is given up. Raises :class:`ContainerNotRunning`, :class:`StdinBusy`, :class:`StdinNotRead`."""
         ...
 
     def logs(

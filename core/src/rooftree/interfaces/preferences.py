@@ -25,5 +25,10 @@ class InstallationPreferences(Protocol):
         """Where updates come from: ``stable``, ``beta`` or ``dev``."""
         ...
 
+    @property
+    def drop_net_raw(self) -> bool:
+        """Whether add-ons may send raw frames only where their configuration declares ``NET_RAW``."""
+        ...
+
 
 INSTALLATION_PREFERENCES = Service[InstallationPreferences]("installation_preferences/1")

@@ -272,7 +272,7 @@ class ContainerEngineContract:
 
         assert (created.id, created.name, created.status) == (container_id, NAME, ContainerStatus.CREATED)
         assert (created.labels["io.example"], created.exit_code, created.started_at) == ("yes", None, None)
-        assert created.ip_address is None
+        assert created.ip_address is None and not created.on_host_network
         assert (running.id, running.status, running.health) == (container_id, ContainerStatus.RUNNING, Health.NONE)
         assert running.exit_code is None
         assert running.started_at is not None

@@ -136,6 +136,7 @@ class _Kept:
             exit_code=self.exit_code,
             labels=dict(self.spec.labels),
             ip_address=self.address if self.running and self.spec.network == "addons" else None,
+            on_host_network=self.spec.network == "host",
             started_at=self.started_at,
             log_driver=self.log_driver,
         )

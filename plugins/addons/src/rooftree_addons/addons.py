@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import shutil
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,31 +17,33 @@ from rooftree import (
     UNSET,
     Collection,
     Event,
-    Failed,
     Invalid,
     Kernel,
     Principal,
+    Problem,
     Role,
-    RooftreeError,
     Service,
     Unset,
 )
 from rooftree.access import Token
-from rooftree.data_folder import write_file_atomically
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.apparmor import Profiles
+from rooftree_addons.brought_images import BroughtImage
+from rooftree_addons.choices import devices_to_choose, is_itself
 from rooftree_addons.container import (
     LABEL_SLUG,
     LABEL_TOKEN,
-    MAPPED_FOLDERS,
-    OPTIONS_FILE,
-    cid_file,
     config_folder,
     container_spec,
     data_folder,
     wants_config_folder,
+    writes_all_configs,
 )
+from rooftree_addons.core_secrets import core_secrets
+from rooftree_addons.device_grants import REFUSED_PROBLEM, Grants, chosen_devices, grants, refusal_problem
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import (
@@ -54,9 +55,22 @@ from rooftree_addons.installed import (
     OptionsRefused,
     is_newer,
 )
+from rooftree_addons.mount_sources import refuse_movable
+from rooftree_addons.own_folders import (
+    config_folders,
+    has_folder,
+    make_folders,
+    refuse_what_is_no_folder,
+    remove_cid,
+    write_cid,
+    write_options,
+)
 from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
 from rooftree_addons.ports import clear_settled_conflict, refuse_doubled_ports
 from rooftree_addons.probation import ROLLED_BACK, Probation
+from rooftree_addons.removals import Removals
+from rooftree_addons.sandbox import SandboxSettings, sandbox
+from rooftree_addons.whereabouts import AddonWhereabouts
 from rooftree_containers.additions import with_additions
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import (
@@ -64,11 +78,10 @@ from rooftree_store import (
     AddonStore,
     Boot,
     CheckedOptions,
-    FileInvalid,
     Installed,
     OptionsInvalid,
     Startup,
-    read_document,
+    effective_options,
     validate_options,
 )
 
@@ -76,8 +89,16 @@ log = structlog.get_logger(__name__)
 
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
 DEVICE_PROBLEM = "device_access_missing"
+TOKEN_PROBLEM = "token_used_elsewhere"  # noqa: S105  # the type of a problem
+UNKNOWN = "unknown_container"
+"""The type of the problem that says that a container's add-on is not known."""
+ADOPTED = "addon_taken_over"
+"""The type of the problem that says that an add-on is known by its container only; cleared when its user sets it up."""
 ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
 """The types of problems that an add-on has until it runs well, or is gone."""
+
+
+SETTABLE = "boot, auto_update, network, options, watchdog, ingress_panel, audio_input, audio_output"
 
 
 class AddonState(enum.StrEnum):
@@ -122,7 +143,10 @@ class Addons:
         installed: Collection[InstalledAddon],
         probations: Collection[Probation],
         profiles: Profiles,
+        removals: Removals,
+        images: Collection[BroughtImage],
         failed_data_stays: timedelta,
+        sandboxes: SandboxSettings,
     ) -> None:
         self.kernel = kernel
         self.store = store
@@ -132,10 +156,18 @@ class Addons:
         self.failures: dict[AddonSlug, str] = {}
         """Why a version that is being installed failed, until the one before it is back."""
         self.profiles = profiles
+        self.removals = removals
+        self.images = images
+        """The images that are on the engine because of add-ons, by name and tag."""
         self.failed_data_stays = failed_data_stays
         """For how long the data of versions that failed is kept."""
+        self.sandboxes = sandboxes
+        """How far add-ons are kept from the kernel."""
+        self._choosing: defaultdict[AddonSlug, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._states: dict[AddonSlug, AddonState] = {}
         self._addresses: dict[AddonSlug, str | None] = {}
+        self.whereabouts = AddonWhereabouts(self.look, self._gateway)
+        """Where their tokens may be used."""
         self._leaving_startup: dict[AddonSlug, asyncio.Event] = {}
         self._ended: dict[AddonSlug, str] = {}
         self._state_changes = 0
@@ -207,6 +239,7 @@ class Addons:
     def observe(self, slug: AddonSlug, container: Container | None) -> None:
         """Take over what the engine shows of an add-on's container."""
         self._addresses[slug] = container.ip_address if container else None
+        self.whereabouts.note(slug, container)
         state = _state_of(container)
         if state is AddonState.ERROR and container is not None and self._was_to_end(slug, container.id):
             state = AddonState.STOPPED  # few programs end well when they are asked to
@@ -226,10 +259,11 @@ class Addons:
 
     def forget(self, slug: AddonSlug) -> None:
         """The add-on is gone."""
-        for known in (self._states, self._addresses, self._leaving_startup, self._ended):
+        for known in (self._states, self._addresses, self._leaving_startup, self._ended, self._choosing):
             known.pop(slug, None)
+        self.whereabouts.forget(slug)
         self._state_changes += 1
-        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, ROLLED_BACK):
+        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, REFUSED_PROBLEM, TOKEN_PROBLEM, ROLLED_BACK, ADOPTED):
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -257,20 +291,62 @@ class Addons:
             self.observe(slug, container)
         return container
 
+    async def _gateway(self) -> str:
+        return (await self.engine.network()).gateway
+
+    def token_used_elsewhere(self, event: TokenUsedElsewhere) -> None:
+        """Somebody has an add-on's token; it ends with the container that it was made for."""
+        slug = AddonSlug(event.subject)
+        if event.kind != TOKEN_KIND or slug not in self.installed:
+            return
+        self.kernel.problems.report(
+            Problem(
+                TOKEN_PROBLEM,
+                "addon",
+                slug,
+                f"The token of add-on {slug}, which is {self.whereabouts.of(slug)}, was used "
+                f"{f'from {event.address}' if event.address else 'on the unix socket'} and refused: somebody has "
+                "copied or overheard it. Restart the add-on, which gives it another one, and look at what is there",
+                suggestions=("execute_restart",),
+            )
+        )
+
     # --- options -----------------------------------------------------------------------------------------------------
 
-    async def set_options(self, slug: AddonSlug, change: OptionsChange) -> None:
-        """Change what a user may set, all of it or, when any of it is wrong, nothing."""
-        addon = self.get(slug)
-        changes = self._checked(addon, change)
-        if not changes:
-            raise Invalid("Send at least one of boot, auto_update, network, options, watchdog, ingress_panel, audio_…")
-        if "options" in changes:
-            await self.checked_options(evolve(addon, options=changes["options"]))
-        await self.kernel.commit(self.installed.update(slug, lambda now: evolve(now, **changes)))
+    async def set_options(self, slug: AddonSlug, change: OptionsChange, caller: Principal | None = None) -> None:
+        """Change what a user may set, all of it or, when any of it is wrong, nothing.
+
+        :param caller: who sets it: an add-on may choose less for itself than its user may for it
+        """
+        self.get(slug)
+        async with self._choosing[slug]:  # what is as it was is not asked about: it must stay so until it is written
+            addon = self.get(slug)
+            changes = self._changes(addon, change)
+            if not changes:
+                raise Invalid(f"Send at least one of {SETTABLE}")
+            options, by_itself = changes.pop("options", None), is_itself(caller, slug)
+            if options is not None:
+                complete = effective_options(addon.config.options, options)
+                await self.checked_choice(addon, options, complete, by_itself=by_itself)
+
+            def changed(now: InstalledAddon) -> InstalledAddon:
+                chosen = now if options is None else now.with_options(options, by_itself=by_itself)
+                return evolve(chosen, **changes)
+
+            await self.change(slug, changed)
+        self.kernel.problems.clear(ADOPTED, "addon", slug)
         clear_settled_conflict(self, self.get(slug))
 
-    def _checked(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
+    async def change(self, slug: AddonSlug, fn: Callable[[InstalledAddon], InstalledAddon]) -> None:
+        """Change what is kept of an installed add-on, as :meth:`~rooftree.Collection.update` does; raises
+        :class:`AddonNotInstalled` where it was uninstalled meanwhile."""
+        try:
+            await self.kernel.commit(self.installed.update(slug, fn))
+        except KeyError:
+            self.get(slug)
+            raise
+
+    def _changes(self, addon: InstalledAddon, change: OptionsChange) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if change.boot is not UNSET:
             if addon.config.boot is Boot.MANUAL_ONLY:
@@ -290,16 +366,36 @@ class Addons:
                 changes[name] = value
         return changes
 
-    async def checked_options(self, addon: InstalledAddon, options: Mapping[str, Any] | None = None) -> CheckedOptions:
-        """The options as the add-on will see them; raises :class:`OptionsRefused` naming every wrong field.
+    async def checked_options(self, addon: InstalledAddon) -> CheckedOptions:
+        """The options as the add-on will see them; raises :class:`OptionsRefused` naming every wrong field."""
+        return await self._checked(addon, addon.effective_options, addon.secret_references, HostDevices())
 
-        :param options: complete options to check instead of the add-on's own
+    async def checked_choice(
+        self, addon: InstalledAddon, chosen: AddonOptions, complete: AddonOptions, *, by_itself: bool
+    ) -> CheckedOptions:
+        """The same for options that somebody chooses; refuses besides what he may not choose.
+
+        :param chosen: what he sets
+        :param complete: what the add-on would see of it, secrets aside
+        :param by_itself: whether it is the add-on that chooses
         """
-        wanted = addon.effective_options if options is None else dict(options)
-        secrets = await asyncio.to_thread(_secrets, self.kernel.data.path / "homeassistant" / "secrets.yaml")
+        others = [other for other in self.installed.values() if other.slug != addon.slug]
+        devices = await asyncio.to_thread(devices_to_choose, addon, others, self.kernel.data.path, by_itself=by_itself)
+        references = addon.with_options(chosen, by_itself=by_itself).secret_references
+        return await self._checked(addon, complete, references, devices)
+
+    async def _checked(
+        self, addon: InstalledAddon, options: AddonOptions, references: Mapping[str, str], devices: HostDevices
+    ) -> CheckedOptions:
+        secrets = await asyncio.to_thread(core_secrets, self.kernel.data.path)
         try:
             return await asyncio.to_thread(
-                validate_options, addon.config.schema, wanted, secrets=secrets.get, devices=HostDevices()
+                validate_options,
+                addon.config.schema,
+                options,
+                secrets=secrets.get,
+                devices=devices,
+                granted_secrets=references,
             )
         except OptionsInvalid as error:
             raise OptionsRefused(
@@ -308,21 +404,45 @@ class Addons:
                 validation_error=error.message,
             ) from None
 
+    async def hardware(self, addon: InstalledAddon, checked: CheckedOptions) -> Grants:
+        """The devices that an add-on gets with these options."""
+        paths = [device.path for device in checked.devices]
+        return await asyncio.to_thread(grants, addon, paths, self.kernel.data.path)
+
+    async def hardware_now(self, addon: InstalledAddon) -> Grants:
+        """The devices that it would get if it were started now; its options need not be complete yet."""
+        chosen = chosen_devices(addon.config, addon.effective_options)
+        return await asyncio.to_thread(grants, addon, chosen, self.kernel.data.path)
+
     # --- containers --------------------------------------------------------------------------------------------------
+
+    async def refuse_what_is_no_folder(self, slug: AddonSlug) -> None:
+        """Raise :class:`~rooftree_addons.own_folders.FolderRefused` where a link or a file is in the place of one of an
+        add-on's own folders; before anything is stopped for it."""
+        folders = (data_folder(slug), config_folder(slug))
+        await asyncio.to_thread(refuse_what_is_no_folder, self.kernel.data.path, folders)
 
     async def make_folders(self, slug: AddonSlug, *, config_folder_too: bool) -> None:
         """Make an add-on's own folders."""
-        for folder in (data_folder(slug), *((config_folder(slug),) if config_folder_too else ())):
-            await asyncio.to_thread((self.kernel.data.path / folder).mkdir, parents=True, exist_ok=True)
+        folders = (data_folder(slug), *((config_folder(slug),) if config_folder_too else ()))
+        for folder in folders:
+            await self.removals.reclaim(folder)
+        is_new = config_folder_too and not await asyncio.to_thread(
+            has_folder, self.kernel.data.path, config_folder(slug)
+        )
+        await asyncio.to_thread(make_folders, self.kernel.data.path, folders)
+        if is_new:
+            self._tell_who_may_not_write(slug)
 
-    async def remove_folder(self, folder: str) -> None:
-        """Delete one of an add-on's folders; raises ``Failed`` when something in it cannot be."""
-        try:
-            await asyncio.to_thread(shutil.rmtree, self.kernel.data.path / folder)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise Failed(f"The folder {folder} cannot be deleted: {error}. Mend that, and try again") from None
+    def _tell_who_may_not_write(self, slug: AddonSlug) -> None:
+        """Those that may write all configurations have each folder mounted that was there when they were started."""
+        waiting = [
+            other.slug
+            for other in self.installed.values()
+            if writes_all_configs(other.config) and self.runs(other.slug)
+        ]
+        if waiting:
+            log.info("config_folder_read_only_until_restart", folder=config_folder(slug), read_only_for=waiting)
 
     async def create_container(self, slug: AddonSlug) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
@@ -331,15 +451,17 @@ class Addons:
         """
         addon = self.get(slug)
         engine = self.kernel.service(CONTAINER_ENGINE)
-        await asyncio.to_thread(refuse_infeasible, addon)
+        await asyncio.to_thread(refuse_infeasible, addon, self.kernel.data.path)
         checked = await self.checked_options(addon)
         await self.make_folders(slug, config_folder_too=wants_config_folder(addon.config))
         data = self.kernel.data.path
         options = orjson.dumps(checked.options, option=orjson.OPT_INDENT_2)
-        await asyncio.to_thread(write_file_atomically, data / data_folder(slug) / OPTIONS_FILE, options, 0o600)
-        cid = data / cid_file(addon)
-        await asyncio.to_thread(_empty_file, cid)
+        await asyncio.to_thread(write_options, data, slug, options)
+        await asyncio.to_thread(write_cid, data, addon.container, "")
         token = self.kernel.tokens.new(TOKEN_KIND, slug)
+        preferences = self.kernel.find(INSTALLATION_PREFERENCES)
+        hardware = await self.hardware(addon, checked)
+        self.tell_refused(slug, hardware)
         spec = await asyncio.to_thread(
             container_spec,
             addon,
@@ -347,14 +469,27 @@ class Addons:
             token.text,
             token.digest,
             timezone=await asyncio.to_thread(host_timezone),
-            option_devices=[device.path for device in checked.devices],
+            hardware=hardware,
+            sandbox=sandbox(addon, self.sandboxes),
             own_profile=addon.config.apparmor and await self.profiles.ensure_loaded(slug),
+            drop_net_raw=preferences is None or preferences.drop_net_raw,
+            config_folders=await asyncio.to_thread(config_folders, data) if writes_all_configs(addon.config) else (),
         )
         spec = await with_additions(self.kernel, ContainerOwner("addon", slug), spec)
+        refuse_movable(spec.mounts)
         container_id = await engine.create(spec)
-        await asyncio.to_thread(cid.write_text, container_id)  # in place: the container has this very file mounted
+        await asyncio.to_thread(write_cid, data, addon.container, container_id)
         tokens = self.kernel.tokens
         await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
+        self.kernel.problems.clear(TOKEN_PROBLEM, "addon", slug)
+
+    def tell_refused(self, slug: AddonSlug, hardware: Grants) -> None:
+        """Say which devices an add-on does not get that it asks for, until it asks for none such."""
+        if hardware.refused:
+            log.warning("devices_refused", addon=slug, devices=[str(device) for device in hardware.refused][:20])
+            self.kernel.problems.report(refusal_problem(slug, hardware.refused))
+        else:
+            self.kernel.problems.clear(REFUSED_PROBLEM, "addon", slug)
 
     async def end_container(self, slug: AddonSlug, timeout_s: int) -> None:
         """Let an add-on's container end."""
@@ -373,7 +508,7 @@ class Addons:
         engine = self.kernel.service(CONTAINER_ENGINE)
         await engine.remove(f"app_{slug}")
         await self.revoke_tokens(slug)
-        await asyncio.to_thread((self.kernel.data.path / f"cid_files/app_{slug}.cid").unlink, missing_ok=True)
+        await asyncio.to_thread(remove_cid, self.kernel.data.path, f"app_{slug}")
 
     async def revoke_tokens(self, slug: AddonSlug) -> None:
         """End the add-on's tokens."""
@@ -409,11 +544,6 @@ class Addons:
         stale = [key for key in tokens.known(TOKEN_KIND, slug) if key in known]
         if stale:
             await self.kernel.commit(*map(tokens.revocation, stale))
-
-    def make_mapped_folders(self) -> None:
-        """Make the folders that add-ons may be shown. Blocks: call in a thread."""
-        for folder in MAPPED_FOLDERS:
-            (self.kernel.data.path / folder).mkdir(parents=True, exist_ok=True)
 
     @property
     def engine(self) -> ContainerEngine:
@@ -465,25 +595,6 @@ def _network(addon: InstalledAddon, wanted: Mapping[str, int | str | None]) -> d
         ports[port] = number or None
     refuse_doubled_ports(ports)
     return ports
-
-
-def _secrets(path: Path) -> dict[str, Any]:
-    """Core's secrets; none where the file is missing or cannot be read."""
-    if not path.is_file():
-        return {}
-    try:
-        content = read_document(path).content
-    except (FileInvalid, RooftreeError) as error:
-        log.warning("secrets_unreadable", reason=str(error))
-        return {}
-    return {str(name): value for name, value in content.items() if isinstance(value, str | int | float | bool)}
-
-
-def _empty_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():  # the engine makes a folder of a missing bind source on its own account
-        shutil.rmtree(path)
-    path.write_bytes(b"")
 
 
 __all__ = ["ADDONS", "AddonState", "AddonStateChanged", "Addons", "OptionsChange", "slug_of"]

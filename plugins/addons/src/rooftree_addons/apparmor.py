@@ -92,7 +92,7 @@ def _refuse_files_of_the_host(text: str, slug: AddonSlug) -> None:
 def host_parser() -> tuple[str, ...] | None:
     """The command that loads profiles, or ``None`` on a host without AppArmor. Blocks for a moment."""
     try:
-        enabled = _ENABLED.read_text().strip() == "Y"
+        enabled = _ENABLED.read_text().strip() == "Y"  # ours: the kernel's
     except OSError:
         return None
     found = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
@@ -113,12 +113,12 @@ class Profiles:
 
     def is_custom(self, slug: AddonSlug) -> bool:
         """Whether the add-on's container runs under a profile of its own. Blocks for a moment."""
-        return self._parser is not None and self._file(slug).is_file()
+        return self._parser is not None and self._file(slug).is_file()  # ours: no add-on is shown that folder
 
     def kept(self, slug: AddonSlug) -> str | None:
         """The profile that is kept for an add-on. Blocks for a moment."""
         try:
-            return self._file(slug).read_text()
+            return self._file(slug).read_text()  # ours: as above
         except FileNotFoundError:
             return None
 
@@ -133,7 +133,7 @@ class Profiles:
         profile = named_profile(text, slug)
         if self._parser is not None:
             await self._refuse_wrong(slug, profile)
-        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)  # ours: as above
         await asyncio.to_thread(write_file_atomically, self._file(slug), profile.encode(), 0o600)
         self._loaded.discard(slug)
 
@@ -158,7 +158,7 @@ class Profiles:
             if code:  # it was never loaded, or is used until the container has gone: it dies with the kernel
                 log.info("apparmor_profile_stays", addon=slug, reason=said)
         self._loaded.discard(slug)
-        await asyncio.to_thread(self._file(slug).unlink, missing_ok=True)
+        await asyncio.to_thread(self._file(slug).unlink, missing_ok=True)  # ours: as above
 
     async def _refuse_wrong(self, slug: AddonSlug, profile: str) -> None:
         """Refuse what the parser does not understand, and what would replace another's profile."""

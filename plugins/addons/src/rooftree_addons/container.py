@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-import structlog
-
 from rooftree.interfaces.containers import AddonNetwork, ContainerSpec, DataPath, HostPath, Mount, Port, Ulimit
-from rooftree_addons.devices import DeviceNode, class_rules, realtime_budget_us, system_disks
+from rooftree_addons.device_grants import Grants
+from rooftree_addons.devices import realtime_budget_us
 from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.sandbox import Sandbox
 from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
-
-log = structlog.get_logger(__name__)
 
 LABEL_SLUG: Final = "io.rooftree.slug"
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
+NET_RAW: Final = "NET_RAW"
+"""The capability for raw frames: to listen to what others send, and to send in their name."""
+CONFIG_FOLDERS: Final = "app_configs"
+"""Below the data folder; in it, each add-on has the folder that it shows its user."""
+MOST_VARIABLE_BYTES: Final = 128 * 1024 - 1
+"""One variable of the environment, its name and ``=`` included (MAX_ARG_STRLEN, execve(2))."""
 OOM_SCORE: Final = 200
 REALTIME_RUNTIME_US: Final = 190_000
 """Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
@@ -30,8 +35,8 @@ MAPPED_FOLDERS: Final = ("app_configs", "apps/data", "apps/local", "backup", "ho
 _TARGETS: Final[Mapping[MapType, tuple[str, str]]] = {
     MapType.CONFIG: ("homeassistant", "/config"),
     MapType.HOMEASSISTANT_CONFIG: ("homeassistant", "/homeassistant"),
-    MapType.ALL_APP_CONFIGS: ("app_configs", "/app_configs"),
-    MapType.ALL_ADDON_CONFIGS: ("app_configs", "/addon_configs"),
+    MapType.ALL_APP_CONFIGS: (CONFIG_FOLDERS, "/app_configs"),
+    MapType.ALL_ADDON_CONFIGS: (CONFIG_FOLDERS, "/addon_configs"),
     MapType.LOCAL_APPS: ("apps/local", "/local_apps"),
     MapType.ADDONS: ("apps/local", "/addons"),
     MapType.SSL: ("ssl", "/ssl"),
@@ -45,6 +50,7 @@ _OVERRIDDEN_BY: Final = {
     MapType.ADDONS: MapType.LOCAL_APPS,
 }
 """An older way of asking for a folder gives way to the newer one beside it."""
+_ALL_CONFIGS: Final = (MapType.ALL_APP_CONFIGS, MapType.ALL_ADDON_CONFIGS)
 
 
 def data_folder(slug: AddonSlug) -> str:
@@ -54,7 +60,7 @@ def data_folder(slug: AddonSlug) -> str:
 
 def config_folder(slug: AddonSlug) -> str:
     """Where an add-on's configuration for its user lies, relative to the data folder."""
-    return f"app_configs/{slug}"
+    return f"{CONFIG_FOLDERS}/{slug}"
 
 
 def cid_file(addon: InstalledAddon) -> str:
@@ -75,13 +81,19 @@ def container_spec(
     token_digest: str,
     *,
     timezone: str,
-    option_devices: Iterable[str] = (),
+    hardware: Grants,
+    sandbox: Sandbox,
     own_profile: bool = False,
+    drop_net_raw: bool = True,
+    config_folders: Iterable[str] = (),
 ) -> ContainerSpec:
-    """Everything the engine is told. Looks at device nodes and system paths: call it in a thread.
+    """Everything the engine is told. Looks at system paths: call it in a thread.
 
-    :param option_devices: the device nodes that its options name
+    :param hardware: the devices that it gets
+    :param sandbox: how far it is kept from the kernel
     :param own_profile: whether the add-on's own AppArmor profile is loaded
+    :param drop_net_raw: whether it may send raw frames only where its configuration declares that
+    :param config_folders: the names in the folder of all configurations, for those that may write them all
     """
     config = addon.config
     unprotected = not addon.protected
@@ -91,13 +103,15 @@ def container_spec(
         hostname=None if config.host_uts else addon.hostname,
         environment=_environment(addon, token, timezone),
         labels={LABEL_SLUG: addon.slug, LABEL_VERSION: addon.version, LABEL_TOKEN: token_digest},
-        mounts=(*_folders(addon), *_system_mounts(config, unprotected), _cid_mount(addon)),
+        mounts=(*_folders(addon, config_folders), *_system_mounts(config, unprotected), _cid_mount(addon)),
         network="host" if config.host_network else "addons",
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
-        security_options=("seccomp=unconfined", *_profile(addon, own_profile)),
-        device_rules=_device_rules(config, unprotected, option_devices),
+        dropped_capabilities=(NET_RAW,) if drop_net_raw and NET_RAW not in _capabilities(config) else (),
+        security_options=(*sandbox.security_options, *_profile(addon, own_profile)),
+        device_rules=hardware.rules,
+        pids_limit=sandbox.pids_limit,
         ulimits=_ulimits(config),
         tmpfs=(*(("/tmp",) if config.tmpfs else ()), *(() if config.host_ipc else ("/dev/shm",))),  # noqa: S108  # the container's
         init=config.init,
@@ -132,9 +146,15 @@ def _profile(addon: InstalledAddon, own_profile: bool) -> tuple[str, ...]:
 def _environment(addon: InstalledAddon, token: str, timezone: str) -> dict[str, str]:
     environment = dict(addon.config.environment or {})
     if addon.config.legacy:
-        scalars = {k: v for k, v in addon.effective_options.items() if isinstance(v, str | int | float)}
-        environment |= {key: str(value) for key, value in scalars.items()}
+        scalars = {k: str(v) for k, v in addon.effective_options.items() if isinstance(v, str | int | float)}
+        environment |= {name: value for name, value in scalars.items() if _can_be_variable(name, value)}
     return {**environment, "TZ": timezone, "SUPERVISOR_TOKEN": token, "HASSIO_TOKEN": token}
+
+
+def _can_be_variable(name: str, value: str) -> bool:
+    """Whether an option can be handed over so. It stands in the file of the options in any case."""
+    text = f"{name}={value}"
+    return bool(name) and "=" not in name and "\0" not in text and len(text.encode()) < MOST_VARIABLE_BYTES
 
 
 def map_targets(config: AddonConfig) -> dict[MapType, str]:
@@ -151,18 +171,48 @@ def map_targets(config: AddonConfig) -> dict[MapType, str]:
     return targets
 
 
-def _folders(addon: InstalledAddon) -> list[Mount]:
+def writes_all_configs(config: AddonConfig) -> bool:
+    """Whether the add-on may write what the users of all others configure."""
+    shown = map_targets(config)
+    return any(entry.type in _ALL_CONFIGS and entry.type in shown and not entry.read_only for entry in config.map)
+
+
+def mapped_source(slug: AddonSlug, kind: MapType) -> str:
+    """Which folder an add-on is shown for a map type, relative to the data folder."""
+    if kind is MapType.DATA:
+        return data_folder(slug)
+    return _TARGETS[kind][0] if kind in _TARGETS else config_folder(slug)
+
+
+def _folders(addon: InstalledAddon, config_folders: Iterable[str]) -> list[Mount]:
     entries = {entry.type: entry for entry in addon.config.map}
-    return [_mount(addon.slug, kind, target, entries.get(kind)) for kind, target in map_targets(addon.config).items()]
+    targets = map_targets(addon.config)
+    mounts = [_mount(addon.slug, kind, target, entries.get(kind)) for kind, target in targets.items()]
+    if writes_all_configs(addon.config):
+        top = next(targets[kind] for kind in _ALL_CONFIGS if kind in targets).rstrip("/")
+        taken = {posixpath.normpath(target) for target in targets.values()}
+        shown = ((name, f"{top}/{name}") for name in config_folders)
+        mounts += [
+            Mount(DataPath(f"{CONFIG_FOLDERS}/{name}"), target)
+            for name, target in shown
+            if posixpath.normpath(target) not in taken
+        ]
+    return mounts
 
 
 def _mount(slug: AddonSlug, kind: MapType, target: str, entry: MapEntry | None) -> Mount:
+    """One of the folders that an add-on is shown.
+
+    The folder of all configurations is never writable itself, for then its names were: an add-on could put a link in
+    the place of a folder that is mounted at somebody's next start. Each folder in it is mounted by itself instead.
+    """
+    source = mapped_source(slug, kind)
     if entry is None or kind is MapType.DATA:
-        return Mount(DataPath(data_folder(slug)), target)
-    source = _TARGETS[kind][0] if kind in _TARGETS else config_folder(slug)
+        return Mount(DataPath(source), target)
     shared = kind in {MapType.SHARE, MapType.MEDIA}
     propagation: Literal["rslave", "rprivate"] = "rslave" if shared else "rprivate"
-    return Mount(DataPath(source), target, read_only=entry.read_only, propagation=propagation)
+    read_only = entry.read_only or kind in _ALL_CONFIGS
+    return Mount(DataPath(source), target, read_only=read_only, propagation=propagation)
 
 
 def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
@@ -182,7 +232,7 @@ def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
     mounts += [
         Mount(HostPath(source), target, read_only=read_only)
         for asked, source, target, read_only in wanted
-        if asked and Path(source).exists()
+        if asked and Path(source).exists()  # ours: the host's own
     ]
     return mounts
 
@@ -194,20 +244,6 @@ def _cid_mount(addon: InstalledAddon) -> Mount:
 def _capabilities(config: AddonConfig) -> tuple[str, ...]:
     extra = [*(["SYS_MODULE"] if config.kernel_modules else []), *(["SYS_NICE"] if config.realtime else [])]
     return tuple(dict.fromkeys([*(config.privileged or ()), *extra]))
-
-
-def _device_rules(config: AddonConfig, unprotected: bool, option_devices: Iterable[str]) -> tuple[str, ...]:
-    if config.full_access and unprotected:
-        return ("a *:* rwm",)
-    found = (DeviceNode.at(path) for path in (*(config.devices or ()), *option_devices))
-    nodes = [node for node in found if node is not None]
-    refused = system_disks() if any(node.kind == "b" for node in nodes) else set()
-    for node in nodes:
-        if node.path in refused:
-            log.warning("system_disk_not_given_away", addon=config.slug, device=node.path)
-    rules = [node.rule for node in nodes if node.path not in refused]
-    rules += class_rules(uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb)
-    return tuple(dict.fromkeys(rules))
 
 
 def _has_realtime(config: AddonConfig) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
@@ -15,14 +15,19 @@ from typing import Literal, Self
 from attrs import frozen
 
 from rooftree.interfaces.hardware import Device
+from rooftree_addons.device_paths import DEV, HOST, SYS, HostTree, node_at, read_attribute, why_not_canonical
+from rooftree_addons.raw_access import character_drivers, why_raw
+from rooftree_store import DeviceRefused
 
 UART_MAJORS = (204, 188, 166)
-SYSTEM_LABEL = "hassos"
 VIDEO_MAJORS = (29, 81, 226)
 USB_MAJORS = (189, 180)
 _DYNAMIC_VIDEO = ("vchiq", "media", "cec", "rpivid-")
 _DYNAMIC_GPIO = ("gpiochip", "gpiomem")
 _DYNAMIC_USB = ("hidraw",)
+
+type Number = tuple[Literal["c", "b"], int, int]
+"""What the kernel knows a device by: its type, major and minor."""
 
 
 @frozen
@@ -36,25 +41,27 @@ class DeviceNode:
     by_id: str | None = None
 
     @classmethod
-    def at(cls, path: str) -> Self | None:
-        """The node at ``path`` (links followed), or ``None`` where there is none. Blocks for a moment."""
-        try:
-            real = os.path.realpath(path)
-            status = Path(real).stat()
-        except OSError:
+    def at(cls, path: str, tree: HostTree = HOST) -> Self | None:
+        """The host's node at ``path`` below ``/dev`` (links followed), or ``None``. Blocks for a moment."""
+        found = node_at(path, tree)
+        if found is None:
             return None
-        if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-            return None
+        real, status = found
         kind: Literal["c", "b"] = "c" if stat.S_ISCHR(status.st_mode) else "b"
-        by_id = path if path.startswith("/dev/") and path != real else None
+        by_id = path if path != real else None
         return cls(real, kind, os.major(status.st_rdev), os.minor(status.st_rdev), by_id)
+
+    @property
+    def number(self) -> Number:
+        """What the kernel knows it by."""
+        return self.kind, self.major, self.minor
 
     @property
     def subsystem(self) -> str | None:
         """The udev subsystem, from sysfs."""
         family = "char" if self.kind == "c" else "block"
         try:
-            return Path(f"/sys/dev/{family}/{self.major}:{self.minor}/subsystem").readlink().name
+            return Path(f"/sys/dev/{family}/{self.major}:{self.minor}/subsystem").readlink().name  # ours: the kernel's
         except OSError:
             return None
 
@@ -64,25 +71,12 @@ class DeviceNode:
         return f"{self.kind} {self.major}:{self.minor} rwm"
 
 
-def node_of_sysfs(path: str) -> DeviceNode | None:
+def node_of_sysfs(path: str, tree: HostTree = HOST) -> DeviceNode | None:
     """The node of the device with that path below /sys, by the name that its driver gave it (``DEVNAME``)."""
-    try:
-        lines = Path(path, "uevent").read_text().splitlines()
-    except OSError:
-        return None
+    shown = tree.sys / path.removeprefix(SYS) if path.startswith(SYS) else Path(path)
+    lines = (read_attribute(shown / "uevent", tree) or "").splitlines()
     name = next((line.removeprefix("DEVNAME=") for line in lines if line.startswith("DEVNAME=")), None)
-    return DeviceNode.at(f"/dev/{name}") if name else None
-
-
-def system_disks(by_label: Path = Path("/dev/disk/by-label"), blocks: Path = Path("/sys/class/block")) -> set[str]:
-    """The nodes of the operating system's own partitions (their labels begin with ``hassos``), and of the disks that
-    these are on: whoever may write there owns the machine."""
-    found = set()
-    for label in by_label.glob(f"{SYSTEM_LABEL}*"):
-        partition = Path(os.path.realpath(label))
-        disk = Path(os.path.realpath(blocks / partition.name)).parent.name
-        found |= {str(partition), *([str(partition.with_name(disk))] if (blocks / disk).exists() else [])}
-    return found
+    return DeviceNode.at(f"{DEV}{name}", tree) if name else None
 
 
 @frozen
@@ -94,44 +88,74 @@ class ListedDevice:
     subsystem: str | None
 
 
+def node_of(path: str, tree: HostTree = HOST) -> DeviceNode | None:
+    """The device with that node, link, or path below /sys; ``None`` where there is none, or the path is no path of a
+    device (:func:`~rooftree_addons.device_paths.why_not_canonical`). Blocks for a moment."""
+    if why_not_canonical(path) is not None:
+        return None
+    return node_of_sysfs(path, tree) if path.startswith(SYS) else DeviceNode.at(path, tree)
+
+
+type WhyNot = Callable[[DeviceNode], str | None]
+"""Why a device may not be had, as the end of a sentence; ``None`` where it may."""
+
+
 class HostDevices:
     """The devices of the machine the daemon runs on.
 
     :param known: what the host's plugin knows of them, where it runs; udev's links are known only by it
+    :param why_not: which of them may be had; all, where nobody says
+    :param unchanged: the paths that are chosen already: nobody asks about them again
     """
 
-    def __init__(self, known: Sequence[Device] = ()) -> None:
+    def __init__(
+        self, known: Sequence[Device] = (), why_not: WhyNot = lambda _: None, unchanged: Iterable[str] = ()
+    ) -> None:
         self._known = known
+        self._why_not = why_not
+        self._unchanged = frozenset(unchanged)
 
     def find(self, path: str) -> DeviceNode | None:
-        """The device with that node, link or path below /sys."""
-        if path.startswith("/sys/"):
-            return node_of_sysfs(path)
-        return DeviceNode.at(path) if path.startswith("/dev/") else None
+        """The device with that node, link or path below /sys; raises :class:`~rooftree_store.DeviceRefused`."""
+        wrong = why_not_canonical(path)
+        if wrong is not None:
+            raise DeviceRefused(wrong)
+        node = node_of(path)
+        reason = None if node is None or path in self._unchanged else self._why_not(node)
+        if reason is not None:
+            raise DeviceRefused(reason)
+        return node
 
     def of_subsystem(self, subsystem: str | None) -> Iterable[ListedDevice]:
-        """The devices of a subsystem; all where ``None``, or all of the usual subsystems where nobody knows them."""
+        """The devices of a subsystem; all where ``None``, or all of the usual subsystems where nobody knows them. Only
+        those that may be had."""
         if self._known:
             for device in self._known:
-                if subsystem in {None, device.subsystem}:
+                node = DeviceNode.at(device.dev_path) if subsystem in {None, device.subsystem} else None
+                if node is not None and self._why_not(node) is None:
                     yield ListedDevice(device.dev_path, device.by_id, device.subsystem)
             return
         for name in (subsystem,) if subsystem else ("tty", "block", "input", "sound", "video4linux"):
-            for entry in sorted(Path(f"/sys/class/{name}").glob("*/dev")):
-                node = DeviceNode.at(f"/dev/{entry.parent.name}")
-                if node is not None and not entry.parent.name.startswith(("tty1", "ttyS", "loop", "ram")):
+            for entry in sorted(Path(f"/sys/class/{name}").glob("*/dev")):  # ours: the kernel's
+                node = node_of_sysfs(str(entry.parent))
+                if (
+                    node is not None
+                    and not entry.parent.name.startswith(("tty1", "ttyS", "loop", "ram"))
+                    and self._why_not(node) is None
+                ):
                     yield ListedDevice(node.path, None, name)
 
 
 def majors(names: Iterable[str]) -> list[int]:
-    """The major numbers that the running kernel gave to drivers of these names (/proc/devices, proc(5))."""
+    """The major numbers of character devices that the running kernel gave to drivers of these names (/proc/devices,
+    proc(5)); none that is another way to memory or to disks, whatever it is called."""
     wanted = tuple(names)
-    found = []
-    for line in Path("/proc/devices").read_text().split("Block devices")[0].splitlines():
-        number, _, name = line.strip().partition(" ")
-        if number.isdigit() and name.startswith(wanted):
-            found.append(int(number))
-    return found
+    drivers = character_drivers(HOST)
+    return [
+        number
+        for number, name in drivers.items()
+        if name.startswith(wanted) and why_raw(number, None, driver=name, device=None) is None
+    ]
 
 
 def class_rules(*, uart: bool, video: bool, gpio: bool, usb: bool) -> list[str]:
@@ -146,11 +170,19 @@ def class_rules(*, uart: bool, video: bool, gpio: bool, usb: bool) -> list[str]:
     return [*(f"c {major}:* rwm" for major in dict.fromkeys(wanted)), *(tty.rule for tty in ttys)]
 
 
-def other_serial_ports(ttys: Path = Path("/sys/class/tty")) -> list[DeviceNode]:
+def other_serial_ports(tree: HostTree = HOST) -> list[DeviceNode]:
     """The serial ports with other majors than the usual ones. What has no device behind it (a console, a terminal of
     the system's) is none."""
-    nodes = [node_of_sysfs(str(entry.parent)) for entry in sorted(ttys.glob("*/device"))]
-    return [node for node in nodes if node is not None and node.kind == "c" and node.major not in UART_MAJORS]
+    ttys = tree.sys / "class" / "tty"
+    nodes = [node_of_sysfs(str(entry.parent), tree) for entry in sorted(ttys.glob("*/device"))]  # ours: the kernel's
+    return [
+        node
+        for node in nodes
+        if node is not None
+        and node.kind == "c"
+        and node.major not in UART_MAJORS
+        and why_raw(node.major, node.minor, driver="tty", device=None) is None
+    ]
 
 
 def realtime_budget_us() -> int:
@@ -158,5 +190,5 @@ def realtime_budget_us() -> int:
     (cgroup v1 with ``CONFIG_RT_GROUP_SCHED``) and the engine's own group was given some."""
     for group in ("docker", "system.slice"):
         with suppress(OSError, ValueError):
-            return int(Path("/sys/fs/cgroup/cpu", group, "cpu.rt_runtime_us").read_text())
+            return int(Path("/sys/fs/cgroup/cpu", group, "cpu.rt_runtime_us").read_text())  # ours: the kernel's
     return 0

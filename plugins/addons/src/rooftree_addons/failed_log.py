@@ -11,6 +11,7 @@ import structlog
 
 from rooftree import RooftreeError
 from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound
+from rooftree_files import Folder
 
 log = structlog.get_logger(__name__)
 
@@ -21,12 +22,13 @@ MAX_BYTES: Final = 1024 * 1024
 PATIENCE_S: Final = 10.0
 
 
-async def keep_log(engine: ContainerEngine, container: str, folder: Path) -> None:
-    """Write the end of a container's log into a folder, which is made; a log that can't be had stops nothing."""
+async def keep_log(engine: ContainerEngine, container: str, data: Path, folder: str) -> None:
+    """Write the end of a container's log into a folder below the data folder, which is made; a log that can't be had
+    stops nothing."""
     try:
         async with asyncio.timeout(PATIENCE_S):
             text = await _end_of_log(engine, container)
-        await asyncio.to_thread(_write, folder, text)
+        await asyncio.to_thread(_write, data, folder, text)
     except ContainerNotFound:  # it was kept before a kill, or there never was one
         return
     except (RooftreeError, TimeoutError, OSError) as error:
@@ -41,8 +43,6 @@ async def _end_of_log(engine: ContainerEngine, container: str) -> bytes:
     return bytes(text)
 
 
-def _write(folder: Path, text: bytes) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = folder / FILE
-    file.touch(mode=0o600)
-    file.write_bytes(text)
+def _write(data: Path, folder: str, text: bytes) -> None:
+    with Folder.open(data) as root, root.make(folder, 0o700) as place:
+        place.write(FILE, text, 0o600)

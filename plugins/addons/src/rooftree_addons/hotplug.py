@@ -8,7 +8,6 @@ problem says so.
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,8 @@ from rooftree import Kernel, Problem, RooftreeError
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree.interfaces.hardware import Device
 from rooftree_addons.addons import DEVICE_PROBLEM, Addons
-from rooftree_addons.devices import DeviceNode, class_rules, system_disks
+from rooftree_addons.device_grants import HardwareRule
+from rooftree_addons.devices import DeviceNode, class_rules
 from rooftree_addons.installed import InstalledAddon
 from rooftree_store import AddonSlug
 
@@ -41,7 +41,11 @@ class Hotplug:
             return
         for addon in self._addons.installed.values():
             if self._addons.runs(addon.slug) and await self._lacks(addon, device, node):
-                await self._give(addon, node)
+                reason = await asyncio.to_thread(self._why_not, addon, node)
+                if reason is None:
+                    await self._give(addon, node)
+                else:
+                    self._addons.tell_refused(addon.slug, await self._addons.hardware_now(addon))
 
     def removed(self, device: Device) -> None:
         """A device vanished: nobody lacks it any more."""
@@ -54,8 +58,6 @@ class Hotplug:
         config = addon.config
         if config.full_access and not addon.protected:
             return False
-        if node.kind == "b" and node.path in await asyncio.to_thread(system_disks):
-            return False
         rules = await asyncio.to_thread(
             class_rules, uart=config.uart, video=config.video, gpio=config.gpio, usb=config.usb
         )
@@ -64,6 +66,10 @@ class Hotplug:
         names = {device.dev_path, device.sysfs, device.by_id}
         asked = set(config.devices or ())
         return bool(names & asked) or node.path in await asyncio.to_thread(_nodes, asked | await self._chosen(addon))
+
+    def _why_not(self, addon: InstalledAddon, node: DeviceNode) -> str | None:
+        rule = HardwareRule(protected=addon.protected, data=self._kernel.data.path)
+        return rule.why_dangerous(node) if addon.protected else None
 
     async def _chosen(self, addon: InstalledAddon) -> set[str]:
         """The devices that its options name."""
@@ -98,9 +104,9 @@ def allow(container_id: str, node: DeviceNode, cgroup: Path = CGROUP) -> bool:
     """Let a running container use a device, where its cgroup can be told so (cgroup v1). Blocks for a moment."""
     for group in (f"docker/{container_id}", f"system.slice/docker-{container_id}.scope"):
         rules = cgroup / group / "devices.allow"
-        if rules.exists():
+        if rules.exists():  # ours: the kernel's
             try:
-                rules.write_text(node.rule)
+                rules.write_text(node.rule)  # ours: the kernel's
             except OSError as error:
                 log.info("device_rule_refused", group=group, reason=str(error))
                 return False
@@ -109,4 +115,5 @@ def allow(container_id: str, node: DeviceNode, cgroup: Path = CGROUP) -> bool:
 
 
 def _nodes(paths: set[str]) -> set[str]:
-    return {os.path.realpath(path) for path in paths}
+    """The host's nodes at those paths, links followed."""
+    return {node.path for node in map(DeviceNode.at, paths) if node is not None}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rooftree import Failed, RooftreeError, Step
@@ -12,7 +11,17 @@ from rooftree.interfaces.containers import ImageNotFound
 from rooftree_addons.addons import Addons
 from rooftree_addons.installed import DockerfileMissing, InstalledAddon, refuse_downgraded
 from rooftree_containers.steps import BuildImage, PullImage
-from rooftree_store import AddonSlug, AddonStore, BuildFile, Offer, parse_build_file, pick_arch, read_document
+from rooftree_files import Folder
+from rooftree_store import (
+    AddonSlug,
+    AddonStore,
+    BuildFile,
+    Offer,
+    document_in,
+    is_file,
+    parse_build_file,
+    pick_arch,
+)
 
 BUILD_FILES = ("build.yaml", "build.yml", "build.json")
 
@@ -60,23 +69,23 @@ async def bring_image(store: AddonStore, offer: Offer) -> Step:
     if offer.config.image is not None:
         return PullImage(image)
     arch = pick_arch(offer.config, store.machine.supported_arch)
-    root = store.repository_folder(offer.repository)
-    return await asyncio.to_thread(_build, store.path(offer), root, offer, image, arch)
+    return await asyncio.to_thread(_build, store, offer, image, arch)
 
 
-def _build(folder: Path, root: Path, offer: Offer, image: str, arch: str) -> BuildImage:
-    dockerfile = next((name for name in (f"Dockerfile.{arch}", "Dockerfile") if (folder / name).is_file()), None)
-    if dockerfile is None:
-        raise DockerfileMissing(
-            f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
-        )
-    present = next((folder / name for name in BUILD_FILES if (folder / name).is_file()), None)
-    if present is not None and not present.resolve().is_relative_to(root.resolve()):
-        raise Failed(f"The build file of {offer.slug} is a link that leads out of its repository")
-    try:
-        build = parse_build_file(read_document(present).content) if present else BuildFile()
-    except RooftreeError as error:
-        raise Failed(f"The build file of {offer.slug} cannot be read: {error.message}") from None
+def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage:
+    with store.open_repository(offer.repository) as folder:
+        dockerfile = _first_of(folder, offer, (f"Dockerfile.{arch}", "Dockerfile"))
+        if dockerfile is None:
+            raise DockerfileMissing(
+                f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
+            )
+        if not is_file(folder, offer.within(dockerfile)):
+            raise Failed(f"The {dockerfile} of {offer.slug} is no file, or leads out of its repository")
+        present = _first_of(folder, offer, BUILD_FILES)
+        try:
+            build = parse_build_file(document_in(folder, offer.within(present)).content) if present else BuildFile()
+        except RooftreeError as error:
+            raise Failed(f"The build file of {offer.slug} cannot be read: {error.message}") from None
     config = offer.config
     labels = {
         "io.hass.version": config.version,
@@ -91,3 +100,8 @@ def _build(folder: Path, root: Path, offer: Offer, image: str, arch: str) -> Bui
     if present is not None:
         arguments["BUILD_FROM"] = build.base_image(arch)
     return BuildImage(image, offer.folder, dockerfile, arguments, labels)
+
+
+def _first_of(folder: Folder, offer: Offer, names: Sequence[str]) -> str | None:
+    """The first of an add-on's files that is there, whatever it is: one that leads out is no absent one."""
+    return next((name for name in names if folder.status(offer.within(name)) is not None), None)

@@ -14,7 +14,15 @@ from awesomeversion import AwesomeVersion
 from awesomeversion.exceptions import AwesomeVersionException
 
 from rooftree import Failed, Invalid, document
-from rooftree_store import AddonConfig, AddonSlug, Boot, Startup, effective_options, parse_addon_config
+from rooftree_store import (
+    AddonConfig,
+    AddonSlug,
+    Boot,
+    Startup,
+    effective_options,
+    parse_addon_config,
+    secret_references,
+)
 
 type AddonOptions = dict[str, Any]
 """An add-on's options: which there are, and of what type, says the schema in the add-on's own configuration."""
@@ -106,6 +114,18 @@ class Desired(enum.StrEnum):
     STOPPED = "stopped"
 
 
+class Seccomp(enum.StrEnum):
+    """Which system calls an add-on's processes may make: those of the engine's own profile, or all."""
+
+    DEFAULT = "default"
+    UNCONFINED = "unconfined"
+
+
+def _with_secret_references(body: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knows who referred to secrets. What stands in older options counts as the user's: nobody knows."""
+    return {**body, "secret_references": secret_references(body.get("options") or {})}
+
+
 @frozen
 class InstalledVersion:
     """What an add-on is, without what its user decided: what a step may keep in the journal, which is no place for
@@ -117,7 +137,7 @@ class InstalledVersion:
     digest: str | None = None
 
 
-@document("addons.installed", version=1)
+@document("addons.installed", version=2, migrations={1: _with_secret_references})
 @frozen(kw_only=True)
 class InstalledAddon:
     """An installed add-on: what it is, and what its user decided."""
@@ -130,6 +150,8 @@ class InstalledAddon:
     """The normalised configuration it was installed with, so that it works on when its repository goes."""
     options: AddonOptions = field(factory=dict, repr=False)
     """What the user set; the rest are the configuration's defaults."""
+    secret_references: dict[str, str] = field(factory=dict, repr=False)
+    """The references to secrets in ``options`` that its user put there, by place: no other is resolved."""
     boot: Boot | None = None
     """The user's choice, or ``None`` for the configuration's."""
     auto_update: bool = False
@@ -137,6 +159,10 @@ class InstalledAddon:
     network: dict[str, int | None] | None = None
     """Host ports by container port as the user set them, or ``None`` for the configuration's."""
     protected: bool = True
+    seccomp: Seccomp | None = None
+    """The user's choice, or ``None`` for what its configuration asks for."""
+    pids_limit: int | None = None
+    """How many processes it may have as the user decided, 0 for any number; ``None`` for the usual."""
     ingress_token: str = field(factory=lambda: secrets.token_urlsafe(32), repr=False)
     ingress_panel: bool = False
     ingress_port: int | None = None
@@ -222,6 +248,18 @@ class InstalledAddon:
     def effective_options(self) -> dict[str, Any]:
         """The configuration's defaults with the user's options laid over them."""
         return effective_options(self.config.options, self.options)
+
+    def with_options(self, options: AddonOptions, *, by_itself: bool) -> Self:
+        """The same add-on with these options set.
+
+        :param by_itself: whether the add-on set them. It keeps the references to secrets that its user has put where
+            they are, and makes none
+        """
+        references = secret_references(options)
+        if by_itself:
+            mine = self.secret_references
+            references = {place: words for place, words in references.items() if mine.get(place) == words}
+        return evolve(self, options=options, secret_references=references)
 
     @property
     def ports(self) -> dict[str, int | None] | None:

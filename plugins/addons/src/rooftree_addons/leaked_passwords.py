@@ -24,10 +24,10 @@ ASK: Final = Rate(30, timedelta(minutes=1))
 """How often the service is asked; beyond that, nobody knows."""
 LEAVE_ALONE_S: Final = 60.0
 """Seconds that a service which failed is not asked again."""
+LARGEST_ANSWER_BYTES: Final = 256 * 1024
+"""The service's are of 40 KB."""
 REMEMBERED: Final = 256
 _PREFIX: Final = 5
-LARGEST_ANSWER_BYTES: Final = 1024 * 1024
-"""Real ones have some 40 kB; what comes behind is not read."""
 
 
 class LeakedPasswords:
@@ -79,9 +79,11 @@ class LeakedPasswords:
             session.get(f"{self._address}/range/{prefix}") as response,
         ):
             answer = b""
-            while len(answer) < LARGEST_ANSWER_BYTES and (block := await response.content.readany()):
+            while len(answer) <= LARGEST_ANSWER_BYTES and (block := await response.content.readany()):
                 answer += block
-            lines = (line.partition(":") for line in answer.decode("ascii", "replace").splitlines())
+            if len(answer) > LARGEST_ANSWER_BYTES:
+                raise ValueError(f"the answer is longer than {LARGEST_ANSWER_BYTES} bytes")
+            lines = (line.partition(":") for line in answer.decode("ascii").splitlines())
             return {rest for rest, _, count in lines if int(count) > 0}
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 from attrs import frozen
 
-from rooftree import UNSET, Unset
+from rooftree import UNSET, Invalid, Unset
+from rooftree.interfaces.hardware import Device
 from rooftree_addons.addons import Addons
+from rooftree_addons.device_grants import HardwareRule, chosen_disks
 from rooftree_addons.devices import HostDevices
-from rooftree_addons.installed import AddonOptions, InstalledAddon
+from rooftree_addons.installed import AddonOptions, InstalledAddon, Seccomp
+from rooftree_addons.sandbox import MOST_PROCESSES, rating_of, relaxations, sandbox
 from rooftree_containers.logs import DEFAULT_FORMAT, LogFormat
 from rooftree_store import (
     CHANGELOG,
@@ -59,9 +62,23 @@ class RebuildRequest:
 
 @frozen
 class SecurityChange:
-    """The body of a change of protection."""
+    """The body of a change of protection, and of how far an add-on is kept from the kernel; what is absent stays."""
 
-    protected: bool
+    protected: bool | Unset = UNSET
+    seccomp: Seccomp | Unset | None = UNSET
+    """Which system calls it may make; ``null``: what its configuration asks for."""
+    pids_limit: int | Unset | None = UNSET
+    """How many processes and threads it may have, 0 for any number; ``null``: the usual."""
+
+    def given(self) -> dict[str, Any]:
+        """What is to be changed; raises ``Invalid``."""
+        if isinstance(self.pids_limit, int) and not 0 <= self.pids_limit <= MOST_PROCESSES:
+            raise Invalid(f"pids_limit: must be 1 to {MOST_PROCESSES}, 0 for no limit, or null for the usual one")
+        given = {name: getattr(self, name) for name in ("protected", "seccomp", "pids_limit")}
+        given = {name: value for name, value in given.items() if value is not UNSET}
+        if not given:
+            raise Invalid("Send protected, seccomp, pids_limit, or several of them")
+        return given
 
 
 @frozen
@@ -188,11 +205,20 @@ class AddonInfo(AddonSummary):
     network: dict[str, int | None] | None
     network_description: dict[str, str] | None
     options: AddonOptions
+    pids_limit: int | None
+    """How many processes and threads it may have; ``None``: any number."""
     privileged: list[str]
     protected: bool
     rating: int
+    """How far it can be trusted, 1 to 8: by what it asks for, less a point for each of ``relaxations``."""
+    relaxations: list[str]
+    """What its user has given it beyond what it would get, in sentences."""
     schema: list[FormField] | None
     """The form for its options; ``None`` where they are free."""
+    seccomp: Seccomp
+    """Which system calls it may make."""
+    seccomp_lifted_by: list[str]
+    """What in its configuration needs more than the engine's profile allows."""
     services: list[str]
     services_role: list[str]
     signed: bool
@@ -216,7 +242,7 @@ class AddonInfo(AddonSummary):
         *,
         readme: str | None,
         translations: Mapping[str, TranslationTexts],
-        devices: HostDevices,
+        known_devices: Sequence[Device],
         with_options: bool,
     ) -> Self:
         """Everything about an add-on; its options only for those who may see them. Looks at devices: use a thread."""
@@ -227,6 +253,9 @@ class AddonInfo(AddonSummary):
         has_profile = addons.profiles.is_custom(addon.slug)
         is_installed = addon.slug in addons.installed
         services = [f"{entry.service}:{entry.role}" for entry in config.services or ()]
+        relaxed = relaxations(addon, addons.sandboxes, chosen_disks(config, options)) if is_installed else []
+        held = sandbox(addon, addons.sandboxes)
+        rule = HardwareRule(protected=addon.protected, data=addons.kernel.data.path, ask_kernel=False)
         entry = f"/api/hassio_ingress/{addon.ingress_token}" if config.ingress and is_installed else None
         return cls(
             **_summary(addons, addon),
@@ -271,10 +300,14 @@ class AddonInfo(AddonSummary):
             network=addon.ports,
             network_description=dict(config.ports_description) if config.ports_description else None,
             options=options if with_options else {},
+            pids_limit=held.pids_limit,
             privileged=list(config.privileged or ()),
             protected=addon.protected,
-            rating=rating(config, custom_profile=has_profile),
-            schema=ui_schema(config.schema, devices),
+            rating=rating_of(rating(config, custom_profile=has_profile), relaxed),
+            relaxations=relaxed,
+            schema=ui_schema(config.schema, HostDevices(known_devices, rule.why_not)),
+            seccomp=held.seccomp,
+            seccomp_lifted_by=list(held.because),
             services=services,
             services_role=services,
             signed=False,

@@ -16,18 +16,24 @@ from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.boot import END_WITHIN_S, Stages
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
 from rooftree_addons.models import AddonSummary
+from rooftree_addons.own_folders import prepare
 from rooftree_addons.probation import Probation
 from rooftree_addons.probation_watch import ProbationWatch
 from rooftree_addons.reconciliation import Reconciliation
+from rooftree_addons.removals import DueRemoval, Removals
 from rooftree_addons.routes import routes
+from rooftree_addons.sandbox import SandboxSettings
+from rooftree_addons.tidying import Tidying
 from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
 
@@ -40,6 +46,10 @@ class AddonsSettings:
     """How long the new version of an add-on has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=ge(0))
     """How long the data stays that a version left which was rolled back."""
+    seccomp: bool = True
+    """Whether add-ons run under the engine's seccomp profile, but for those that declare that they need more."""
+    pids_limit: int = field(default=4096, validator=ge(0))
+    """How many processes and threads an add-on may have; 0 for any number."""
     leak_lookup_url: str = USUAL_ADDRESS
     """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""
 
@@ -65,7 +75,10 @@ class AddonsPlugin(Plugin):
             installed,
             probations,
             profiles,
+            Removals(kernel, await kernel.collection(DueRemoval)),
+            await kernel.collection(BroughtImage),
             failed_data_stays=timedelta(days=settings.failed_data_days),
+            sandboxes=SandboxSettings(settings.seccomp, settings.pids_limit),
         )
         self.probation = ProbationWatch(kernel, self.addons, lasts=timedelta(minutes=settings.probation_minutes))
         self.stages = Stages(kernel, self.addons)
@@ -73,16 +86,21 @@ class AddonsPlugin(Plugin):
         self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))
         self.hotplug = Hotplug(kernel, self.addons)
         self.url_watchdog = UrlWatchdog(kernel, self.addons)
+        self.tidying = Tidying(kernel, self.addons)
+        await self.tidying.note_what_is_installed()
         self.kernel = kernel
-        await asyncio.to_thread(self.addons.make_mapped_folders)
-        kernel.register_kind(TOKEN_KIND, self.addons.principal)
+        await asyncio.to_thread(prepare, kernel.data.path)
+        kernel.register_kind(TOKEN_KIND, self.addons.principal, self.addons.whereabouts)
         kernel.provide(ADDONS, self.addons)
         address = kernel.settings(AddonsSettings).leak_lookup_url
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
+        kernel.on(ContainerChanged, self.tidying.changed)
+        kernel.on(EngineConnected, self.tidying.connected)
         kernel.on(AddonStateChanged, self.probation.state_changed)
+        kernel.on(TokenUsedElsewhere, self.addons.token_used_elsewhere)
         kernel.on(StoreReloaded, self.store_reloaded)
         kernel.on(HostStays, lambda _: self.reconciliation.connected())
         self.addons.tell_store()
@@ -91,6 +109,7 @@ class AddonsPlugin(Plugin):
         """The store offers something else than before."""
         self.addons.tell_store()
         await self.auto_update.note_offers()
+        await self.reconciliation.store_changed()
 
     def routes(self) -> Routes:
         """The add-ons' routes, and the verbs of the store's."""
@@ -99,6 +118,10 @@ class AddonsPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """Look at everything once (the engine may have said that it is there before we listened), then by the clock."""
         yield Task("bring up", self.bring_up)
+        yield Task("delete what was removed", self.addons.removals.follow)
+        yield Task("delete what could not be deleted", self.addons.removals.retry, every=timedelta(days=1))
+        yield Task("tidy", self.tidying.follow)
+        yield Task("tidy again", self.tidying.tidy, every=timedelta(days=1))
         yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
         yield Task("auto update", self.auto_update.run, every=UPDATE_EVERY)
         yield Task("watchdog", self.url_watchdog.look, every=LOOK_EVERY)

@@ -50,7 +50,7 @@ def listeners() -> list[Listener]:
     for protocol, listens in _LISTENS.items():
         for table in (protocol, f"{protocol}6"):
             with suppress(FileNotFoundError):  # a kernel without IPv6
-                for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                for line in Path("/proc/net", table).read_text().splitlines()[1:]:  # ours: the kernel's
                     fields = line.split()
                     if fields[3] == listens:
                         found.append(Listener(protocol, int(fields[1].rpartition(":")[2], 16), fields[9]))
@@ -60,11 +60,12 @@ def listeners() -> list[Listener]:
 def process_of(listener: Listener) -> str | None:
     """The name and id of the program that has the socket, where we may know. Blocks for a moment."""
     wanted = f"socket:[{listener.inode}]"
-    for file in Path("/proc").glob("[0-9]*/fd/*"):
+    for file in Path("/proc").glob("[0-9]*/fd/*"):  # ours: the kernel's
         with suppress(OSError):  # it was closed, or is not ours to look into
-            if str(file.readlink()) == wanted:
+            if str(file.readlink()) == wanted:  # ours: the kernel's
                 process = file.parent.parent
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+                name = (process / "comm").read_text(errors="replace").strip()  # ours: the kernel's
+                return f"{_printable(name)} (process {process.name})"
     return None
 
 
@@ -116,8 +117,13 @@ def clear_settled_conflict(addons: Addons, addon: InstalledAddon) -> None:
             addons.kernel.problems.clear(PROBLEM, "addon", addon.slug)
 
 
+def _printable(name: str) -> str:
+    """A process calls itself what it likes (prctl(2)), by any bytes."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
 def _first_taken(interface: str, wanted: Iterable[Port]) -> tuple[int, str | None] | None:
-    if interface not in Path("/proc/net/dev").read_text().replace(":", " ").split():
+    if interface not in Path("/proc/net/dev").read_text().replace(":", " ").split():  # ours: the kernel's
         return None  # the engine publishes its ports elsewhere than where we could look
     there = {(listener.protocol, listener.port): listener for listener in listeners()}
     for port in wanted:

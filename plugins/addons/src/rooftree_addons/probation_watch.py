@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,8 @@ from rooftree.interfaces.containers import Container, ContainerChanged, Containe
 from rooftree_addons import updates
 from rooftree_addons.addons import Addons, AddonState, AddonStateChanged
 from rooftree_addons.installed import Desired
-from rooftree_addons.snapshot import KEPT_FOLDER, drop
+from rooftree_addons.snapshot import KEPT_FOLDER
+from rooftree_files import Folder
 from rooftree_store import AddonSlug, Startup
 
 log = structlog.get_logger(__name__)
@@ -126,7 +128,10 @@ class ProbationWatch:
     async def delete_failed_data(self) -> None:
         """Delete what versions that failed have left, once it has been there long enough."""
         before = self._kernel.clock.now().timestamp() - self._addons.failed_data_stays.total_seconds()
-        await asyncio.to_thread(_delete_failed_data, self._kernel.data.path, before)
+        old = await asyncio.to_thread(_failed_before, self._kernel.data.path, before)
+        if old:
+            log.info("failed_data_deleted", folders=old)
+            await self._addons.removals.remove(*old)
 
     async def stop(self) -> None:
         """End the watch; what it would have done is done after the next start."""
@@ -137,12 +142,13 @@ class ProbationWatch:
             await asyncio.wait(tasks)
 
 
-def _delete_failed_data(data: Path, before: float) -> None:
-    for folder in (data / KEPT_FOLDER).glob("*/failed-*"):
-        shown = str(folder.relative_to(data))
-        try:
-            if folder.stat().st_mtime < before:
-                drop(data, shown)
-                log.info("failed_data_deleted", folder=shown)
-        except OSError as error:  # one that an immutable file holds hinders no other
-            log.warning("failed_data_not_deleted", folder=shown, reason=str(error))
+def _failed_before(data: Path, before: float) -> list[str]:
+    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(KEPT_FOLDER) as kept:
+        return [path for path in _failed(kept) if (status := root.status(path)) and status.st_mtime < before]
+    return []
+
+
+def _failed(kept: Folder) -> Iterator[str]:
+    for slug in kept.names():
+        if kept.is_folder(slug):
+            yield from (f"{KEPT_FOLDER}/{slug}/{name}" for name in kept.names(slug) if name.startswith("failed-"))

@@ -32,6 +32,7 @@ from rooftree_addons.boot import Stages
 from rooftree_addons.container import LABEL_TOKEN
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
 from rooftree_addons.probation_watch import ProbationWatch
+from rooftree_addons.unknown_containers import UnknownContainers, state_is_damaged
 from rooftree_store import AddonSlug, Startup
 
 log = structlog.get_logger(__name__)
@@ -71,6 +72,7 @@ class Reconciliation:
         self._addons = addons
         self._stages = stages
         self._probation = probation
+        self._unknown = UnknownContainers(addons)
         self._once = asyncio.Lock()
         self._watchdogs: dict[AddonSlug, asyncio.Task[None]] = {}
 
@@ -85,9 +87,14 @@ class Reconciliation:
                 log.warning("reconciliation_put_off", reason=error.message)
                 return
             shown = {slug: container for container in containers if (slug := slug_of(container)) is not None}
-            await self._remove_orphans(shown)
+            await self._unknown.look(shown)
             settle = partial(self._settle, shown, tokens)
             await self._stages.begin(settle, host_booted=host_booted)
+
+    async def store_changed(self) -> None:
+        """The store offers something else: perhaps the add-on of a container that nobody knew."""
+        if self._unknown.waiting and self._addons.engine.available:
+            await self.connected()
 
     def lost(self, event: EngineLost) -> None:
         """The engine is gone: what its containers do is not known."""
@@ -101,27 +108,18 @@ class Reconciliation:
         known = boots.get("host")
         if known is not None and known.boot_id == current:
             return False
-        changes = [boots.put("host", LastBoot(current))]
-        if known is not None:
-            for addon in self._addons.installed.values():
+        while True:
+            changes = [boots.put("host", LastBoot(current))]
+            for addon in self._addons.installed.values() if known is not None else ():
                 wanted = Desired.STARTED if addon.starts_with_host else Desired.STOPPED
                 changes.append(
                     self._addons.installed.update(addon.slug, partial(InstalledAddon.wanting, desired=wanted))
                 )
-        await self._kernel.commit(*changes)
-        return known is not None
-
-    async def _remove_orphans(self, shown: Mapping[AddonSlug, Container]) -> None:
-        """Take away containers of add-ons that are not installed: what a kill between two steps can leave."""
-        for slug, container in shown.items():
-            if slug in self._addons.installed:
-                continue
             try:
-                await self._addons.engine.remove(container.name)
-                await self._addons.revoke_tokens(slug)
-                log.warning("orphan_removed", container=container.name)
-            except RooftreeError as error:
-                log.warning("orphan_not_removed", container=container.name, reason=error.message)
+                await self._kernel.commit(*changes)
+            except KeyError:  # one was uninstalled just now
+                continue
+            return known is not None
 
     async def _settle(
         self, shown: Mapping[AddonSlug, Container], tokens: Mapping[str, Token], addon: InstalledAddon
@@ -131,6 +129,9 @@ class Reconciliation:
         todo = action(addon, container)
         log.debug("reconcile", addon=addon.slug, action=todo)
         try:
+            if todo == "stop" and state_is_damaged(self._addons):  # what is known may be older than what is shown
+                await self._addons.change(addon.slug, partial(InstalledAddon.wanting, desired=Desired.STARTED))
+                todo = "adopt"
             if todo == "adopt" and container is not None:
                 await self._addons.adopt(addon.slug, container, tokens)
                 self._clear_problems(addon.slug)

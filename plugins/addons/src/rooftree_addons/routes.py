@@ -30,7 +30,7 @@ from rooftree.interfaces.hooks import addon_facts
 from rooftree.principal import INCLUDES
 from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange
-from rooftree_addons.devices import HostDevices
+from rooftree_addons.choices import is_itself
 from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.leaked_passwords import LeakedPasswords
 from rooftree_addons.models import (
@@ -87,7 +87,7 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
         found,
         readme=readme,
         translations=translations,
-        devices=HostDevices(hardware.devices() if hardware else ()),
+        known_devices=hardware.devices() if hardware else (),
         with_options=trusted,
     )
     facts = await addons.kernel.call(addon_facts, addon)
@@ -136,9 +136,10 @@ async def documentation(store: AddonStore, addon: AddonSlug) -> ShownText:
 
 
 @routes.post("/addons/{addon}/options", access=OWN)
-async def set_options(addons: Addons, addon: AddonSlug, body: OptionsChange) -> None:
-    """Change an add-on's options; what is absent stays, what is null goes back to its default."""
-    await addons.set_options(addon, body)
+async def set_options(addons: Addons, addon: AddonSlug, body: OptionsChange, caller: Principal) -> None:
+    """Change an add-on's options; what is absent stays, what is null goes back to its default. An add-on chooses no
+    secret, no disk and no other add-on's device for itself."""
+    await addons.set_options(addon, body, caller)
 
 
 @routes.get("/addons/{addon}/options/config", access=itself("addon"))
@@ -149,11 +150,16 @@ async def options_config(addons: Addons, addon: AddonSlug) -> AddonOptions:
 
 @routes.post("/addons/{addon}/options/validate", access=OWN)
 async def validate_options(
-    addons: Addons, leaked_passwords: LeakedPasswords, addon: AddonSlug, body: AddonOptions
+    addons: Addons, leaked_passwords: LeakedPasswords, addon: AddonSlug, body: AddonOptions, caller: Principal
 ) -> OptionsVerdict:
-    """Whether options would fit; an empty body asks about those that are set."""
+    """Whether the caller could set these options, complete; an empty body asks about those that are set."""
+    installed = addons.get(addon)
+    by_itself = is_itself(caller, addon)
     try:
-        checked = await addons.checked_options(addons.get(addon), body or None)
+        if body:
+            checked = await addons.checked_choice(installed, body, body, by_itself=by_itself)
+        else:
+            checked = await addons.checked_options(installed)
     except OptionsRefused as error:
         return OptionsVerdict(error.message, valid=False, pwned=None)
     return OptionsVerdict("", valid=True, pwned=await leaked_passwords.any_of(checked.password_hashes))
@@ -161,9 +167,10 @@ async def validate_options(
 
 @routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on="addon"))
 async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -> None:
-    """Switch an add-on's protection; it counts from the next start."""
+    """Switch an add-on's protection, or change how far it is kept from the kernel; it counts from the next start."""
     addons.get(addon)
-    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, protected=body.protected)))
+    given = body.given()
+    await addons.change(addon, lambda now: evolve(now, **given))
 
 
 @routes.post("/addons/{addon}/sys_options", access=CORE_ONLY)
@@ -177,7 +184,7 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
     }
     if not given:
         raise Invalid("Send system_managed, system_managed_config_entry, or both")
-    await addons.kernel.commit(addons.installed.update(addon, lambda now: evolve(now, **given)))
+    await addons.change(addon, lambda now: evolve(now, **given))
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------

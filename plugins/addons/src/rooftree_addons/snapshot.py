@@ -1,39 +1,41 @@
 """Copies of an add-on's folders, from before an update.
 
-A copy is made by ``cp``, which keeps owners, modes, times, extended attributes, holes, and links between files, never
-follows a symbolic link, and shares the blocks where the file system can (reflink): then it costs no room and no time.
-Hard links would cost neither anywhere, but what the add-on writes into such a file would change the copy too.
+A copy keeps owners, modes, times, extended attributes, holes, and links between files, never follows a symbolic link,
+and shares the blocks where the file system can (reflink): then it costs no room and no time. Hard links would cost
+neither anywhere, but what the add-on writes into such a file would change the copy too.
 
-Everything here is about paths below one data folder. A copy that is not whole has a name that says so, and is begun
-anew; folders change places by renaming, so that each is there whole or not at all, whenever the power fails.
+Everything here is about paths below one data folder, looked up without following links: another add-on that runs
+meanwhile may write in these folders. A copy that is not whole has a name that says so, and is begun anew; folders
+change places by renaming, so that each is there whole or not at all, whenever the power fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from attrs import frozen
 
-from rooftree import Failed
+from rooftree import Failed, RooftreeError
 from rooftree.child_process import child_process
+from rooftree_addons.long_work import in_thread
+from rooftree_files import Folder, PathRefused, RemovalIncomplete, TreeChanged, copy_tree, shares_blocks, size_of
 
 KEPT_FOLDER: Final = "apps/kept"
 """Where copies lie, below the data folder: next to ``apps/data``, and in no container."""
 UNFINISHED: Final = ".unfinished"
 MARGIN_BYTES: Final = 64 * 1024 * 1024
 """What must stay free besides the copy."""
-_FICLONE: Final = 0x40049409  # ioctl_ficlone(2)
-_NO_CLONES: Final = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
-_MEASURE_EVERY_S: Final = 0.5
+TRIES: Final = 3
+"""How often a folder is measured in which somebody moves folders about."""
+_STEP_BYTES: Final = 4 * 1024 * 1024
+"""After so much more, a copy says how far it is."""
 
 
 class SnapshotRefused(Failed):
@@ -62,51 +64,11 @@ class KeptFolder:
         return self.copy + UNFINISHED
 
 
-def size_of(folder: Path) -> int:
-    """Bytes that a tree takes on its disk: holes and further names of a file are not counted. 0 where it is not there.
-    Blocks: call it in a thread."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    with suppress(FileNotFoundError):
-        for _, folders, files, descriptor in os.fwalk(f"{folder}/."):  # so that it may itself be a link of its owner's
-            for name in (*folders, *files):
-                total += _size_at(name, descriptor, seen)
-    return total
-
-
-def _size_at(name: str, folder: int, seen: set[tuple[int, int]]) -> int:
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:  # it went while we looked
-        return 0
-    if (found.st_dev, found.st_ino) in seen:
-        return 0
-    seen.add((found.st_dev, found.st_ino))
-    return found.st_blocks * 512  # stat(2): in units of 512 bytes, whatever the disk's are
-
-
-def shares_blocks(source: Path, target: Path) -> bool:
-    """Whether a copy from one folder to the other can share blocks with its original, found out with files that have
-    no name. Blocks."""
-    try:
-        with tempfile.TemporaryFile(dir=source) as original, tempfile.TemporaryFile(dir=target) as copy:
-            original.write(b"\0" * 4096)
-            original.flush()
-            fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
-    except OSError as error:
-        if error.errno in _NO_CLONES:
-            return False
-        raise
-    return True
-
-
 def refuse_without_room(data: Path, folders: Iterable[str]) -> None:
     """Raise :class:`SnapshotRefused` unless these folders can be copied. Blocks."""
-    place = data / KEPT_FOLDER
-    while not place.exists():  # to look must change nothing
-        place = place.parent
-    needed = sum(size_of(data / folder) for folder in folders if not _costs_nothing(data / folder, place))
-    free = shutil.disk_usage(place).free
+    with Folder.open(data) as root, _nearest(root, KEPT_FOLDER) as place:
+        needed = sum(_room_for(root, folder, place) for folder in folders)
+        free = _free(place)
     if needed and free < needed + MARGIN_BYTES:
         raise SnapshotRefused(
             f"The add-on's data is kept until its new version has proved itself, which takes {_megabytes(needed)}; "
@@ -116,8 +78,35 @@ def refuse_without_room(data: Path, folders: Iterable[str]) -> None:
         )
 
 
-def _costs_nothing(folder: Path, place: Path) -> bool:
-    return not folder.is_dir() or shares_blocks(folder, place)
+def _nearest(root: Folder, path: str) -> Folder:
+    """The folder at ``path``, or that of those above it which is there: to look must change nothing."""
+    place = PurePosixPath(path)
+    while place.parts:
+        try:
+            return root.folder(str(place))
+        except FileNotFoundError:
+            place = place.parent
+    return Folder(os.dup(root.descriptor), root.name)
+
+
+def _room_for(root: Folder, folder: str, place: Folder) -> int:
+    try:
+        with root.folder(folder) as live:
+            return 0 if shares_blocks(live, place) else _measured(live)
+    except FileNotFoundError:
+        return 0
+
+
+def _measured(folder: Folder) -> int:
+    for _ in range(TRIES - 1):
+        with suppress(TreeChanged):
+            return size_of(folder)
+    return size_of(folder)
+
+
+def _free(folder: Folder) -> int:
+    described = os.fstatvfs(folder.descriptor)
+    return described.f_bavail * described.f_frsize
 
 
 def _megabytes(size: int) -> str:
@@ -125,114 +114,153 @@ def _megabytes(size: int) -> str:
 
 
 async def keep(data: Path, folder: KeptFolder, progress: Callable[[int, int], None]) -> None:
-    """Copy a folder, unless it is not there. What an earlier try left is replaced; a cancelled one ends ``cp``.
+    """Copy a folder, unless it is not there. What an earlier try left is replaced; a cancelled one ends at once.
 
     :param progress: told the bytes that are copied, and all there are
     """
-    live, unfinished, copy = (data / path for path in (folder.live, folder.unfinished, folder.copy))
-    await asyncio.to_thread(_make_way, copy, unfinished)
-    if not await asyncio.to_thread(live.is_dir):
-        return
-    watching = asyncio.create_task(_measure(live, unfinished, progress), name="measure a copy")
+    await asyncio.to_thread(_make_way, data, folder)
+    if await asyncio.to_thread(_is_there, data, folder.live):
+        await _copy(data, folder.live, folder.unfinished, progress)
+        await _finish(data, folder.unfinished, folder.copy)
+
+
+def _make_way(data: Path, folder: KeptFolder) -> None:
+    with Folder.open(data) as root, _parent(root, folder.copy) as parent:
+        for path in (folder.copy, folder.unfinished):
+            parent.remove(PurePosixPath(path).name)
+
+
+def _parent(root: Folder, path: str) -> Folder:
+    """The folder above one of ours, made where it is missing."""
+    return root.make(str(PurePosixPath(path).parent), 0o700)
+
+
+def _is_there(data: Path, path: str) -> bool:
+    """Whether a folder lies there; raises ``PathRefused`` for anything else."""
     try:
-        await _copy(live, unfinished)
-    finally:
-        watching.cancel()
-        await asyncio.wait({watching})
-    await _finish(unfinished, copy)
+        with Folder.open(data) as root:
+            root.folder(path).close()
+    except FileNotFoundError:
+        return False
+    return True
 
 
-def _make_way(copy: Path, unfinished: Path) -> None:
-    _make(copy.parent)
-    for left in (copy, unfinished):
-        if left.exists():
-            shutil.rmtree(left)
-
-
-async def _finish(unfinished: Path, copy: Path) -> None:
-    """Let a copy have its name once it is on the disk: cp does not see to that. Only its own file system is waited for;
-    another may be one that does not answer."""
-    async with child_process("sync", "-f", str(unfinished), env=_environment()) as child:
-        if await child.wait() != 0:
-            raise SnapshotFailed(f"The copy {unfinished.name} could not be written to the disk")
-    await asyncio.to_thread(unfinished.rename, copy)
-
-
-async def _measure(live: Path, copy: Path, progress: Callable[[int, int], None]) -> None:
-    """Say now and then how far a copy is; the larger the tree, the more rarely."""
+async def _copy(data: Path, source: str, target: str, progress: Callable[[int, int], None]) -> None:
+    """Copy a tree with all there is to know of it; ``target`` is made by this, and gone when it fails."""
     loop = asyncio.get_running_loop()
-    total = await asyncio.to_thread(size_of, live)
-    while True:
-        began = loop.time()
-        progress(await asyncio.to_thread(size_of, copy), total)
-        await asyncio.sleep(max(_MEASURE_EVERY_S, 10 * (loop.time() - began)))
+
+    def tell(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(progress, done, total)
+
+    await in_thread(lambda stop: _copy_now(data, source, target, stop, tell))
 
 
-async def _copy(source: Path, target: Path) -> None:
-    """Copy a tree with all there is to know of it; ``target`` is made by this."""
-    options = ["-a"]
-    if await _is_coreutils():
-        options = ["--archive", "--reflink=auto", "--sparse=always", "--no-target-directory"]
-    command = ["cp", *options, "--", f"{source}/.", str(target)]
-    async with child_process(*command, stderr=asyncio.subprocess.PIPE, env=_environment()) as child:
-        _, said = await child.communicate()
-    if child.returncode != 0:
-        await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-        reason = said.decode(errors="replace").strip().splitlines() or ["cp said nothing"]
-        raise SnapshotFailed(f"The data in {source.name} could not be copied: {reason[-1]}")
+def _copy_now(data: Path, source: str, target: str, stop: Callable[[], bool], tell: Callable[[int, int], None]) -> None:
+    name = PurePosixPath(target).name
+    with Folder.open(data) as root, root.folder(source) as original, _parent(root, target) as parent:
+        try:
+            total, told = _measured(original), 0
+
+            def progress(done: int) -> None:
+                nonlocal told
+                if done >= told + _STEP_BYTES:
+                    told = done
+                    tell(done, total)
+
+            with parent.make(name, 0o700) as copy:
+                copy_tree(original, copy, stop=stop, progress=progress)
+        except BaseException as error:
+            with suppress(RooftreeError, OSError):
+                parent.remove(name)
+            if isinstance(error, OSError | PathRefused | TreeChanged):
+                raise SnapshotFailed(f"The data in {source} could not be copied: {_reason(error)}") from error
+            raise
 
 
-async def _is_coreutils() -> bool:
-    """Whether ``cp`` is the one of GNU; that of busybox copies as well, but knows neither holes nor shared blocks."""
-    async with child_process("cp", "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-                             env=_environment()) as child:  # fmt: skip
-        said, _ = await child.communicate()
-    return b"coreutils" in said
+def _reason(error: OSError | RooftreeError) -> str:
+    return error.message if isinstance(error, RooftreeError) else error.strerror or str(error)
 
 
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+async def _finish(data: Path, unfinished: str, copy: str) -> None:
+    """Let a copy have its name once it is on the disk. Only its own file system is waited for; another may be one that
+    does not answer."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    async with child_process("sync", "-f", str(data / unfinished), env=environment) as child:
+        if await child.wait() != 0:
+            raise SnapshotFailed(f"The copy {unfinished} could not be written to the disk")
+    if unfinished != copy:
+        await asyncio.to_thread(_rename, data, unfinished, copy)
 
 
 async def put_back(data: Path, folder: KeptFolder, aside: str) -> None:
     """Put a copy in the place of the folder it was made of, which is set aside as ``aside``, relative to ``data``.
 
-    May be repeated until it has worked. A folder that there was no copy of was not there: it only goes aside.
+    May be repeated until it has worked. A folder that there was no copy of was not there: it only goes aside. What else
+    lies in its place (a link, if somebody put one there) goes aside as it is.
     """
-    live, copy, set_aside = data / folder.live, data / folder.copy, data / aside
     try:
-        if not await asyncio.to_thread(set_aside.exists):
-            if await asyncio.to_thread(live.is_dir):
-                await _move(live, set_aside)
+        if await asyncio.to_thread(_mode, data, aside) is None:
+            if await asyncio.to_thread(_mode, data, folder.live) is not None:
+                await _move(data, folder.live, aside)
             else:
-                await asyncio.to_thread(_make, set_aside)  # says that this was done, when all is repeated
-        if await asyncio.to_thread(copy.is_dir):
-            await asyncio.to_thread(drop, data, folder.live)  # what a power cut left of it: it is aside, whole
-            await _move(copy, live)
-    except OSError as error:
-        raise SnapshotFailed(f"The data in {folder.live} could not be put back from {folder.copy}: {error}") from None
+                await asyncio.to_thread(_make, data, aside)  # says that this was done, when all is repeated
+        if await asyncio.to_thread(_mode, data, folder.copy) is not None:
+            with suppress(RemovalIncomplete):  # a mount point is emptied, and stays
+                await asyncio.to_thread(drop, data, folder.live)  # what a power cut left of it: it is aside, whole
+            await _move(data, folder.copy, folder.live)
+    except (OSError, PathRefused) as error:
+        raise SnapshotFailed(
+            f"The data in {folder.live} could not be put back from {folder.copy}: {_reason(error)}"
+        ) from None
 
 
-def _make(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _mode(data: Path, path: str) -> int | None:
+    """What lies there, or ``None``."""
+    with Folder.open(data) as root:
+        status = root.status(path)
+        return None if status is None else status.st_mode
 
 
-async def _move(source: Path, target: Path) -> None:
-    """Rename a folder; where the target lies on another disk, copy it there first."""
-    await asyncio.to_thread(_make, target.parent)
+def _make(data: Path, folder: str) -> None:
+    with Folder.open(data) as root:
+        root.make(folder, 0o700).close()
+
+
+async def _move(data: Path, source: str, target: str) -> None:
+    """Rename a folder; where the target lies on another disk, or something is mounted at one of them, copy it."""
     try:
-        await asyncio.to_thread(source.rename, target)
+        await asyncio.to_thread(_rename, data, source, target)
     except OSError as error:
-        if error.errno != errno.EXDEV:
+        if error.errno not in {errno.EXDEV, errno.EBUSY} or not stat.S_ISDIR(await _mode_of(data, source)):
             raise
-        unfinished = target.with_name(target.name + UNFINISHED)
-        await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
-        await _copy(source, unfinished)
-        await _finish(unfinished, target)
-        await asyncio.to_thread(shutil.rmtree, source)
+        unfinished = target + UNFINISHED
+        if await asyncio.to_thread(_mode, data, target) is not None:  # what is mounted there is filled as it is
+            unfinished = target
+        else:
+            await asyncio.to_thread(drop, data, unfinished)
+        await _copy(data, source, unfinished, lambda _, __: None)
+        await _finish(data, unfinished, target)
+        with suppress(RemovalIncomplete):
+            await asyncio.to_thread(drop, data, source)
+
+
+async def _mode_of(data: Path, path: str) -> int:
+    return await asyncio.to_thread(_mode, data, path) or 0
+
+
+def _rename(data: Path, source: str, target: str) -> None:
+    """Rename; the folders above the target are made where they are missing: those above a live folder always are."""
+    with (
+        Folder.open(data) as root,
+        root.folder(str(PurePosixPath(source).parent)) as parent,
+        _parent(root, target) as into,
+    ):
+        parent.move(PurePosixPath(source).name, into, PurePosixPath(target).name)
 
 
 def drop(data: Path, folder: str) -> None:
-    """Delete a folder; nothing to do when it is gone. Blocks."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(data / folder)
+    """Delete what lies there; nothing to do when it is gone. Blocks. Raises
+    :class:`~rooftree_files.RemovalIncomplete`."""
+    path = PurePosixPath(folder)
+    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(str(path.parent)) as parent:
+        parent.remove(path.name)

@@ -10,10 +10,13 @@ import structlog
 from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
 from rooftree_addons.addons import Addons
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
 from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
+from rooftree_addons.own_folders import has_folder
 from rooftree_addons.ports import port_conflict, refuse_taken_ports
+from rooftree_addons.removals import JOB_PATIENCE_S
 from rooftree_addons.snapshot import KEPT_FOLDER
 from rooftree_store import AddonSlug
 
@@ -34,7 +37,7 @@ class CreateDataFolder(Step):
 
     async def before(self, addons: Addons) -> bool:
         """Whether it was there, from an earlier installation."""
-        return await asyncio.to_thread((addons.kernel.data.path / data_folder(self.slug)).exists)
+        return await asyncio.to_thread(has_folder, addons.kernel.data.path, data_folder(self.slug))
 
     async def do(self, addons: Addons) -> None:
         """Make it."""
@@ -43,7 +46,7 @@ class CreateDataFolder(Step):
     async def undo(self, was_there: bool, addons: Addons) -> None:
         """Take it away, if this made it."""
         if not was_there:
-            await addons.remove_folder(data_folder(self.slug))
+            await addons.removals.remove(data_folder(self.slug))
 
 
 @step("addons.install_profile/1")
@@ -79,12 +82,18 @@ class RegisterAddon(Step):
         """Whether it was installed."""
         return self.slug in addons.installed
 
+    async def notes(self, addons: Addons) -> list[str]:
+        """The hardware that it would get, and would not."""
+        fresh = InstalledAddon.fresh(self.slug, self.image, self.config, set())
+        return (await addons.hardware_now(fresh)).sentences()
+
     async def do(self, addons: Addons) -> None:
         """Enter it."""
         taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
         digest = await known_digest(addons, self.image, self.config)
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
-        await addons.kernel.commit(addons.installed.put(self.slug, fresh))
+        noted = addons.images.put(self.image, BroughtImage(self.slug))
+        await addons.kernel.commit(addons.installed.put(self.slug, fresh), noted)
         addons.observe(self.slug, None)
         addons.tell_store()
 
@@ -121,11 +130,17 @@ class ChangeVersion(Step):
         """What was installed."""
         return addons.get(self.slug).what_it_is
 
+    async def notes(self, addons: Addons) -> list[str]:
+        """The hardware that it would get then, and would not."""
+        changed = addons.get(self.slug).with_version(self.image, None, self.config)
+        return (await addons.hardware_now(changed)).sentences()
+
     async def do(self, addons: Addons) -> None:
         """Change it."""
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config))
+            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config)),
+            addons.images.put(self.image, BroughtImage(self.slug)),
         )
         addons.tell_store()
 
@@ -164,6 +179,12 @@ class CreateContainer(Step):
     """Make a fresh container, with a fresh token and the options as they are now, in place of the one there is."""
 
     slug: AddonSlug
+    new_version: bool = False
+    """Whether another step of the job changes the version, and tells of its hardware."""
+
+    async def notes(self, addons: Addons) -> list[str]:
+        """The hardware that it gets, and does not get."""
+        return [] if self.new_version else (await addons.hardware_now(addons.get(self.slug))).sentences()
 
     async def do(self, addons: Addons) -> None:
         """Make it."""
@@ -272,15 +293,25 @@ class RemoveAddonContainer(Step):
 
 @step("addons.remove_data/1")
 class RemoveData(Step):
-    """Delete an add-on's own data, and its configuration where that is asked for."""
+    """Take an add-on's own data out of the way, and its configuration where that is asked for."""
 
     slug: AddonSlug
     remove_config: bool
 
     async def do(self, addons: Addons) -> None:
-        """Delete them."""
-        await addons.remove_folder(data_folder(self.slug))
-        await addons.remove_folder(f"{KEPT_FOLDER}/{self.slug}")
+        """Let its folders go where nobody has them any more, whatever lies in them."""
+        config = [config_folder(self.slug)] if self.remove_config else []
+        await addons.removals.put_away(data_folder(self.slug), f"{KEPT_FOLDER}/{self.slug}", *config)
         await addons.profiles.remove(self.slug)
-        if self.remove_config:
-            await addons.remove_folder(config_folder(self.slug))
+
+
+@step("addons.delete_removed/1")
+class DeleteRemoved(Step):
+    """Delete what an add-on has left; what can't be deleted now is tried again each day."""
+
+    slug: AddonSlug
+    tidies = True
+
+    async def do(self, addons: Addons) -> None:
+        """Delete it."""
+        await addons.removals.delete(JOB_PATIENCE_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import structlog
@@ -11,6 +10,7 @@ from attrs import evolve
 from rooftree import Problem, Run, Step, step
 from rooftree_addons import snapshot
 from rooftree_addons.addons import Addons
+from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.failed_log import keep_log
 from rooftree_addons.images import is_needed_by_others
 from rooftree_addons.installed import InstalledVersion
@@ -44,7 +44,7 @@ class KeepData(Step):
 
     async def undo(self, _: None, addons: Addons) -> None:
         """Delete the copies."""
-        await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.kept.folder)
+        await addons.removals.remove(self.kept.folder)
 
 
 @step("addons.begin_probation/1")
@@ -66,7 +66,9 @@ class BeginProbation(Step):
         """Note it."""
         began = addons.kernel.clock.now()
         probation = Probation(version=self.version, was=self.was, kept=self.kept, profile=self.profile, began=began)
-        await addons.kernel.commit(addons.probations.put(self.slug, probation))
+        images = (self.kept.image, self.was.image)
+        noted = [addons.images.put(image, BroughtImage(self.slug)) for image in images]
+        await addons.kernel.commit(addons.probations.put(self.slug, probation), *noted)
 
     async def undo(self, earlier: Probation | None, addons: Addons) -> None:
         """Put the data back; what a new version that failed has made of it is set aside."""
@@ -78,7 +80,7 @@ class BeginProbation(Step):
             await addons.kernel.commit(change)
         reason = addons.failures.pop(self.slug, None)
         if reason is None:  # it was interrupted, or something else failed: all is as if it had never begun
-            await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.kept.set_aside)
+            await addons.removals.remove(self.kept.set_aside)
         else:
             await addons.kernel.commit(
                 addons.installed.update(self.slug, lambda now: evolve(now, failed_version=self.version))
@@ -87,7 +89,7 @@ class BeginProbation(Step):
 
 
 async def _keep_log(addons: Addons, slug: AddonSlug, kept: Keepsake) -> None:
-    await keep_log(addons.engine, f"app_{slug}", addons.kernel.data.path / kept.set_aside)
+    await keep_log(addons.engine, f"app_{slug}", addons.kernel.data.path, kept.set_aside)
 
 
 async def _put_back(addons: Addons, kept: Keepsake) -> None:
@@ -194,7 +196,7 @@ class DropKeptData(Step):
 
     async def do(self, addons: Addons) -> None:
         """Delete them."""
-        await asyncio.to_thread(snapshot.drop, addons.kernel.data.path, self.folder)
+        await addons.removals.remove(self.folder)
 
 
 def letting_go(addons: Addons, slug: AddonSlug, probation: Probation) -> list[Step]:

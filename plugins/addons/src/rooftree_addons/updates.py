@@ -12,6 +12,7 @@ from rooftree import Steps, job
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree_addons import snapshot
 from rooftree_addons.addons import Addons
+from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.images import bring_image, is_needed_by_others
 from rooftree_addons.installed import (
     AddonNotInStore,
@@ -95,6 +96,8 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
     slug = addon.slug
     container = await addons.look(slug)
     runs = container is not None and container.status is ContainerStatus.RUNNING
+    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug), addons.kernel.data.path)
+    await addons.refuse_what_is_no_folder(slug)
     kept = Keepsake.for_update(slug)
     live = [folder.live for folder in kept.folders]
     await asyncio.to_thread(snapshot.refuse_without_room, addons.kernel.data.path, live)
@@ -108,7 +111,7 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
         KeepData(slug, kept),
         InstallProfile(slug, await read_text(store, offer, APPARMOR)),
         ChangeVersion(slug, image, offer.config.normalised()),
-        *([CreateContainer(slug)] if runs else []),
+        *([CreateContainer(slug, new_version=True)] if runs else []),
         BeginProbation(slug, offer.config.version, addon.what_it_is, kept, profile),
         *([StartContainer(slug, must_run=True)] if runs else []),
         *(letting_go(addons, slug, earlier) if earlier else []),

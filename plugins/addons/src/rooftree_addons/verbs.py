@@ -16,6 +16,7 @@ from rooftree_addons.ports import refuse_taken_ports
 from rooftree_addons.steps import (
     CreateContainer,
     CreateDataFolder,
+    DeleteRemoved,
     InstallProfile,
     RegisterAddon,
     RemoveAddonContainer,
@@ -49,6 +50,8 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
         raise AddonAlreadyInstalled(f"Add-on {slug} is already installed", addon=str(slug))
     offer = store.addon(slug)
     store.refuse_unavailable(offer)
+    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug), addons.kernel.data.path)
+    await addons.refuse_what_is_no_folder(slug)
     return [
         await bring_image(store, offer),
         CreateDataFolder(slug),
@@ -76,6 +79,7 @@ async def uninstall(addons: Addons, slug: AddonSlug, remove_config: bool) -> Ste
         RemoveData(slug, remove_config),
         UnregisterAddon(slug),
         *([EndProbation(slug, probation.kept.folder)] if probation else []),
+        DeleteRemoved(slug),
     ]
 
 
@@ -141,7 +145,8 @@ async def restart_if_desired(addons: Addons, slug: AddonSlug) -> Steps:
 
 async def _run(addons: Addons, addon: InstalledAddon, *first: Step) -> Sequence[Step]:
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
-    await asyncio.to_thread(refuse_infeasible, addon)
+    await asyncio.to_thread(refuse_infeasible, addon, addons.kernel.data.path)
+    await addons.refuse_what_is_no_folder(addon.slug)
     await addons.checked_options(addon)
     ready = [SetDesired(addon.slug, Desired.STARTED), CreateContainer(addon.slug), StartContainer(addon.slug)]
     return [*await missing_image(addons, addon), *first, *ready]

@@ -30,6 +30,8 @@ from attrs import frozen
 
 from rooftree.errors import Unavailable
 from rooftree.interfaces.containers import AddonNetwork
+from rooftree_docker.wire import pin_addresses
+from rooftree_docker.wire_rules import OWN_PORT_PREFIX, derived_mac
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +65,9 @@ class ApiSocket:
         if self.interface is None:
             return self.socket.fileno() >= 0
         try:
-            master = await asyncio.to_thread(Path(f"/sys/class/net/{self.interface}/master").readlink)
+            master = await asyncio.to_thread(
+                Path(f"/sys/class/net/{self.interface}/master").readlink
+            )  # ours: the kernel's
         except OSError:
             return False
         return master.name == self.bridge
@@ -104,7 +108,7 @@ async def open_api_socket(network: AddonNetwork, *, own_address: str | None, por
 
 
 async def _in_own_namespace(network: AddonNetwork, port: int) -> ApiSocket:
-    interface = f"rt{secrets.token_hex(5)}"
+    interface = f"{OWN_PORT_PREFIX}{secrets.token_hex(5)}"
     # A thread of its own: it never leaves the namespace, so it must not go back to a pool.
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="api-socket")
     try:
@@ -121,6 +125,7 @@ async def _in_own_namespace(network: AddonNetwork, port: int) -> ApiSocket:
     )
     try:
         await asyncio.to_thread(_ip, f"link set {interface} master {network.interface}\nlink set {interface} up")
+        await asyncio.to_thread(pin_addresses, {interface: derived_mac(IPv4Address(network.supervisor))})
     except BaseException:
         await made.close()
         raise
@@ -137,7 +142,8 @@ def _make_namespace(network: AddonNetwork, interface: str, port: int) -> socket.
     _ip(
         "link set lo up\n"
         # The other end is born in the namespace of the daemon's main thread, which is the host's.
-        f"link add api0 address {_hardware_address(network.supervisor)} type veth "
+        # The address is always the same, so that containers' ARP entries survive a restart of the daemon.
+        f"link add api0 address {derived_mac(IPv4Address(network.supervisor))} type veth "
         f"peer name {interface} netns {os.getpid()}\n"
         f"address add {network.supervisor}/{prefix_length} dev api0\n"
         "link set api0 up"
@@ -146,11 +152,6 @@ def _make_namespace(network: AddonNetwork, interface: str, port: int) -> socket.
         return _listen(network.supervisor, port)
     except OSError as error:
         raise _NotHere(f"{network.supervisor} cannot be listened on: {error.strerror}") from error
-
-
-def _hardware_address(address: str) -> str:
-    """The same for the same address, so that containers' ARP entries survive a restart of the daemon."""
-    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + IPv4Address(address).packed)
 
 
 def _ip(commands: str) -> None:

@@ -1,84 +1,96 @@
 """A folder as the tar stream that the engine's builder wants.
 
-Written by a thread into a pipe and read from there as the engine takes it, so neither the archive nor a file is ever
-whole in memory. Symbolic links stay links, nothing outside the folder is followed, and what ``.dockerignore`` names
-stays at home.
+The folder is opened once, and everything in it from there; no link is followed, and nothing but regular files is read.
+Its Dockerfile is read before anything is sent, and those very bytes are sent: what was looked at is what is built. The
+archive is written by a thread into a pipe and read from there as the engine takes it, so neither it nor a file is ever
+whole in memory. Symbolic links stay links, and what ``.dockerignore`` names stays at home.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
-import re
 import stat
 import tarfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final, override
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree.errors import Invalid
 from rooftree.interfaces.containers import BuildFailed
+from rooftree_docker.dockerfile import words_of_from
+from rooftree_docker.ignore_rules import LARGEST_FILE_BYTES, IgnoreRules
 from rooftree_docker.image_reference import ImageReference
+from rooftree_files import (
+    Entry,
+    FileTooLarge,
+    Folder,
+    FolderMissing,
+    PathRefused,
+    TreeChanged,
+    TreeLimits,
+    TreeTooLarge,
+    walk,
+)
+from rooftree_files.refusals import printable
 
 LARGEST_CONTEXT_BYTES: Final = 2 * 1024**3
 MOST_ENTRIES: Final = 200_000
+"""That are looked at."""
+LONGEST_PATH_BYTES: Final = 4095
+"""The engine could not unpack a longer one (PATH_MAX, path_resolution(7))."""
+LARGEST_DOCKERFILE_BYTES: Final = 1024 * 1024
+LOOKING_S: Final = 120.0
+"""Seconds that a look through the folder may take, before anything is sent."""
 
+_DEEPEST: Final = LONGEST_PATH_BYTES // 2
 _BLOCK_BYTES: Final = 256 * 1024
-_LARGEST_DOCKERFILE_BYTES: Final = 1024 * 1024
-_FROM: Final = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
+_IGNORE_FILE: Final = ".dockerignore"
 
 
 @frozen
-class IgnoreRules:
-    """The patterns of a ``.dockerignore`` file; the last one that matches decides."""
+class BuildContext:
+    """A folder to build from, open, with the file that tells how."""
 
-    rules: tuple[tuple[re.Pattern[str], bool], ...] = ()
-    """Pattern, and whether it leaves out (or, with ``!``, takes back in)."""
-    always_sent: frozenset[str] = frozenset()
+    folder: Folder = field(repr=False)
+    dockerfile: str
+    """Its path below the folder."""
+    instructions: bytes = field(repr=False)
+    """What the Dockerfile says."""
+    _rules: IgnoreRules = field(repr=False)
 
-    @classmethod
-    def parse(cls, text: str, always_sent: frozenset[str] = frozenset()) -> IgnoreRules:
-        """Read the file's lines."""
-        rules = []
-        for line in text.splitlines():
-            word = line.strip()
-            if not word or word.startswith("#"):
-                continue
-            leaves_out = not word.startswith("!")
-            pattern = str(PurePosixPath(word.removeprefix("!").strip().strip("/")))
-            if pattern != ".":
-                rules.append((re.compile(_expression(pattern), re.DOTALL), leaves_out))
-        return cls(tuple(rules), always_sent)
-
-    def leave_out(self, path: str) -> bool:
-        """Whether ``path``, relative to the folder, stays at home: by itself or with a folder above it."""
-        if path in self.always_sent:
-            return False
-        left_out = False
-        for pattern, leaves_out in self.rules:
-            if pattern.fullmatch(path):
-                left_out = leaves_out
-        return left_out
-
-    def prune(self, folder: str) -> bool:
-        """Whether nothing below ``folder`` can be wanted."""
-        if not self.leave_out(folder) or not all(leaves_out for _, leaves_out in self.rules):
-            return False
-        return not any(kept.startswith(folder + "/") for kept in self.always_sent)
+    @property
+    def text(self) -> str:
+        """The Dockerfile."""
+        return self.instructions.decode(errors="replace")
 
 
 @asynccontextmanager
-async def tar_stream(folder: Path, dockerfile: str) -> AsyncIterator[AsyncIterator[bytes]]:
-    """The folder's archive in blocks. Raises :class:`BuildFailed` for a folder that cannot be sent.
+async def build_context(open_folder: Callable[[], Folder], dockerfile: str) -> AsyncIterator[BuildContext]:
+    """Open a folder and read how it is to be built. Raises :class:`BuildFailed` for one that nothing can be built from.
 
+    :param open_folder: opens it; called in a thread
     :param dockerfile: its path below the folder; it is sent even where ``.dockerignore`` names it
     """
-    rules = await asyncio.to_thread(_prepare, folder, str(PurePosixPath(dockerfile)))
+    context = await asyncio.to_thread(_opened, open_folder, dockerfile)
+    try:
+        yield context
+    finally:
+        context.folder.close()
+
+
+@asynccontextmanager
+async def tar_stream(context: BuildContext) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The folder's archive in blocks. Raises :class:`BuildFailed` for a folder that cannot be sent."""
+    await asyncio.to_thread(_look_through, context)
     reading, writing = os.pipe()
-    archive = asyncio.create_task(asyncio.to_thread(_write_archive, folder, rules, writing), name="build context")
+    is_over = threading.Event()
+    archive = asyncio.create_task(asyncio.to_thread(_write_archive, context, writing, is_over), name="build context")
     reader = asyncio.StreamReader(limit=_BLOCK_BYTES)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
@@ -86,86 +98,131 @@ async def tar_stream(folder: Path, dockerfile: str) -> AsyncIterator[AsyncIterat
     try:
         yield _blocks(reader, archive)
     finally:
+        is_over.set()
         transport.close()  # closes the pipe, which ends a thread that is still writing
         with suppress(OSError, BuildFailed):  # the reader has seen it, or has its own reason to stop
             await asyncio.shield(archive)
 
 
-async def read_dockerfile(folder: Path, dockerfile: str) -> str:
-    """The text of a Dockerfile. Raises :class:`BuildFailed` when there is none inside the folder."""
-
-    def read() -> str:
-        path = (folder / dockerfile).resolve()
-        if not path.is_relative_to(folder.resolve()) or not path.is_file():
-            raise BuildFailed(f"There is no {dockerfile} in {folder} to build from.")
-        with path.open("rb") as file:
-            return file.read(_LARGEST_DOCKERFILE_BYTES).decode(errors="replace")
-
-    return await asyncio.to_thread(read)
-
-
 def base_images(dockerfile: str, arguments: Mapping[str, str]) -> set[ImageReference]:
     """The images a build may start from, to know at which registries it needs a login."""
-    found = set()
-    for word in (*_FROM.findall(dockerfile), *arguments.values()):
+    images = set()
+    for word in (*words_of_from(dockerfile), *arguments.values()):
         with suppress(Invalid):  # a variable, or an argument that is no image
-            found.add(ImageReference.parse(word))
-    return found
+            images.add(ImageReference.parse(word))
+    return images
 
 
-@frozen
-class _Entry:
-    """Something in the folder, to be opened relative to the folder it lies in: no path is looked up twice."""
-
-    path: str
-    name: str
-    directory: int
-    status: os.stat_result
-
-
-def _prepare(folder: Path, dockerfile: str) -> IgnoreRules:
-    """Read the rules and refuse a folder that is too large, before anything is sent."""
-    if not folder.is_dir():
-        raise BuildFailed(f"There is no folder {folder} to build from.")
-    always_sent = frozenset({dockerfile, ".dockerignore"})
+def _opened(open_folder: Callable[[], Folder], dockerfile: str) -> BuildContext:
     try:
-        text = (folder / ".dockerignore").read_text(errors="replace")
-    except FileNotFoundError:
-        text = ""
-    rules = IgnoreRules.parse(text, always_sent)
+        folder = open_folder()
+    except (FolderMissing, FileNotFoundError, NotADirectoryError, PathRefused) as error:
+        raise BuildFailed(f"There is no folder to build from: {error}") from None
+    try:
+        instructions = _read(folder, dockerfile, LARGEST_DOCKERFILE_BYTES)
+        if instructions is None:
+            raise BuildFailed(f"There is no {dockerfile} in {folder.name} to build from.")
+        ignored = _read(folder, _IGNORE_FILE, LARGEST_FILE_BYTES) or b""
+        rules = IgnoreRules.parse(ignored.decode(errors="surrogateescape"), [dockerfile, _IGNORE_FILE])
+    except BaseException:
+        folder.close()
+        raise
+    return BuildContext(folder, dockerfile, instructions, rules)
+
+
+def _read(folder: Folder, path: str, most: int) -> bytes | None:
+    """What a file says, ``None`` where there is none."""
+    try:
+        return folder.read(path, most)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except FileTooLarge:
+        raise BuildFailed(f"{path} in {folder.name} is larger than the {most} bytes that are read of it.") from None
+    except PathRefused as error:
+        raise BuildFailed(f"{folder.name} cannot be built from: {error}.") from None
+    except OSError as error:
+        raise BuildFailed(f"{path} in {folder.name} cannot be read: {error.strerror}.") from error
+
+
+def _look_through(context: BuildContext) -> None:
+    """Refuse a folder that is too large, before anything is sent."""
+    deadline = time.monotonic() + LOOKING_S
+
+    def check_time() -> None:
+        if time.monotonic() > deadline:
+            raise BuildFailed(f"To look through {context.folder.name} takes more than {LOOKING_S:g} s. {_ADVICE}")
+
+    for _ in _entries(context, check_time):
+        pass
+
+
+_ADVICE: Final = f"Name what the build does not need in its {_IGNORE_FILE}."
+
+
+def _entries(context: BuildContext, check: Callable[[], None]) -> Iterator[Entry]:
+    """What is sent, as long as it is not too much: it is counted each time, for it may grow meanwhile.
+
+    :param check: called for each thing in the folder; what it raises ends the walk
+    """
+    name = context.folder.name
+    rules = context._rules
+    places = [rules.root]
+    too_large = BuildFailed(
+        f"The folder {name} is too large to build from: more than {LARGEST_CONTEXT_BYTES // 1024**2} MiB or "
+        f"{MOST_ENTRIES} files. {_ADVICE}"
+    )
+
+    def is_wanted(_: Entry) -> bool:
+        return not places[-1].is_final
+
     size = 0
-    for count, entry in enumerate(_walk(folder, rules)):
-        size += entry.status.st_size
-        if size > LARGEST_CONTEXT_BYTES or count >= MOST_ENTRIES:
-            raise BuildFailed(
-                f"The folder {folder} is too large to build from: more than {LARGEST_CONTEXT_BYTES // 1024**2} MiB or "
-                f"{MOST_ENTRIES} files. Name what the build does not need in its .dockerignore."
-            )
-    return rules
+    try:
+        for entry in walk(context.folder, TreeLimits(entries=MOST_ENTRIES, depth=_DEEPEST), enter=is_wanted):
+            check()
+            del places[entry.depth + 1 :]
+            place = rules.below(places[-1], entry.name)
+            if entry.is_folder:
+                places.append(place)
+            if place.left_out:
+                continue
+            size += entry.status.st_size if stat.S_ISREG(entry.status.st_mode) else 0
+            if size > LARGEST_CONTEXT_BYTES:
+                raise too_large
+            if len(os.fsencode(entry.path)) > LONGEST_PATH_BYTES:
+                raise BuildFailed(f"The folder {name} has paths of more than {LONGEST_PATH_BYTES} bytes. {_ADVICE}")
+            yield entry
+    except TreeTooLarge as error:
+        raise BuildFailed(f"{too_large} It {error.reason}.") from None
+    except (PathRefused, TreeChanged) as error:
+        raise BuildFailed(f"The folder {name} cannot be built from: {error}. {_ADVICE}") from None
+    except OSError as error:
+        raise BuildFailed(f"The folder {name} cannot be read: {error.strerror or error}.") from error
 
 
-def _walk(folder: Path, rules: IgnoreRules) -> Iterator[_Entry]:
-    for root, directories, files, descriptor in os.fwalk(folder, follow_symlinks=False):
-        above = "" if Path(root) == folder else f"{Path(root).relative_to(folder)}/"
-        directories[:] = [name for name in sorted(directories) if not rules.prune(above + name)]
-        for name in (*directories, *sorted(files)):
-            if not rules.leave_out(above + name):
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                yield _Entry(above + name, name, descriptor, status)
+def _write_archive(context: BuildContext, writing: int, is_over: threading.Event) -> None:
+    def check_reader() -> None:
+        if is_over.is_set():
+            raise BuildFailed("Nobody reads the archive any more.")
 
-
-def _write_archive(folder: Path, rules: IgnoreRules, writing: int) -> None:
     with (
         os.fdopen(writing, "wb", buffering=0) as pipe,
-        tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK_BYTES) as archive,
+        tarfile.open(
+            fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK_BYTES
+        ) as archive,  # ours: a pipe
     ):
-        for entry in _walk(folder, rules):
-            _add(archive, entry)
+        for entry in _entries(context, check_reader):
+            path = entry.path
+            if path != context.dockerfile:
+                _add(archive, entry, path)
+        # Last, so that nothing that came into the folder meanwhile is unpacked in its place.
+        member = tarfile.TarInfo(context.dockerfile)
+        member.size = len(context.instructions)
+        archive.addfile(member, io.BytesIO(context.instructions))
 
 
-def _add(archive: tarfile.TarFile, entry: _Entry) -> None:
+def _add(archive: tarfile.TarFile, entry: Entry, path: str) -> None:
     # Owners stay at home: inside an image everything belongs to root unless the Dockerfile says otherwise.
-    member = tarfile.TarInfo(entry.path)
+    member = tarfile.TarInfo(path)
     member.mode = stat.S_IMODE(entry.status.st_mode)
     member.mtime = int(entry.status.st_mtime)
     if stat.S_ISDIR(entry.status.st_mode):
@@ -173,42 +230,46 @@ def _add(archive: tarfile.TarFile, entry: _Entry) -> None:
         archive.addfile(member)
     elif stat.S_ISLNK(entry.status.st_mode):
         member.type = tarfile.SYMTYPE
-        member.linkname = os.readlink(entry.name, dir_fd=entry.directory)
+        try:
+            member.linkname = os.readlink(entry.name, dir_fd=entry.folder)
+        except OSError:
+            raise _replaced(path) from None
         archive.addfile(member)
     elif stat.S_ISREG(entry.status.st_mode):
-        # Not following links and not waiting: it may have been replaced by a link or a pipe since it was looked at.
-        opened = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=entry.directory)
+        member.size = entry.status.st_size  # what was counted: a file that has grown meanwhile is cut there
+        try:
+            opened = Folder(entry.folder, path).open_file(entry.name)
+        except (OSError, PathRefused):
+            raise _replaced(path) from None
         with os.fdopen(opened, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise BuildFailed(f"{entry.path} was replaced while the build read its folder. Try again.")
-            member.size = status.st_size
-            archive.addfile(member, file)
+            archive.addfile(member, _Whole(file, path, member.size))
+
+
+def _replaced(path: str) -> BuildFailed:
+    return BuildFailed(f"{printable(path)} was replaced while the build read its folder. Try again.")
+
+
+class _Whole(io.RawIOBase):
+    """A file that must not end before it has given what its entry in the archive says."""
+
+    def __init__(self, file: BinaryIO, path: str, size: int) -> None:
+        self._file = file
+        self._path = path
+        self._missing = size
+
+    @override
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            block = self._file.read(size)
+        except OSError as error:
+            raise BuildFailed(f"{printable(self._path)} cannot be read: {error.strerror}.") from error
+        self._missing -= len(block)
+        if len(block) < size and self._missing > 0:
+            raise _replaced(self._path)
+        return block
 
 
 async def _blocks(reader: asyncio.StreamReader, archive: asyncio.Task[None]) -> AsyncIterator[bytes]:
     while block := await reader.read(_BLOCK_BYTES):
         yield block
     await archive  # an archive that broke off must not look like a whole one
-
-
-def _expression(pattern: str) -> str:
-    """The regular expression of a ``.dockerignore`` pattern, which also covers everything below what it names."""
-    written, at = "", 0
-    while at < len(pattern):
-        rest = pattern[at:]
-        if rest.startswith("**/"):
-            written, at = written + "(?:.*/)?", at + 3
-        elif rest.startswith("**"):
-            written, at = written + ".*", at + 2
-        elif rest[0] == "*":
-            written, at = written + "[^/]*", at + 1
-        elif rest[0] == "?":
-            written, at = written + "[^/]", at + 1
-        elif rest[0] == "[" and (choice := re.match(r"\[(\^?)([^\]]+)\]", rest)):
-            written, at = written + f"[{choice[1]}{re.escape(choice[2]).replace(r'\-', '-')}]", at + choice.end()
-        elif rest[0] == "\\" and len(rest) > 1:
-            written, at = written + re.escape(rest[1]), at + 2
-        else:
-            written, at = written + re.escape(rest[0]), at + 1
-    return written + "(?:/.*)?"

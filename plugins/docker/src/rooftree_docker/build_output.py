@@ -11,10 +11,12 @@ from rooftree.interfaces.containers import Progress
 from rooftree_docker.connection import Json
 
 LINES_IN_AN_ERROR: Final = 20
-_STEP: Final = re.compile(r"Step (\d+)/(\d+) : ")
+_STEP: Final = re.compile(r"Step (\d{1,4})/(\d{1,4}) : ")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HOUSEKEEPING: Final = (" ---> ", "Removing intermediate container ")
 _LONGEST_LINE: Final = 2000
+_LONGEST_MESSAGE: Final = 20_000
+"""With escape codes, and what a carriage return takes back."""
 
 
 class BuildOutput:
@@ -52,7 +54,7 @@ class BuildOutput:
         yield from self._line(line)
 
     def _line(self, line: str) -> Iterator[Progress]:
-        line = _ESCAPES.sub("", line).rsplit("\r", 1)[-1].rstrip()[:_LONGEST_LINE]
+        line = _ESCAPES.sub("", line[:_LONGEST_MESSAGE]).rsplit("\r", 1)[-1].rstrip()[:_LONGEST_LINE]
         if not line:
             return
         if step := _STEP.match(line):

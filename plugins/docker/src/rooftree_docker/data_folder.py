@@ -17,9 +17,10 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree.errors import Invalid, Unavailable
+from rooftree.errors import Unavailable
 from rooftree.interfaces.containers import DataPath, HostPath
 from rooftree_docker.connection import Json
+from rooftree_files import Folder
 
 log = structlog.get_logger(__name__)
 
@@ -92,21 +93,17 @@ class DataFolder:
             self._looked = True
         return self._own
 
-    def local(self, path: DataPath | HostPath) -> Path:
-        """``path`` in our own file system."""
-        return self._folder / path.path if isinstance(path, DataPath) else Path(path.path)
-
-    async def real_local(self, path: DataPath | HostPath) -> Path:
-        """The same with symbolic links resolved; refuses one that leads out of the data folder."""
-        real, root = await asyncio.to_thread(lambda: (self.local(path).resolve(), self._folder.resolve()))
-        if isinstance(path, DataPath) and not real.is_relative_to(root):
-            raise Invalid(f"{path.path} leads out of the data folder. Replace the symbolic link by a folder.")
-        return real
+    def open(self, path: DataPath | HostPath) -> Folder:
+        """The folder at ``path``, open, the caller's to close; below the data folder no link is followed. Blocks."""
+        if isinstance(path, HostPath):
+            return Folder.open(path.path)
+        with Folder.open(self._folder) as root:
+            return root.folder(path.path)
 
     async def bind_source(self, path: DataPath | HostPath) -> BindSource:
         """``path`` on the engine's host. Raises ``Unavailable`` when the data folder is not shared with the host."""
         own = await self.own_container()
-        local = await asyncio.to_thread(lambda: self._folder.resolve() / path.path)
+        local = await asyncio.to_thread(lambda: self._folder.resolve() / path.path)  # ours: its parents are root's
         if own is None:
             source = str(local) if isinstance(path, DataPath) else path.path
             return BindSource(source, await asyncio.to_thread(_propagates, PurePosixPath(source)))
@@ -171,6 +168,6 @@ def _propagates(path: PurePosixPath) -> bool:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(errors="surrogateescape")
+        return Path(path).read_text(errors="surrogateescape")  # ours: the kernel's
     except OSError:
         return ""  # not Linux, or /proc is hidden: then nothing says that we are in a container

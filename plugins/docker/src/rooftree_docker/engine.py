@@ -52,6 +52,7 @@ from rooftree_docker.signatures import SignaturePolicy, SignedImages
 from rooftree_docker.specification import Naming, container_body
 from rooftree_docker.start_refusal import start_refusal
 from rooftree_docker.stats import ProcessorMeter
+from rooftree_docker.wire import NetworkWire
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,10 @@ def _unheard_pull(_registry: str, _refused: RegistryRateLimited | None) -> None:
 
 def _unheard_wait(_waits: bool) -> None:
     """It is as set at the next look."""
+
+
+def _unheard_wire(_reason: str | None) -> None:
+    """The wire logs it itself."""
 
 
 def _unreported(_moved: RangeMoved | None) -> None:
@@ -84,6 +89,7 @@ class DockerEngine:
     :param report_pull: told of each pull, and whether its registry refused because it was asked too often
     :param report_network_waits: told whether the network's IPv6 or packet size wait for containers to leave it
     :param signed_images: which images are fetched only when they are signed
+    :param report_wire: told why addresses on the network can be taken over, or ``None`` when they can't
     :param report_range: told when the network had to move to another range, and ``None`` when it has the wanted one
     """
 
@@ -100,6 +106,7 @@ class DockerEngine:
         report_pull: PullReport = _unheard_pull,
         report_range: Callable[[RangeMoved | None], None] = _unreported,
         report_network_waits: Callable[[bool], None] = _unheard_wait,
+        report_wire: Callable[[str | None], None] = _unheard_wire,
         deadlines: Deadlines | None = None,
         signed_images: Sequence[SignedImages] = (),
     ) -> None:
@@ -107,8 +114,15 @@ class DockerEngine:
         self._naming = Naming(instance_id, prefix)
         self._connection = Connection(url, self._deadlines)
         self._network = SharedNetwork(
-            self._connection, self._naming, network or NetworkSettings(), report_range, report_network_waits
+            self._connection,
+            self._naming,
+            network or NetworkSettings(),
+            report_range,
+            report_network_waits,
+            wire=lambda describe: NetworkWire(describe, self._inspect, self._version, report_wire),
         )
+        self.wire = self._network.wire
+        """Keeps containers from taking each other's addresses, or ours."""
         self._folder = DataFolder(data_dir, self._inspect)
         self._events = EventWatch(self._connection, self._naming, publish)
         policy = SignaturePolicy(tuple(signed_images))
@@ -119,6 +133,8 @@ class DockerEngine:
         self._processor_meter = ProcessorMeter()
         self._logs = Logs(self._connection, self._ours, self._inspect)
         self._api_address: str | None = None
+        self.known_network: AddonNetwork | None = None
+        """The add-on network as it was when it was last looked at."""
 
     @property
     def available(self) -> bool:
@@ -145,13 +161,18 @@ class DockerEngine:
         async with self._connection.call("describe itself") as docker:
             return assess(dict(await docker.system.info()), await docker.version())
 
+    async def _version(self) -> Json:
+        async with self._connection.call("tell its version") as docker:
+            return dict(await docker.version())
+
     def set_network(self, *, ipv6: bool, mtu: int | None) -> None:
         """Want the add-on network otherwise, from the next look at it on."""
         self._network.set(ipv6=ipv6, mtu=mtu)
 
     async def network(self) -> AddonNetwork:
         """The add-on network, made when it is not there. Raises ``Conflict`` for a stranger's of that name."""
-        return addon_network(await self._network.ensure(), self._api_address)
+        self.known_network = addon_network(await self._network.ensure(), self._api_address)
+        return self.known_network
 
     async def open_api_socket(self) -> ApiSocket:
         """Listen where add-ons expect the API; again after the engine made its bridge anew.
@@ -166,6 +187,7 @@ class DockerEngine:
             _refuse_taken_address(described, planned.supervisor)
         made = await open_api_socket(planned, own_address=own_address)
         self._api_address = made.address
+        self.known_network = addon_network(described, self._api_address)
         return made
 
     async def _own_address(self, network: AddonNetwork) -> str | None:

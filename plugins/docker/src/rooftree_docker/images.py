@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -23,7 +24,8 @@ from rooftree.interfaces.containers import (
     Progress,
     RegistryRateLimited,
 )
-from rooftree_docker.build_context import base_images, read_dockerfile, tar_stream
+from rooftree_docker import manifest_check
+from rooftree_docker.build_context import BuildContext, base_images, build_context, tar_stream
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.connection import Connection, Deadlines, Json, json_lines
 from rooftree_docker.data_folder import DataFolder
@@ -32,7 +34,7 @@ from rooftree_docker.image_reference import AuthInfo, ImageReference, login_head
 from rooftree_docker.inspection import image_of
 from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.pull_size import size_of_pull
-from rooftree_docker.registry import RegistryError, registry_of
+from rooftree_docker.registry import AnswerRefused, RegistryError, registry_of
 from rooftree_docker.registry_errors import RegistryUnreachable, pull_error, unreachable
 from rooftree_docker.signatures import DEADLINE_S, SETTING, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
@@ -90,13 +92,34 @@ class Images:
         """Bytes that a pull fetches at most, as the registry tells; ``None`` if it doesn't, or the engine is away."""
         reference = ImageReference.parse(image)
         try:
-            if platform is None:
-                async with self._connection.call("tell its platform") as docker:
-                    version = await docker.version()
-                platform = f"{version['Os']}/{version['Arch']}"
+            platform = platform or await self._own_platform()
         except Unavailable:
             return None
         return await size_of_pull(reference, platform, self._login_for(reference.registry))
+
+    async def _own_platform(self, doing: str = "tell its platform") -> str:
+        async with self._connection.call(doing) as docker:
+            version = await docker.version()
+        return f"{version['Os']}/{version['Arch']}"
+
+    async def _looked_at(
+        self, reference: ImageReference, platform: str | None, login: AuthInfo | None
+    ) -> ImageReference:
+        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing.
+
+        Raises :class:`~rooftree_docker.manifest_check.ManifestRefused`.
+        """
+        platform = platform or await self._own_platform(f"fetch {reference}")
+        wanted = reference.digest or reference.tag or "latest"
+        try:
+            async with registry_of(reference, login, manifest_check.DEADLINE_S) as registry:
+                digest = await manifest_check.checked_digest(registry, wanted, platform)
+        except AnswerRefused as error:
+            raise manifest_check.refused(reference, error) from None
+        except (RegistryError, aiohttp.ClientError, OSError, ValueError) as error:  # of which TimeoutError is one
+            log.info("registry_left_to_engine", image=str(reference), reason=str(error) or type(error).__name__)
+            return reference
+        return evolve(reference, digest=digest) if digest else reference
 
     async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
         login = self._login_for(reference.registry)
@@ -121,6 +144,7 @@ class Images:
             except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
                 raise unreachable(reference, str(error) or f"no answer for {DEADLINE_S:g} s") from error
             reference = evolve(reference, digest=digest)
+        reference = await self._looked_at(reference, platform, login)
         params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
         if platform:
             params["platform"] = platform
@@ -167,18 +191,33 @@ class Images:
     ) -> AsyncGenerator[Progress]:
         """Build ``name:tag`` from a folder, with the engine's own builder. Raises :class:`BuildFailed`.
 
-        What must be signed of the images that it is built from is fetched before: the builder takes what is here.
+        The images that it is built from are fetched before, as every image is: the builder takes what is here.
         """
         reference = ImageReference.parse(image)
-        folder = await self._folder.real_local(context)
-        text = await read_dockerfile(folder, dockerfile)
-        for base in self._signed_images_of(text, dockerfile, arguments):
+        async with (
+            build_context(lambda: self._folder.open(context), dockerfile) as opened,
+            aclosing(self._build(reference, opened, arguments, labels, platform)) as building,
+        ):
+            async for progress in building:
+                yield progress
+
+    async def _build(
+        self,
+        reference: ImageReference,
+        context: BuildContext,
+        arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        platform: str | None,
+    ) -> AsyncGenerator[Progress]:
+        for base in await asyncio.to_thread(self._images_of, context, arguments):
+            if not self._policy.keys_for(base.reference) and await self.find(str(base.reference)) is not None:
+                continue
             async with aclosing(self.pull(str(base.reference), platform=base.platform or platform)) as fetching:
                 async for _ in fetching:
                     pass  # a build's progress is told in its own steps
         params = {
             "t": str(reference),
-            "dockerfile": dockerfile,
+            "dockerfile": context.dockerfile,
             "buildargs": _json(arguments),
             "labels": _json(self._naming.image_labels(labels)),
             "rm": "1",
@@ -188,7 +227,7 @@ class Images:
         if platform:
             params["platform"] = platform
         headers = {"Content-Type": "application/x-tar"}
-        registries = {base.registry for base in base_images(text, arguments)}
+        registries = {base.registry for base in await asyncio.to_thread(base_images, context.text, arguments)}
         logins = {registry: login for registry in registries if (login := self._login_for(registry))}
         if logins:
             headers["X-Registry-Config"] = logins_header(logins)
@@ -198,12 +237,12 @@ class Images:
             told = output.failed(error.message)
             if "no space left on device" in told.lower():  # the engine's word, or that of a program in the build
                 return EngineDiskFull(
-                    f"The container engine has no space left on its disk to build {image}. "
+                    f"The container engine has no space left on its disk to build {reference}. "
                     "Free some: remove images and add-ons that are not used."
                 )
-            return BuildFailed(f"Building {image} failed{told}")
+            return BuildFailed(f"Building {reference} failed{told}")
 
-        async with tar_stream(folder, dockerfile) as archive:
+        async with tar_stream(context) as archive:
             stream = self._connection.stream(
                 f"build {reference}",
                 "POST",
@@ -223,19 +262,16 @@ class Images:
         for progress in output.finished():
             yield progress
 
-    def _signed_images_of(self, text: str, dockerfile: str, arguments: Mapping[str, str]) -> list[ImageUsed]:
-        """Those that a build uses and that must be signed. Raises :class:`BuildFailed` where that cannot be told."""
-        if not self._policy.entries:
-            return []
+    def _images_of(self, context: BuildContext, arguments: Mapping[str, str]) -> set[ImageUsed]:
+        """Those that a build uses. Raises :class:`BuildFailed` where it cannot be told whether they must be signed."""
         try:
-            used = images_used(text, arguments)
+            return images_used(context.text, arguments, all_told=bool(self._policy.entries))
         except ImageNotTold as error:
             raise BuildFailed(
-                f"Which image {dockerfile} means by {str(error)!r} cannot be told, and so not whether it must be "
-                f"signed ({SETTING} in rooftree.toml). Write its name out, or use arguments that ARG names above the "
-                "first FROM."
+                f"Which image {context.dockerfile} means by {str(error)!r} cannot be told, and so neither whether it "
+                f"may be fetched nor whether it must be signed ({SETTING} in rooftree.toml). Write its name out, or "
+                "use arguments that ARG names above the first FROM."
             ) from None
-        return [one for one in used if self._policy.keys_for(one.reference)]
 
     async def find(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""

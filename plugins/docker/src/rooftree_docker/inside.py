@@ -8,14 +8,27 @@ from collections.abc import Sequence
 from typing import Final
 
 from aiodocker.exceptions import DockerError
+from attrs import field, mutable
 
 from rooftree.errors import Conflict, Failed, RooftreeError
-from rooftree.interfaces.containers import ContainerNotRunning, ExecResult
+from rooftree.interfaces.containers import ContainerNotRunning, ExecResult, StdinBusy, StdinNotRead
 from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, refusal
 from rooftree_docker.log_stream import Frames
 
 LARGEST_OUTPUT_BYTES: Final = 16 * 1024 * 1024
 """What a command inside a container may print before it is cut off with an error."""
+
+
+MOST_WAITING: Final = 8
+"""Calls that may wait until a container has read what others sent to it."""
+
+
+@mutable(eq=False)
+class _StandardInput:
+    """A container's standard input, while somebody writes to it."""
+
+    free: asyncio.Lock = field(factory=asyncio.Lock)
+    calls: int = 0
 
 
 class Inside:
@@ -25,6 +38,8 @@ class Inside:
     def __init__(self, connection: Connection, deadlines: Deadlines) -> None:
         self._connection = connection
         self._deadlines = deadlines
+        self._inputs: dict[str, _StandardInput] = {}
+        """By the container's id."""
 
     async def execute(self, name: str, found: Json, command: Sequence[str]) -> ExecResult:
         """Run a command and wait for its end; see :meth:`~rooftree.interfaces.containers.ContainerEngine.execute`."""
@@ -50,19 +65,47 @@ class Inside:
                     output += piece
                 if len(output) > LARGEST_OUTPUT_BYTES:
                     raise Failed(f"A command in {name} printed more than {LARGEST_OUTPUT_BYTES // 1024**2} MiB.")
-        async with self._connection.call(doing) as docker:
+        async with self._connection.call(doing, explain=explain) as docker:
             ended = await docker.containers.exec(exec_id).inspect()
         return ExecResult(exit_code=ended["ExitCode"], output=bytes(output))
 
     async def write_stdin(self, name: str, found: Json, data: bytes) -> None:
-        """Feed the standard input, until the engine has taken everything."""
+        """Feed the standard input, until the engine has taken everything; one caller at a time."""
         if not found["Config"].get("OpenStdin"):
             raise Conflict(f"{name} was created without a standard input that could be written to.")
+        container_id: str = found["Id"]
+        own = self._inputs.setdefault(container_id, _StandardInput())
+        if own.calls > MOST_WAITING:
+            raise self._busy(name)
+        own.calls += 1
+        try:
+            try:
+                async with asyncio.timeout(self._deadlines.answer):
+                    await own.free.acquire()
+            except TimeoutError:
+                raise self._busy(name) from None
+            try:
+                await self._feed(name, container_id, data)
+            finally:
+                own.free.release()
+        finally:
+            own.calls -= 1
+            if not own.calls:
+                del self._inputs[container_id]
+
+    def _busy(self, name: str) -> StdinBusy:
+        return StdinBusy(
+            f"{name} has not read yet what other calls sent to its standard input. Try again when it has; see its log, "
+            "and restart it if it hangs.",
+            wait_s=self._deadlines.answer,
+        )
+
+    async def _feed(self, name: str, container_id: str, data: bytes) -> None:
         doing = f"write to the standard input of {name}"
         stream = self._connection.stream(
             doing,
             "POST",
-            f"containers/{found['Id']}/attach",
+            f"containers/{container_id}/attach",
             params={"stream": "1", "stdin": "1"},
             explain=running_refusal(name, doing),
         )
@@ -79,10 +122,11 @@ class Inside:
                 async with asyncio.timeout(self._deadlines.change):
                     async for _ in blocks(response):
                         pass
-            except TimeoutError as error:
-                raise Failed(
+            except TimeoutError as error:  # what is still unsent goes with the connection
+                raise StdinNotRead(
                     f"{name} has not read its standard input for {self._deadlines.change:g} s. "
-                    "What was sent may have arrived in part; see its log, and restart it if it hangs."
+                    f"Of {len(data)} bytes, {transport.get_write_buffer_size()} were thrown away, and what it had not "
+                    "read of the rest may be lost too; see its log, and restart it if it hangs."
                 ) from error
 
 

@@ -48,6 +48,8 @@ def container_of(described: Json, name: str, network: str) -> Container:
         labels=configuration.get("Labels") or {},
         ip_address=endpoint.get("IPAddress") or None,
         started_at=_time(state.get("StartedAt")),
+        ipv6_address=endpoint.get("GlobalIPv6Address") or None,
+        on_host_network=(described.get("HostConfig") or {}).get("NetworkMode") == "host",
         log_driver=((described.get("HostConfig") or {}).get("LogConfig") or {}).get("Type") or "",
     )
 

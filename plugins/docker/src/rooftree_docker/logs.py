@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from aiodocker.exceptions import DockerError
 from aiohttp import ClientResponse
 
-from rooftree.interfaces.containers import EngineUnavailable, LogLine
-from rooftree_docker.connection import Connection, Json, blocks
+from rooftree.errors import RooftreeError
+from rooftree.interfaces.containers import ContainerNotFound, EngineUnavailable, LogLine
+from rooftree_docker.connection import Connection, Explanation, Json, blocks, refusal
 from rooftree_docker.log_stream import FramedLog, LogParser, TerminalLog
 from rooftree_docker.log_text import FramedText, TerminalText, TextReader
 
@@ -71,7 +73,10 @@ class Logs:
         path = f"containers/{found['Id']}/logs"
         # The engine sends a chunk for every line, which is dear to read: more than all that is done with it.
         doing = f"show the log of {name}"
-        async with self._connection.stream(doing, "GET", path, params=params, chunked=False) as response:
+        stream = self._connection.stream(
+            doing, "GET", path, params=params, chunked=False, explain=_gone_refusal(name, doing)
+        )
+        async with stream as response:
             yield response, bool(found["Config"].get("Tty"))
             if response.content.at_eof():
                 await self._refuse_cut_log(name, found, follow=follow)
@@ -86,3 +91,14 @@ class Logs:
                 f"The container engine ended the log of {name}, which runs on. It may have been restarted: "
                 "follow the log again."
             )
+
+
+def _gone_refusal(name: str, doing: str) -> Explanation:
+    """For a container that has gone, or is just being removed, since it was looked at."""
+
+    def explain(error: DockerError) -> RooftreeError:
+        if error.status in {404, 409}:
+            return ContainerNotFound(f"There is no container {name} any more. Start what it belongs to again.")
+        return refusal(doing)(error)
+
+    return explain

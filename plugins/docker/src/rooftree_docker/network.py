@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from rooftree.errors import Conflict
 from rooftree.interfaces.containers import AddonNetwork
 from rooftree_docker.connection import Connection, Json, refusal
 from rooftree_docker.specification import INSTANCE_LABEL, Naming
+from rooftree_docker.wire import NetworkWire
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +106,7 @@ class SharedNetwork:
     :param report: told about the range each time it was looked at and the answer changed; ``None`` is "as wanted"
     :param report_waiting: told at each look whether IPv6 or the packet size are not as set, because containers are on
         the network
+    :param wire: makes what keeps addresses from being taken over, given how the network is described
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class SharedNetwork:
         settings: NetworkSettings,
         report: Callable[[RangeMoved | None], None],
         report_waiting: Callable[[bool], None],
+        wire: Callable[[Callable[[], Awaitable[Json | None]]], NetworkWire],
     ) -> None:
         self.name = naming.prefix + settings.name
         self._report_waiting = report_waiting
@@ -124,15 +127,18 @@ class SharedNetwork:
         self._reported: RangeMoved | None = None
         self._has_reported = False
         self._making = asyncio.Lock()
+        self.wire = wire(self._find)
 
     async def ensure(self) -> Json:
-        """The engine's description of the network. Raises ``Conflict`` for a stranger's network of the name."""
+        """The engine's description of the network, once its wire is guarded. Raises ``Conflict`` for a stranger's
+        network of the name."""
         async with self._making:
             found = await self._find()
             if found is not None and self._is_outdated(found) and await self._remove(found["Id"]):
                 found = None
             if found is None:
                 found = await self._create()
+        await self.wire.guard(found)
         self._report_waiting(self._differs(found))
         subnet = subnet_of(found)
         if subnet == self._settings.subnet:
@@ -187,6 +193,7 @@ class SharedNetwork:
                 if error.status not in {403, 404}:
                     raise
                 return error.status == 404  # 403: a container came in the meantime, so it stays as it is
+        await self.wire.unguard(interface_name(self.name))
         log.info("network_removed", network=self.name, reason="its range was changed in the settings")
         return True
 
@@ -329,6 +336,6 @@ def _bits(mask: str) -> int:
 
 def _routes() -> str:
     try:
-        return Path("/proc/net/route").read_text()
+        return Path("/proc/net/route").read_text()  # ours: the kernel's
     except OSError:
         return ""  # not Linux: the engine's own networks still count

@@ -15,7 +15,13 @@ import structlog
 from attrs import field, frozen
 
 from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, Unavailable, hookimpl
-from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected, EngineLost, RegistryRateLimited
+from rooftree.interfaces.containers import (
+    CONTAINER_ENGINE,
+    ContainerChanged,
+    EngineConnected,
+    EngineLost,
+    RegistryRateLimited,
+)
 from rooftree_docker.api_socket import ApiSocket
 from rooftree_docker.assessment import Remark
 from rooftree_docker.connection import Deadlines
@@ -32,6 +38,7 @@ log = structlog.get_logger(__name__)
 CONFIGURATION = "docker_configuration"
 RATE_LIMIT = "docker_ratelimit"
 REBOOT_REQUIRED = "reboot_required"
+UNGUARDED = "addon_network_unguarded"
 UNSUPPORTED = frozenset({"podman", "rootless", "userns"})
 """Kinds of engines on which some add-ons can't work, whatever is configured."""
 LISTENER = "add-ons"
@@ -90,16 +97,20 @@ class DockerPlugin(Plugin):
             report_pull=self.report_pull,
             report_range=self.report_range,
             report_network_waits=self.report_network_waits,
+            report_wire=self.report_wire,
             deadlines=settings.deadlines,
             signed_images=settings.signed_images,
         )
         options = await kernel.collection(DockerOptions)
         kernel.provide(DOCKER, Docker(kernel, self.engine, self.logins, options, self.engine.set_network))
+        self._version: str | None = None
+        """The engine's, as it was when it was reached."""
         self.api_socket: ApiSocket | None = None
         self._look_again = asyncio.Event()
         kernel.provide(CONTAINER_ENGINE, self.engine)
         kernel.on(EngineConnected, self.connected)
         kernel.on(EngineLost, self.lost)
+        kernel.on(ContainerChanged, self.container_changed)
 
     def routes(self) -> Routes:
         """Facts about the engine."""
@@ -109,6 +120,7 @@ class DockerPlugin(Plugin):
         """Watch the engine, and keep the add-ons' way to us open."""
         yield Task("watch the engine", self.engine.watch)
         yield Task("keep the API reachable for add-ons", self.keep_reachable)
+        yield Task("bind the add-ons' ports", self.engine.wire.run)
         yield Task("remove images without a name", self.remove_nameless_images, every=timedelta(days=1))
 
     async def stop(self) -> None:
@@ -120,9 +132,11 @@ class DockerPlugin(Plugin):
     async def connected(self, _: EngineConnected) -> None:
         """The engine is there: say what of it limits what can be done."""
         self._look_again.set()
+        self.engine.wire.look_at_tables()
         self.kernel.recovered()
         self.kernel.problems.clear("engine_unavailable", "docker")
         with suppress(RooftreeError):  # it is gone again
+            self._version = (await self.engine.info()).version
             self._report_remarks(await self.engine.remarks())
 
     def _report_remarks(self, remarks: Sequence[Remark]) -> None:
@@ -168,6 +182,26 @@ class DockerPlugin(Plugin):
                 message="IPv6 or the packet size of the add-on network is not as set yet, because add-ons are on it. "
                 "It is made anew when none is: stop them all, or reboot",
                 suggestions=("execute_reboot",),
+            )
+        )
+
+    def container_changed(self, event: ContainerChanged) -> None:
+        """A container that has started has a port of the network, which is its own."""
+        if event.action in {"start", "die"}:
+            self.engine.wire.look_again()
+
+    def report_wire(self, reason: str | None) -> None:
+        """Add-ons can take each other's addresses on their network, and ours; or they can't."""
+        if reason is None:
+            self.kernel.problems.clear(UNGUARDED, "docker")
+            return
+        self.kernel.problems.report(
+            Problem(
+                UNGUARDED,
+                "docker",
+                message="An add-on that may send raw frames (NET_RAW) can take over other add-ons' addresses on the "
+                f"add-on network, or Rooftree's, and read what is sent there: {reason}. On the engine's host, as root "
+                "and with the package nftables, Rooftree keeps that from happening",
             )
         )
 
@@ -217,20 +251,17 @@ class DockerPlugin(Plugin):
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
-        """The engine's version; nothing while it is away, which is no fault of ours and reported already."""
-        if not self.engine.available:
-            return {}
-        try:
-            return {"docker": (await self.engine.info()).version}
-        except Unavailable:
-            return {}
+        """The engine's version as it is known: nobody waits for an engine that hangs."""
+        if self._version is None and self.engine.available:
+            with suppress(Unavailable):
+                self._version = (await self.engine.info()).version
+        return {"docker": self._version} if self._version is not None else {}
 
     @hookimpl
     async def supervisor_info(self) -> Mapping[str, Any]:
-        """Our address on the add-on network; nothing while the engine is away."""
-        if not self.engine.available:
-            return {}
-        try:
-            return {"ip_address": (await self.engine.network()).supervisor}
-        except Unavailable:
-            return {}
+        """Our address on the add-on network as it is known."""
+        known = self.engine.known_network
+        if known is None and self.engine.available:
+            with suppress(Unavailable):
+                known = await self.engine.network()
+        return {"ip_address": known.supervisor} if known is not None else {}

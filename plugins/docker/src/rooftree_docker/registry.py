@@ -1,8 +1,8 @@
 """An image's registry, asked by ourselves: for what the engine does not tell, or is not to be trusted with.
 
 The protocol is that of the OCI distribution specification, 1.1. Registries answer 401 with where a token is to be had
-(the Docker registry token specification) or with ``Basic``. Every answer is bounded in size, and all questions of one
-conversation together in time.
+(the Docker registry token specification) or with ``Basic``. Every answer is bounded in size and in time, and is taken
+as it travels: nothing is unpacked. All questions of one conversation together are bounded in time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ from yarl import URL
 from rooftree_docker.image_reference import DOCKER_HUB, AuthInfo, ImageReference
 
 LARGEST_BYTES: Final = 4 * 1024 * 1024
-"""No manifest is longer."""
+"""No manifest is longer; the specification asks of registries that they take as much."""
 MOST_REDIRECTS: Final = 5
+WHOLE_WITHIN_S: Final = 20.0
+"""Seconds that an answer may take from its beginning to its end."""
+LONGEST_TOKEN: Final = 16 * 1024
+"""Characters; the header that it travels in could not be longer anyway."""
 
 _MANIFESTS: Final = (
     "application/vnd.oci.image.index.v1+json",
@@ -34,7 +38,7 @@ _MANIFESTS: Final = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _HUB_HOST: Final = "registry-1.docker.io"
-_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
+_PARAMETER: Final = re.compile(r'\b(\w++)="([^"]*+)"')
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -47,6 +51,10 @@ class RegistryError(Exception):
     def __init__(self, reason: str, status: int = 0) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class AnswerRefused(RegistryError):
+    """The registry gives more than, or something else than, any registry has reason to."""
 
 
 @frozen
@@ -81,7 +89,10 @@ async def registry_of(reference: ImageReference, login: AuthInfo | None, deadlin
     async with (
         asyncio.timeout(deadline_s),
         aiohttp.ClientSession(
-            trust_env=True, headers={"User-Agent": "rooftree", "Accept-Encoding": "identity"}
+            trust_env=True,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "rooftree", "Accept-Encoding": "identity"},
         ) as session,
     ):
         yield Registry(session, reference, login)
@@ -103,7 +114,7 @@ class Registry:
     async def manifest(self, wanted: str) -> Content:
         """The manifest, or the index of manifests, that a tag or a digest stands for."""
         return await self._get(
-            self.address / "manifests" / wanted, {"Accept": ", ".join(_MANIFESTS)}, LARGEST_BYTES, elsewhere=False
+            self.address / "manifests" / wanted, {"Accept": ", ".join(_MANIFESTS)}, LARGEST_BYTES, elsewhere=True
         )
 
     async def referrers(self, digest: str) -> Content:
@@ -126,7 +137,7 @@ class Registry:
         """What has that digest, which is checked."""
         found = await self._get(self.address / "blobs" / digest, {}, largest_bytes, elsewhere=True)
         if found.digest != digest:
-            raise RegistryError(f"the registry sent something else than {digest}")
+            raise AnswerRefused(f"the registry sent something else than {digest}")
         return found
 
     async def _get(self, url: URL, headers: dict[str, str], largest_bytes: int, *, elsewhere: bool) -> Content:
@@ -141,24 +152,28 @@ class Registry:
                 if answer.status not in _REDIRECTS or not elsewhere:
                     return await _content(answer, largest_bytes)
                 place = _address(answer.headers.get("Location", ""), beside=url)
-            return await self._redirected(place, largest_bytes)
+            return await self._redirected(place, headers, largest_bytes)
         raise RegistryError("the registry refuses us", HTTPStatus.UNAUTHORIZED)
 
-    async def _redirected(self, place: URL, largest_bytes: int) -> Content:
+    async def _redirected(self, place: URL, asked: dict[str, str], largest_bytes: int) -> Content:
         for _ in range(MOST_REDIRECTS):
             if not self._may_lead_to(place):
-                raise RegistryError("the registry sends us to an address without TLS")
+                raise AnswerRefused("the registry sends us to an address without TLS")
             # The authorization is for the registry itself; other addresses bring their own.
-            own = self._authorization if place.origin() == self.address.origin() else None
-            headers = {"Authorization": own} if own else {}
+            headers = {name: value for name, value in asked.items() if name != "Authorization"}
+            if self._authorization and place.origin() == self.address.origin():
+                headers["Authorization"] = self._authorization
             async with self._session.get(place, headers=headers, allow_redirects=False) as answer:
                 if answer.status not in _REDIRECTS:
                     return await _content(answer, largest_bytes)
                 place = _address(answer.headers.get("Location", ""), beside=place)
-        raise RegistryError(f"the registry sends us on more than {MOST_REDIRECTS} times")
+        raise AnswerRefused(f"the registry sends us on more than {MOST_REDIRECTS} times")
 
     def _may_lead_to(self, place: URL) -> bool:
-        return place.scheme == "https" or (self._plain and place.scheme == "http")
+        """Without TLS only a registry on this machine leads anywhere, and to this machine only."""
+        return place.scheme == "https" or (
+            self._plain and place.scheme == "http" and _is_this_machine(place.host_subcomponent or "")
+        )
 
     async def _authorized(self, challenge: str) -> str:
         """The ``Authorization`` that a refusal asks for."""
@@ -177,7 +192,7 @@ class Registry:
         async with self._session.get(realm.update_query(query), headers=headers, allow_redirects=False) as answer:
             granted = (await _content(answer, LARGEST_BYTES)).json()
         token = granted.get("token") or granted.get("access_token")
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or len(token) > LONGEST_TOKEN:
             raise RegistryError("no token was granted", HTTPStatus.UNAUTHORIZED)
         return f"Bearer {token}"
 
@@ -185,11 +200,19 @@ class Registry:
 async def _content(answer: aiohttp.ClientResponse, largest_bytes: int) -> Content:
     if answer.status != HTTPStatus.OK:
         raise RegistryError(f"the registry answered HTTP {answer.status}", answer.status)
+    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise AnswerRefused("the answer is compressed, which nobody has asked for")
     came = bytearray()
-    async for block in answer.content.iter_any():
-        came += block
-        if len(came) > largest_bytes:
-            raise RegistryError(f"the answer is longer than {largest_bytes} bytes")
+    try:
+        async with asyncio.timeout(WHOLE_WITHIN_S):
+            async for block in answer.content.iter_any():
+                came += block
+                if len(came) > largest_bytes:
+                    raise AnswerRefused(f"the answer is longer than {largest_bytes} bytes")
+    except TimeoutError:
+        if not came:
+            raise
+        raise AnswerRefused(f"the answer was not whole after {WHOLE_WITHIN_S:g} s") from None
     return Content(bytes(came))
 
 
@@ -199,7 +222,8 @@ def _address(text: str, *, beside: URL | None = None) -> URL:
         place = beside.join(URL(text)) if beside else URL(text)
         place.origin()
     except ValueError:
-        raise RegistryError("the registry names an address that is none") from None
+        kind = AnswerRefused if beside else RegistryError
+        raise kind("the registry names an address that is none") from None
     return place
 
 

@@ -36,6 +36,8 @@ class GitHubRateLimited(RegistryRateLimited):
     error_key = "ghcr_rate_limit_exceeded"
 
 
+MOST_SAID: Final = 2000
+"""Characters of what the engine quotes from a registry that are looked at, and told."""
 _RATE_LIMITED: Final = {DOCKER_HUB: DockerHubRateLimited, "ghcr.io": GitHubRateLimited}
 _QUOTED_STATUS: Final = re.compile(r"HTTP (?:status: )?([45]\d\d)\b")
 _RATE_LIMIT: Final = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
@@ -66,7 +68,7 @@ def pull_error(
     :param text: what the engine said
     :param has_login: whether a stored login was used
     """
-    said = text.strip()
+    said = text[:MOST_SAID].strip()
     if quoted := _QUOTED_STATUS.search(said):
         status = int(quoted[1])  # the registry's own, where the engine's is only a 500
     if status == 429 or _RATE_LIMIT.search(said):

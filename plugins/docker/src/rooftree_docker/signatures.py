@@ -18,7 +18,7 @@ from attrs import field, frozen
 from rooftree.errors import Invalid
 from rooftree.interfaces.containers import PullFailed
 from rooftree_docker.image_reference import DOCKER_HUB, ImageReference
-from rooftree_docker.registry import Registry, RegistryError
+from rooftree_docker.registry import AnswerRefused, Registry
 from rooftree_docker.signature_bundles import check_bundles
 from rooftree_docker.signature_check import Doubt, Question, Reason, any_holds
 from rooftree_docker.simple_signing import check_simple_signing
@@ -101,7 +101,7 @@ async def signed_digest(registry: Registry, reference: ImageReference, key_files
     keys = await asyncio.to_thread(_read_keys, reference, key_files)
     found = await registry.manifest(reference.digest or reference.tag or "latest")
     if reference.digest not in {None, found.digest}:
-        raise RegistryError(f"the registry sent something else than {reference.digest}")
+        raise AnswerRefused(f"the registry sent something else than {reference.digest}")
     question = Question(registry, keys, reference, found.digest)
     try:
         await any_holds(partial(check, question) for check in _FORMATS)

@@ -142,6 +142,7 @@ def _host_config(
         "Mounts": [_mount(mount, source, api_version) for mount, source in zip(spec.mounts, sources, strict=True)],
         "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()],
         "CapAdd": list(spec.capabilities),
+        "CapDrop": list(spec.dropped_capabilities),
         "SecurityOpt": list(spec.security_options),
         "DeviceCgroupRules": list(spec.device_rules),
         "Devices": [
@@ -163,6 +164,8 @@ def _host_config(
         config["UTSMode"] = "host"
     if spec.host_ipc:
         config["IpcMode"] = "host"
+    if spec.pids_limit is not None:
+        config["PidsLimit"] = spec.pids_limit
     if spec.cpu_realtime_runtime_us is not None:
         config["CpuRealtimeRuntime"] = spec.cpu_realtime_runtime_us
     return config

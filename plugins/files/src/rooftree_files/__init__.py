@@ -8,24 +8,32 @@ other way is left (``scripts/foreign-paths``).
 Everything blocks: call it in a thread.
 """
 
-from rooftree_files.copying import copy_tree
-from rooftree_files.folder import Folder, FolderMissing
-from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge
-from rooftree_files.removal import RemovalIncomplete, remove_tree
+from rooftree_files.copying import CopyStopped, copy_tree, shares_blocks
+from rooftree_files.folder import Content, Folder, FolderMissing
+from rooftree_files.listing import Listing, listings
+from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge, printable
+from rooftree_files.removal import RemovalIncomplete, RemovalStopped, remove_tree
 from rooftree_files.walk import Entry, TreeLimits, size_of, walk
 
 __all__ = [
+    "Content",
+    "CopyStopped",
     "Entry",
     "FileTooLarge",
     "Folder",
     "FolderMissing",
+    "Listing",
     "PathRefused",
     "RemovalIncomplete",
+    "RemovalStopped",
     "TreeChanged",
     "TreeLimits",
     "TreeTooLarge",
     "copy_tree",
+    "listings",
+    "printable",
     "remove_tree",
+    "shares_blocks",
     "size_of",
     "walk",
 ]

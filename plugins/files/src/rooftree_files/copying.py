@@ -54,6 +54,27 @@ def copy_tree(
         copy.close()
 
 
+def shares_blocks(source: Folder, target: Folder) -> bool:
+    """Whether a copy from one folder to the other can share blocks with its original, found out with files that have
+    no name. Blocks."""
+    descriptors: list[int] = []
+    try:
+        for folder in (source, target):
+            flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+            descriptors.append(os.open(".", flags, 0o600, dir_fd=folder.descriptor))
+        original, copy = descriptors
+        os.pwrite(original, bytes(4096), 0)
+        fcntl.ioctl(copy, _FICLONE, original)
+    except OSError as error:
+        if error.errno in _NO_CLONES or error.errno == errno.EISDIR:  # the latter: no files without a name (open(2))
+            return False
+        raise
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return True
+
+
 class _Copy:
     def __init__(
         self, source: Folder, target: Folder, stop: Callable[[], bool], progress: Callable[[int], None]

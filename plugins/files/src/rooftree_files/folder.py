@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from attrs import frozen
+
 from rooftree.errors import NotFound
 from rooftree_files.refusals import FileTooLarge, PathRefused, TreeTooLarge, printable
 from rooftree_files.removal import remove_tree
@@ -29,6 +31,15 @@ _LONGEST_PATH: Final = 4096
 
 class FolderMissing(NotFound):
     """There is no such folder."""
+
+
+@frozen
+class Content:
+    """What was read of a file."""
+
+    data: bytes
+    status: os.stat_result
+    """As it was before the first byte was read."""
 
 
 class Folder:
@@ -133,12 +144,17 @@ class Folder:
 
     def read_beginning(self, path: str, most: int, *, links: bool = False) -> bytes:
         """The first ``most`` bytes of the regular file at ``path``."""
+        return self.content(path, most, links=links).data
+
+    def content(self, path: str, most: int, *, links: bool = False) -> Content:
+        """The first ``most`` bytes of the regular file at ``path``, with what it is: of one and the same file."""
         with os.fdopen(self.open_file(path, links=links), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
             parts, missing = [], most
             while missing and (part := file.read(min(missing, 1024 * 1024))):
                 parts.append(part)
                 missing -= len(part)
-            return b"".join(parts)
+            return Content(b"".join(parts), status)
 
     def open_file(self, path: str, *, links: bool = False) -> int:
         """A descriptor for reading the regular file at ``path``, the caller's to close."""

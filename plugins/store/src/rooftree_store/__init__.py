@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from rooftree_store.addon_config import AddonConfig, MapEntry, UlimitPair, parse_addon_config
     from rooftree_store.assessment import pick_arch, rating
     from rooftree_store.build_file import BuildFile, parse_build_file
-    from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
+    from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer, is_file
     from rooftree_store.files import ShownText, read_text, shown_text
+    from rooftree_store.option_places import device_options, secret_references
     from rooftree_store.options import (
         CheckedOptions,
+        DeviceRefused,
         Devices,
         HostDevice,
         OptionsInvalid,
@@ -29,15 +31,16 @@ if TYPE_CHECKING:
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
     from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
-    from rooftree_store.yaml_files import FileInvalid, read_document
+    from rooftree_store.yaml_files import FileInvalid, document_in, parse_document, read_document
 
 _HOMES = {
     "addon_config": "AddonConfig MapEntry UlimitPair parse_addon_config",
     "assessment": "pick_arch rating",
     "build_file": "BuildFile parse_build_file",
-    "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README",
+    "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README is_file",
     "files": "ShownText read_text shown_text",
-    "options": "CheckedOptions Devices HostDevice OptionsInvalid effective_options validate_options",
+    "option_places": "device_options secret_references",
+    "options": "CheckedOptions DeviceRefused Devices HostDevice OptionsInvalid effective_options validate_options",
     "options_form": "FormField ui_schema",
     "repositories": "repository_lock",
     "slugs": "AddonSlug RepositorySlug",
@@ -45,7 +48,7 @@ _HOMES = {
     "translations": "TranslationTexts parse_translation",
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
     "vocabulary": "Boot HassioRole MapType Startup",
-    "yaml_files": "FileInvalid read_document",
+    "yaml_files": "FileInvalid document_in parse_document read_document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -63,6 +66,7 @@ __all__ = [
     "Boot",
     "BuildFile",
     "CheckedOptions",
+    "DeviceRefused",
     "Devices",
     "FileInvalid",
     "FormField",
@@ -80,9 +84,13 @@ __all__ = [
     "TranslationTexts",
     "UlimitPair",
     "WatchdogTarget",
+    "device_options",
+    "document_in",
     "effective_options",
+    "is_file",
     "parse_addon_config",
     "parse_build_file",
+    "parse_document",
     "parse_translation",
     "pick_arch",
     "rating",
@@ -91,6 +99,7 @@ __all__ = [
     "repository_lock",
     "resolve_watchdog",
     "resolve_webui",
+    "secret_references",
     "shown_text",
     "ui_schema",
     "validate_options",

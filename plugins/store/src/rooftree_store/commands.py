@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rooftree.commands import Invocation, pass_invocation, print_json
+from rooftree.commands import Invocation, pass_invocation, print_json, tell
 
 if TYPE_CHECKING:
     from rooftree_store.lint import Finding, Report
@@ -44,16 +44,11 @@ def validate(invocation: Invocation, /, paths: tuple[Path, ...], *, strict: bool
         print_json(_as_json(report, shown))
     else:
         for finding in shown:
-            click.echo(_line(finding))
-        click.echo(_summary(report), err=True)
+            # As compilers write it, so that editors and CI find the place; coloured where a person reads it.
+            tell(str(finding), word=f" {finding.severity}: ", colour=_COLOURS[finding.severity])
+        tell(_summary(report), err=True)
     if report.count(Severity.ERROR) or (strict and report.count(Severity.WARNING)):
         sys.exit(1)
-
-
-def _line(finding: Finding) -> str:
-    """As compilers write it, so that editors and CI find the place; coloured where a person reads it."""
-    severity = click.style(finding.severity, fg=_COLOURS[finding.severity], bold=True)
-    return str(finding).replace(f": {finding.severity}: ", f": {severity}: ", 1)
 
 
 def _summary(report: Report) -> str:

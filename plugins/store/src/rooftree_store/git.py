@@ -7,13 +7,13 @@ server that hangs soon. What was fetched is measured before any of it is written
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import aclosing
 from pathlib import Path
 
 import structlog
 from attrs import evolve
 
+from rooftree import RooftreeError
 from rooftree_store.git_process import (
     NOWHERE,
     USUAL,
@@ -26,11 +26,14 @@ from rooftree_store.git_process import (
     too_large,
     within,
 )
+from rooftree_store.leftovers import remove_folder
 from rooftree_store.logins import Login
 from rooftree_store.sources import RepositorySource
 
 log = structlog.get_logger(__name__)
 
+MAX_DEPTH = 200
+"""Folders within each other. Real repositories stay below twenty; git itself ends where a path gets too long."""
 MAX_PACKS = 15
 """Each update brings a pack; when there are more, what no commit needs any more is dropped."""
 
@@ -47,8 +50,15 @@ async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL, 
         await left_by(source, folder, commit, limits)
         await git(source, *within(folder), "reset", "--quiet", "--hard", commit, limits=limits)
     except BaseException:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(_remove_begun, folder)
         raise
+
+
+def _remove_begun(folder: Path) -> None:
+    try:
+        remove_folder(folder)
+    except (RooftreeError, OSError) as error:  # it has a name of its own, and is swept away later
+        log.warning("clone_not_deleted", folder=folder.name, reason=str(error))
 
 
 async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> bool:
@@ -58,7 +68,7 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL,
     much (in both cases the clone stays as it is), :class:`GitFailed` when the clone is damaged.
     """
     for lock in ("index.lock", "shallow.lock", "HEAD.lock"):
-        await asyncio.to_thread((folder / ".git" / lock).unlink, missing_ok=True)
+        await asyncio.to_thread((folder / ".git" / lock).unlink, missing_ok=True)  # ours: git's own folder of a clone
     newest, present = await tip(source, limits, login), await head(source, folder)
     untouched = not await git(
         source, *within(folder), "status", "--porcelain", "--ignore-submodules=all", limits=limits
@@ -113,15 +123,20 @@ async def left_by(source: RepositorySource, folder: Path, commit: str, limits: L
 
     Raises :class:`RepositoryTooLarge` as soon as they leave nothing.
     """
-    files, size = 0, 0
-    listing = git_lines(source, *within(folder), "ls-tree", "-r", "-l", commit, limits=limits)
+    files, folders, size = 0, 0, 0
+    listing = git_lines(source, *within(folder), "ls-tree", "-r", "-t", "-l", commit, limits=limits)
     async with aclosing(listing):
         async for line in listing:
-            number = line.partition("\t")[0].split()[-1]
-            files += 1
+            about, _, path = line.partition("\t")
+            _, kind, _, number = about.split()
+            files, folders = (files, folders + 1) if kind == "tree" else (files + 1, folders)
             size += int(number) if number.isdigit() else 0  # a submodule has none
-            if files > limits.max_files or size > limits.max_bytes:
+            if files > limits.max_files or folders > limits.max_files or size > limits.max_bytes:
                 raise too_large(source, limits)
+            if path.count("/") >= MAX_DEPTH:
+                raise RepositoryTooLarge(
+                    f"{source} is too large: it has more than {MAX_DEPTH} folders within each other"
+                )
     return evolve(limits, max_bytes=limits.max_bytes - size, max_files=limits.max_files - files)
 
 
@@ -135,15 +150,13 @@ async def _give_back(source: RepositorySource, folder: Path, limits: Limits) -> 
 
 
 def _drop_begun(folder: Path) -> None:
-    for begun in (folder / ".git" / "objects").glob("**/tmp_*"):
-        if begun.is_dir():
-            shutil.rmtree(begun, ignore_errors=True)
-        else:
-            begun.unlink(missing_ok=True)
-    (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)
+    for begun in (folder / ".git" / "objects").glob("**/tmp_*"):  # ours: git's own folder of a clone
+        _remove_begun(begun)
+    (folder / ".git" / "FETCH_HEAD").unlink(missing_ok=True)  # ours: as above
 
 
 def _packs(folder: Path) -> int:
     """How many packs, or folders of single objects, a clone has."""
     objects = folder / ".git" / "objects"
-    return sum(1 for _ in (objects / "pack").glob("*.pack")) + sum(1 for _ in objects.glob("[0-9a-f][0-9a-f]")) // 16
+    packs = sum(1 for _ in (objects / "pack").glob("*.pack"))  # ours: git's own folder of a clone
+    return packs + sum(1 for _ in objects.glob("[0-9a-f][0-9a-f]")) // 16  # ours: as above

@@ -24,7 +24,7 @@ from attrs import frozen
 from rooftree import Failed, Unavailable
 from rooftree.child_process import child_process, die_with_daemon
 from rooftree_store.logins import Login
-from rooftree_store.sources import RepositorySource
+from rooftree_store.sources import LOCAL, RepositorySource
 
 _CONFIG = {
     "core.hooksPath": "/dev/null",
@@ -177,6 +177,8 @@ async def _running(
     login: Login | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A git that runs; it has ended afterwards, or is killed."""
+    if source == LOCAL:
+        raise GitFailed("The local repository is a plain folder, in which add-ons can write: git is never run there")
     told = _CONFIG if login is None else _CONFIG | {f"credential.{server_of(source)}.helper": _LOGIN_HELPER}
     options = [part for key, value in told.items() for part in ("-c", f"{key}={value}")]
     patience_s = limits.fetch_s if timeout_s is None else timeout_s
@@ -199,6 +201,8 @@ async def _running(
         raise GitUnavailable(f"git took more than {patience_s:g} s with {source}; the server is too slow") from None
 
 
+MOST_SAID = 2000
+"""Characters of git's complaint that are looked at."""
 _UNREACHABLE = re.compile(
     r"(?i)could not resolve|unable to look up|connection (refused|timed out|reset)|failed to connect|unable to connect|"
     r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow|"
@@ -219,10 +223,12 @@ def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
 
 
 def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login | None = None) -> Failed | Unavailable:
-    """git's complaint as one of ours."""
+    """git's complaint as one of ours. It quotes the server; what matters stands at the end."""
+    errors = errors[-MOST_SAID:]
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
     said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"
+    said = "".join(letter if letter.isprintable() else "�" for letter in said)  # a server says what it likes
     if _TOO_LARGE.search(errors):
         return too_large(source, limits)
     if _EMPTY.search(errors):

@@ -17,24 +17,39 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from attrs import Factory, define, frozen
 
 from rooftree.errors import Invalid
+from rooftree_store.option_places import SECRET_PREFIX
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 from rooftree_store.patterns import compiled
-from rooftree_store.readers import Problem, Problems, Refused, flag, is_url, join, refused, sentence, shown
+from rooftree_store.readers import (
+    MAX_PROBLEMS,
+    Problem,
+    Problems,
+    Refused,
+    flag,
+    is_url,
+    join,
+    refused,
+    sentence,
+    shown,
+)
 
 MATCH_BUDGET_S: Final = 0.2
 """Seconds that all patterns of one check may take together."""
 
 MAX_SHOWN_CHOICES: Final = 30
 
-SECRET_PREFIX: Final = "!secret "  # noqa: S105  # the word that refers to one
-
 type SecretLookup = Callable[[str], str | int | float | bool | None]
 """The value of a name in ``secrets.yaml``, or ``None`` for one that is not there."""
+
+
+class DeviceRefused(Exception):
+    """A device that the add-on may not have; the text is why, as the end of a sentence: ``is not for …``."""
 
 
 class HostDevice(Protocol):
@@ -60,7 +75,7 @@ class Devices(Protocol):
     """The host's devices."""
 
     def find(self, path: str) -> HostDevice | None:
-        """The device with that node, link or sysfs path."""
+        """The device with that node, link or sysfs path; raises :class:`DeviceRefused`."""
         ...
 
     def of_subsystem(self, subsystem: str | None) -> Iterable[HostDevice]:
@@ -107,11 +122,16 @@ def validate_options(
     *,
     secrets: SecretLookup,
     devices: Devices | None = None,
+    granted_secrets: Mapping[str, str] | None = None,
 ) -> CheckedOptions:
-    """Check complete options; without a schema (``schema: false``) they are handed through as they are."""
+    """Check complete options; without a schema (``schema: false``) they are handed through as they are.
+
+    :param granted_secrets: the references to secrets that may be resolved, by place; every other is refused without a
+        look at what it refers to. ``None``: all may be
+    """
     if schema is None:
         return CheckedOptions(dict(options))
-    check = _Check(secrets, devices or NoDevices())
+    check = _Check(secrets, devices or NoDevices(), granted_secrets)
     result = check.mapping(schema.root, options, "")
     if check.problems.found:
         raise OptionsInvalid(check.problems.found)
@@ -152,6 +172,7 @@ class _Check:
 
     secrets: SecretLookup
     devices: Devices
+    granted_secrets: Mapping[str, str] | None = None
     problems: Problems = Factory(Problems)
     warnings: list[Problem] = Factory(list)
     password_hashes: set[str] = Factory(set)
@@ -169,10 +190,10 @@ class _Check:
                 result[name] = self.mapping(inner, {}, join(path, name))
             elif not may_be_missing(inner):
                 self.problems.add(join(path, name), "is required" + (", it must not be null" if name in values else ""))
+        unknown = (name for name in values if name not in element.fields)
         self.warnings.extend(
             Problem(join(path, str(name)[:80]), "is not an option of this add-on and was left out")
-            for name in values
-            if name not in element.fields
+            for name in islice(unknown, MAX_PROBLEMS - len(self.warnings))
         )
         return result
 
@@ -184,16 +205,29 @@ class _Check:
                 self.problems.add(path, f"must be a mapping, not {_type_name(value)}")
             case ListOf():
                 if isinstance(value, list | tuple):
-                    return [self.element(element.element, item, f"{path}[{index}]") for index, item in enumerate(value)]
+                    return self.elements(element.element, value, path)
                 self.problems.add(path, f"must be a list, not {_type_name(value)}")
             case Scalar():
-                return self.problems.read(path, lambda given: self.scalar(element, given), value)
+                return self.problems.read(path, lambda given: self.scalar(element, given, path), value)
         return None
 
-    def scalar(self, element: Scalar, value: Any) -> Any:
+    def elements(self, element: Element, values: Sequence[Any], path: str) -> list[Any]:
+        items = []
+        for index, item in enumerate(values):
+            items.append(self.element(element, item, f"{path}[{index}]"))
+            if self.problems.are_enough:
+                break
+        return items
+
+    def scalar(self, element: Scalar, value: Any, path: str = "") -> Any:
         if not isinstance(value, str | bool | int | float):
             raise refused(f"must be a single value, not {_type_name(value)}")
         if isinstance(value, str) and value.startswith(SECRET_PREFIX):
+            if self.granted_secrets is not None and self.granted_secrets.get(path) != value:
+                raise refused(
+                    "refers to a secret, which an add-on can't choose for itself; who looks after it can set this "
+                    "option to the same words"
+                )
             value = self.secret(value.removeprefix(SECRET_PREFIX).strip(), element.kind)
         match element.kind:
             case Kind.STR | Kind.PASSWORD:
@@ -253,7 +287,10 @@ class _Check:
         return value
 
     def device(self, element: Scalar, value: Any) -> str:
-        device = self.devices.find(value) if isinstance(value, str) else None
+        try:
+            device = self.devices.find(value) if isinstance(value, str) else None
+        except DeviceRefused as error:
+            raise refused(str(error)) from None
         if device is None:
             raise refused("must be a device that this host has")
         if element.subsystem is not None and device.subsystem != element.subsystem:

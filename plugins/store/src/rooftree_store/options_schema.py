@@ -115,6 +115,8 @@ def _parse_map(raw: Any, path: str, depth: int, problems: Problems) -> MapOf:
             fields[sys.intern(str(name))] = _parse_element(element, join(path, name[:80]), depth + 1, problems)
         else:
             problems.add(path, f"the key {shown(name)} must be a string; put it in quotes")
+        if problems.are_enough:
+            break
     return MapOf(fields)
 
 
@@ -146,6 +148,8 @@ def _parse_list(raw: Sequence[Any], path: str, depth: int, problems: Problems) -
             problems.add(step, "a list must not hold a list directly; put a mapping between them")
         else:
             parsed.append(_parse_element(element, step, depth + 1, problems))
+        if problems.are_enough:
+            break
     if not parsed or isinstance(parsed[0], ListOf):
         return _ANYTHING
     return ListOf(parsed[0], tuple(parsed[1:]))

@@ -24,7 +24,14 @@ type Reader[T] = Callable[[Any], T]
 MAX_DEPTH: Final = 50
 """How deep default options may nest."""
 MAX_SHOWN_PROBLEMS: Final = 20
+MAX_PROBLEMS: Final = 50
+"""When so much is wrong with something, the rest of it is not read any more."""
+LONGEST_SENTENCE: Final = 800
+"""Characters of what is said of all problems together."""
 _MAX_SHOWN_CHARACTERS: Final = 60
+_MAX_NEAREST_CHARACTERS: Final = 40
+"""No word that is known here is that long, and to compare long ones takes long."""
+_MAX_PATH_CHARACTERS: Final = 300
 
 
 @frozen
@@ -35,7 +42,12 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        if not self.path:
+            return self.message
+        path = self.path
+        if len(path) > _MAX_PATH_CHARACTERS:
+            path = f"{path[: _MAX_PATH_CHARACTERS // 2]}…{path[-_MAX_PATH_CHARACTERS // 2 :]}"
+        return f"{path}: {self.message}"
 
     def under(self, step: str) -> Problem:
         """The same problem, seen from one level further out."""
@@ -72,23 +84,38 @@ class ContentInvalid(Invalid):
 
 def sentence(problems: Sequence[Problem]) -> str:
     """All problems in one line, cut after a number that people still read."""
-    shown = "; ".join(map(str, problems[:MAX_SHOWN_PROBLEMS]))
-    more = len(problems) - MAX_SHOWN_PROBLEMS
-    return f"{shown}; and {more} more" if more > 0 else shown
+    told: list[str] = []
+    room = LONGEST_SENTENCE
+    for problem in problems[:MAX_SHOWN_PROBLEMS]:
+        line = str(problem)
+        if told and len(line) > room:
+            break
+        told.append(line if len(line) <= LONGEST_SENTENCE else f"{line[:LONGEST_SENTENCE]}…")
+        room -= len(line) + 2
+    more = len(problems) - len(told)
+    if len(problems) >= MAX_PROBLEMS:
+        return f"{'; '.join(told)}; and many more"
+    return f"{'; '.join(told)}; and {more} more" if more else "; ".join(told)
 
 
 @frozen
 class Problems:
-    """Collects what is wrong while a whole is read part by part."""
+    """Collects what is wrong while a whole is read part by part, up to :data:`MAX_PROBLEMS`."""
 
     found: list[Problem] = field(factory=list)
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether so much is wrong that nothing more is noted: who reads a list or a mapping may stop."""
+        return len(self.found) >= MAX_PROBLEMS
 
     def read[T](self, step: str, reader: Reader[T], value: Any) -> T | None:
         """The part as ``reader`` gives it, or ``None`` after noting what is wrong with it."""
         try:
             return reader(value)
         except Refused as error:
-            self.found.extend(problem.under(step) for problem in error.problems)
+            room = MAX_PROBLEMS - len(self.found)
+            self.found.extend(problem.under(step) for problem in error.problems[:room])
             return None
 
     def required[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
@@ -104,7 +131,8 @@ class Problems:
 
     def add(self, path: str, message: str) -> None:
         """Note something wrong."""
-        self.found.append(Problem(path, message))
+        if not self.are_enough:
+            self.found.append(Problem(path, message))
 
     def raise_if_any(self) -> None:
         """Raise :class:`Refused` with everything noted so far."""
@@ -124,7 +152,7 @@ def shown(value: object) -> str:
         return "a list"
     if isinstance(value, int) and value.bit_length() > 200:
         return "a huge number"
-    text = repr(value)
+    text = repr(value[:_MAX_SHOWN_CHARACTERS] if isinstance(value, str) else value)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else text[: _MAX_SHOWN_CHARACTERS - 3] + "…'"
 
 
@@ -234,7 +262,9 @@ def word_of(words: Collection[str], *, elsewhere: Mapping[str, str] = {}) -> Rea
 
 def nearest(value: object, words: Iterable[str]) -> str:
     """``; did you mean manual?`` where one of the words is what was probably meant, else nothing."""
-    near = difflib.get_close_matches(value, words, 1, 0.75) if isinstance(value, str) else []
+    if not isinstance(value, str) or len(value) > _MAX_NEAREST_CHARACTERS:
+        return ""
+    near = difflib.get_close_matches(value, words, 1, 0.75)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -272,7 +302,11 @@ def list_of[T](item: Reader[T], *, unique: bool = False) -> Reader[tuple[T, ...]
         if not isinstance(value, list | tuple):
             raise refused(f"must be a list, not {shown(value)}")
         problems = Problems()
-        items = [problems.read(f"[{index}]", item, element) for index, element in enumerate(value)]
+        items = []
+        for index, element in enumerate(value):
+            items.append(problems.read(f"[{index}]", item, element))
+            if problems.are_enough:
+                break
         problems.raise_if_any()
         if unique and len(set(items)) != len(items):
             raise refused("must not name anything twice")
@@ -295,6 +329,8 @@ def mapping_of[T](item: Reader[T], *, key: Reader[str] = text) -> Reader[dict[st
             result = problems.read(step, item, element)
             if name is not None:
                 items[sys.intern(str(name))] = result
+            if problems.are_enough:
+                break
         problems.raise_if_any()
         return items
 
@@ -349,6 +385,8 @@ def json_object(value: Any) -> dict[str, Any]:
 
 
 def _check_json(value: object, path: str, depth: int, problems: Problems) -> None:
+    if problems.are_enough:
+        return
     if isinstance(value, dict | list) and depth > MAX_DEPTH:
         problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
     elif isinstance(value, dict):

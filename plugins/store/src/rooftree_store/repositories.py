@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
 from pathlib import Path
 
 import structlog
@@ -24,12 +23,13 @@ from rooftree import (
 )
 from rooftree.threads import to_thread_whole
 from rooftree_store import git
-from rooftree_store.catalogue import read_repository_file
-from rooftree_store.git_process import USUAL, GitFailed, Limits, RepositoryTooLarge
-from rooftree_store.logins import Login
+from rooftree_store.catalogue import open_repository, read_repository_file
+from rooftree_store.git_process import GitFailed, RepositoryTooLarge
+from rooftree_store.leftovers import OLD
+from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
-from rooftree_store.store import OLD, AddonStore
+from rooftree_store.store import AddonStore
 from rooftree_store.submodules import Brought, bring_submodules
 
 log = structlog.get_logger(__name__)
@@ -53,41 +53,58 @@ class LocalRepositoryFixed(Invalid):
     error_key = "store_repository_local_cannot_reset"
 
 
-async def fetch(source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None) -> Brought:
-    """Clone into ``folder``, in place of what is there; what comes is checked first, so nothing bad replaces good."""
+async def fetch(store: AddonStore, source: RepositorySource) -> Brought:
+    """Clone a repository, in place of what is there; what comes is checked first, so nothing bad replaces good."""
+    folder = store.repository_folder(source.slug)
+    limits, login = store.fetching.limits, store.login(source.slug)
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
-    await git.clone(source, fresh, limits, login)
+    await asyncio.to_thread(_make, folder.parent)
     try:
+        await git.clone(source, fresh, limits, login)
         try:
-            await asyncio.to_thread(read_repository_file, fresh)
+            await asyncio.to_thread(_described, fresh)
         except RooftreeError as error:
             raise RepositoryInvalid(f"{source} is no add-on repository: {error.message}") from None
         brought = await bring_submodules(source, fresh, limits, login)
-        await to_thread_whole(_replace, fresh, folder)
+        old = await to_thread_whole(_replace, fresh, folder)
+        if old is not None:
+            await store.leftovers.remove(old)
     finally:
-        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+        await store.leftovers.remove(fresh)
     return evolve(brought, changed=True)
 
 
-def _replace(fresh: Path, folder: Path) -> None:
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{OLD}")
-        folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        fresh.rename(folder)
+def _make(clones: Path) -> None:
+    clones.mkdir(parents=True, exist_ok=True)  # ours: no add-on has apps or apps/git
 
 
-async def bring_up_to_date(
-    source: RepositorySource, folder: Path, limits: Limits = USUAL, login: Login | None = None
-) -> Brought:
+def _described(clone: Path) -> RepositoryFile:
+    with open_repository(clone) as folder:
+        return read_repository_file(folder)
+
+
+def _replace(fresh: Path, folder: Path) -> Path | None:
+    """Put a clone in its place; where the one is that it takes the place of, which is to be deleted."""
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{OLD}")
+    there = folder.exists()  # ours: no add-on has apps/git
+    if there:
+        folder.rename(old)  # ours: as above
+    fresh.rename(folder)  # ours: as above
+    return old if there else None
+
+
+def _is_clone(folder: Path) -> bool:
+    return (folder / ".git").is_dir()  # ours: git's own folder of a clone; no add-on has apps/git
+
+
+async def bring_up_to_date(store: AddonStore, source: RepositorySource) -> Brought:
     """Fetch what is new; a clone that is missing or damaged is made anew."""
-    if await asyncio.to_thread((folder / ".git").is_dir):
+    folder = store.repository_folder(source.slug)
+    limits, login = store.fetching.limits, store.login(source.slug)
+    if await asyncio.to_thread(_is_clone, folder):
         try:
             changed = await git.update(source, folder, limits, login)
-            await asyncio.to_thread(read_repository_file, folder)
+            await asyncio.to_thread(_described, folder)
             brought = await bring_submodules(source, folder, limits, login)
             return evolve(brought, changed=changed or brought.changed)
         except GitFailed as error:
@@ -98,7 +115,7 @@ async def bring_up_to_date(
             raise
         except RooftreeError as error:
             raise RepositoryInvalid(f"{source} is no add-on repository any more: {error.message}") from None
-    return await fetch(source, folder, limits, login)
+    return await fetch(store, source)
 
 
 @step("store.keep_login/1")
@@ -131,7 +148,7 @@ class CloneRepository(Step):
 
     async def before(self, store: AddonStore) -> bool:
         """Whether its folder was there."""
-        return await asyncio.to_thread(store.repository_folder(self.source.slug).exists)
+        return await asyncio.to_thread(store.repository_folder(self.source.slug).exists)  # ours: in apps/git
 
     async def fetch_bytes(self) -> int | None:
         """Not known: git tells it only while it fetches."""
@@ -139,14 +156,13 @@ class CloneRepository(Step):
 
     async def do(self, store: AddonStore) -> None:
         """Clone and check it."""
-        slug = self.source.slug
-        brought = await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
-        store.report_lacking(slug, brought.lacking)
+        brought = await fetch(store, self.source)
+        store.report_lacking(self.source.slug, brought.lacking)
 
     async def undo(self, was_there: bool, store: AddonStore) -> None:
         """Take the folder away, if this made it."""
         if not was_there:
-            await asyncio.to_thread(shutil.rmtree, store.repository_folder(self.source.slug), ignore_errors=True)
+            await store.leftovers.remove(store.repository_folder(self.source.slug))
 
 
 @step("store.register_repository/1")
@@ -186,7 +202,7 @@ class UnregisterRepository(Step):
 
 @step("store.remove_clone/1")
 class RemoveClone(Step):
-    """Delete a repository's folder, and its login. What stays is swept away at the next start."""
+    """Delete a repository's folder, and its login. What can't be deleted is a problem, and tried again."""
 
     repository: RepositorySlug
     tidies = True
@@ -194,7 +210,7 @@ class RemoveClone(Step):
     async def do(self, store: AddonStore) -> None:
         """Delete it."""
         await store.forget_login(self.repository)
-        await asyncio.to_thread(shutil.rmtree, store.repository_folder(self.repository), ignore_errors=True)
+        await store.leftovers.remove(store.repository_folder(self.repository))
 
 
 @step("store.update_repositories/1")
@@ -213,6 +229,7 @@ class UpdateRepositories(Step):
 
     async def do(self, run: Run, store: AddonStore) -> None:
         """Fetch and read."""
+        await store.leftovers.try_again()
         done = 0
 
         async def update(slug: RepositorySlug, source: RepositorySource) -> None:
@@ -232,9 +249,7 @@ async def _is_new(store: AddonStore, slug: RepositorySlug, source: RepositorySou
     """Fetch a repository; whether it has to be read, which it has not where nothing has changed since it was."""
     try:
         async with store.fetching.at_once:
-            brought = await bring_up_to_date(
-                source, store.repository_folder(slug), store.fetching.limits, store.login(slug)
-            )
+            brought = await bring_up_to_date(store, source)
     except RooftreeError as error:
         store.report_unfetched(slug, error.message)
         return True
@@ -348,7 +363,7 @@ class FetchRepositoryAgain(Step):
     async def do(self, store: AddonStore) -> None:
         """Clone, swap, read."""
         slug = self.source.slug
-        brought = await fetch(self.source, store.repository_folder(slug), store.fetching.limits, store.login(slug))
+        brought = await fetch(store, self.source)
         store.clear_unfetched(slug)
         store.report_lacking(slug, brought.lacking)
         await store.refresh([slug])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,24 +15,30 @@ from attrs import field, frozen
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
 from rooftree.interfaces.hooks import reload_updates
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.threads import to_thread_stoppable
+from rooftree_files import Folder, FolderMissing, PathRefused
 from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_store.addon_config import AddonConfig
 from rooftree_store.assessment import CoreTooOld, Reason, WrongArchitecture, availability, image_reference, pick_arch
-from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
+from rooftree_store.catalogue import PICTURES, ConfigReader, Contents, Offer, open_repository, read_contents
 from rooftree_store.git_process import USUAL, Limits
+from rooftree_store.languages import Languages
+from rooftree_store.leftovers import Leftovers, sweep
 from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
-from rooftree_store.yaml_files import FileInvalid, read_bytes
+from rooftree_store.translations import TranslationTexts
 
 log = structlog.get_logger(__name__)
 
 GIT_FOLDER = "apps/git"
-OLD = ".old"
-"""The end of the name that a clone has while another takes its place."""
-MOST_SHOWN_BYTES = 8 * 1024**2
-"""Of one of an add-on's texts or pictures, which is cut there: a repository packs gigabytes into nothing."""
+MOST_PICTURE_BYTES = 4 * 1024**2
+"""Of one of an add-on's pictures, which is cut there: a repository packs gigabytes into nothing."""
+MOST_TEXT_BYTES = 2 * 1024**2
+"""Of one of an add-on's texts, which is cut there. It is in memory several times over while it is answered."""
+MOST_READERS = 2
+"""As many threads read what add-ons say in words. They are none of those that everybody else waits for."""
 LOCAL_DESCRIPTION = RepositoryFile(name="Local add-ons", url=None, maintainer="you")
 
 
@@ -133,6 +139,9 @@ class AddonStore:
         self._addons: dict[AddonSlug, Offer] = {}
         self._installed: Mapping[AddonSlug, Installed] = {}
         self._reader = ConfigReader()
+        self._readers = ThreadPoolExecutor(MOST_READERS, "reading add-ons' files")
+        self._languages = Languages(self._readers)
+        self.leftovers = Leftovers(kernel.problems)
         self._refreshing = asyncio.Lock()
         self._revision = 0
 
@@ -245,6 +254,7 @@ class AddonStore:
             slug.repository,
             installed.config,
             folder="",
+            place="",
             changed=datetime.fromtimestamp(0, UTC),
             files=frozenset(),
         )
@@ -273,16 +283,38 @@ class AddonStore:
         name = image_reference(offer.config, offer.repository, arch, machine=self.machine.machine)
         return f"{name}:{offer.config.version}"
 
-    def path(self, offer: Offer) -> Path:
-        """Where an add-on's files lie: what a local build is built from."""
-        return self._data / offer.folder
+    def open_repository(self, repository: RepositorySlug) -> Folder:
+        """A repository's folder, open: the way to an add-on's files, by ``offer.within(name)``. The caller closes it.
+
+        Raises ``FolderMissing``. Blocks: call in a thread.
+        """
+        return open_repository(self.repository_folder(repository))
 
     async def read_file(self, offer: Offer, name: str) -> bytes | None:
         """One of an add-on's shown files, or ``None`` where it has none, or a link out of its repository."""
         if name not in offer.files:
             return None
-        path = self.path(offer) / name
-        return await asyncio.to_thread(_read_inside, path, self.repository_folder(offer.repository))
+        return await to_thread_stoppable(self._readers, self._read_file, offer, name)
+
+    def _read_file(self, stop: Callable[[], bool], offer: Offer, name: str) -> bytes | None:
+        del stop  # soon done: one file, and not much of it
+        try:
+            with self.open_repository(offer.repository) as folder:
+                most = MOST_PICTURE_BYTES if name in PICTURES else MOST_TEXT_BYTES
+                return folder.read_beginning(offer.within(name), most, links=True)
+        except (FolderMissing, FileNotFoundError, NotADirectoryError):
+            return None
+        except PathRefused as error:
+            log.warning("file_of_add_on_refused", addon=offer.slug, file=name, reason=error.message)
+            return None
+
+    async def translations(self, offer: Offer) -> Mapping[str, TranslationTexts]:
+        """The translations of an add-on by language code; a file that cannot be read is left out."""
+        return await self._languages.of(self.repository_folder(offer.repository), offer)
+
+    def close(self) -> None:
+        """Read no more of what add-ons say in words."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     @property
     def installed(self) -> Mapping[AddonSlug, Installed]:
@@ -319,10 +351,11 @@ class AddonStore:
                     changed.append(slug)
                 if fresh is None:
                     self._contents.pop(slug, None)
+                    self._reader.forget(self.repository_folder(slug))
                 else:
                     self._contents[slug] = fresh
-                self._report_broken(slug, fresh.broken if fresh else {})
-                self._report_pointers(slug, fresh.pointers if fresh else ())
+                self._report_broken(slug, fresh)
+                self._report_pointers(slug, fresh)
             if changed:
                 self._addons = {
                     slug: offer for contents in self._contents.values() for slug, offer in contents.offers.items()
@@ -333,10 +366,10 @@ class AddonStore:
 
     async def _read(self, slug: RepositorySlug) -> Contents | None:
         folder = self.repository_folder(slug)
-        if not await asyncio.to_thread(folder.is_dir):
-            return None
         try:
             return await asyncio.to_thread(read_contents, self._data, folder, slug, self._reader)
+        except FolderMissing:
+            return None
         except RooftreeError as error:
             self.report_unfetched(slug, error.message)
         except OSError as error:
@@ -353,7 +386,8 @@ class AddonStore:
         """Delete what a kill left of half-made clones, and clones and logins of repositories that are not there."""
         for slug in [slug for slug in self._logins if slug not in self.sources]:
             await self._kernel.commit(self._logins.delete(slug))
-        await asyncio.to_thread(_sweep, self._data / "apps", {str(slug) for slug in self.sources})
+        kept = {str(slug) for slug in self.sources}
+        self.leftovers.note(await asyncio.to_thread(sweep, self._data / "apps", kept))
 
     def report_unfetched(self, slug: RepositorySlug, reason: str) -> None:
         """A repository could not be fetched or read; what was known of it stays on offer."""
@@ -378,7 +412,7 @@ class AddonStore:
         if not lacking:
             self._kernel.problems.clear("submodules_missing", "store", slug)
             return
-        shown = _some(lacking)
+        shown = _first_of(lacking)
         self._kernel.problems.report(
             Problem(
                 "submodules_missing",
@@ -390,11 +424,13 @@ class AddonStore:
             )
         )
 
-    def _report_pointers(self, slug: RepositorySlug, pointers: Sequence[str]) -> None:
-        if not pointers:
+    def _report_pointers(self, slug: RepositorySlug, contents: Contents | None) -> None:
+        pointers = contents.pointers if contents else ()
+        if contents is None or not pointers:
             self._kernel.problems.clear("lfs_files", "store", slug)
             return
-        shown = ", ".join(pointers[:5]) + (f" (and {len(pointers) - 5} more)" if len(pointers) > 5 else "")
+        more = len(pointers) - 5 + contents.more_pointers
+        shown = ", ".join(pointers[:5]) + (f" (and {more} more)" if more > 0 else "")
         self._kernel.problems.report(
             Problem(
                 "lfs_files",
@@ -405,18 +441,19 @@ class AddonStore:
             )
         )
 
-    def _report_broken(self, slug: RepositorySlug, broken: Mapping[str, str]) -> None:
-        if not broken:
+    def _report_broken(self, slug: RepositorySlug, contents: Contents | None) -> None:
+        broken = contents.broken if contents else {}
+        if contents is None or not broken:
             self._kernel.problems.clear("broken_addon_config", "store", slug)
             return
-        shown = _some(broken)
+        shown = _first_of(broken, contents.more_broken)
         self._kernel.problems.report(
             Problem(
                 "broken_addon_config",
                 "store",
                 slug,
-                f"The repository {slug} has add-ons that cannot be offered: {shown}. `rooftree addon validate` tells "
-                "authors all of it",
+                f"The repository {slug} has add-ons that cannot be offered, or not as a whole: {shown}. "
+                "`rooftree addon validate` tells authors all of it",
                 extra={"files": dict(broken)},
             )
         )
@@ -425,31 +462,8 @@ class AddonStore:
 ADDON_STORE = Service[AddonStore]("addon_store/1")
 
 
-def _some(reasons: Mapping[str, str]) -> str:
+def _first_of(reasons: Mapping[str, str], unnamed: int = 0) -> str:
     """The first few of them, in one line."""
-    shown = "; ".join(f"{path}: {reason}" for path, reason in list(reasons.items())[:5])
-    return f"{shown} (and {len(reasons) - 5} more)" if len(reasons) > 5 else shown
-
-
-def _read_inside(path: Path, root: Path) -> bytes | None:
-    try:
-        if not path.resolve().is_relative_to(root.resolve()):
-            log.warning("file_leads_out_of_repository", file=str(path))
-            return None
-        return read_bytes(path, MOST_SHOWN_BYTES)
-    except FileInvalid:
-        if path.exists():
-            raise
-        return None
-
-
-def _sweep(folder: Path, kept: set[str]) -> None:
-    clones = folder / "git"
-    stale = [*folder.glob(".core.*"), *clones.glob(".*")]
-    for entry in stale:
-        name = entry.name.removeprefix(".").partition(".")[0]
-        if entry.name.endswith(OLD) and name in kept and not entry.with_name(name).exists():
-            entry.rename(entry.with_name(name))  # the kill came between the two renames: without a network, it is all
-    stale += [entry for entry in clones.glob("*") if entry.name not in kept]
-    for entry in stale:
-        shutil.rmtree(entry, ignore_errors=True)
+    shown = "; ".join(f"{path}: {reason}" if path else reason for path, reason in list(reasons.items())[:5])
+    more = len(reasons) - 5 + unnamed
+    return f"{shown} (and {more} more)" if more > 0 else shown

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-import shutil
 from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -20,6 +19,8 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from rooftree import RooftreeError
+from rooftree_files import Folder, PathRefused
+from rooftree_store.catalogue import is_file, open_repository
 from rooftree_store.git import head, left_by
 from rooftree_store.git_process import USUAL, GitFailed, Limits, git, git_lines, server_of, within
 from rooftree_store.logins import Login
@@ -60,7 +61,8 @@ async def bring_submodules(
                 raise GitFailed(f"there are more than {MAX_SUBMODULES} submodules, or {MAX_DEPTH} within each other")
             submodule = _source(source, urls.get(path))
             its_login = login if server_of(submodule) == server_of(source) else None
-            target = await asyncio.to_thread(_inside, folder, path)
+            target = folder / path
+            await asyncio.to_thread(_refuse_elsewhere, folder, path)
             changed |= await _bring(submodule, target, commit, left, its_login)
             left = await left_by(submodule, target, "HEAD", left)
             inner = await bring_submodules(submodule, target, left, its_login, depth + 1)
@@ -73,7 +75,7 @@ async def bring_submodules(
 
 async def _links(source: RepositorySource, folder: Path, limits: Limits) -> dict[str, str]:
     """The commits of the submodules by their paths."""
-    if not await asyncio.to_thread((folder / ".gitmodules").is_file):
+    if not await asyncio.to_thread(_has_submodules, folder):
         return {}
     links: dict[str, str] = {}
     listing = git_lines(source, *within(folder), "ls-tree", "-r", "HEAD", limits=limits)
@@ -117,12 +119,18 @@ def _source(outer: RepositorySource, url: str | None) -> RepositorySource:
     return source
 
 
-def _inside(folder: Path, path: str) -> Path:
-    """The folder of a submodule; raises :class:`GitFailed` where the way there leads elsewhere."""
-    target = folder / path
-    if target.resolve() != folder.resolve() / path or target.is_symlink() or not target.is_dir():
-        raise GitFailed("its path leads elsewhere")
-    return target
+def _has_submodules(clone: Path) -> bool:
+    with open_repository(clone) as folder:
+        return is_file(folder, ".gitmodules")
+
+
+def _refuse_elsewhere(clone: Path, path: str) -> None:
+    """Raise :class:`GitFailed` where the way to a submodule's folder leads elsewhere. Only git changes a clone."""
+    try:
+        with open_repository(clone) as folder:
+            folder.folder(path).close()
+    except (PathRefused, OSError):
+        raise GitFailed("its path leads elsewhere") from None
 
 
 async def _bring(source: RepositorySource, folder: Path, commit: str, limits: Limits, login: Login | None) -> bool:
@@ -145,7 +153,7 @@ async def _bring(source: RepositorySource, folder: Path, commit: str, limits: Li
 
 
 async def _is_at(source: RepositorySource, folder: Path, commit: str, limits: Limits) -> bool:
-    if not await asyncio.to_thread((folder / ".git").is_dir):
+    if not await asyncio.to_thread((folder / ".git").is_dir):  # ours: git's own folder of a clone
         return False
     try:
         if await head(source, folder) != commit:
@@ -157,5 +165,7 @@ async def _is_at(source: RepositorySource, folder: Path, commit: str, limits: Li
 
 
 def _empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
+    """Raises :class:`~rooftree_files.RemovalIncomplete`."""
+    with Folder.open(folder.parent) as above:  # ours: in a clone, and seen to be no link
+        above.remove(folder.name)
+        above.make(folder.name).close()

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import field, frozen
 
 from rooftree_store.readers import MAX_DEPTH, ContentInvalid, Problems, Reader, mapping_of, maybe, refused, shown, text
+from rooftree_store.yaml_files import SUFFIXES
+
+TRANSLATIONS: Final = "translations"
+"""The folder that they lie in, beside the configuration."""
+MAX_LANGUAGES: Final = 100
+"""Of one add-on; more are left out, and reported."""
+_ALWAYS: Final = "en"
+"""The language that clients show where there is no better one."""
+
+
+def language_files(names: Iterable[str]) -> list[str]:
+    """The names of translations among those of a folder, in order, English before all others."""
+    named = (name for name in names if name.endswith(SUFFIXES) and name.isprintable() and name[0] != ".")
+    return sorted(named, key=lambda name: (name.rpartition(".")[0] != _ALWAYS, name))
 
 
 class TranslationInvalid(ContentInvalid):

@@ -2,14 +2,12 @@
 
 Strangers write these files, so nothing in them may cost more than its size: YAML is read as a stream of events with a
 limit on depth and on what aliases expand to (libyaml's own composer overflows the C stack on deep nesting), and every
-way a file can be wrong ends in one error, :class:`FileInvalid`, with the line where it is known. That a path does not
-lead out of its repository is the caller's concern.
+way a file can be wrong ends in one error, :class:`FileInvalid`, with the line where it is known. Files are opened
+beneath the open folder of their repository, out of which no link leads.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -21,14 +19,19 @@ import yaml
 from attrs import Factory, define, field, frozen
 from yaml.constructor import SafeConstructor
 
-from rooftree.errors import Invalid
+from rooftree.errors import Invalid, NotFound
+from rooftree_files import Content, Folder, PathRefused
 from rooftree_store.readers import join, step_of
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 50
 """How deep lists and mappings may nest; real files stay below ten."""
-MAX_NODES: Final = 100_000
-"""How many values a file may hold once its aliases are written out."""
+MAX_NODES: Final = 20_000
+"""How many values a file may hold once its aliases are written out; real files stay below a thousand."""
+MAX_TEXT_CHARACTERS: Final = 1024 * 1024
+"""How long the texts in a file may be together, once its aliases are written out: in an answer they are."""
+NODE_BYTES: Final = 100
+"""What a value takes in memory beside its text, roughly."""
 MAX_NUMBER_CHARACTERS: Final = 100
 """Reading a number takes time quadratic in its length; a longer one stays text, which no reader takes for a number."""
 
@@ -96,11 +99,43 @@ class Document:
     content: Mapping[Any, Any]
     repeated: tuple[RepeatedKey, ...] = ()
     """The keys of a YAML file that appear twice in their mapping."""
+    cost_bytes: int = 0
+    """What it takes in memory, roughly."""
+
+
+def cost_of_refused(size_bytes: int) -> int:
+    """What it cost, at most and in the same measure as of others, to read a file that is refused."""
+    return min(20 * size_bytes, MAX_NODES * NODE_BYTES + MAX_TEXT_CHARACTERS)
 
 
 def read_document(path: Path) -> Document:
-    """The mapping in a ``.yaml``, ``.yml`` or ``.json`` file; raises :class:`FileInvalid`. Blocks: call in a thread."""
-    return parse_document(read_bytes(path), path)
+    """The mapping in a ``.yaml``, ``.yml`` or ``.json`` file in a folder that no stranger can move; raises
+    :class:`FileInvalid`, for a link too. Blocks: call in a thread."""
+    try:
+        with Folder.open(path.parent) as folder:
+            return parse_document(_whole(folder, path.name, path, links=False).data, path)
+    except NotFound as error:
+        raise FileInvalid(path, f"cannot be read: {error.message}") from None
+
+
+def document_in(folder: Folder, path: str) -> Document:
+    """The mapping in a file of an open repository; raises :class:`FileInvalid`. Blocks: call in a thread."""
+    return parse_document(content_in(folder, path).data, path)
+
+
+def content_in(folder: Folder, path: str) -> Content:
+    """A file of an open repository, of at most one byte more than it may have, and what it is; raises
+    :class:`FileInvalid`. Links within the repository are followed. Blocks: call in a thread."""
+    return _whole(folder, path, path, links=True)
+
+
+def _whole(folder: Folder, path: str, called: Path | str, *, links: bool) -> Content:
+    try:
+        return folder.content(path, MAX_FILE_BYTES + 1, links=links)
+    except PathRefused as error:
+        raise FileInvalid(called, error.reason) from None
+    except OSError as error:
+        raise FileInvalid(called, f"cannot be read: {error.strerror or error}") from error
 
 
 def parse_document(data: bytes, path: Path | str, places: Places | None = None) -> Document:
@@ -117,32 +152,18 @@ def parse_document(data: bytes, path: Path | str, places: Places | None = None) 
     content: object
     repeated: tuple[RepeatedKey, ...] = ()
     if suffix == ".json":
-        content = _parse_json(data, path)
+        content, nodes = _parse_json(data, path)
+        cost_bytes = nodes * NODE_BYTES + len(data)
         if places is not None:
             repeated = _find_places(data, path, places)
     elif suffix in SUFFIXES:
-        content, repeated = _parse_yaml(data, path, places)
+        builder = _parse_yaml(data, path, places)
+        content, repeated, cost_bytes = builder.result, tuple(builder.repeated), builder.cost_bytes
     else:
         raise FileInvalid(path, f"must end with one of {', '.join(SUFFIXES)}")
     if not isinstance(content, dict):
         raise FileInvalid(path, "must hold a mapping of keys to values at the top")
-    return Document(content, repeated)
-
-
-def read_bytes(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
-    """A file of a repository, cut at one byte more than is allowed; raises :class:`FileInvalid`. Blocks."""
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:  # Path.open has none
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileInvalid(path, "is not a regular file")
-            return file.read(most + 1)
-    except OSError as error:
-        raise FileInvalid(path, f"cannot be read: {error.strerror or error}") from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting, so that a named pipe left in a folder cannot hold the reader."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    return Document(content, repeated, cost_bytes)
 
 
 def _check_encoding(data: bytes, path: Path | str) -> None:
@@ -154,30 +175,36 @@ def _check_encoding(data: bytes, path: Path | str) -> None:
         raise FileInvalid(path, f"is not valid UTF-8 (byte {error.start})", line, column) from None
 
 
-def _parse_json(data: bytes, path: Path | str) -> object:
+def _parse_json(data: bytes, path: Path | str) -> tuple[object, int]:
+    """What a JSON file says, and how many values that is."""
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         reason = f"is not valid JSON: {error.msg} (column {error.colno})"
         raise FileInvalid(path, reason, error.lineno, error.colno) from None
-    _check_extent(content, path)
-    return content
+    return content, _extent(content, path)
 
 
 def _find_places(data: bytes, path: Path | str, places: Places) -> tuple[RepeatedKey, ...]:
     """Where things stand in a JSON file. JSON reads as YAML, but for tabs and a few rarities that YAML refuses."""
     try:
-        return _parse_yaml(data.replace(b"\t", b" "), path, places)[1]
+        return tuple(_parse_yaml(data.replace(b"\t", b" "), path, places).repeated)
     except FileInvalid:
         return ()
 
 
-def _check_extent(content: object, path: Path | str) -> None:
+def _extent(content: object, path: Path | str) -> int:
+    """How many values there are, keys counted like in YAML."""
     level = [content]
+    nodes = 1
     for _ in range(MAX_DEPTH + 1):
+        nodes += sum(len(value) for value in level if isinstance(value, dict))
         level = [inner for value in level for inner in _inside(value)]
+        nodes += len(level)
+        if nodes > MAX_NODES:
+            raise FileInvalid(path, f"holds more than {MAX_NODES} values")
         if not level:
-            return
+            return nodes
     raise FileInvalid(path, f"nests deeper than {MAX_DEPTH} levels")
 
 
@@ -188,7 +215,8 @@ def _inside(value: object) -> Iterator[object]:
         yield from value
 
 
-def _parse_yaml(data: bytes, path: Path | str, places: Places | None) -> tuple[object, tuple[RepeatedKey, ...]]:
+def _parse_yaml(data: bytes, path: Path | str, places: Places | None) -> _Builder:
+    """What has read the whole file."""
     builder = _Builder(path, places)
     try:
         for event in yaml.parse(data, Loader=yaml.CSafeLoader):
@@ -200,7 +228,7 @@ def _parse_yaml(data: bytes, path: Path | str, places: Places | None) -> tuple[o
         raise FileInvalid(path, f"is not valid YAML: {reason}", *where) from None
     except yaml.YAMLError as error:
         raise FileInvalid(path, f"is not valid YAML: {error}") from None
-    return builder.result, tuple(builder.repeated)
+    return builder
 
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -208,6 +236,8 @@ _PLAIN_TAGS: Final = frozenset(_TAG + kind for kind in ("bool", "float", "int", 
 _COLLECTION_TAGS: Final = frozenset({None, "!", _TAG + "map", _TAG + "seq"})
 _MERGE: Final = object()
 _NO_KEY: Final = object()
+type _Extent = tuple[int, int]
+"""Values, and characters of text."""
 
 
 @define
@@ -216,7 +246,7 @@ class _Open:
 
     container: list[Any] | dict[Any, Any]
     anchor: str | None
-    nodes_before: int
+    before: _Extent
     path: str = ""
     """Only where places are asked for."""
     key: object = _NO_KEY
@@ -232,9 +262,15 @@ class _Builder:
     result: object = None
     repeated: list[RepeatedKey] = field(factory=list)
     _stack: list[_Open] = field(factory=list)
-    _anchors: dict[str, tuple[object, int]] = field(factory=dict)
+    _anchors: dict[str, tuple[object, _Extent]] = field(factory=dict)
     _nodes: int = 0
+    _characters: int = 0
     _documents: int = 0
+
+    @property
+    def cost_bytes(self) -> int:
+        """What the result takes in memory, roughly."""
+        return self._nodes * NODE_BYTES + self._characters
 
     def take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
@@ -254,14 +290,18 @@ class _Builder:
         place = _place(event)
         return FileInvalid(self.path, reason, place.line, place.column)
 
-    def _count(self, event: yaml.Event, nodes: int) -> None:
+    def _count(self, event: yaml.Event, nodes: int, characters: int) -> None:
         self._nodes += nodes
+        self._characters += characters
         if self._nodes > MAX_NODES:
             raise self._wrong(event, f"holds more than {MAX_NODES} values, counted with aliases written out")
+        if self._characters > MAX_TEXT_CHARACTERS:
+            most = MAX_TEXT_CHARACTERS
+            raise self._wrong(event, f"holds more than {most} characters of text, counted with aliases written out")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        self._count(event, 1)
         text, tag = event.value, event.tag
+        self._count(event, 1, len(text))
         top = self._stack[-1] if self._stack else None
         is_key = top is not None and type(top.container) is dict and top.key is _NO_KEY
         value: object
@@ -281,7 +321,7 @@ class _Builder:
         if self.places is not None and not is_key and isinstance(value, int | float) and str(value) != text:
             self.places.written[self._next_path()] = text
         if event.anchor is not None:
-            self._anchors[event.anchor] = (text if value is _MERGE else value, 1)
+            self._anchors[event.anchor] = (text if value is _MERGE else value, (1, len(text)))
         self._add(event, value)
 
     def _typed(self, event: yaml.Event, tag: str, text: str) -> object:
@@ -293,7 +333,7 @@ class _Builder:
             raise self._wrong(event, f"{text!r} is not a valid {tag.removeprefix(_TAG)}") from None
 
     def _start(self, event: yaml.CollectionStartEvent) -> None:
-        self._count(event, 1)
+        self._count(event, 1, 0)
         if event.tag not in _COLLECTION_TAGS:
             raise self._wrong(event, f"the tag {_shown_tag(event.tag)} is not supported")
         if len(self._stack) >= MAX_DEPTH:
@@ -304,7 +344,7 @@ class _Builder:
         path = "" if self.places is None else self._next_path()
         if self.places is not None and self._stack and isinstance(self._stack[-1].container, list):
             self.places.at[path] = _place(event)
-        self._stack.append(_Open(container, event.anchor, self._nodes - 1, path))
+        self._stack.append(_Open(container, event.anchor, (self._nodes - 1, self._characters), path))
 
     def _end(self, event: yaml.Event) -> None:
         done = self._stack.pop()
@@ -313,14 +353,15 @@ class _Builder:
                 for key, value in merged.items():
                     done.container.setdefault(key, value)
         if done.anchor is not None:
-            self._anchors[done.anchor] = (done.container, self._nodes - done.nodes_before)
+            nodes, characters = done.before
+            self._anchors[done.anchor] = (done.container, (self._nodes - nodes, self._characters - characters))
         self._add(event, done.container)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
             raise self._wrong(event, f"the alias *{event.anchor} names nothing that is complete before it")
-        value, nodes = self._anchors[event.anchor]
-        self._count(event, nodes)
+        value, extent = self._anchors[event.anchor]
+        self._count(event, *extent)
         self._check_alias_depth(event, value)
         self._add(event, value)
 

@@ -16,13 +16,16 @@ Channel = Literal["stable", "beta", "dev"]
 BlockingIoDetection = Literal["on", "off", "on-at-startup", "on_at_startup"]
 """``on_at_startup`` is how the published reference spells the third."""
 
+DROP_NET_RAW: Final = "app_drop_net_raw"
+OFFERED_FLAGS: Final = (DROP_NET_RAW,)
+"""Features that can be switched on and off; each is an option of that name."""
 FEATURE_FLAGS: Final = (
-    "app_drop_net_raw",
+    *OFFERED_FLAGS,
     "app_reduced_capabilities",
     "supervisor_v2_api",
     "supervisor_websocket_v2_api",
 )
-"""Features that clients may ask to be switched on. They are known by name and not offered."""
+"""Features that clients may ask to be switched on. Those that are not offered are known by name and stay off."""
 
 
 class JobId(ParsedString):
@@ -133,7 +136,7 @@ def _feature_flags(_: object, __: object, value: object) -> None:
     for name, wanted in value.items() if isinstance(value, dict) else ():
         if name not in FEATURE_FLAGS:
             raise ValueError(f"feature_flags.{name}: is not known here; there are {', '.join(FEATURE_FLAGS)}")
-        if wanted:
+        if wanted and name not in OFFERED_FLAGS:
             raise ValueError(f"feature_flags.{name}: must be false, because Rooftree does not offer this feature")
 
 

@@ -11,6 +11,7 @@ from rooftree.interfaces import hooks
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree_supervisor.host import Host
 from rooftree_supervisor.models import (
+    DROP_NET_RAW,
     FEATURE_FLAGS,
     AvailableUpdates,
     Info,
@@ -78,7 +79,7 @@ class Overview:
             "auto_update": options.auto_update,
             "detect_blocking_io": detects_blocking_io(),
             "country": options.country,
-            "feature_flags": dict.fromkeys(FEATURE_FLAGS, False),
+            "feature_flags": dict.fromkeys(FEATURE_FLAGS, False) | {DROP_NET_RAW: options.app_drop_net_raw},
             "wait_boot": options.wait_boot,
         }
         return merged(SupervisorInfo, own, await self._kernel.call(hooks.supervisor_info))

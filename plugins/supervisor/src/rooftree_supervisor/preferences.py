@@ -34,7 +34,7 @@ from rooftree import (
 from rooftree.interfaces.hooks import set_repositories
 from rooftree.logs import set_level
 from rooftree.settings import LogLevel, Settings, between
-from rooftree_supervisor.models import Channel, OptionsChange
+from rooftree_supervisor.models import OFFERED_FLAGS, Channel, OptionsChange
 
 _KEY: Final = "options"
 
@@ -62,6 +62,18 @@ class Options:
     """From the start on."""
     wait_boot: int = 5
     """Seconds."""
+    app_drop_net_raw: bool = True
+    """The feature flag of that name: an add-on may send raw frames (``NET_RAW``) only where its configuration declares
+    it. From its next start on.
+
+    On unless somebody switches it off, although the engine gives the capability to everybody: with it, an add-on on
+    the host's network reads every token that passes the add-ons' bridge, which no rule on the bridge can prevent, and
+    the rules there are all that keeps the others from each other's addresses. What is lost is little. The engine opens
+    ICMP sockets to everybody (``net.ipv4.ping_group_range``), with which Alpine's ``ping`` works; it does not where an
+    image gives its ``ping`` the capability as a file's (Debian's iputils), which the kernel then refuses to run, or
+    has one that knows raw sockets only. Those, scanners and DHCP servers declare ``privileged: [NET_RAW]``, which
+    their rating shows.
+    """
 
 
 _UNTOUCHED: Final = Options()
@@ -85,6 +97,8 @@ class SupervisorSettings:
     auto_update: bool | None = None
     detect_blocking_io: bool | None = None
     wait_boot: int | None = field(default=None, validator=optional(between(1, 60)))
+    app_drop_net_raw: bool | None = None
+    """In the API it is one of ``feature_flags``."""
 
 
 class Preferences:
@@ -135,6 +149,11 @@ class Preferences:
         return self.now.channel
 
     @property
+    def drop_net_raw(self) -> bool:
+        """Whether add-ons may send raw frames only where their configuration declares ``NET_RAW``."""
+        return self.now.app_drop_net_raw
+
+    @property
     def log_level(self) -> LogLevel:
         """From which level on we log."""
         return self.now.logging or self._settings.kernel.log_level
@@ -150,8 +169,10 @@ class Preferences:
         if not given:
             allowed = ", ".join(sorted(attrs.fields_dict(OptionsChange)))
             raise Invalid(f"The body has no option in it; give at least one of {allowed}")
-        for name in ("feature_flags", "content_trust", "force_security"):
+        for name in ("content_trust", "force_security"):
             given.pop(name, None)  # checked by the model: nothing that could be kept
+        flags = given.pop("feature_flags", {})
+        given |= {name: flags[name] for name in OFFERED_FLAGS if name in flags}
         repositories = given.pop("addons_repositories", None)
         detection = given.pop("detect_blocking_io", None)
         if detection is not None:

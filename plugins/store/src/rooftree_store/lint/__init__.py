@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from rooftree_files import TreeTooLarge
 from rooftree_store.addon_config import AddonConfig, ParsedAddon
-from rooftree_store.catalogue import APPARMOR, CONFIG_NAMES, REPOSITORY_NAMES, config_files
+from rooftree_store.catalogue import APPARMOR, CONFIG_NAMES, REPOSITORY_NAMES, open_repository, repository_folders
 from rooftree_store.lint.addon_folder import (
     BUILD_NAMES,
     check_addon_folder,
@@ -22,7 +23,7 @@ from rooftree_store.lint.addon_folder import (
     check_translation,
 )
 from rooftree_store.lint.config_file import check_config
-from rooftree_store.lint.findings import CheckedFile, Finding, Severity
+from rooftree_store.lint.findings import CheckedFile, Finding, Severity, is_there
 from rooftree_store.repository_file import RepositoryInvalid, parse_repository_file
 from rooftree_store.yaml_files import SUFFIXES
 
@@ -80,8 +81,8 @@ def check(paths: Iterable[Path]) -> Report:
 
 
 def _check_folder(report: Report, folder: Path) -> None:
-    descriptions = [folder / name for name in REPOSITORY_NAMES if (folder / name).exists()]
-    configs = [Path(place) / name for place, name, _ in config_files(folder)]
+    descriptions = [folder / name for name in REPOSITORY_NAMES if is_there(folder / name, folder)]
+    configs = _config_files(report, folder)
     is_addon = any(path.parent == folder for path in configs)
     if descriptions:
         first = check_repository_file(descriptions[0], folder)
@@ -103,6 +104,25 @@ def _check_folder(report: Report, folder: Path) -> None:
     taken: dict[str, Path] = {}
     for path in configs:
         _check_addon(report, path, folder, taken)
+
+
+def _config_files(report: Report, folder: Path) -> list[Path]:
+    """The configurations in a folder; what keeps the daemon from seeing all is noted."""
+    around = CheckedFile.of(folder)
+    configs: list[Path] = []
+
+    def left_out(path: str, reason: str) -> None:
+        around.note_at(None, Severity.ERROR, "left-out", f"{path} {reason}")
+
+    with open_repository(folder) as opened:
+        try:
+            for listing in repository_folders(opened, left_out):
+                configs += [folder / listing.path / name for name in CONFIG_NAMES if name in listing.others]
+        except TreeTooLarge as error:
+            around.note_at(None, Severity.ERROR, "left-out", f"{error.reason}; the rest is left out")
+    if around.findings:
+        report.add(around)
+    return configs
 
 
 def _check_addon(report: Report, path: Path, root: Path, taken: dict[str, Path]) -> None:
@@ -143,7 +163,7 @@ def _check_file(report: Report, path: Path) -> None:
         **dict.fromkeys(BUILD_NAMES, check_build_file),
     }
     if path.name == APPARMOR:
-        report.add(check_profile(path))
+        report.add(check_profile(path, path.parent))
     elif path.name in known:
         report.add(known[path.name](path, path.parent))
     elif path.parent.resolve().name == "translations" and path.suffix in SUFFIXES:
@@ -165,7 +185,7 @@ _CHECKED: Final = f"{', '.join((*CONFIG_NAMES, *BUILD_NAMES, *REPOSITORY_NAMES, 
 def _neighbour(folder: Path) -> AddonConfig | None:
     """The configuration that a translation belongs to, where there is one."""
     for name in CONFIG_NAMES:
-        if (folder / name).is_file():
+        if is_there(folder / name, folder):
             file = CheckedFile.read(folder / name, folder)
             parsed = check_config(file) if file.readable else None
             return parsed.config if parsed else None

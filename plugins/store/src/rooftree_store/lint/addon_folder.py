@@ -7,14 +7,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from rooftree_files import PathRefused
 from rooftree_store.addon_config import AddonConfig
 from rooftree_store.build_file import BuildFileInvalid, parse_build_file
-from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README
-from rooftree_store.lint.findings import BEGINNING, CheckedFile, Severity
+from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, open_repository
+from rooftree_store.lint.findings import BEGINNING, CheckedFile, Severity, is_there
 from rooftree_store.options_schema import Element, ListOf, MapOf
 from rooftree_store.readers import join
-from rooftree_store.translations import TranslationInvalid, parse_translation
-from rooftree_store.yaml_files import SUFFIXES, FileInvalid, Place, read_bytes
+from rooftree_store.translations import (
+    MAX_LANGUAGES,
+    TRANSLATIONS,
+    TranslationInvalid,
+    language_files,
+    parse_translation,
+)
+from rooftree_store.yaml_files import SUFFIXES, FileInvalid, Place, content_in
 
 BUILD_NAMES: Final = tuple(f"build{suffix}" for suffix in SUFFIXES)
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -26,29 +33,29 @@ def check_addon_folder(
     config_file: CheckedFile, folder: Path, root: Path, config: AddonConfig | None
 ) -> list[CheckedFile]:
     """Check the files of an add-on beside its configuration, and note there what is missing."""
-    files = [check_build_file(folder / name, root, config) for name in BUILD_NAMES if (folder / name).exists()]
-    translations = list(translation_files(folder))
+    files = [check_build_file(folder / name, root, config) for name in BUILD_NAMES if is_there(folder / name, root)]
+    translations = translation_files(config_file, folder, root)
     files += [check_translation(path, root, config) for path in translations]
-    if (folder / APPARMOR).exists():
-        files.append(check_profile(folder / APPARMOR, config))
-    files += [picture for name in (ICON, LOGO) if (picture := _check_picture(folder / name))]
+    if is_there(folder / APPARMOR, root):
+        files.append(check_profile(folder / APPARMOR, root, config))
+    files += [picture for name in (ICON, LOGO) if (picture := _check_picture(folder / name, root))]
     if config is not None:
-        _check_build(config_file, folder, config)
+        _check_build(config_file, folder, root, config)
         if config.schema is not None and config.schema.root.fields and not translations:
             config_file.hint(
                 "no-translations", "schema", "has options without names: translations/en.yaml gives them some"
             )
-    missing = [name for name in _SHOWN if not (folder / name).exists()]
+    missing = [name for name in _SHOWN if not is_there(folder / name, root)]
     if missing:
         sentence = f"has none of these, which the store would show: {', '.join(missing)}"
         config_file.note_at(None, Severity.HINT, "nothing-to-show", sentence)
     return files
 
 
-def _check_build(config_file: CheckedFile, folder: Path, config: AddonConfig) -> None:
-    if config.image is not None or (folder / "Dockerfile").exists():
+def _check_build(config_file: CheckedFile, folder: Path, root: Path, config: AddonConfig) -> None:
+    if config.image is not None or is_there(folder / "Dockerfile", root):
         return
-    missing = [arch for arch in config.arch if not (folder / f"Dockerfile.{arch}").exists()]
+    missing = [arch for arch in config.arch if not is_there(folder / f"Dockerfile.{arch}", root)]
     if missing:
         some = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
         sentence = f"there is no image to fetch, and no Dockerfile to build one from{some}"
@@ -83,10 +90,18 @@ def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) 
 # --- translations -----------------------------------------------------------------------------------------------------
 
 
-def translation_files(folder: Path) -> Iterator[Path]:
-    """The translations of an add-on."""
-    there = sorted((folder / "translations").iterdir()) if (folder / "translations").is_dir() else []
-    yield from (path for path in there if path.suffix in SUFFIXES)
+def translation_files(config_file: CheckedFile, folder: Path, root: Path) -> list[Path]:
+    """The translations of an add-on, as many as are looked at; that there are more is noted."""
+    place = folder / TRANSLATIONS
+    try:
+        with open_repository(root) as opened, opened.folder(str(place.relative_to(root)), links=True) as there:
+            names = language_files(there.names())
+    except (PathRefused, OSError):
+        return []
+    if len(names) > MAX_LANGUAGES:
+        sentence = f"has more than {MAX_LANGUAGES} translations; the rest is left out"
+        config_file.note_at(None, Severity.WARNING, "left-out", sentence)
+    return sorted(place / name for name in names[:MAX_LANGUAGES])
 
 
 def check_translation(path: Path, root: Path, config: AddonConfig | None = None) -> CheckedFile:
@@ -145,11 +160,12 @@ def _form(element: Element) -> MapOf | None:
 # --- what is no YAML --------------------------------------------------------------------------------------------------
 
 
-def check_profile(path: Path, config: AddonConfig | None = None) -> CheckedFile:
+def check_profile(path: Path, root: Path, config: AddonConfig | None = None) -> CheckedFile:
     """Check an AppArmor profile: it has to be one, so that it can be given the add-on's own name."""
     file = CheckedFile.of(path)
     try:
-        text = read_bytes(path)
+        with open_repository(root) as folder:
+            text = content_in(folder, str(path.relative_to(root))).data
     except FileInvalid as error:
         file.note_at(None, Severity.ERROR, "unreadable", error.reason)
         return file
@@ -170,14 +186,18 @@ def check_profile(path: Path, config: AddonConfig | None = None) -> CheckedFile:
     return file
 
 
-def _check_picture(path: Path) -> CheckedFile | None:
+def _check_picture(path: Path, root: Path) -> CheckedFile | None:
     try:
-        with path.open("rb") as picture:
-            beginning = picture.read(len(_PNG))
+        with open_repository(root) as folder:
+            beginning = folder.read_beginning(str(path.relative_to(root)), len(_PNG), links=True)
+    except PathRefused as error:
+        beginning, reason = b"", error.reason
     except OSError:
         return None
+    else:
+        reason = "is no PNG picture, whatever its name says"
     if beginning == _PNG:
         return None
     file = CheckedFile.of(path)
-    file.note_at(None, Severity.WARNING, "no-png", "is no PNG picture, whatever its name says")
+    file.note_at(None, Severity.WARNING, "no-png", reason)
     return file

@@ -22,7 +22,8 @@ from rooftree_store.addon_config import (
 )
 from rooftree_store.lint.advisories import note_advisories
 from rooftree_store.lint.findings import CheckedFile
-from rooftree_store.options import SECRET_PREFIX, check_value, may_be_missing
+from rooftree_store.option_places import SECRET_PREFIX
+from rooftree_store.options import check_value, may_be_missing
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 from rooftree_store.patterns import compiled
 from rooftree_store.readers import Refused, join

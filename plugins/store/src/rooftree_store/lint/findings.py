@@ -9,10 +9,15 @@ from typing import Any, Final, Self
 
 from attrs import Factory, define, field, frozen
 
+from rooftree.printable import printable
+from rooftree_files import PathRefused
+from rooftree_store.catalogue import open_repository
 from rooftree_store.readers import ContentInvalid, nearest
-from rooftree_store.yaml_files import FileInvalid, Place, Places, parse_document, read_bytes
+from rooftree_store.yaml_files import FileInvalid, Place, Places, content_in, parse_document
 
 BEGINNING: Final = Place(1, 1)
+MOST_FINDINGS: Final = 200
+"""In one file; an author who has mended so many looks again."""
 
 
 class Severity(enum.StrEnum):
@@ -45,9 +50,13 @@ class Finding:
         return f"{self.file}{place}: {self.severity}: {key}{self.message} [{self.code}]"
 
 
-def _printable(text: str) -> str:
-    """``text`` with what would move a terminal's cursor, or is no character, written as an escape."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+def is_there(path: Path, root: Path) -> bool:
+    """Whether something lies at a path in a folder; a link that leads out of it is there, though not followed."""
+    with open_repository(root) as folder:
+        try:
+            return folder.status(str(path.relative_to(root))) is not None
+        except PathRefused:
+            return True
 
 
 @define
@@ -65,16 +74,16 @@ class CheckedFile:
     @classmethod
     def of(cls, path: Path) -> Self:
         """A file that is not read as YAML or JSON, or not there at all."""
-        return cls(_printable(str(path)))
+        return cls(printable(str(path)))
 
     @classmethod
     def read(cls, path: Path, root: Path) -> Self:
         """The mapping in a file; what keeps it from being read is the first finding."""
         file = cls.of(path)
         try:
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise FileInvalid(path, "is a link out of the folder, which is not followed")
-            document = parse_document(read_bytes(path), path, file.places)
+            with open_repository(root) as folder:
+                data = content_in(folder, str(path.relative_to(root))).data
+            document = parse_document(data, path, file.places)
         except FileInvalid as error:
             file.readable = False
             place = Place(error.line, error.column or 1) if error.line is not None else None
@@ -91,18 +100,28 @@ class CheckedFile:
             )
         return file
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is noted."""
+        return len(self.findings) >= MOST_FINDINGS
+
     def note_at(self, place: Place | None, severity: Severity, code: str, message: str, *, key: str = "") -> None:
         """Note something at a place, or of the file as a whole."""
+        if self.is_full:
+            return
+        if len(self.findings) == MOST_FINDINGS - 1:
+            place, severity, code, key = None, Severity.WARNING, "too-many", ""
+            message = f"has more than {MOST_FINDINGS - 1} things wrong; the rest is not shown"
         line, column = (place.line, place.column) if place is not None else (None, None)
         self.findings.append(
             Finding(
                 file=self.name,
                 line=line,
                 column=column,
-                key=_printable(key),
+                key=printable(key),
                 severity=severity,
                 code=code,
-                message=_printable(message),
+                message=printable(message),
             )
         )
 
@@ -138,6 +157,8 @@ class CheckedFile:
         """Note the keys of a mapping that nothing reads."""
         words = list(known)
         for key in found if isinstance(found, Mapping) else ():
+            if self.is_full:
+                return
             if key not in words:
                 where = f"{path}.{key}" if path else str(key)
                 self.warning("unknown-key", where, f"is not a key that has a meaning here{nearest(key, words)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -57,7 +58,7 @@ async def docs_file(
     media = _MEDIA[Path(file).suffix]
     if "gzip" in (accept_encoding or ""):
         return Binary(packed, media, {**HEADERS, **CACHED, "Content-Encoding": "gzip"})
-    return Binary(await asyncio.to_thread(gzip.decompress, packed), media, {**HEADERS, **CACHED})
+    return Binary(await asyncio.to_thread(_unpacked, file), media, {**HEADERS, **CACHED})
 
 
 def _document(plugins: Plugins) -> bytes:
@@ -66,7 +67,14 @@ def _document(plugins: Plugins) -> bytes:
     return encoded_document(tuple(plugins.routes()))
 
 
+@lru_cache
 def _packed(file: PageFile) -> bytes:
-    """A file as it is sent: those of Swagger UI are stored so."""
+    """A file as it is sent: those of Swagger UI are stored so. Kept, because whoever likes may ask, and often."""
     stored = HOME / "swagger_ui" / f"{file}.gz"
     return stored.read_bytes() if stored.exists() else gzip.compress((HOME / file).read_bytes())
+
+
+@lru_cache
+def _unpacked(file: PageFile) -> bytes:
+    """The same for who understands no coding."""
+    return gzip.decompress(_packed(file))

@@ -1,0 +1,69 @@
+"""Request bodies: read piece by piece, each with its limit, and counted as they come in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from rooftree.conversion import DEEPEST, is_deeper
+from rooftree.errors import Invalid, TooLarge
+from rooftree.http.connection import Connection
+from rooftree.http.content_coding import without_coding
+from rooftree.http.in_flight import SMALL_BYTES
+from rooftree.http.routes import RawBody, whole
+
+UNPACKED = 8
+"""What a large JSON body holds when it is taken apart, in its own lengths."""
+
+
+async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
+    length = request.content_length
+    if length is not None and length > limit:
+        raise TooLarge(f"The body has {length} bytes; at most {limit} are accepted here")
+    connection = connection_of(request)
+    if length is None or length > SMALL_BYTES:
+        connection.expect_body(request)
+    received = 0
+    coding = ", ".join(request.headers.getall("Content-Encoding", ()))
+    async for chunk in without_coding(request.content.iter_any(), coding):
+        received += len(chunk)
+        if received > limit:
+            raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")
+        yield chunk
+        if received > SMALL_BYTES:
+            await connection.wait_for_turn()
+
+
+def connection_of(request: web.BaseRequest) -> Connection:
+    """The connection that a request came on."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    return connection
+
+
+def raw_body(request: web.BaseRequest, limit: int) -> RawBody:
+    """The body as it comes in, at most ``limit`` bytes of it."""
+    return RawBody(_read(request, limit), request.content_type, connection_of(request).hold)
+
+
+async def json_body(request: web.BaseRequest, limit: int) -> Any:
+    """What the body says; an empty object where there is none. Raises :class:`~rooftree.errors.Invalid`."""
+    if not request.body_exists:
+        return {}
+    hold = connection_of(request).hold
+    content = await whole(_read(request, limit), hold)
+    if not content.strip():
+        return {}
+    if len(content) > SMALL_BYTES:
+        hold(len(content) * UNPACKED)
+    try:
+        data = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The body is not JSON: {error}") from None
+    # few bodies have so many, and have to be looked at
+    if content.count(b"[") + content.count(b"{") > DEEPEST and is_deeper(data):
+        raise Invalid(f"The body nests deeper than {DEEPEST} levels")
+    return data

@@ -1,0 +1,96 @@
+"""Turns of the event loop, shared out: many who have something to do at the same moment do it one after another.
+
+The loop runs whatever is ready before it looks at its sockets again. Hundreds of connections that all have requests
+waiting would so keep everybody else waiting for all of them. Here at most :data:`PER_TURN` pieces of work, which is a
+request or a piece of an answer, are begun in each turn of the loop. Where more want to, callers take turns, whatever
+the number of their connections, and those who are known come before strangers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import Final
+
+from attrs import field, frozen, mutable
+
+PER_TURN: Final = 8
+"""Pieces of work that are begun in one turn of the loop."""
+OF_STRANGERS: Final = 2
+"""Of these, how many strangers have while known callers wait."""
+
+
+@frozen
+class Account:
+    """Whose work, and whose bytes, are counted together."""
+
+    name: str
+    """A principal, as ``kind:id``, or where a stranger's connection comes from."""
+    is_known: bool
+    """Whether somebody vouches for the caller."""
+
+
+@mutable(eq=False)
+class _Line:
+    """Who waits, by account; each account in the order in which it came, the accounts in turn."""
+
+    waiting: OrderedDict[str, deque[asyncio.Future[None]]] = field(factory=OrderedDict)
+
+    def join(self, account: Account, future: asyncio.Future[None]) -> None:
+        self.waiting.setdefault(account.name, deque()).append(future)
+
+    def give(self, most: int) -> int:
+        """Give so many turns at most; how many were given."""
+        given = 0
+        while self.waiting and given < most:
+            name, futures = self.waiting.popitem(last=False)
+            future = futures.popleft()
+            if futures:
+                self.waiting[name] = futures
+            if not future.done():  # else its connection has gone
+                future.set_result(None)
+                given += 1
+        return given
+
+
+class Turns:
+    """Says who may go on now. For one event loop."""
+
+    def __init__(self) -> None:
+        self._begun = 0
+        """Pieces of work that were begun in this turn of the loop."""
+        self._known = _Line()
+        self._strangers = _Line()
+        self._is_due = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a piece of work may begin at once; it counts as begun then."""
+        if self._begun >= PER_TURN or self._known.waiting or self._strangers.waiting:
+            return False
+        self._begun += 1
+        if not self._is_due:
+            self._await_next()
+        return True
+
+    async def wait(self, account: Account) -> None:
+        """Wait until a piece of ``account``'s work may begin, where :attr:`is_free` said that it may not yet."""
+        future = asyncio.get_running_loop().create_future()
+        (self._known if account.is_known else self._strangers).join(account, future)
+        if not self._is_due:
+            self._await_next()
+        await future
+
+    def _await_next(self) -> None:
+        self._is_due = True
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """A new turn of the loop has begun."""
+        self._is_due = False
+        kept = OF_STRANGERS if self._strangers.waiting else 0
+        given = self._known.give(PER_TURN - kept)
+        given += self._strangers.give(PER_TURN - given)
+        self._begun = given
+        if given or self._known.waiting or self._strangers.waiting:
+            self._await_next()

@@ -1,0 +1,35 @@
+"""Add-ons of attackers, in the local repository of a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from tests.e2e.rig.addon import Addon
+from tests.e2e.rig.addon_files import addon_files
+from tests.e2e.rig.daemon import Daemon
+from tests.e2e.rig.engine import Engine
+from tests.e2e.rig.files import write_files
+
+
+async def hostile(daemon: Daemon, engine: Engine, base: str, name: str, **config: object) -> Addon:
+    """An add-on that is installed, and runs whatever the test has it run."""
+    files = addon_files(name, base=base, **config)
+    await asyncio.to_thread(write_files, daemon.data_dir / "apps" / "local", files)
+    await daemon.ok("POST", "/store/reload")
+    addon = Addon(daemon, engine, f"local_{name}")
+    await addon.install()
+    return addon
+
+
+def says(addon: Addon, path: str, body: object) -> tuple[int, str]:
+    """Status and whole answer of a call from inside the container, refusals with their sentence too."""
+    posted = json.dumps(body).replace("'", "'\\''")
+    script = (
+        f"printf '%s' '{posted}' >/tmp/body; n=$(wc -c </tmp/body); "
+        f"{{ printf 'POST {path} HTTP/1.1\\r\\nHost: supervisor\\r\\nConnection: close\\r\\n'; "
+        "printf 'Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n' \"$SUPERVISOR_TOKEN\"; "
+        "printf 'Content-Length: %s\\r\\n\\r\\n' $n; cat /tmp/body; sleep 0.3; } | timeout 20 nc supervisor 80"
+    )
+    answer = addon.run_inside(script)
+    return int(answer.split()[1]), answer

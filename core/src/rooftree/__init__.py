@@ -9,19 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rooftree.access import (
-        ANY_ADDON,
-        CORE_ONLY,
-        KNOWN,
-        NOBODY,
-        OBSERVER,
-        PUBLIC,
-        Access,
-        Tokens,
-        grant,
-        itself,
-        role,
-    )
+    from rooftree.access import ANY_ADDON, CORE_ONLY, KNOWN, NOBODY, OBSERVER, PUBLIC, Access, grant, itself, role
     from rooftree.audit import AUDIT, AuditEntry, AuditLog
     from rooftree.clock import Clock
     from rooftree.conditions import CONDITIONS, ConditionNotMet, Conditions
@@ -63,9 +51,11 @@ if TYPE_CHECKING:
     from rooftree.state import Collection, document
     from rooftree.steps import Run, Step, step
     from rooftree.tasks import Task
+    from rooftree.tokens import Tokens
 
 _HOMES = {
-    "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access Tokens grant itself role",
+    "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access grant itself role",
+    "tokens": "Tokens",
     "audit": "AUDIT AuditEntry AuditLog",
     "clock": "Clock",
     "conditions": "CONDITIONS ConditionNotMet Conditions",

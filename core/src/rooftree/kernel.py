@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
-from rooftree.access import Tokens
 from rooftree.clock import Clock
 from rooftree.conditions import Check
 from rooftree.data_folder import DataFolder
@@ -22,6 +21,7 @@ from rooftree.problems import Problems
 from rooftree.scope import GiveBack, Scope
 from rooftree.services import Service
 from rooftree.state import Collection
+from rooftree.tokens import Tokens
 from rooftree.whereabouts import Whereabouts
 
 

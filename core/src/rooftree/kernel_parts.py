@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from rooftree.access import Tokens
 from rooftree.clock import Clock
 from rooftree.conditions import Conditions
 from rooftree.data_folder import DataFolder
@@ -17,6 +16,7 @@ from rooftree.services import ServiceDirectory
 from rooftree.settings import Settings
 from rooftree.state import State
 from rooftree.tasks import TaskSupervisor
+from rooftree.tokens import Tokens
 
 
 @frozen(kw_only=True, eq=False)

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 import structlog
 from attrs import evolve, field, frozen
 
-from rooftree.access import Tokens
 from rooftree.database import Change
 from rooftree.errors import Unavailable
 from rooftree.state import Collection, State, document
+from rooftree.tokens import Tokens
 
 log = structlog.get_logger(__name__)
 

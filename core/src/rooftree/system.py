@@ -15,7 +15,6 @@ from types import ModuleType
 
 import structlog
 
-from rooftree.access import Tokens
 from rooftree.audit import AUDIT, AuditKeeping, AuditLog
 from rooftree.change_rate import ChangeRate
 from rooftree.clock import MACHINE, Clock
@@ -44,6 +43,7 @@ from rooftree.state import State
 from rooftree.task_problems import PROBLEM as TASK_PROBLEM
 from rooftree.task_problems import TaskProblems
 from rooftree.tasks import Task, TaskSupervisor
+from rooftree.tokens import Tokens
 
 log = structlog.get_logger(__name__)
 

@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
-from rooftree.access import NOBODY, Access, Tokens
+from rooftree.access import NOBODY, Access
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
@@ -45,6 +45,7 @@ from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.wrong_tokens import WrongTokens
 from rooftree.principal import Principal, Role
+from rooftree.tokens import Tokens
 from rooftree.whereabouts import Misplaced
 
 log = structlog.get_logger(__name__)

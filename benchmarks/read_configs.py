@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rooftree import Kernel
 from rooftree.interfaces import hooks
-from rooftree.logs import configure
+from rooftree.process import configure
 from rooftree.testing import running_system
 from rooftree_store import AddonStore
 from rooftree_store.plugin import StorePlugin

@@ -24,7 +24,7 @@ from rooftree import (
     job,
     step,
 )
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 
 LIMITS = {"kernel.changes_per_minute": 30, "kernel.audit_entries": 400, "kernel.audit_share": 60}
@@ -138,7 +138,7 @@ async def test_administrators_and_core_change_as_much_as_they_like(system: Syste
 async def test_one_callers_jobs_do_not_push_out_the_records_of_others(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rooftree.journal.KEEP", 40)
+    monkeypatch.setattr("rooftree.jobs.journal.KEEP", 40)
     await changes(system, CORE, 10, "/job")
 
     for _ in range(3):

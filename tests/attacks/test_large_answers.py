@@ -13,8 +13,8 @@ import pytest
 import yaml
 from attrs import field, frozen
 
-from rooftree.conversion import DEEPEST, is_deeper, structure
 from rooftree.errors import Invalid
+from rooftree.model.conversion import DEEPEST, is_deeper, structure
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_store.addon_config import parse_addon_config
 from rooftree_store.lint import check

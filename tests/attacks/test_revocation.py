@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from rooftree import KNOWN, Plugin, Principal, RawBody, Role, Routes, Socket, Stream
+from rooftree.access.tokens import Token
 from rooftree.interfaces import hooks
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
-from rooftree.tokens import Token
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 WITHIN_S = 4.0

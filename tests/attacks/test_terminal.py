@@ -21,8 +21,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import rooftree
-from rooftree import logs
-from rooftree.printable import ColouredText, printable, printable_json, printable_lines
+from rooftree.model.printable_text import ColouredText, printable, printable_json, printable_lines
+from rooftree.process import logs
 
 ROOT = Path(__file__).parents[2]
 ROOFTREE = (sys.executable, "-m", "rooftree.cli")

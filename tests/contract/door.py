@@ -24,8 +24,8 @@ from rooftree.http.binding import Call
 from rooftree.http.table import Entry, RouteTable
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import CONTAINER_ENGINE
-from rooftree.plugin_loading import GROUP
-from rooftree.system import System
+from rooftree.plugins.loading import GROUP
+from rooftree.process.system import System
 from rooftree.testing import running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_docker.options import DOCKER, Docker, DockerOptions

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rooftree import Plugin
 from rooftree.interfaces import hooks
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree.testing.containers import FakeContainerEngine
 from tests.bus.private_bus import private_bus, services

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from rooftree.system import System
+from rooftree.process.system import System
 from tests.contract import access_table
 from tests.contract.access_differences import DIFFERENCES, Difference
 from tests.contract.access_table import BEGIN, END, GOLDEN, PAGE, Asked, as_page, as_tsv, ask, filled, read

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from rooftree import Principal, Rate, Role
-from rooftree.http import wrong_tokens
+from rooftree.access import wrong_tokens
 from rooftree.testing import Client, token_for
 from tests.contract.inhabited import INSTALLED, OFFERED, RUNS, inhabited_house
 

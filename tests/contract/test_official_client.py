@@ -40,7 +40,7 @@ from aiohasupervisor.models import (
 )
 
 from rooftree import Principal, Role
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import token_for
 from tests.contract.client_answers import Used, checked, methods_of, models_taken, parameters_of
 from tests.contract.inhabited import INSTALLED, OFFERED, RUNS, inhabited_house

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from rooftree.http.paths import segments
-from rooftree.system import System
+from rooftree.process.system import System
 from tests.contract.access_table import filled
 from tests.contract.door import ANOTHER, CALLERS, Wire, house_with_closed_rooms, paths_of, tokens_of_callers
 from tests.kernel.spellings import canonical, spellings

@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import pytest
 from attrs import frozen
 
-from rooftree.http.inputs import answer_of
 from rooftree.http.routes import Route
+from rooftree.http.signature import answer_of
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
-from rooftree.journal import JobRecord, Journal
-from rooftree.steps import KINDS
+from rooftree.jobs.journal import JobRecord, Journal
+from rooftree.jobs.steps import KINDS
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons import steps

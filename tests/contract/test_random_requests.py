@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from rooftree import Principal, Role
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import CONTAINER_ENGINE
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine
 from tests.contract.door import our_plugins

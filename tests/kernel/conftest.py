@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import (
-    failpoints,
-    suspension,
-)
-from rooftree.system import System
+from rooftree.jobs import suspension
+from rooftree.process.system import System
+from rooftree.state import failpoints
 from rooftree.testing import running_system
 from tests.kernel.world import (
     World,

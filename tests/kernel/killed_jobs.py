@@ -13,9 +13,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, failpoints, job, logs, step, suspension
+from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, job, step
 from rooftree.errors import RooftreeError
-from rooftree.plugin_life import Health
+from rooftree.jobs import suspension
+from rooftree.plugins.life import Health
+from rooftree.process import logs
+from rooftree.state import failpoints
 from rooftree.testing import running_system
 
 BEFORE = {"replaced": "original", "removed": "precious"}

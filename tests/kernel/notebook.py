@@ -7,7 +7,7 @@ import asyncio
 from attrs import frozen
 
 from rooftree import Collection, Kernel, Plugin, Service, Step, Steps, document, job, step
-from rooftree.system import System
+from rooftree.process.system import System
 
 
 @document("notebook.note")

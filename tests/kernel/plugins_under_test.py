@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rooftree import PUBLIC, Kernel, Plugin, PluginInfo, Routes, Service
-from rooftree.plugin_life import Health
-from rooftree.system import System
+from rooftree.plugins.life import Health
+from rooftree.process.system import System
 
 
 class Thing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Answer
 
 DEADLINE_S = 10

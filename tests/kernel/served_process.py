@@ -17,7 +17,7 @@ from attrs import frozen
 
 from rooftree import PUBLIC, Binary, Plugin, RawBody, Routes, Stream, Text
 from rooftree.http import connection, server
-from rooftree.logs import configure
+from rooftree.process.logs import configure
 from rooftree.testing import running_system
 
 routes = Routes()

@@ -33,9 +33,9 @@ from rooftree import (
     itself,
     role,
 )
-from rooftree.system import System
+from rooftree.access.tokens import digest
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
-from rooftree.tokens import digest
 from tests.kernel.raw_http import exchange, send
 
 PRINCIPALS = {

@@ -33,7 +33,7 @@ from rooftree import (
     Unavailable,
     role,
 )
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.raw_http import exchange, send
 

@@ -22,12 +22,12 @@ from rooftree import (
     Plugin,
     Routes,
     Unavailable,
-    audit,
     document,
-    journal,
 )
-from rooftree.audit import KEEPING, AuditKeeping
-from rooftree.system import System
+from rooftree.jobs import journal
+from rooftree.process.system import System
+from rooftree.state import audit_log as audit
+from rooftree.state.audit_log import KEEPING, AuditKeeping
 from rooftree.testing import Client, running_system
 from tests.kernel.world import Burn, Put, Sweep, World, Worldly, burn, put, stopped_amid, sweep, until
 
@@ -244,7 +244,7 @@ async def write(system: System, count: int, keeping: AuditKeeping = KEEPING) -> 
     def rows(connection: sqlite3.Connection) -> None:
         for number in range(count):
             who = "token:me" if number % 3 == 0 else None
-            audit.record(connection, who, "row", str(number), "done", f"job {number % 2}", keeping)
+            audit.record_audit(connection, who, "row", str(number), "done", f"job {number % 2}", keeping)
 
     await system.database.commit(journal._Sql(rows))
 
@@ -276,7 +276,7 @@ async def write_as(system: System, who: str | None, count: int, keeping: AuditKe
 
     def rows(connection: sqlite3.Connection) -> None:
         for number in range(count):
-            audit.record(connection, who, "row", str(number), "done", None, keeping)
+            audit.record_audit(connection, who, "row", str(number), "done", None, keeping)
 
     await system.database.commit(journal._Sql(rows))
 

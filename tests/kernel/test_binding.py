@@ -28,11 +28,11 @@ from rooftree import (
     Service,
     Unset,
 )
-from rooftree.access import PUBLIC
+from rooftree.access.rules import PUBLIC
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route
-from rooftree.services import ServiceDirectory
-from rooftree.system import System
+from rooftree.process.system import System
+from rooftree.services.directory import ServiceDirectory
 from rooftree.testing import Client, running_system, token_for
 from tests.kernel.raw_http import exchange
 

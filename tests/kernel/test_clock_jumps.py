@@ -13,12 +13,12 @@ import pytest
 import time_machine
 
 from rooftree import Task
-from rooftree.data_folder import DataFolder
-from rooftree.event_stream import Position
+from rooftree.access.wrong_tokens import ALLOWED
+from rooftree.events.stream import Position
 from rooftree.http import connection
-from rooftree.http.wrong_tokens import ALLOWED
+from rooftree.model.rates import Meter, Rate
 from rooftree.principal import Role
-from rooftree.rates import Meter, Rate
+from rooftree.state.folder import DataFolder
 from rooftree.testing import Client, running_system
 from tests.kernel.notebook import Notebook, make_room, notes_of, write_notes
 

@@ -14,8 +14,8 @@ from attrs import field, frozen, validators
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooftree.conversion import UNSET, ParsedString, Unset, structure, unstructure
 from rooftree.errors import Invalid
+from rooftree.model.conversion import UNSET, ParsedString, Unset, structure, unstructure
 
 
 class Colour(enum.StrEnum):

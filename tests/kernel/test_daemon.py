@@ -104,7 +104,8 @@ async def test_killed_daemon_starts_again_over_its_leftovers(daemon: Daemon) -> 
 
 
 async def test_daemon_does_not_carry_what_only_the_command_line_draws_with() -> None:
-    code = "import sys, rooftree.daemon; print([name for name in ('rich', 'pygments', 'click') if name in sys.modules])"
+    look = "print([name for name in ('rich', 'pygments', 'click') if name in sys.modules])"
+    code = f"import sys, rooftree.process.daemon; {look}"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE)
     output, _ = await process.communicate()
 

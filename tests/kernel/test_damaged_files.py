@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.data_folder import COPIES_NAME, DATABASE_NAME, INSTANCE_ID_NAME, LOCK_NAME
-from rooftree.disk_reserve import RESERVE_NAME
+from rooftree.process.system import System
 from rooftree.settings import SettingsInvalid, load
-from rooftree.system import System
+from rooftree.state.disk_reserve import RESERVE_NAME
+from rooftree.state.folder import COPIES_NAME, DATABASE_NAME, INSTANCE_ID_NAME, LOCK_NAME
 from rooftree.testing import Client, running_system
 from tests.kernel.notebook import Notebook, make_room, notes_of, write_notes
 

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-from rooftree import failpoints
-from rooftree.data_folder import DataFolder
-from rooftree.database import Database, NewerState, StateDamaged, StateUnwritable, View
-from rooftree.database_file import COPIES_KEPT
 from rooftree.errors import NotReady
+from rooftree.state import failpoints
+from rooftree.state.database import Database, NewerState, StateDamaged, StateUnwritable, View
+from rooftree.state.database_file import COPIES_KEPT
+from rooftree.state.folder import DataFolder
 from tests.torture import numbered_batches
 from tests.torture.requirements import no_more_files, require_strace, small_disk
 
@@ -672,9 +672,9 @@ async def test_damaged_database_with_only_newer_copies_refuses_and_is_left_as_it
 
 OPEN = """
 import asyncio, pathlib, sys
-import rooftree.structlog_alone
-from rooftree.data_folder import DataFolder
-from rooftree.database import Database
+import rooftree.process.structlog_alone
+from rooftree.state.folder import DataFolder
+from rooftree.state.database import Database
 async def main():
     await Database.open(DataFolder.open(pathlib.Path(sys.argv[1])))
 asyncio.run(main())

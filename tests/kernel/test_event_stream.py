@@ -13,9 +13,10 @@ import orjson
 import pytest
 from attrs import frozen
 
-from rooftree import Event, Unavailable, event_stream
-from rooftree.event_stream import HELLO, LOST, Batch, EventStream, Position, event_type, event_types
-from rooftree.events import EventBus
+from rooftree import Event, Unavailable
+from rooftree.events import stream as event_stream
+from rooftree.events.bus import EventBus
+from rooftree.events.stream import HELLO, LOST, Batch, EventStream, Position, event_type, event_types
 
 
 @frozen

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree import Event, Kernel, Plugin, events
-from rooftree.events import EventBus
+from rooftree import Event, Kernel, Plugin
+from rooftree.events import bus as events
+from rooftree.events.bus import EventBus
 from rooftree.testing import running_system
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rooftree import PUBLIC, JobCall, Plugin, Routes, Step, Steps, job, step
-from rooftree.exhaustion import DiskFailing, DiskFull, DiskReadOnly, FileRefused, OutOfFiles, explained
+from rooftree.state.exhaustion import DiskFailing, DiskFull, DiskReadOnly, FileRefused, OutOfFiles, explained
 from rooftree.testing import Client, running_system
 
 

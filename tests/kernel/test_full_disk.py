@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree.data_folder import DataFolder
-from rooftree.database import Database, StateUnwritable, View
-from rooftree.disk_reserve import MARGIN_BYTES, RESERVE_NAME
 from rooftree.errors import Unavailable
-from rooftree.system import System
+from rooftree.process.system import System
+from rooftree.state.database import Database, StateUnwritable, View
+from rooftree.state.disk_reserve import MARGIN_BYTES, RESERVE_NAME
+from rooftree.state.folder import DataFolder
 from rooftree.testing import running_system
 from tests.kernel.notebook import Notebook, make_room, notes_of, until_jobs_end, write_notes
 from tests.torture.requirements import small_disk

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rooftree import Plugin, Unavailable, hookimpl, hooks
-from rooftree.hooks import HookNameUnknown, Hooks
-from rooftree.plugin_life import Health
+from rooftree import Plugin, Unavailable, hookimpl
+from rooftree.plugins import hooks
+from rooftree.plugins.hooks import HookNameUnknown, Hooks
+from rooftree.plugins.life import Health
 from rooftree.testing import running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting, number

@@ -8,7 +8,7 @@ from weakref import ref
 
 import pytest
 
-from rooftree.injection import parameters, type_hints
+from rooftree.services.injection import parameters, type_hints
 
 
 class Greeter:

@@ -8,22 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import (
-    Conflict,
-    Failed,
-    JobCancelled,
-    Jobs,
-    NotFound,
-    NotReady,
-    Step,
-    Steps,
-    Unavailable,
-    job,
-    plugins,
-    step,
-)
-from rooftree.journal import JobState, Journal
-from rooftree.system import System
+from rooftree import Conflict, Failed, JobCancelled, Jobs, NotFound, NotReady, Step, Steps, Unavailable, job, step
+from rooftree.jobs.journal import JobState, Journal
+from rooftree.plugins import plugins
+from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import (
     BEFORE,

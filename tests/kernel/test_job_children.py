@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rooftree import Conflict, JobChanged, JobInfo, Lock, NotFound, Run, Step, Steps, job, step
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import BEFORE, Put, World, Worldly, put, stopped_amid, until
 

@@ -23,13 +23,13 @@ from rooftree import (
     Step,
     Steps,
     Unavailable,
-    conditions,
     job,
     step,
 )
-from rooftree.job_kinds import JobKind
-from rooftree.journal import Journal
-from rooftree.system import System
+from rooftree.jobs import conditions
+from rooftree.jobs.journal import Journal
+from rooftree.jobs.kinds import JobKind
+from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import BEFORE, Put, World, Worldly, put, until
 
@@ -332,7 +332,7 @@ async def test_job_that_was_refused_does_not_count(system: System, world: World,
 async def test_job_of_a_stopped_plugin_is_not_begun_and_that_is_what_its_caller_is_told(
     system: System, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rooftree import plugins
+    from rooftree.plugins import plugins
 
     monkeypatch.setattr(plugins, "DRAIN_S", 0.05)
     world.gates["plan"] = asyncio.Event()

@@ -13,8 +13,8 @@ from rooftree import (
     RooftreeError,
     Unavailable,
 )
-from rooftree.journal import Journal
-from rooftree.system import System
+from rooftree.jobs.journal import Journal
+from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import (
     AFTER,

@@ -30,8 +30,8 @@ from rooftree import (
     role,
     step,
 )
-from rooftree.journal import Journal
-from rooftree.system import System
+from rooftree.jobs.journal import Journal
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.world import BEFORE, Burn, Put, World, Worldly, until
 

@@ -12,7 +12,7 @@ from rooftree import (
     NotReady,
     Unavailable,
 )
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import (
     AFTER,
@@ -133,7 +133,7 @@ async def test_interrupted_job_waits_visibly_for_its_plugin_and_does_not_delay_t
 
 
 async def test_interrupted_job_whose_step_nobody_knows_waits_visibly(tmp_path: Path, world: World) -> None:
-    from rooftree.steps import KINDS
+    from rooftree.jobs.steps import KINDS
 
     async with stopped_amid(tmp_path, world, "half old", put, name="x"):
         known = KINDS.pop("world.put/1")

@@ -7,18 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import (
-    Conflict,
-    Failed,
-    Invalid,
-    JobChanged,
-    JobInfo,
-    NotFound,
-    RooftreeError,
-    Unavailable,
-    job_list,
-)
-from rooftree.system import System
+from rooftree import Conflict, Failed, Invalid, JobChanged, JobInfo, NotFound, RooftreeError, Unavailable
+from rooftree.jobs import listing as job_list
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.world import (
     AFTER,

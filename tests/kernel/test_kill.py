@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import JobInfo, suspension
+from rooftree import JobInfo
+from rooftree.jobs import suspension
 from rooftree.testing import running_system
 from tests.kernel.killed_jobs import AFTER, BEFORE, CANCELLED, KINDS, markers_in, plugin_for
 

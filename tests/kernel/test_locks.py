@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooftree import Lock
-from rooftree.locks import LockTable, read, written
+from rooftree.jobs.locks import LockTable, read, written
 
 
 def locks(names: str) -> frozenset[Lock]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import structlog
 
-from rooftree.logs import LONGEST_LINE_BYTES, RecentLine, RecentLogs, configure, redact_text, set_level
+from rooftree.process.logs import LONGEST_LINE_BYTES, RecentLine, RecentLogs, configure, redact_text, set_level
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 

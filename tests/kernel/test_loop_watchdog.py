@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from rooftree.events import EventBus
-from rooftree.loop_watchdog import BEAT_S, EXIT_BLOCKED, NOTICE_S, LoopBlocked, LoopWatchdog
-from rooftree.service_manager import notify, watchdog_period_s
+from rooftree.events.bus import EventBus
+from rooftree.process.loop_watchdog import BEAT_S, EXIT_BLOCKED, NOTICE_S, LoopBlocked, LoopWatchdog
+from rooftree.process.service_manager import notify, watchdog_period_s
 from tests.kernel.daemon_process import Daemon, ended, printed
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from rooftree.database import StateUnwritable
-from rooftree.system import System
+from rooftree.process.system import System
+from rooftree.state.database import StateUnwritable
 from rooftree.testing import running_system
 from tests.kernel.notebook import Notebook, make_room, notes_of, write_notes
 from tests.kernel.served_process import served_process

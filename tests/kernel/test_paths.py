@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooftree import ParsedString, Plugin, Principal, Role, Routes, itself, role
-from rooftree.access import KNOWN, PUBLIC
+from rooftree.access.rules import KNOWN, PUBLIC
 from rooftree.errors import Invalid
 from rooftree.http.binding import Endpoint
 from rooftree.http.paths import segments
 from rooftree.http.table import Entry, RouteTable
-from rooftree.services import ServiceDirectory
+from rooftree.services.directory import ServiceDirectory
 from rooftree.testing import running_system, token_for
 from tests.kernel.raw_http import send
 from tests.kernel.spellings import canonical, spellings

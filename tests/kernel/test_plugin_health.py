@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from rooftree import Kernel, Plugin, PluginHealthChanged, Problem, Routes
-from rooftree.logs import RecentLogs
-from rooftree.plugin_life import Health
+from rooftree.plugins.life import Health
+from rooftree.process.logs import RecentLogs
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import OTHER, THING, RaisingSetup, Thing, info_of, routes_of, with_route
 

@@ -24,12 +24,12 @@ from rooftree import (
     Step,
     Steps,
     job,
-    plugins,
     step,
-    suspension,
 )
-from rooftree.plugin_life import Health
-from rooftree.system import System
+from rooftree.jobs import suspension
+from rooftree.plugins import plugins
+from rooftree.plugins.life import Health
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.plugins_under_test import Fine, info_of, until
 

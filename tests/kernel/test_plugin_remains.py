@@ -30,8 +30,8 @@ from rooftree import (
     job,
     step,
 )
-from rooftree.steps import KINDS
-from rooftree.system import System
+from rooftree.jobs.steps import KINDS
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rooftree import Kernel, Plugin, Unavailable
-from rooftree.plugin_life import Health
+from rooftree.plugins.life import Health
 from rooftree.testing import InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import OTHER, THING, Fine, Thing, import_error, info_of
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rooftree import PUBLIC, Kernel, Plugin, Routes, failpoints
-from rooftree.plugin_life import Health
+from rooftree import PUBLIC, Kernel, Plugin, Routes
+from rooftree.plugins.life import Health
+from rooftree.state import failpoints
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import Fine, RaisingSetup, import_error, info_of, routes_of, until, with_route
 

@@ -16,24 +16,11 @@ from weakref import WeakSet
 import aiohttp
 import pytest
 
-from rooftree import (
-    PUBLIC,
-    Event,
-    Kernel,
-    NotReady,
-    Plugin,
-    Principal,
-    Role,
-    Routes,
-    Stream,
-    Task,
-    hookimpl,
-    plugins,
-    scope,
-)
+from rooftree import PUBLIC, Event, Kernel, NotReady, Plugin, Principal, Role, Routes, Stream, Task, hookimpl
 from rooftree.http import server
-from rooftree.plugin_life import Health
-from rooftree.system import System
+from rooftree.plugins import plugins, scope
+from rooftree.plugins.life import Health
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.plugins_under_test import Fine, info_of, until, with_route
@@ -336,7 +323,7 @@ async def test_plugin_that_misbehaves_when_it_stops_is_disabled_enabled_and_stop
 async def test_plugin_that_misbehaves_in_a_task_a_listener_a_hook_or_a_route_harms_nobody(
     tmp_path: Path, misbehave: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rooftree.hooks.DEADLINE_S", 0.05)
+    monkeypatch.setattr("rooftree.plugins.hooks.DEADLINE_S", 0.05)
     heard, tasks_began = list[Event](), list[str]()
 
     class Bad(busy(misbehave)):  # type: ignore[misc]  # a class made by a function

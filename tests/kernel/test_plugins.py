@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rooftree import PUBLIC, Event, Kernel, Plugin, Routes, Task, scope
-from rooftree.plugin_life import Health
+from rooftree import PUBLIC, Event, Kernel, Plugin, Routes, Task
+from rooftree.plugins import scope
+from rooftree.plugins.life import Health
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import THING, Fine, RaisingSetup, Thing, import_error, info_of, routes_of, sys_exit
 

@@ -23,10 +23,10 @@ from rooftree import (
     Task,
     hookimpl,
 )
-from rooftree.logs import RecentLogs
-from rooftree.plugin_life import Health
+from rooftree.plugins.life import Health
+from rooftree.process.logs import RecentLogs
+from rooftree.process.system import System
 from rooftree.settings import load
-from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting

@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from rooftree import Kernel, Plugin, Routes, Service, hookimpl
-from rooftree.plugin_life import Health
-from rooftree.system import System
+from rooftree.plugins.life import Health
+from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting

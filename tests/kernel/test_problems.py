@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import Event, Problem, ProblemCleared, ProblemReported, failpoints
+from rooftree import Event, Problem, ProblemCleared, ProblemReported
+from rooftree.state import failpoints
 from rooftree.testing import running_system
 
 FULL = Problem("free_space", message="The disk is full; delete old backups", suggestions=("clear_backups",))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rooftree import Rate, RateLimited
-from rooftree.rates import Limit, Meter, Throttle
+from rooftree.model.rates import Limit, Meter, Throttle
 
 TWICE = Rate(2, timedelta(seconds=30))
 

@@ -10,7 +10,7 @@ import pytest
 
 from rooftree import PUBLIC, Plugin, Routes
 from rooftree.http.connection import HEAD_BYTES
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 
 routes = Routes()

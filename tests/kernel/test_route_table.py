@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from rooftree.access import PUBLIC, itself, role
+from rooftree.access.rules import PUBLIC, itself, role
 from rooftree.http.answers import Stream
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, Routes
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.principal import Role
-from rooftree.services import ServiceDirectory
+from rooftree.services.directory import ServiceDirectory
 
 
 def handler() -> None: ...

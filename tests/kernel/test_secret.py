@@ -13,11 +13,11 @@ import pytest
 from attrs import frozen
 
 from rooftree import Plugin, Routes, Secret, SecretLocked, document
-from rooftree.access import PUBLIC
-from rooftree.conversion import structure, unstructure
+from rooftree.access.rules import PUBLIC
 from rooftree.errors import Invalid
-from rooftree.secret import CREDENTIAL
-from rooftree.state import Collection
+from rooftree.model.conversion import structure, unstructure
+from rooftree.model.secret import CREDENTIAL
+from rooftree.state.documents import Collection
 from rooftree.testing import Client, running_system
 from tests.kernel.test_state import opened
 

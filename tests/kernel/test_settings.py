@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from rooftree.conversion import ParsedString
+from rooftree.model.conversion import ParsedString
 from rooftree.settings import (
     Settings,
     SettingsInvalid,

@@ -18,7 +18,7 @@ import pytest
 
 from rooftree import PUBLIC, Kernel, Plugin, RawBody, Routes, Service, Socket, Stream, Text
 from rooftree.http import connection, server
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.served_process import Process, served_process
 

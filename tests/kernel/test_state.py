@@ -20,11 +20,11 @@ from attrs import evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooftree import failpoints
-from rooftree.data_folder import DataFolder
-from rooftree.database import Change, Database, NewerState, StateDamaged, StateUnwritable
 from rooftree.errors import Failed
-from rooftree.state import Collection, State, document, document_kind
+from rooftree.state import failpoints
+from rooftree.state.database import Change, Database, NewerState, StateDamaged, StateUnwritable
+from rooftree.state.documents import Collection, State, document, document_kind
+from rooftree.state.folder import DataFolder
 
 
 @document("test.lamp")
@@ -281,10 +281,10 @@ async def test_older_documents_are_migrated_once_after_a_copy(tmp_path: Path) ->
 
 MIGRATE = """
 import asyncio, pathlib, sys
-import rooftree.structlog_alone
+import rooftree.process.structlog_alone
 from attrs import frozen
-from rooftree.data_folder import DataFolder
-from rooftree.database import Database
+from rooftree.state.folder import DataFolder
+from rooftree.state.database import Database
 from rooftree.state import State, document
 
 @document("test.room", version=2, migrations={1: lambda body: {"name": body["name"].upper()}})

@@ -17,8 +17,8 @@ from rooftree.errors import Invalid
 from rooftree.http.binding import Endpoint
 from rooftree.http.paths import MAX_ESCAPED
 from rooftree.http.table import Entry, Match, RouteTable
-from rooftree.services import ServiceDirectory
-from rooftree.system import System
+from rooftree.process.system import System
+from rooftree.services.directory import ServiceDirectory
 from rooftree.testing import running_system, token_for
 from tests.kernel.raw_http import send
 

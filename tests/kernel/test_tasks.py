@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from rooftree import Clock, Kernel, Plugin, Task, tasks
-from rooftree.tasks import BACKOFF_S, STEADY_S, TaskSupervisor
+from rooftree import Clock, Kernel, Plugin, Task
+from rooftree.events import tasks
+from rooftree.events.tasks import BACKOFF_S, STEADY_S, TaskSupervisor
 from rooftree.testing import FakeClock, running_system
 
 

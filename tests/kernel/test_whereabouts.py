@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rooftree import Plugin, Principal, Role, Routes, Unavailable, role
-from rooftree import whereabouts as module
-from rooftree.plugin import Kernel
-from rooftree.system import System
+from rooftree.access import whereabouts as module
+from rooftree.access.whereabouts import Looks, TokenUsedElsewhere
+from rooftree.plugins.plugin import Kernel
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
-from rooftree.whereabouts import Looks, TokenUsedElsewhere
 
 HERE = "127.0.0.1"
 """Where the tests' client is."""

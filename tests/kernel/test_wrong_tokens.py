@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rooftree import PUBLIC, Plugin, Principal, RateLimited, Role, Routes, role
-from rooftree.http import wrong_tokens
-from rooftree.http.wrong_tokens import ALLOWED, SOURCES, WrongTokens, source_name
-from rooftree.system import System
+from rooftree.access import wrong_tokens
+from rooftree.access.wrong_tokens import ALLOWED, SOURCES, WrongTokens, source_name
+from rooftree.process.system import System
 from rooftree.testing import Client, FakeClock, running_system, token_for
 from tests.kernel.raw_http import send
 

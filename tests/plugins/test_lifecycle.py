@@ -13,9 +13,9 @@ import pytest
 
 from rooftree import Kernel, Plugin
 from rooftree.interfaces import hooks
-from rooftree.plugin_life import Health
-from rooftree.plugin_loading import GROUP
-from rooftree.system import System
+from rooftree.plugins.life import Health
+from rooftree.plugins.loading import GROUP
+from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 
 HOUSE = sorted((point for point in entry_points(group=GROUP) if point.value.startswith("rooftree_")), key=str)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from rooftree.data_folder import DataFolder
-from rooftree.database import Database, StateUnwritable
-from rooftree.state import Collection, State, document
+from rooftree.state.database import Database, StateUnwritable
+from rooftree.state.documents import Collection, State, document
+from rooftree.state.folder import DataFolder
 
 KEPT_ENTRIES = 10
 WRITING = "pwrite64,fdatasync,fsync,ftruncate,rename,unlink"

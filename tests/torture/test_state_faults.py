@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.data_folder import DataFolder
+from rooftree.state.folder import DataFolder
 from tests.torture import disk_model, numbered_batches
 from tests.torture.requirements import require_strace
 

@@ -9,12 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rooftree.access import ANY_ADDON, CORE_ONLY, KNOWN, NOBODY, OBSERVER, PUBLIC, Access, grant, itself, role
-    from rooftree.audit import AUDIT, AuditEntry, AuditLog
+    from rooftree.access import (
+        ANY_ADDON,
+        CORE_ONLY,
+        KNOWN,
+        NOBODY,
+        OBSERVER,
+        PUBLIC,
+        Access,
+        Tokens,
+        grant,
+        itself,
+        role,
+    )
     from rooftree.clock import Clock
-    from rooftree.conditions import CONDITIONS, ConditionNotMet, Conditions
     from rooftree.context import only_looks
-    from rooftree.conversion import UNSET, ParsedString, Unset, converter, structure, unstructure
     from rooftree.errors import (
         Conflict,
         Failed,
@@ -27,65 +36,72 @@ if TYPE_CHECKING:
         TooLarge,
         Unavailable,
     )
-    from rooftree.event_stream import EVENTS, EventStream
-    from rooftree.events import Event
-    from rooftree.hooks import hookimpl, hookspec
-    from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
-    from rooftree.http.paths import Tail
-    from rooftree.http.routes import From, Header, RawBody, Routes
-    from rooftree.job_kinds import JobCall, JobStarted, Steps, job
-    from rooftree.jobs import JOBS, JobBusy, JobChanged, Jobs
-    from rooftree.kernel import Kernel
-    from rooftree.locks import Lock
-    from rooftree.plans import Plan, PlannedStep
-    from rooftree.plugin import Plugin
-    from rooftree.plugin_life import PluginHealthChanged, PluginInfo
-    from rooftree.plugin_remains import LeftBehind
-    from rooftree.plugins import PLUGINS, Plugins
+    from rooftree.events import (
+        EVENTS,
+        PROBLEMS,
+        Event,
+        EventStream,
+        Problem,
+        ProblemCleared,
+        ProblemReported,
+        Problems,
+        Task,
+    )
+    from rooftree.http import Binary, From, Header, Media, RawBody, Routes, Socket, StateChange, Stream, Tail, Text
+    from rooftree.jobs import (
+        CONDITIONS,
+        JOBS,
+        ConditionNotMet,
+        Conditions,
+        JobBusy,
+        JobCall,
+        JobCancelled,
+        JobChanged,
+        JobError,
+        JobInfo,
+        Jobs,
+        JobStarted,
+        Lock,
+        Plan,
+        PlannedStep,
+        Run,
+        Step,
+        Steps,
+        job,
+        step,
+    )
+    from rooftree.model import UNSET, ParsedString, Rate, Secret, SecretLocked, Unset, converter, structure, unstructure
+    from rooftree.plugins import (
+        PLUGINS,
+        Kernel,
+        LeftBehind,
+        Plugin,
+        PluginHealthChanged,
+        PluginInfo,
+        Plugins,
+        hookimpl,
+        hookspec,
+    )
     from rooftree.principal import Principal, Role
-    from rooftree.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
-    from rooftree.rates import Rate
-    from rooftree.running_job import JobCancelled, JobError, JobInfo
-    from rooftree.secret import Secret, SecretLocked
     from rooftree.services import Service
-    from rooftree.state import Collection, document
-    from rooftree.steps import Run, Step, step
-    from rooftree.tasks import Task
-    from rooftree.tokens import Tokens
+    from rooftree.state import AUDIT, AuditEntry, AuditLog, Collection, document
 
 _HOMES = {
-    "access": "ANY_ADDON CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Access grant itself role",
-    "tokens": "Tokens",
-    "audit": "AUDIT AuditEntry AuditLog",
+    "access": "ANY_ADDON Access CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Tokens grant itself role",
     "clock": "Clock",
-    "conditions": "CONDITIONS ConditionNotMet Conditions",
     "context": "only_looks",
-    "conversion": "UNSET ParsedString Unset converter structure unstructure",
-    "errors": "Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable",
-    "event_stream": "EVENTS EventStream",
-    "events": "Event",
-    "hooks": "hookimpl hookspec",
-    "http.answers": "Binary Media Socket StateChange Stream Text",
-    "http.paths": "Tail",
-    "http.routes": "From Header RawBody Routes",
-    "job_kinds": "JobCall JobStarted Steps job",
-    "jobs": "JOBS JobBusy JobChanged Jobs",
-    "locks": "Lock",
-    "plans": "Plan PlannedStep",
-    "kernel": "Kernel",
-    "plugin": "Plugin",
-    "plugin_life": "PluginHealthChanged PluginInfo",
-    "plugin_remains": "LeftBehind",
-    "plugins": "PLUGINS Plugins",
+    "errors": ("Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable"),
+    "events": "EVENTS Event EventStream PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
+    "http": "Binary From Header Media RawBody Routes Socket StateChange Stream Tail Text",
+    "jobs": (
+        "CONDITIONS ConditionNotMet Conditions JOBS JobBusy JobCall JobCancelled JobChanged JobError "
+        "JobInfo JobStarted Jobs Lock Plan PlannedStep Run Step Steps job step"
+    ),
+    "model": "ParsedString Rate Secret SecretLocked UNSET Unset converter structure unstructure",
+    "plugins": "Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo Plugins hookimpl hookspec",
     "principal": "Principal Role",
-    "problems": "PROBLEMS Problem ProblemCleared ProblemReported Problems",
-    "rates": "Rate",
-    "running_job": "JobCancelled JobError JobInfo",
-    "secret": "Secret SecretLocked",
     "services": "Service",
-    "state": "Collection document",
-    "steps": "Run Step step",
-    "tasks": "Task",
+    "state": "AUDIT AuditEntry AuditLog Collection document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -7,8 +7,8 @@ from typing import get_type_hints
 
 import structlog
 
-from rooftree.conversion import structure, unstructure
 from rooftree.errors import Invalid
+from rooftree.model import structure, unstructure
 
 log = structlog.get_logger(__name__)
 

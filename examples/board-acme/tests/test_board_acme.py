@@ -10,7 +10,7 @@ import pytest
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP
 from rooftree.interfaces.hardware import Device
-from rooftree.system import System
+from rooftree.process import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree_os.plugin import OsPlugin
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import aiodocker
 import pytest
 
-from rooftree.events import Event
+from rooftree.events.bus import Event
 from rooftree.interfaces.containers import ContainerSpec
 from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine

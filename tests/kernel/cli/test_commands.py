@@ -222,14 +222,14 @@ async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Settings] = []
-    daemon = types.ModuleType("rooftree.daemon")
+    daemon = types.ModuleType("rooftree.process.daemon")
 
     def run(settings: Settings) -> int:
         ran.append(settings)
         return 7
 
     daemon.__dict__["run"] = run
-    monkeypatch.setitem(sys.modules, "rooftree.daemon", daemon)
+    monkeypatch.setitem(sys.modules, "rooftree.process.daemon", daemon)
     file = tmp_path / "x.toml"
     file.write_text("[kernel]\nhost = '0.0.0.0'\nport = 1\n")
 

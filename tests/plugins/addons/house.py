@@ -12,10 +12,10 @@ from typing import Any
 
 from rooftree import Plugin
 from rooftree.clock import MACHINE, Clock
+from rooftree.events.problems import Problem
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import Container
-from rooftree.problems import Problem
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Answer, Client, FakeClock, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooftree import failpoints
+from rooftree.state import failpoints
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import apparmor
 from rooftree_addons import plugin as addons_plugin

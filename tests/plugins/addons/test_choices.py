@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rooftree.state import document_kind
+from rooftree.state.documents import document_kind
 from rooftree_addons import InstalledAddon, choices, device_grants
 from rooftree_addons.addons import OptionsChange
 from rooftree_addons.devices import DeviceNode

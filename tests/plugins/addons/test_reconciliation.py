@@ -17,7 +17,7 @@ from rooftree.interfaces.containers import (
     Health,
     PortConflict,
 )
-from rooftree.system import SystemState
+from rooftree.process.system import SystemState
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_addons import AddonState, AddonStateChanged, InstalledAddon
 from rooftree_addons import reconciliation as watchdog

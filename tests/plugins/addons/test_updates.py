@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree import failpoints
 from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
+from rooftree.state import failpoints
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_addons import AddonRolledBack, AddonState, snapshot

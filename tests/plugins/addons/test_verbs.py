@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import failpoints
 from rooftree.interfaces.containers import (
     ContainerStatus,
     EngineDiskFull,
@@ -18,6 +17,7 @@ from rooftree.interfaces.containers import (
     PortConflict,
     PullFailed,
 )
+from rooftree.state import failpoints
 from rooftree.testing.containers import FakeContainerEngine, FakeImage, Verb
 from rooftree_addons import AddonState, AddonStateChanged
 from rooftree_addons.installed import Desired

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rooftree.events import Event
+from rooftree.events.bus import Event
 from rooftree.interfaces.containers import (
     CONTAINER_ENGINE,
     ContainerChanged,

@@ -13,7 +13,7 @@ import pytest
 
 from rooftree.context import looking
 from rooftree.errors import Invalid
-from rooftree.events import Event
+from rooftree.events.bus import Event
 from rooftree.interfaces.containers import (
     ContainerEngine,
     ContainerSpec,

@@ -11,8 +11,8 @@ import pytest
 from rooftree import Secret
 from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import RegistryRateLimited
-from rooftree.secret import CREDENTIAL
-from rooftree.system import System
+from rooftree.model.secret import CREDENTIAL
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_docker.image_reference import DOCKER_HUB, AuthInfo
 from rooftree_docker.options import DOCKER, Docker

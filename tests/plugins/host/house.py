@@ -12,7 +12,7 @@ from attrs import frozen
 from rooftree import Plugin
 from rooftree.interfaces import hooks
 from rooftree.interfaces.bus import SYSTEM_BUS
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
 from tests.bus.private_bus import PrivateBus, Services, private_bus, services

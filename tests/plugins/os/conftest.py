@@ -14,7 +14,7 @@ from rooftree import Invalid
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
 from rooftree.interfaces.hardware import Device
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import InstalledPlugin, running_system
 from rooftree_os import updates
 from rooftree_os.plugin import OsPlugin

@@ -16,7 +16,7 @@ from attrs import define, field
 from rooftree import Plugin
 from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Answer, Client, InstalledPlugin, running_system
 from rooftree_board_green import Green
 from rooftree_board_yellow import Yellow

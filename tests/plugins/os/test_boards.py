@@ -13,7 +13,7 @@ from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
 from rooftree.interfaces.bus import BusServiceChanged
 from rooftree.interfaces.hardware import Device
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client
 from rooftree_os import boards
 from rooftree_os.plugin import OsPlugin

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiohasupervisor.models.os import OSInfo
 
-from rooftree.conditions import CONDITIONS, ConditionNotMet
 from rooftree.interfaces.hooks import available_updates, info
+from rooftree.jobs.conditions import CONDITIONS, ConditionNotMet
 from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_os import data_disk, version_file
 from rooftree_os.version_file import Versions

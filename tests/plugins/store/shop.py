@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rooftree import Plugin
+from rooftree.events.problems import Problem
 from rooftree.interfaces import hooks
-from rooftree.problems import Problem
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Answer, Client, running_system
 from rooftree_store import ADDON_STORE, AddonStore
 from rooftree_store.plugin import StorePlugin

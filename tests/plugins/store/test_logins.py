@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooftree import Secret
-from rooftree.secret import CREDENTIAL, structure_document
-from rooftree.state import document_kind
+from rooftree.model.secret import CREDENTIAL, structure_document
+from rooftree.state.documents import document_kind
 from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.slugs import RepositorySlug
 from tests.e2e.rig.git_http_server import GitHttpServer, serve_git_over_http

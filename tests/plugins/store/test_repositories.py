@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from rooftree import RooftreeError, failpoints
-from rooftree.events import Event
+from rooftree import RooftreeError
+from rooftree.events.bus import Event
 from rooftree.interfaces.hooks import RepositoriesChange, set_repositories
+from rooftree.state import failpoints
 from rooftree_store import Installed, StoreReloaded, store
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource

@@ -21,7 +21,7 @@ from attrs import frozen
 
 from rooftree import PUBLIC, Event, Kernel, Plugin, Principal, Role, Routes
 from rooftree.interfaces import hooks
-from rooftree.logs import configure
+from rooftree.process.logs import configure
 from rooftree.testing import running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 

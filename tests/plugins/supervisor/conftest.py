@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from rooftree.interfaces import hooks
-from rooftree.logs import CHATTY, RecentLogs, configure
-from rooftree.system import System
+from rooftree.process.logs import CHATTY, RecentLogs, configure
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rooftree import Principal, Role
-from rooftree.audit import PAGE
-from rooftree.system import System
+from rooftree.process.system import System
+from rooftree.state.audit_log import PAGE
 from rooftree.testing import Client, token_for
 
 AUDIT = "/kernel/v1/audit"

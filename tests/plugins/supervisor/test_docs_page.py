@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client
 from rooftree_supervisor.api_documents.routes import HOME
 

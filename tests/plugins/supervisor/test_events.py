@@ -14,11 +14,12 @@ import orjson
 import pytest
 from attrs import frozen
 
-from rooftree import Event, Plugin, Principal, Problem, Role, event_stream
+from rooftree import Event, Plugin, Principal, Problem, Role
+from rooftree.events import stream as event_stream
 from rooftree.http import connection
 from rooftree.interfaces import hooks
-from rooftree.logs import RecentLogs
-from rooftree.system import System
+from rooftree.process.logs import RecentLogs
+from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
 from rooftree_supervisor import event_feed
 from rooftree_supervisor.plugin import SupervisorPlugin

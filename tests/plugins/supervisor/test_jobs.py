@@ -25,7 +25,7 @@ from rooftree import (
     step,
 )
 from rooftree.interfaces import hooks
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 

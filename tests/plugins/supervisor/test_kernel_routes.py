@@ -9,7 +9,7 @@ import pytest
 
 from rooftree import Plugin, Principal, Problem, Role
 from rooftree.interfaces import hooks
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 

@@ -11,8 +11,8 @@ import pytest
 
 from rooftree import Principal, Role
 from rooftree.http import connection
-from rooftree.logs import RecentLogs
-from rooftree.system import System
+from rooftree.process.logs import RecentLogs
+from rooftree.process.system import System
 from rooftree.testing import token_for
 
 LINE = "x" * 8000

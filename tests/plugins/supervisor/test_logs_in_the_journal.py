@@ -13,7 +13,7 @@ import pytest
 from attrs import frozen
 
 from rooftree.interfaces import hooks
-from rooftree.logs import RecentLogs
+from rooftree.process.logs import RecentLogs
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
 from rooftree_supervisor.own_log import writes_to_journal

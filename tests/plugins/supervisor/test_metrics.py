@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rooftree import JobChanged, JobInfo, Principal, Problem, Role
 from rooftree.http.traffic import BOUNDS_S, Traffic
-from rooftree.running_job import JobError
-from rooftree.system import System
+from rooftree.jobs.running import JobError
+from rooftree.process.system import System
 from rooftree.testing import Client, token_for
 
 METRICS = "/kernel/v1/metrics"

@@ -43,7 +43,7 @@ from rooftree import (
     step,
 )
 from rooftree.interfaces import hooks
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.api_documents.openapi import Describer, encoded_document
 from rooftree_supervisor.plugin import SupervisorPlugin

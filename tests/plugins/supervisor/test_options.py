@@ -14,10 +14,10 @@ import pytest
 from rooftree import Invalid, Plugin, Step, Steps, hookimpl, job, step
 from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import RepositoriesChange
-from rooftree.kernel import Kernel
-from rooftree.logs import RecentLogs
+from rooftree.plugins.kernel import Kernel
+from rooftree.process.logs import RecentLogs
+from rooftree.process.system import System
 from rooftree.settings import load
-from rooftree.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
 

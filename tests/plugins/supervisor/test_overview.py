@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from rooftree import Kernel, Plugin, Problem, hookimpl
 from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import AvailableUpdate
-from rooftree.system import System
+from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.host import read_host, read_machine_id
 from rooftree_supervisor.plugin import SupervisorPlugin

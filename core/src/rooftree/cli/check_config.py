@@ -74,7 +74,7 @@ def _effective(settings: Settings, known: dict[str, type | None]) -> Iterator[tu
 def _fields(settings: Settings, key: str, section: Any) -> Iterator[tuple[str, Any, str | None]]:
     import attrs
 
-    from rooftree.conversion import unstructure
+    from rooftree.model import unstructure
     from rooftree.settings import looks_secret
 
     for field in attrs.fields(type(section)):

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 import click
 
-from rooftree.printable import ColouredText, printable, printable_json, printable_lines
+from rooftree.model import ColouredText, printable, printable_json, printable_lines
 
 NOTHING: Final = "-"
 """Stands in a table where there is nothing to say."""

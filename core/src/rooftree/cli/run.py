@@ -30,6 +30,6 @@ def run(
     What is given here is stronger than the environment, which is stronger than rooftree.toml.
     """
     settings = invocation.settings(port=port, host=host, log_level=log_level, log_format=log_format)
-    from rooftree.daemon import run as run_daemon
+    from rooftree.process import run as run_daemon
 
     context.exit(run_daemon(settings))

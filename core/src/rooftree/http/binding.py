@@ -14,22 +14,19 @@ from aiohttp import WSCloseCode, web
 from attrs import mutable
 
 from rooftree.access import NOBODY
-from rooftree.conversion import converter, structure
 from rooftree.errors import Invalid, NotFound, RooftreeError
 from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Text, envelope, json_response
 from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
-from rooftree.http.inputs import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.paths import Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route
-from rooftree.injection import Injector, Parameter, parameters
-from rooftree.job_kinds import JobCall
-from rooftree.jobs import JOBS
-from rooftree.plans import Plan
+from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
+from rooftree.jobs import JOBS, JobCall, Plan
+from rooftree.model import converter, structure
 from rooftree.principal import Principal
-from rooftree.services import ServiceDirectory
+from rooftree.services import Injector, Parameter, ServiceDirectory, parameters
 
 log = structlog.get_logger(__name__)
 

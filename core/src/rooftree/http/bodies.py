@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from rooftree.conversion import DEEPEST, is_deeper
 from rooftree.errors import Invalid, TooLarge
 from rooftree.http.connection import Connection
 from rooftree.http.content_coding import without_coding
 from rooftree.http.in_flight import SMALL_BYTES
 from rooftree.http.routes import RawBody, whole
+from rooftree.model import DEEPEST, is_deeper
 
 UNPACKED = 8
 """What a large JSON body holds when it is taken apart, in its own lengths."""

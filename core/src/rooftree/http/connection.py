@@ -24,13 +24,12 @@ import structlog
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
+from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
 from rooftree.http.in_flight import Holding, InFlight
 from rooftree.http.turns import Account, Turns
-from rooftree.http.wrong_tokens import source_name
 from rooftree.principal import Principal
-from rooftree.tokens import digest
 
 log = structlog.get_logger(__name__)
 

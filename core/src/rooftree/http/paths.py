@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from rooftree.conversion import ParsedString
 from rooftree.errors import Invalid
+from rooftree.model import ParsedString
 
 MAX_ESCAPED = 4
 """How often a proxied path may be escaped over and over; what is escaped more often is refused."""

@@ -3,7 +3,7 @@
 A route is a plain function whose signature says everything: services by their type, path parts by name, the body by
 its model, query values as parameters with a default, headers as ``Annotated[str | None, Header("Range")]``, the caller
 as ``Principal``. What it returns says what is answered: an attrs class (or list or dict) as JSON in the envelope,
-``None`` as an empty object, the call of a job (:class:`~rooftree.job_kinds.JobCall`) as what comes of the job, or with
+``None`` as an empty object, the call of a job (:class:`~rooftree.jobs.kinds.JobCall`) as what comes of the job, or with
 ``?plan=1`` as what it would do; :class:`Text`, :class:`Binary` or :class:`Stream` as they are (with
 :class:`~rooftree.http.answers.Media` where they are of another type than usual).
 """

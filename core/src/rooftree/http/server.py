@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
-from rooftree.access import NOBODY, Access
+from rooftree.access import NOBODY, Access, Misplaced, Tokens, WrongTokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
@@ -34,7 +34,6 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rooftree.exhaustion import explained
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
 from rooftree.http.connection import ACCEPTED_PER_TURN, BACKLOG, IDLE_S, Connection, Connections, bound_unsent
@@ -43,10 +42,8 @@ from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
-from rooftree.http.wrong_tokens import WrongTokens
 from rooftree.principal import Principal, Role
-from rooftree.tokens import Tokens
-from rooftree.whereabouts import Misplaced
+from rooftree.state import explained
 
 log = structlog.get_logger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from rooftree.errors import RooftreeError
-from rooftree.hooks import hookspec
 from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
-from rooftree.job_kinds import JobCall
+from rooftree.jobs import JobCall
+from rooftree.plugins import hookspec
 
 
 @frozen(kw_only=True)

@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from rooftree.conversion import structure
 from rooftree.errors import Invalid
+from rooftree.model import structure
 from rooftree.settings.environment_text import members, parse_text
 from rooftree.settings.secret_names import looks_secret
 from rooftree.settings.sources import Given, Sources

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 
-from rooftree.conversion import structure
 from rooftree.errors import Invalid
+from rooftree.model import structure
 
 _WORDS: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),

@@ -14,7 +14,7 @@ of time, :mod:`rooftree.testing.containers` has a container engine in memory, an
 fixtures for pytest.
 """
 
-from rooftree.system import System
+from rooftree.process import System
 from rooftree.testing.client import Answer, Client
 from rooftree.testing.clock import FakeClock
 from rooftree.testing.principals import token_for

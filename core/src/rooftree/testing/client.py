@@ -11,7 +11,7 @@ import orjson
 from attrs import field, frozen
 from yarl import URL
 
-from rooftree.system import System
+from rooftree.process import System
 
 
 @frozen

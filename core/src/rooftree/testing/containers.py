@@ -26,7 +26,7 @@ from typing import Literal, Self
 from attrs import Factory, evolve, field, frozen, mutable
 
 from rooftree.errors import Conflict
-from rooftree.events import Event
+from rooftree.events import Event, Task
 from rooftree.interfaces.containers import (
     CONTAINER_ENGINE,
     AddonNetwork,
@@ -53,9 +53,7 @@ from rooftree.interfaces.containers import (
     PortConflict,
     Progress,
 )
-from rooftree.kernel import Kernel
-from rooftree.plugin import Plugin
-from rooftree.tasks import Task
+from rooftree.plugins import Kernel, Plugin
 
 type Verb = Literal[
     "info", "network", "pull", "build", "image", "tag_image", "remove_image", "containers", "container", "create",

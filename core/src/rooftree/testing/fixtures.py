@@ -30,8 +30,8 @@ import pytest
 import pytest_asyncio
 
 from rooftree.interfaces import hooks
-from rooftree.plugin import Plugin
-from rooftree.system import System
+from rooftree.plugins import Plugin
+from rooftree.process import System
 from rooftree.testing.client import Client
 from rooftree.testing.clock import FakeClock
 from rooftree.testing.running import running_system

@@ -5,7 +5,7 @@ from __future__ import annotations
 from weakref import WeakKeyDictionary
 
 from rooftree.principal import Principal
-from rooftree.system import System
+from rooftree.process import System
 
 _invented: WeakKeyDictionary[System, dict[tuple[str, str], Principal]] = WeakKeyDictionary()
 

@@ -12,11 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from rooftree.clock import MACHINE, Clock
-from rooftree.logs import RecentLogs
-from rooftree.plugin import Plugin
-from rooftree.plugin_loading import GROUP
+from rooftree.plugins import GROUP, Plugin
+from rooftree.process import RecentLogs, System
 from rooftree.settings import Settings, load
-from rooftree.system import System
 
 
 class InstalledPlugin(EntryPoint):
@@ -59,7 +57,7 @@ async def running_system(
     :param folder: the data folder is made in it; give the same again for a restart
     :param settings: by dotted key, such as ``{"kernel.start_timeout_s": 1, "plugins.notes.limit": 3}``
     :param specifications: modules with the hooks that plugins may implement
-    :param logs: where the latest log lines are kept, as :func:`rooftree.logs.configure` returned it
+    :param logs: where the latest log lines are kept, as :func:`rooftree.process.logs.configure` returned it
     :param clock: what the system goes by, such as a :class:`~rooftree.testing.FakeClock`
     """
     # In a folder of its own: the path of a unix socket has 107 characters at most, and that of a test may have more.

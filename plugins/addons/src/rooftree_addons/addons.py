@@ -25,11 +25,10 @@ from rooftree import (
     Service,
     Unset,
 )
+from rooftree.access import Token, TokenUsedElsewhere
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree.tokens import Token
-from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.apparmor import Profiles
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.choices import devices_to_choose, is_itself

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from rooftree import Failed, Invalid
-from rooftree.data_folder import write_file_atomically
+from rooftree.state import write_file_atomically
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ import aiohttp
 import structlog
 
 from rooftree import Clock, Rate, Service
-from rooftree.rates import Meter
+from rooftree.model import Meter
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from rooftree import Invalid
-from rooftree.data_folder import close_to_others
+from rooftree.state import close_to_others
 from rooftree_addons.container import CONFIG_FOLDERS, MAPPED_FOLDERS, OPTIONS_FILE, data_folder
 from rooftree_files import Folder, PathRefused
 from rooftree_store import AddonSlug

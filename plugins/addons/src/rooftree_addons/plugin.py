@@ -11,12 +11,12 @@ from attrs import field, frozen
 from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
+from rooftree.access import TokenUsedElsewhere
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree.whereabouts import TokenUsedElsewhere
 from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer

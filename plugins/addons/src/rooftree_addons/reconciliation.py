@@ -16,6 +16,7 @@ import structlog
 from attrs import frozen
 
 from rooftree import Kernel, Problem, RateLimited, RooftreeError, Unavailable, document
+from rooftree.access import Token
 from rooftree.clock import boot_id
 from rooftree.interfaces.containers import (
     Container,
@@ -25,7 +26,6 @@ from rooftree.interfaces.containers import (
     EngineLost,
     Health,
 )
-from rooftree.tokens import Token
 from rooftree_addons import verbs
 from rooftree_addons.addons import ADDON_PROBLEMS, DEVICE_PROBLEM, TOKEN_KIND, Addons, AddonState, slug_of
 from rooftree_addons.boot import Stages

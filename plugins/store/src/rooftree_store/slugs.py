@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Final, Self
 
-from rooftree.conversion import ParsedString
+from rooftree.model import ParsedString
 
 MAX_SLUG_CHARACTERS: Final = 128
 """Of an add-on's own slug: what is built from it still fits into a file name (255 bytes)."""

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from rooftree import EventStream, From, Header, Invalid, Socket, Stream, Unavailable
-from rooftree.event_stream import HELLO, LOST, Position, event_types
+from rooftree.events import HELLO, LOST, Position, event_types
 
 log = structlog.get_logger(__name__)
 

@@ -25,9 +25,9 @@ from rooftree import (
     Kernel,
     Service,
 )
-from rooftree.event_stream import event_type
-from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, Asked
-from rooftree.loop_watchdog import LOOP_WATCHDOG
+from rooftree.events import event_type
+from rooftree.http import BOUNDS_S, TRAFFIC, Answers, Asked
+from rooftree.process import LOOP_WATCHDOG
 from rooftree_supervisor.version import rooftree_version
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from rooftree.interfaces.journal import (
     JournalUnavailable,
     SystemJournal,
 )
-from rooftree.logs import RecentLine, RecentLogs
+from rooftree.process import RecentLine, RecentLogs
 from rooftree_containers.boots import BootReference
 from rooftree_containers.container_log import journal_answer
 from rooftree_containers.logs import LogQuery, LogSource, log_answer

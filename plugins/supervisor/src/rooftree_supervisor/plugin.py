@@ -9,7 +9,7 @@ from rooftree.interfaces.containers import ContainerSpec
 from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree.system import RECENT_LOGS, SETTINGS
+from rooftree.process import RECENT_LOGS, SETTINGS
 from rooftree_supervisor.host import read_host
 from rooftree_supervisor.metrics import METRICS, Metrics
 from rooftree_supervisor.named_tokens import NAMED_TOKENS, NamedTokens

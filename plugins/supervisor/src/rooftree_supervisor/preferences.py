@@ -32,7 +32,7 @@ from rooftree import (
     step,
 )
 from rooftree.interfaces.hooks import set_repositories
-from rooftree.logs import set_level
+from rooftree.process import set_level
 from rooftree.settings import LogLevel, Settings, between
 from rooftree_supervisor.models import OFFERED_FLAGS, Channel, OptionsChange
 

@@ -30,8 +30,8 @@ from rooftree import (
     Unset,
     role,
 )
-from rooftree.audit import PAGE as LARGEST_PAGE
-from rooftree.system import System
+from rooftree.process import System
+from rooftree.state import PAGE as LARGEST_PAGE
 from rooftree_containers.log_routes import log_routes
 from rooftree_supervisor.api_documents.routes import routes as api_documents
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from attrs import Factory, define, field, frozen
 
-from rooftree.printable import printable
+from rooftree.model import printable
 from rooftree_files import PathRefused
 from rooftree_store.catalogue import open_repository
 from rooftree_store.readers import ContentInvalid, nearest

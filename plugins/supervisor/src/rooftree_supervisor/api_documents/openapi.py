@@ -29,8 +29,7 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rooftree.http.inputs import SWITCH, Input, Source, answer_of, inputs, without_none
-from rooftree.http.routes import Route
+from rooftree.http import SWITCH, Input, Route, Source, answer_of, inputs, without_none
 from rooftree.principal import INCLUDES
 from rooftree_supervisor.api_documents.schemas import Schema, Schemas, Way
 from rooftree_supervisor.api_documents.source_texts import SourceTexts, as_markdown, of_function

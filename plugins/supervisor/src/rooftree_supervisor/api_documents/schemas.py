@@ -1,4 +1,4 @@
-"""From types to JSON Schema (2020-12), as :mod:`rooftree.conversion` reads and writes them.
+"""From types to JSON Schema (2020-12), as :mod:`rooftree.model.conversion` reads and writes them.
 
 What has a name becomes a component: classes, enumerations, parsed strings, and aliases made with ``type``. A class is
 described twice where it is both taken and given: a body may leave out what has a default, an answer has every field.

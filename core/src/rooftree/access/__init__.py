@@ -1,0 +1,29 @@
+"""Who may call what, whom a token stands for, and those who try with wrong ones."""
+
+from rooftree.access.change_rate import ChangeRate
+from rooftree.access.rules import ANY_ADDON, CORE_ONLY, KNOWN, NOBODY, OBSERVER, PUBLIC, Access, grant, itself, role
+from rooftree.access.tokens import Token, Tokens, digest
+from rooftree.access.whereabouts import Misplaced, TokenUsedElsewhere, Whereabouts
+from rooftree.access.wrong_tokens import WrongTokens, source_name
+
+__all__ = [
+    "ANY_ADDON",
+    "CORE_ONLY",
+    "KNOWN",
+    "NOBODY",
+    "OBSERVER",
+    "PUBLIC",
+    "Access",
+    "ChangeRate",
+    "Misplaced",
+    "Token",
+    "TokenUsedElsewhere",
+    "Tokens",
+    "Whereabouts",
+    "WrongTokens",
+    "digest",
+    "grant",
+    "itself",
+    "role",
+    "source_name",
+]

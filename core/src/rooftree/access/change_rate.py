@@ -1,0 +1,44 @@
+"""How often callers may change something: a program gone wild must not keep the disk and everybody else busy."""
+
+from __future__ import annotations
+
+import math
+
+from rooftree.clock import MACHINE, Clock
+from rooftree.context import caller, job_under_way
+from rooftree.errors import RateLimited
+from rooftree.model import Meter, Rate
+from rooftree.principal import Principal, Role
+
+
+class ChangeRate:
+    """Counts what each caller changes, at once or by beginning a job.
+
+    Administrators and Core are not counted: people wait for what they do. An add-on is, whatever its role.
+    """
+
+    def __init__(self, rate: Rate, clock: Clock = MACHINE) -> None:
+        self.rate = rate
+        self._clock = clock
+        self._meters: dict[str, Meter] = {}
+
+    def note(self) -> None:
+        """The call under way is about to change something; raises :class:`~rooftree.errors.RateLimited` where its
+        caller does so too often. What a job does was counted when it began."""
+        who = caller.get()
+        if who is None or job_under_way.get() is not None or not _is_counted(who):
+            return
+        name = str(who)
+        meter = self._meters.get(name)
+        if meter is None:
+            self._meters = {other: known for other, known in self._meters.items() if not known.is_idle}
+            meter = self._meters[name] = Meter(self.rate, self._clock)
+        wait_s = math.ceil(meter.wait_s())
+        if wait_s:
+            sentence = f"{name} may change something {self.rate}; it may again in {wait_s} s"
+            raise RateLimited(sentence, who=name, wait_s=wait_s)
+        meter.note()
+
+
+def _is_counted(who: Principal) -> bool:
+    return who.role is not Role.ADMIN or who.kind == "addon"

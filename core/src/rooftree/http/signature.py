@@ -1,0 +1,124 @@
+"""What the parameters of a handler stand for, and what it answers, told by its signature alone.
+
+:mod:`rooftree.http.binding` reads requests by this, and whoever describes routes to people and programs describes them
+by this: there is no second opinion on what a parameter is.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Mapping
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+from attrs import field, frozen
+
+from rooftree.http.routes import From, Header, RawBody, Route
+from rooftree.jobs import JobCall
+from rooftree.principal import Principal
+from rooftree.services import Parameter, parameters, type_hints
+
+SWITCH: Final[Mapping[str, bool]] = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+"""What a switch may be in a query, in upper or lower case: ``?verbose`` alone is on."""
+
+
+_PLAIN: Final = frozenset({str, int, float, bool})
+"""Types that no service has."""
+
+
+class Source(enum.Enum):
+    """Where a parameter comes from."""
+
+    PATH = "path"
+    QUERY = "query"
+    HEADER = "header"
+    BODY = "body"
+    """The JSON body, as the parameter's type."""
+    RAW_BODY = "raw body"
+    CALLER = "caller"
+    TOGETHER = "together"
+    """Made from several others."""
+    SERVICE = "service"
+
+
+@frozen
+class Input:
+    """One parameter and what it stands for."""
+
+    parameter: Parameter
+    source: Source
+    name: str
+    """What it is called in the request: a header's name is not the parameter's."""
+    make: Callable[..., Any] | None = None
+    """What makes it from :attr:`inner`, where it is made from several others."""
+    inner: tuple[Input, ...] = field(default=())
+
+    @property
+    def values(self) -> tuple[Input, ...]:
+        """The inputs that travel by themselves: this one, or those that it is made from."""
+        return tuple(value for one in self.inner for value in one.values) if self.inner else (self,)
+
+
+def inputs(route: Route) -> tuple[Input, ...]:
+    """What the parameters of a route's handler stand for; raises ``TypeError`` where one can't be told."""
+    names = route.parts(route.path)
+    return tuple(
+        Input(one, Source.BODY, one.name) if one.name == "body" and one.kind is not RawBody else _input(one, names)
+        for one in parameters(route.handler)
+    )
+
+
+def without_none(kind: Any) -> tuple[Any, ...]:
+    """The members of a union but ``None``; any other type alone."""
+    members = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+    return tuple(member for member in members if member is not type(None))
+
+
+def _input(parameter: Parameter, names: Collection[str]) -> Input:
+    name, kind = parameter.name, parameter.kind
+    if kind is RawBody:
+        return Input(parameter, Source.RAW_BODY, name)
+    if name in names:
+        return Input(parameter, Source.PATH, name)
+    if kind in {Principal, Principal | None}:
+        return Input(parameter, Source.CALLER, name)
+    if get_origin(kind) is Annotated:
+        return _marked(parameter, names)
+    return Input(parameter, Source.SERVICE if parameter.required else Source.QUERY, name)
+
+
+def _marked(parameter: Parameter, names: Collection[str]) -> Input:
+    """What a parameter stands for whose type carries a mark."""
+    for mark in get_args(parameter.kind)[1:]:
+        if isinstance(mark, Header):
+            return Input(parameter, Source.HEADER, mark.name)
+        if isinstance(mark, From):
+            inner = tuple(_input(one, names) for one in parameters(mark.make))
+            unread = ", ".join(
+                one.name for one in inner if one.source is Source.SERVICE and one.parameter.kind in _PLAIN
+            )
+            if unread:
+                raise TypeError(f"parameter {parameter.name}: {unread} needs a default, to be a query value")
+            return Input(parameter, Source.TOGETHER, parameter.name, mark.make, inner)
+    raise TypeError(f"parameter {parameter.name}: Annotated without a Header or From")
+
+
+def answer_of(route: Route) -> tuple[bool, Any]:
+    """Whether a route starts a job, and what it answers then or otherwise, by its handler's signature:
+    ``JobCall[JobStarted | None]``, or ``JobCall[None] | None`` where there may be nothing to do."""
+    answer = type_hints(route.handler).get("return", Any)
+    members = get_args(answer) if get_origin(answer) in {Union, UnionType} else (answer,)
+    calls = [member for member in members if get_origin(member) is JobCall]
+    if not calls:
+        return False, answer
+    return True, get_args(calls[0])[0]

@@ -1,0 +1,27 @@
+"""Plugins: what authors derive from, what they see of the kernel, how each lives, and all of them."""
+
+from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
+from rooftree.plugins.kernel import Kernel
+from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
+from rooftree.plugins.loading import GROUP, import_compatible
+from rooftree.plugins.parts import KernelParts
+from rooftree.plugins.plugin import Plugin
+from rooftree.plugins.plugins import PLUGINS, Plugins
+from rooftree.plugins.remains import LeftBehind
+
+__all__ = [
+    "GROUP",
+    "PLUGINS",
+    "Hooks",
+    "Kernel",
+    "KernelParts",
+    "LeftBehind",
+    "Plugin",
+    "PluginHealthChanged",
+    "PluginInfo",
+    "PluginLife",
+    "Plugins",
+    "hookimpl",
+    "hookspec",
+    "import_compatible",
+]

@@ -1,0 +1,202 @@
+"""The kernel as one plugin sees it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from rooftree.access import Tokens, Whereabouts
+from rooftree.clock import Clock
+from rooftree.events import Event, Listener, Problems
+from rooftree.jobs import Check, Jobs
+from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.parts import KernelParts
+from rooftree.plugins.remains import PluginRemains
+from rooftree.plugins.scope import GiveBack, Scope
+from rooftree.principal import Principal
+from rooftree.services import Service
+from rooftree.state import Change, Collection, DataFolder
+
+
+class PluginState(Protocol):
+    """What a plugin's kernel tells of how the plugin is."""
+
+    name: str
+    distribution: str
+    token_kinds: set[str]
+
+    @property
+    def package(self) -> str:
+        """The package that its jobs come from."""
+
+    @property
+    def provides(self) -> tuple[Service[Any], ...]:
+        """The services that it declares."""
+
+    def degrade(self, reason: str) -> None:
+        """It runs, but not with everything it needs."""
+
+    def recover(self) -> None:
+        """All is well again."""
+
+
+class Kernel:
+    """The kernel as one plugin sees it. What is obtained here is given back when the plugin stops, in reverse order."""
+
+    def __init__(
+        self, parts: KernelParts, plugin: PluginState, scope: Scope, remains: PluginRemains, drivers: Drivers
+    ) -> None:
+        self._parts = parts
+        self._plugin = plugin
+        self._scope = scope
+        self._remains = remains
+        self._drivers = drivers
+        self._problems = parts.problems.reported_by(plugin.name)
+        self.name = plugin.name
+        """The plugin's name."""
+
+    @property
+    def data(self) -> DataFolder:
+        """The data folder and the instance's id."""
+        return self._parts.data
+
+    @property
+    def jobs(self) -> Jobs:
+        """The job manager."""
+        return self._parts.jobs
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens."""
+        return self._parts.tokens
+
+    @property
+    def problems(self) -> Problems:
+        """The problems; what is reported through here is cleared when the plugin is uninstalled."""
+        return self._problems
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is; a test may be the master of it."""
+        return self._parts.clock
+
+    def settings[S](self, kind: type[S]) -> S:
+        """The operator's settings for this plugin, as the class that it declared."""
+        return self._parts.settings.section(self.name, kind)
+
+    async def collection[D](self, kind: type[D]) -> Collection[D]:
+        """The documents of a class marked ``@document``, in memory. Raises ``NewerState`` after a downgrade."""
+        documents = await self._parts.state.collection(kind)
+        await self._note_remains(documents.kind.name)
+        return documents
+
+    async def commit(self, *changes: Change) -> None:
+        """Write changes, all or none; returns when they are on disk. Raises ``StateUnwritable`` on a full disk."""
+        await self._parts.state.commit(*changes)
+
+    def defer(self, callback: Callable[..., Coroutine[Any, Any, None] | None], *arguments: Any) -> None:
+        """Call ``callback`` (plain or async) when the plugin stops, before what was taken earlier is given back.
+
+        Also when ``setup`` fails further on: so take something, and defer giving it back in the next line.
+        """
+        self._take(getattr(callback, "__qualname__", repr(callback)), partial(callback, *arguments))
+
+    def register_kind(
+        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+    ) -> None:
+        """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs, and be used where
+        ``whereabouts`` admits them, anywhere unless told; see :class:`Tokens` and :mod:`rooftree.access.whereabouts`.
+
+        Raises ``ValueError`` when another plugin has registered that kind.
+        """
+        kinds, tokens = self._plugin.token_kinds, self._parts.tokens
+        if kind not in kinds and tokens.has_kind(kind):
+            raise ValueError(f"tokens of kind {kind} are somebody else's already")
+        if kind not in kinds:
+            kinds.add(kind)
+            self._take(f"tokens of kind {kind}", partial(self._forget_kind, kind))
+        tokens.register_kind(kind, principal, whereabouts)
+
+    def _forget_kind(self, kind: str) -> None:
+        self._plugin.token_kinds.discard(kind)
+        self._parts.tokens.forget_kind(kind)
+
+    def condition(self, name: str, check: Check) -> None:
+        """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.jobs.conditions`."""
+        self._parts.conditions.register(name, check, self.name)
+        self._take(f"condition {name}", partial(self._parts.conditions.forget, name))
+
+    async def drivers[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
+        """The driver classes of an entry-point group, each a subclass of ``base`` whose ``name`` is that of its entry
+        point. One that can't be loaded is reported as a problem and left out."""
+        return await self._drivers.load(group, base)
+
+    def provide[T](self, key: Service[T], value: T) -> None:
+        """Make a service available, under a key that the plugin declares in ``provides``."""
+        if key not in self._plugin.provides:
+            raise ValueError(f"plugin {self.name} provides {key.name} without declaring it")
+        self._parts.services.provide(key, value, self.name)
+        self._take(f"service {key.name}", partial(self._parts.services.take_back, key))
+
+    def service[T](self, key: Service[T]) -> T:
+        """A service; raises :class:`~rooftree.errors.Unavailable` when nobody provides it."""
+        return self._parts.services.get(key)
+
+    def find[T](self, key: Service[T]) -> T | None:
+        """A service, or ``None``."""
+        return self._parts.services.find(key)
+
+    def on[E: Event](self, kind: type[E], listener: Listener[E]) -> None:
+        """Call ``listener`` (plain or async) for each event of that type, in order, while the plugin runs."""
+        subscription = self._parts.bus.subscribe(kind, listener, self.name)
+        self._take(f"subscription to {kind.__name__}", subscription.cancel)
+
+    def publish(self, event: Event) -> None:
+        """Tell everybody; never blocks, never raises."""
+        self._parts.bus.publish(event)
+
+    async def call[**P, R](
+        self, hook: Callable[P, R | Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> list[R]:
+        """Ask all plugins that implement ``hook`` (a specification function); see :mod:`rooftree.plugins.hooks`."""
+        return await self._parts.hooks.call(hook, *args, **kwargs)
+
+    async def listen(self, name: str, listening: socket.socket) -> None:
+        """Serve the API on a socket that listens already, until the plugin stops or calls this again.
+
+        Raises ``ValueError`` when somebody else has a listener of that name.
+        """
+        taken = f"listener {name}"
+        if not self._scope.has(taken):
+            if name in self._parts.server.listeners:
+                raise ValueError(f"the listener {name} is somebody else's already")
+            self._take(taken, partial(self._parts.server.close_listener, name))
+        await self._parts.server.listen_socket(name, listening)
+
+    async def unlisten(self, name: str) -> None:
+        """Serve no longer on the socket given to :meth:`listen`, and close it; connections that are open go on.
+
+        Who closes such a socket by itself leaves the event loop with a file that is gone. Does nothing when there is
+        no listener of ours of that name.
+        """
+        if self._scope.drop(f"listener {name}"):
+            await self._parts.server.close_listener(name)
+
+    def degraded(self, reason: str) -> None:
+        """Say that the plugin runs, but not with everything it needs."""
+        self._plugin.degrade(reason)
+
+    def recovered(self) -> None:
+        """Say that all is well again."""
+        self._plugin.recover()
+
+    def _take(self, what: str, give_back: GiveBack) -> None:
+        self._scope.push(what, give_back)
+
+    async def _note_remains(self, collection: str) -> None:
+        plugin = self._plugin
+        await self._remains.note(
+            plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, collection=collection
+        )

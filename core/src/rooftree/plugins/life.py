@@ -1,0 +1,286 @@
+"""One plugin's life: imported, loaded, set up, and given back what it had; whatever goes wrong is its own reason.
+
+What it takes through its :class:`~rooftree.plugins.kernel.Kernel` is on its scope. When it stops, its tasks end first,
+then its hooks are called no more, then its own ``stop`` is called, then the scope is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from importlib.metadata import EntryPoint
+from typing import Any, Final
+
+import structlog
+from attrs import field, frozen
+
+from rooftree.context import is_cancelled, plugin_under_way
+from rooftree.errors import RooftreeError
+from rooftree.events import Event, Problem
+from rooftree.http import DuplicateRoute, Endpoint, Entry
+from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.kernel import Kernel
+from rooftree.plugins.loading import import_compatible, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.parts import KernelParts
+from rooftree.plugins.plugin import Plugin
+from rooftree.plugins.remains import PluginRemains
+from rooftree.plugins.scope import Scope
+from rooftree.services import Service
+from rooftree.state import document
+
+log = structlog.get_logger(__name__)
+
+LEFT_TASKS_S: Final = 2.0
+"""Seconds that tasks get to end which a plugin made by itself and has not ended."""
+_VERBS: Final = ("setup", "routes", "tasks", "stop")
+
+
+class Health(enum.StrEnum):
+    """How a plugin is."""
+
+    STARTING = "starting"
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    DISABLED = "disabled"
+    STOPPED = "stopped"
+
+
+_RUNNING = frozenset({Health.OK, Health.DEGRADED})
+
+
+@frozen
+class PluginHealthChanged(Event):
+    """A plugin's health changed."""
+
+    name: str
+    health: Health
+    reason: str | None
+
+
+@frozen(kw_only=True)
+class PluginInfo:
+    """A plugin as shown to people."""
+
+    name: str
+    distribution: str
+    version: str
+    state: Health
+    reason: str | None
+    provides: list[str]
+    requires: list[str]
+    optional: list[str]
+
+
+@document("kernel.known_routes", version=1)
+@frozen
+class KnownRoutes:
+    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
+
+    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
+
+
+@document("kernel.plugin_choice", version=1)
+@frozen
+class PluginChoice:
+    """What was decided of a plugin at run time."""
+
+    enabled: bool
+    reason: str
+    """Who or what decided it, for whoever wonders why it does not run."""
+
+
+class PluginLife:
+    """What the kernel knows of one plugin: where it comes from, how it is, and what it has got."""
+
+    def __init__(self, parts: KernelParts, point: EntryPoint, distribution: str, installed: str) -> None:
+        self._parts = parts
+        self.point = point
+        self.name = point.name
+        self.distribution = distribution
+        self.version = installed
+        self.health = Health.STARTING
+        self.reason: str | None = None
+        self.plugin_class: type[Plugin] = Plugin
+        self.plugin: Plugin | None = None
+        self.entries: tuple[Entry, ...] = ()
+        self.token_kinds: set[str] = set()
+        self.scope = Scope(self.name)
+        self.settled = asyncio.Event()
+        """Set when it has started, or never will."""
+
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether its routes may be called."""
+        return self.health in _RUNNING
+
+    @property
+    def is_about_to_start(self) -> bool:
+        """Whether it is loaded, and nothing speaks against starting it."""
+        return self.plugin is not None and self.health is Health.STARTING and not self.settled.is_set()
+
+    @property
+    def package(self) -> str:
+        """The package that its class, and with it its jobs, come from."""
+        return self.plugin_class.__module__.partition(".")[0]
+
+    @property
+    def provides(self) -> tuple[Service[Any], ...]:
+        """The services that it declares."""
+        return self.plugin_class.provides
+
+    def begin(self) -> None:
+        """It is about to be loaded, for the first time or anew."""
+        self.plugin, self.entries = None, ()
+        self.settled = asyncio.Event()
+        self.become(Health.STARTING)
+
+    def become(self, health: Health, reason: str | None = None) -> None:
+        """Change health, and say so."""
+        if (health, reason) == (self.health, self.reason):
+            return
+        self.health, self.reason = health, reason
+        self._parts.bus.publish(PluginHealthChanged(self.name, health, reason))
+
+    def fail(self, reason: str) -> None:
+        """It does not run, and this is why."""
+        log.error("plugin_failed", plugin=self.name, reason=reason)
+        self.become(Health.FAILED, reason)
+        self._parts.problems.report(
+            Problem("plugin_failed", "plugin", self.name, f"Plugin {self.name} does not run: {reason}")
+        )
+
+    def degrade(self, reason: str) -> None:
+        """It runs, but not with everything it needs."""
+        if self.running or self.health is Health.STARTING:
+            self.become(Health.DEGRADED, reason)
+
+    def recover(self) -> None:
+        """All is well again."""
+        if self.health is Health.DEGRADED:
+            self.become(Health.OK)
+
+    def info(self) -> PluginInfo:
+        """A picture of it."""
+        return PluginInfo(
+            name=self.name,
+            distribution=self.distribution,
+            version=self.version,
+            state=self.health,
+            reason=self.reason,
+            provides=[key.name for key in self.plugin_class.provides],
+            requires=[key.name for key in self.plugin_class.requires],
+            optional=[key.name for key in self.plugin_class.optional],
+        )
+
+    # --- its beginning ------------------------------------------------------------------------------------------------
+
+    async def imported(self) -> object:
+        """What its entry point leads to; ``None``, with the reason told, where that can't be imported."""
+        deadline_s = self._parts.settings.kernel.start_timeout_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                plugin_under_way.set(self.name)  # in a task of its own: plugins are imported side by side
+                return await in_thread_of_its_own(lambda: import_compatible(self.point))
+        except TimeoutError:
+            self.fail(f"it was not imported within {deadline_s} s")
+        except Exception as error:
+            self.not_loaded(error)
+        return None
+
+    def load(self, plugin_class: object) -> None:
+        """Make the plugin of its class, and bind its routes; raises what is wrong with it."""
+        self.plugin_class = checked_class(plugin_class, self.name)
+        for key in self.plugin_class.provides:
+            self._parts.services.declare(key, self.name)
+        plugin = self.plugin_class()
+        self.entries = tuple(
+            Entry(route, self.name, Endpoint(route, self._parts.services)) for route in plugin.routes()
+        )
+        self.plugin = plugin
+
+    def not_loaded(self, error: Exception) -> None:
+        """It could not be loaded."""
+        self.entries = ()
+        self._parts.services.withdraw(self.name)
+        if isinstance(error, DuplicateRoute | RooftreeError):
+            self.fail(str(error))
+            return
+        log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
+        self.fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+    async def set_up(self, remains: PluginRemains, drivers: Drivers) -> bool:
+        """Let it get ready, and begin its tasks; whether it runs. Where not, all that it took is given back."""
+        plugin = self.plugin
+        assert plugin is not None
+        deadline_s = self._parts.settings.kernel.start_timeout_s
+        deadline = asyncio.timeout(deadline_s)
+        try:
+            self._parts.hooks.register(plugin, self.name)
+            async with deadline:
+                await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
+            lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
+            if lacking:
+                raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
+            for task in plugin.tasks():
+                self._parts.tasks.start(task, self.name)
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if is_cancelled():  # Rooftree stops before it has started
+                await self.release()
+                raise
+            if not isinstance(error, RooftreeError):
+                log.exception("plugin_setup_failed")
+            reason = f"setup took more than {deadline_s} s" if deadline.expired() else _said(error)
+            await self.release()
+            self.fail(reason)
+            return False
+        return True
+
+    # --- its end ------------------------------------------------------------------------------------------------------
+
+    async def release(self) -> None:
+        """Take back everything it got from the kernel, and let it give back the rest, whatever it does meanwhile."""
+        if self.plugin is not None:
+            self.scope.push("stop", self.plugin.stop)
+        self._parts.hooks.unregister(self.name)
+        await self._parts.tasks.stop(self.name)
+        await self.scope.close()
+        self._parts.services.withdraw(self.name)
+        await self._end_left_tasks()
+
+    async def _end_left_tasks(self) -> None:
+        """Cancel the tasks that its own code began, in whatever it does, and left behind."""
+        tasks = {task for task in asyncio.all_tasks() if task is not asyncio.current_task() and self._is_mine(task)}
+        if not tasks:
+            return
+        log.warning("plugin_left_tasks", plugin=self.name, tasks=sorted(task.get_name() for task in tasks))
+        for task in tasks:
+            task.cancel()
+        _, late = await asyncio.wait(tasks, timeout=LEFT_TASKS_S)
+        if late:
+            log.error("task_does_not_end", plugin=self.name, task=", ".join(sorted(task.get_name() for task in late)))
+
+    def _is_mine(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a task was begun by the plugin's code and runs it. Either alone would not do: what it began may be
+        the kernel's or another plugin's, and other plugins may have begun what it offers."""
+        if task.get_context().get(plugin_under_way) != self.name:
+            return False
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == self.package
+
+
+def checked_class(found: object, name: str) -> type[Plugin]:
+    """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
+    if not (isinstance(found, type) and issubclass(found, Plugin)):
+        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
+    if found.name != name:
+        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
+    refuse_misspelt(found, _VERBS)
+    return found
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; its kind where it says nothing, or is no error."""
+    return str(error) if str(error) and isinstance(error, Exception) else repr(error).removesuffix("()")

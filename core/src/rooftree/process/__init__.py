@@ -1,0 +1,18 @@
+"""The process: the system put together, the daemon, its log, and what watches over its event loop."""
+
+from rooftree.process.daemon import run
+from rooftree.process.logs import RecentLine, RecentLogs, configure, set_level
+from rooftree.process.loop_watchdog import LOOP_WATCHDOG
+from rooftree.process.system import RECENT_LOGS, SETTINGS, System
+
+__all__ = [
+    "LOOP_WATCHDOG",
+    "RECENT_LOGS",
+    "SETTINGS",
+    "RecentLine",
+    "RecentLogs",
+    "System",
+    "configure",
+    "run",
+    "set_level",
+]

@@ -1,0 +1,85 @@
+"""The daemon's life: from settings to exit status.
+
+This is the composition root, the one place of the kernel's distribution that joins the kernel with the domains' hooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import signal
+
+import rooftree.process.structlog_alone  # noqa: F401  # first: decides what comes with structlog
+
+# isort: split
+import structlog
+
+from rooftree.errors import RooftreeError
+from rooftree.interfaces import hooks
+from rooftree.process.logs import configure
+from rooftree.process.service_manager import notify
+from rooftree.process.system import System
+from rooftree.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+_M_ARENA_MAX = -8
+"""glibc's mallopt(3)."""
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit status for the shell."""
+    _keep_one_heap()
+    logs = configure(settings.kernel.log_level, settings.kernel.log_format)
+    system = System(settings, logs, [hooks])
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_live(system))
+    except RooftreeError as error:
+        log.error("not_started", error=error.message)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _live(system: System) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await system.open()
+    try:
+        starting = asyncio.create_task(system.start_plugins(), name="start plugins")
+        stop_asked = asyncio.create_task(stopped.wait(), name="wait for a signal")
+        await asyncio.wait({starting, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _give_memory_back()
+            notify("READY=1")
+        await stop_asked
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+    finally:
+        notify("STOPPING=1")
+        log.info("stopping")
+        await system.stop()
+        log.info("stopped")
+
+
+def _keep_one_heap() -> None:
+    """Let all threads share one heap: by itself glibc makes one for nearly each, and what is freed in it stays there.
+
+    Under the interpreter's lock threads hardly ever allocate at the same time, so nothing is lost. It saves 6 MB with
+    400 add-ons. Where the C library has no such switch (musl), it does not have these heaps either.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _give_memory_back() -> None:
+    """Return what the start needed for a while, mostly for parsing, to the machine: 2 MB, in 3 ms."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -170,7 +170,7 @@ BROKEN: dict[str, tuple[type[Plugin] | InstalledPlugin, str]] = {
     "setup": (RaisingSetup, "the cable is loose"),
     "setup without a word": (WordlessSetup, "ValueError"),
     "setup that waits for what was cancelled": (CancelledSetup, "CancelledError"),
-    "setup that leaves": (LeavingSetup, "SystemExit(3)"),
+    "setup that leaves": (LeavingSetup, "SystemExit: 3"),
     "setup with a deadline of its own": (SetupWithOwnDeadline, "the lamp did not answer"),
     "listener of the kernel": (OthersListener, "the listener tcp is somebody else's already"),
     "tokens of the kernel": (OthersTokens, "tokens of kind token are somebody else's already"),

@@ -14,9 +14,12 @@ from importlib.metadata import EntryPoint
 import structlog
 
 from rooftree.events import Problem, Problems
-from rooftree.plugins.loading import import_compatible, in_thread_of_its_own, installed, refuse_misspelt
+from rooftree.plugins.loading import Choice, import_compatible, in_thread_of_its_own, installed, refuse_misspelt
 
 log = structlog.get_logger(__name__)
+
+NAME_TAKEN = "plugin_name_taken"
+"""The type of the problem that two distributions have one name."""
 
 
 class Drivers:
@@ -36,10 +39,11 @@ class Drivers:
 
     async def load[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
         """The classes of the drivers in that group, by the names of their entry points."""
-        there = await asyncio.to_thread(installed, group, self._chosen)
-        loaded = await asyncio.gather(*(self._loaded(group, base, point) for point, *_ in there))
-        self._forget_gone(group, {point.name for point, *_ in there})
-        return {point.name: driver for (point, *_), driver in zip(there, loaded, strict=True) if driver is not None}
+        choice = await asyncio.to_thread(installed, group, self._chosen)
+        loaded = await asyncio.gather(*(self._loaded(group, base, used.point) for used in choice.chosen))
+        self._forget_gone(group, {used.name for used in choice.chosen})
+        report_taken_names(self._problems, group, choice)
+        return {used.name: driver for used, driver in zip(choice.chosen, loaded, strict=True) if driver is not None}
 
     async def _loaded[D](self, group: str, base: type[D], point: EntryPoint) -> type[D] | None:
         reference = f"{group}:{point.name}"
@@ -65,6 +69,26 @@ class Drivers:
                 of, _, name = problem.reference.partition(":")
                 if of == group and name not in names:
                     self._problems.clear("driver_failed", "plugin", problem.reference)
+
+
+def report_taken_names(problems: Problems, group: str, choice: Choice) -> None:
+    """Say which distributions claim a name that another one has; until they do no longer."""
+    for problem in problems:
+        if problem.type == NAME_TAKEN and (problem.reference or "").startswith(f"{group}:"):
+            names = {f"{group}:{other.name}" for other, _ in choice.left_out}
+            if problem.reference not in names:
+                problems.clear(problem.type, problem.context, problem.reference)
+    for other, used in choice.left_out:
+        why = "it comes with Rooftree" if used.is_ours else "its version is the higher"
+        problems.report(
+            Problem(
+                NAME_TAKEN,
+                "plugin",
+                f"{group}:{other.name}",
+                f"Two distributions have a {group} called {other.name}: {used} is used, because {why}; {other} is left "
+                "out. Uninstall one of them",
+            )
+        )
 
 
 def _checked[D](found: object, base: type[D], name: str) -> type[D]:

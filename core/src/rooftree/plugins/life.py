@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from importlib.metadata import EntryPoint
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Final
 
 import structlog
@@ -20,7 +21,7 @@ from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import import_compatible, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, import_compatible, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
@@ -93,12 +94,12 @@ class PluginChoice:
 class PluginLife:
     """What the kernel knows of one plugin: where it comes from, how it is, and what it has got."""
 
-    def __init__(self, parts: KernelParts, point: EntryPoint, distribution: str, installed: str) -> None:
+    def __init__(self, parts: KernelParts, installed: Installed) -> None:
         self._parts = parts
-        self.point = point
-        self.name = point.name
-        self.distribution = distribution
-        self.version = installed
+        self.point = installed.point
+        self.name = installed.name
+        self.distribution = installed.distribution
+        self.version = installed.version
         self.health = Health.STARTING
         self.reason: str | None = None
         self.plugin_class: type[Plugin] = Plugin
@@ -205,11 +206,9 @@ class PluginLife:
         """It could not be loaded."""
         self.entries = ()
         self._parts.services.withdraw(self.name)
-        if isinstance(error, DuplicateRoute | RooftreeError):
-            self.fail(str(error))
-            return
-        log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
-        self.fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        if not isinstance(error, DuplicateRoute | RooftreeError):
+            log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
+        self.fail(_told(error, self.package))
 
     async def set_up(self, remains: PluginRemains, drivers: Drivers) -> bool:
         """Let it get ready, and begin its tasks; whether it runs. Where not, all that it took is given back."""
@@ -232,7 +231,7 @@ class PluginLife:
                 raise
             if not isinstance(error, RooftreeError):
                 log.exception("plugin_setup_failed")
-            reason = f"setup took more than {deadline_s} s" if deadline.expired() else _said(error)
+            reason = f"setup took more than {deadline_s} s" if deadline.expired() else _told(error, self.package)
             await self.release()
             self.fail(reason)
             return False
@@ -281,6 +280,29 @@ def checked_class(found: object, name: str) -> type[Plugin]:
     return found
 
 
-def _said(error: BaseException) -> str:
-    """What an error says; its kind where it says nothing, or is no error."""
-    return str(error) if str(error) and isinstance(error, Exception) else repr(error).removesuffix("()")
+def left_out(other: Installed, used: Installed) -> PluginInfo:
+    """A picture of one whose name another distribution's has."""
+    return PluginInfo(
+        name=other.name,
+        distribution=other.distribution,
+        version=other.version,
+        state=Health.FAILED,
+        reason=f"its name is that of {used}, which is used",
+        provides=[],
+        requires=[],
+        optional=[],
+    )
+
+
+def _told(error: BaseException, package: str) -> str:
+    """What went wrong, in a line: an error that is an answer in its own words, any other with its type, and with the
+    place in the plugin's own code where there is one: ``KeyError: 'token' (rooftree_boom/plugin.py:11, setup)``."""
+    if isinstance(error, DuplicateRoute | RooftreeError) and str(error):
+        return str(error)
+    said = f"{type(error).__name__}: {error}" if str(error) else repr(error).removesuffix("()")
+    own = [frame for frame in extract_tb(error.__traceback__) if package in Path(frame.filename).with_suffix("").parts]
+    if not own:
+        return said
+    parts = Path(own[-1].filename).parts
+    place = "/".join(parts[len(parts) - 1 - [*reversed([Path(part).stem for part in parts])].index(package) :])
+    return f"{said} ({place}:{own[-1].lineno}, {own[-1].name})"

@@ -9,9 +9,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import copy_context
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Self
 
 import structlog
+from attrs import frozen
 from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
 from rooftree.errors import Unavailable
 
@@ -20,21 +23,69 @@ log = structlog.get_logger(__name__)
 GROUP = "rooftree.plugins"
 
 
-def installed(group: str, found: Iterable[EntryPoint] | None) -> list[tuple[EntryPoint, str, str]]:
-    """The entry points of a group with the names and versions of their distributions; the first of each name.
+@frozen
+class Installed:
+    """An entry point that is installed, and the distribution that it is from."""
 
-    :param found: those to choose from; ``None``: what is installed. Reads the disk: call it in a thread
+    point: EntryPoint
+    distribution: str
+    version: str
+
+    @classmethod
+    def of(cls, point: EntryPoint) -> Self:
+        """One as the import system has it; a test's own has no distribution."""
+        if point.dist is None:
+            return cls(point, point.value, "0")
+        return cls(point, point.dist.name, point.dist.version)
+
+    @property
+    def name(self) -> str:
+        """What it is called in its group."""
+        return self.point.name
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with Rooftree: its distribution is called after it, as ours are."""
+        return self.distribution == f"rooftree-{self.name}"
+
+    @property
+    def precedence(self) -> tuple[bool, Version, str]:
+        """Where two have one name, the one with the greater is used: ours before a stranger's, then the newer."""
+        try:
+            version = Version(self.version)
+        except InvalidVersion:
+            version = Version("0")
+        return self.is_ours, version, self.distribution
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@frozen
+class Choice:
+    """What is installed in a group: of each name one, ours first, and those that another took the name from."""
+
+    chosen: tuple[Installed, ...]
+    left_out: tuple[tuple[Installed, Installed], ...]
+    """Each with the one that is used."""
+
+
+def installed(group: str, points: Iterable[EntryPoint] | None) -> Choice:
+    """The entry points of a group.
+
+    :param points: those to choose from; ``None``: what is installed. Reads the disk: call it in a thread
     """
-    chosen: dict[str, tuple[EntryPoint, str, str]] = {}
-    for point in entry_points(group=group) if found is None else found:
-        if point.group != group:
-            continue
-        distribution = (point.dist.name, point.dist.version) if point.dist is not None else (point.value, "0")
-        if point.name in chosen:
-            log.error("plugin_name_taken", plugin=point.name, ignored=distribution, used=chosen[point.name][1:])
-            continue
-        chosen[point.name] = (point, *distribution)
-    return list(chosen.values())
+    all_points = entry_points(group=group) if points is None else points
+    by_name: dict[str, list[Installed]] = {}
+    for point in all_points:
+        if point.group == group:
+            by_name.setdefault(point.name, []).append(Installed.of(point))
+    chosen, left_out = [], []
+    for candidates in by_name.values():
+        used, *others = sorted(candidates, key=lambda candidate: candidate.precedence, reverse=True)
+        chosen.append(used)
+        left_out += [(other, used) for other in others]
+    return Choice(tuple(sorted(chosen, key=lambda used: not used.is_ours)), tuple(left_out))
 
 
 def import_compatible(point: EntryPoint) -> object:

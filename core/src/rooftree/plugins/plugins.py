@@ -21,9 +21,9 @@ from rooftree.context import caller, is_cancelled
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.events import Problem
 from rooftree.http import Entry, Route, RouteTable, shape
-from rooftree.plugins.drivers import Drivers
-from rooftree.plugins.life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife
-from rooftree.plugins.loading import GROUP, installed
+from rooftree.plugins.drivers import Drivers, report_taken_names
+from rooftree.plugins.life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife, left_out
+from rooftree.plugins.loading import GROUP, Installed, installed
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import LeftBehind, PluginRemains
@@ -62,6 +62,8 @@ class Plugins:
             loaded=self._rebuild_table,
             begun=self._begun,
         )
+        self._left_out: tuple[tuple[Installed, Installed], ...] = ()
+        """Those whose name another distribution's has, with that one."""
         self._running: list[PluginLife] = []
         """Those that run, in the order in which they started."""
         self._changing = asyncio.Lock()
@@ -78,7 +80,9 @@ class Plugins:
         return cls(parts, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
 
     def __iter__(self) -> Iterator[PluginInfo]:
-        return iter(sorted((life.info() for life in self._lives.values()), key=lambda info: info.name))
+        infos = [life.info() for life in self._lives.values()]
+        infos += [left_out(other, used) for other, used in self._left_out]
+        return iter(sorted(infos, key=lambda info: info.name))
 
     def find(self, name: str) -> PluginLife | None:
         """What is known of a plugin, or ``None``; for the kernel's own parts."""
@@ -131,8 +135,10 @@ class Plugins:
         async with self._changing:
             known = None if found is None else tuple(found)
             self._drivers.choose(known)
-            there = await asyncio.to_thread(installed, GROUP, known)
-            self._lives.update({point.name: PluginLife(self._parts, point, *dist) for point, *dist in there})
+            choice = await asyncio.to_thread(installed, GROUP, known)
+            self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
+            self._left_out = choice.left_out
+            report_taken_names(self._parts.problems, GROUP, choice)
             self._forget_old_failures()
             self._clear_problems_of_the_gone()
             self._rebuild_table()

@@ -1,0 +1,120 @@
+"""Who has a name, a route or a service that two want: Rooftree's own before a stranger's, then the higher version."""
+
+from __future__ import annotations
+
+from importlib.metadata import Distribution, PathDistribution
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from rooftree import PUBLIC, Kernel, Plugin, Routes, Service
+from rooftree.testing import Client, InstalledPlugin, running_system
+
+
+def distribution(folder: Path, name: str, version: str) -> Distribution:
+    """An installed distribution of that name."""
+    information = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return PathDistribution(information)
+
+
+def saying(text: str, plugin_name: str = "zeta", path: str = "/who") -> type[Plugin]:
+    routes = Routes()
+
+    def who() -> str:
+        return text
+
+    routes.get(path, access=PUBLIC)(who)
+
+    class Saying(Plugin):
+        name = plugin_name
+
+        def routes(self) -> Routes:
+            return routes
+
+    return Saying
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+async def test_of_two_distributions_of_one_name_ours_is_used_then_the_newer_and_both_are_named(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    points = [
+        InstalledPlugin("zeta", lambda: saying("ours"), distribution(tmp_path, "rooftree-zeta", "0.1")),
+        InstalledPlugin("zeta", lambda: saying("new"), distribution(tmp_path, "acme-zeta", "10.0")),
+        InstalledPlugin("zeta", lambda: saying("old"), distribution(tmp_path, "acme-zeta-old", "9.0")),
+    ]
+    async with (
+        running_system(tmp_path, plugins=[points[number] for number in order]) as system,
+        Client.over_unix(system) as client,
+    ):
+        assert (await client.get("/who")).data == "ours"
+        infos = {info.distribution: info for info in system.plugins}
+        problems = [problem.message for problem in system.problems if problem.type == "plugin_name_taken"]
+
+    assert infos["rooftree-zeta"].state == "ok"
+    assert (infos["acme-zeta"].state, infos["acme-zeta"].reason) == (
+        "failed",
+        "its name is that of rooftree-zeta 0.1, which is used",
+    )
+    assert len(infos) == 3
+    assert "rooftree-zeta 0.1 is used, because it comes with Rooftree" in problems[0]
+    async with running_system(tmp_path, plugins=points[:0:-1]) as system:
+        assert {info.distribution: info.state for info in system.plugins} == {
+            "acme-zeta": "ok",
+            "acme-zeta-old": "failed",
+        }
+        assert any("its version is the higher" in problem.message for problem in system.problems)
+    async with running_system(tmp_path, plugins=points[:1]) as system:
+        assert not any(problem.type == "plugin_name_taken" for problem in system.problems)
+
+
+async def test_a_strangers_name_earlier_in_the_alphabet_takes_no_route_and_no_service_of_ours(tmp_path: Path) -> None:
+    key = Service[Path]("place/1")
+
+    class Thief(saying("stolen", "aaa")):  # type: ignore[misc]
+        name = "aaa"
+
+    class Fence(Plugin):
+        name = "aab"
+        provides = (key,)
+
+    class Owner(saying("ours")):  # type: ignore[misc]
+        name = "zeta"
+        provides = (key,)
+
+        async def setup(self, kernel: Kernel) -> None:
+            kernel.provide(key, tmp_path)
+
+    points = [
+        InstalledPlugin("aaa", lambda: Thief, distribution(tmp_path, "acme-aaa", "1")),
+        InstalledPlugin("aab", lambda: Fence, distribution(tmp_path, "acme-aab", "1")),
+        InstalledPlugin("zeta", lambda: Owner, distribution(tmp_path, "rooftree-zeta", "1")),
+    ]
+    async with running_system(tmp_path, plugins=points) as system, Client.over_unix(system) as client:
+        states = {info.name: info.state for info in system.plugins}
+        assert (await client.get("/who")).data == "ours"
+
+    assert states == {"aaa": "failed", "aab": "failed", "zeta": "ok"}
+
+
+async def test_reason_of_a_failure_names_type_and_place(tmp_path: Path) -> None:
+    package = tmp_path / "rooftree_boom"
+    package.mkdir()
+    (package / "plugin.py").write_text(
+        "from rooftree import Kernel, Plugin\n\n\n"
+        "class Boom(Plugin):\n"
+        '    name = "boom"\n\n'
+        "    async def setup(self, kernel: Kernel) -> None:\n"
+        '        {}["token"]\n'
+    )
+
+    def load() -> object:
+        namespace: dict[str, object] = {"__name__": "rooftree_boom.plugin"}
+        exec(compile((package / "plugin.py").read_text(), str(package / "plugin.py"), "exec"), namespace)
+        return namespace["Boom"]
+
+    async with running_system(tmp_path, plugins=[InstalledPlugin("boom", load)]) as system:
+        assert system.plugins.info("boom").reason == "KeyError: 'token' (rooftree_boom/plugin.py:8, setup)"

@@ -143,6 +143,23 @@ async def test_what_could_not_be_undone_is_not_told_as_undone(system: System, wo
     assert undone == [(PUT, "three", "undone"), (PUT, "old", "not_undone"), (PUT, "one", "undone")]
 
 
+async def test_what_could_not_be_undone_is_a_problem_until_the_same_was_done(system: System, world: World) -> None:
+    world.errors["half three"] = [Failed("It does not fit")]
+    world.errors["undo old"] = [RuntimeError("stuck")]
+    with pytest.raises(Failed):
+        await system.jobs.run(put(name="x"))
+
+    (problem,) = [problem for problem in system.problems if problem.type == "undo_failed"]
+    assert "put failed, and a part of what it had done could not be taken back" in problem.message
+    assert "(old): Taking back failed: stuck" in problem.message
+    rows = await system.database.read(lambda c: c.execute("SELECT state FROM step ORDER BY number").fetchall())
+    assert [state for (state,) in rows] == ["undone", "not_undone", "undone"]
+    await system.jobs.run(put(name="y"))
+    assert problem in list(system.problems)
+    await system.jobs.run(put(name="x"))
+    assert not [problem for problem in system.problems if problem.type == "undo_failed"]
+
+
 async def test_half_of_what_cannot_be_taken_back_is_not_told_as_undone(system: System, world: World) -> None:
     world.errors["burnt old"] = [Failed("It went out")]
     with pytest.raises(Failed):

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from rooftree.errors import Failed, RooftreeError, Unavailable
+from rooftree.events import Problem, Problems
 from rooftree.jobs.journal import JobState, Journal, StepState
 from rooftree.jobs.running import Job, JobCancelled
 from rooftree.jobs.steps import Run, Step, Verbs
@@ -20,11 +21,16 @@ from rooftree.state import explained, reach
 log = structlog.get_logger(__name__)
 
 
+UNDO_FAILED = "undo_failed"
+"""The type of the problem that something could not be taken back."""
+
+
 class Execution:
     """Carries jobs out, and takes them back.
 
     :param changed: told of every job that went on noticeably
     :param ended: told of every job that has ended, and whether it is to be listed
+    :param problems: what could not be taken back is one
     """
 
     def __init__(
@@ -34,66 +40,69 @@ class Execution:
         suspension: Suspension,
         changed: Callable[[Job], None],
         ended: Callable[[Job, bool], None],
+        problems: Problems,
     ) -> None:
         self._journal = journal
         self._directory = directory
         self._suspension = suspension
         self._changed = changed
         self._ended = ended
+        self._problems = problems
         self._ends_not_written: dict[str, tuple[JobState, list[dict[str, Any]], bool]] = {}
 
-    async def carry_out(self, started: Job, *, listed: bool) -> None:
+    async def carry_out(self, job: Job, *, listed: bool) -> None:
         """Do what is still to be done, and on failure take back what was; raises :class:`Suspended`."""
         try:
-            await self.do_all(started)
+            await self.do_all(job)
         except Suspended:
             raise
         except Exception as error:
-            await self.fail(started, error)
+            await self.fail(job, error)
             return
-        started.complete()
+        job.complete()
         await reach("job:end")
-        await self.end(started, JobState.DONE, listed=listed)
-        started.tell(None)
+        self._problems.clear(UNDO_FAILED, "system", _of(job))
+        await self.end(job, JobState.DONE, listed=listed)
+        job.tell(None)
 
-    async def do_all(self, started: Job, *, can_wait: bool = False) -> None:
+    async def do_all(self, job: Job, *, can_wait: bool = False) -> None:
         """Do every step that is not done; raises what goes wrong, :class:`JobCancelled` or :class:`Suspended`.
 
         :param can_wait: whether the caller tries again when something is missing; then what only tidies up is no longer
             left undone for that
         """
-        for number, planned in enumerate(started.steps):
-            if started.states[number] is not StepState.DONE:
-                await self._do(started, number, planned, can_wait)
-        started.refuse_cancelled()
+        for number, planned in enumerate(job.steps):
+            if job.states[number] is not StepState.DONE:
+                await self._do(job, number, planned, can_wait)
+        job.refuse_cancelled()
 
-    async def _do(self, started: Job, number: int, planned: Step, can_wait: bool) -> None:
-        self._suspension.interrupt(started.record.owner)
-        started.refuse_cancelled()
+    async def _do(self, job: Job, number: int, planned: Step, can_wait: bool) -> None:
+        self._suspension.interrupt(job.record.owner)
+        job.refuse_cancelled()
         verbs = Verbs(planned, self._directory)
-        started.enter(number, planned.stage)
+        job.enter(number, planned.stage)
         name = f"step:{planned.kind}"
-        if started.states[number] is StepState.PLANNED:
+        if job.states[number] is StepState.PLANNED:
             before = await verbs.before()
             await reach(f"{name}:before")
-            started.refuse_cancelled()
-            await self._journal.begin_step(started.id, number, before)
-            started.befores[number] = before
-            started.states[number] = StepState.DOING
-            started.refuse_cancelled()  # meanwhile it could still be cancelled; from here on its own step decides
+            job.refuse_cancelled()
+            await self._journal.begin_step(job.id, number, before)
+            job.befores[number] = before
+            job.states[number] = StepState.DOING
+            job.refuse_cancelled()  # meanwhile it could still be cancelled; from here on its own step decides
         await reach(f"{name}:do")
-        result, outcome = await self._done(started, number, planned, verbs, can_wait)
+        result, outcome = await self._done(job, number, planned, verbs, can_wait)
         await reach(f"{name}:done")
-        await self._journal.end_step(started.id, number, result, outcome)
-        started.results[number] = result
-        started.states[number] = StepState.DONE
-        started.advance(number, 1.0)
+        await self._journal.end_step(job.id, number, result, outcome)
+        job.results[number] = result
+        job.states[number] = StepState.DONE
+        job.advance(number, 1.0)
 
-    async def _done(self, started: Job, number: int, planned: Step, verbs: Verbs, can_wait: bool) -> tuple[Any, str]:
+    async def _done(self, job: Job, number: int, planned: Step, verbs: Verbs, can_wait: bool) -> tuple[Any, str]:
         """A step's result, and its outcome for the audit log."""
-        doing = verbs.do(Run(started, number))
+        doing = verbs.do(Run(job, number))
         try:
-            return await (started.interruptibly(doing) if planned.interruptible else doing), "done"
+            return await (job.interruptibly(doing) if planned.interruptible else doing), "done"
         except JobCancelled:
             raise
         except Exception as error:
@@ -103,7 +112,7 @@ class Execution:
             log.warning("not_tidied_up", step=planned.kind, reason=str(error), exc_info=not expected)
             return None, "failed"
 
-    async def fail(self, started: Job, error: Exception) -> None:
+    async def fail(self, job: Job, error: Exception) -> None:
         """Record the error, take back every step begun, then tell who waits."""
         answer: RooftreeError
         if isinstance(error, RooftreeError):
@@ -113,70 +122,90 @@ class Execution:
         else:
             answer = Failed(f"The job failed: {str(error) or type(error).__name__}")
             log.exception("job_crashed", exc_info=error)
-        answer.job_id = started.id
-        started.taking_back = True
-        started.add_error(error, answer)
-        if started.cancelled not in {None, error}:  # its step ended in an error of its own when it was cancelled
-            started.add_error(started.cancelled, started.cancelled)
-        log.warning("job_failed", reference=started.record.reference, stage=started.stage, error=answer.message)
-        outcome = "failed" if started.cancelled is None else "cancelled"
+        answer.job_id = job.id
+        job.taking_back = True
+        job.add_error(error, answer)
+        if job.cancelled not in {None, error}:  # its step ended in an error of its own when it was cancelled
+            job.add_error(job.cancelled, job.cancelled)
+        log.warning("job_failed", reference=job.record.reference, stage=job.stage, error=answer.message)
+        outcome = "failed" if job.cancelled is None else "cancelled"
         with unwritable_is_logged():
-            await self._journal.fail(started.id, started.raw_errors(), started.doing, outcome)
-        await self.take_back(started, lambda: started.tell(answer))
-        await self.end(started, JobState.FAILED, listed=True)
-        started.tell(answer)
+            await self._journal.fail(job.id, job.raw_errors(), job.doing, outcome)
+        await self.take_back(job, lambda: job.tell(answer))
+        await self.end(job, JobState.FAILED, listed=True)
+        job.tell(answer)
 
-    async def take_back(self, started: Job, waits: Callable[[], Any] = lambda: None) -> None:
-        """Undo the steps begun, the last first, as far as they can be.
+    async def take_back(self, job: Job, waits: Callable[[], Any] = lambda: None) -> bool:
+        """Undo the steps begun, the last first, as far as they can be; whether all of it could.
 
         A step that is done and has no ``undo`` is where the way back ends: it stays, and so does what it was done for.
 
         :param waits: called before waiting for something that is missing
         """
-        for number in reversed(range(len(started.steps))):
-            if not started.has_begun(number):
+        whole = True
+        for number in reversed(range(len(job.steps))):
+            if not job.has_begun(number):
                 continue
-            planned = started.steps[number]
-            if not planned.reversible() and started.states[number] is StepState.DONE:
+            planned = job.steps[number]
+            if not planned.reversible() and job.states[number] is StepState.DONE:
                 log.warning("not_taken_back_further", step=planned.kind)
-                return
+                return False
             await reach(f"step:{planned.kind}:undo")
-            undo = partial(Verbs(planned, self._directory).undo, started.befores.get(number))
-            undone = await self._until_available(started, undo, waits)
-            outcome = "undone" if undone and planned.reversible() else "not_undone"
+            undo = partial(Verbs(planned, self._directory).undo, job.befores.get(number))
+            failure = await self._until_available(job, undo, waits)
+            if failure is not None:
+                self._report(job, planned, failure)
+            state = StepState.UNDONE if failure is None and planned.reversible() else StepState.NOT_UNDONE
+            whole = whole and state is StepState.UNDONE
             with unwritable_is_logged():
-                await self._journal.undo_step(started.id, number, outcome)
-            started.states[number] = StepState.UNDONE
+                await self._journal.undo_step(job.id, number, state)
+            job.states[number] = state
+        return whole
+
+    def _report(self, job: Job, planned: Step, failure: RooftreeError) -> None:
+        """Say what stays of a job; until one of its kind on the same thing has been done."""
+        what = (
+            f"{planned.what().rstrip('.')} ({planned.acts_on()})" if planned.acts_on() else planned.what().rstrip(".")
+        )
+        self._problems.report(
+            Problem(
+                UNDO_FAILED,
+                "system",
+                _of(job),
+                f"{job.record.name} failed, and a part of what it had done could not be taken back: {what}: "
+                f"{failure.message}. Mend that by hand, or do the same again",
+            )
+        )
 
     async def _until_available(
-        self, started: Job, attempt: Callable[[], Coroutine[Any, Any, None]], waits: Callable[[], Any]
-    ) -> bool:
-        """Try until what it needs is there. Any other failure is recorded with the job, which goes on (false)."""
+        self, job: Job, attempt: Callable[[], Coroutine[Any, Any, None]], waits: Callable[[], Any]
+    ) -> RooftreeError | None:
+        """Try until what it needs is there. Any other failure is recorded with the job, which goes on, and returned."""
         tries = 0
         while True:
             try:
                 await attempt()
-                return True
+                return None
             except Unavailable as error:
                 if tries == 0:
                     waits()
                     log.warning("job_waits", reason=error.message)
-                await self._suspension.pause(started, tries)
+                await self._suspension.pause(job, tries)
                 tries += 1
             except Exception as error:
-                log.exception("undo_failed", stage=started.stage)
+                log.exception("undo_failed", stage=job.stage)
                 answer = error if isinstance(error, RooftreeError) else Failed(f"Taking back failed: {error}")
-                started.add_error(error, answer)
-                return False
+                job.add_error(error, answer)
+                return answer
 
-    async def end(self, started: Job, state: JobState, *, listed: bool) -> None:
+    async def end(self, job: Job, state: JobState, *, listed: bool) -> None:
         """Write a job's end, and tell that it has ended."""
-        self._ends_not_written[started.id] = (state, started.raw_errors(), listed)
+        self._ends_not_written[job.id] = (state, job.raw_errors(), listed)
         with unwritable_is_logged():
             await self.write_ends()
-        started.done = True
-        self._ended(started, listed)
-        self._changed(started)
+        job.done = True
+        self._ended(job, listed)
+        self._changed(job)
 
     async def write_ends(self) -> None:
         """Write the ends of jobs, with those that could not be written earlier.
@@ -191,6 +220,11 @@ class Execution:
     def has_ended(self, job_id: str) -> bool:
         """Whether it ended on a disk that could not be written, which the journal does not know."""
         return job_id in self._ends_not_written
+
+
+def _of(job: Job) -> str:
+    """A job's kind and what it acts on, as a problem's reference."""
+    return f"{job.record.name}/{job.record.reference or ''}"
 
 
 class unwritable_is_logged(contextlib.AbstractContextManager[None]):  # read as a sentence after `with`

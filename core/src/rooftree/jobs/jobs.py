@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, job_under_way, plugin_under_way
 from rooftree.errors import Conflict, Failed, NotReady
-from rooftree.events import Event, EventBus
+from rooftree.events import Event, EventBus, Problems
 from rooftree.jobs import locks
 from rooftree.jobs.conditions import Conditions
 from rooftree.jobs.execution import Execution, unwritable_is_logged
@@ -67,6 +67,7 @@ class Jobs:
         directory: ServiceDirectory,
         bus: EventBus,
         conditions: Conditions,
+        problems: Problems,
         clock: Clock = MACHINE,
         about_to_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -79,7 +80,7 @@ class Jobs:
         self._throttle = Throttle(clock)
         self._suspension = Suspension()
         self._planner = Planner(directory, conditions, self._suspension, self._throttle)
-        self._execution = Execution(journal, directory, self._suspension, self._publish, self._list.end)
+        self._execution = Execution(journal, directory, self._suspension, self._publish, self._list.end, problems)
         self._recovery = Recovery(journal, self._execution, self._suspension)
         self.plugin_of: Callable[[str], str | None] = lambda package: None
         """The plugin of a package; set by whoever knows plugins."""

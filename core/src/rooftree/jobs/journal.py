@@ -62,6 +62,8 @@ class StepState(enum.StrEnum):
     DOING = "doing"
     DONE = "done"
     UNDONE = "undone"
+    NOT_UNDONE = "not_undone"
+    """It was to be taken back, and that failed, or can't be."""
 
 
 @frozen(kw_only=True)
@@ -164,9 +166,9 @@ class Journal:
         values = (StepState.DONE, orjson.dumps(result), _now())
         await self._step(job, number, "state = ?, result = ?, ended = ?", *values, outcome=outcome)
 
-    async def undo_step(self, job: str, number: int, outcome: str = "undone") -> None:
-        """The step was taken back, or it was tried."""
-        await self._step(job, number, "state = ?, ended = ?", StepState.UNDONE, _now(), outcome=outcome)
+    async def undo_step(self, job: str, number: int, state: StepState = StepState.UNDONE) -> None:
+        """The step was taken back, or it was tried in vain."""
+        await self._step(job, number, "state = ?, ended = ?", state, _now(), outcome=state.value)
 
     async def cancel(self, job: str, who: str, errors: Sequence[dict[str, Any]]) -> None:
         """Somebody has cancelled the job: from here on it only goes back, after a kill too."""

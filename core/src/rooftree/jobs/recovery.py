@@ -31,61 +31,61 @@ class Recovery:
         self._execution = execution
         self._suspension = suspension
 
-    async def recover(self, left: Job) -> None:
+    async def recover(self, job: Job) -> None:
         """Bring a job whose code is there to its end; raises :class:`Suspended`."""
-        record = left.record
-        if record.state is JobState.RUNNING and (record.recovery == "forward" or left.is_past_return()):
-            await self._carry_forward(left)
+        record = job.record
+        if record.state is JobState.RUNNING and (record.recovery == "forward" or job.is_past_return()):
+            await self._carry_forward(job)
             return
-        left.taking_back = True
-        left.recall_errors()
-        if not left.errors:
-            interrupted = JobInterrupted(f"{record.name} was interrupted by the end of Rooftree and taken back")
-            left.add_error(interrupted, interrupted)
+        job.taking_back = True
+        job.recall_errors()
+        if not job.errors:
+            interrupted = JobInterrupted(f"{record.name} was interrupted by the end of Rooftree, and is taken back")
+            job.add_error(interrupted, interrupted)
             with unwritable_is_logged():
-                await self._journal.fail(left.id, left.raw_errors())
-        await self._execution.take_back(left)
-        left.stage = None
-        await self._execution.end(left, JobState.FAILED, listed=True)
-        log.info("job_taken_back", reference=record.reference)
+                await self._journal.fail(job.id, job.raw_errors())
+        whole = await self._execution.take_back(job)
+        job.stage = None
+        await self._execution.end(job, JobState.FAILED, listed=True)
+        log.info("job_taken_back" if whole else "job_taken_back_in_part", reference=record.reference)
 
-    async def _carry_forward(self, left: Job) -> None:
+    async def _carry_forward(self, job: Job) -> None:
         """Finish an interrupted job, waiting for whatever of the outside is missing."""
         tries = 0
         while True:
             try:
-                await self._execution.do_all(left, can_wait=True)
+                await self._execution.do_all(job, can_wait=True)
                 break
             except Unavailable as error:
                 if tries == 0:
                     log.warning("job_waits", reason=error.message)
-                left.stage = WAITING
-                await self._suspension.pause(left, tries)
+                job.stage = WAITING
+                await self._suspension.pause(job, tries)
                 tries += 1
             except Suspended:
                 raise
             except Exception as error:
-                await self._execution.fail(left, error)
+                await self._execution.fail(job, error)
                 return
-        left.complete()
-        await self._execution.end(left, JobState.DONE, listed=True)
-        log.info("job_finished_after_restart", reference=left.record.reference)
+        job.complete()
+        await self._execution.end(job, JobState.DONE, listed=True)
+        log.info("job_finished_after_restart", reference=job.record.reference)
 
-    async def until_loaded(self, left: Job) -> None:
+    async def until_loaded(self, job: Job) -> None:
         """Wait until the plugins that own the job's steps are loaded, and its own runs; raises :class:`Suspended`."""
         tries = 0
         while True:
             try:
-                steps = [Step.from_journal(row.kind, row.arguments) for row in left.record.steps]
-                if not self._suspension.is_off(left.record.owner):
+                steps = [Step.from_journal(row.kind, row.arguments) for row in job.record.steps]
+                if not self._suspension.is_off(job.record.owner):
                     break
             except KeyError as error:
                 if tries == 0:
-                    log.warning("job_waits", reason=f"no loaded plugin knows the step {error}", owner=left.record.owner)
+                    log.warning("job_waits", reason=f"no loaded plugin knows the step {error}", owner=job.record.owner)
             except (BaseValidationError, ValueError, TypeError) as error:
                 if tries == 0:
                     reason = f"a step in the journal does not fit its class: {'; '.join(describe(error))}"
-                    log.error("job_waits", reason=reason, owner=left.record.owner)
-            await self._suspension.pause(left, tries)
+                    log.error("job_waits", reason=reason, owner=job.record.owner)
+            await self._suspension.pause(job, tries)
             tries += 1
-        left.take_up(steps)
+        job.take_up(steps)

@@ -121,7 +121,7 @@ class System:
         self.conditions = await Conditions.load(self.state, self.problems)
         self._register_conditions()
         journal = await Journal.open(self.database, keeping)
-        self.jobs = Jobs(journal, self.services, self.bus, self.conditions, self.clock, change_rate.note)
+        self.jobs = Jobs(journal, self.services, self.bus, self.conditions, self.problems, self.clock, change_rate.note)
         self.server = HttpServer(self.tokens, self._gate, secrets.token_hex(4), self.clock, kernel.in_flight_mib * MIB)
         self.plugins = await Plugins.load(self._parts())
         self.tasks.watch = TaskProblems(self.problems, self.plugins.find)

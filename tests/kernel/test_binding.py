@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import gzip
-import zlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, Protocol
 
@@ -273,57 +272,24 @@ async def test_announced_length_beyond_the_limit_is_refused_before_the_body_come
     assert answer.status == 413
 
 
-async def test_limit_counts_bytes_after_decompression(client: Client) -> None:
-    bomb = gzip.compress(b"x" * 500_000)
-    assert len(bomb) < LIMIT
-
-    answer = await client.post("/raw", body=bomb, headers={"Content-Encoding": "gzip"})
-
-    assert answer.status == 413
-    assert "more than" in answer.message
-
-
 WHOLE = b'{"name": "abc", "count": 1}'
-PACKED = gzip.compress(WHOLE, mtime=0)
 
 
-@pytest.mark.parametrize(
-    ("coding", "body"),
-    [("gzip", PACKED), ("GZIP", PACKED), ("x-gzip", PACKED), ("deflate", zlib.compress(WHOLE)), ("identity", WHOLE)],
-)
-@pytest.mark.parametrize("piecemeal", [True, False])
-async def test_body_with_a_content_coding_is_unpacked(
-    client: Client, coding: str, body: bytes, piecemeal: bool
-) -> None:
-    sent = in_chunks(*(body[at : at + 1] for at in range(len(body)))) if piecemeal else body
+async def test_body_as_it_is_may_say_so(client: Client) -> None:
+    answer = await client.post("/body", body=WHOLE, headers={"Content-Encoding": "identity"})
 
-    answer = await client.post("/body", body=sent, headers={"Content-Encoding": coding})
-
-    assert answer.status == 200
     assert answer.data["name"] == "abc"
 
 
-@pytest.mark.parametrize(
-    ("coding", "body", "sentence"),
-    [
-        *(("gzip", PACKED[:end], "breaks off") for end in (1, 5, 10, 20, len(PACKED) - 1)),
-        ("gzip", gzip.compress(b"", mtime=0)[:10], "breaks off"),
-        ("gzip", WHOLE, "not gzip"),
-        ("gzip", PACKED[:15] + b"\0\0\0\0" + PACKED[19:], "not gzip"),
-        ("gzip", PACKED + b"more", "goes on"),
-        ("gzip", PACKED + PACKED, "goes on"),
-        ("deflate", zlib.compress(WHOLE)[:-1], "breaks off"),
-        ("gzip, gzip", gzip.compress(PACKED, mtime=0), "not understood"),
-        ("br", WHOLE, "not understood"),
-        ("compress", WHOLE, "not understood"),
-    ],
-)
-async def test_body_whose_coding_is_broken_or_unknown_is_refused_and_nothing_of_it_is_used(
-    client: Client, coding: str, body: bytes, sentence: str
-) -> None:
-    answer = await client.post("/body", body=body, headers={"Content-Encoding": coding})
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "gzip, gzip", "identity, gzip"])
+@pytest.mark.parametrize("path", ["/body", "/raw"])
+async def test_body_in_a_content_coding_is_refused(client: Client, coding: str, path: str) -> None:
+    answer = await client.post(path, body=gzip.compress(WHOLE), headers={"Content-Encoding": coding})
 
-    assert (answer.status, sentence in answer.message) == (400, True), answer.text
+    assert (answer.status, answer.message) == (
+        415,
+        f"Content-Encoding: {coding!r} is not taken; send the body as it is",
+    )
 
 
 async def test_raw_body_keeps_its_type(client: Client) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rooftree.clock import Clock
     from rooftree.context import only_looks
     from rooftree.errors import (
+        CodingUnsupported,
         Conflict,
         Failed,
         Forbidden,
@@ -90,7 +91,9 @@ _HOMES = {
     "access": "ANY_ADDON Access CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Tokens grant itself role",
     "clock": "Clock",
     "context": "only_looks",
-    "errors": ("Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable"),
+    "errors": (
+        "CodingUnsupported Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable"
+    ),
     "events": "EVENTS Event EventStream PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
     "http": "Binary From Header Media RawBody Routes Socket StateChange Stream Tail Text",
     "jobs": (
@@ -124,6 +127,7 @@ __all__ = [
     "AuditLog",
     "Binary",
     "Clock",
+    "CodingUnsupported",
     "Collection",
     "ConditionNotMet",
     "Conditions",

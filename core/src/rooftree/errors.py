@@ -73,6 +73,12 @@ class TooLarge(RooftreeError):
     status = 413
 
 
+class CodingUnsupported(RooftreeError):
+    """The body comes in a content coding; bodies are taken as they are."""
+
+    status = 415
+
+
 class RateLimited(RooftreeError):
     """Too many requests, here or at a registry we depend on."""
 

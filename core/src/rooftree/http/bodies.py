@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from rooftree.errors import Invalid, TooLarge
+from rooftree.errors import CodingUnsupported, Invalid, TooLarge
 from rooftree.http.connection import Connection
-from rooftree.http.content_coding import without_coding
 from rooftree.http.in_flight import SMALL_BYTES
 from rooftree.http.routes import RawBody, whole
 from rooftree.model import DEEPEST, is_deeper
@@ -26,9 +25,11 @@ async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
     connection = connection_of(request)
     if length is None or length > SMALL_BYTES:
         connection.expect_body(request)
+    coding = ", ".join(request.headers.getall("Content-Encoding", ())).strip()
+    if coding.lower() not in {"", "identity"}:
+        raise CodingUnsupported(f"Content-Encoding: {coding[:60]!r} is not taken; send the body as it is")
     received = 0
-    coding = ", ".join(request.headers.getall("Content-Encoding", ()))
-    async for chunk in without_coding(request.content.iter_any(), coding):
+    async for chunk in request.content.iter_any():
         received += len(chunk)
         if received > limit:
             raise TooLarge(f"The body has more than the {limit} bytes that are accepted here")

@@ -97,7 +97,7 @@ class HttpServer:
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=IDLE_S,
-            auto_decompress=False,  # see content_coding
+            auto_decompress=False,  # bodies in a coding are refused: a few bytes can become very many
         )
         self._runner = web.ServerRunner(connections, handle_signals=False, shutdown_timeout=STOP_S)
         await self._runner.setup()

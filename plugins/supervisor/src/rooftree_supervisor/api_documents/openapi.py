@@ -17,6 +17,7 @@ import orjson
 
 from rooftree import NOBODY, PUBLIC, Binary, Media, Plan, Role, Socket, Stream, Text
 from rooftree.errors import (
+    CodingUnsupported,
     Conflict,
     ExtraFields,
     Failed,
@@ -43,6 +44,7 @@ _ERRORS: Final[tuple[type[RooftreeError], ...]] = (
     Forbidden,
     NotFound,
     Conflict,
+    CodingUnsupported,
     TooLarge,
     RateLimited,
     Failed,
@@ -247,6 +249,7 @@ class Describer:
             NotFound: bool(route.parts(path)),
             Conflict: changes,
             TooLarge: any(value.source in {Source.BODY, Source.RAW_BODY} for value in values),
+            CodingUnsupported: any(value.source in {Source.BODY, Source.RAW_BODY} for value in values),
             RateLimited: route.access is not PUBLIC,
             Failed: answer_of(route)[0],
             Unavailable: True,

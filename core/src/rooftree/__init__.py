@@ -92,7 +92,8 @@ _HOMES = {
     "clock": "Clock",
     "context": "only_looks",
     "errors": (
-        "CodingUnsupported Conflict Failed Forbidden Invalid NotFound NotReady RateLimited RooftreeError TooLarge Unavailable"
+        "CodingUnsupported Conflict Failed Forbidden Invalid NotFound "
+        "NotReady RateLimited RooftreeError TooLarge Unavailable"
     ),
     "events": "EVENTS Event EventStream PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
     "http": "Binary From Header Media RawBody Routes Socket StateChange Stream Tail Text",

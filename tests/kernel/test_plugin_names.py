@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import PUBLIC, Kernel, Plugin, Routes, Service
+from rooftree import PUBLIC, Kernel, Plugin, Routes, Service, hookimpl
 from rooftree.testing import Client, InstalledPlugin, running_system
+from tests.kernel import hooks_under_test
 
 
 def distribution(folder: Path, name: str, version: str) -> Distribution:
@@ -118,3 +119,50 @@ async def test_reason_of_a_failure_names_type_and_place(tmp_path: Path) -> None:
 
     async with running_system(tmp_path, plugins=[InstalledPlugin("boom", load)]) as system:
         assert system.plugins.info("boom").reason == "KeyError: 'token' (rooftree_boom/plugin.py:8, setup)"
+
+
+class _Base(Plugin):
+    name = "wrong"
+
+
+def misspelt(**members: object) -> type[Plugin]:
+    return type("Wrong", (_Base,), {"name": "wrong", **members})
+
+
+async def verb(self: Plugin, kernel: Kernel) -> None: ...
+
+
+def plain(self: Plugin) -> Routes:
+    return Routes()
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({"setupp": verb}, "Wrong.setupp: did you mean setup?"),
+        ({"setings": object}, "Wrong.setings: did you mean settings?"),
+        ({"requirs": ()}, "Wrong.requirs: did you mean requires?"),
+        ({"setup": plain}, "Wrong.setup must be async def"),
+        ({"routes": verb}, "Wrong.routes must be a plain def"),
+        ({"greting": hookimpl(plain)}, "Wrong.greting implements a hook that nobody specifies; did you mean greeting?"),
+        ({"sum_of_all": hookimpl(plain)}, "Wrong.sum_of_all implements a hook that nobody specifies"),
+        ({"greeting": plain}, "Wrong.greeting is called like a hook: mark it @hookimpl, or rename it"),
+    ],
+)
+async def test_what_would_never_be_called_is_refused_with_what_was_meant(
+    tmp_path: Path, members: dict[str, object], sentence: str
+) -> None:
+    async with running_system(tmp_path, plugins=[misspelt(**members)], specifications=[hooks_under_test]) as system:
+        reason = system.plugins.info("wrong").reason
+
+    assert reason is not None
+    assert reason.removeprefix("TypeError: ").removeprefix("HookNameUnknown: ").startswith(sentence)
+    assert " object at 0x" not in reason
+
+
+@pytest.mark.parametrize("name", ["_setup", "_stopp", "_greeting", "unrelated"])
+async def test_names_of_an_authors_own_are_left_alone(tmp_path: Path, name: str) -> None:
+    async with running_system(
+        tmp_path, plugins=[misspelt(**{name: plain})], specifications=[hooks_under_test]
+    ) as system:
+        assert system.plugins.info("wrong").state == "ok"

@@ -10,6 +10,7 @@ implementation runs on its own with a deadline, and one that fails is recorded a
 from __future__ import annotations
 
 import asyncio
+import difflib
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable
@@ -56,12 +57,25 @@ class Hooks:
 
     def register(self, plugin: object, name: str) -> None:
         """Take a plugin's implementations in; raises :class:`HookNameUnknown` for one that nobody specifies."""
+        self._refuse_misspelt(plugin)
         self._manager.register(plugin, name)
         try:
             self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
+        except pluggy.PluginValidationError:
             self._manager.unregister(name=name)
-            raise HookNameUnknown(str(error)) from None
+            raise
+
+    def _refuse_misspelt(self, plugin: object) -> None:
+        specified = {caller for caller in vars(self._manager.hook) if not caller.startswith("_")}
+        kind = type(plugin)
+        for name in dir(kind):
+            is_marked = hasattr(getattr(kind, name, None), f"{PROJECT}_impl")
+            if is_marked and name not in specified:
+                near = difflib.get_close_matches(name, specified, 1, 0.6)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies{meant}")
+            if name in specified and not is_marked:
+                raise HookNameUnknown(f"{kind.__name__}.{name} is called like a hook: mark it @hookimpl, or rename it")
 
     def unregister(self, name: str) -> None:
         """Take a plugin's implementations out, and with them what was wrong; nothing to do when it has none."""

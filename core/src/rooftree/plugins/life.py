@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from inspect import iscoroutinefunction
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final
@@ -33,7 +34,9 @@ log = structlog.get_logger(__name__)
 
 LEFT_TASKS_S: Final = 2.0
 """Seconds that tasks get to end which a plugin made by itself and has not ended."""
-_VERBS: Final = ("setup", "routes", "tasks", "stop")
+_ASYNC_VERBS: Final = ("setup", "stop")
+_PLAIN_VERBS: Final = ("routes", "tasks")
+_ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "settings")
 
 
 class Health(enum.StrEnum):
@@ -276,7 +279,11 @@ def checked_class(found: object, name: str) -> type[Plugin]:
         raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, _VERBS)
+    refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS, *_ATTRIBUTES))
+    for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
+        is_async = iscoroutinefunction(getattr(found, verb))
+        if is_async != (verb in _ASYNC_VERBS):
+            raise TypeError(f"{found.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}")
     return found
 
 

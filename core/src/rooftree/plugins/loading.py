@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import difflib
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Self
@@ -139,10 +139,10 @@ async def in_thread_of_its_own(load: Callable[[], object]) -> object:
     return await loaded
 
 
-def refuse_misspelt(found: type, verbs: Collection[str]) -> None:
-    """Raise ``TypeError`` for a class with a method that is almost one of ``verbs``: it would never be called."""
-    own: Mapping[str, object] = vars(found)
-    for method in own:
-        near = difflib.get_close_matches(method, verbs, 1, 0.8)
-        if near and method not in verbs and callable(own[method]):
-            raise TypeError(f"{found.__name__}.{method}: did you mean {near[0]}?")
+def refuse_misspelt(found: type, words: Collection[str]) -> None:
+    """Raise ``TypeError`` for a class that has almost one of these words, as method or attribute: it would never be
+    looked at. Names that begin with ``_`` are the author's own."""
+    for own in vars(found):
+        near = difflib.get_close_matches(own, words, 1, 0.8)
+        if near and own not in words and not own.startswith("_"):
+            raise TypeError(f"{found.__name__}.{own}: did you mean {near[0]}?")

@@ -138,7 +138,7 @@ async def test_stop_is_safe_after_a_setup_that_failed_at_its_end(
 
     failing = InstalledPlugin(name, lambda: Failing)
     async with house(tmp_path, [failing, *(point for point in HOUSE if point.name != name)]) as system:
-        assert not_running(system)[name].startswith("RuntimeError: at the very end (")
+        assert (not_running(system)[name] or "").startswith("RuntimeError: at the very end (")
         assert set(not_running(system)) == {name, *dependents(name)}
         Failing.fails = False
 

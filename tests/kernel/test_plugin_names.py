@@ -144,7 +144,10 @@ def plain(self: Plugin) -> Routes:
         ({"requirs": ()}, "Wrong.requirs: did you mean requires?"),
         ({"setup": plain}, "Wrong.setup must be async def"),
         ({"routes": verb}, "Wrong.routes must be a plain def"),
-        ({"greting": hookimpl(lambda self: "hello")}, "Wrong.greting implements a hook that nobody specifies; did you mean greeting?"),
+        (
+            {"greting": hookimpl(lambda self: "hello")},
+            "Wrong.greting implements a hook that nobody specifies; did you mean greeting?",
+        ),
         ({"sum_of_all": hookimpl(lambda self: 1)}, "Wrong.sum_of_all implements a hook that nobody specifies"),
         ({"greeting": plain}, "Wrong.greeting is called like a hook: mark it @hookimpl, or rename it"),
     ],

@@ -1,4 +1,4 @@
-"""Add-ons that look for the host's terminals and its console, to read what is typed there and to answer in its place."""
+"""Add-ons that look for the terminals and the console of the host, to read what is typed there and to answer it."""
 
 from __future__ import annotations
 

@@ -242,9 +242,9 @@ async def uninstall(jobs: Jobs, addon: AddonSlug, body: UninstallRequest) -> Non
 
 
 @routes.post("/addons/{addon}/rebuild", access=OWN, starts=updates.rebuild)
-async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest) -> None:
+async def rebuild(jobs: Jobs, addon: AddonSlug, body: RebuildRequest, caller: Principal) -> None:
     """Build a local add-on again."""
-    await jobs.run(updates.rebuild, slug=addon, force=body.force)
+    await jobs.run(updates.rebuild, slug=addon, force=body.force, by_itself=is_itself(caller, addon))
 
 
 @routes.get("/kernel/v1/addons/{addon}/probation", access=OWN)

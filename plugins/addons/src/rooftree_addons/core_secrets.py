@@ -14,8 +14,7 @@ from attrs import frozen
 
 from rooftree import Problem, RooftreeError
 from rooftree_files import Folder, FolderMissing
-from rooftree_store import parse_document
-from rooftree_store.readers import refused
+from rooftree_store import SecretsUnreadable, parse_document
 
 FOLDER: Final = "homeassistant"
 FILE: Final = "secrets.yaml"
@@ -34,10 +33,10 @@ class CoreSecrets:
     unreadable: str | None = None
 
     def lookup(self, name: str) -> Any:
-        """The value of that name, or ``None``; raises :class:`~rooftree_store.readers.Refused` while it is not known
+        """The value of that name, or ``None``; raises :class:`~rooftree_store.SecretsUnreadable` while it is not known
         whether there is one. Why stands in the problem only, for those who may see the file."""
         if self.unreadable is not None:
-            raise refused(f"refers to a secret, and {FILE} can't be read; the problems say why")
+            raise SecretsUnreadable
         return self.values.get(name)
 
     @property

@@ -46,7 +46,11 @@ MAX_SHOWN_CHOICES: Final = 30
 
 type SecretLookup = Callable[[str], str | int | float | bool | None]
 """The value of a name in ``secrets.yaml``, or ``None`` for one that is not there. Raises
-:class:`~rooftree_store.readers.Refused` while nobody knows."""
+:class:`SecretsUnreadable` while nobody knows."""
+
+
+class SecretsUnreadable(Exception):
+    """The secrets can't be read, so whether there is such a one is not known."""
 
 
 class DeviceRefused(Exception):
@@ -253,7 +257,10 @@ class _Check:
                 return self.device(element, value)
 
     def secret(self, name: str, kind: Kind) -> str | int | float | bool:
-        found = self.secrets(name)
+        try:
+            found = self.secrets(name)
+        except SecretsUnreadable:
+            raise refused("refers to a secret, and secrets.yaml can't be read; the problems say why") from None
         if found is None:
             raise refused("refers to a secret that secrets.yaml does not have")
         if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(found, bool):

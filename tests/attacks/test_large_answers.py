@@ -151,7 +151,7 @@ def test_translation_is_refused_in_a_sentence() -> None:
 def test_linter_ends_with_a_file_that_has_no_end_of_findings(tmp_path: Path) -> None:
     folder = tmp_path / "x"
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | dict.fromkeys(list(UNKNOWN)[:45_000], 1)))
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | dict.fromkeys(list(UNKNOWN)[:9_000], 1)))
     began = time.process_time()
 
     report = check([folder])

@@ -243,7 +243,8 @@ async def test_odd_things_in_place_of_every_file_hold_nobody_up(home: House, kin
             answers = await asyncio.gather(
                 *(home.client.get(path) for path in (*ROUTES, f"/addons/{HELLO}/info", "/store"))
             )
-        assert {answer.status for answer in answers} <= {200, 400}
+        later = {503} if kind == "terabytes of nothing" else set()  # so many megabytes at once for one caller
+        assert {answer.status for answer in answers} <= {200, 400} | later
     for name in ("config.json", "config.yaml", "../.gitattributes", "../repository.yaml"):
         (folder / name).unlink(missing_ok=True)
         ODD[kind](folder / name)

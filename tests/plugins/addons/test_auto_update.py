@@ -110,6 +110,7 @@ async def test_nobody_is_updated_who_does_not_want_it(home: House, clock: FakeCl
         ({"breaking_versions": ["1.5"]}, "version 1.5 breaks with what was before"),
         ({"schema": {"port": "int"}}, "port"),
         ({"arch": ["armhf"]}, "cannot be installed here"),
+        ({"privileged": ["SYS_ADMIN"]}, "it asks for more than version 1.0 (privileged: SYS_ADMIN)"),
     ],
 )
 async def test_update_that_could_hurt_is_held_back_with_the_reason(

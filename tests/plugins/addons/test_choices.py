@@ -44,7 +44,7 @@ async def test_add_on_refers_to_no_secret_and_does_not_learn_which_there_are(hom
     ).data
 
     message = refusal(answer, 400, "app_configuration_invalid_error")
-    assert "password: refers to a secret, which an add-on can't choose for itself" in message
+    assert "password: refers to a secret, which neither an add-on nor its author can choose" in message
     assert (verdict["valid"], verdict["pwned"]) == (False, None)
     assert verdict["message"] == message
     assert home.installed().options == {}
@@ -194,7 +194,9 @@ async def test_plan_tells_the_hardware_that_is_granted_and_refused(home: House) 
     update = (await home.client.post(f"/store/addons/{slug}/update?plan=1")).data
 
     for plan, granted in ((install, "/dev/null"), (start, "/dev/null"), (update, "/dev/zero")):
-        notes = [note for step in plan["steps"] for note in step["notes"]]
+        notes = [
+            note for step in plan["steps"] for note in step["notes"] if not note.startswith(("declared", "new in"))
+        ]
         assert len(notes) == 2
         assert notes[0].startswith(f"hardware granted: {granted}, c 29:* rwm")
         assert notes[1].startswith("hardware refused: /dev/kmsg (")
@@ -221,3 +223,28 @@ async def test_problem_of_a_refused_device_goes_with_the_add_on(home: House) -> 
     done(await home.post(HELLO, "uninstall"))
 
     assert home.problem("device_refused") is None
+
+
+async def test_file_of_secrets_that_cannot_be_read_is_told_as_that_until_it_can(home: House) -> None:
+    await with_secrets(home)
+    file = home.data / "homeassistant" / "secrets.yaml"
+    file.write_text("front_door: [open\n")
+    key = "app_configuration_invalid_error"
+
+    answer = await home.post(HELLO, "options", {"options": {"name": "x", "logins": [], "password": REFERENCE}})
+    told = problem_of_secrets(home)
+    by_add_on = await by_itself(home, {"password": "!secret other"})
+    file.write_text("front_door: open sesame\n")
+    done(await home.post(HELLO, "options", {"options": {"name": "x", "logins": [], "password": REFERENCE}}))
+
+    assert "password: refers to a secret, and secrets.yaml can't be read; the problems say why" in refusal(
+        answer, 400, key
+    )
+    assert told is not None and told.startswith("The file homeassistant/secrets.yaml can't be read: ")
+    assert "neither an add-on nor its author can choose" in refusal(by_add_on, 400, key)
+    assert problem_of_secrets(home) is None
+
+
+def problem_of_secrets(home: House) -> str | None:
+    """What is told of the file."""
+    return next((problem.message for problem in home.system.problems if problem.type == "secrets_unreadable"), None)

@@ -160,3 +160,45 @@ async def test_operator_decides_for_all(tmp_path: Path, engine: FakeContainerEng
     spec = engine.spec(f"app_{HELLO}")
     assert (spec.security_options, spec.pids_limit) == (("seccomp=unconfined",), 7)
     assert (info["seccomp"], info["relaxations"]) == ("unconfined", [])
+
+
+async def test_running_add_on_is_known_to_be_due_for_a_restart_until_it_has_one(home: House) -> None:
+    await home.run()
+
+    done(await home.post(HELLO, "security", {"protected": True}))  # as it is
+    unchanged = home.problem("restart_due", HELLO)
+    done(await home.post(HELLO, "security", {"protected": False, "pids_limit": 0}))
+    changed = home.problem("restart_due", HELLO)
+    done(await home.post(HELLO, "restart"))
+
+    assert unchanged is None
+    assert changed is not None
+    assert changed.message == (
+        "How far it is kept from the machine was changed (pids_limit, protected). That holds from the next start of "
+        "add-on local_hello: restart it"
+    )
+    assert changed.suggestions == ("execute_restart",)
+    assert home.problem("restart_due", HELLO) is None
+
+
+async def test_stopped_add_on_is_due_for_nothing(home: House) -> None:
+    await home.run()
+    done(await home.post(HELLO, "security", {"protected": False}))
+
+    done(await home.post(HELLO, "stop"))
+    stopped = home.problem("restart_due", HELLO)
+    done(await home.post(HELLO, "security", {"protected": True}))
+
+    assert stopped is None
+    assert home.problem("restart_due", HELLO) is None
+
+
+async def test_who_writes_all_configurations_is_due_for_a_restart_when_there_is_a_new_one(home: House) -> None:
+    writer = await home.run("writer", config={"map": ["all_addon_configs:rw"]})
+
+    await home.run(config={"map": ["addon_config:rw"]})
+
+    problem = home.problem("restart_due", writer)
+    assert problem is not None
+    assert "that of add-on local_hello is new" in problem.message
+    assert home.problem("restart_due", HELLO) is None

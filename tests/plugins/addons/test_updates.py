@@ -219,7 +219,7 @@ async def test_update_that_fails_at_any_step_is_taken_back(home: House, step: st
     answer = await home.client.post(f"/store/addons/{HELLO}/update")
 
     container = await home.container()
-    refusal(answer, 500, None)
+    refusal(answer, 503, "disk_failing_error")
     assert await running(home) == before
     assert container is not None
     assert container.image == IMAGE

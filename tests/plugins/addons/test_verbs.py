@@ -117,7 +117,7 @@ async def test_install_that_fails_at_any_step_leaves_nothing(home: House, step: 
 
     answer = await home.client.post(f"/store/addons/{HELLO}/install")
 
-    assert step in refusal(answer, 500, None)
+    refusal(answer, 503, "disk_failing_error")
     assert nothing_of(home)
     assert home.engine.images == {}
 
@@ -288,7 +288,7 @@ async def test_start_that_fails_at_any_step_leaves_it_stopped(home: House, step:
 
     answer = await home.post(HELLO, "start")
 
-    refusal(answer, 500, None)
+    refusal(answer, 503, "disk_failing_error")
     assert home.installed() == before
     assert await home.container() is None
     assert home.tokens() == set()
@@ -436,7 +436,7 @@ async def test_restart_that_fails_at_any_step_leaves_it_running(home: House, ste
     answer = await home.post(HELLO, "restart")
 
     container = await home.container()
-    refusal(answer, 500, None)
+    refusal(answer, 503, "disk_failing_error")
     assert home.installed() == before
     assert container is not None
     assert container.status is ContainerStatus.RUNNING
@@ -565,7 +565,7 @@ async def test_uninstall_that_failed_at_any_step_can_be_done_again(
     await home.post(HELLO, "uninstall")
     await home.quiet()
 
-    refusal(failed, 500, None)
+    refusal(failed, 503, "disk_failing_error")
     assert nothing_of(home)
     assert await home.container() is None
     assert home.engine.images == {}

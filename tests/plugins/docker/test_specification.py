@@ -133,11 +133,22 @@ def test_mounts_carry_their_source_on_the_host() -> None:
 def test_mounts_below_dev_stay_usable_on_old_and_new_engines() -> None:
     spec = evolve(MINIMAL, mounts=(Mount(HostPath("/dev"), "/dev", read_only=True, recursive=False),))
 
-    (new,) = host_config(spec, api=(1, 44))["Mounts"]
-    (old,) = host_config(spec, api=(1, 41))["Mounts"]
+    new, _ = host_config(spec, api=(1, 44))["Mounts"]
+    old, _ = host_config(spec, api=(1, 41))["Mounts"]
 
     assert new["BindOptions"] == {"Propagation": "rprivate", "ReadOnlyNonRecursive": True}
     assert old["BindOptions"] == {"Propagation": "rprivate"}
+
+
+def test_container_that_is_shown_dev_has_terminals_of_its_own() -> None:
+    spec = evolve(MINIMAL, mounts=(Mount(HostPath("/dev"), "/dev", read_only=True, recursive=False),))
+
+    _, terminals = host_config(spec)["Mounts"]
+    alone = host_config(MINIMAL)["Mounts"]
+
+    assert (terminals["Type"], terminals["Target"]) == ("volume", "/dev/pts")
+    assert terminals["VolumeOptions"]["DriverConfig"]["Options"]["type"] == "devpts"
+    assert alone == []
 
 
 def test_propagation_is_dropped_where_the_host_does_not_share_the_mount() -> None:

@@ -140,7 +140,7 @@ async def test_adding_that_fails_at_any_step_leaves_nothing(
 
     answer = await here.add(repository.url)
 
-    refusal(answer, 500)
+    refusal(answer, 503, "disk_failing_error")
     assert (here.folders(), here.sources(), here.offered()) == ([], [], {})
 
 
@@ -193,7 +193,7 @@ async def test_removing_that_failed_leaves_the_repository_known(
     failpoints.arm("")
     again = await here.remove(repository.url)
 
-    refusal(failed, 500)
+    refusal(failed, 503, "disk_failing_error")
     assert known == [repository.url]
     assert again.data == {}
     assert (here.folders(), here.sources()) == ([], [])

@@ -47,7 +47,8 @@ def connection_of(request: web.BaseRequest) -> Connection:
 
 def raw_body(request: web.BaseRequest, limit: int) -> RawBody:
     """The body as it comes in, at most ``limit`` bytes of it."""
-    return RawBody(_read(request, limit), request.content_type, connection_of(request).hold)
+    announced = min(request.content_length or 0, limit)
+    return RawBody(_read(request, limit), request.content_type, connection_of(request).hold, announced)
 
 
 async def json_body(request: web.BaseRequest, limit: int) -> Any:
@@ -55,7 +56,7 @@ async def json_body(request: web.BaseRequest, limit: int) -> Any:
     if not request.body_exists:
         return {}
     hold = connection_of(request).hold
-    content = await whole(_read(request, limit), hold)
+    content = await whole(_read(request, limit), hold, min(request.content_length or 0, limit))
     if not content.strip():
         return {}
     if len(content) > SMALL_BYTES:

@@ -61,17 +61,25 @@ class RawBody:
     chunks: AsyncIterator[bytes] = field(repr=False)
     content_type: str = ""
     _hold: Callable[[int], None] = field(default=lambda size: None, repr=False, eq=False)
+    _announced: int = 0
+    """Bytes that the body will have, where its sender says so."""
 
     async def read(self) -> bytes:
         """The whole body at once. Raises :class:`~rooftree.errors.Unavailable` where the bodies and answers under way
         take as much memory as they may, this caller's or all."""
-        return await whole(self.chunks, self._hold)
+        return await whole(self.chunks, self._hold, self._announced)
 
 
-async def whole(chunks: AsyncIterator[bytes], hold: Callable[[int], None]) -> bytes:
-    """All of a body that is read piece by piece; ``hold`` is told what it takes, beyond a little."""
+async def whole(chunks: AsyncIterator[bytes], hold: Callable[[int], None], announced: int = 0) -> bytes:
+    """All of a body that is read piece by piece; ``hold`` is told what it takes, beyond a little.
+
+    What is announced is held from the beginning: of many large bodies at once those come through that there is room
+    for, rather than all a part of the way.
+    """
     pieces: list[bytes] = []
-    size = held = 0
+    size, held = 0, announced if announced > SMALL_BYTES else 0
+    if held:
+        hold(held)
     async for chunk in chunks:
         pieces.append(chunk)
         size += len(chunk)

@@ -41,7 +41,8 @@ from rooftree_addons.container import (
     wants_config_folder,
     writes_all_configs,
 )
-from rooftree_addons.core_secrets import core_secrets
+from rooftree_addons.core_secrets import PROBLEM as SECRETS_PROBLEM
+from rooftree_addons.core_secrets import CoreSecrets, core_secrets
 from rooftree_addons.device_grants import REFUSED_PROBLEM, Grants, chosen_devices, grants, refusal_problem
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.feasibility import refuse_infeasible
@@ -89,13 +90,18 @@ log = structlog.get_logger(__name__)
 TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
 DEVICE_PROBLEM = "device_access_missing"
 TOKEN_PROBLEM = "token_used_elsewhere"  # noqa: S105  # the type of a problem
+RESTART_PROBLEM = "restart_due"
+"""The type of the problem that says that an add-on runs as it was started, and not as it is set up since."""
 UNKNOWN = "unknown_container"
 """The type of the problem that says that a container's add-on is not known."""
 ADOPTED = "addon_taken_over"
 """The type of the problem that says that an add-on is known by its container only; cleared when its user sets it up."""
-ADDON_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
+FAILURE_PROBLEMS = ("boot_fail", "watchdog_gave_up", PORT_PROBLEM)
 """The types of problems that an add-on has until it runs well, or is gone."""
-
+ADDON_PROBLEMS = (
+    *FAILURE_PROBLEMS, DEVICE_PROBLEM, REFUSED_PROBLEM, TOKEN_PROBLEM, RESTART_PROBLEM, ROLLED_BACK, ADOPTED,
+)  # fmt: skip
+"""The types of problems that an add-on can have as long as it is installed."""
 
 SETTABLE = "boot, auto_update, network, options, watchdog, ingress_panel, audio_input, audio_output"
 
@@ -243,6 +249,17 @@ class Addons:
         if state is AddonState.ERROR and container is not None and self._was_to_end(slug, container.id):
             state = AddonState.STOPPED  # few programs end well when they are asked to
         self.note_state(slug, state)
+        if not self.runs(slug):
+            self.kernel.problems.clear(RESTART_PROBLEM, "addon", slug)
+
+    def restart_due(self, slug: AddonSlug, what: str) -> None:
+        """Say that a running add-on has something only from its next start on.
+
+        :param what: what that is, as a sentence
+        """
+        if self.runs(slug):
+            message = f"{what} That holds from the next start of add-on {slug}: restart it"
+            self.kernel.problems.report(Problem(RESTART_PROBLEM, "addon", slug, message, ("execute_restart",)))
 
     def note_state(self, slug: AddonSlug, state: AddonState) -> None:
         """The add-on is in that state now."""
@@ -262,7 +279,7 @@ class Addons:
             known.pop(slug, None)
         self.whereabouts.forget(slug)
         self._state_changes += 1
-        for problem in (*ADDON_PROBLEMS, DEVICE_PROBLEM, REFUSED_PROBLEM, TOKEN_PROBLEM, ROLLED_BACK, ADOPTED):
+        for problem in ADDON_PROBLEMS:
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
@@ -387,12 +404,13 @@ class Addons:
         self, addon: InstalledAddon, options: AddonOptions, references: Mapping[str, str], devices: HostDevices
     ) -> CheckedOptions:
         secrets = await asyncio.to_thread(core_secrets, self.kernel.data.path)
+        self._tell_of_secrets(secrets)
         try:
             return await asyncio.to_thread(
                 validate_options,
                 addon.config.schema,
                 options,
-                secrets=secrets.get,
+                secrets=secrets.lookup,
                 devices=devices,
                 granted_secrets=references,
             )
@@ -402,6 +420,12 @@ class Addons:
                 app=str(addon.slug),
                 validation_error=error.message,
             ) from None
+
+    def _tell_of_secrets(self, secrets: CoreSecrets) -> None:
+        if secrets.problem is None:
+            self.kernel.problems.clear(SECRETS_PROBLEM, "core", None)
+        else:
+            self.kernel.problems.report(secrets.problem)
 
     async def hardware(self, addon: InstalledAddon, checked: CheckedOptions) -> Grants:
         """The devices that an add-on gets with these options."""
@@ -435,13 +459,9 @@ class Addons:
 
     def _tell_who_may_not_write(self, slug: AddonSlug) -> None:
         """Those that may write all configurations have each folder mounted that was there when they were started."""
-        waiting = [
-            other.slug
-            for other in self.installed.values()
-            if writes_all_configs(other.config) and self.runs(other.slug)
-        ]
-        if waiting:
-            log.info("config_folder_read_only_until_restart", folder=config_folder(slug), read_only_for=waiting)
+        for other in self.installed.values():
+            if other.slug != slug and writes_all_configs(other.config):
+                self.restart_due(other.slug, f"It may write all configurations, and that of add-on {slug} is new.")
 
     async def create_container(self, slug: AddonSlug) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
@@ -480,7 +500,8 @@ class Addons:
         await asyncio.to_thread(write_cid, data, addon.container, container_id)
         tokens = self.kernel.tokens
         await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
-        self.kernel.problems.clear(TOKEN_PROBLEM, "addon", slug)
+        for settled in (TOKEN_PROBLEM, RESTART_PROBLEM):
+            self.kernel.problems.clear(settled, "addon", slug)
 
     def tell_refused(self, slug: AddonSlug, hardware: Grants) -> None:
         """Say which devices an add-on does not get that it asks for, until it asks for none such."""

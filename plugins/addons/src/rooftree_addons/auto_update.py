@@ -1,6 +1,6 @@
 """Updates by themselves, for the add-ons whose user wants that: a day after a version was first seen, never over a
-breaking one, never into options that the new version would refuse, never again to one that was rolled back. What is
-held back says in the log why.
+breaking one, never into options that the new version would refuse, never to what asks for more than is installed, never
+again to one that was rolled back. What is held back says in the log why.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from awesomeversion.exceptions import AwesomeVersionException
 from rooftree import Collection, Kernel, RooftreeError, document
 from rooftree_addons import updates
 from rooftree_addons.addons import Addons
+from rooftree_addons.growth import asks_for_more
 from rooftree_addons.installed import InstalledAddon
 from rooftree_store import AddonSlug, Offer
 
@@ -87,6 +88,8 @@ class AutoUpdate:
         new = offer.config.version
         if (breaking := first_breaking(offer.config.breaking_versions, addon.version, new)) is not None:
             return f"version {breaking} breaks with what was before; update by hand once its changelog is read"
+        if more := asks_for_more(addon.config, offer.config):
+            return f"it asks for more than version {addon.version} ({', '.join(more)}); update by hand to accept that"
         if new == addon.failed_version:
             return "it was tried, and did not work here"
         seen = self._seen.get(addon.slug)

@@ -22,8 +22,12 @@ NET_RAW: Final = "NET_RAW"
 """The capability for raw frames: to listen to what others send, and to send in their name."""
 CONFIG_FOLDERS: Final = "app_configs"
 """Below the data folder; in it, each add-on has the folder that it shows its user."""
+MKNOD: Final = "MKNOD"
+"""The capability to make device nodes. The engine lets every container open the host's console (5:1), under whatever
+name it has; and a node of a disk in a shared folder is opened by whoever finds it there on the host."""
 MOST_VARIABLE_BYTES: Final = 128 * 1024 - 1
 """One variable of the environment, its name and ``=`` included (MAX_ARG_STRLEN, execve(2))."""
+CONSOLE: Final = "/dev/console"
 OOM_SCORE: Final = 200
 REALTIME_RUNTIME_US: Final = 190_000
 """Of each period of a second, how long the processes of a ``realtime`` add-on may run before all others."""
@@ -108,7 +112,7 @@ def container_spec(
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         capabilities=_capabilities(config),
-        dropped_capabilities=(NET_RAW,) if drop_net_raw and NET_RAW not in _capabilities(config) else (),
+        dropped_capabilities=_dropped(config, unprotected, drop_net_raw),
         security_options=(*sandbox.security_options, *_profile(addon, own_profile)),
         device_rules=hardware.rules,
         pids_limit=sandbox.pids_limit,
@@ -218,6 +222,8 @@ def _mount(slug: AddonSlug, kind: MapType, target: str, entry: MapEntry | None) 
 def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
     """What of the host's system an add-on is shown; a path that the host does not have is left out."""
     mounts = [Mount(HostPath("/dev"), "/dev", read_only=True, recursive=False)]
+    if not _has_all_devices(config, unprotected) and Path(CONSOLE).exists():  # ours: the host's own
+        mounts.append(Mount(HostPath("/dev/null"), CONSOLE))
     wanted: list[tuple[bool, str, str, bool]] = [
         (config.gpio, "/sys/class/gpio", "/sys/class/gpio", False),
         (config.gpio, "/sys/devices/platform/soc", "/sys/devices/platform/soc", False),
@@ -244,6 +250,16 @@ def _cid_mount(addon: InstalledAddon) -> Mount:
 def _capabilities(config: AddonConfig) -> tuple[str, ...]:
     extra = [*(["SYS_MODULE"] if config.kernel_modules else []), *(["SYS_NICE"] if config.realtime else [])]
     return tuple(dict.fromkeys([*(config.privileged or ()), *extra]))
+
+
+def _dropped(config: AddonConfig, unprotected: bool, drop_net_raw: bool) -> tuple[str, ...]:
+    """The engine's usual capabilities that the add-on goes without."""
+    raw = () if not drop_net_raw or NET_RAW in _capabilities(config) else (NET_RAW,)
+    return raw if _has_all_devices(config, unprotected) else (*raw, MKNOD)
+
+
+def _has_all_devices(config: AddonConfig, unprotected: bool) -> bool:
+    return config.full_access and unprotected
 
 
 def _has_realtime(config: AddonConfig) -> bool:

@@ -27,7 +27,7 @@ from rooftree.interfaces.containers import (
     Health,
 )
 from rooftree_addons import verbs
-from rooftree_addons.addons import ADDON_PROBLEMS, DEVICE_PROBLEM, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.addons import DEVICE_PROBLEM, FAILURE_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
 from rooftree_addons.boot import Stages
 from rooftree_addons.container import LABEL_TOKEN
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
@@ -190,7 +190,7 @@ class Reconciliation:
             self._clear_problems(slug)
 
     def _clear_problems(self, slug: AddonSlug) -> None:
-        for problem in ADDON_PROBLEMS:
+        for problem in FAILURE_PROBLEMS:
             self._kernel.problems.clear(problem, "addon", slug)
 
     def _slug(self, name: str) -> AddonSlug | None:

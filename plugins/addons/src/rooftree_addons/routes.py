@@ -168,9 +168,11 @@ async def validate_options(
 @routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on="addon"))
 async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -> None:
     """Switch an add-on's protection, or change how far it is kept from the kernel; it counts from the next start."""
-    addons.get(addon)
+    before = addons.get(addon)
     given = body.given()
     await addons.change(addon, lambda now: evolve(now, **given))
+    if addons.get(addon) != before:
+        addons.restart_due(addon, f"How far it is kept from the machine was changed ({', '.join(sorted(given))}).")
 
 
 @routes.post("/addons/{addon}/sys_options", access=CORE_ONLY)
@@ -238,9 +240,9 @@ def uninstall(addon: AddonSlug, body: UninstallRequest) -> JobCall[None]:
 
 
 @routes.post("/addons/{addon}/rebuild", access=OWN)
-def rebuild(addon: AddonSlug, body: RebuildRequest) -> JobCall[None]:
+def rebuild(addon: AddonSlug, body: RebuildRequest, caller: Principal) -> JobCall[None]:
     """Build a local add-on again."""
-    return updates.rebuild(slug=addon, force=body.force)
+    return updates.rebuild(slug=addon, force=body.force, by_itself=is_itself(caller, addon))
 
 
 @routes.get("/kernel/v1/addons/{addon}/probation", access=OWN)

@@ -9,6 +9,7 @@ import structlog
 
 from rooftree import Step, step
 from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
+from rooftree_addons import growth
 from rooftree_addons.addons import Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, data_folder
@@ -83,9 +84,9 @@ class RegisterAddon(Step):
         return self.slug in addons.installed
 
     async def notes(self, addons: Addons) -> list[str]:
-        """The hardware that it would get, and would not."""
+        """What it declares; the hardware that it would get, and would not."""
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, set())
-        return (await addons.hardware_now(fresh)).sentences()
+        return [*growth.sentences(fresh), *(await addons.hardware_now(fresh)).sentences()]
 
     async def do(self, addons: Addons) -> None:
         """Enter it."""
@@ -131,9 +132,10 @@ class ChangeVersion(Step):
         return addons.get(self.slug).what_it_is
 
     async def notes(self, addons: Addons) -> list[str]:
-        """The hardware that it would get then, and would not."""
-        changed = addons.get(self.slug).with_version(self.image, None, self.config)
-        return (await addons.hardware_now(changed)).sentences()
+        """What it declares that it did not; the hardware that it would get then, and would not."""
+        now = addons.get(self.slug)
+        changed = now.with_version(self.image, None, self.config)
+        return [*growth.sentences(changed, now.config), *(await addons.hardware_now(changed)).sentences()]
 
     async def do(self, addons: Addons) -> None:
         """Change it."""

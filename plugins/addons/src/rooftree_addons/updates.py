@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
-from rooftree import Steps, job
+from rooftree import Forbidden, Steps, job
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree_addons import snapshot
 from rooftree_addons.addons import Addons
 from rooftree_addons.feasibility import refuse_infeasible
+from rooftree_addons.growth import is_as_installed
 from rooftree_addons.images import bring_image, is_needed_by_others
 from rooftree_addons.installed import (
     AddonNotInStore,
@@ -65,11 +66,15 @@ async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
 @job(
     "app_manager_rebuild",
     reference="slug",
-    locks=lambda slug, force: with_repository(slug),
+    locks=lambda slug, force, by_itself: with_repository(slug),
     conditions=("free_space", "internet_host"),
 )
-async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: bool) -> Steps:
-    """Build a local add-on again from its folder as it is now."""
+async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: bool, by_itself: bool) -> Steps:
+    """Build a local add-on again from its folder as it is now.
+
+    :param by_itself: whether the add-on asks for it. Then it stays declared as it is: what its author, or whoever may
+        write to its folder, declares anew is for somebody else to accept
+    """
     addon = addons.get(slug)
     offer = store.addons.get(slug)
     if offer is None:
@@ -81,6 +86,11 @@ async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: boo
         )
     if offer.config.image is not None and not force:
         raise RebuildImageBased(f"Add-on {slug} comes as an image; there is nothing to build", addon=str(slug))
+    if by_itself and not is_as_installed(addon, offer.config):
+        raise Forbidden(
+            f"The configuration of {slug} is not as it was installed, and an add-on can't accept that by itself; who "
+            "looks after it can rebuild it"
+        )
     return await _replace(addons, store, addon, offer)
 
 

@@ -28,6 +28,20 @@ BUILT_BY_LABEL: Final = "io.rooftree.built-by"
 """The instance that built an image. Not :data:`INSTANCE_LABEL`: a container has its image's labels too, and one that
 somebody makes of such an image is not ours."""
 
+OWN_TERMINALS: Final[Json] = {
+    "Type": "volume",
+    "Target": "/dev/pts",
+    "VolumeOptions": {
+        "NoCopy": True,
+        "DriverConfig": {
+            "Name": "local",
+            "Options": {"type": "devpts", "device": "devpts", "o": "nosuid,noexec,ptmxmode=0666,mode=0620,gid=5"},
+        },
+    },
+}
+"""Terminals of a container's own. The engine makes them by itself, but not where the container is shown the host's
+/dev: then /dev/pts in it would be the host's, and every container may open terminals (136:*), those of root too. Each
+mount of devpts is a world by itself; the volume has no name, and goes with the container."""
 READ_ONLY_SUBMOUNTS_API: Final = (1, 44)
 """Since this version a read-only bind makes mounts below it read-only too, unless told otherwise."""
 
@@ -139,7 +153,10 @@ def _host_config(
     config: Json = {
         "NetworkMode": "host" if on_host else network,
         "PortBindings": {} if on_host else _port_bindings(spec),
-        "Mounts": [_mount(mount, source, api_version) for mount, source in zip(spec.mounts, sources, strict=True)],
+        "Mounts": [
+            *(_mount(mount, source, api_version) for mount, source in zip(spec.mounts, sources, strict=True)),
+            *([OWN_TERMINALS] if any(mount.target == "/dev" for mount in spec.mounts) else []),
+        ],
         "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()],
         "CapAdd": list(spec.capabilities),
         "CapDrop": list(spec.dropped_capabilities),
@@ -190,8 +207,8 @@ def _mount(mount: Mount, source: BindSource, api_version: tuple[int, int]) -> Js
         if not mount.read_only:
             options["NonRecursive"] = True
         elif api_version >= READ_ONLY_SUBMOUNTS_API:
-            # The mounts below stay usable (/dev/pts, /dev/shm: without them no terminal can be opened) and are left
-            # out of the write protection. Older engines protect only the mount itself, so there is nothing to say.
+            # The mounts below are left out of the write protection: in a host that is a container itself, the nodes of
+            # /dev are such mounts. Older engines protect only the mount itself, so there is nothing to say.
             options["ReadOnlyNonRecursive"] = True
     return {
         "Type": "bind",

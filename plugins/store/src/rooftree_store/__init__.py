@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Devices,
         HostDevice,
         OptionsInvalid,
+        SecretsUnreadable,
         effective_options,
         validate_options,
     )
@@ -40,7 +41,8 @@ _HOMES = {
     "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README is_file",
     "files": "ShownText read_text shown_text",
     "option_places": "device_options secret_references",
-    "options": "CheckedOptions DeviceRefused Devices HostDevice OptionsInvalid effective_options validate_options",
+    "options": "CheckedOptions DeviceRefused Devices HostDevice OptionsInvalid SecretsUnreadable effective_options"
+    " validate_options",
     "options_form": "FormField ui_schema",
     "repositories": "repository_lock",
     "slugs": "AddonSlug RepositorySlug",
@@ -78,6 +80,7 @@ __all__ = [
     "Offer",
     "OptionsInvalid",
     "RepositorySlug",
+    "SecretsUnreadable",
     "ShownText",
     "Startup",
     "StoreReloaded",

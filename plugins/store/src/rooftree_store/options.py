@@ -45,7 +45,12 @@ MATCH_BUDGET_S: Final = 0.2
 MAX_SHOWN_CHOICES: Final = 30
 
 type SecretLookup = Callable[[str], str | int | float | bool | None]
-"""The value of a name in ``secrets.yaml``, or ``None`` for one that is not there."""
+"""The value of a name in ``secrets.yaml``, or ``None`` for one that is not there. Raises
+:class:`SecretsUnreadable` while nobody knows."""
+
+
+class SecretsUnreadable(Exception):
+    """The secrets can't be read, so whether there is such a one is not known."""
 
 
 class DeviceRefused(Exception):
@@ -225,8 +230,8 @@ class _Check:
         if isinstance(value, str) and value.startswith(SECRET_PREFIX):
             if self.granted_secrets is not None and self.granted_secrets.get(path) != value:
                 raise refused(
-                    "refers to a secret, which an add-on can't choose for itself; who looks after it can set this "
-                    "option to the same words"
+                    "refers to a secret, which neither an add-on nor its author can choose; who looks after the add-on "
+                    "can set this option to the same words"
                 )
             value = self.secret(value.removeprefix(SECRET_PREFIX).strip(), element.kind)
         match element.kind:
@@ -252,7 +257,10 @@ class _Check:
                 return self.device(element, value)
 
     def secret(self, name: str, kind: Kind) -> str | int | float | bool:
-        found = self.secrets(name)
+        try:
+            found = self.secrets(name)
+        except SecretsUnreadable:
+            raise refused("refers to a secret, and secrets.yaml can't be read; the problems say why") from None
         if found is None:
             raise refused("refers to a secret that secrets.yaml does not have")
         if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(found, bool):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rooftree.access import Principal, Role
-from rooftree.testing import running_system, token_for
 from rooftree.interfaces import hooks
+from rooftree.testing import running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.kernel.raw_http import send
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rooftree.testing.containers import FakeContainerEngine
 from rooftree_store.addon_config import parse_addon_config
 from rooftree_store.lint import check
 from rooftree_store.lint.findings import MOST_FINDINGS
+from rooftree_store.option_places import LONGEST_PLACE, secret_references
 from rooftree_store.options import OptionsInvalid, validate_options
 from rooftree_store.options_schema import parse_schema
 from rooftree_store.readers import ContentInvalid
@@ -200,7 +202,7 @@ async def test_options_that_nest_too_deep_are_a_designed_refusal(home: House, le
     )
 
     assert answer.status == 400
-    assert "deeper than" in answer.message or "not JSON" in answer.message
+    assert any(words in answer.message for words in ("deeper than", "not JSON", "too many values"))
     assert home.installed().options == {}
 
 
@@ -223,3 +225,59 @@ async def test_options_that_nest_as_deep_as_they_may_go_through_everything(home:
     written = (home.data / "apps" / "data" / HELLO / "options.json").read_bytes()
     assert json.loads(written) == options
     assert (await home.post(HELLO, "options/validate", {})).data["valid"] is True
+
+
+MANY = 300_000
+COSTLY: list[dict[str, Any]] = [
+    {"a": [[]] * MANY}, {"a": [{}] * MANY}, {"k" * 400_000: [0] * MANY}, {"a": [""] * MANY},
+    {"k" * 500_000: ["!secret x"] * 19_000}, {f"!secret {number}": "!secret x" for number in range(19_000)},
+]  # fmt: skip
+"""Short to write, and much to go through."""
+
+
+@pytest.mark.parametrize("options", COSTLY)
+@pytest.mark.parametrize("path", ["options", "options/validate"])
+async def test_options_that_nobody_refuses_by_their_schema_cost_little(
+    home: House, path: str, options: dict[str, Any]
+) -> None:
+    """An add-on may have its own judged as often as it likes, while everybody else waits."""
+    await home.install(config=OPEN)
+    content = orjson.dumps({"options": options} if path == "options" else options)
+
+    async def ask() -> float:
+        began = time.process_time()
+        answer = await home.client.request(
+            "POST", f"/addons/{HELLO}/{path}", body=content, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status in {200, 400}
+        return time.process_time() - began
+
+    assert min([await ask() for _ in range(3)]) < WITHIN_S
+
+
+@pytest.mark.parametrize("item", ["!secret x", [], 0])
+def test_places_of_references_take_no_copies_of_a_long_name(item: Any) -> None:
+    options = {"k" * 500_000: [item] * 19_000}
+    tracemalloc.start()
+    try:
+        assert secret_references(options) == {}
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_reference_counts_up_to_the_longest_place() -> None:
+    name = "k" * (LONGEST_PLACE - 1)
+    assert secret_references({name: ["!secret x"], "a": {"b": ["y", "!secret z"]}}) == {
+        f"{name}[0]": "!secret x",
+        "a.b[1]": "!secret z",
+    }
+
+
+@pytest.mark.parametrize("text", ["a, [b], {c}, " * 60_000, '"\\' * 60_000, ",\n" * 90_000])
+async def test_long_text_is_one_value(home: House, text: str) -> None:
+    await home.install(config=OPEN)
+
+    answer = await home.client.post(f"/addons/{HELLO}/options/validate", json={"text": text})
+
+    assert answer.status == 200, answer.text

@@ -273,3 +273,21 @@ async def test_pipelined_request_waits_until_the_answer_before_it_has_left(proce
                 bodies.append(await reader.readexactly(length))
 
     assert bodies == [b"x" * LARGE_BYTES] * 5  # in pieces, and whole
+
+
+@pytest.mark.parametrize("ahead", [QUICK * 2000, b"x" * 30_000], ids=["requests", "a body"])
+@pytest.mark.parametrize("goodbye", ["takes what came", "resets"])
+async def test_those_who_sent_ahead_and_left_keep_no_file_open(process: Process, ahead: bytes, goodbye: str) -> None:
+    """Who is not read any more can't be heard leaving either, and a quiet log says nothing for days."""
+    files = process.open_files
+    length = b"" if ahead.startswith(QUICK) else b"Content-Length: 1000000000\r\n"
+    with peers(process, 20, b"GET /quiet HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n", ahead, ahead) as opened:
+        await until_come(process, 20)
+        await asyncio.sleep(1)
+        if goodbye == "takes what came":  # else what lies there unread makes a reset of the end
+            assert all(_received(peer).startswith(b"HTTP/1.1 200") for peer in opened)
+        assert process.open_files >= files + 20
+
+    async with asyncio.timeout(GONE_S):
+        while process.open_files > files:
+            await asyncio.sleep(0.1)

@@ -47,6 +47,15 @@ def flood() -> Stream:
     return Stream(forever())
 
 
+@routes.get("/quiet", access=PUBLIC)
+def quiet() -> Stream:
+    async def hardly_ever() -> AsyncIterator[bytes]:
+        yield b"hello"
+        await asyncio.Event().wait()
+
+    return Stream(hardly_ever())
+
+
 @routes.get("/kept", access=PUBLIC, revision=lambda: "always")
 def kept() -> Text:
     return Text("x" * LARGE_BYTES)

@@ -357,7 +357,8 @@ async def _send(
 
 async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.StreamResponse:
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, compress=False, writer_limit=SOCKET_BYTES)
-    if not socket.can_prepare(request).ok:
+    key = request.headers.get("Sec-WebSocket-Key", "")  # aiohttp fails on one that is no text
+    if not key.isascii() or not socket.can_prepare(request).ok:
         raise Invalid("This is a WebSocket: send the headers that open one (RFC 6455)")
     await socket.prepare(request)
     code = WSCloseCode.GOING_AWAY

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -16,6 +17,11 @@ from rooftree.model import DEEPEST, is_deeper
 
 UNPACKED = 8
 """What a large JSON body holds when it is taken apart, in its own lengths."""
+MOST_VALUES: Final = 20_000
+"""How many values a JSON body may have, about: as many as a file of an add-on's. To take them apart, and what handlers
+do with each, keeps everybody else waiting, so that the length is not all that must be bounded."""
+_BEGINS_VALUE: Final = (b",", b"[", b"{")
+_TEXTS: Final = re.compile(rb'(?s)"(?:[^"\\]++|\\.)*+"?')
 
 
 async def _read(request: web.BaseRequest, limit: int) -> AsyncIterator[bytes]:
@@ -61,11 +67,25 @@ async def json_body(request: web.BaseRequest, limit: int) -> Any:
         return {}
     if len(content) > SMALL_BYTES:
         hold(len(content) * UNPACKED)
+    if _has_too_many_values(content):
+        raise Invalid(f"The body has too many values: about {MOST_VALUES} are accepted")
     try:
         data = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"The body is not JSON: {error}") from None
-    # few bodies have so many, and have to be looked at
     if content.count(b"[") + content.count(b"{") > DEEPEST and is_deeper(data):
         raise Invalid(f"The body nests deeper than {DEEPEST} levels")
     return data
+
+
+def _has_too_many_values(content: bytes) -> bool:
+    """Whether JSON has more values than are accepted, before anything is made of them."""
+    if _values(content) <= MOST_VALUES:
+        return False
+    # it may be long texts; they are left out where that is not work itself
+    return content.count(b'"') > 4 * MOST_VALUES or _values(_TEXTS.sub(b"", content)) > MOST_VALUES
+
+
+def _values(content: bytes) -> int:
+    """How many values JSON has at most, where no text has a comma or a bracket."""
+    return sum(map(content.count, _BEGINS_VALUE)) + 1

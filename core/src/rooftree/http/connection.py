@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections import Counter
 from hmac import compare_digest
@@ -58,13 +59,18 @@ LINGER_S = 10.0
 """Seconds in which the rest of a body is taken in that nobody wanted, so that its sender sees the answer."""
 LINGER_BYTES = 16 * 1024 * 1024
 """How much of it."""
+SILENT_S = 60
+"""Seconds without a packet after which the kernel asks a client whether it is there."""
+ASKED_EVERY_S = 15
+ASKED_TIMES = 4
+"""How often it asks, and how many times, before the connection counts as lost."""
 ACCEPTED_PER_TURN = 16
 """Connections that are taken in one turn of the loop."""
 BACKLOG = 1024
 """Connections that wait in the kernel to be taken."""
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-type Slowness = Literal["head", "body", "answer"]
+type Slowness = Literal["head", "body", "answer", "gone"]
 
 
 class Connection(RequestHandler):
@@ -241,12 +247,24 @@ class Connection(RequestHandler):
             return "body"
         if not self._answer_flows(now):
             return "answer"
+        if self._has_gone():
+            return "gone"
         return None
 
     def let_go(self) -> None:
         """Close at once, without sending what is left; whoever works on a request from here is cancelled."""
         if self._line is not None:
             self._line.abort()
+
+    def _has_gone(self) -> bool:
+        """Whether the client hung up while nothing is read from it, as when it sent more than its turn is for: then
+        nobody else hears of that, and an answer that says nothing for days would keep the connection for as long."""
+        line = self._line
+        if line is None or line.is_reading() or line.is_closing():
+            return False
+        looked_at = select.poll()
+        looked_at.register(line.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(looked_at.poll(0))
 
     def _body_flows(self, now: float) -> bool:
         request = self._current_request
@@ -297,6 +315,19 @@ def bound_unsent(listening: socket.socket) -> None:
     """Let little lie in the kernel for clients who do not read; the connections that are taken inherit it."""
     if listening.family in {socket.AF_INET, socket.AF_INET6}:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def miss_the_lost(listening: socket.socket) -> None:
+    """Ask clients of whom nothing is heard whether they are there; the connections that are taken inherit it. One that
+    left while it had more to send than is read says goodbye behind that, which so never comes."""
+    if listening.family in {socket.AF_INET, socket.AF_INET6}:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            (socket.TCP_KEEPIDLE, SILENT_S),
+            (socket.TCP_KEEPINTVL, ASKED_EVERY_S),
+            (socket.TCP_KEEPCNT, ASKED_TIMES),
+        ):
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Connections(web.Server):

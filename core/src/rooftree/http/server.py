@@ -36,7 +36,15 @@ from rooftree.errors import (
 )
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
-from rooftree.http.connection import ACCEPTED_PER_TURN, BACKLOG, IDLE_S, Connection, Connections, bound_unsent
+from rooftree.http.connection import (
+    ACCEPTED_PER_TURN,
+    BACKLOG,
+    IDLE_S,
+    Connection,
+    Connections,
+    bound_unsent,
+    miss_the_lost,
+)
 from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
@@ -136,6 +144,7 @@ class HttpServer:
         await self.close_listener(name)
         bound.setblocking(False)
         bound_unsent(bound)
+        miss_the_lost(bound)
         site = web.SockSite(self._runner, bound, backlog=ACCEPTED_PER_TURN)
         await site.start()
         bound.listen(BACKLOG)  # asyncio takes one number for both

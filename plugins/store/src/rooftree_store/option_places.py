@@ -12,6 +12,8 @@ from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsS
 from rooftree_store.readers import join
 
 SECRET_PREFIX: Final = "!secret "  # noqa: S105  # the word that refers to one
+LONGEST_PLACE: Final = 1000
+"""Characters of a place in which a reference counts."""
 
 
 def device_options(schema: OptionsSchema, options: Mapping[str, Any]) -> list[str]:
@@ -33,15 +35,27 @@ def _devices(element: Element, value: Any) -> Iterator[str]:
 
 
 def secret_references(options: Mapping[str, Any]) -> dict[str, str]:
-    """The references to secrets in options, ``!secret name``, by place. However deep they are: without recursion."""
+    """The references to secrets in options, ``!secret name``, by place. However deep they are: without recursion.
+
+    Places are made for references and what may hold some, and not for longer ones than :data:`LONGEST_PLACE`: whoever
+    writes options must not choose what a copy of a name for each of thousands of values costs. A reference that is left
+    out is granted to nobody.
+    """
     references: dict[str, str] = {}
     waiting: list[tuple[str, Any]] = [("", options)]
     while waiting:
         place, value = waiting.pop()
-        if isinstance(value, Mapping):
-            waiting.extend((join(place, str(name)), inner) for name, inner in value.items())
-        elif isinstance(value, list | tuple):
-            waiting.extend((f"{place}[{index}]", item) for index, item in enumerate(value))
-        elif isinstance(value, str) and value.startswith(SECRET_PREFIX):
-            references[place] = value
+        is_mapping = isinstance(value, Mapping)
+        for step, inner in value.items() if is_mapping else enumerate(value):
+            is_reference = isinstance(inner, str) and inner.startswith(SECRET_PREFIX)
+            if not is_reference and not isinstance(inner, Mapping | list | tuple):
+                continue
+            name = str(step)
+            if len(place) + len(name) > LONGEST_PLACE:
+                continue
+            where = join(place, name) if is_mapping else f"{place}[{name}]"
+            if is_reference:
+                references[where] = inner
+            else:
+                waiting.append((where, inner))
     return references

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from rooftree.access import INCLUDES, Role
+from rooftree.principal import INCLUDES, Role
 from rooftree_addons.installed import InstalledAddon
 from rooftree_store import AddonConfig
 

@@ -333,7 +333,8 @@ class OpenConnections:
         self._of[connection.address][connection] = None
         self._count += 1
         if self._count > self._most:
-            newest = next(reversed(max(self._of.values(), key=len)))
+            most = max(self._of.values(), key=len)
+            newest = next(reversed(most))
             self.discard(newest)
             self.sent_away += 1
             newest.let_go()

@@ -65,6 +65,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree/data_folder.py:_literal": Ours("names of our own files"),
     "rooftree/event_stream.py:_WORDS": CODE,
     "rooftree/event_stream.py:Position.parse": FOREIGN,
+    "rooftree/http/bodies.py:_TEXTS": FOREIGN,
     "rooftree/http/binding.py:_WHOLE": FOREIGN,
     "rooftree/http/binding.py:_DECIMAL": FOREIGN,
     "rooftree/http/paths.py:_SEGMENT": FOREIGN,

@@ -7,6 +7,8 @@ the container can read it, by whatever node.
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -50,12 +52,15 @@ async def thief(daemon: Daemon, engine: Engine, base_image: str) -> Addon:
 
 
 def reads(addon: Addon, numbers: tuple[int, int]) -> bool:
-    """Whether a process in the container can read a block device, with a node that it makes itself."""
-    major, minor = numbers
-    script = (
-        f"rm -f /data/n; mknod /data/n b {major} {minor}; head -c 512 /data/n >/dev/null 2>&1 && echo yes || echo no"
-    )
-    return addon.run_inside(script) == "yes"
+    """Whether a process in the container can read a block device, by a node that it somehow came to."""
+    put_node(addon.data / "n", numbers)
+    return addon.run_inside("head -c 512 /data/n >/dev/null 2>&1 && echo yes || echo no") == "yes"
+
+
+def put_node(path: Path, numbers: tuple[int, int]) -> None:
+    """Put a block device's node into an add-on's data, which it can't do itself: that is not what is tried here."""
+    path.unlink(missing_ok=True)
+    os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(*numbers))
 
 
 async def problem(daemon: Daemon, addon: Addon) -> Any:
@@ -66,10 +71,9 @@ async def problem(daemon: Daemon, addon: Addon) -> Any:
 
 async def test_add_on_chooses_no_disk_by_whatever_path(thief: Addon, disk: Disk) -> None:
     major, minor = disk.numbers
-    thief.run_inside(
-        f"rm -f /data/mine; mknod /data/mine b {major} {minor}; rm -f /data/link; ln -s {disk.node} /data/link"
-    )
     data = thief.data
+    put_node(data / "mine", disk.numbers)
+    thief.run_inside(f"rm -f /data/link; ln -s {disk.node} /data/link")
     paths = [
         disk.node, disk.partition, f"/dev/..{disk.node}", f"/dev/./{disk.node[5:]}", f"//{disk.node[1:]}",
         f"{data}/mine", f"/dev/..{data}/mine", f"/sys/..{data}/mine", f"{data}/link", f"/dev/shm/../{disk.node[5:]}",

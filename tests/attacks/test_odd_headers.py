@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.access import Principal, Role
+from rooftree import Principal, Role
 from rooftree.interfaces import hooks
 from rooftree.testing import running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin

@@ -65,6 +65,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree/state/folder.py:_literal": Ours("names of our own files"),
     "rooftree/events/stream.py:_WORDS": CODE,
     "rooftree/events/stream.py:Position.parse": FOREIGN,
+    "rooftree/http/bodies.py:_TEXTS": FOREIGN,
     "rooftree/http/binding.py:_WHOLE": FOREIGN,
     "rooftree/http/binding.py:_DECIMAL": FOREIGN,
     "rooftree/http/paths.py:_SEGMENT": FOREIGN,

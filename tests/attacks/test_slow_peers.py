@@ -291,3 +291,22 @@ async def test_those_who_sent_ahead_and_left_keep_no_file_open(process: Process,
     async with asyncio.timeout(GONE_S):
         while process.open_files > files:
             await asyncio.sleep(0.1)
+
+
+async def test_who_opens_more_than_there_is_room_for_leaves_some_to_others(tmp_path: Path) -> None:
+    """Open files are what runs out first, and then nobody gets in, not even to stop whoever it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (240, hard))  # inherited
+    try:
+        started = served_process(tmp_path)
+        process = await started.__aenter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        with peers(process, 300):
+            asked = QUICK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+            for _ in range(10):
+                assert (await exchange(process.port, asked)).startswith(b"HTTP/1.1 200")
+            assert process.open_files < 140
+    finally:
+        await started.__aexit__(None, None, None)

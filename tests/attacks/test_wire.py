@@ -235,6 +235,7 @@ async def test_address_of_a_neighbour_stays_where_it_is(
     rules: Rules, honest: Host, neighbour: Host, hostile: Host
 ) -> None:
     taken = {}
+    guarded = other_guards()
     for tags in (0, 1, 2):  # a receiver takes tags of number 0 off, and reads what they hid
         shown_by("nsenter", f"--net=/proc/{honest.process}/ns/net", "ip", "neigh", "flush", "dev", "eth0")
         honest.tell(neighbour.address)
@@ -247,7 +248,14 @@ async def test_address_of_a_neighbour_stays_where_it_is(
         )
         taken[tags] = frames.believed_mac(honest.process, neighbour.address) == hostile.mac
 
+    if rules == "none" and (guarded or other_guards()):
+        del taken[2]  # where a kernel can't tell bridges apart, the guard of any of them drops a tag in a tag
     assert taken == dict.fromkeys(taken, rules == "none")
+
+
+def other_guards() -> bool:
+    """Whether another test's network is guarded on this host just now."""
+    return GUARD in shown_by("nft", "list", "tables", "bridge")
 
 
 async def until_known(host: Host, address: str) -> None:

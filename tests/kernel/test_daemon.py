@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,19 @@ async def test_daemon_starts_answers_tells_systemd_and_stops_without_leftovers(d
         assert notify.recv(100) == b"STOPPING=1"
     left = {path.name for path in (daemon.folder / "data").iterdir()}
     assert left == {"admin-token", "copies", "disk-reserve", "instance-id", "rooftree.db", "rooftree.lock"}
+
+
+async def test_daemon_takes_the_files_that_it_may_open(daemon: Daemon) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # inherited
+    try:
+        async with daemon.process() as process:
+            await printed(process, "plugins_started")
+            given = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert given == (min(65_536, hard), hard)
 
 
 async def test_second_daemon_on_the_same_folder_is_refused_and_the_first_serves_on(daemon: Daemon) -> None:

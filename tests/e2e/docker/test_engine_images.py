@@ -17,6 +17,7 @@ from rooftree.interfaces.containers import (
     Progress,
     PullFailed,
 )
+from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
 from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
 from tests.e2e.docker.engine_proxy import EngineProxy
@@ -185,6 +186,28 @@ async def test_broken_build_ends_with_the_last_lines(
     first, *rest = failed.value.message.splitlines()
     assert "failed at step 2 of " in first and "returned a non-zero code: 3" in first
     assert len(rest) == 20 and rest[-1] == "it broke"
+
+
+async def test_build_that_never_ends_is_ended_though_it_goes_on_telling(
+    make_driver: MakeDriver, engine: Engine, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    (data_dir / "app").mkdir()
+    (data_dir / "app" / "Dockerfile").write_text(
+        f"FROM {base_image}\nRUN while true; do echo {prefix} goes on; sleep 0.2; done\n"
+    )
+    driver = make_driver(deadlines=Deadlines(build=4))
+
+    with pytest.raises(BuildFailed, match=r"did not end within 4 s, and was ended at step 2 of"):
+        async for _ in driver.build(
+            f"local/{prefix}x:1", DataPath("app"), dockerfile="Dockerfile", arguments={}, labels={}
+        ):
+            pass
+    for _ in range(100):
+        if prefix not in (running := engine.run("ps", "--no-trunc", "--format", "{{.Command}}")):
+            break
+        await asyncio.sleep(0.1)
+
+    assert prefix not in running
 
 
 async def test_dockerfile_with_a_mistake_is_a_failed_build(driver: DockerEngine, data_dir: Path, prefix: str) -> None:

@@ -192,3 +192,18 @@ async def test_a_disabled_plugin_says_so_on_its_routes(tmp_path: Path) -> None:
 
     assert answer.status == 503
     assert "supervisor is disabled" in answer.message
+
+
+async def test_add_on_makes_no_token_that_would_outlive_it(tmp_path: Path) -> None:
+    kind = "addon"
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system:
+        token = await token_for(system, Principal(kind, "local_climber", Role.ADMIN))
+        async with Client.over_tcp(system, token) as addon:
+            listed = await addon.get(TOKENS)
+            made = await addon.post(TOKENS, json={"name": "heir", "role": "admin"})
+            after = await addon.get(TOKENS)
+
+    assert listed.status == 200
+    assert made.status == 403
+    assert "ends with it" in made.message
+    assert after.data == listed.data

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import select
 import socket
-from collections import Counter
+from collections import Counter, defaultdict
 from hmac import compare_digest
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
@@ -59,6 +60,8 @@ LINGER_S = 10.0
 """Seconds in which the rest of a body is taken in that nobody wanted, so that its sender sees the answer."""
 LINGER_BYTES = 16 * 1024 * 1024
 """How much of it."""
+FILES_PER_CONNECTION = 3
+"""Open files for each connection that is taken: one is its own, one may be the engine's, and some are for all else."""
 SILENT_S = 60
 """Seconds without a packet after which the kernel asks a client whether it is there."""
 ASKED_EVERY_S = 15
@@ -85,6 +88,7 @@ class Connection(RequestHandler):
         "_holding",
         "_in_flight",
         "_line",
+        "_open",
         "_source",
         "_token",
         "_unsent",
@@ -94,8 +98,11 @@ class Connection(RequestHandler):
         "turns",
     )
 
-    def __init__(self, server: web.Server, turns: Turns, in_flight: InFlight, **options: Any) -> None:
+    def __init__(
+        self, server: web.Server, turns: Turns, in_flight: InFlight, open_ones: OpenConnections, **options: Any
+    ) -> None:
         super().__init__(server, read_bufsize=AHEAD_BYTES, **options)
+        self._open = open_ones
         self.turns = turns
         self._in_flight = in_flight
         self.caller: Principal | None = None
@@ -135,9 +142,11 @@ class Connection(RequestHandler):
         transport.max_size = AHEAD_BYTES  # type: ignore[attr-defined]  # asyncio's own name for what it reads at a time
         transport.set_write_buffer_limits(0)  # an answer is sent when nothing of it is left
         super().connection_made(transport)
+        self._open.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nothing is held for it any more."""
+        self._open.discard(self)
         self._let_go_of_all()
         super().connection_lost(exc)
 
@@ -302,6 +311,45 @@ class Connection(RequestHandler):
         return response
 
 
+class OpenConnections:
+    """What is open by where it comes from: there is only so much room, and when it is full, whoever has most of it
+    makes place, so that one alone can't keep the others out. The unix socket, which is for the host's own, always has
+    room.
+
+    :param most: how many may be open
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._of: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
+        self.sent_away = 0
+        """How many had to make place since this was last looked at."""
+
+    def add(self, connection: Connection) -> None:
+        """One was opened; the newest of whoever has most open is let go where there is no room for it."""
+        if connection.address is None:
+            return
+        self._of[connection.address][connection] = None
+        self._count += 1
+        if self._count > self._most:
+            most = max(self._of.values(), key=len)
+            newest = next(reversed(most))
+            self.discard(newest)
+            self.sent_away += 1
+            newest.let_go()
+
+    def discard(self, connection: Connection) -> None:
+        """One is closed."""
+        of_address = self._of.get(connection.address or "", {})
+        if connection not in of_address:
+            return
+        del of_address[connection]
+        self._count -= 1
+        if not of_address:
+            del self._of[connection.address or ""]
+
+
 def peer_address(peer: object) -> str | None:
     """The address in what a socket calls its peer: IPv4 as it is, also where it came to an IPv6 socket."""
     if not isinstance(peer, tuple):
@@ -340,10 +388,12 @@ class Connections(web.Server):
         super().__init__(handler, **options)
         self._turns = Turns()
         self._in_flight = in_flight
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._open = OpenConnections(files // FILES_PER_CONNECTION)
 
     def __call__(self) -> RequestHandler:
         """A new one."""
-        return Connection(self, self._turns, self._in_flight, loop=self._loop, **self._kwargs)
+        return Connection(self, self._turns, self._in_flight, self._open, loop=self._loop, **self._kwargs)
 
     async def let_slow_ones_go(self) -> None:
         """Look after the connections, for ever."""
@@ -360,6 +410,9 @@ class Connections(web.Server):
                     connection.let_go()
             if gone:
                 log.warning("slow_clients_let_go", **gone)
+            if self._open.sent_away:
+                log.warning("too_many_connections", sent_away=self._open.sent_away)
+                self._open.sent_away = 0
             if self._in_flight.refused:
                 log.warning("too_much_in_flight", refused=self._in_flight.refused, kib=self._in_flight.total // 1024)
                 self._in_flight.refused = 0

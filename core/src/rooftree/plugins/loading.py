@@ -143,6 +143,6 @@ def refuse_misspelt(found: type, words: Collection[str]) -> None:
     """Raise ``TypeError`` for a class that has almost one of these words, as method or attribute: it would never be
     looked at. Names that begin with ``_`` are the author's own."""
     for own in vars(found):
-        near = difflib.get_close_matches(own, words, 1, 0.8)
+        near = difflib.get_close_matches(own, words, 1, 0.81)
         if near and own not in words and not own.startswith("_"):
             raise TypeError(f"{found.__name__}.{own}: did you mean {near[0]}?")

@@ -64,6 +64,8 @@ class Deadlines:
     """To carry out a change: create, start, remove."""
     stall: float = field(default=300, validator=gt(0))
     """Without a sign of life during a pull, a build or a command inside a container."""
+    build: float = field(default=3600, validator=gt(0))
+    """To build an image, however much it tells meanwhile."""
     heartbeat: float = field(default=5, validator=gt(0))
     """To answer a ping, which is sent as often."""
     glance: float = field(default=0.4, validator=gt(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
@@ -232,6 +233,7 @@ class Images:
         if logins:
             headers["X-Registry-Config"] = logins_header(logins)
         output = BuildOutput()
+        end = time.monotonic() + self._deadlines.build
 
         def explain(error: DockerError) -> RooftreeError:
             told = output.failed(error.message)
@@ -254,7 +256,12 @@ class Images:
                 explain=explain,
             )
             async with stream as response:
-                async for message in json_lines(response, self._deadlines.stall):
+                async for message in json_lines(response, min(self._deadlines.stall, self._deadlines.build)):
+                    if time.monotonic() > end:  # leaving ends it: the builder goes on only while it is listened to
+                        raise BuildFailed(
+                            f"Building {reference} did not end within {self._deadlines.build:g} s, and was ended"
+                            f"{output.failed('')}. Where it has to take longer, set build in [plugins.docker.deadlines]"
+                        )
                     if "error" in message or "errorDetail" in message:
                         raise _stream_error(message)
                     for progress in output.feed(message):

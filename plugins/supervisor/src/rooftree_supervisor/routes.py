@@ -11,6 +11,7 @@ from rooftree import (
     AuditLog,
     Conditions,
     EventStream,
+    Forbidden,
     Header,
     Invalid,
     JobCall,
@@ -20,6 +21,7 @@ from rooftree import (
     Media,
     PluginInfo,
     Plugins,
+    Principal,
     Problems,
     Role,
     Routes,
@@ -235,8 +237,11 @@ def tokens(tokens: NamedTokens) -> TokenList:
 
 
 @routes.post("/kernel/v1/tokens", access=ADMIN)
-async def make_token(tokens: NamedTokens, body: TokenRequest) -> TokenMade:
-    """Make a token for a program; it is shown in this answer and never again."""
+async def make_token(tokens: NamedTokens, body: TokenRequest, caller: Principal) -> TokenMade:
+    """Make a token for a program; it is shown in this answer and never again. Not for add-ons, whatever their role: it
+    would outlive them."""
+    if caller.kind == "addon":
+        raise Forbidden("An add-on's own token ends with it, and it can't make others; an administrator can")
     return await tokens.make(body.name, body.role)
 
 

@@ -30,6 +30,7 @@ def declared(**config: Any) -> AddonConfig:
         ({"privileged": ["NET_RAW"]}, {"privileged": ["NET_RAW", "SYS_ADMIN"]}, ("privileged: SYS_ADMIN",)),
         ({"privileged": ["NET_RAW", "SYS_ADMIN"]}, {"privileged": ["NET_RAW"]}, ()),
         ({}, {"devices": ["/dev/kvm"]}, ("devices: /dev/kvm",)),
+        ({}, {"schema": {"sticks": [{"port": "device"}], "x": "str?"}}, ("options: sticks[].port: device",)),
         ({}, {"services": ["mqtt:want"]}, ("services: mqtt:want",)),
         ({}, {"map": ["ssl"]}, ("map: ssl:ro",)),
         ({"map": ["ssl"]}, {"map": ["ssl:rw"]}, ("map: ssl:rw",)),
@@ -45,8 +46,10 @@ def test_what_reaches_further_is_named(before: dict[str, Any], after: dict[str, 
 def test_installed_add_on_is_as_offered_until_a_word_of_it_changes() -> None:
     addon = InstalledAddon.fresh(HELLO, "registry.example/hello:1.0", declared().normalised(), set())
 
-    assert is_as_installed(addon, declared())
-    assert not is_as_installed(addon, declared(ports={"80/tcp": 80}))
+    assert is_as_installed(addon, "profile", declared(), "profile")
+    assert not is_as_installed(addon, None, declared(ports={"80/tcp": 80}), None)
+    assert not is_as_installed(addon, "profile", declared(), "a laxer profile")
+    assert not is_as_installed(addon, "profile", declared(), None)
 
 
 PROTECTED = {"host_network": True, "docker_api": True, "map": ["ssl:rw"], "devices": ["/dev/kvm"]}

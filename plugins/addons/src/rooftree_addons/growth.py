@@ -12,7 +12,7 @@ from typing import Final
 
 from rooftree.principal import INCLUDES, Role
 from rooftree_addons.installed import InstalledAddon
-from rooftree_store import AddonConfig
+from rooftree_store import AddonConfig, device_places
 
 _FLAGS: Final = (
     "audio",
@@ -55,6 +55,7 @@ def _words(config: AddonConfig) -> Iterator[str]:
         yield f"hassio_role: {config.hassio_role}"
     yield from (f"privileged: {name}" for name in config.privileged or ())
     yield from (f"devices: {path}" for path in config.devices or ())
+    yield from (f"options: {place}: device" for place in (device_places(config.schema) if config.schema else ()))
     yield from (f"services: {entry.service}:{entry.role}" for entry in config.services or ())
     yield from (f"discovery: {name}" for name in config.discovery or ())
     yield from (f"map: {entry.type}:{'ro' if entry.read_only else 'rw'}" for entry in config.map)
@@ -68,9 +69,9 @@ def asks_for_more(installed: AddonConfig, offered: AddonConfig) -> tuple[str, ..
     return tuple(word for word in declared(offered) if word not in had)
 
 
-def is_as_installed(addon: InstalledAddon, offered: AddonConfig) -> bool:
-    """Whether what is offered is declared as what is installed, in every word."""
-    return addon.config.normalised() == offered.normalised()
+def is_as_installed(addon: InstalledAddon, profile: str | None, offered: AddonConfig, its_profile: str | None) -> bool:
+    """Whether what is offered is declared as what is installed, in every word, the AppArmor profile's too."""
+    return (addon.config.normalised(), profile) == (offered.normalised(), its_profile)
 
 
 def sentences(addon: InstalledAddon, before: AddonConfig | None = None) -> list[str]:

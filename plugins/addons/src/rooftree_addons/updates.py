@@ -86,11 +86,13 @@ async def rebuild(addons: Addons, store: AddonStore, slug: AddonSlug, force: boo
         )
     if offer.config.image is not None and not force:
         raise RebuildImageBased(f"Add-on {slug} comes as an image; there is nothing to build", addon=str(slug))
-    if by_itself and not is_as_installed(addon, offer.config):
-        raise Forbidden(
-            f"The configuration of {slug} is not as it was installed, and an add-on can't accept that by itself; who "
-            "looks after it can rebuild it"
-        )
+    if by_itself:
+        profile = await asyncio.to_thread(addons.profiles.kept, slug)
+        if not is_as_installed(addon, profile, offer.config, await read_text(store, offer, APPARMOR)):
+            raise Forbidden(
+                f"The configuration or the AppArmor profile of {slug} is not as it was installed, and an add-on can't "
+                "accept that by itself; who looks after it can rebuild it"
+            )
     return await _replace(addons, store, addon, offer)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rooftree_store.build_file import BuildFile, parse_build_file
     from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer, is_file
     from rooftree_store.files import ShownText, read_text, shown_text
-    from rooftree_store.option_places import device_options, secret_references
+    from rooftree_store.option_places import device_options, device_places, secret_references
     from rooftree_store.options import (
         CheckedOptions,
         DeviceRefused,
@@ -40,7 +40,7 @@ _HOMES = {
     "build_file": "BuildFile parse_build_file",
     "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README is_file",
     "files": "ShownText read_text shown_text",
-    "option_places": "device_options secret_references",
+    "option_places": "device_options device_places secret_references",
     "options": "CheckedOptions DeviceRefused Devices HostDevice OptionsInvalid SecretsUnreadable effective_options"
     " validate_options",
     "options_form": "FormField ui_schema",
@@ -88,6 +88,7 @@ __all__ = [
     "UlimitPair",
     "WatchdogTarget",
     "device_options",
+    "device_places",
     "document_in",
     "effective_options",
     "is_file",

@@ -34,6 +34,23 @@ def _devices(element: Element, value: Any) -> Iterator[str]:
                 yield from _devices(inner, value.get(name))
 
 
+def device_places(schema: OptionsSchema) -> list[str]:
+    """The places of the options that take a device, such as ``sticks[].port``."""
+    return list(_device_places(schema.root, ""))
+
+
+def _device_places(element: Element, place: str) -> Iterator[str]:
+    match element:
+        case Scalar():
+            if element.kind is Kind.DEVICE:
+                yield place
+        case ListOf():
+            yield from _device_places(element.element, f"{place}[]")
+        case MapOf():
+            for name, inner in element.fields.items():
+                yield from _device_places(inner, f"{place}.{name}" if place else name)
+
+
 def secret_references(options: Mapping[str, Any]) -> dict[str, str]:
     """The references to secrets in options, ``!secret name``, by place. However deep they are: without recursion.
 

@@ -7,6 +7,7 @@ interrupted job can be seen, and doing it again works.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from signal import SIGKILL
 from typing import Any
@@ -232,7 +233,8 @@ async def shared(engine: Engine, registry: Registry, git_server: GitServer, base
     """One world for all tests; between them nothing is installed, and the daemon does not run."""
     for version in ("1.0", "2.0"):
         registry.publish("kills/pulled", version, DOCKERFILE.format(version=version), {"run.sh": WAITS})
-    repository = git_server.repository("kills", REPOSITORY)
+    name = f"kills-{secrets.token_hex(2)}"  # a worker that runs both groups of these tests makes two worlds
+    repository = git_server.repository(name, REPOSITORY)
     async with disposable_daemon(engine) as daemon:
         await daemon.start()
         await daemon.ok("POST", "/store/repositories", {"repository": repository.url})

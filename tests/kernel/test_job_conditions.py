@@ -310,7 +310,7 @@ async def test_of_many_at_once_only_as_many_begin_as_may(system: System, world: 
 
 @pytest.mark.parametrize("first", [rare, parent_of_rare])
 async def test_limit_of_a_child_counts_and_refuses_too(system: System, world: World, first: JobKind) -> None:
-    await system.jobs.run((first(name="one") if first is rare else first())())
+    await system.jobs.run(first(name="one") if first is rare else first())
 
     for again in (system.jobs.run, system.jobs.preview):
         with pytest.raises(RateLimited):

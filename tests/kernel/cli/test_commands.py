@@ -7,7 +7,6 @@ import os
 import resource
 import subprocess
 import sys
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -222,14 +221,12 @@ async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Settings] = []
-    daemon = types.ModuleType("rooftree.process.daemon")
 
     def run(settings: Settings) -> int:
         ran.append(settings)
         return 7
 
-    daemon.__dict__["run"] = run
-    monkeypatch.setitem(sys.modules, "rooftree.process.daemon", daemon)
+    monkeypatch.setattr("rooftree.process.run", run)
     file = tmp_path / "x.toml"
     file.write_text("[kernel]\nhost = '0.0.0.0'\nport = 1\n")
 

@@ -163,7 +163,7 @@ async def test_what_would_never_be_called_is_refused_with_what_was_meant(
     assert " object at 0x" not in reason
 
 
-@pytest.mark.parametrize("name", ["_setup", "_stopp", "_greeting", "unrelated", "options", "services"])
+@pytest.mark.parametrize("name", ["_setup", "_stopp", "_greeting", "unrelated", "options", "services", "stopped"])
 async def test_names_of_an_authors_own_are_left_alone(tmp_path: Path, name: str) -> None:
     async with running_system(
         tmp_path, plugins=[misspelt(**{name: plain})], specifications=[hooks_under_test]

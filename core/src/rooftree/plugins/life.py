@@ -279,7 +279,7 @@ def checked_class(found: object, name: str) -> type[Plugin]:
         raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS, *_ATTRIBUTES))
+    refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
     for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
         is_async = iscoroutinefunction(getattr(found, verb))
         if is_async != (verb in _ASYNC_VERBS):

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Self
+from inspect import isfunction
+from typing import Final, Self
 
 import structlog
 from attrs import frozen
@@ -17,6 +18,9 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from rooftree.errors import Unavailable
+
+ALMOST: Final = 0.85
+"""How alike two words are that differ by a slip: a letter more, fewer or other. 1 is the same word."""
 
 log = structlog.get_logger(__name__)
 
@@ -139,10 +143,11 @@ async def in_thread_of_its_own(load: Callable[[], object]) -> object:
     return await loaded
 
 
-def refuse_misspelt(found: type, words: Collection[str]) -> None:
-    """Raise ``TypeError`` for a class that has almost one of these words, as method or attribute: it would never be
-    looked at. Names that begin with ``_`` are the author's own."""
-    for own in vars(found):
-        near = difflib.get_close_matches(own, words, 1, 0.81)
+def refuse_misspelt(found: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
+    """Raise ``TypeError`` for a class with a method that is almost called like a verb, or with anything else almost
+    called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own."""
+    for own, value in vars(found).items():
+        words = verbs if isfunction(value) else attributes
+        near = difflib.get_close_matches(own, words, 1, ALMOST)
         if near and own not in words and not own.startswith("_"):
             raise TypeError(f"{found.__name__}.{own}: did you mean {near[0]}?")

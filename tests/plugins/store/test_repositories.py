@@ -447,7 +447,7 @@ async def set_all(here: Shop, *sources: str) -> RepositoriesChange:
     if answer.call is None:
         return answer
     try:
-        await here.system.jobs.run(answer.call())
+        await here.system.jobs.run(answer.call)
     except RooftreeError as error:
         return RepositoriesChange(refusal=error)
     return answer

@@ -14,6 +14,7 @@ from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 TOKENS = "/kernel/v1/tokens"
+WHERE = "tests/plugins/supervisor/test_kernel_routes.py"
 
 
 class Broken(Plugin):
@@ -34,7 +35,11 @@ async def test_plugins_are_listed_with_their_state_and_reason(tmp_path: Path) ->
         plugins = (await client.get("/kernel/v1/plugins")).data["plugins"]
 
     assert [(plugin["name"], plugin["state"], plugin["reason"]) for plugin in plugins] == [
-        ("broken", "failed", "the antenna is off"),
+        (
+            "broken",
+            "failed",
+            "RuntimeError: the antenna is off (tests/plugins/supervisor/test_kernel_routes.py:26, setup)",
+        ),
         ("supervisor", "ok", None),
     ]
     assert set(plugins[1]) == {

@@ -315,7 +315,9 @@ class Repositories(Plugin):
 async def test_repositories_are_handed_to_who_keeps_them(tmp_path: Path) -> None:
     async with administrator(tmp_path, Repositories) as client:
         answer = await client.post(OPTIONS, json={"addons_repositories": ["https://example.org/a"], "country": "DE"})
-        info = await shown(client)
+        async with asyncio.timeout(10):
+            while (info := await shown(client))["country"] is None or not Repositories.kept:  # nobody waits for the job
+                await asyncio.sleep(0.01)
 
     assert answer.data == {}
     assert Repositories.kept == ["https://example.org/a"]

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from rooftree import Kernel, Plugin, Problem, hookimpl
 from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import AvailableUpdate
-from rooftree.process.system import System
+from rooftree.process.system import SYSTEM, System
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.host import read_host, read_machine_id
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -219,7 +219,7 @@ async def test_state_is_setup_while_plugins_start(tmp_path: Path) -> None:
 
         async def setup(self, kernel: Kernel) -> None:
             """As always."""
-            systems.append(kernel._system)
+            systems.append(kernel.service(SYSTEM))
             await super().setup(kernel)
 
     systems: list[System] = []

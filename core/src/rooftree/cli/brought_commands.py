@@ -62,7 +62,7 @@ def load(name: str) -> click.Command | None:
     """The command of that name, or ``None`` where no plugin brings one; raises :class:`BrokenCommand`."""
     from importlib.metadata import entry_points
 
-    from rooftree.plugins import import_compatible
+    from rooftree.entry_points import import_compatible
 
     point = next(iter(entry_points(group=GROUP, name=name)), None)
     if point is None:

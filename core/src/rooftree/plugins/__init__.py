@@ -3,7 +3,7 @@
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
 from rooftree.plugins.kernel import Kernel
 from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
-from rooftree.plugins.loading import GROUP, import_compatible
+from rooftree.plugins.loading import GROUP
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.plugins import PLUGINS, Plugins
@@ -23,5 +23,4 @@ __all__ = [
     "Plugins",
     "hookimpl",
     "hookspec",
-    "import_compatible",
 ]

@@ -13,8 +13,9 @@ from importlib.metadata import EntryPoint
 
 import structlog
 
+from rooftree.entry_points import import_compatible
 from rooftree.events import Problem, Problems
-from rooftree.plugins.loading import Choice, import_compatible, in_thread_of_its_own, installed, refuse_misspelt
+from rooftree.plugins.loading import Choice, in_thread_of_its_own, installed, refuse_misspelt
 
 log = structlog.get_logger(__name__)
 

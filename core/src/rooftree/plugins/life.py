@@ -17,12 +17,13 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.context import is_cancelled, plugin_under_way
+from rooftree.entry_points import import_compatible
 from rooftree.errors import RooftreeError
 from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, import_compatible, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains

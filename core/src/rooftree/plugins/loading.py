@@ -8,16 +8,13 @@ import difflib
 import threading
 from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from inspect import isfunction
 from typing import Final, Self
 
 import structlog
 from attrs import frozen
-from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
-
-from rooftree.errors import Unavailable
 
 ALMOST: Final = 0.85
 """How alike two words are that differ by a slip: a letter more, fewer or other. 1 is the same word."""
@@ -90,28 +87,6 @@ def installed(group: str, points: Iterable[EntryPoint] | None) -> Choice:
         chosen.append(used)
         left_out += [(other, used) for other in others]
     return Choice(tuple(sorted(chosen, key=lambda used: not used.is_ours)), tuple(left_out))
-
-
-def import_compatible(point: EntryPoint) -> object:
-    """What the entry point leads to; raises ``Unavailable``, before importing, where it was written for another
-    kernel."""
-    _require_compatible(point)
-    return point.load()
-
-
-def _require_compatible(point: EntryPoint) -> None:
-    """Raise unless the distribution's requirement on ``rooftree`` admits this kernel."""
-    distribution: Distribution | None = point.dist
-    if distribution is None:
-        return
-    try:
-        ours = version("rooftree")
-    except PackageNotFoundError:
-        return
-    for text in distribution.requires or ():
-        requirement = Requirement(text)
-        if requirement.name == "rooftree" and not requirement.specifier.contains(ours, prereleases=True):
-            raise Unavailable(f"it was written for rooftree {requirement.specifier}; this is {ours}")
 
 
 async def in_thread_of_its_own(load: Callable[[], object]) -> object:

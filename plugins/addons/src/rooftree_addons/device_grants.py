@@ -21,7 +21,7 @@ from rooftree_addons.device_paths import HOST, HostTree, why_not_canonical
 from rooftree_addons.devices import DeviceNode, Number, class_rules, node_of
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.raw_access import character_drivers, why_raw_node
-from rooftree_files.refusals import printable
+from rooftree_files import printable
 from rooftree_store import AddonConfig, AddonSlug, device_options
 
 REFUSED_PROBLEM: Final = "device_refused"

@@ -35,9 +35,9 @@ from rooftree_files import (
     TreeChanged,
     TreeLimits,
     TreeTooLarge,
+    printable,
     walk,
 )
-from rooftree_files.refusals import printable
 
 LARGEST_CONTEXT_BYTES: Final = 2 * 1024**3
 MOST_ENTRIES: Final = 200_000

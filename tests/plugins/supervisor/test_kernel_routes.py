@@ -14,7 +14,6 @@ from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 TOKENS = "/kernel/v1/tokens"
-WHERE = "tests/plugins/supervisor/test_kernel_routes.py"
 
 
 class Broken(Plugin):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -212,6 +214,33 @@ async def test_client_that_goes_amid_a_flood_closes_the_iterator(source_and_clie
         await response.content.readexactly(1_000_000)
 
     await source.closed.wait()
+
+
+@pytest.mark.parametrize("last", [b"two", b"x" * 1_000_000], ids=["a line", "much"])
+@pytest.mark.parametrize("ended", [True, False], ids=["at its end", "amid it"])
+async def test_client_that_leaves_a_stream_early_is_nothing_to_tell_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, last: bytes, ended: bool
+) -> None:
+    caplog.set_level("DEBUG")
+    async with asyncio.timeout(DEADLINE_S), running_system(tmp_path, plugins=[Streams]) as system:
+        source = system.services.get(SOURCE)
+        source.chunks.put_nowait(b"one")
+        with socket.create_connection(("127.0.0.1", system.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, b"GET /follow HTTP/1.1\r\nHost: x\r\n\r\n")
+            while b"one" not in await loop.sock_recv(client, 4096):
+                pass
+            caplog.clear()
+        # In one turn of the loop: the connection is reset, and what comes is sent before anybody has noticed.
+        source.chunks.put_nowait(last)
+        if ended:
+            source.chunks.put_nowait(None)
+        await source.closed.wait()
+        await asyncio.sleep(0)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname != "DEBUG" or record.exc_info] == []
 
 
 async def test_iterator_is_closed_even_where_somebody_else_keeps_it(source_and_client: Both) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from rooftree_host import facts
 from rooftree_host.disk_wear import disk_of, emmc_wear
 from rooftree_host.mounts_seen import propagates
 from rooftree_host.plugin import HostPlugin
+from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.machine import AGENT, HOSTNAME, LOGIN, RESOLVE, SYSTEMD, SYSTEMD_PATH, TIMEDATE
 from tests.e2e.rig.waiting import until
 from tests.plugins.host.house import House, house
@@ -143,7 +146,7 @@ async def test_time_of_day_is_that_of_the_answer(tmp_path: Path, socket_folder: 
 @pytest.mark.parametrize(
     ("missing", "fields", "features"),
     [
-        (HOSTNAME, {"hostname", "chassis", "cpe", "deployment", "operating_system"}, {"hostname"}),
+        (HOSTNAME, {"chassis", "cpe", "deployment"}, {"hostname"}),
         (SYSTEMD, {"virtualization", "boot_timestamp", "startup_time"}, {"services"}),
         (TIMEDATE, {"use_ntp", "dt_synchronized"}, {"timedate"}),
         (RESOLVE, {"broadcast_llmnr", "broadcast_mdns", "llmnr_hostname"}, {"resolved"}),
@@ -168,13 +171,18 @@ async def test_without_a_bus_the_answer_comes_at_once_with_what_the_kernel_knows
     settings = {"plugins.host.bus": f"unix:path={tmp_path / 'nothing'}"}
     began = asyncio.get_running_loop().time()
     async with (
-        running_system(tmp_path, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        running_system(
+            tmp_path, plugins=[HostPlugin, SupervisorPlugin], specifications=[hooks], settings=settings
+        ) as system,
         Client.over_unix(system) as client,
     ):
         info = (await client.get("/host/info")).data
+        overview = (await client.get("/info")).data
 
     assert asyncio.get_running_loop().time() - began < 5
-    assert (info["hostname"], info["startup_time"]) == (None, None)
+    assert (info["hostname"], info["startup_time"]) == (socket.gethostname(), None)
+    assert (info["hostname"], info["operating_system"]) == (overview["hostname"], overview["operating_system"])
+    assert info["operating_system"] == platform.freedesktop_os_release()["PRETTY_NAME"]
     assert "reboot" not in info["features"]
     assert info["disk_total"] > 0
     assert info["kernel"] == os.uname().release
@@ -192,7 +200,7 @@ async def test_service_that_hangs_delays_one_answer_and_not_the_next(
         second = (await home.client.get("/host/info")).data
 
     assert asyncio.get_running_loop().time() - began < 3
-    assert (first["hostname"], second["hostname"]) == (None, None)
+    assert {first["hostname"], second["hostname"]} == {socket.gethostname()}
     assert second["timezone"] == "Europe/Berlin"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -102,7 +103,7 @@ async def test_properties_in_another_form_are_refused_and_cost_no_other_fields(
             await bus.read(Host, HOST)
         found = (await home.client.get("/host/info")).data
 
-    assert (found["hostname"], found["virtualization"]) == (None, "kvm")
+    assert (found["hostname"], found["virtualization"]) == (socket.gethostname(), "kvm")
 
 
 @pytest.mark.parametrize(

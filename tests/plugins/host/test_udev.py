@@ -46,21 +46,25 @@ async def said_apart(prepare: str, script: str) -> Any:
 
 
 @needs_namespaces
-async def test_device_whose_properties_are_no_text_is_left_out_and_the_others_are_shown() -> None:
+async def test_device_is_shown_whole_when_one_of_its_properties_is_no_text() -> None:
     prepare = r"""
         mount -t tmpfs run /run
         mkdir -p /run/udev/data
-        printf 'I:1\nE:ID_MODEL=caf\351\n' > /run/udev/data/c1:3
+        printf 'I:1\nS:caf\351\nS:plain\nE:ID_MODEL=caf\351\nE:ID_VENDOR=Acme\n' > /run/udev/data/c1:3
     """
     script = """
 import json
+from rooftree_host.devices import shown_devices
 from rooftree_host.udev import Udev
-print(json.dumps([entry.node for entry in Udev().all().values()]))
+shown = {device.dev_path: device for device in shown_devices(Udev().all())}
+device = shown["/dev/null"]
+print(json.dumps([device.by_id, dict(device.attributes), "/dev/zero" in shown]))
 """
-    nodes = await said_apart(prepare, script)
+    by_id, properties, others = await said_apart(prepare, script)  # /dev/null is c1:3
 
-    assert "/dev/zero" in nodes
-    assert "/dev/null" not in nodes  # it is c1:3
+    assert (properties["ID_MODEL"], properties["ID_VENDOR"]) == ("caf\N{REPLACEMENT CHARACTER}", "Acme")
+    assert "/dev/plain" in properties["DEVLINKS"]
+    assert (by_id, others) == (None, True)
 
 
 @needs_namespaces

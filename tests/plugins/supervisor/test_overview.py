@@ -105,7 +105,7 @@ async def test_info_says_what_this_machine_is(client: Client) -> None:
     )  # fmt: skip
     assert info["supported_arch"] == [host.arch]
     assert info["state"] == "running"
-    assert (info["homeassistant"], info["hassos"], info["docker"], info["features"]) == ("", None, "", [])
+    assert (info["homeassistant"], info["hassos"], info["docker"], info["features"]) == (None, None, "", [])
 
 
 async def test_problems_decide_on_supported_and_healthy(system: System, client: Client) -> None:

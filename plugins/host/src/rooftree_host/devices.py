@@ -282,7 +282,8 @@ def _below(path: str, paths: Sequence[str]) -> Iterable[str]:
 
 
 def _links(attributes: Mapping[str, str]) -> list[str]:
-    return sorted(attributes.get("DEVLINKS", "").split())
+    """Its links, but those whose names are no text: what would be said of them names nothing."""
+    return sorted(link for link in attributes.get("DEVLINKS", "").split() if "\N{REPLACEMENT CHARACTER}" not in link)
 
 
 def _paths(device: Device) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from rooftree_host.mounts_seen import propagates
 from rooftree_machine.agent import OS_AGENT, Agent
 from rooftree_machine.home_assistant_os import HomeAssistantOs
 from rooftree_machine.hostnamed import HOSTNAME, Hostname
+from rooftree_machine.own_names import own_hostname, own_operating_system
 from rooftree_machine.systemd import SYSTEMD
 from rooftree_machine.udisks import UDISKS
 
@@ -89,6 +90,7 @@ class _Looked:
     timezone: str
     mounts_propagate: bool
     has_journal: bool
+    operating_system: str
 
 
 class HostFacts:
@@ -144,10 +146,10 @@ class HostFacts:
             disk_free=looked.room.free,
             disk_life_time=await self._wear.percent(),
             features=self._features(host, looked),
-            hostname=host.static_hostname,
+            hostname=host.static_hostname or own_hostname(),
             llmnr_hostname=resolve.llmnr_hostname,
             kernel=host.kernel or platform.release(),  # of which there is one, also for who runs in a container
-            operating_system=host.operating_system,
+            operating_system=host.operating_system or looked.operating_system,
             timezone=timezone or clock.timezone or looked.timezone,
             dt_utc=_utc_now(),
             dt_synchronized=clock.synchronized,
@@ -158,8 +160,11 @@ class HostFacts:
     async def overview(self) -> Mapping[str, Any]:
         """The host's part of ``/info``, as far as it is known without waiting long."""
         found = await self.info()
-        known = {"hostname": found.hostname, "operating_system": found.operating_system}
-        return {key: value for key, value in known.items() if value} | {"features": found.features}
+        return {
+            "hostname": found.hostname,
+            "operating_system": found.operating_system,
+            "features": found.features,
+        }
 
     async def _ask(self, kind: type[Any], at: BusObject) -> Any:
         """What a source says; nothing where it is not there."""
@@ -204,7 +209,7 @@ def _utc_now() -> str:
 
 
 def _look(folder: Path, gateway: Gateway) -> _Looked:
-    return _Looked(_Room.of(folder), host_timezone(), propagates(folder), gateway.is_there())
+    return _Looked(_Room.of(folder), host_timezone(), propagates(folder), gateway.is_there(), own_operating_system())
 
 
 def _broadcast(setting: str | None) -> bool | None:

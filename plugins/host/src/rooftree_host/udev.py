@@ -199,10 +199,22 @@ def _entry(device: pyudev.Device, daemon: bool) -> Entry | None:
             node=device.device_node,
             subsystem=device.subsystem,
             parent=device.parent.sys_path if device.parent is not None else None,
-            attributes={name: device.properties[name] for name in device.properties},
+            attributes=_properties(device),
             complete=device.is_initialized or not daemon,
         )
     except (KeyError, OSError, UnicodeDecodeError, pyudev.DeviceNotFoundError) as error:
-        # It went while it was read, or calls itself what is no text.
+        # It went while it was read, or its path is no text.
         log.debug("device_unreadable", device=path, reason=repr(error))
         return None
+
+
+def _properties(device: pyudev.Device) -> dict[str, str]:
+    """What udev found out. A value may come from the device itself, and that may say what is no text."""
+    properties = dict[str, str]()
+    with suppress(UnicodeDecodeError):  # a name, which rules give: those before it are kept
+        for name in device.properties:
+            try:
+                properties[name] = device.properties[name]
+            except UnicodeDecodeError as error:
+                properties[name] = error.object.decode("utf-8", "replace")
+    return properties

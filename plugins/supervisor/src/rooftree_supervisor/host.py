@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 from attrs import frozen
 
 from rooftree_containers.timezone import host_timezone
 from rooftree_machine.machine_types import generic_machine, host_architecture
+from rooftree_machine.own_names import own_operating_system
 from rooftree_supervisor.version import rooftree_version
 
 
@@ -32,7 +32,7 @@ def read_host() -> Host:
     """Look at this machine. Reads files: call it in a thread."""
     arch = host_architecture()
     return Host(
-        operating_system=_operating_system(),
+        operating_system=own_operating_system(),
         machine_id=read_machine_id(),
         timezone=host_timezone(),
         arch=arch,
@@ -48,10 +48,3 @@ def read_machine_id(path: Path = Path("/etc/machine-id")) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     return text if len(text) == 32 else None  # "uninitialized" is what an image has before its first boot
-
-
-def _operating_system() -> str:
-    try:
-        return platform.freedesktop_os_release()["PRETTY_NAME"]
-    except OSError:
-        return platform.system()

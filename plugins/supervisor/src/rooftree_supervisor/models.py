@@ -177,14 +177,15 @@ class OptionsChange:
 
 @frozen(kw_only=True)
 class Info:
-    """The answer of ``/info``. Texts are empty where the domain that knows them is not there."""
+    """The answer of ``/info``; ``None`` where the domain that knows is not there."""
 
     supervisor: str
     """The compatibility level."""
-    homeassistant: str = ""
+    homeassistant: str | None = None
     hassos: str | None = None
     docker: str = ""
-    hostname: str
+    """Empty where no engine is known: clients read no null here."""
+    hostname: str | None
     operating_system: str
     features: list[str] = field(factory=list)
     machine: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 
 from rooftree import Kernel, Service
 from rooftree.contributions import merged, understood
 from rooftree.interfaces import hooks
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree_machine.own_names import own_hostname
 from rooftree_supervisor.host import Host
 from rooftree_supervisor.models import (
     DROP_NET_RAW,
@@ -42,7 +42,7 @@ class Overview:
         recognized = self._kernel.find(RECOGNIZED_MACHINE)
         own = {
             "supervisor": COMPATIBILITY_LEVEL,
-            "hostname": socket.gethostname(),
+            "hostname": own_hostname(),
             "operating_system": self._host.operating_system,
             "machine": (recognized.machine if recognized else None) or self._host.machine,
             "machine_id": self._host.machine_id,

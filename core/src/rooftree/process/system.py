@@ -22,7 +22,7 @@ from rooftree.events import EVENTS, PROBLEMS, EventBus, EventStream, Problem, Pr
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
-from rooftree.plugins import PLUGINS, Hooks, KernelParts, Plugins
+from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, Plugins
 from rooftree.principal import Role
 from rooftree.process.logs import RecentLogs
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
@@ -74,6 +74,7 @@ class System:
         self.services = ServiceDirectory()
         self.tasks = TaskSupervisor(clock)
         self.hooks = Hooks(specifications, self._hook_failed)
+        self.metrics = Metrics()
         self.state_now = SystemState.SETUP
         self.port = 0
         self.data: DataFolder
@@ -174,6 +175,7 @@ class System:
             tokens=self.tokens,
             conditions=self.conditions,
             hooks=self.hooks,
+            metrics=self.metrics,
             jobs=self.jobs,
             server=self.server,
         )
@@ -195,6 +197,7 @@ class System:
             (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),
+            (METRICS, self.metrics),
             (LOOP_WATCHDOG, self.watchdog),
             (TRAFFIC, self.server.traffic),
             (TOKENS, self.tokens),

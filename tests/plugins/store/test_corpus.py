@@ -1,4 +1,4 @@
-"""Every file of the corpus of real add-on repositories gets the verdict, and the content, that the reference gives it."""
+"""Every file of the corpus of real add-on repositories gets the verdict and the content that the reference gives it."""
 
 import json
 import time

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from rooftree import (
-    ANY_ADDON,
-    OBSERVER,
     PUBLIC,
     AuditLog,
     Conditions,
@@ -32,6 +30,7 @@ from rooftree import (
     Unset,
     role,
 )
+from rooftree.interfaces.callers import ADDON, ANY_ADDON, OBSERVER
 from rooftree.process import System
 from rooftree.state import PAGE as LARGEST_PAGE
 from rooftree_containers.log_routes import log_routes
@@ -240,7 +239,7 @@ def tokens(tokens: NamedTokens) -> TokenList:
 async def make_token(tokens: NamedTokens, body: TokenRequest, caller: Principal) -> TokenMade:
     """Make a token for a program; it is shown in this answer and never again. Not for add-ons, whatever their role: it
     would outlive them."""
-    if caller.kind == "addon":
+    if caller.kind == ADDON.name:
         raise Forbidden("An add-on's own token ends with it, and it can't make others; an administrator can")
     return await tokens.make(body.name, body.role)
 

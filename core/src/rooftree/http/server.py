@@ -223,8 +223,8 @@ class HttpServer:
             finally:
                 if not connection.turns.is_free:
                     await connection.turns.wait(connection.account)
-            entry, parts = self._led_to(request, principal)
-            endpoint = self._admitted(entry, request, principal, parts)
+            entry, parts = self._match_route(request, principal)
+            endpoint = self._authorise(entry, request, principal, parts)
             response = await self._run(entry.owner, endpoint, Call(request, principal, parts))
             body = response.body if type(response) is web.Response else None
             if isinstance(body, bytes) and len(body) > PIECE_BYTES:
@@ -240,7 +240,7 @@ class HttpServer:
         self.traffic.note(request.method, route, response.status, time.perf_counter() - began)
         return response
 
-    def _led_to(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
+    def _match_route(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
         """The route of the request, and the parts of its path."""
         match = self.table.match(request.raw_path.partition("?")[0])
         if match is None:
@@ -255,11 +255,11 @@ class HttpServer:
         entry, names = found
         return entry, dict(zip(names, match.values, strict=True)) if names else {}
 
-    def _admitted(
+    def _authorise(
         self, entry: Entry, request: web.BaseRequest, principal: Principal | None, parts: dict[str, str]
     ) -> Endpoint:
         """What answers the request, once its sender may be answered and the route's owner can."""
-        self._authorise(entry.route.access, principal, parts, request)
+        self._check_access(entry.route.access, principal, parts, request)
         refusal = self._gate(entry.owner)
         if refusal is not None:
             raise refusal
@@ -298,7 +298,7 @@ class HttpServer:
             return RuntimeError("something that the handler waited for was cancelled")
         return NotReady(f"Plugin {owner} was stopped before this call had ended")
 
-    def _authorise(
+    def _check_access(
         self, access: Access, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest
     ) -> None:
         if access is NOBODY:

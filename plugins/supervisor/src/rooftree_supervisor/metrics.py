@@ -26,7 +26,7 @@ from rooftree import (
     Service,
 )
 from rooftree.events import event_type
-from rooftree.http import BOUNDS_S, TRAFFIC, Answers, Asked
+from rooftree.http import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
 from rooftree.process import LOOP_WATCHDOG
 from rooftree_supervisor.version import rooftree_version
 
@@ -41,7 +41,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 class _Picture:
     """What is written out."""
 
-    traffic: Mapping[Asked, Answers]
+    traffic: Mapping[RouteOutcome, Answers]
     jobs: Mapping[str, int]
     """Open jobs, by whether they ``run`` or ``wait``."""
     jobs_ended: Mapping[tuple[str, str], int]

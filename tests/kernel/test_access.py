@@ -21,6 +21,7 @@ from rooftree import (
     NOBODY,
     PUBLIC,
     Access,
+    CallerKind,
     Kernel,
     NotFound,
     Plugin,
@@ -32,7 +33,7 @@ from rooftree import (
     role,
 )
 from rooftree.access.tokens import digest
-from rooftree.interfaces.callers import ADDON, ANY_ADDON, CORE, CORE_ONLY, OBSERVER, TOKEN_HEADERS
+from rooftree.interfaces.callers import ADDON, ANY_ADDON, CORE_ONLY, OBSERVER, TOKEN_HEADERS
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from tests.kernel.raw_http import exchange, send
@@ -192,8 +193,10 @@ async def test_headers_of_tokens_are_read_while_a_plugin_that_names_them_runs(sy
     headers = [("X-Hassio-Key", admin_token)]
     assert (await send(system, b"/admin", headers=headers)).status == 200
 
-    await system.plugins.stop_one("guarded")
-    await send(system, b"/admin", headers=headers)
+    await system.plugins.disable("guarded")
+
+    assert (await send(system, b"/admin", headers=headers)).status == 401
+    assert (await send(system, b"/admin", headers=[("Authorization", admin_token)])).status == 503
 
 
 async def test_add_on_may_not_do_to_itself_what_its_role_allows_on_others(system: System, client: Client) -> None:

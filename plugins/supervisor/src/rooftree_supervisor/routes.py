@@ -35,6 +35,7 @@ from rooftree.process import System
 from rooftree.state import PAGE as LARGEST_PAGE
 from rooftree_containers.log_routes import log_routes
 from rooftree_supervisor.api_documents.routes import routes as api_documents
+from rooftree_supervisor.condition_names import CONDITION_NAMES
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
 from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
 from rooftree_supervisor.metrics import Metrics
@@ -132,7 +133,7 @@ def jobs_info(jobs: Jobs, conditions: Conditions) -> JobsInfo:
 async def set_job_options(conditions: Conditions, body: JobOptionsChange) -> None:
     """Say which conditions of jobs are not looked at."""
     if not isinstance(body.ignore_conditions, Unset):
-        await conditions.ignore(body.ignore_conditions)
+        await conditions.ignore(body.ignore_conditions, CONDITION_NAMES)
 
 
 @routes.post("/jobs/reset", access=MANAGER)

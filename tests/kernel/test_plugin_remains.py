@@ -12,6 +12,7 @@ from attrs import frozen
 
 from rooftree import (
     PUBLIC,
+    CallerKind,
     Collection,
     Conflict,
     JobBusy,
@@ -62,7 +63,7 @@ class ClockPlugin(Plugin):
         self.kernel = kernel
         self.counts: Collection[Count] = await kernel.collection(Count)
         notes = await kernel.collection(Note)
-        kernel.register_kind("hand", lambda subject: Principal("hand", subject, Role.DEFAULT))
+        kernel.register_kind(CallerKind("hand"), lambda subject: Principal("hand", subject, Role.DEFAULT))
         fresh = kernel.tokens.new("hand", "hour")
         await kernel.commit(self.counts.put("all", Count(7)), notes.put("clock", Note("tick")), fresh.change)
         kernel.problems.report(Problem("not_wound", "clock", None, "Wind the clock"))

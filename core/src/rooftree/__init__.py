@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rooftree.access import (
-        ANY_ADDON,
-        CORE_ONLY,
         KNOWN,
         NOBODY,
-        OBSERVER,
         PUBLIC,
         Access,
         Tokens,
         grant,
         itself,
+        of_kind,
         role,
     )
     from rooftree.clock import Clock
@@ -83,12 +81,12 @@ if TYPE_CHECKING:
         hookimpl,
         hookspec,
     )
-    from rooftree.principal import Principal, Role
+    from rooftree.principal import CallerKind, Principal, Role
     from rooftree.services import Service
     from rooftree.state import AUDIT, AuditEntry, AuditLog, Collection, document
 
 _HOMES = {
-    "access": "ANY_ADDON Access CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Tokens grant itself role",
+    "access": "Access KNOWN NOBODY PUBLIC Tokens grant itself of_kind role",
     "clock": "Clock",
     "context": "only_looks",
     "errors": (
@@ -103,22 +101,19 @@ _HOMES = {
     ),
     "model": "ParsedString Rate Secret SecretLocked UNSET Unset converter structure unstructure",
     "plugins": "Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo Plugins hookimpl hookspec",
-    "principal": "Principal Role",
+    "principal": "CallerKind Principal Role",
     "services": "Service",
     "state": "AUDIT AuditEntry AuditLog Collection document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "ANY_ADDON",
     "AUDIT",
     "CONDITIONS",
-    "CORE_ONLY",
     "EVENTS",
     "JOBS",
     "KNOWN",
     "NOBODY",
-    "OBSERVER",
     "PLUGINS",
     "PROBLEMS",
     "PUBLIC",
@@ -127,6 +122,7 @@ __all__ = [
     "AuditEntry",
     "AuditLog",
     "Binary",
+    "CallerKind",
     "Clock",
     "CodingUnsupported",
     "Collection",
@@ -195,6 +191,7 @@ __all__ = [
     "hookspec",
     "itself",
     "job",
+    "of_kind",
     "only_looks",
     "role",
     "step",

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from rooftree import (
     PUBLIC,
+    CallerKind,
     Collection,
     Conflict,
     JobBusy,
@@ -65,7 +66,7 @@ class ClockPlugin(Plugin):
         self.kernel = kernel
         self.counts: Collection[Count] = await kernel.collection(Count)
         notes = await kernel.collection(Note)
-        kernel.register_kind("hand", lambda subject: Principal("hand", subject, Role.DEFAULT))
+        kernel.register_kind(CallerKind("hand"), lambda subject: Principal("hand", subject, Role.DEFAULT))
         fresh = kernel.tokens.new("hand", "hour")
         await asyncio.to_thread((await kernel.folder() / "springs").mkdir, exist_ok=True)
         await kernel.commit(self.counts.put("all", Count(7)), notes.put("clock", Note("tick")), fresh.change)

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rooftree.access import (
-        ANY_ADDON,
-        CORE_ONLY,
         KNOWN,
         NOBODY,
-        OBSERVER,
         PUBLIC,
         Access,
         Tokens,
         grant,
         itself,
+        of_kind,
         role,
     )
     from rooftree.clock import Clock
@@ -87,12 +85,12 @@ if TYPE_CHECKING:
         hookimpl,
         hookspec,
     )
-    from rooftree.principal import Principal, Role
+    from rooftree.principal import CallerKind, Principal, Role
     from rooftree.services import Service
     from rooftree.state import AUDIT, AuditEntry, AuditLog, Collection, document
 
 _HOMES = {
-    "access": "ANY_ADDON Access CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Tokens grant itself role",
+    "access": "Access KNOWN NOBODY PUBLIC Tokens grant itself of_kind role",
     "clock": "Clock",
     "context": "only_looks",
     "errors": (
@@ -110,22 +108,19 @@ _HOMES = {
         "Counter Gauge InstallationFolder Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo "
         "PluginMetrics Plugins hookimpl hookspec"
     ),
-    "principal": "Principal Role",
+    "principal": "CallerKind Principal Role",
     "services": "Service",
     "state": "AUDIT AuditEntry AuditLog Collection document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "ANY_ADDON",
     "AUDIT",
     "CONDITIONS",
-    "CORE_ONLY",
     "EVENTS",
     "JOBS",
     "KNOWN",
     "NOBODY",
-    "OBSERVER",
     "PLUGINS",
     "PROBLEMS",
     "PUBLIC",
@@ -134,6 +129,7 @@ __all__ = [
     "AuditEntry",
     "AuditLog",
     "Binary",
+    "CallerKind",
     "Clock",
     "CodingUnsupported",
     "Collection",
@@ -206,6 +202,7 @@ __all__ = [
     "hookspec",
     "itself",
     "job",
+    "of_kind",
     "only_looks",
     "role",
     "step",

@@ -18,8 +18,8 @@ import pytest
 
 from rooftree.events.bus import Event
 from rooftree.interfaces.containers import ContainerSpec
-from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
+from rooftree_docker.engine_client import Deadlines
 from rooftree_docker.network import NetworkSettings
 from rooftree_docker.wire import WireNotGuarded, remove_orphans
 from tests.e2e.docker.engine_proxy import EngineProxy, engine_proxy

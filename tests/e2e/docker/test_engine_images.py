@@ -17,8 +17,8 @@ from rooftree.interfaces.containers import (
     Progress,
     PullFailed,
 )
-from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
+from rooftree_docker.engine_client import Deadlines
 from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
 from tests.e2e.docker.engine_proxy import EngineProxy
 from tests.e2e.rig.engine import Engine

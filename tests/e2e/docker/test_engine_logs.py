@@ -134,7 +134,7 @@ async def test_follower_that_leaves_frees_its_line(driver: DockerEngine, spec: M
             async with aclosing(driver.logs("app_test", follow=True)) as lines:
                 await anext(lines)
 
-        assert len(driver._connection._streams) <= 1  # the event stream
+        assert len(driver._client._streams) <= 1  # the event stream
 
 
 @pytest.mark.parametrize("call", ["logs", "log_text"])

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 
-from rooftree_docker.connection import BLOCK_BYTES, blocks
+from rooftree_docker.engine_client import BLOCK_BYTES, blocks
 
 
 def body() -> tuple[aiohttp.StreamReader, aiohttp.ClientResponse]:

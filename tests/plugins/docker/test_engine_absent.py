@@ -23,8 +23,8 @@ from rooftree.interfaces.containers import (
     StdinBusy,
     StdinNotRead,
 )
-from rooftree_docker.connection import Deadlines, spoken_version
 from rooftree_docker.engine import DockerEngine
+from rooftree_docker.engine_client import Deadlines, spoken_version
 from rooftree_docker.specification import INSTANCE_LABEL, NAME_LABEL
 
 QUICK = Deadlines(answer=0.2, change=0.2, stall=0.2, heartbeat=0.1, first_retry=0.02, last_retry=0.05)

@@ -262,7 +262,7 @@ async def test_reading_that_fails_when_nobody_waits_any_more_is_no_error_of_the_
     del impatient  # which remembers what it waited for
     await asyncio.to_thread(gc.collect)
 
-    assert client._connection is not None and client._connection.waiting == {}
+    assert client._client is not None and client._client.waiting == {}
     assert [
         record.message for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"
     ] == []

@@ -181,8 +181,8 @@ async def test_signals_of_a_stranger_are_nobodys(socket_folder: Path) -> None:
         connected_client(bus.address) as (client, told),
     ):
         stranger = await MessageBus(bus_address=bus.address).connect()
-        assert client._connection is not None
-        ours = client._connection.bus.unique_name
+        assert client._client is not None
+        ours = client._client.bus.unique_name
         await client.read(Host, HOST)
         revision = client.revision
 

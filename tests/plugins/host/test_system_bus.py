@@ -177,9 +177,9 @@ async def test_call_that_meets_the_breaking_of_the_connection_is_unavailable_and
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:
     await connected(client, told)
-    assert client._connection is not None
+    assert client._client is not None
     told.events.clear()
-    client._connection.bus._sock.shutdown(socket.SHUT_WR)  # noticed by who writes next
+    client._client.bus._sock.shutdown(socket.SHUT_WR)  # noticed by who writes next
 
     with pytest.raises(BusUnavailable, match="went away while"):
         async with asyncio.timeout(2):
@@ -195,9 +195,9 @@ async def test_breaking_of_the_connection_that_a_call_meets_is_no_error_of_the_l
     await connected(client, told)
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    assert client._connection is not None
+    assert client._client is not None
     told.events.clear()
-    client._connection.bus._sock.shutdown(socket.SHUT_WR)
+    client._client.bus._sock.shutdown(socket.SHUT_WR)
 
     for _ in range(2):
         with suppress(BusUnavailable):
@@ -217,8 +217,8 @@ async def test_service_that_was_asked_when_the_connection_broke_is_asked_at_once
     while await machine.calls() == []:
         await asyncio.sleep(0.01)
     told.events.clear()
-    assert client._connection is not None
-    client._connection.bus._sock.shutdown(socket.SHUT_RDWR)
+    assert client._client is not None
+    client._client.bus._sock.shutdown(socket.SHUT_RDWR)
     with pytest.raises(BusUnavailable, match="went away while"):
         await reading
     await machine.order(do="answer", service=HOSTNAME)
@@ -293,7 +293,7 @@ async def test_call_that_is_given_up_leaves_nothing_behind(
     await asyncio.sleep(0.05)
     given_up.cancel()
     await asyncio.wait({given_up})
-    connection = client._connection
+    connection = client._client
     assert connection is not None
     assert connection.waiting == {}
     assert connection.bus._method_return_handlers == {}
@@ -312,7 +312,7 @@ async def test_what_the_bus_has_no_words_for_is_refused_and_costs_no_connection(
     with pytest.raises(BusRefused, match=r"SetStaticHostname of .* cannot be called like that"):
         await client.call(HOST, SET_HOSTNAME, name, False)
 
-    assert client._connection is not None and client._connection.waiting == {}
+    assert client._client is not None and client._client.waiting == {}
     assert await machine.calls() == []
     assert (await client.read(Host, HOST)).name == "attic"
 
@@ -416,7 +416,7 @@ async def test_connection_whose_watcher_is_ended_is_lost_and_can_be_closed(
     machine: Services, client: SystemBusClient, told: Told
 ) -> None:
     await connected(client, told)
-    connection = client._connection
+    connection = client._client
     assert connection is not None and connection.watcher is not None
 
     connection.watcher.cancel()

@@ -7,7 +7,7 @@ from rooftree.http.routes import From, Header, RawBody, Route, Routes, shape
 from rooftree.http.server import MAX_TOKEN, HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
-from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, Asked
+from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
 
 __all__ = [
     "BOUNDS_S",
@@ -15,7 +15,6 @@ __all__ = [
     "SWITCH",
     "TRAFFIC",
     "Answers",
-    "Asked",
     "Binary",
     "DuplicateRoute",
     "Endpoint",
@@ -27,6 +26,7 @@ __all__ = [
     "Media",
     "RawBody",
     "Route",
+    "RouteOutcome",
     "RouteTable",
     "Routes",
     "Socket",

@@ -134,7 +134,7 @@ class RouteTable:
         except ValueError as error:
             sentence = str(error)
             raise Invalid(sentence[:1].upper() + sentence[1:]) from None
-        if next(_led_to(self._root, [*inner, last], spelt, 0), None) is not node:
+        if next(_possible_nodes(self._root, [*inner, last], spelt, 0), None) is not node:
             raise Invalid("The path could be read as another one: write it without escapes that it does not need")
 
 
@@ -173,7 +173,7 @@ def _find(node: _Node, names: Sequence[str | None], spelt: Sequence[str], at: in
     return whole
 
 
-def _led_to(node: _Node, read: Sequence[frozenset[str]], spelt: Sequence[str], at: int) -> Iterator[_Node]:
+def _possible_nodes(node: _Node, read: Sequence[frozenset[str]], spelt: Sequence[str], at: int) -> Iterator[_Node]:
     """The nodes that the segments could lead to if each were read in any way there is, the more exact first."""
     if at == len(read):
         if node.methods:
@@ -182,14 +182,14 @@ def _led_to(node: _Node, read: Sequence[frozenset[str]], spelt: Sequence[str], a
     texts = {text.partition(";")[0].casefold() for text in read[at]}
     exact = node.literals.get(spelt[at])
     if exact is not None:
-        yield from _led_to(exact, read, spelt, at + 1)
+        yield from _possible_nodes(exact, read, spelt, at + 1)
     for literal, below in node.literals.items():
         if below is not exact and literal.casefold() in texts:
-            yield from _led_to(below, read, spelt, at + 1)
+            yield from _possible_nodes(below, read, spelt, at + 1)
     for beginning, tail in node.tails.items():
         if beginning and any(text.startswith(beginning.casefold()) for text in texts):
             yield tail
     if node.part is not None:
-        yield from _led_to(node.part, read, spelt, at + 1)
+        yield from _possible_nodes(node.part, read, spelt, at + 1)
     if "" in node.tails:
         yield node.tails[""]

@@ -15,8 +15,8 @@ BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 @frozen
-class Asked:
-    """What was asked for: one route by one method, answered with one status."""
+class RouteOutcome:
+    """One route, asked for by one method and answered with one status."""
 
     method: str
     route: str
@@ -46,17 +46,17 @@ class Traffic:
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """An answer was given."""
-        asked = (method if method in self.METHODS else "other", route, status)
-        answers = self._answers.get(asked)
+        outcome = (method if method in self.METHODS else "other", route, status)
+        answers = self._answers.get(outcome)
         if answers is None:
-            answers = self._answers[asked] = Answers()
+            answers = self._answers[outcome] = Answers()
         answers.count += 1
         answers.seconds += seconds
         answers.by_duration[bisect_left(BOUNDS_S, seconds)] += 1
 
-    def answers(self) -> Mapping[Asked, Answers]:
+    def answers(self) -> Mapping[RouteOutcome, Answers]:
         """All that was counted since the start."""
-        return {Asked(*asked): answers for asked, answers in self._answers.items()}
+        return {RouteOutcome(*outcome): answers for outcome, answers in self._answers.items()}
 
 
 TRAFFIC = Service[Traffic]("traffic/1")

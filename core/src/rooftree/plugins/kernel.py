@@ -21,7 +21,7 @@ from rooftree.plugins.own_folders import made_folder
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import GiveBack, Scope
-from rooftree.principal import Principal
+from rooftree.principal import CallerKind, Principal
 from rooftree.services import Service
 from rooftree.state import Change, Collection
 
@@ -137,24 +137,31 @@ class Kernel:
         self._take(getattr(callback, "__qualname__", repr(callback)), partial(callback, *arguments))
 
     def register_kind(
-        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+        self, kind: CallerKind, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
     ) -> None:
         """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs, and be used where
         ``whereabouts`` admits them, anywhere unless told; see :class:`Tokens` and :mod:`rooftree.access.whereabouts`.
+        Routes name the kind in their access: ``of_kind(kind)``, ``itself("slug", kind)``.
 
-        Raises ``ValueError`` when another plugin has registered that kind.
+        Raises ``ValueError`` when another plugin has registered a kind of that name.
         """
         kinds, tokens = self._plugin.token_kinds, self._parts.tokens
-        if kind not in kinds and tokens.has_kind(kind):
-            raise ValueError(f"tokens of kind {kind} are somebody else's already")
-        if kind not in kinds:
-            kinds.add(kind)
-            self._take(f"tokens of kind {kind}", partial(self._forget_kind, kind))
+        if kind.name not in kinds and tokens.has_kind(kind.name):
+            raise ValueError(f"tokens of kind {kind.name} are somebody else's already")
+        if kind.name not in kinds:
+            kinds.add(kind.name)
+            self._take(f"tokens of kind {kind.name}", partial(self._forget_kind, kind.name))
         tokens.register_kind(kind, principal, whereabouts)
 
-    def _forget_kind(self, kind: str) -> None:
-        self._plugin.token_kinds.discard(kind)
-        self._parts.tokens.forget_kind(kind)
+    def _forget_kind(self, name: str) -> None:
+        self._plugin.token_kinds.discard(name)
+        self._parts.tokens.forget_kind(name)
+
+    def accept_tokens_in(self, *headers: str) -> None:
+        """Take tokens from these headers of requests too, while the plugin runs; ``Authorization`` is always read."""
+        accept = self._parts.server.accept_tokens_in
+        self._take("headers of tokens", partial(accept, (), self.name))
+        accept(headers, self.name)
 
     def condition(self, name: str, check: Check) -> None:
         """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.jobs.conditions`."""

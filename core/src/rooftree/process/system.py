@@ -110,7 +110,8 @@ class System:
         self.database = await Database.open(self.data, kernel.disk_reserve_mib * MIB)
         self._closing.push_async_callback(self.database.close)
         keeping = AuditKeeping(kernel.audit_entries, kernel.audit_share)
-        change_rate = ChangeRate(Rate(kernel.changes_per_minute, timedelta(minutes=1)), self.clock)
+        rate = Rate(kernel.changes_per_minute, timedelta(minutes=1))
+        change_rate = ChangeRate(rate, lambda name: self.tokens.kind(name), self.clock)  # noqa: PLW0108  # not made yet
         self.state = State(self.database, keeping, change_rate.note)
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
@@ -266,8 +267,8 @@ class System:
                 "disk_full",
                 "system",
                 None,
-                f"The disk with the data folder {self.data.path} is full: changes are refused. Stop or uninstall an "
-                "add-on, or delete files there; that stays possible for a while",
+                f"The disk with the data folder {self.data.path} is full: changes are refused. Stop or uninstall "
+                "what runs here, or delete files there; that stays possible for a while",
             )
         )
 

@@ -116,7 +116,7 @@ def _keep_share_of_most(connection: sqlite3.Connection, entries: int) -> None:
 
 
 @frozen(eq=False)
-class _Asked:
+class _AuditedRequest:
     """The row of a change of documents that a caller asked for."""
 
     who: str
@@ -132,7 +132,7 @@ def audited(changes: Sequence[Change], keeping: AuditKeeping) -> tuple[Change, .
     who = caller.get()
     if who is None or job_under_way.get() is not None or not changes:
         return tuple(changes)
-    return (*changes, _Asked(str(who), ", ".join(dict.fromkeys(map(_subject, changes))), keeping))
+    return (*changes, _AuditedRequest(str(who), ", ".join(dict.fromkeys(map(_subject, changes))), keeping))
 
 
 def _subject(change: Any) -> str:

@@ -46,7 +46,7 @@ _COPY = re.compile(r"rooftree-([1-9][0-9]*)\.db")
 _SET_ASIDE = re.compile(r"[0-9]{8}T[0-9]{6}Z-([1-9][0-9]*)")
 _FIRST_START_TEXT = b"Rooftree has not made its database here yet; it removes this file when it has.\n"
 
-_AROUND: Final = {
+_NOT_DAMAGE: Final = {
     sqlite3.SQLITE_AUTH,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -311,8 +311,8 @@ def _keep_out(folder: Path) -> None:
     """Keep other users of the host out of the data folder, and all but ourselves from what is the kernel's in it.
 
     The folder's group stays, and may look in: it is root's unless the operator has given it to somebody (chgrp), such
-    as the group of those who work on ``share`` through the host's own file server. What add-ons are shown they reach
-    all the same: a mount needs no way through the folders above it.
+    as the group of those who work on ``share`` through the host's own file server. What is mounted into containers
+    is reached all the same: a mount needs no way through the folders above it.
     """
     close_to_others(folder, 0o7750)
     for name in (COPIES_NAME, DAMAGED_NAME):
@@ -323,7 +323,7 @@ def _keep_out(folder: Path) -> None:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite complains about what is in the file, rather than about a disk, lock or limit around it."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _AROUND
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_DAMAGE
 
 
 def _take_lock(path: Path) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 
 READABLE_LOGS: Final = frozenset({"json-file", "local", "journald"})
 """Log drivers whose logs the engine gives back; newer engines keep a copy of the others' (dual logging)."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rooftree.interfaces.containers import Progress
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 
 LINES_IN_AN_ERROR: Final = 20
 _STEP: Final = re.compile(r"Step (\d{1,4})/(\d{1,4}) : ")

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from rooftree.errors import Unavailable
 from rooftree.interfaces.containers import DataPath, HostPath
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 from rooftree_files import Folder
 
 log = structlog.get_logger(__name__)

@@ -38,13 +38,13 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.assessment import Remark, assess
-from rooftree_docker.connection import Connection, Deadlines, Json
+from rooftree_docker.container_exec import ContainerExec, not_running
 from rooftree_docker.control_group import processor_time
 from rooftree_docker.data_folder import DataFolder, own_container
+from rooftree_docker.engine_client import Deadlines, EngineClient, Json
 from rooftree_docker.events import EventWatch
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.images import Images, PullReport
-from rooftree_docker.inside import Inside, not_running
 from rooftree_docker.inspection import container_of, engine_info_of
 from rooftree_docker.logs import Logs
 from rooftree_docker.network import NetworkSettings, RangeMoved, SharedNetwork, addon_network
@@ -112,9 +112,9 @@ class DockerEngine:
     ) -> None:
         self._deadlines = deadlines or Deadlines()
         self._naming = Naming(instance_id, prefix)
-        self._connection = Connection(url, self._deadlines)
+        self._client = EngineClient(url, self._deadlines)
         self._network = SharedNetwork(
-            self._connection,
+            self._client,
             self._naming,
             network or NetworkSettings(),
             report_range,
@@ -124,14 +124,12 @@ class DockerEngine:
         self.wire = self._network.wire
         """Keeps containers from taking each other's addresses, or ours."""
         self._folder = DataFolder(data_dir, self._inspect)
-        self._events = EventWatch(self._connection, self._naming, publish)
+        self._events = EventWatch(self._client, self._naming, publish)
         policy = SignaturePolicy(tuple(signed_images))
-        self._images = Images(
-            self._connection, self._deadlines, self._naming, self._folder, login_for, report_pull, policy
-        )
-        self._inside = Inside(self._connection, self._deadlines)
+        self._images = Images(self._client, self._deadlines, self._naming, self._folder, login_for, report_pull, policy)
+        self._container_exec = ContainerExec(self._client, self._deadlines)
         self._processor_meter = ProcessorMeter()
-        self._logs = Logs(self._connection, self._ours, self._inspect)
+        self._logs = Logs(self._client, self._ours, self._inspect)
         self._api_address: str | None = None
         self.known_network: AddonNetwork | None = None
         """The add-on network as it was when it was last looked at."""
@@ -139,7 +137,7 @@ class DockerEngine:
     @property
     def available(self) -> bool:
         """Whether the engine answered last time; a ``False`` here never replaces trying."""
-        return self._connection.available
+        return self._client.available
 
     async def watch(self) -> None:
         """Publish what happens to the engine and to our containers, until cancelled. Survives the engine's absence."""
@@ -147,22 +145,22 @@ class DockerEngine:
 
     async def close(self) -> None:
         """End every open exchange with the engine. Containers go on."""
-        await self._connection.close()
+        await self._client.close()
 
     # The engine itself
 
     async def info(self) -> EngineInfo:
         """Facts about the engine."""
-        async with self._connection.call("describe itself") as docker:
+        async with self._client.call("describe itself") as docker:
             return engine_info_of(dict(await docker.system.info()), await docker.version())
 
     async def remarks(self) -> Sequence[Remark]:
         """What of this engine limits what can be done."""
-        async with self._connection.call("describe itself") as docker:
+        async with self._client.call("describe itself") as docker:
             return assess(dict(await docker.system.info()), await docker.version())
 
     async def _version(self) -> Json:
-        async with self._connection.call("tell its version") as docker:
+        async with self._client.call("tell its version") as docker:
             return dict(await docker.version())
 
     def set_network(self, *, ipv6: bool, mtu: int | None) -> None:
@@ -250,7 +248,7 @@ class DockerEngine:
 
     async def containers(self) -> Sequence[Container]:
         """Every container of this instance."""
-        async with self._connection.call("list containers") as docker:
+        async with self._client.call("list containers") as docker:
             listed = await docker.containers.list(all=1, filters=_json(self._naming.filter))
         try:
             async with asyncio.TaskGroup() as group:
@@ -288,10 +286,10 @@ class DockerEngine:
             sources,
             labels=self._naming.container_labels(spec.name, spec.labels),
             network=self._network.name,
-            api_version=self._connection.api_version,
+            api_version=self._client.api_version,
         )
         doing = f"create the container {engine_name}"
-        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+        async with self._client.call(doing, deadline=self._deadlines.change) as docker:
             try:
                 return (await docker.containers.create(body, name=engine_name)).id
             except DockerError as error:
@@ -311,7 +309,7 @@ class DockerEngine:
             return
         doing = f"start the container {found['Name'].removeprefix('/')}"
         explain = start_refusal(name, doing, found)
-        async with self._connection.call(doing, deadline=self._deadlines.change, explain=explain) as docker:
+        async with self._client.call(doing, deadline=self._deadlines.change, explain=explain) as docker:
             await docker.containers.container(found["Id"]).start()
 
     async def stop(self, name: str, timeout_s: int) -> None:
@@ -320,7 +318,7 @@ class DockerEngine:
         if found is None or not found["State"]["Running"]:
             return
         doing, deadline = f"stop the container {name}", timeout_s + self._deadlines.change
-        async with self._connection.call(doing, deadline=deadline) as docker:
+        async with self._client.call(doing, deadline=deadline) as docker:
             try:
                 await docker.containers.container(found["Id"]).stop(t=timeout_s)
             except DockerError as error:
@@ -338,14 +336,14 @@ class DockerEngine:
 
         The output is what it wrote to both streams, in order. Raises ``Failed`` when that is more than 16 MiB.
         """
-        return await self._inside.execute(name, await self._running(name), command)
+        return await self._container_exec.execute(name, await self._running(name), command)
 
     async def write_stdin(self, name: str, data: bytes) -> None:
         """Feed a running container's standard input; raises :class:`ContainerNotRunning`.
 
         Returns when the engine has taken everything, which it does as the program inside reads.
         """
-        await self._inside.write_stdin(name, await self._running(name), data)
+        await self._container_exec.write_stdin(name, await self._running(name), data)
 
     def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
@@ -372,7 +370,7 @@ class DockerEngine:
 
         async def fetch() -> Json:
             async with (
-                self._connection.stream(
+                self._client.stream(
                     f"measure the container {name}",
                     "GET",
                     f"containers/{found['Id']}/stats",
@@ -391,7 +389,7 @@ class DockerEngine:
 
     async def _inspect(self, reference: str) -> Json | None:
         """The engine's description of anybody's container, by engine name or id."""
-        async with self._connection.call(f"describe the container {reference}") as docker:
+        async with self._client.call(f"describe the container {reference}") as docker:
             try:
                 described: Json = await docker.containers.container(reference).show()
             except DockerError as error:
@@ -411,7 +409,7 @@ class DockerEngine:
     async def _find_renamed(self, name: str) -> Json | None:
         """The same for one that somebody has renamed."""
         filters = self._naming.filter_for(name)
-        async with self._connection.call(f"look for the container {name}") as docker:
+        async with self._client.call(f"look for the container {name}") as docker:
             listed = await docker.containers.list(all=1, filters=_json(filters))
         return await self._inspect(listed[0].id) if listed else None
 
@@ -438,7 +436,7 @@ class DockerEngine:
 
     async def _delete(self, container_id: str, name: str) -> None:
         doing = f"remove the container {name}"
-        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+        async with self._client.call(doing, deadline=self._deadlines.change) as docker:
             container = docker.containers.container(container_id)
             try:
                 await container.delete(force=True, v=True)

@@ -17,7 +17,7 @@ import structlog
 from rooftree.errors import RooftreeError
 from rooftree.events import Event
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected, EngineLost, EngineUnavailable
-from rooftree_docker.connection import Connection, Json, json_lines
+from rooftree_docker.engine_client import EngineClient, Json, json_lines
 from rooftree_docker.inspection import health_of
 from rooftree_docker.specification import Naming
 
@@ -27,15 +27,15 @@ log = structlog.get_logger(__name__)
 class EventWatch:
     """Publishes what happens to the engine and to this instance's containers."""
 
-    def __init__(self, connection: Connection, naming: Naming, publish: Callable[[Event], None]) -> None:
-        self._connection = connection
+    def __init__(self, client: EngineClient, naming: Naming, publish: Callable[[Event], None]) -> None:
+        self._client = client
         self._naming = naming
         self._publish = publish
         self._connected: bool | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        deadlines = self._connection.deadlines
+        deadlines = self._client.deadlines
         pause = deadlines.first_retry
         while True:
             try:
@@ -52,29 +52,27 @@ class EventWatch:
 
     async def _read(self) -> None:
         filters = json.dumps({"type": ["container"], **self._naming.filter})
-        async with self._connection.stream(
-            "report its events", "GET", "events", params={"filters": filters}
-        ) as response:
+        async with self._client.stream("report its events", "GET", "events", params={"filters": filters}) as response:
             self._connected = True
-            log.info("engine_connected", engine=self._connection.url)
+            log.info("engine_connected", engine=self._client.url)
             self._publish(EngineConnected())
             async for message in json_lines(response):
                 change = container_change(message, self._naming)
                 if change is not None:
                     self._publish(change)
-            raise EngineUnavailable(f"The container engine at {self._connection.url} ended its event stream.")
+            raise EngineUnavailable(f"The container engine at {self._client.url} ended its event stream.")
 
     async def _heartbeat(self) -> None:
-        seconds = self._connection.deadlines.heartbeat
+        seconds = self._client.deadlines.heartbeat
         while True:
             await asyncio.sleep(seconds)
-            await self._connection.ping()
+            await self._client.ping()
 
     def _lost(self, reason: str) -> None:
-        self._connection.available = False
+        self._client.available = False
         if self._connected is False:
             return  # said already
-        log.warning("engine_lost", engine=self._connection.url, reason=reason)
+        log.warning("engine_lost", engine=self._client.url, reason=reason)
         self._publish(EngineLost(reason))
 
 

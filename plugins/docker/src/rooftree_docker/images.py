@@ -28,9 +28,9 @@ from rooftree.interfaces.containers import (
 from rooftree_docker import manifest_check
 from rooftree_docker.build_context import BuildContext, base_images, build_context, tar_stream
 from rooftree_docker.build_output import BuildOutput
-from rooftree_docker.connection import Connection, Deadlines, Json, json_lines
 from rooftree_docker.data_folder import DataFolder
 from rooftree_docker.dockerfile import ImageNotTold, ImageUsed, images_used
+from rooftree_docker.engine_client import Deadlines, EngineClient, Json, json_lines
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of
 from rooftree_docker.pull_progress import PullProgress
@@ -55,7 +55,7 @@ class Images:
 
     def __init__(
         self,
-        connection: Connection,
+        client: EngineClient,
         deadlines: Deadlines,
         naming: Naming,
         folder: DataFolder,
@@ -63,7 +63,7 @@ class Images:
         report_pull: PullReport,
         policy: SignaturePolicy,
     ) -> None:
-        self._connection = connection
+        self._client = client
         self._deadlines = deadlines
         self._naming = naming
         self._folder = folder
@@ -99,7 +99,7 @@ class Images:
         return await size_of_pull(reference, platform, self._login_for(reference.registry))
 
     async def _own_platform(self, doing: str = "tell its platform") -> str:
-        async with self._connection.call(doing) as docker:
+        async with self._client.call(doing) as docker:
             version = await docker.version()
         return f"{version['Os']}/{version['Arch']}"
 
@@ -151,7 +151,7 @@ class Images:
             params["platform"] = platform
         headers = {"X-Registry-Auth": login_header(reference.registry, login)} if login else {}
         state = PullProgress()
-        stream = self._connection.stream(
+        stream = self._client.stream(
             f"fetch {reference}",
             "POST",
             "images/create",
@@ -245,7 +245,7 @@ class Images:
             return BuildFailed(f"Building {reference} failed{told}")
 
         async with tar_stream(context) as archive:
-            stream = self._connection.stream(
+            stream = self._client.stream(
                 f"build {reference}",
                 "POST",
                 "build",
@@ -283,7 +283,7 @@ class Images:
     async def find(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""
         reference = ImageReference.parse(image)
-        async with self._connection.call(f"describe the image {image}") as docker:
+        async with self._client.call(f"describe the image {image}") as docker:
             try:
                 return image_of(await docker.images.inspect(str(reference)))
             except DockerError as error:
@@ -294,9 +294,7 @@ class Images:
     async def tag(self, image: str, further: str) -> None:
         """Give an image another name too."""
         name = ImageReference.parse(further)
-        async with self._connection.call(
-            f"name the image {image} {further}", deadline=self._deadlines.change
-        ) as docker:
+        async with self._client.call(f"name the image {image} {further}", deadline=self._deadlines.change) as docker:
             try:
                 await docker.images.tag(str(ImageReference.parse(image)), name.name, tag=name.tag)
             except DockerError as error:
@@ -312,7 +310,7 @@ class Images:
         if found is None or self._naming.is_another_ones_image(found.labels):
             return False
         doing = f"remove the image {image}"
-        async with self._connection.call(doing, deadline=self._deadlines.change) as docker:
+        async with self._client.call(doing, deadline=self._deadlines.change) as docker:
             try:
                 await docker.images.delete(str(reference))
             except DockerError as error:
@@ -325,14 +323,14 @@ class Images:
         """Take away what we built and nothing refers to any more, such as the older of two builds of one name; the
         bytes that came free."""
         filters = {"dangling": ["true"], "label": [self._naming.image_filter]}
-        async with self._connection.call("remove images without a name", deadline=self._deadlines.change) as docker:
+        async with self._client.call("remove images without a name", deadline=self._deadlines.change) as docker:
             pruned = await docker._query_json("images/prune", method="POST", params={"filters": _json(filters)})
         return int(pruned.get("SpaceReclaimed") or 0)
 
     async def _answers(self) -> bool:
         """Whether the engine itself is well."""
         try:
-            await self._connection.ping()
+            await self._client.ping()
         except EngineUnavailable:
             return False
         return True

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 
 _STATUS: Final = {
     "created": ContainerStatus.CREATED,

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 
 from rooftree.errors import RooftreeError
 from rooftree.interfaces.containers import ContainerNotFound, EngineUnavailable, LogLine
-from rooftree_docker.connection import Connection, Explanation, Json, blocks, refusal
+from rooftree_docker.engine_client import EngineClient, Explanation, Json, blocks, refusal
 from rooftree_docker.log_stream import FramedLog, LogParser, TerminalLog
 from rooftree_docker.log_text import FramedText, TerminalText, TextReader
 
@@ -25,11 +25,11 @@ class Logs:
 
     def __init__(
         self,
-        connection: Connection,
+        client: EngineClient,
         find: Callable[[str], Awaitable[Json]],
         inspect: Callable[[str], Awaitable[Json | None]],
     ) -> None:
-        self._connection = connection
+        self._client = client
         self._find = find
         self._inspect = inspect
 
@@ -39,7 +39,7 @@ class Logs:
         """What it wrote, line by line."""
         async with self._log(name, follow=follow, tail=tail, since=since, times=True) as (response, terminal):
             parser: LogParser = TerminalLog() if terminal else FramedLog()
-            async for block in blocks(response, None if follow else self._connection.deadlines.answer):
+            async for block in blocks(response, None if follow else self._client.deadlines.answer):
                 for line in parser.feed(block):
                     yield line
         for line in parser.end():
@@ -51,7 +51,7 @@ class Logs:
         """The same as text."""
         async with self._log(name, follow=follow, tail=tail, since=since, times=False) as (response, terminal):
             reader: TextReader = TerminalText() if terminal else FramedText()
-            async for block in blocks(response, None if follow else self._connection.deadlines.answer):
+            async for block in blocks(response, None if follow else self._client.deadlines.answer):
                 if text := reader.feed(block):
                     yield text
         if text := reader.end():
@@ -73,7 +73,7 @@ class Logs:
         path = f"containers/{found['Id']}/logs"
         # The engine sends a chunk for every line, which is dear to read: more than all that is done with it.
         doing = f"show the log of {name}"
-        stream = self._connection.stream(
+        stream = self._client.stream(
             doing, "GET", path, params=params, chunked=False, explain=_gone_refusal(name, doing)
         )
         async with stream as response:

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from rooftree.errors import Conflict
 from rooftree.interfaces.containers import AddonNetwork
-from rooftree_docker.connection import Connection, Json, refusal
+from rooftree_docker.engine_client import EngineClient, Json, refusal
 from rooftree_docker.specification import INSTANCE_LABEL, Naming
 from rooftree_docker.wire import NetworkWire
 
@@ -111,7 +111,7 @@ class SharedNetwork:
 
     def __init__(
         self,
-        connection: Connection,
+        client: EngineClient,
         naming: Naming,
         settings: NetworkSettings,
         report: Callable[[RangeMoved | None], None],
@@ -120,7 +120,7 @@ class SharedNetwork:
     ) -> None:
         self.name = naming.prefix + settings.name
         self._report_waiting = report_waiting
-        self._connection = connection
+        self._client = client
         self._naming = naming
         self._settings = settings
         self._report = report
@@ -151,7 +151,7 @@ class SharedNetwork:
         return found
 
     async def _find(self) -> Json | None:
-        async with self._connection.call(f"describe the network {self.name}") as docker:
+        async with self._client.call(f"describe the network {self.name}") as docker:
             # Looked up in the list: a lookup by name would also accept the beginning of another network's id.
             listed = await docker.networks.list(filters={"name": [self.name]})
             match = [network["Id"] for network in listed if network["Name"] == self.name]
@@ -186,7 +186,7 @@ class SharedNetwork:
         self._settings = evolve(self._settings, ipv6=ipv6, mtu=mtu)
 
     async def _remove(self, network_id: str) -> bool:
-        async with self._connection.call(f"remove the network {self.name}") as docker:
+        async with self._client.call(f"remove the network {self.name}") as docker:
             try:
                 await (await docker.networks.get(network_id)).delete()
             except DockerError as error:
@@ -204,7 +204,7 @@ class SharedNetwork:
             if first_overlap(subnet, taken) is not None:
                 continue
             doing = f"create the network {self.name}"
-            async with self._connection.call(doing, deadline=self._connection.deadlines.change) as docker:
+            async with self._client.call(doing, deadline=self._client.deadlines.change) as docker:
                 try:
                     await docker.networks.create(network_body(self.name, subnet, self._labels(), self._settings))
                 except DockerError as error:
@@ -228,7 +228,7 @@ class SharedNetwork:
         return self._naming.labels(wanted)
 
     async def _taken(self, ignoring: str | None = None) -> list[TakenRange]:
-        async with self._connection.call("list its networks") as docker:
+        async with self._client.call("list its networks") as docker:
             networks = [network for network in await docker.networks.list() if network["Id"] != ignoring]
         bridges = {self.name, interface_name(self.name)}
         routes = await asyncio.to_thread(_routes)

@@ -24,8 +24,8 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_docker.api_socket import ApiSocket
 from rooftree_docker.assessment import Remark
-from rooftree_docker.connection import Deadlines
 from rooftree_docker.engine import DockerEngine
+from rooftree_docker.engine_client import Deadlines
 from rooftree_docker.image_reference import DOCKER_HUB
 from rooftree_docker.network import USUAL_SUBNET, NetworkSettings, RangeMoved
 from rooftree_docker.options import DOCKER, Docker, DockerOptions

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import define
 
 from rooftree.interfaces.containers import Progress
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 
 DOWNLOAD_SHARE: Final = 0.7
 _LAYER_STATES: Final = frozenset(

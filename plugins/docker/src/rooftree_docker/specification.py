@@ -15,8 +15,8 @@ from attrs import frozen
 
 from rooftree.errors import Invalid
 from rooftree.interfaces.containers import ContainerSpec, Mount
-from rooftree_docker.connection import Json
 from rooftree_docker.data_folder import BindSource
+from rooftree_docker.engine_client import Json
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from aiodocker.exceptions import DockerError
 
 from rooftree.errors import RooftreeError
 from rooftree.interfaces.containers import ContainerNotFound, PortConflict
-from rooftree_docker.connection import Explanation, Json, refusal
+from rooftree_docker.engine_client import Explanation, Json, refusal
 
 _PORT_IN_USE: Final = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from rooftree.interfaces.containers import ContainerStats
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 
 SHORTEST_SPAN_S: Final = 0.25
 """Below this the kernel's ticks (10 ms) would show."""

@@ -29,7 +29,7 @@ from attrs import evolve
 
 from rooftree.errors import RooftreeError
 from rooftree_docker.bridge_ports import ports_of, ports_there
-from rooftree_docker.connection import Json
+from rooftree_docker.engine_client import Json
 from rooftree_docker.wire_rules import (
     GUARD,
     PORTS,

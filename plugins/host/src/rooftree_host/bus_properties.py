@@ -22,7 +22,7 @@ from rooftree.interfaces.bus import (
 )
 
 if TYPE_CHECKING:
-    from rooftree_host.bus_connection import Connection
+    from rooftree_host.bus_client import BusClient
     from rooftree_host.system_bus import SystemBusClient
 
 log = structlog.get_logger(__name__)
@@ -125,12 +125,12 @@ class PropertyMemory:
         at: BusObject,
         known: _Known,
         reading: asyncio.Future[dict[str, Variant]],
-        connection: Connection,
+        client: BusClient,
         reply: Message | None,
     ) -> None:
         known.reading = None
         try:
-            values, sender = self._bus.all_of(at, connection, reply)
+            values, sender = self._bus.all_of(at, client, reply)
         except RooftreeError as error:
             if self._known.get(at) is known:
                 del self._known[at]

@@ -104,7 +104,7 @@ class DiskUsage:
 
 
 @frozen
-class TimeServers:
+class TimeConfig:
     """Whom the clock is set by."""
 
     servers: Sequence[str]
@@ -115,7 +115,7 @@ class TimeServers:
 class TimeInfo:
     """The clock's configuration."""
 
-    config: TimeServers
+    config: TimeConfig
 
 
 @frozen

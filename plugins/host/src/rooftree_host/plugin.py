@@ -23,7 +23,7 @@ from rooftree_host.gateway import Gateway
 from rooftree_host.power import Power
 from rooftree_host.routes import routes
 from rooftree_host.system_bus import SystemBusClient, usual_address
-from rooftree_host.time_servers import CLOCKWORK, Clockwork
+from rooftree_host.time_servers import TIME_SERVERS, TimeServers
 from rooftree_host.units import UNITS, Units
 
 
@@ -49,7 +49,7 @@ class HostPlugin(Plugin):
         HOST_POWER,
         UNITS,
         DISK_USAGES,
-        CLOCKWORK,
+        TIME_SERVERS,
         HARDWARE,
         DRIVES,
     )
@@ -74,7 +74,7 @@ class HostPlugin(Plugin):
         kernel.provide(HOST_POWER, Power(kernel, bus))
         kernel.provide(UNITS, Units(bus))
         kernel.provide(DISK_USAGES, usages)
-        kernel.provide(CLOCKWORK, await Clockwork.load(kernel, bus))
+        kernel.provide(TIME_SERVERS, await TimeServers.load(kernel, bus))
         kernel.provide(HOST_BOOTS, await Boots.load(kernel))
         self.devices = await HostDevices.load(kernel)
         kernel.defer(self.devices.close)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rooftree import OBSERVER, From, Invalid, JobCall, NotFound, Role, Routes, Stream, Unset, role
+from rooftree import From, Invalid, JobCall, NotFound, Role, Routes, Stream, Unset, role
 from rooftree.interfaces.bus import SystemBus
+from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
@@ -30,7 +31,7 @@ from rooftree_host.models import (
     TimeOptions,
 )
 from rooftree_host.power import reboot, shut_down
-from rooftree_host.time_servers import Clockwork
+from rooftree_host.time_servers import TimeServers
 from rooftree_host.units import UnitName, Units, change_unit
 
 routes = Routes()
@@ -107,15 +108,15 @@ async def disk_usage(usages: DiskUsages, disk: DiskName, max_depth: int = 1) -> 
 
 
 @routes.get("/time/info", access=MANAGER)
-async def time_info(clockwork: Clockwork) -> TimeInfo:
+async def time_info(time_servers: TimeServers) -> TimeInfo:
     """The servers that the clock is set by."""
-    return await clockwork.info()
+    return await time_servers.info()
 
 
 @routes.post("/time/options", access=MANAGER)
-async def set_time_options(clockwork: Clockwork, body: TimeOptions) -> None:
+async def set_time_options(time_servers: TimeServers, body: TimeOptions) -> None:
     """Set the clock by other servers; none returns to the system's."""
-    await clockwork.choose(body.servers, body.fallback_servers)
+    await time_servers.choose(body.servers, body.fallback_servers)
 
 
 def host_log(journal: SystemJournal) -> HostLog:

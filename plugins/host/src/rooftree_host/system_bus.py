@@ -26,7 +26,7 @@ from rooftree.interfaces.bus import (
     BusUnavailable,
     Variant,
 )
-from rooftree_host.bus_connection import BUS, Connection, silent
+from rooftree_host.bus_client import BUS, BusClient, silent
 from rooftree_host.bus_properties import PropertyMemory
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class SystemBusClient:
     def __init__(self, address: str, publish: Callable[[Event], None]) -> None:
         self._address = address
         self._publish = publish
-        self._connection: Connection | None = None
+        self._client: BusClient | None = None
         self._why_not = f"nobody has looked for it yet at {address}"
         self._listeners: dict[tuple[str, str, str], list[tuple[str, asyncio.Queue[tuple[Any, ...] | None]]]] = {}
         self._silent_until: dict[str, float] = {}
@@ -81,10 +81,10 @@ class SystemBusClient:
         """Read everything anew when it is asked for next; what can be started may have been installed meanwhile."""
         self._memory.forget()
         self._silent_until.clear()
-        connection = self._connection
-        if connection is not None:
+        client = self._client
+        if client is not None:
             with suppress(BusUnavailable, BusRefused):
-                connection.activatable = frozenset(await self.call(BUS, _LIST_ACTIVATABLE_NAMES, timeout_s=READ_S))
+                client.activatable = frozenset(await self.call(BUS, _LIST_ACTIVATABLE_NAMES, timeout_s=READ_S))
                 self.note_change()
 
     @property
@@ -101,19 +101,19 @@ class SystemBusClient:
     async def run(self) -> None:
         """Keep connected; ends when it is cancelled."""
         while True:
-            connection = await self._connect()
-            if connection is None:
+            client = await self._connect()
+            if client is None:
                 await asyncio.sleep(RETRY_S)
                 continue
-            await connection.ended()
+            await client.ended()
 
     async def connect(self) -> bool:
         """Connect now, unless we are; whether there is a bus. One that is not there costs no time."""
-        return self._connection is not None or await self._connect() is not None
+        return self._client is not None or await self._connect() is not None
 
-    async def _connect(self) -> Connection | None:
-        if self._connection is not None:
-            return self._connection
+    async def _connect(self) -> BusClient | None:
+        if self._client is not None:
+            return self._client
         try:
             async with asyncio.timeout(READ_S):
                 bus = await MessageBus(bus_address=self._address).connect()
@@ -122,31 +122,31 @@ class SystemBusClient:
                 f"the system bus at {self._address} cannot be reached: {str(error) or type(error).__name__}"
             )
             return None
-        connection = Connection(bus)
-        bus.add_message_handler(lambda message: self._received(connection, message))
-        connection.watcher = asyncio.get_running_loop().create_task(self._note_loss(connection), name="loss of the bus")
-        self._connection = connection
+        client = BusClient(bus)
+        bus.add_message_handler(lambda message: self._received(client, message))
+        client.watcher = asyncio.get_running_loop().create_task(self._note_loss(client), name="loss of the bus")
+        self._client = client
         try:
-            await self._get_to_know(connection)
+            await self._get_to_know(client)
         except (BusUnavailable, BusRefused) as error:
             self._tell_why_not(error.message)
             bus.disconnect()
-            await connection.ended()
+            await client.ended()
             return None
         self.note_change()
-        log.info("system_bus_connected", address=self._address, services=len(connection.owners))
+        log.info("system_bus_connected", address=self._address, services=len(client.owners))
         self._publish(BusConnected())
-        return connection
+        return client
 
     def _tell_why_not(self, reason: str) -> None:
         if reason != self._why_not:
             log.info("no_system_bus", reason=reason)
         self._why_not = reason
 
-    async def _get_to_know(self, connection: Connection) -> None:
+    async def _get_to_know(self, client: BusClient) -> None:
         """Learn who is there, and be told from now on."""
         rule = "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'"
-        await connection.match(rule)
+        await client.match(rule)
         names, activatable = await asyncio.gather(
             self.call(BUS, _LIST_NAMES, timeout_s=READ_S), self.call(BUS, _LIST_ACTIVATABLE_NAMES, timeout_s=READ_S)
         )
@@ -154,8 +154,8 @@ class SystemBusClient:
         owners = await asyncio.gather(*(self._owner(name) for name in known))
         for name, owner in zip(known, owners, strict=True):
             if owner is not None:
-                connection.owners.setdefault(name, owner)
-        connection.activatable = frozenset(activatable)
+                client.owners.setdefault(name, owner)
+        client.activatable = frozenset(activatable)
 
     async def _owner(self, name: str) -> str | None:
         try:
@@ -163,23 +163,23 @@ class SystemBusClient:
         except BusUnavailable:  # it went meanwhile
             return None
 
-    async def _note_loss(self, connection: Connection) -> None:
+    async def _note_loss(self, client: BusClient) -> None:
         reason = "it was closed"
         try:
-            await connection.bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # the library's
+            await client.bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # the library's
         except asyncio.CancelledError:
-            connection.bus.disconnect()
+            client.bus.disconnect()
             raise
         except Exception as error:  # whatever ended it: it is gone
             reason = str(error) or type(error).__name__
         finally:  # also where somebody ends this task: nobody may wait for a loss that is never noted
-            self._has_lost(connection, reason)
+            self._has_lost(client, reason)
 
-    def _has_lost(self, connection: Connection, reason: str) -> None:
-        if self._connection is connection:
-            self._connection = None
+    def _has_lost(self, client: BusClient, reason: str) -> None:
+        if self._client is client:
+            self._client = None
         self.note_change()
-        connection.end()
+        client.end()
         self._memory.drop()
         self._silent_until.clear()
         for listeners in self._listeners.values():
@@ -190,36 +190,36 @@ class SystemBusClient:
 
     async def close(self) -> None:
         """Leave the bus."""
-        connection = self._connection
-        if connection is not None:
-            connection.bus.disconnect()
-            await connection.ended()
+        client = self._client
+        if client is not None:
+            client.bus.disconnect()
+            await client.ended()
 
     @property
     def connected(self) -> bool:
         """Whether there is a bus."""
-        return self._connection is not None
+        return self._client is not None
 
-    def _connected(self) -> Connection:
-        if self._connection is None:
+    def _connected(self) -> BusClient:
+        if self._client is None:
             raise BusUnavailable(
                 f"There is no system bus: {self._why_not}. Start D-Bus on the host, or say where its socket is (bus in "
                 "[plugins.host])"
             )
-        return self._connection
+        return self._client
 
     def has(self, service: str) -> bool:
         """Whether a service of that name runs, or is started when it is called."""
-        connection = self._connection
-        return connection is not None and (service in connection.owners or service in connection.activatable)
+        client = self._client
+        return client is not None and (service in client.owners or service in client.activatable)
 
     def is_activatable(self, service: str) -> bool:
         """Whether it is started when it is called, and so may come and go without meaning anything by it."""
-        return self._connection is not None and service in self._connection.activatable
+        return self._client is not None and service in self._client.activatable
 
     def owner(self, service: str) -> str | None:
         """The unique name of who has that name now."""
-        return self._connection.owners.get(service) if self._connection else None
+        return self._client.owners.get(service) if self._client else None
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -242,26 +242,26 @@ class SystemBusClient:
 
     async def watch(self, at: BusObject) -> None:
         """Be told of changes of an object's properties, until the bus goes away."""
-        connection = self._connected()
+        client = self._connected()
         rule = (
             f"type='signal',sender='{at.service}',path='{at.path}',interface='{_PROPERTIES}',member='PropertiesChanged',"
             f"arg0='{at.interface}'"
         )
-        if not connection.is_matched(rule):
-            await connection.match(rule)
+        if not client.is_matched(rule):
+            await client.match(rule)
 
-    def ask_for_all(self, at: BusObject, answered: Callable[[Connection, Message | None], None]) -> None:
+    def ask_for_all(self, at: BusObject, answered: Callable[[BusClient, Message | None], None]) -> None:
         """Ask for the properties of an object; raises :class:`BusUnavailable`. What comes is for :meth:`all_of`."""
-        connection = self._connected()
-        connection.ask(_properties(at), _GET_ALL, [at.interface], partial(answered, connection))
+        client = self._connected()
+        client.ask(_properties(at), _GET_ALL, [at.interface], partial(answered, client))
 
     def all_of(
-        self, at: BusObject, connection: Connection, reply: Message | None
+        self, at: BusObject, client: BusClient, reply: Message | None
     ) -> tuple[dict[str, WireVariant], str | None]:
         """The properties of an object, with their signatures, and the unique name of who said so; raises
         :class:`BusUnavailable`, :class:`BusRefused`."""
         try:
-            told = connection.understood(_properties(at), _GET_ALL, reply)
+            told = client.understood(_properties(at), _GET_ALL, reply)
         except BusUnavailable as error:
             if reply is not None:  # else it is the connection that was lost, which says nothing of the service
                 self._silence(at.service, error)
@@ -286,8 +286,8 @@ class SystemBusClient:
 
     def refuse_absent(self, service: str) -> None:
         """Raise :class:`BusUnavailable`, at once, for a service that is not there, or did not answer a moment ago."""
-        connection = self._connected()
-        if service not in connection.owners and service not in connection.activatable:
+        client = self._connected()
+        if service not in client.owners and service not in client.activatable:
             raise BusUnavailable(f"{service} is not there: nothing on the system bus has that name")
         if asyncio.get_running_loop().time() < self._silent_until.get(service, 0.0):
             raise BusUnavailable(f"{service} does not answer; it is asked again within {SILENCE_S:g} s")
@@ -297,19 +297,19 @@ class SystemBusClient:
     @asynccontextmanager
     async def listening(self, at: BusObject, signal: str) -> AsyncIterator[AsyncIterator[tuple[Any, ...]]]:
         """Signals of one name; see :meth:`SystemBus.listening`."""
-        connection = self._connected()
+        client = self._connected()
         queue: asyncio.Queue[tuple[Any, ...] | None] = asyncio.Queue()
         key, entry = (at.path, at.interface, signal), (at.service, queue)
         self._listeners.setdefault(key, []).append(entry)
         rule = f"type='signal',sender='{at.service}',path='{at.path}',interface='{at.interface}',member='{signal}'"
         try:
-            await connection.match(rule)
+            await client.match(rule)
             yield self._each(at, signal, queue)
         finally:
             self._listeners[key].remove(entry)
             if not self._listeners[key]:
                 del self._listeners[key]
-            await connection.no_longer_match(rule)
+            await client.no_longer_match(rule)
 
     async def _each(
         self, at: BusObject, signal: str, queue: asyncio.Queue[tuple[Any, ...] | None]
@@ -318,28 +318,28 @@ class SystemBusClient:
             yield arguments
         raise BusUnavailable(f"{at.service} went away while its signal {signal} was waited for")
 
-    def _received(self, connection: Connection, message: Message) -> None:
+    def _received(self, client: BusClient, message: Message) -> None:
         if message.message_type is not MessageType.SIGNAL:
-            connection.answered(message)
+            client.answered(message)
             return
         sender, path, interface, member = message.sender, message.path, message.interface, message.member
         assert sender and path and interface and member  # every signal has them
         self.note_change()
         if member == "NameOwnerChanged" and sender == BUS.service:
-            self._owner_changed(connection, *message.body)
+            self._owner_changed(client, *message.body)
         elif member == "PropertiesChanged" and interface == _PROPERTIES and message.signature == _PROPERTIES_CHANGED:
             self._memory.changed(sender, path, *message.body)
         for service, queue in self._listeners.get((path, interface, member), ()):
-            if connection.owners.get(service) == sender:
+            if client.owners.get(service) == sender:
                 queue.put_nowait(tuple(unpack_variants(message.body)))
 
-    def _owner_changed(self, connection: Connection, name: str, _: str, owner: str) -> None:
+    def _owner_changed(self, client: BusClient, name: str, _: str, owner: str) -> None:
         if name.startswith(":"):
             return
         if owner:
-            connection.owners[name] = owner
+            client.owners[name] = owner
         else:
-            connection.owners.pop(name, None)
+            client.owners.pop(name, None)
             for listeners in self._listeners.values():
                 for service, queue in listeners:
                     if service == name:

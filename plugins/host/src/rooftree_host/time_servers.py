@@ -17,7 +17,7 @@ from attrs import frozen
 from rooftree import Collection, Conflict, Invalid, Kernel, Service, Unavailable, Unset, document
 from rooftree.interfaces.bus import BusConnected, BusRefused, BusServiceChanged, BusUnavailable, SystemBus
 from rooftree_host.machine import SET_RUNTIME_SERVERS, TIMESYNC, Timesync
-from rooftree_host.models import TimeInfo, TimeServers
+from rooftree_host.models import TimeConfig, TimeInfo
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class ChosenServers:
     servers: tuple[str, ...]
 
 
-class Clockwork:
+class TimeServers:
     """Reads and sets the time servers."""
 
     def __init__(self, kernel: Kernel, bus: SystemBus, chosen: Collection[ChosenServers]) -> None:
@@ -44,18 +44,18 @@ class Clockwork:
         self._chosen = chosen
 
     @classmethod
-    async def load(cls, kernel: Kernel, bus: SystemBus) -> Clockwork:
+    async def load(cls, kernel: Kernel, bus: SystemBus) -> TimeServers:
         """With what the user chose, for whenever timesyncd comes."""
-        found = cls(kernel, bus, await kernel.collection(ChosenServers))
-        kernel.on(BusConnected, lambda _: found.bring_back())
-        kernel.on(BusServiceChanged, found._came)
-        await found.bring_back()
-        return found
+        time_servers = cls(kernel, bus, await kernel.collection(ChosenServers))
+        kernel.on(BusConnected, lambda _: time_servers.bring_back())
+        kernel.on(BusServiceChanged, time_servers._came)
+        await time_servers.bring_back()
+        return time_servers
 
     async def info(self) -> TimeInfo:
         """The servers in use. Raises :class:`Unavailable` without timesyncd."""
         now = await self._now()
-        return TimeInfo(TimeServers(now.runtime_servers or now.system_servers or [], now.fallback_servers or []))
+        return TimeInfo(TimeConfig(now.runtime_servers or now.system_servers or [], now.fallback_servers or []))
 
     async def choose(self, servers: list[str] | Unset, fallback_servers: list[str] | Unset) -> None:
         """Use these servers from now on; none returns to the system's."""
@@ -105,7 +105,7 @@ class Clockwork:
             await self.bring_back()
 
 
-CLOCKWORK = Service[Clockwork]("host.clockwork/1")
+TIME_SERVERS = Service[TimeServers]("host.time_servers/1")
 
 
 def _refuse_wrong(servers: list[str]) -> None:

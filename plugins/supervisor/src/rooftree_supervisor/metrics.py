@@ -26,7 +26,7 @@ from rooftree import (
     Service,
 )
 from rooftree.events import event_type
-from rooftree.http import BOUNDS_S, TRAFFIC, Answers, Asked
+from rooftree.http import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
 from rooftree.plugins import METRICS, Family
 from rooftree.process import LOOP_WATCHDOG
 from rooftree_supervisor.version import rooftree_version
@@ -106,7 +106,7 @@ def _outcome(job: JobInfo) -> str:
     return "cancelled" if any(error.error_key == "job_cancelled_error" for error in job.errors) else "failed"
 
 
-def _written(traffic: Mapping[Asked, Answers], families: Sequence[Family]) -> str:
+def _written(traffic: Mapping[RouteOutcome, Answers], families: Sequence[Family]) -> str:
     """All of it in the text format, with how much of the machine the process uses; called in a thread."""
     import prometheus_client as prometheus  # noqa: PLC0415  # 2 MB and 60 ms that only a scrape has to pay for
 
@@ -120,7 +120,7 @@ def _written(traffic: Mapping[Asked, Answers], families: Sequence[Family]) -> st
 class _Collector:
     """The numbers as Prometheus' library wants to be given them."""
 
-    traffic: Mapping[Asked, Answers]
+    traffic: Mapping[RouteOutcome, Answers]
     families: Sequence[Family]
 
     def collect(self) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from rooftree import Kernel, Plugin, Routes, hookimpl
+from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.interfaces.containers import ContainerSpec
 from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
@@ -29,6 +30,7 @@ class SupervisorPlugin(Plugin):
 
     async def setup(self, kernel: Kernel) -> None:
         """Read the options and what this machine is."""
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
         self.preferences = preferences = await Preferences.load(kernel, kernel.service(SETTINGS))
         kernel.provide(PREFERENCES, preferences)
         kernel.provide(INSTALLATION_PREFERENCES, preferences)

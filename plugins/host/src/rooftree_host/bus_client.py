@@ -44,7 +44,7 @@ type Answered = Callable[[Message | None], None]
 """Is told the answer to a call; ``None`` where the connection was lost before there was one."""
 
 
-class Connection:
+class BusClient:
     """From its beginning to its loss."""
 
     def __init__(self, bus: MessageBus) -> None:

@@ -12,7 +12,7 @@ from attrs import field, mutable
 
 from rooftree.errors import Conflict, Failed, RooftreeError
 from rooftree.interfaces.containers import ContainerNotRunning, ExecResult, StdinBusy, StdinNotRead
-from rooftree_docker.connection import Connection, Deadlines, Explanation, Json, blocks, refusal
+from rooftree_docker.engine_client import Deadlines, EngineClient, Explanation, Json, blocks, refusal
 from rooftree_docker.log_stream import Frames
 
 LARGEST_OUTPUT_BYTES: Final = 16 * 1024 * 1024
@@ -31,12 +31,12 @@ class _StandardInput:
     calls: int = 0
 
 
-class Inside:
+class ContainerExec:
     """The insides of one engine's containers. Each call names a container by its logical name, for errors, and by what
     the engine says of it."""
 
-    def __init__(self, connection: Connection, deadlines: Deadlines) -> None:
-        self._connection = connection
+    def __init__(self, client: EngineClient, deadlines: Deadlines) -> None:
+        self._client = client
         self._deadlines = deadlines
         self._inputs: dict[str, _StandardInput] = {}
         """By the container's id."""
@@ -45,11 +45,11 @@ class Inside:
         """Run a command and wait for its end; see :meth:`~rooftree.interfaces.containers.ContainerEngine.execute`."""
         doing = f"run a command in the container {name}"
         explain = running_refusal(name, doing)
-        async with self._connection.call(doing, explain=explain) as docker:
+        async with self._client.call(doing, explain=explain) as docker:
             inside = docker.containers.container(found["Id"])
             exec_id = (await inside.exec(list(command), stdout=True, stderr=True)).id
         output, frames = bytearray(), Frames()
-        stream = self._connection.stream(
+        stream = self._client.stream(
             doing,
             "POST",
             f"exec/{exec_id}/start",
@@ -65,7 +65,7 @@ class Inside:
                     output += piece
                 if len(output) > LARGEST_OUTPUT_BYTES:
                     raise Failed(f"A command in {name} printed more than {LARGEST_OUTPUT_BYTES // 1024**2} MiB.")
-        async with self._connection.call(doing, explain=explain) as docker:
+        async with self._client.call(doing, explain=explain) as docker:
             ended = await docker.containers.exec(exec_id).inspect()
         return ExecResult(exit_code=ended["ExitCode"], output=bytes(output))
 
@@ -102,7 +102,7 @@ class Inside:
 
     async def _feed(self, name: str, container_id: str, data: bytes) -> None:
         doing = f"write to the standard input of {name}"
-        stream = self._connection.stream(
+        stream = self._client.stream(
             doing,
             "POST",
             f"containers/{container_id}/attach",

@@ -1,8 +1,8 @@
 """The line to the Docker Engine: one client, a deadline for every exchange, and errors that say what to do.
 
 Nothing here needs the engine to be there: the client is made at the first call and every call tries anew. Plain calls
-go through aiodocker's objects (:meth:`Connection.call`); what streams (pull, build, logs, events) is read in blocks
-from aiodocker's session (:meth:`Connection.stream`), because aiodocker leaves the response open when a reader stops.
+go through aiodocker's objects (:meth:`EngineClient.call`); what streams (pull, build, logs, events) is read in blocks
+from aiodocker's session (:meth:`EngineClient.stream`), because aiodocker leaves the response open when a reader stops.
 
 Who only looks (a GET) does not wait for an engine that hangs: when an answer takes long, the engine is asked for a sign
 of life, which a busy one gives at once. A connection that is given up is aborted: one that is merely closed is kept
@@ -76,7 +76,7 @@ class Deadlines:
     """The longest wait between two attempts."""
 
 
-class Connection:
+class EngineClient:
     """An engine's address and the client that talks to it.
 
     :param url: as in ``DOCKER_HOST``: ``unix:///var/run/docker.sock``, ``tcp://host:port``; a bare path is a socket

@@ -76,7 +76,7 @@ class Kernel:
 
     @property
     def data(self) -> InstallationFolder:
-        """The folder in which add-ons, Core and clients expect what they share, and the instance's id."""
+        """The folder in which others expect what is shared with them, and the instance's id."""
         return InstallationFolder(self._parts.data.path, self._parts.data.instance_id)
 
     async def folder(self) -> Path:

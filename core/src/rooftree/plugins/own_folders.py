@@ -1,7 +1,7 @@
 """Folders of plugins' own, ``plugins/<name>`` in the data folder: for files that no document can be.
 
 Nobody but the daemon's user can look into them, no container is shown them, and they are not in the layout that clients
-and add-ons know. They stay when a plugin is uninstalled, and go when it is purged. Everything here blocks.
+know. They stay when a plugin is uninstalled, and go when it is purged. Everything here blocks.
 """
 
 from __future__ import annotations

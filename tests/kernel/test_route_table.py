@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rooftree import FreeText, Invalid
 from rooftree.access.rules import PUBLIC, itself, role
 from rooftree.http.answers import Stream
 from rooftree.http.binding import Endpoint
@@ -22,6 +23,10 @@ def handler() -> None: ...
 
 def entry(method: str, path: str, *aliases: str, owner: str = "one") -> Entry:
     return Entry(Route(method, path, handler, PUBLIC, aliases=aliases), owner, None)
+
+
+def of_free_texts(method: str, path: str, *names: str) -> Entry:
+    return Entry(Route(method, path, handler, PUBLIC), "one", None, frozenset(names))
 
 
 def found(table: RouteTable, path: str, method: str = "GET") -> tuple[str, dict[str, str]] | None:
@@ -67,6 +72,59 @@ TABLE = RouteTable(
 )
 def test_literal_segments_win_over_parts(path: str, expected: tuple[str, dict[str, str]] | None) -> None:
     assert found(TABLE, path) == expected
+
+
+NAMES = RouteTable(
+    [
+        of_free_texts("GET", "/logs/{name}", "name"),
+        of_free_texts("GET", "/logs/{name}/follow", "name"),
+        entry("GET", "/logs/boots"),
+        entry("GET", "/logs/{page}/lines"),
+        entry("GET", "/pages/{page}"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/logs/sshd", ("/logs/{name}", {"name": "sshd"})),
+        ("/logs/weird%2Fname", ("/logs/{name}", {"name": "weird/name"})),
+        ("/logs/weird%2fname/follow", ("/logs/{name}/follow", {"name": "weird/name"})),
+        ("/logs/a%5Cb%40c%3A1", ("/logs/{name}", {"name": r"a\b@c:1"})),
+        ("/logs/%252F", ("/logs/{name}", {"name": "%2F"})),
+        ("/logs/%2E%2E%2Fboots", ("/logs/{name}", {"name": "../boots"})),
+        ("/logs/%C3%A4", ("/logs/{name}", {"name": "ä"})),
+        ("/logs/boots", ("/logs/boots", {})),
+        ("/logs/%62oots", ("/logs/{name}", {"name": "boots"})),
+        ("/logs/boots%2Ffollow", ("/logs/{name}", {"name": "boots/follow"})),
+        ("/logs/2/lines", ("/logs/{page}/lines", {"page": "2"})),
+        ("/logs/2/follow", ("/logs/{name}/follow", {"name": "2"})),
+    ],
+)
+def test_free_text_is_read_once_however_it_is_spelt(path: str, expected: tuple[str, dict[str, str]]) -> None:
+    assert found(NAMES, path) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/logs/%2E%2E", "/logs/.%2e", "/logs/..", "/logs/", "/logs//follow", "/logs/%FF", "/logs/%4", "/logs/a b",
+        "/%6Cogs/sshd", "/logs/sshd/%66ollow", "/logs/%32/lines", "/pages/a%2Fb", "/pages/%40", "logs/sshd",
+    ],
+)  # fmt: skip
+def test_nothing_beside_a_free_text_may_be_spelt_otherwise(path: str) -> None:
+    with pytest.raises(Invalid):
+        NAMES.match(path)
+
+
+def test_who_may_call_a_route_does_not_depend_on_a_free_text() -> None:
+    def of_addon(addon: FreeText) -> None: ...
+
+    route = Route("GET", "/addons/{addon}", of_addon, itself("addon", ADDON))
+
+    with pytest.raises(TypeError, match="can't depend on addon, a free text"):
+        Endpoint(route, ServiceDirectory())
 
 
 @pytest.mark.parametrize("path", ["/addons/hello/stop", "/apps/hello/stop"])

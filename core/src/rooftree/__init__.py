@@ -46,7 +46,20 @@ if TYPE_CHECKING:
         Problems,
         Task,
     )
-    from rooftree.http import Binary, From, Header, Media, RawBody, Routes, Socket, StateChange, Stream, Tail, Text
+    from rooftree.http import (
+        Binary,
+        FreeText,
+        From,
+        Header,
+        Media,
+        RawBody,
+        Routes,
+        Socket,
+        StateChange,
+        Stream,
+        Tail,
+        Text,
+    )
     from rooftree.jobs import (
         CONDITIONS,
         JOBS,
@@ -98,7 +111,7 @@ _HOMES = {
         "NotReady RateLimited RooftreeError TooLarge Unavailable"
     ),
     "events": "EVENTS Event EventStream PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
-    "http": "Binary From Header Media RawBody Routes Socket StateChange Stream Tail Text",
+    "http": "Binary FreeText From Header Media RawBody Routes Socket StateChange Stream Tail Text",
     "jobs": (
         "CONDITIONS ConditionNotMet Conditions JOBS JobBusy JobCall JobCancelled JobChanged JobError "
         "JobInfo JobStarted Jobs Lock Plan PlannedStep Run Step Steps job step"
@@ -141,6 +154,7 @@ __all__ = [
     "EventStream",
     "Failed",
     "Forbidden",
+    "FreeText",
     "From",
     "Gauge",
     "Header",

@@ -226,14 +226,15 @@ async def test_install_and_update_take_only_the_version_on_offer(home: House) ->
 
     other = await home.client.post(f"/store/addons/{HELLO}/install/0.9")
     right = await home.client.post(f"/store/addons/{HELLO}/install/1.0")
-    await home.offer(version="2.0")
+    await home.offer(version="2.0+b/3")
     gone = await home.client.post(f"/store/addons/{HELLO}/update/1.0")
-    newer = await home.client.post(f"/store/addons/{HELLO}/update/2.0")
+    shown = await home.client.get(f"/store/addons/{HELLO}/2.0%2Bb%2F3")
+    newer = await home.client.post(f"/store/addons/{HELLO}/update/2.0%2Bb%2F3")
 
     assert "1.0" in refusal(other, 400, None)
     assert "2.0" in refusal(gone, 400, None)
-    assert (right.status, newer.status) == (200, 200)
-    assert home.installed().version == "2.0"
+    assert (right.status, shown.status, newer.status) == (200, 200, 200)
+    assert home.installed().version == "2.0+b/3"
 
 
 # --- start, stop, restart ---------------------------------------------------------------------------------------------

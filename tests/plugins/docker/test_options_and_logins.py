@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -96,7 +97,7 @@ async def test_login_that_can_be_none_is_refused_whole(client: Client, body: obj
 async def test_login_is_forgotten_once(client: Client, docker: Docker) -> None:
     await client.post("/docker/registries", json={HOST: LOGIN})
 
-    gone = await client.request("DELETE", f"/docker/registries/{HOST}")
+    gone = await client.request("DELETE", f"/docker/registries/{quote(HOST, safe='')}")  # with a port: %3A
     again = await client.request("DELETE", f"/docker/registries/{HOST}")
 
     assert (gone.status, again.status) == (200, 404)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -98,6 +99,21 @@ async def test_boots_and_identifiers_are_listed(client: Client) -> None:
 
     assert boots == {"boots": {"0": boot_id(1), "-1": boot_id(0)}}
     assert identifiers == {"identifiers": ["app_x", "kernel", "sshd"]}
+
+
+@pytest.mark.parametrize("name", ["weird/name", r"back\slash", "user@1:2", "50% off", "ein Wort"])
+async def test_every_identifier_that_is_listed_can_be_read(client: Client, tmp_path: Path, name: str) -> None:
+    write(tmp_path / "journal", entry(b"mine", name=name, boot=1, at=3, epoch=None))
+    spelt = quote(name, safe="")
+
+    listed = (await client.get("/host/logs/identifiers")).data["identifiers"]
+    answers = [
+        await client.get(f"/host/logs/{path}")
+        for path in (f"identifiers/{spelt}", f"boots/0/identifiers/{spelt}", f"identifiers/{spelt}?lines=1")
+    ]
+
+    assert name in listed
+    assert [answer.text for answer in answers] == ["mine\n"] * 3
 
 
 @pytest.mark.parametrize("path", ["/host/logs/boots/-2", "/host/logs/boots/3/identifiers/kernel"])

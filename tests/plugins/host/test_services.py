@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,50 @@ async def test_alias_is_changed_by_the_units_own_name(tmp_path: Path, socket_fol
 
     assert answer.data == {}
     assert ("StopUnit", ["ssh.service", "replace"]) in calls
+
+
+async def test_every_unit_that_add_ons_or_the_way_to_them_need_goes_on(tmp_path: Path, socket_folder: Path) -> None:
+    needed = (
+        "NetworkManager", "containerd", "dbus-broker", "dbus", "docker", "haos-agent", "hassos-supervisor", "os-agent",
+        "rooftree", "systemd-journal-gatewayd", "systemd-journald", "systemd-logind", "systemd-networkd",
+        "systemd-resolved", "systemd-udevd", "udisks2",
+    )  # fmt: skip
+    async with house(tmp_path, socket_folder) as home:
+        plain = [await home.client.post(f"/host/service/{name}.service/stop") for name in needed]
+        instance = [await home.client.post(f"/host/service/{name}@x/stop") for name in needed]
+        stopped = [call for call in await home.machine.calls() if call[0] == "StopUnit"]
+
+    for answers in (plain, instance):
+        refusals = dict(zip(needed, (answer.envelope.get("error_key") for answer in answers), strict=True))
+        assert refusals == dict.fromkeys(needed, "host_service_guarded_error")
+    assert stopped == []
+
+
+async def test_no_unit_whose_start_ends_the_machine_is_started(tmp_path: Path, socket_folder: Path) -> None:
+    ways = (
+        "halt", "hibernate", "hybrid-sleep", "kexec", "poweroff", "reboot", "soft-reboot", "suspend",
+        "suspend-then-hibernate",
+    )  # fmt: skip
+    async with house(tmp_path, socket_folder) as home:
+        answers = {
+            (way, verb): (await home.client.post(f"/host/service/systemd-{way}/{verb}")).envelope.get("error_key")
+            for way in ways
+            for verb in ("start", "reload")
+        }
+        begun = [call for call in await home.machine.calls() if call[0] in {"StartUnit", "ReloadOrRestartUnit"}]
+
+    assert set(answers.values()) == {"host_service_guarded_error"}, answers
+    assert begun == []
+
+
+async def test_unit_whose_name_systemd_escaped_is_changed(tmp_path: Path, socket_folder: Path) -> None:
+    unit = r"systemd-cryptsetup@dm\x2dcrypt.service"
+    async with house(tmp_path, socket_folder) as home:
+        answer = await home.client.post(f"/host/service/{quote(unit, safe='')}/stop")
+        calls = await home.machine.calls()
+
+    assert answer.data == {}
+    assert ("StopUnit", [unit, "replace"]) in calls
 
 
 async def test_guarded_service_can_be_reloaded(tmp_path: Path, socket_folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.binding import Endpoint
-from rooftree.http.paths import Tail
+from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import From, Header, RawBody, Route, Routes, shape
 from rooftree.http.server import MAX_TOKEN, HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
@@ -19,6 +19,7 @@ __all__ = [
     "DuplicateRoute",
     "Endpoint",
     "Entry",
+    "FreeText",
     "From",
     "Header",
     "HttpServer",

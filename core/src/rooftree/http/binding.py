@@ -19,7 +19,7 @@ from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Te
 from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
-from rooftree.http.paths import Tail
+from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
@@ -85,6 +85,18 @@ class Endpoint:
             for parameter in (one.parameter for one in taken):
                 if (parameter.kind is Tail) != (parameter.name == tail):
                     raise TypeError(f"{route.method} {path}: {parameter.name}: a path's tail, and only that, is a Tail")
+        self.free_texts = frozenset(
+            value.name
+            for one in taken
+            for value in one.values
+            if value.source is Source.PATH
+            and isinstance(value.parameter.kind, type)
+            and issubclass(value.parameter.kind, FreeText)
+        )
+        if compared := self.free_texts & route.access.named_parts():
+            raise TypeError(
+                f"{route.method} {route.path}: who may call it can't depend on {', '.join(compared)}, a free text"
+            )
         self._services = Injector(directory, services)
         self._directory = directory
         self.starts_job, marked = answer_of(route)

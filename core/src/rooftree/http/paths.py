@@ -6,6 +6,9 @@ differently are how allow-lists are bypassed. Syntax: RFC 3986, sections 2 and 3
 
 The tail of a proxied path (:class:`Tail`) is somebody else's name and is passed on as it was spelt. Its rule: however
 often its escapes are read, it stays below where it was put, and each segment stays one segment.
+
+A part that is a free text (:class:`FreeText`) is a name that somebody else gave, such as a program's in a journal. Its
+escapes are read once, however it was spelt, and what is compared is what they say.
 """
 
 from __future__ import annotations
@@ -25,6 +28,32 @@ _SPELT = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]|^]|%[0-9A-Fa-f]{2})*")
 """What browsers send in a path, which is a little more than RFC 3986 allows."""
 _PARTING = frozenset({"/", "\\", "\x7f", *map(chr, range(0x20))})
 """What ends a segment, or a name, for one program or another."""
+
+
+class FreeText(ParsedString):
+    """A part of a path that may be any text, slashes among it: ``%2F``. Every character may be escaped, once.
+
+    A subclass may say with :attr:`pattern` and :attr:`allowed` what it can be.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raise ``ValueError`` for what does not match the pattern, where there is one."""
+        if cls.pattern is not None:
+            super().check(text)
+
+
+def free_text(segment: str) -> FreeText | None:
+    """What a segment says whose escapes are read once, or ``None`` for one that says nothing or leads elsewhere."""
+    if not _SPELT.fullmatch(segment):
+        return None
+    try:
+        text = unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return FreeText(text) if text not in {"", ".", ".."} else None
 
 
 def segments(path: str) -> tuple[str, ...]:

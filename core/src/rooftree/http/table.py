@@ -2,7 +2,7 @@
 
 It is built anew and swapped in one assignment when plugins come and go. Whole literal paths are looked up first (their
 canonical spelling is the key, so nothing needs checking); everything else goes segment by segment, the more exact
-first: literal, tail behind a literal beginning, part, tail.
+first: literal, tail behind a literal beginning, part, free text, tail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from attrs import field, frozen, mutable
 
 from rooftree.errors import Invalid
-from rooftree.http.paths import Tail, readings, segments
+from rooftree.http.paths import FreeText, Tail, free_text, readings, segments
 from rooftree.http.routes import Route
 
 _PART = re.compile(r"\{([a-z_]+)\}")
@@ -32,12 +32,15 @@ class Entry:
     route: Route
     owner: str
     endpoint: Any
+    free_texts: frozenset[str] = frozenset()
+    """The parts of its paths that are declared as :class:`~rooftree.http.paths.FreeText`."""
 
 
 @mutable(eq=False)
 class _Node:
     literals: dict[str, _Node] = field(factory=dict)
     part: _Node | None = None
+    free_text: _Node | None = None
     tails: dict[str, _Node] = field(factory=dict)
     """By what the segment begins with; the longest first, and ``""`` for a whole segment last."""
     methods: dict[str, tuple[Entry, tuple[str, ...]]] = field(factory=dict)
@@ -63,7 +66,8 @@ class RouteTable:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._root = _Node()
         self._literal: dict[str, Match] = {}
-        self._has_tails = False
+        self._is_lenient = False
+        """Whether some segments may be spelt otherwise: tails, or free texts."""
         self.entries = tuple(entries)
         for entry in self.entries:
             for path in entry.route.paths:
@@ -76,10 +80,14 @@ class RouteTable:
             if found := _TAIL.fullmatch(segment):
                 names.append(found[2])
                 node = node.tail(found[1])
-                self._has_tails = True
+                self._is_lenient = True
             elif found := _PART.fullmatch(segment):
                 names.append(found[1])
-                node.part = node = node.part or _Node()
+                if found[1] in entry.free_texts:
+                    node.free_text = node = node.free_text or _Node()
+                    self._is_lenient = True
+                else:
+                    node.part = node = node.part or _Node()
             else:
                 node = node.literals.setdefault(segment, _Node())
         method = entry.route.method
@@ -93,19 +101,19 @@ class RouteTable:
     def match(self, path: str) -> Match | None:
         """What ``path`` leads to, or ``None``; raises :class:`~rooftree.errors.Invalid` unless it is canonical.
 
-        A tail may be spelt as its client likes. But where another reading of it would have led elsewhere, such as to a
-        closed path beside it, the path is refused: whom it is passed on to may read it that way.
+        Tails and free texts may be spelt as their client likes. But a tail of which another reading would have
+        led elsewhere, such as to a closed path beside it, is refused: whom it is passed on to may read it that way.
         """
         literal = self._literal.get(path)
         if literal is not None:
             return literal
-        if self._has_tails:
-            return self._match_with_tails(path)
+        if self._is_lenient:
+            return self._match_leniently(path)
         values: list[str] = []
         node = _find(self._root, segments(path), (), 0, values)
         return Match(node.methods, tuple(values)) if node is not None else None
 
-    def _match_with_tails(self, path: str) -> Match | None:
+    def _match_leniently(self, path: str) -> Match | None:
         refusal: Invalid | None = None
         names: list[str | None] = []
         spelt = path[1:].split("/")
@@ -115,7 +123,7 @@ class RouteTable:
             if not path.startswith("/"):
                 raise
             refusal = error
-            names = [_canonical(segment) for segment in spelt]
+            names = [_read(segment) for segment in spelt]
         values: list[str] = []
         node = _find(self._root, names, spelt, 0, values)
         if node is None:
@@ -138,12 +146,13 @@ class RouteTable:
             raise Invalid("The path could be read as another one: write it without escapes that it does not need")
 
 
-def _canonical(segment: str) -> str | None:
-    """What a segment says, or ``None`` for one in another spelling, which only a tail can take."""
+def _read(segment: str) -> str | None:
+    """What a segment says: in another spelling than the canonical one as a free text, which only such a part and tails
+    can take, or ``None``, which only a tail can take."""
     try:
         return segments("/" + segment)[0] if segment else None
     except Invalid:
-        return None
+        return free_text(segment)
 
 
 def _find(node: _Node, names: Sequence[str | None], spelt: Sequence[str], at: int, values: list[str]) -> _Node | None:
@@ -151,7 +160,9 @@ def _find(node: _Node, names: Sequence[str | None], spelt: Sequence[str], at: in
     if at == len(names):
         return node if node.methods else None
     name = names[at]
-    if name is not None:
+    canonical = name is not None and not isinstance(name, FreeText)
+    if canonical:
+        assert name is not None
         literal = node.literals.get(name)
         if literal is not None:
             found = _find(literal, names, spelt, at + 1, values)
@@ -161,12 +172,13 @@ def _find(node: _Node, names: Sequence[str | None], spelt: Sequence[str], at: in
         if beginning and spelt[at].startswith(beginning):
             values.append(Tail("/".join(spelt[at:])[len(beginning) :]))
             return tail
-    if name is not None and node.part is not None:
-        values.append(name)
-        found = _find(node.part, names, spelt, at + 1, values)
-        if found is not None:
-            return found
-        values.pop()
+    for below in (node.part if canonical else None, node.free_text):
+        if name is not None and below is not None:
+            values.append(str(name))
+            found = _find(below, names, spelt, at + 1, values)
+            if found is not None:
+                return found
+            values.pop()
     whole = node.tails.get("")
     if whole is not None:
         values.append(Tail("/".join(spelt[at:])))
@@ -189,7 +201,8 @@ def _possible_nodes(node: _Node, read: Sequence[frozenset[str]], spelt: Sequence
     for beginning, tail in node.tails.items():
         if beginning and any(text.startswith(beginning.casefold()) for text in texts):
             yield tail
-    if node.part is not None:
-        yield from _possible_nodes(node.part, read, spelt, at + 1)
+    for below in (node.part, node.free_text):
+        if below is not None:
+            yield from _possible_nodes(below, read, spelt, at + 1)
     if "" in node.tails:
         yield node.tails[""]

@@ -204,9 +204,8 @@ class PluginLife:
             self._parts.services.declare(key, self.name)
         self._parts.hooks.refuse_misspelt(self.plugin_class)
         plugin = self.plugin_class()
-        self.entries = tuple(
-            Entry(route, self.name, Endpoint(route, self._parts.services)) for route in plugin.routes()
-        )
+        endpoints = [Endpoint(route, self._parts.services) for route in plugin.routes()]
+        self.entries = tuple(Entry(endpoint.route, self.name, endpoint, endpoint.free_texts) for endpoint in endpoints)
         self.plugin = plugin
 
     def not_loaded(self, error: Exception) -> None:

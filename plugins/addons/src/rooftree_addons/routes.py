@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from attrs import asdict, evolve
 
 from rooftree import (
+    FreeText,
     Invalid,
     JobCall,
     JobStarted,
@@ -198,7 +199,9 @@ def install(addon: AddonSlug, body: Background) -> JobCall[JobStarted | None]:
 
 
 @routes.post("/store/addons/{addon}/install/{version}", access=MANAGER)
-def install_version(store: AddonStore, addon: AddonSlug, version: str, body: Background) -> JobCall[JobStarted | None]:
+def install_version(
+    store: AddonStore, addon: AddonSlug, version: FreeText, body: Background
+) -> JobCall[JobStarted | None]:
     """Install an add-on in this version, which must be the one on offer."""
     _refuse_other_version(store, addon, version)
     return verbs.install(slug=addon).in_background(body.background)
@@ -213,7 +216,7 @@ def update(addon: AddonSlug, body: UpdateRequest) -> JobCall[JobStarted | None]:
 
 @routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN)
 def update_version(
-    store: AddonStore, addon: AddonSlug, version: str, body: UpdateRequest
+    store: AddonStore, addon: AddonSlug, version: FreeText, body: UpdateRequest
 ) -> JobCall[JobStarted | None]:
     """Bring an add-on to this version, which must be the one on offer."""
     _refuse_backup(body)

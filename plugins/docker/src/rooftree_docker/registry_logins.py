@@ -6,7 +6,7 @@ from typing import override
 
 from attrs import frozen
 
-from rooftree import Collection, Invalid, Kernel, NotFound, ParsedString, Problem, Secret, SecretLocked, document
+from rooftree import Collection, FreeText, Invalid, Kernel, NotFound, Problem, Secret, SecretLocked, document
 from rooftree_docker.image_reference import DOCKER_HUB, AuthInfo
 
 LEGACY_HUB = "hub.docker.com"
@@ -14,7 +14,7 @@ LEGACY_HUB = "hub.docker.com"
 LOCKED = "registry_login_locked"
 
 
-class RegistryHost(ParsedString):
+class RegistryHost(FreeText):
     """The host name of a registry, as it stands in front of an image's name."""
 
     pattern = r"(localhost|[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+)(:[0-9]{1,5})?"

@@ -7,10 +7,10 @@ from typing import Self
 
 from attrs import frozen
 
-from rooftree import UNSET, ParsedString, Unset
+from rooftree import UNSET, FreeText, ParsedString, Unset
 
 
-class Identifier(ParsedString):
+class Identifier(FreeText):
     """What a program calls itself in the system journal: ``SYSLOG_IDENTIFIER`` of systemd.journal-fields(7)."""
 
     __slots__ = ()

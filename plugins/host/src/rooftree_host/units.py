@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import structlog
 
-from rooftree import Failed, Invalid, Lock, NotFound, ParsedString, Step, Steps, Unavailable, job, step
+from rooftree import Failed, FreeText, Invalid, Lock, NotFound, Step, Steps, Unavailable, job, step
 from rooftree import Service as ServiceKey
 from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree_host.models import HostService
@@ -68,7 +68,7 @@ type Verb = Literal["start", "stop", "reload"]
 _METHODS: Final = {"start": START_UNIT, "stop": STOP_UNIT, "reload": RELOAD_UNIT}
 
 
-class UnitName(ParsedString):
+class UnitName(FreeText):
     """A service unit, systemd.unit(5); ``.service`` may be left out."""
 
     __slots__ = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rooftree import PUBLIC, Binary, Invalid, JobCall, Media, NotFound, Role, Routes, role
+from rooftree import PUBLIC, Binary, FreeText, Invalid, JobCall, Media, NotFound, Role, Routes, role
 from rooftree_store import repositories
 from rooftree_store.catalogue import CHANGELOG, DOCUMENTATION, ICON, LOGO, README
 from rooftree_store.files import ShownText, read_text, shown_text
@@ -58,7 +58,7 @@ async def addon(store: AddonStore, addon: AddonSlug) -> StoreAddonDetails:
 
 
 @routes.get("/store/addons/{addon}/{version}", access=MANAGER)
-async def addon_version(store: AddonStore, addon: AddonSlug, version: str) -> StoreAddonDetails:
+async def addon_version(store: AddonStore, addon: AddonSlug, version: FreeText) -> StoreAddonDetails:
     """One add-on on offer; only its newest version is, so any other is not found."""
     offer = store.addon(addon)
     if version != offer.config.version:

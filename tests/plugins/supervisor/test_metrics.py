@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rooftree import JobChanged, JobInfo, Principal, Problem, Role
+from rooftree import JobChanged, JobError, JobInfo, Principal, Problem, Role
 from rooftree.http.traffic import BOUNDS_S, Traffic
-from rooftree.jobs.running import JobError
 from rooftree.process.system import System
 from rooftree.testing import Client, token_for
 

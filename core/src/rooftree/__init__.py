@@ -70,11 +70,15 @@ if TYPE_CHECKING:
     from rooftree.model import UNSET, ParsedString, Rate, Secret, SecretLocked, Unset, converter, structure, unstructure
     from rooftree.plugins import (
         PLUGINS,
+        Counter,
+        Gauge,
+        InstallationFolder,
         Kernel,
         LeftBehind,
         Plugin,
         PluginHealthChanged,
         PluginInfo,
+        PluginMetrics,
         Plugins,
         hookimpl,
         hookspec,
@@ -98,7 +102,10 @@ _HOMES = {
         "JobInfo JobStarted Jobs Lock Plan PlannedStep Run Step Steps job step"
     ),
     "model": "ParsedString Rate Secret SecretLocked UNSET Unset converter structure unstructure",
-    "plugins": "Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo Plugins hookimpl hookspec",
+    "plugins": (
+        "Counter Gauge InstallationFolder Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo "
+        "PluginMetrics Plugins hookimpl hookspec"
+    ),
     "principal": "CallerKind Principal Role",
     "services": "Service",
     "state": "AUDIT AuditEntry AuditLog Collection document",
@@ -126,11 +133,14 @@ __all__ = [
     "ConditionNotMet",
     "Conditions",
     "Conflict",
+    "Counter",
     "Event",
     "Failed",
     "Forbidden",
     "From",
+    "Gauge",
     "Header",
+    "InstallationFolder",
     "Invalid",
     "JobBusy",
     "JobCall",
@@ -152,6 +162,7 @@ __all__ = [
     "Plugin",
     "PluginHealthChanged",
     "PluginInfo",
+    "PluginMetrics",
     "Plugins",
     "Principal",
     "Problem",

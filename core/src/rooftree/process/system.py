@@ -22,7 +22,7 @@ from rooftree.events import PROBLEMS, EventBus, Problem, Problems, Task, TaskSup
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
-from rooftree.plugins import PLUGINS, Hooks, KernelParts, Plugins
+from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, Plugins
 from rooftree.principal import Role
 from rooftree.process.logs import RecentLogs
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
@@ -73,6 +73,7 @@ class System:
         self.services = ServiceDirectory()
         self.tasks = TaskSupervisor(clock)
         self.hooks = Hooks(specifications, self._hook_failed)
+        self.metrics = Metrics()
         self.state_now = SystemState.SETUP
         self.port = 0
         self.data: DataFolder
@@ -173,6 +174,7 @@ class System:
             tokens=self.tokens,
             conditions=self.conditions,
             hooks=self.hooks,
+            metrics=self.metrics,
             jobs=self.jobs,
             server=self.server,
         )
@@ -193,6 +195,7 @@ class System:
             (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),
+            (METRICS, self.metrics),
             (LOOP_WATCHDOG, self.watchdog),
             (TRAFFIC, self.server.traffic),
             (TOKENS, self.tokens),

@@ -54,7 +54,6 @@ from rooftree_addons.installed import (
     Desired,
     InstalledAddon,
     OptionsRefused,
-    is_newer,
 )
 from rooftree_addons.mount_sources import refuse_movable
 from rooftree_addons.own_folders import (
@@ -83,6 +82,7 @@ from rooftree_store import (
     OptionsInvalid,
     Startup,
     effective_options,
+    is_update,
     validate_options,
 )
 
@@ -211,9 +211,9 @@ class Addons:
         return self._addresses.get(slug)
 
     def update_available(self, addon: InstalledAddon) -> bool:
-        """Whether the store offers a newer version."""
+        """Whether the store offers an update: another version, and none that is certainly older."""
         offer = self.store.addons.get(addon.slug)
-        return offer is not None and is_newer(offer.config.version, addon.version)
+        return offer is not None and is_update(offer.config.version, addon.version)
 
     def version_latest(self, addon: InstalledAddon) -> str:
         """The version the store offers; the installed one of an add-on that is detached."""

@@ -13,7 +13,7 @@ from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.process import RECENT_LOGS, SETTINGS
 from rooftree_supervisor.event_stream import EVENTS, EventStream
 from rooftree_supervisor.host import read_host
-from rooftree_supervisor.metrics import METRICS, Metrics
+from rooftree_supervisor.metrics import SCRAPE, Scrape
 from rooftree_supervisor.named_tokens import NAMED_TOKENS, NamedTokens
 from rooftree_supervisor.overview import OVERVIEW, Overview
 from rooftree_supervisor.own_log import OWN_LOG, OwnLog
@@ -26,7 +26,11 @@ class SupervisorPlugin(Plugin):
 
     name = "supervisor"
     optional = (RECOGNIZED_MACHINE,)
+<<<<<<< HEAD
     provides = (EVENTS, PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
+=======
+    provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, SCRAPE, OWN_LOG)
+>>>>>>> main
     settings = SupervisorSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -41,7 +45,7 @@ class SupervisorPlugin(Plugin):
         kernel.provide(INSTALLATION_PREFERENCES, preferences)
         kernel.provide(OVERVIEW, Overview(kernel, preferences, await asyncio.to_thread(read_host)))
         kernel.provide(NAMED_TOKENS, NamedTokens(kernel))
-        kernel.provide(METRICS, Metrics(kernel))
+        kernel.provide(SCRAPE, Scrape(kernel))
         kernel.provide(OWN_LOG, await OwnLog.load(kernel, kernel.service(RECENT_LOGS)))
 
     def routes(self) -> Routes:

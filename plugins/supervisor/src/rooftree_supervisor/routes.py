@@ -38,7 +38,7 @@ from rooftree_supervisor.condition_names import CONDITION_NAMES
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
 from rooftree_supervisor.event_stream import EventStream
 from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
-from rooftree_supervisor.metrics import Metrics
+from rooftree_supervisor.metrics import Scrape
 from rooftree_supervisor.models import (
     AuditPage,
     AvailableUpdates,
@@ -219,9 +219,9 @@ def events(
 
 
 @routes.get("/kernel/v1/metrics", access=MANAGER)
-async def metrics(metrics: Metrics) -> Text:
+async def metrics(scrape: Scrape) -> Text:
     """How Rooftree is, in numbers, for Prometheus."""
-    return Text(await metrics.text(), METRICS_FORMAT)
+    return Text(await scrape.text(), METRICS_FORMAT)
 
 
 @routes.get("/kernel/v1/problems", access=MANAGER)

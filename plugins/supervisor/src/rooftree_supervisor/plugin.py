@@ -26,11 +26,7 @@ class SupervisorPlugin(Plugin):
 
     name = "supervisor"
     optional = (RECOGNIZED_MACHINE,)
-<<<<<<< HEAD
-    provides = (EVENTS, PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
-=======
-    provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, SCRAPE, OWN_LOG)
->>>>>>> main
+    provides = (EVENTS, PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, SCRAPE, OWN_LOG)
     settings = SupervisorSettings
 
     async def setup(self, kernel: Kernel) -> None:

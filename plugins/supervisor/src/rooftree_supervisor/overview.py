@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from rooftree import Kernel, Service
-from rooftree.contributions import merged, understood
 from rooftree.interfaces import hooks
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.plugins import merged, understood
 from rooftree_machine.own_names import own_hostname
 from rooftree_supervisor.host import Host
 from rooftree_supervisor.models import (

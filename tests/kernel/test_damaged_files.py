@@ -179,7 +179,7 @@ async def test_disk_reserve_is_made_anew(tmp_path: Path, damage: Callable[[Path]
     notes, problems = await start_again(tmp_path)
 
     assert notes == ALL
-    assert problems.keys() <= {"disk_full"}
+    assert problems.keys() <= {"free_space"}
 
 
 @each_damage

@@ -223,7 +223,7 @@ async def test_job_that_makes_room_runs_on_a_full_disk_and_another_is_refused(di
         await system.jobs.run(make_room(key="y"))
 
         assert notes_of(system) == {*before, "y"}
-        assert "disk_full" in problems_of(system)
+        assert "free_space" in problems_of(system)
 
 
 async def test_job_that_was_accepted_is_ended_out_of_the_reserve(disk: Path) -> None:
@@ -249,7 +249,7 @@ async def test_full_disk_is_a_problem_until_there_is_room(disk: Path) -> None:
         assert problems_of(system) == set()
         fill(disk)
         await system._look_for_room()
-        assert problems_of(system) == {"disk_full"}
+        assert problems_of(system) == {"free_space"}
 
         (disk / "ballast").unlink()
         await system._look_for_room()
@@ -265,7 +265,7 @@ async def test_system_starts_and_ends_on_a_full_disk(disk: Path, reserve_mib: in
 
     async with notebook(disk, reserve_mib) as system:
         assert notes_of(system) == {"x-one", "x-two"}
-        assert problems_of(system) == {"disk_full"}
+        assert problems_of(system) == {"free_space"}
         if reserve_mib:
             await system.jobs.run(make_room(key="y"))
             assert "y" in notes_of(system)

@@ -201,8 +201,8 @@ def _possible_nodes(node: _Node, read: Sequence[frozenset[str]], spelt: Sequence
     for beginning, tail in node.tails.items():
         if beginning and any(text.startswith(beginning.casefold()) for text in texts):
             yield tail
-    for below in (node.part, node.free_text):
-        if below is not None:
-            yield from _possible_nodes(below, read, spelt, at + 1)
+    for any_name in (node.part, node.free_text):
+        if any_name is not None:
+            yield from _possible_nodes(any_name, read, spelt, at + 1)
     if "" in node.tails:
         yield node.tails[""]

@@ -254,14 +254,14 @@ class System:
     async def _look_for_room(self) -> None:
         """Keep the reserve for a full disk, and tell when there is no room for it."""
         if await self.database.keep_reserve():
-            self.problems.clear("disk_full")
+            self.problems.clear("free_space")
         else:
             self._disk_is_full()
 
     def _disk_is_full(self) -> None:
         self.problems.report(
             Problem(
-                "disk_full",
+                "free_space",
                 "system",
                 None,
                 f"The disk with the data folder {self.data.path} is full: changes are refused. Stop or uninstall "

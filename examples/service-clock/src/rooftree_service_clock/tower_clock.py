@@ -49,10 +49,10 @@ class TowerClock:
         """Report that the clock has run down, or that it runs again."""
         if self.turns == 0:
             self._kernel.problems.report(
-                Problem(RUN_DOWN, "clock", message="The clock has run down; wind it with POST /clock/wind")
+                Problem(RUN_DOWN, "plugin", "clock", message="The clock has run down; wind it with POST /clock/wind")
             )
         else:
-            self._kernel.problems.clear(RUN_DOWN, "clock")
+            self._kernel.problems.clear(RUN_DOWN, "plugin", "clock")
 
     @property
     def _spring(self) -> Spring:

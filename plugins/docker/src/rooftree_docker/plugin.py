@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 CONFIGURATION = "docker_configuration"
 RATE_LIMIT = "docker_ratelimit"
 REBOOT_REQUIRED = "reboot_required"
+NETWORK_REFERENCE = "addon_network"
+"""Tells this reason for a reboot from the operating system's."""
 UNGUARDED = "addon_network_unguarded"
 UNSUPPORTED = frozenset({"podman", "rootless", "userns"})
 """Kinds of engines on which some add-ons can't work, whatever is configured."""
@@ -130,19 +132,18 @@ class DockerPlugin(Plugin):
         self._look_again.set()
         self.engine.wire.look_at_tables()
         self.kernel.recovered()
-        self.kernel.problems.clear("engine_unavailable", "docker")
+        self.kernel.problems.clear("engine_unavailable")
         with suppress(RooftreeError):  # it is gone again
             self._version = (await self.engine.info()).version
             self._report_remarks(await self.engine.remarks())
 
     def _report_remarks(self, remarks: Sequence[Remark]) -> None:
         if not remarks:
-            self.kernel.problems.clear(CONFIGURATION, "docker")
+            self.kernel.problems.clear(CONFIGURATION)
             return
         self.kernel.problems.report(
             Problem(
                 CONFIGURATION,
-                "docker",
                 message=". ".join(remark.message for remark in remarks),
                 severity="unsupported" if any(remark.kind in UNSUPPORTED for remark in remarks) else "issue",
                 extra={"kinds": [remark.kind for remark in remarks]},
@@ -169,12 +170,12 @@ class DockerPlugin(Plugin):
     def report_network_waits(self, waits: bool) -> None:
         """The network is not as set, because containers are on it; or it is."""
         if not waits:
-            self.kernel.problems.clear(REBOOT_REQUIRED, "docker")
+            self.kernel.problems.clear(REBOOT_REQUIRED, reference=NETWORK_REFERENCE)
             return
         self.kernel.problems.report(
             Problem(
                 REBOOT_REQUIRED,
-                "docker",
+                reference=NETWORK_REFERENCE,
                 message="IPv6 or the packet size of the add-on network is not as set yet, because add-ons are on it. "
                 "It is made anew when none is: stop them all, or reboot",
                 suggestions=("execute_reboot",),
@@ -189,12 +190,11 @@ class DockerPlugin(Plugin):
     def report_wire(self, reason: str | None) -> None:
         """Add-ons can take each other's addresses on their network, and ours; or they can't."""
         if reason is None:
-            self.kernel.problems.clear(UNGUARDED, "docker")
+            self.kernel.problems.clear(UNGUARDED)
             return
         self.kernel.problems.report(
             Problem(
                 UNGUARDED,
-                "docker",
                 message="An add-on that may send raw frames (NET_RAW) can take over other add-ons' addresses on the "
                 f"add-on network, or Rooftree's, and read what is sent there: {reason}. On the engine's host, as root "
                 "and with the package nftables, Rooftree keeps that from happening",
@@ -205,7 +205,7 @@ class DockerPlugin(Plugin):
         """The engine is not there (any more)."""
         self.kernel.degraded(event.reason)
         self.kernel.problems.report(
-            Problem("engine_unavailable", "docker", message=f"The container engine does not answer: {event.reason}")
+            Problem("engine_unavailable", message=f"The container engine does not answer: {event.reason}")
         )
 
     async def keep_reachable(self) -> None:
@@ -225,11 +225,11 @@ class DockerPlugin(Plugin):
             await self.kernel.listen(LISTENER, made.socket)
         except (RooftreeError, OSError) as error:
             self.kernel.problems.report(
-                Problem("api_unreachable", "docker", message=f"Add-ons cannot reach the API: {error}")
+                Problem("api_unreachable", message=f"Add-ons cannot reach the API: {error}")
             )
             return
         self.api_socket = made
-        self.kernel.problems.clear("api_unreachable", "docker")
+        self.kernel.problems.clear("api_unreachable")
         log.info("addons_can_reach_us", address=made.address, how=made.how)
 
     async def _close_api_socket(self) -> None:
@@ -241,9 +241,9 @@ class DockerPlugin(Plugin):
     def report_range(self, moved: RangeMoved | None) -> None:
         """The add-on network lies elsewhere than configured, or where it should."""
         if moved is None:
-            self.kernel.problems.clear("addon_network_moved", "docker")
+            self.kernel.problems.clear("addon_network_moved")
         else:
-            self.kernel.problems.report(Problem("addon_network_moved", "docker", message=str(moved)))
+            self.kernel.problems.report(Problem("addon_network_moved", message=str(moved)))
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:

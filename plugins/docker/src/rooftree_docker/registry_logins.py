@@ -95,12 +95,11 @@ class RegistryLogins:
     def _report_locked(self) -> None:
         locked = [host for host, login in self._stored.items() if login.password.is_locked]
         if not locked:
-            self._kernel.problems.clear(LOCKED, "docker")
+            self._kernel.problems.clear(LOCKED)
             return
         self._kernel.problems.report(
             Problem(
                 LOCKED,
-                "docker",
                 message=f"The passwords for {', '.join(locked)} cannot be read: they were sealed with a key that is "
                 "not here. Give the service its key again, or store the logins once more",
                 suggestions=("registry_login",),

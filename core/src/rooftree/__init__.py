@@ -36,10 +36,8 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from rooftree.events import (
-        EVENTS,
         PROBLEMS,
         Event,
-        EventStream,
         Problem,
         ProblemCleared,
         ProblemReported,
@@ -97,7 +95,7 @@ _HOMES = {
         "CodingUnsupported Conflict Failed Forbidden Invalid NotFound "
         "NotReady RateLimited RooftreeError TooLarge Unavailable"
     ),
-    "events": "EVENTS Event EventStream PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
+    "events": "Event PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
     "http": "Binary From Header Media RawBody Routes Socket StateChange Stream Tail Text",
     "jobs": (
         "CONDITIONS ConditionNotMet Conditions JOBS JobBusy JobCall JobCancelled JobChanged JobError "
@@ -117,7 +115,6 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "AUDIT",
     "CONDITIONS",
-    "EVENTS",
     "JOBS",
     "KNOWN",
     "NOBODY",
@@ -138,7 +135,6 @@ __all__ = [
     "Conflict",
     "Counter",
     "Event",
-    "EventStream",
     "Failed",
     "Forbidden",
     "From",

@@ -1,5 +1,6 @@
 """Plugins: what authors derive from, what they see of the kernel, how each lives, and all of them."""
 
+from rooftree.plugins.contributions import merged, understood
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
 from rooftree.plugins.kernel import InstallationFolder, Kernel
 from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
@@ -32,4 +33,6 @@ __all__ = [
     "Plugins",
     "hookimpl",
     "hookspec",
+    "merged",
+    "understood",
 ]

@@ -18,7 +18,7 @@ import structlog
 from rooftree.access import ChangeRate, Tokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.errors import RooftreeError, Unavailable
-from rooftree.events import EVENTS, PROBLEMS, EventBus, EventStream, Problem, Problems, Task, TaskSupervisor
+from rooftree.events import PROBLEMS, EventBus, Problem, Problems, Task, TaskSupervisor
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
@@ -72,7 +72,6 @@ class System:
         self.clock = clock
         self.logs = logs
         self.bus = EventBus()
-        self.events = EventStream(self.bus)
         self.services = ServiceDirectory()
         self.tasks = TaskSupervisor(clock)
         self.hooks = Hooks(specifications, self._hook_failed)
@@ -108,7 +107,6 @@ class System:
         await asyncio.to_thread(check_key)
         self.data = await asyncio.to_thread(DataFolder.open, kernel.data_dir)
         self._closing.push_async_callback(asyncio.to_thread, self.data.close)
-        self._closing.push_async_callback(self.events.close)
         self.database = await Database.open(self.data, kernel.disk_reserve_mib * MIB)
         self._closing.push_async_callback(self.database.close)
         keeping = AuditKeeping(kernel.audit_entries, kernel.audit_share)
@@ -199,7 +197,6 @@ class System:
         for key, service in (
             (JOBS, self.jobs),
             (AUDIT, self.audit),
-            (EVENTS, self.events),
             (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),

@@ -21,11 +21,11 @@ from rooftree import (
     itself,
     role,
 )
-from rooftree.contributions import merged
 from rooftree.interfaces.callers import ADDON, CORE_ONLY, OBSERVER
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.hooks import addon_facts
+from rooftree.plugins import merged
 from rooftree.principal import INCLUDES
 from rooftree_addons import texts, updates, verbs
 from rooftree_addons.addons import Addons, OptionsChange

@@ -23,9 +23,9 @@ from typing import Final
 from attrs import frozen
 
 from rooftree import Failed, RooftreeError
-from rooftree.child_process import child_process
 from rooftree_addons.long_work import in_thread
 from rooftree_files import Folder, PathRefused, RemovalIncomplete, TreeChanged, copy_tree, shares_blocks, size_of
+from rooftree_workers import child_process
 
 KEPT_FOLDER: Final = "apps/kept"
 """Where copies lie, below the data folder: next to ``apps/data``, and in no container."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from rooftree import (
-    EVENTS,
     JOBS,
     PLUGINS,
     PROBLEMS,
@@ -25,10 +24,10 @@ from rooftree import (
     Kernel,
     Service,
 )
-from rooftree.events import event_type
 from rooftree.http import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
 from rooftree.plugins import METRICS, Family
 from rooftree.process import LOOP_WATCHDOG
+from rooftree_supervisor.event_stream import EVENTS, event_type
 from rooftree_supervisor.version import rooftree_version
 
 if TYPE_CHECKING:

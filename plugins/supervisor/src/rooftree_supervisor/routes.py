@@ -8,7 +8,6 @@ from rooftree import (
     PUBLIC,
     AuditLog,
     Conditions,
-    EventStream,
     Forbidden,
     Header,
     Invalid,
@@ -33,6 +32,7 @@ from rooftree_containers.log_routes import log_routes
 from rooftree_supervisor.api_documents.routes import routes as api_documents
 from rooftree_supervisor.condition_names import CONDITION_NAMES
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
+from rooftree_supervisor.event_stream import EventStream
 from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
 from rooftree_supervisor.metrics import Scrape
 from rooftree_supervisor.models import (

@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from rooftree import (
+    CallerKind,
     Conflict,
     Event,
     Kernel,
@@ -62,7 +63,7 @@ class Whole(Plugin):
     async def setup(self, kernel: Kernel) -> None:
         kernel.provide(THING, Thing())
         kernel.on(Event, self.heard.append)
-        kernel.register_kind("whole", lambda subject: Principal("whole", subject, Role.ADMIN))
+        kernel.register_kind(CallerKind("whole"), lambda subject: Principal("whole", subject, Role.ADMIN))
         kernel.condition("whole", self.check)
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
@@ -296,18 +297,6 @@ async def test_plugin_that_nobody_has_installed_is_not_found(tmp_path: Path) -> 
         for change in (system.plugins.enable, system.plugins.disable, system.plugins.restart):
             with pytest.raises(NotFound, match="There is no plugin acme; installed are fine"):
                 await change("acme")
-
-
-async def test_plugin_that_has_to_answer_is_not_stopped_with_what_it_requires(tmp_path: Path) -> None:
-    async with house(tmp_path, *FAMILY) as (system, _):
-        with pytest.raises(Conflict, match=r"base can't be stopped here: top, .* plugins.disabled of rooftree.toml"):
-            await system.plugins.disable("base", keep="top")
-        with pytest.raises(Conflict, match=r"base can't be stopped here: top, .* too\. Restart Rooftree"):
-            await system.plugins.restart("base", keep="top")
-        assert states(system) == ALL_OK
-
-    async with house(tmp_path, *FAMILY) as (system, _):
-        assert states(system) == ALL_OK  # what was refused was not kept as a choice
 
 
 # --- at once ----------------------------------------------------------------------------------------------------------

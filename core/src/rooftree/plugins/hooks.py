@@ -56,18 +56,18 @@ class Hooks:
         self._trace = os.environ.get("ROOFTREE_TRACE_HOOKS") == "1"
 
     def register(self, plugin: object, name: str) -> None:
-        """Take a plugin's implementations in; raises :class:`HookNameUnknown` for one that nobody specifies."""
-        self._refuse_misspelt(plugin)
-        self._manager.register(plugin, name)
+        """Take a plugin's implementations in; raises ``pluggy.PluginValidationError`` for one with other parameters
+        than its specification."""
         try:
-            self._manager.check_pending()
+            self._manager.register(plugin, name)
         except pluggy.PluginValidationError:
             self._manager.unregister(name=name)
             raise
 
-    def _refuse_misspelt(self, plugin: object) -> None:
+    def refuse_misspelt(self, kind: type) -> None:
+        """Raise :class:`HookNameUnknown` for a class that implements a hook that nobody specifies, and for one with a
+        method that is called like a hook and is not marked as one."""
         specified = {caller for caller in vars(self._manager.hook) if not caller.startswith("_")}
-        kind = type(plugin)
         for name in dir(kind):
             is_marked = hasattr(getattr(kind, name, None), f"{PROJECT}_impl")
             if is_marked and name not in specified:
@@ -88,13 +88,13 @@ class Hooks:
     async def call[**P, R](
         self, specification: Callable[P, R | Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
-        """Call every implementation, side by side; their answers in registration order, ``None`` left out."""
+        """Call every implementation, side by side; their answers in the order of the plugins' names, ``None`` left
+        out."""
         name = getattr(specification, "__name__", "")
         bound = inspect.signature(specification).bind(*args, **kwargs).arguments
-        caller = getattr(self._manager.hook, name)
-        answers = await asyncio.gather(
-            *(self._guarded(name, implementation, bound) for implementation in caller.get_hookimpls())
-        )
+        implementations = getattr(self._manager.hook, name).get_hookimpls()
+        in_order = sorted(implementations, key=lambda implementation: implementation.plugin_name)
+        answers = await asyncio.gather(*(self._guarded(name, implementation, bound) for implementation in in_order))
         return cast("list[R]", [answer for answer in answers if answer is not None])
 
     async def _guarded(self, name: str, implementation: pluggy.HookImpl, bound: dict[str, Any]) -> Any:

@@ -23,7 +23,7 @@ from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, LeftOut, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
@@ -200,10 +200,10 @@ class PluginLife:
         self.plugin_class = checked_class(plugin_class, self.name)
         for key in self.plugin_class.provides:
             self._parts.services.declare(key, self.name)
+        self._parts.hooks.refuse_misspelt(self.plugin_class)
         plugin = self.plugin_class()
-        self.entries = tuple(
-            Entry(route, self.name, Endpoint(route, self._parts.services)) for route in plugin.routes()
-        )
+        services = self._parts.services.beside(plugin)
+        self.entries = tuple(Entry(route, self.name, Endpoint(route, services)) for route in plugin.routes())
         self.plugin = plugin
 
     def not_loaded(self, error: Exception) -> None:
@@ -221,12 +221,12 @@ class PluginLife:
         deadline_s = self._parts.settings.kernel.start_timeout_s
         deadline = asyncio.timeout(deadline_s)
         try:
-            self._parts.hooks.register(plugin, self.name)
             async with deadline:
                 await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
             lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
+            self._parts.hooks.register(plugin, self.name)
             for task in plugin.tasks():
                 self._parts.tasks.start(task, self.name)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
@@ -288,14 +288,14 @@ def checked_class(found: object, name: str) -> type[Plugin]:
     return found
 
 
-def left_out(other: Installed, used: Installed) -> PluginInfo:
-    """A picture of one whose name another distribution's has."""
+def info_of_left_out(left_out: LeftOut) -> PluginInfo:
+    """A picture of one that is not looked at any further."""
     return PluginInfo(
-        name=other.name,
-        distribution=other.distribution,
-        version=other.version,
+        name=left_out.installed.name,
+        distribution=left_out.installed.distribution,
+        version=left_out.installed.version,
         state=Health.FAILED,
-        reason=f"its name is that of {used}, which is used",
+        reason=left_out.reason,
         provides=[],
         requires=[],
         optional=[],

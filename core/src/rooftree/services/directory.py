@@ -1,14 +1,15 @@
 """Services: typed objects that one plugin provides and others use.
 
 A service is asked for by a typed key whose name carries the interface's version, such as
-``ADDON_STORE = Service[AddonStore]("addon_store/1")``. Presence is not availability: a container engine that cannot
+``WORLD_CLOCK = Service[WorldClock]("world_clock/1")``. Presence is not availability: a container engine that cannot
 reach its daemon stays a service, and its calls raise :class:`~rooftree.errors.Unavailable`.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, Self, TypeVar, cast, get_args
 
 from rooftree.errors import NotReady, Unavailable
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class Service(Generic[T]):  # noqa: UP046  # see T
     """The key of a service: its name with the interface's version, and (as type argument) what it is.
 
-    Make it with the type argument spelled out, ``Service[AddonStore]("addon_store/1")``: the kernel reads the type
+    Make it with the type argument spelled out, ``Service[WorldClock]("world_clock/1")``: the kernel reads the type
     from there to fill parameters of routes, plans and steps.
     """
 
@@ -45,6 +46,13 @@ class ServiceDirectory:
         self._keys: dict[Any, Service[Any]] = {}
         self._provided: dict[str, object] = {}
         self._owners: dict[str, str] = {}
+        self._own: object = None
+
+    def beside(self, own: object) -> Self:
+        """The same services for the functions of one plugin, whose parameters of its own class are filled with it."""
+        view = copy.copy(self)
+        view._own = own
+        return view
 
     def declare(self, key: Service[Any], owner: str) -> None:
         """Note that ``owner`` will provide ``key``; two owners of one service are an error (``ValueError``)."""
@@ -84,6 +92,8 @@ class ServiceDirectory:
 
     def get_by_kind(self, kind: Any) -> Any:
         """The service whose interface is ``kind``; raises :class:`Unavailable` when nobody provides it."""
+        if kind in type(self._own).__mro__[:-1]:
+            return self._own
         key = self._keys.get(kind)
         if key is None:
             raise Unavailable(f"No enabled plugin provides {getattr(kind, '__name__', kind)}")

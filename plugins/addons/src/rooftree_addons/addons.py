@@ -12,6 +12,7 @@ import structlog
 from attrs import evolve, frozen
 
 from rooftree import Collection, Event, Kernel, Principal, Role, Service
+from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerEngine
 from rooftree_addons.apparmor import Profiles
 from rooftree_addons.brought_images import BroughtImage
@@ -20,7 +21,7 @@ from rooftree_addons.core_secrets import PROBLEM as SECRETS_PROBLEM
 from rooftree_addons.core_secrets import CoreSecrets, core_secrets
 from rooftree_addons.device_grants import REFUSED_PROBLEM, Grants, chosen_devices, grants, refusal_problem
 from rooftree_addons.devices import HostDevices
-from rooftree_addons.installed import AddonNotInstalled, AddonOptions, InstalledAddon, OptionsRefused, is_newer
+from rooftree_addons.installed import AddonNotInstalled, AddonOptions, InstalledAddon, OptionsRefused
 from rooftree_addons.options_change import OptionsChange
 from rooftree_addons.ports import clear_settled_conflict
 from rooftree_addons.probation import Probation
@@ -34,12 +35,12 @@ from rooftree_store import (
     Installed,
     OptionsInvalid,
     effective_options,
+    is_update,
     validate_options,
 )
 
 log = structlog.get_logger(__name__)
 
-TOKEN_KIND: Final = "addon"  # noqa: S105  # the kind of a token
 DEVICE_PROBLEM: Final = "device_access_missing"
 ADOPTED: Final = "addon_taken_over"
 """The type of the problem that says that an add-on is known by its container only; cleared when its user sets it up."""
@@ -148,9 +149,9 @@ class Addons:
         return self.containers.observation.engine
 
     def update_available(self, addon: InstalledAddon) -> bool:
-        """Whether the store offers a newer version."""
+        """Whether the store offers an update: another version, and none that is certainly older."""
         offer = self.store.addons.get(addon.slug)
-        return offer is not None and is_newer(offer.config.version, addon.version)
+        return offer is not None and is_update(offer.config.version, addon.version)
 
     def version_latest(self, addon: InstalledAddon) -> str:
         """The version the store offers; the installed one of an add-on that is detached."""
@@ -165,7 +166,7 @@ class Addons:
         config = addon.config
         grants = {name for name in ("auth_api", "homeassistant_api", "hassio_api") if getattr(config, name)}
         grants |= {f"service:{entry.service}:{entry.role}" for entry in config.services or ()}
-        return Principal(TOKEN_KIND, slug, Role(config.hassio_role) if config.hassio_api else None, frozenset(grants))
+        return Principal(ADDON.name, slug, Role(config.hassio_role) if config.hassio_api else None, frozenset(grants))
 
     # --- what changed ------------------------------------------------------------------------------------------------
 

@@ -11,12 +11,13 @@ from attrs import field, frozen
 from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
+from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addon_containers import AddonContainers, LastBoot
-from rooftree_addons.addons import ADDONS, TOKEN_KIND, AddonDocuments, Addons, Upkeep
+from rooftree_addons.addons import ADDONS, AddonDocuments, Addons, Upkeep
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.brought_images import BroughtImage
@@ -96,7 +97,8 @@ class AddonsPlugin(Plugin):
         self.hotplug = Hotplug(kernel, self.addons)
         self.tidying = Tidying(kernel, self.addons)
         await self.tidying.note_what_is_installed()
-        kernel.register_kind(TOKEN_KIND, self.addons.principal, self.containers.observation.whereabouts)
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        kernel.register_kind(ADDON, self.addons.principal, self.containers.observation.whereabouts)
         kernel.provide(ADDON_CONTAINERS, self.containers)
         kernel.provide(ADDONS, self.addons)
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(settings.leak_lookup_url, kernel.clock))

@@ -1,4 +1,4 @@
-"""Probation: what an update of an add-on has to prove before what it replaced is given up, and what is kept until then."""
+"""What an update of an add-on has to prove before what it replaced is given up, and what is kept until then."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ from rooftree_addons.addons import ADOPTED, Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import OPTIONS_FILE, data_folder
 from rooftree_addons.images import known_digest
-from rooftree_addons.installed import InstalledAddon, is_newer
+from rooftree_addons.installed import InstalledAddon
 from rooftree_containers import Desired
 from rooftree_containers.lifetime import LABEL_VERSION
 from rooftree_files import Folder
-from rooftree_store import AddonSlug, Offer
+from rooftree_store import AddonSlug, Offer, is_update
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ def is_behind(addons: Addons, slug: AddonSlug, container: Container) -> bool:
     """Whether an installed add-on was updated after the day that the database is of."""
     version = container.labels.get(LABEL_VERSION)
     on_probation = slug in addons.probations
-    return version is not None and not on_probation and is_newer(version, addons.installed[slug].version)
+    return version is not None and not on_probation and is_update(version, addons.installed[slug].version)
 
 
 async def take_over(addons: Addons, slug: AddonSlug, container: Container) -> str | None:

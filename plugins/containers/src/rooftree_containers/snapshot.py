@@ -23,9 +23,9 @@ from typing import Final
 from attrs import frozen
 
 from rooftree import Failed, RooftreeError
-from rooftree.child_process import child_process
 from rooftree_containers.long_work import in_thread
 from rooftree_files import Folder, PathRefused, RemovalIncomplete, TreeChanged, copy_tree, shares_blocks, size_of
+from rooftree_workers import child_process
 
 UNFINISHED: Final = ".unfinished"
 MARGIN_BYTES: Final = 64 * 1024 * 1024

@@ -95,7 +95,8 @@ class ManagedContainer:
     watched: bool = True
     """Whether the watchdog brings it back when it fails."""
     probe: Probe | None = None
-    """Asked by the watchdog, every two minutes while it runs; two complaints in a row are a restart."""
+    """Asked by the watchdog, every two minutes while it runs; two complaints in a row are a restart, or the way back
+    where its version is on probation and it has a ``ready``."""
     ready: Probe | None = None
     """What must be content with a new version, beside the engine's health check: within ``ready_within`` of its start,
     and again at the end of its probation. What is wrong then brings the version before it back."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from functools import cache
 from typing import Final
 
 from rooftree import Kernel, Service, Task
 from rooftree.access import TokenUsedElsewhere
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.power import HostStays
-from rooftree.services import ServiceDirectory
+from rooftree.services import SERVICES, ServiceDirectory
 from rooftree_containers.boot_stages import BootStages
 from rooftree_containers.lifetime import TOKEN_USED_ELSEWHERE, Lifetimes
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ContainerSteps
@@ -21,6 +22,7 @@ from rooftree_containers.watchdog import ASK_EVERY, BOOT_FAILED, GAVE_UP, Watchd
 
 ROLLED_BACK: Final = "update_rolled_back"
 """The type of the problem that says that an update failed, and that the version before it is back."""
+_PREFIX: Final = "managed_containers."
 
 
 class ManagedContainers:
@@ -38,9 +40,9 @@ class ManagedContainers:
         self.lifetimes = Lifetimes(kernel, domain, self.observation)
         self.probation = ProbationWatch(kernel, domain, jobs, self.observation)
         kernel.defer(self.probation.stop)
-        self.watchdog = Watchdog(kernel, domain, jobs, self.observation)
+        self.watchdog = Watchdog(kernel, domain, jobs, self.observation, self.probation.complained)
         kernel.defer(self.watchdog.stop)
-        self.stages = BootStages(kernel, domain, jobs, self.observation)
+        self.stages = BootStages(kernel, domain, jobs, self.observation, self._stages_of_others)
         kernel.defer(self.stages.stop)
         self.reconciliation = Reconciliation(
             kernel,
@@ -64,6 +66,13 @@ class ManagedContainers:
         yield Task("watchdog", self.watchdog.ask, every=ASK_EVERY)
         yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
 
+    def _stages_of_others(self) -> Iterator[BootStages]:
+        """Those of the other domains that there are now."""
+        services, own = self.kernel.service(SERVICES), managed_containers(self.domain.names.plugin).name
+        for name in list(services):
+            if name.startswith(_PREFIX) and name != own:
+                yield services.get(Service[ManagedContainers](name)).stages
+
     async def _bring_up(self) -> None:
         """Bring the containers up, if the engine is there; else its coming will."""
         if self.observation.engine.available:
@@ -78,9 +87,10 @@ class ManagedContainers:
             self.kernel.problems.clear(problem, names.context, name)
 
 
+@cache
 def managed_containers(plugin: str) -> Service[ManagedContainers]:
     """The key under which a plugin provides its containers to their steps."""
-    return Service[ManagedContainers](f"managed_containers.{plugin}/1")
+    return Service[ManagedContainers](f"{_PREFIX}{plugin}/1")
 
 
 def containers_of(services: ServiceDirectory, plugin: str) -> ManagedContainers:

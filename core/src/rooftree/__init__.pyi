@@ -74,6 +74,8 @@ from rooftree.model import structure as structure
 from rooftree.model import unstructure as unstructure
 from rooftree.plugins import PLUGINS as PLUGINS
 from rooftree.plugins import Counter as Counter
+from rooftree.plugins import Driver as Driver
+from rooftree.plugins import DriverInfo as DriverInfo
 from rooftree.plugins import Gauge as Gauge
 from rooftree.plugins import InstallationFolder as InstallationFolder
 from rooftree.plugins import Kernel as Kernel

@@ -1,6 +1,7 @@
 """Plugins: what authors derive from, what they see of the kernel, how each lives, and all of them."""
 
 from rooftree.plugins.contributions import merged, understood
+from rooftree.plugins.drivers import Driver, DriverInfo
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
 from rooftree.plugins.kernel import InstallationFolder, Kernel
 from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
@@ -16,6 +17,8 @@ __all__ = [
     "METRICS",
     "PLUGINS",
     "Counter",
+    "Driver",
+    "DriverInfo",
     "Family",
     "Gauge",
     "Hooks",

@@ -23,7 +23,7 @@ from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, LeftOut, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, LeftOut, described, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
@@ -277,7 +277,7 @@ class PluginLife:
 def checked_class(found: object, name: str) -> type[Plugin]:
     """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
+        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
     refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)

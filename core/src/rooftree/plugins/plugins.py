@@ -15,13 +15,14 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import structlog
+from attrs import evolve
 
 from rooftree.access import KNOWN
 from rooftree.context import caller, is_cancelled
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.events import Problem
 from rooftree.http import Endpoint, Entry, Route, Routes, RouteTable, shape
-from rooftree.plugins.drivers import Drivers, report_left_out
+from rooftree.plugins.drivers import DriverInfo, Drivers, report_left_out
 from rooftree.plugins.life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife, info_of_left_out
 from rooftree.plugins.loading import GROUP, KERNEL, LeftOut, installed
 from rooftree.plugins.parts import KernelParts
@@ -54,7 +55,7 @@ class Plugins:
         self._known = known
         self._choices = choices
         self._lives: dict[str, PluginLife] = {}
-        self._drivers = Drivers(parts.problems, parts.settings.kernel.start_timeout_s)
+        self._drivers = Drivers(parts.problems, parts.settings, self._why_driver_disabled)
         self._start = PluginStart(
             parts=parts,
             lives=self._lives,
@@ -96,9 +97,13 @@ class Plugins:
         """What is known of a plugin, or ``None``; for the kernel's own parts."""
         return self._lives.get(name)
 
-    def info(self, name: str) -> PluginInfo:
-        """One plugin; raises :class:`NotFound`."""
-        return self._life(name).info()
+    def drivers(self) -> list[DriverInfo]:
+        """Every driver, by name."""
+        return list(self._drivers)
+
+    def info(self, name: str) -> PluginInfo | DriverInfo:
+        """One plugin, or driver (``boards.acme``); raises :class:`NotFound`."""
+        return self._drivers.info(name) if "." in name else self._life(name).info()
 
     def routes(self) -> Iterator[tuple[str, Route]]:
         """The kernel's own routes, then those of every plugin that runs, each with its owner's name; in the order in
@@ -145,7 +150,7 @@ class Plugins:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
             known = None if found is None else tuple(found)
-            self._drivers.choose(known)
+            await self._drivers.choose(known, [self.remains.group(name) for name in self.remains if "." in name])
             choice = await asyncio.to_thread(installed, GROUP, known)
             self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
             self._left_out = choice.left_out
@@ -172,11 +177,14 @@ class Plugins:
     # --- at run time ------------------------------------------------------------------------------------------------
 
     async def enable(self, name: str) -> None:
-        """Let a plugin run, and those that could not without it; the choice is kept.
+        """Let a plugin run, and those that could not without it; or a driver be used. The choice is kept.
 
         Returns when they run or have failed; how it went is in :class:`PluginInfo`. Raises :class:`NotFound`, and
         :class:`Conflict` where the operator's settings say otherwise.
         """
+        if "." in name:
+            await self._choose_driver(name, enabled=True)
+            return
         life = self._life(name)
         if not self._parts.settings.runs(name):
             raise Conflict(f"Plugin {name} is disabled by {self._origin(name)}; change that", plugin=name)
@@ -190,11 +198,15 @@ class Plugins:
         await self._change(change())
 
     async def disable(self, name: str) -> None:
-        """Stop a plugin, after those that depend on it, and leave it stopped; the choice is kept.
+        """Stop a plugin, after those that depend on it, and leave it stopped; or use a driver no longer. The choice is
+        kept.
 
         Calls and steps under way get :data:`DRAIN_S` seconds; its open jobs wait for it. Raises :class:`NotFound`, and
         :class:`Conflict` where the operator's settings say otherwise.
         """
+        if "." in name:
+            await self._choose_driver(name, enabled=False)
+            return
         life = self._life(name)
         if name in self._parts.settings.enabled:
             raise Conflict(f"Plugin {name} is enabled by {self._origin(name)}; change that", plugin=name)
@@ -219,9 +231,26 @@ class Plugins:
         async def change() -> None:
             if life.health is Health.DISABLED:
                 raise Conflict(f"Plugin {name} is disabled: {life.reason}", plugin=name)
-            async with self._stopped(life) as dependents:
-                pass
-            await self._bring_up_with_dependents(life, dependents)
+            await self._restart(life)
+
+        await self._change(change())
+
+    async def _restart(self, life: PluginLife) -> None:
+        async with self._stopped(life) as dependents:
+            pass
+        await self._bring_up_with_dependents(life, dependents)
+
+    async def _choose_driver(self, name: str, *, enabled: bool) -> None:
+        """Keep whether a driver is to be used, and restart the plugin that takes it, so that it is or is not."""
+        life = self._lives.get(self._drivers.info(name).plugin or "")
+        if enabled and name in self._parts.settings.disabled:
+            raise Conflict(f"Driver {name} is disabled by {self._origin(name)}; change that", driver=name)
+
+        async def change() -> None:
+            await self._choose(name, enabled=enabled, reason=_asked())
+            self._drivers.look_again(name)
+            if life is not None and life.running:
+                await self._restart(life)
 
         await self._change(change())
 
@@ -263,7 +292,12 @@ class Plugins:
 
     async def left_behind(self) -> list[LeftBehind]:
         """What plugins have left that are no longer installed, by name; empty until the first have been loaded."""
-        return [await self.remains.left_behind(name) for name in sorted(self._gone())]
+        return [await self._left_behind(name) for name in sorted(self._gone())]
+
+    async def _left_behind(self, name: str) -> LeftBehind:
+        left = await self.remains.left_behind(name)
+        kept = self._drivers.kept(name)
+        return evolve(left, collections=[*left.collections, *kept], documents=left.documents + len(kept))
 
     async def purge(self, name: str) -> LeftBehind:
         """Remove for good what a plugin left that is no longer installed, and say what that was.
@@ -274,6 +308,8 @@ class Plugins:
         Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
         """
         async with self._changing:
+            if any(driver.name == name for driver in self._drivers):
+                raise Conflict(f"Driver {name} is installed. Uninstall it, restart Rooftree, and purge it then")
             if (life := self._lives.get(name)) is not None:
                 raise Conflict(
                     f"Plugin {name} is installed. Uninstall {life.distribution}, restart Rooftree, and purge it then",
@@ -282,11 +318,12 @@ class Plugins:
             if name not in self._gone():
                 names = ", ".join(sorted(self._gone())) or "no plugin"
                 raise NotFound(f"There is nothing left of a plugin {name}; something is left of {names}")
-            left = await self.remains.left_behind(name)
-            if (package := self.remains.own_package(name)) is not None:
+            left = await self._left_behind(name)
+            if "." not in name and (package := self.remains.own_package(name)) is not None:
                 await self._parts.jobs.give_up(package, f"Plugin {name} was uninstalled and purged before it could end")
             await self.remains.remove_folder(name)  # first: what can't be removed is still on the list then
             changes = [kept.delete(name) for kept in (self._known, self._choices) if name in kept]
+            changes += [kept.delete(key) for kept, key in self._drivers.kept(name).values()]
             await self._parts.state.commit(*self.remains.removal(name), *changes)
             self._clear_problems_of_the_gone()
             self._rebuild_table()
@@ -294,7 +331,8 @@ class Plugins:
             return left
 
     def _gone(self) -> set[str]:
-        return {*self.remains, *self._known, *self._choices} - self._lives.keys()
+        there = {*self._lives, *(driver.name for driver in self._drivers)}
+        return {*self.remains, *self._known, *self._choices, *self._drivers.gone()} - there
 
     def _clear_problems_of_the_gone(self) -> None:
         """Clear what plugins reported that are not installed: they are not there to do it."""
@@ -380,6 +418,12 @@ class Plugins:
         """Why a plugin is not to run, or ``None``."""
         if not self._parts.settings.runs(name):
             return f"by {self._origin(name)}"
+        return self._why_not_chosen(name)
+
+    def _why_driver_disabled(self, name: str) -> str | None:
+        return f"by {self._origin(name)}" if name in self._parts.settings.disabled else self._why_not_chosen(name)
+
+    def _why_not_chosen(self, name: str) -> str | None:
         choice = self._choices.get(name)
         return choice.reason if choice is not None and not choice.enabled else None
 
@@ -387,7 +431,11 @@ class Plugins:
         """Say what the operator's file says of plugins that cannot be meant so; a typing error stops nothing else."""
         classes = {name: life.plugin_class.settings for name, life in self._lives.items()}
         unloaded = [name for name, life in self._lives.items() if life.plugin is None]
-        wrong = self._parts.settings.check_sections(classes, unchecked=unloaded)
+        drivers = self._drivers.operator_settings()
+        named = dict.fromkeys(driver.name for driver in self._drivers)
+        settings = self._parts.settings
+        wrong = settings.check_sections(named | classes, unchecked=unloaded)
+        wrong += settings.check_driver_sections(drivers, unchecked=self._drivers.not_loaded())
         if wrong:
             self._parts.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
         else:

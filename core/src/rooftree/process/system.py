@@ -30,7 +30,7 @@ from rooftree.process.logs import RecentLogs
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopBlocked, LoopWatchdog
 from rooftree.process.task_problems import PROBLEM as TASK_PROBLEM
 from rooftree.process.task_problems import TaskProblems
-from rooftree.services import Service, ServiceDirectory
+from rooftree.services import SERVICES, Service, ServiceDirectory
 from rooftree.settings import Settings
 from rooftree.state import AUDIT, AuditKeeping, AuditLog, Database, DataFolder, State, write_file_atomically
 
@@ -206,6 +206,7 @@ class System:
             (TOKENS, self.tokens),
             (SETTINGS, self.settings),
             (RECENT_LOGS, self.logs),
+            (SERVICES, self.services),
             (SYSTEM, self),
         ):
             self.services.provide(key, service, "kernel")

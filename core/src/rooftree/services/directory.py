@@ -109,3 +109,7 @@ class ServiceDirectory:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._provided)
+
+
+SERVICES = Service[ServiceDirectory]("services/1")
+"""All of them: for a library whose steps find the service that they are about by what they are given."""

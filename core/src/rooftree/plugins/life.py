@@ -14,7 +14,7 @@ from traceback import extract_tb
 from typing import Any, Final
 
 import structlog
-from attrs import field, frozen
+from attrs import frozen
 
 from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.entry_points import import_compatible
@@ -29,7 +29,6 @@ from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import Scope
 from rooftree.services import Service
-from rooftree.state import document
 
 log = structlog.get_logger(__name__)
 
@@ -75,24 +74,6 @@ class PluginInfo:
     provides: list[str]
     requires: list[str]
     optional: list[str]
-
-
-@document("kernel.known_routes", version=1)
-@frozen
-class KnownRoutes:
-    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
-
-    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
-
-
-@document("kernel.plugin_choice", version=1)
-@frozen
-class PluginChoice:
-    """What was decided of a plugin at run time."""
-
-    enabled: bool
-    reason: str
-    """Who or what decided it, for whoever wonders why it does not run."""
 
 
 class PluginLife:
@@ -208,7 +189,7 @@ class PluginLife:
 
     def not_loaded(self, error: Exception) -> None:
         """It could not be loaded."""
-        self.entries = ()
+        self.plugin, self.entries = None, ()
         self._parts.services.withdraw(self.name)
         if not isinstance(error, DuplicateRoute | RooftreeError):
             log.error("plugin_not_loaded", plugin=self.name, exc_info=error)

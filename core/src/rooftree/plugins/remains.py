@@ -71,9 +71,9 @@ class PluginRemains:
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
 
-    def group(self, driver: str) -> str:
-        """The entry-point group of a driver."""
-        return self._kept[driver].package
+    def groups(self) -> set[str]:
+        """The entry-point groups of the drivers."""
+        return {known.package for name, known in self._kept.items() if "." in name}
 
     def own_package(self, name: str) -> str | None:
         """The package that the jobs of a plugin come from; ``None`` where another plugin's come from there too."""

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         PluginInfo,
         PluginMetrics,
         Plugins,
+        PluginTasks,
         hookimpl,
         hookspec,
     )
@@ -104,7 +105,7 @@ _HOMES = {
     "model": "ParsedString Rate Secret SecretLocked UNSET Unset converter structure unstructure",
     "plugins": (
         "Counter Gauge InstallationFolder Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo "
-        "PluginMetrics Plugins hookimpl hookspec"
+        "PluginMetrics PluginTasks Plugins hookimpl hookspec"
     ),
     "principal": "CallerKind Principal Role",
     "services": "Service",
@@ -163,6 +164,7 @@ __all__ = [
     "PluginHealthChanged",
     "PluginInfo",
     "PluginMetrics",
+    "PluginTasks",
     "Plugins",
     "Principal",
     "Problem",

@@ -8,6 +8,7 @@ from rooftree.plugins.loading import GROUP
 from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
+from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.plugins import PLUGINS, Plugins
 from rooftree.plugins.remains import LeftBehind
 
@@ -29,6 +30,7 @@ __all__ = [
     "PluginInfo",
     "PluginLife",
     "PluginMetrics",
+    "PluginTasks",
     "Plugins",
     "hookimpl",
     "hookspec",

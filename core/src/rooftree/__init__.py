@@ -1,13 +1,16 @@
 """Rooftree: the microkernel. Everything a plugin author needs is importable from here.
 
-The names are loaded on first use, so that ``rooftree --help`` does not pay for a web server.
+The names are listed once, for type checkers and at run time alike, in ``__init__.pyi``. They are loaded on first use,
+so that ``rooftree --help`` does not pay for a web server.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+<<<<<<< HEAD
 if TYPE_CHECKING:
     from rooftree.access import (
         KNOWN,
@@ -207,16 +210,29 @@ __all__ = [
     "structure",
     "unstructure",
 ]
+=======
+
+@cache
+def _homes() -> dict[str, str]:
+    """The room of each name."""
+    from pathlib import Path  # noqa: PLC0415  # not for who imports a module of ours alone
+
+    stub = Path(__file__).with_suffix(".pyi").read_text("utf-8").splitlines()  # ours: beside this file
+    lines = [line.split() for line in stub if line.startswith("from ")]
+    return {name: room for _, room, _, name, *_ in lines}
+>>>>>>> main
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
+    if name == "__all__":
+        return sorted(_homes())
+    home = _homes().get(name)
     if home is None:
         raise AttributeError(f"module 'rooftree' has no attribute {name!r}")
-    value = getattr(import_module(f"rooftree.{home}"), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), "__all__", *_homes()})

@@ -45,7 +45,14 @@ PLUGINS = [
 
 
 LEFT_BEHIND = [
-    {"name": "clock", "distribution": "rooftree-clock", "collections": ["clock.count"], "documents": 3, "tokens": 0}
+    {
+        "name": "clock",
+        "distribution": "rooftree-clock",
+        "collections": ["clock.count"],
+        "documents": 3,
+        "tokens": 0,
+        "folder": "/data/plugins/clock",
+    }
 ]
 
 

@@ -59,7 +59,7 @@ async def test_plugins_lists_name_version_state_provides_requires_and_reason(cli
     assert "failed       addons/1       container_engine/1, addon_store/1, (hardware/1)  ValueError: a reason" in addons
     assert addons.endswith("has to fold or let be")
     assert clock.split()[:3] == ["clock", "-", "uninstalled"]
-    assert "3 documents (clock.count), 0 tokens" in clock
+    assert "3 documents (clock.count), 0 tokens, the folder /data/plugins/clock" in clock
     assert clock.endswith("rooftree plugins purge clock")
 
 
@@ -91,7 +91,10 @@ async def test_purge_asks_first_and_says_what_it_removed(cli: Cli, daemon: Stand
 
     assert (refused.exit_code, asked_when_refused) == (1, [])
     assert "Remove for good everything that plugin clock has left?" in refused.stderr
-    assert agreed.stdout == "Nothing is left of clock; removed: 3 documents (clock.count), 0 tokens.\n"
+    assert (
+        agreed.stdout
+        == "Nothing is left of clock; removed: 3 documents (clock.count), 0 tokens, the folder /data/plugins/clock.\n"
+    )
     assert json.loads(unasked.stdout) == LEFT_BEHIND[0]
     assert daemon.asked == [("DELETE", "/kernel/v1/plugins/clock", b"")] * 2
 

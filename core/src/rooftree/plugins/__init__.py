@@ -4,7 +4,7 @@ from rooftree.plugins.contributions import merged, understood
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
 from rooftree.plugins.kernel import InstallationFolder, Kernel
 from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
-from rooftree.plugins.loading import GROUP
+from rooftree.plugins.loading import GROUP, PluginName
 from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
@@ -30,7 +30,11 @@ __all__ = [
     "PluginInfo",
     "PluginLife",
     "PluginMetrics",
+<<<<<<< HEAD
     "PluginTasks",
+=======
+    "PluginName",
+>>>>>>> main
     "Plugins",
     "hookimpl",
     "hookspec",

@@ -15,12 +15,16 @@ import structlog
 
 from rooftree.entry_points import import_compatible
 from rooftree.events import Problem, Problems
-from rooftree.plugins.loading import Choice, in_thread_of_its_own, installed, refuse_misspelt
+from rooftree.plugins.loading import (
+    NAME_REFUSED,
+    NAME_TAKEN,
+    Choice,
+    in_thread_of_its_own,
+    installed,
+    refuse_misspelt,
+)
 
 log = structlog.get_logger(__name__)
-
-NAME_TAKEN = "plugin_name_taken"
-"""The type of the problem that two distributions have one name."""
 
 
 class Drivers:
@@ -43,7 +47,7 @@ class Drivers:
         choice = await asyncio.to_thread(installed, group, self._chosen)
         loaded = await asyncio.gather(*(self._loaded(group, base, used.point) for used in choice.chosen))
         self._forget_gone(group, {used.name for used in choice.chosen})
-        report_taken_names(self._problems, group, choice)
+        report_left_out(self._problems, group, choice)
         return {used.name: driver for used, driver in zip(choice.chosen, loaded, strict=True) if driver is not None}
 
     async def _loaded[D](self, group: str, base: type[D], point: EntryPoint) -> type[D] | None:
@@ -72,24 +76,16 @@ class Drivers:
                     self._problems.clear("driver_failed", "plugin", problem.reference)
 
 
-def report_taken_names(problems: Problems, group: str, choice: Choice) -> None:
-    """Say which distributions claim a name that another one has; until they do no longer."""
+def report_left_out(problems: Problems, group: str, choice: Choice) -> None:
+    """Say which are left out because of their names; until they are no longer."""
+    left_out = {(other.problem, f"{group}:{other.installed.name}"): other.message for other in choice.left_out}
     for problem in problems:
-        if problem.type == NAME_TAKEN and (problem.reference or "").startswith(f"{group}:"):
-            names = {f"{group}:{other.name}" for other, _ in choice.left_out}
-            if problem.reference not in names:
-                problems.clear(problem.type, problem.context, problem.reference)
-    for other, used in choice.left_out:
-        why = "it comes with Rooftree" if used.is_ours else "its version is the higher"
-        problems.report(
-            Problem(
-                NAME_TAKEN,
-                "plugin",
-                f"{group}:{other.name}",
-                f"Two distributions have a {group} called {other.name}: {used} is used, because {why}; {other} is left "
-                "out. Uninstall one of them",
-            )
-        )
+        reference = problem.reference or ""
+        gone = (problem.type, reference) not in left_out and reference.startswith(f"{group}:")
+        if problem.type in {NAME_TAKEN, NAME_REFUSED} and gone:
+            problems.clear(problem.type, problem.context, problem.reference)
+    for (kind, reference), message in left_out.items():
+        problems.report(Problem(kind, "plugin", reference, message))
 
 
 def _checked[D](found: object, base: type[D], name: str) -> type[D]:

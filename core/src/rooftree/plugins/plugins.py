@@ -20,10 +20,10 @@ from rooftree.access import KNOWN
 from rooftree.context import caller, is_cancelled
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.events import Problem
-from rooftree.http import Entry, Route, RouteTable, shape
-from rooftree.plugins.drivers import Drivers, report_taken_names
-from rooftree.plugins.life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife, left_out
-from rooftree.plugins.loading import GROUP, Installed, installed
+from rooftree.http import Endpoint, Entry, Route, Routes, RouteTable, shape
+from rooftree.plugins.drivers import Drivers, report_left_out
+from rooftree.plugins.life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife, info_of_left_out
+from rooftree.plugins.loading import GROUP, KERNEL, LeftOut, installed
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import LeftBehind, PluginRemains
@@ -46,8 +46,10 @@ class Plugins:
         known: Collection[KnownRoutes],
         choices: Collection[PluginChoice],
         remains: PluginRemains,
+        own_routes: Routes,
     ) -> None:
         self._parts = parts
+        self._own = tuple(Entry(route, KERNEL, Endpoint(route, parts.services)) for route in own_routes)
         self.remains = remains
         self._known = known
         self._choices = choices
@@ -60,10 +62,10 @@ class Plugins:
             drivers=self._drivers,
             why_disabled=self.why_disabled,
             loaded=self._rebuild_table,
+            own_routes=self._own,
             begun=self._begun,
         )
-        self._left_out: tuple[tuple[Installed, Installed], ...] = ()
-        """Those whose name another distribution's has, with that one."""
+        self._left_out: tuple[LeftOut, ...] = ()
         self._running: list[PluginLife] = []
         """Those that run, in the order in which they started."""
         self._changing = asyncio.Lock()
@@ -73,15 +75,21 @@ class Plugins:
         self._stopping = False
 
     @classmethod
-    async def load(cls, parts: KernelParts) -> Plugins:
-        """Read what is remembered of plugins."""
+    async def load(cls, parts: KernelParts, own_routes: Routes) -> Plugins:
+        """Read what is remembered of plugins.
+
+        :param own_routes: the kernel's own, which are there whatever plugins run
+        """
         state = parts.state
         remains = await PluginRemains.load(state, parts.tokens, parts.data.path)
-        return cls(parts, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
+        known, choices = await state.collection(KnownRoutes), await state.collection(PluginChoice)
+        plugins = cls(parts, known, choices, remains, own_routes)
+        plugins._rebuild_table()
+        return plugins
 
     def __iter__(self) -> Iterator[PluginInfo]:
         infos = [life.info() for life in self._lives.values()]
-        infos += [left_out(other, used) for other, used in self._left_out]
+        infos += [info_of_left_out(other) for other in self._left_out]
         return iter(sorted(infos, key=lambda info: info.name))
 
     def find(self, name: str) -> PluginLife | None:
@@ -93,8 +101,9 @@ class Plugins:
         return self._life(name).info()
 
     def routes(self) -> Iterator[tuple[str, Route]]:
-        """The routes of every plugin that runs, each with the plugin's name; in the order in which they are declared,
-        by the plugins' names."""
+        """The kernel's own routes, then those of every plugin that runs, each with its owner's name; in the order in
+        which they are declared, by the plugins' names."""
+        yield from ((KERNEL, entry.route) for entry in self._own)
         for name, life in sorted(self._lives.items()):
             if life.running:
                 yield from ((name, entry.route) for entry in life.entries)
@@ -112,6 +121,8 @@ class Plugins:
 
     def gate(self, owner: str) -> RooftreeError | None:
         """Why a plugin's routes cannot be called now, or ``None``."""
+        if owner == KERNEL:
+            return None
         life = self._lives.get(owner)
         if life is None:
             return Unavailable(
@@ -138,7 +149,7 @@ class Plugins:
             choice = await asyncio.to_thread(installed, GROUP, known)
             self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
             self._left_out = choice.left_out
-            report_taken_names(self._parts.problems, GROUP, choice)
+            report_left_out(self._parts.problems, GROUP, choice)
             self._forget_old_failures()
             self._clear_problems_of_the_gone()
             self._rebuild_table()
@@ -178,22 +189,17 @@ class Plugins:
 
         await self._change(change())
 
-    async def disable(self, name: str, *, keep: str | None = None) -> None:
+    async def disable(self, name: str) -> None:
         """Stop a plugin, after those that depend on it, and leave it stopped; the choice is kept.
 
-        Calls and steps under way get :data:`DRAIN_S` seconds; its open jobs wait for it.
-
-        :param keep: the plugin that asks, which must go on running
-
-        Raises :class:`NotFound`, and :class:`Conflict` where the operator's settings say otherwise, or ``keep`` would
-        have to stop.
+        Calls and steps under way get :data:`DRAIN_S` seconds; its open jobs wait for it. Raises :class:`NotFound`, and
+        :class:`Conflict` where the operator's settings say otherwise.
         """
         life = self._life(name)
         if name in self._parts.settings.enabled:
             raise Conflict(f"Plugin {name} is enabled by {self._origin(name)}; change that", plugin=name)
 
         async def change() -> None:
-            self._refuse_without(keep, life, "Name it in plugins.disabled of rooftree.toml and restart Rooftree")
             await self._choose(name, enabled=False, reason=_asked())
             async with self._stopped(life) as dependents:
                 life.become(Health.DISABLED, self.why_disabled(name))
@@ -203,17 +209,16 @@ class Plugins:
 
         await self._change(change())
 
-    async def restart(self, name: str, *, keep: str | None = None) -> None:
+    async def restart(self, name: str) -> None:
         """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded.
 
-        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled, or where ``keep`` would stop.
+        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled.
         """
         life = self._life(name)
 
         async def change() -> None:
             if life.health is Health.DISABLED:
                 raise Conflict(f"Plugin {name} is disabled: {life.reason}", plugin=name)
-            self._refuse_without(keep, life, "Restart Rooftree")
             async with self._stopped(life) as dependents:
                 pass
             await self._bring_up_with_dependents(life, dependents)
@@ -306,13 +311,6 @@ class Plugins:
     def _origin(self, name: str) -> str | None:
         settings = self._parts.settings
         return settings.origin("plugins.disabled" if name in settings.disabled else "plugins.enabled")
-
-    def _refuse_without(self, keep: str | None, life: PluginLife, instead: str) -> None:
-        affected = {life.name, *(other.name for other in self._dependents(life))}
-        if keep in affected:
-            raise Conflict(
-                f"Plugin {life.name} can't be stopped here: {keep}, which answers this call, would stop too. {instead}"
-            )
 
     async def _choose(self, name: str, *, enabled: bool, reason: str) -> None:
         choice = PluginChoice(enabled, reason)
@@ -415,7 +413,7 @@ class Plugins:
 
     def _rebuild_table(self) -> None:
         """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
-        entries = [entry for life in self._lives.values() for entry in life.entries]
+        entries = [*self._own, *(entry for life in self._lives.values() for entry in life.entries)]
         taken = {(entry.route.method, shape(path)) for entry in entries for path in entry.route.paths}
         for owner, known in self._known.items():
             if owner in self._lives and self._lives[owner].entries:

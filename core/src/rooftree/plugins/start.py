@@ -6,13 +6,13 @@ What goes wrong on the way is that plugin's reason, and everybody else's start g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from rooftree.context import code_of, plugin_under_way
-from rooftree.http import RouteTable
+from rooftree.http import Entry, RouteTable
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.life import Health, PluginLife
 from rooftree.plugins.parts import KernelParts
@@ -34,6 +34,8 @@ class PluginStart:
     """Why a plugin is not to run, or ``None``."""
     loaded: Callable[[], None]
     """Called when some have been loaded, and none of them set up."""
+    own_routes: Sequence[Entry]
+    """The kernel's own, which no plugin takes."""
     begun: Callable[[PluginLife], Awaitable[None]]
     """Called for each that runs."""
 
@@ -61,7 +63,7 @@ class PluginStart:
     def _load(self, life: PluginLife, plugin_class: object) -> None:
         try:
             life.load(plugin_class)
-            RouteTable(entry for other in self.lives.values() for entry in other.entries)
+            RouteTable([*self.own_routes, *(entry for other in self.lives.values() for entry in other.entries)])
         except Exception as error:
             life.plugin = None
             life.not_loaded(error)

@@ -231,7 +231,8 @@ class Preferences:
 
     async def _keep_time(self) -> None:
         """Let times of day be those of the zone that was chosen; of the host's without one."""
-        await self._kernel.tasks.keep_time_of(self.timezone or await asyncio.to_thread(host_timezone))
+        chosen = self.timezone
+        await self._kernel.tasks.keep_time_of(await asyncio.to_thread(host_timezone) if chosen is None else chosen)
 
 
 @step("supervisor.keep_options/1")

@@ -30,11 +30,8 @@ __all__ = [
     "PluginInfo",
     "PluginLife",
     "PluginMetrics",
-<<<<<<< HEAD
-    "PluginTasks",
-=======
     "PluginName",
->>>>>>> main
+    "PluginTasks",
     "Plugins",
     "hookimpl",
     "hookspec",

@@ -85,6 +85,7 @@ from rooftree.plugins import PluginHealthChanged as PluginHealthChanged
 from rooftree.plugins import PluginInfo as PluginInfo
 from rooftree.plugins import PluginMetrics as PluginMetrics
 from rooftree.plugins import Plugins as Plugins
+from rooftree.plugins import PluginTasks as PluginTasks
 from rooftree.plugins import hookimpl as hookimpl
 from rooftree.plugins import hookspec as hookspec
 from rooftree.principal import CallerKind as CallerKind

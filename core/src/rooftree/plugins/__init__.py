@@ -9,6 +9,7 @@ from rooftree.plugins.loading import GROUP, PluginName
 from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
+from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.plugins import PLUGINS, Plugins
 from rooftree.plugins.remains import LeftBehind
 
@@ -33,6 +34,7 @@ __all__ = [
     "PluginLife",
     "PluginMetrics",
     "PluginName",
+    "PluginTasks",
     "Plugins",
     "hookimpl",
     "hookspec",

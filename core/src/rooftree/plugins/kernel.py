@@ -19,6 +19,7 @@ from rooftree.plugins.drivers import Driver, Drivers
 from rooftree.plugins.metrics import PluginMetrics
 from rooftree.plugins.own_folders import made_folder
 from rooftree.plugins.parts import KernelParts
+from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import GiveBack, Scope
 from rooftree.principal import CallerKind, Principal
@@ -94,6 +95,11 @@ class Kernel:
     def metrics(self) -> PluginMetrics:
         """Numbers of the plugin's own, shown at ``/kernel/v1/metrics`` while it runs."""
         return PluginMetrics(self._parts.metrics, self.name, self._scope)
+
+    @property
+    def tasks(self) -> PluginTasks:
+        """The plugin's tasks, to be begun, changed and ended while it runs."""
+        return PluginTasks(self._parts.tasks, self.name, self._scope)
 
     @property
     def jobs(self) -> Jobs:

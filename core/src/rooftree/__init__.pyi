@@ -74,6 +74,8 @@ from rooftree.model import structure as structure
 from rooftree.model import unstructure as unstructure
 from rooftree.plugins import PLUGINS as PLUGINS
 from rooftree.plugins import Counter as Counter
+from rooftree.plugins import Driver as Driver
+from rooftree.plugins import DriverInfo as DriverInfo
 from rooftree.plugins import Gauge as Gauge
 from rooftree.plugins import InstallationFolder as InstallationFolder
 from rooftree.plugins import Kernel as Kernel
@@ -83,6 +85,7 @@ from rooftree.plugins import PluginHealthChanged as PluginHealthChanged
 from rooftree.plugins import PluginInfo as PluginInfo
 from rooftree.plugins import PluginMetrics as PluginMetrics
 from rooftree.plugins import Plugins as Plugins
+from rooftree.plugins import PluginTasks as PluginTasks
 from rooftree.plugins import hookimpl as hookimpl
 from rooftree.plugins import hookspec as hookspec
 from rooftree.principal import CallerKind as CallerKind

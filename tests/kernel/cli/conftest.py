@@ -44,6 +44,26 @@ PLUGINS = [
 ]
 
 
+DRIVERS = [
+    {
+        "name": "boards.acme",
+        "distribution": "rooftree-board-acme",
+        "version": "0.3",
+        "state": "in_use",
+        "reason": None,
+        "plugin": "os",
+    },
+    {
+        "name": "boards.box",
+        "distribution": "rooftree-board-box",
+        "version": "0.4",
+        "state": "idle",
+        "reason": "this machine is no such board",
+        "plugin": "os",
+    },
+]
+
+
 LEFT_BEHIND = [
     {
         "name": "clock",
@@ -73,7 +93,7 @@ class StandIn:
         if path == "/kernel/v1/problems":
             return ok({"problems": self.problems})
         if path == "/kernel/v1/plugins":
-            return ok({"plugins": PLUGINS, "left_behind": LEFT_BEHIND})
+            return ok({"plugins": PLUGINS, "drivers": DRIVERS, "left_behind": LEFT_BEHIND})
         if path == "/kernel/v1/plugins/clock" and request.method == "DELETE":
             return ok(LEFT_BEHIND[0])
         if path.startswith("/kernel/v1/tokens"):

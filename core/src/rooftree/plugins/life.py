@@ -14,7 +14,7 @@ from traceback import extract_tb
 from typing import Any, Final
 
 import structlog
-from attrs import field, frozen
+from attrs import frozen
 
 from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.entry_points import import_compatible
@@ -23,13 +23,12 @@ from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, LeftOut, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, LeftOut, described, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import Scope
 from rooftree.services import Service
-from rooftree.state import document
 
 log = structlog.get_logger(__name__)
 
@@ -75,24 +74,6 @@ class PluginInfo:
     provides: list[str]
     requires: list[str]
     optional: list[str]
-
-
-@document("kernel.known_routes", version=1)
-@frozen
-class KnownRoutes:
-    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
-
-    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
-
-
-@document("kernel.plugin_choice", version=1)
-@frozen
-class PluginChoice:
-    """What was decided of a plugin at run time."""
-
-    enabled: bool
-    reason: str
-    """Who or what decided it, for whoever wonders why it does not run."""
 
 
 class PluginLife:
@@ -208,7 +189,7 @@ class PluginLife:
 
     def not_loaded(self, error: Exception) -> None:
         """It could not be loaded."""
-        self.entries = ()
+        self.plugin, self.entries = None, ()
         self._parts.services.withdraw(self.name)
         if not isinstance(error, DuplicateRoute | RooftreeError):
             log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
@@ -277,7 +258,7 @@ class PluginLife:
 def checked_class(found: object, name: str) -> type[Plugin]:
     """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
+        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
     refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)

@@ -177,6 +177,14 @@ async def in_thread_of_its_own(load: Callable[[], object]) -> object:
     return await loaded
 
 
+def described(value: object) -> str:
+    """What something is, without where in memory it lies: that is nothing to keep."""
+    text = repr(value)
+    if " at 0x" not in text:
+        return text
+    return f"{type(value).__name__} {getattr(value, '__qualname__', '')}".strip()
+
+
 def refuse_misspelt(found: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
     """Raise ``TypeError`` for a class with a method that is almost called like a verb, or with anything else almost
     called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own."""

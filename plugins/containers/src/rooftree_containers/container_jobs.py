@@ -1,7 +1,7 @@
 """The jobs with the containers of a domain that has none of its own.
 
 Names of jobs are part of the API: a domain says what its jobs' names begin with (``dns_start``, ``dns_update`` …). One
-whose jobs do more than a plan of :mod:`~rooftree_containers.plans` writes its own, as the add-ons' do.
+whose jobs do more than a plan of :mod:`~rooftree_containers.plans` writes its own.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from attrs import field, frozen
 
 from rooftree import Failed, Invalid, JobCall, RooftreeError, Step
 from rooftree.interfaces.containers import Container, ContainerSpec, DataPath
+from rooftree.interfaces.hooks import OwnerKind
 from rooftree.state import Change
 from rooftree_containers.snapshot import SnapshotFailed, SnapshotRefused
 from rooftree_containers.update_backup import UpdateBackup
@@ -185,7 +186,7 @@ class DomainNames:
 
     plugin: str
     """The domain's plugin: where steps find it again."""
-    owner: Literal["addon", "homeassistant", "service"]
+    owner: OwnerKind
     """Of :class:`~rooftree.interfaces.hooks.ContainerOwner`."""
     context: str
     """The context of problems, and the kind of locks."""
@@ -226,7 +227,7 @@ class ContainerDomain(Protocol):
         ...
 
     def title(self, name: str) -> str:
-        """What people call it, within a sentence: ``add-on local_hello``, ``Home Assistant``."""
+        """What people call it, within a sentence: ``the lamp``."""
         ...
 
     def container_name(self, name: str) -> str:

@@ -84,8 +84,8 @@ class BootStages:
             self._move_to(stage)
             await self._until_others_are_past(stage)
             earliest_end = self._kernel.clock.monotonic() + self._wait_s
-            started = await self._side_by_side(containers, settle)
-            if host_booted and started:
+            any_started = await self._side_by_side(containers, settle)
+            if host_booted and any_started:
                 await self._kernel.clock.sleep(max(0.0, earliest_end - self._kernel.clock.monotonic()))
         self._move_to(_END)
 

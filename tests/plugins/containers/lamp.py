@@ -7,14 +7,17 @@ from datetime import timedelta
 
 from attrs import frozen
 
-from rooftree import Kernel, Plugin, Task, document
+from rooftree import Kernel, Plugin, Principal, Role, Task, document
+from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerSpec, DataPath, Mount
+from rooftree.principal import CallerKind
 from rooftree_containers import DomainNames, ManagedContainer, Stage, managed_containers
 from rooftree_containers.container_jobs import domain_jobs
 from rooftree_containers.standing import StandingContainer, StandingDomain, look_after, pulled_if_missing
 
-NAMES = DomainNames(plugin="lamp", owner="service", context="lamp", kept_folder="lamp/kept")
+NAMES = DomainNames(plugin="lamp", owner="service", context="lamp", tokens="lamp", kept_folder="lamp/kept")
 JOBS = domain_jobs(NAMES, "lamp", __name__)
+LAMP = CallerKind("lamp")
 LAMP_CONTAINERS = managed_containers("lamp")
 DATA = DataPath("lamp/data")
 
@@ -44,6 +47,9 @@ class LampPlugin(Plugin):
             fresh = {name: LampState(version="1.0", image=f"registry.example/{name}:1.0") for name in titles}
             await kernel.commit(*(documents.put(name, state) for name, state in fresh.items()))
         self.containers = look_after(kernel, domain, JOBS.own)
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        whereabouts = self.containers.observation.whereabouts
+        kernel.register_kind(LAMP, lambda name: Principal("lamp", name, Role.DEFAULT), whereabouts)
 
     def describe(self, name: str, state: LampState) -> ManagedContainer:
         """What each of them is."""
@@ -52,7 +58,7 @@ class LampPlugin(Plugin):
             version=state.version,
             image=state.image,
             desired=state.desired,
-            specification=lambda _: self.specification(name, state),
+            specification=lambda token: self.specification(name, state, token),
             missing_image=pulled_if_missing(self.kernel, state.image),
             stage=Stage.BASE,
             after=frozenset({"socket"}),
@@ -62,9 +68,11 @@ class LampPlugin(Plugin):
             kept_for_roll_back={"data": DATA} if name == "lamp" else {},
         )
 
-    async def specification(self, name: str, state: LampState) -> ContainerSpec:
+    async def specification(self, name: str, state: LampState, token: str) -> ContainerSpec:
         """What the engine is told."""
-        return ContainerSpec(name=f"hassio_{name}", image=state.image, mounts=(Mount(DATA, "/data"),))
+        environment = {"SUPERVISOR_TOKEN": token}
+        mounts = (Mount(DATA, "/data"),)
+        return ContainerSpec(name=f"hassio_{name}", image=state.image, environment=environment, mounts=mounts)
 
     async def ask(self) -> str | None:
         """Whether the lamp gives light."""

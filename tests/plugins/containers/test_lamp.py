@@ -153,6 +153,29 @@ async def test_what_runs_is_kept_and_what_was_stopped_stays_so_over_a_restart(
         assert here.containers.observation.state("lamp") is ContainerState.STOPPED
 
 
+async def test_token_is_its_containers_own_and_ends_with_it(
+    tmp_path: Path, engine: FakeContainerEngine, clock: FakeClock
+) -> None:
+    async with room(tmp_path, engine, clock) as here:
+        given = engine.spec("hassio_lamp").environment["SUPERVISOR_TOKEN"]
+        made = here.system.tokens.known("lamp", "lamp")
+        label = engine.spec("hassio_lamp").labels["io.rooftree.token"]
+    async with room(tmp_path, engine, clock) as here:
+        adopted = here.system.tokens.known("lamp", "lamp")
+        whereabouts = here.containers.observation.whereabouts
+        await whereabouts.look("lamp")
+        lamp = await here.shown()
+        assert lamp is not None
+        admitted = whereabouts.admits("lamp", lamp.ip_address), whereabouts.admits("lamp", "172.30.33.250")
+        await here.run(JOBS.stop(name="lamp"))
+        stopped = here.system.tokens.known("lamp", "lamp")
+
+    assert given
+    assert set(made) == set(adopted) == {label}
+    assert admitted == (True, False)
+    assert stopped == {}
+
+
 async def test_what_crashes_is_brought_back_and_everybody_is_told(here: Room, engine: FakeContainerEngine) -> None:
     states: list[str] = []
     here.system.bus.subscribe(ManagedStateChanged, lambda event: states.append(event.state), "test")

@@ -55,7 +55,7 @@ def waits_for(stage: Iterable[ManagedContainer]) -> dict[str, frozenset[str]]:
 class BootStages:
     """Starts and ends a domain's containers in their stages.
 
-    :param others: the stages of the other domains that there are now
+    :param others: the stages of the other domains that there are, once they have started
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class BootStages:
         domain: ContainerDomain,
         jobs: ContainerJobs,
         observation: Observation,
-        others: Callable[[], Iterable[BootStages]],
+        others: Callable[[], Awaitable[Iterable[BootStages]]],
     ) -> None:
         self._kernel = kernel
         self._domain = domain
@@ -113,7 +113,7 @@ class BootStages:
     async def _until_others_are_past(self, stage: Stage) -> None:
         try:
             async with asyncio.timeout(STAGE_WITHIN_S):
-                for other in self._others():
+                for other in await self._others():
                     await other.until_past(stage)
         except TimeoutError:
             log.warning("stage_goes_on_without_another_domain", stage=stage.name, waited_s=STAGE_WITHIN_S)

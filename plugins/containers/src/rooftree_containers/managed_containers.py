@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 from typing import Final
 
-from rooftree import Kernel, Service, Task
+from rooftree import PLUGINS, Kernel, PluginHealthChanged, PluginInfo, Service, Task
 from rooftree.access import TokenUsedElsewhere
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.power import HostStays
+from rooftree.plugins import Health
 from rooftree.services import SERVICES, ServiceDirectory
 from rooftree_containers.boot_stages import BootStages
 from rooftree_containers.lifetime import TOKEN_USED_ELSEWHERE, Lifetimes
@@ -36,6 +38,7 @@ class ManagedContainers:
         self.kernel = kernel
         self.domain = domain
         self.steps = steps
+        self._health_changed = asyncio.Event()
         self.observation = Observation(kernel, domain)
         self.lifetimes = Lifetimes(kernel, domain, self.observation)
         self.probation = ProbationWatch(kernel, domain, jobs, self.observation)
@@ -54,6 +57,7 @@ class ManagedContainers:
             self.probation,
             self.watchdog,
         )
+        kernel.on(PluginHealthChanged, self._note_health)
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
@@ -66,12 +70,20 @@ class ManagedContainers:
         yield Task("watchdog", self.watchdog.ask, every=ASK_EVERY)
         yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
 
-    def _stages_of_others(self) -> Iterator[BootStages]:
-        """Those of the other domains that there are now."""
-        services, own = self.kernel.service(SERVICES), managed_containers(self.domain.names.plugin).name
-        for name in list(services):
-            if name.startswith(_PREFIX) and name != own:
-                yield services.get(Service[ManagedContainers](name)).stages
+    async def _stages_of_others(self) -> list[BootStages]:
+        """Those of the other domains, once no plugin is starting that has one."""
+        plugins, services = self.kernel.service(PLUGINS), self.kernel.service(SERVICES)
+        while True:
+            domains = [plugin for plugin in plugins if plugin.name != self.kernel.name and _has_domain(plugin)]
+            if all(plugin.state is not Health.STARTING for plugin in domains):
+                break
+            await self._health_changed.wait()
+        others = (services.find(managed_containers(plugin.name)) for plugin in domains)
+        return [containers.stages for containers in others if containers is not None]
+
+    def _note_health(self, _: PluginHealthChanged) -> None:
+        self._health_changed.set()
+        self._health_changed = asyncio.Event()
 
     async def _bring_up(self) -> None:
         """Bring the containers up, if the engine is there; else its coming will."""
@@ -85,6 +97,10 @@ class ManagedContainers:
         own = (BOOT_FAILED, GAVE_UP, TOKEN_USED_ELSEWHERE, RESTART_DUE, ROLLED_BACK)
         for problem in (*own, *names.failures):
             self.kernel.problems.clear(problem, names.context, name)
+
+
+def _has_domain(plugin: PluginInfo) -> bool:
+    return managed_containers(plugin.name).name in plugin.provides
 
 
 @cache

@@ -21,6 +21,7 @@ from attrs import define, frozen
 from rooftree.entry_points import import_compatible
 from rooftree.errors import NotFound
 from rooftree.events import Problem, Problems
+from rooftree.model import without_addresses
 from rooftree.plugins.loading import (
     GROUP,
     NAME_REFUSED,
@@ -130,7 +131,7 @@ class Driver[D]:
 
     def failed(self, reason: str) -> None:
         """It does not do what it should."""
-        self._become(DriverState.FAILED, reason)
+        self._become(DriverState.FAILED, without_addresses(reason))
 
     def _become(self, state: DriverState, reason: str | None) -> None:
         self._standing.state, self._standing.reason = state, reason
@@ -218,7 +219,7 @@ class Drivers:
             if standing.settings is not None:
                 driver.settings(standing.settings)  # refused now rather than at some later use
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            reason = without_addresses(str(error)) or type(error).__name__
             if isinstance(error, TimeoutError):
                 reason = f"it was not imported within {deadline_s} s"
             log.error("driver_failed", driver=reference, reason=reason)
@@ -321,7 +322,7 @@ def _checked[D](found: object, base: type[D], name: str) -> type[D]:
         raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
     words = [name for name in {**vars(base), **base.__annotations__} if name[0] != "_"]
     verbs = [name for name in words if callable(getattr(base, name, None))]
-    refuse_misspelt(found, verbs, [name for name in words if name not in verbs])
+    refuse_misspelt(found, base, verbs, [name for name in words if name not in verbs])
     for verb in verbs:
         if iscoroutinefunction(getattr(base, verb)) and not iscoroutinefunction(getattr(found, verb)):
             raise TypeError(f"{found.__name__}.{verb} must be async def")

@@ -185,10 +185,17 @@ def described(value: object) -> str:
     return f"{type(value).__name__} {getattr(value, '__qualname__', '')}".strip()
 
 
-def refuse_misspelt(found: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
+def refuse_misspelt(found: type, base: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
     """Raise ``TypeError`` for a class with a method that is almost called like a verb, or with anything else almost
-    called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own."""
-    for own, value in vars(found).items():
+    called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own.
+
+    :param base: what the class derives from, beside classes of its author's
+    """
+    above = {kind for kind in found.__mro__ if issubclass(base, kind)}
+    written = {
+        name: value for kind in reversed(found.__mro__) if kind not in above for name, value in vars(kind).items()
+    }
+    for own, value in written.items():
         words = verbs if isfunction(value) else attributes
         near = difflib.get_close_matches(own, words, 1, ALMOST)
         if near and own not in words and not own.startswith("_"):

@@ -8,7 +8,7 @@ import difflib
 import threading
 from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from inspect import isfunction
 from typing import Final, Self
 
@@ -106,14 +106,10 @@ class Choice:
     left_out: tuple[LeftOut, ...]
 
 
-def installed(group: str, points: Iterable[EntryPoint] | None) -> Choice:
-    """The entry points of a group.
-
-    :param points: those to choose from; ``None``: what is installed. Reads the disk: call it in a thread
-    """
-    all_points = entry_points(group=group) if points is None else points
+def installed(group: str, points: Iterable[EntryPoint]) -> Choice:
+    """The entry points of a group, from among those. Reads the disk: call it in a thread."""
     by_name: dict[str, list[Installed]] = {}
-    for point in all_points:
+    for point in points:
         if point.group == group:
             by_name.setdefault(point.name, []).append(Installed.of(point))
     chosen, left_out = [], []

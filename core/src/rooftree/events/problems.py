@@ -18,6 +18,7 @@ from attrs import evolve, field, frozen
 from rooftree.context import plugin_under_way
 from rooftree.errors import Unavailable
 from rooftree.events.bus import Event, EventBus
+from rooftree.model import without_addresses
 from rooftree.services import Service
 from rooftree.state import Change, Collection, State, document
 
@@ -36,7 +37,8 @@ class Problem:
     type: str
     """A stable word, such as ``free_space``; the reference's where it has one."""
     context: str = "system"
-    """The domain it concerns: ``system``, ``plugin``, or one that a plugin owns"""
+    """The domain it concerns, in a word of the API's closed list: ``system``, ``plugin``, or one that a plugin owns. One
+    problem with another makes the whole list unreadable for clients."""
     reference: str | None = None
     """What it concerns in that domain, such as a name."""
     message: str = ""
@@ -100,7 +102,7 @@ class Problems:
         known = self._now.get(problem.key)
         under_way = plugin_under_way.get()
         reporter = self._reporter or problem.plugin or (under_way if under_way != "kernel" else None)
-        problem = evolve(problem, plugin=reporter)
+        problem = evolve(problem, plugin=reporter, message=without_addresses(problem.message))
         if known is not None:
             problem = evolve(problem, uuid=known.uuid)
             if problem == known:

@@ -224,9 +224,7 @@ class DockerPlugin(Plugin):
             made = await self.engine.open_api_socket()
             await self.kernel.listen(LISTENER, made.socket)
         except (RooftreeError, OSError) as error:
-            self.kernel.problems.report(
-                Problem("api_unreachable", message=f"Add-ons cannot reach the API: {error}")
-            )
+            self.kernel.problems.report(Problem("api_unreachable", message=f"Add-ons cannot reach the API: {error}"))
             return
         self.api_socket = made
         self.kernel.problems.clear("api_unreachable")

@@ -28,6 +28,7 @@ MAX_PROBLEMS: Final = 50
 """When so much is wrong with something, the rest of it is not read any more."""
 LONGEST_SENTENCE: Final = 800
 """Characters of what is said of all problems together."""
+EMPTY: Final = "is left empty, which counts as if it were not there, and which other supervisors refuse"
 _MAX_SHOWN_CHARACTERS: Final = 60
 _MAX_NEAREST_CHARACTERS: Final = 40
 """No word that is known here is that long, and to compare long ones takes long."""
@@ -128,6 +129,26 @@ class Problems:
     def optional[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
         """The part under ``key``, or ``None`` when it is not there."""
         return self.read(key, reader, whole[key]) if key in whole else None
+
+    def entries[T](self, path: str, value: Any, item: Callable[[str, Any], T | None]) -> dict[str, T]:
+        """What of a mapping can be used; the rest is noted and left out.
+
+        :param item: gives the value at a path, or ``None`` after noting what is wrong with it
+        """
+        if value is None:
+            self.add(path, EMPTY)
+        elif not isinstance(value, Mapping):
+            self.add(path, f"must be a mapping of keys to values, not {shown(value)}")
+        entries: dict[str, T] = {}
+        for name, element in value.items() if isinstance(value, Mapping) else ():
+            if self.are_enough:
+                break
+            where = join(path, step_of(name))
+            if not isinstance(name, str):
+                self.add(where, f"the key must be a string, not {shown(name)}; put it in quotes")
+            elif (entry := item(where, element)) is not None:
+                entries[sys.intern(str(name))] = entry
+        return entries
 
     def add(self, path: str, message: str) -> None:
         """Note something wrong."""

@@ -34,7 +34,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class HookNameUnknown(TypeError):
-    """A plugin implements a hook that nobody specifies."""
+    """A plugin implements a hook that nobody specifies, or a parameter of one."""
 
 
 class Hooks:
@@ -56,26 +56,37 @@ class Hooks:
         self._trace = os.environ.get("ROOFTREE_TRACE_HOOKS") == "1"
 
     def register(self, plugin: object, name: str) -> None:
-        """Take a plugin's implementations in; raises :class:`HookNameUnknown` for one that nobody specifies."""
-        self._refuse_misspelt(plugin)
-        self._manager.register(plugin, name)
+        """Take a plugin's implementations in; raises ``pluggy.PluginValidationError`` for one with other parameters
+        than its specification."""
         try:
-            self._manager.check_pending()
+            self._manager.register(plugin, name)
         except pluggy.PluginValidationError:
             self._manager.unregister(name=name)
             raise
 
-    def _refuse_misspelt(self, plugin: object) -> None:
+    def refuse_misspelt(self, kind: type) -> None:
+        """Raise :class:`HookNameUnknown` for a class that implements a hook that nobody specifies, and for one with a
+        method that is called like a hook and is not marked as one."""
         specified = {caller for caller in vars(self._manager.hook) if not caller.startswith("_")}
-        kind = type(plugin)
         for name in dir(kind):
             is_marked = hasattr(getattr(kind, name, None), f"{PROJECT}_impl")
             if is_marked and name not in specified:
                 near = difflib.get_close_matches(name, specified, 1, 0.6)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies{meant}")
+            if is_marked:
+                self._refuse_other_parameters(kind, name)
             if name in specified and not is_marked:
                 raise HookNameUnknown(f"{kind.__name__}.{name} is called like a hook: mark it @hookimpl, or rename it")
+
+    def _refuse_other_parameters(self, kind: type, name: str) -> None:
+        taken = list(inspect.signature(getattr(kind, name)).parameters)[1:]
+        allowed = getattr(self._manager.hook, name).spec.argnames
+        for parameter in taken:
+            if parameter not in allowed:
+                near = difflib.get_close_matches(parameter, allowed, 1, 0.6)
+                meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(allowed) or 'none'}"
+                raise HookNameUnknown(f"{kind.__name__}.{name}: the hook has no parameter {parameter}{meant}")
 
     def unregister(self, name: str) -> None:
         """Take a plugin's implementations out, and with them what was wrong; nothing to do when it has none."""
@@ -88,13 +99,13 @@ class Hooks:
     async def call[**P, R](
         self, specification: Callable[P, R | Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
-        """Call every implementation, side by side; their answers in registration order, ``None`` left out."""
+        """Call every implementation, side by side; their answers in the order of the plugins' names, ``None`` left
+        out."""
         name = getattr(specification, "__name__", "")
         bound = inspect.signature(specification).bind(*args, **kwargs).arguments
-        caller = getattr(self._manager.hook, name)
-        answers = await asyncio.gather(
-            *(self._guarded(name, implementation, bound) for implementation in caller.get_hookimpls())
-        )
+        implementations = getattr(self._manager.hook, name).get_hookimpls()
+        in_order = sorted(implementations, key=lambda implementation: implementation.plugin_name)
+        answers = await asyncio.gather(*(self._guarded(name, implementation, bound) for implementation in in_order))
         return cast("list[R]", [answer for answer in answers if answer is not None])
 
     async def _guarded(self, name: str, implementation: pluggy.HookImpl, bound: dict[str, Any]) -> Any:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
+
+from attrs import frozen
 
 from rooftree.access import Tokens, Whereabouts
 from rooftree.clock import Clock
 from rooftree.events import Event, Listener, Problems
 from rooftree.jobs import Check, Jobs
-from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.drivers import Driver, Drivers
+from rooftree.plugins.metrics import PluginMetrics
+from rooftree.plugins.own_folders import made_folder
 from rooftree.plugins.parts import KernelParts
+from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import GiveBack, Scope
 from rooftree.principal import CallerKind, Principal
 from rooftree.services import Service
-from rooftree.state import Change, Collection, DataFolder
+from rooftree.state import Change, Collection
 
 
 class PluginState(Protocol):
@@ -42,6 +49,17 @@ class PluginState(Protocol):
         """All is well again."""
 
 
+@frozen
+class InstallationFolder:
+    """Where the installation keeps what others expect at a place of its own (``apps``, ``ssl``, ``backup`` …), and how
+    its containers are told from another's. For a plugin's own files there is :meth:`Kernel.folder`."""
+
+    path: Path
+    """The data folder."""
+    instance_id: str
+    """32 hex digits, the same for the life of the installation."""
+
+
 class Kernel:
     """The kernel as one plugin sees it. What is obtained here is given back when the plugin stops, in reverse order."""
 
@@ -58,9 +76,30 @@ class Kernel:
         """The plugin's name."""
 
     @property
-    def data(self) -> DataFolder:
-        """The data folder and the instance's id."""
-        return self._parts.data
+    def data(self) -> InstallationFolder:
+        """The folder in which others expect what is shared with them, and the instance's id."""
+        return InstallationFolder(self._parts.data.path, self._parts.data.instance_id)
+
+    async def folder(self) -> Path:
+        """A folder of the plugin's own, for files; made at the first use, open to nobody but the daemon's user (0700).
+
+        It stays when the plugin is uninstalled, until ``rooftree plugins purge``. What is in it is the plugin's to keep
+        whole: a kill or a power cut may come at any moment, and documents (:meth:`collection`) are safe from them.
+        Raises :class:`~rooftree.errors.Unavailable` where the disk refuses.
+        """
+        folder = await asyncio.to_thread(made_folder, self._parts.data.path, self.name)
+        await self._note_remains()
+        return folder
+
+    @property
+    def metrics(self) -> PluginMetrics:
+        """Numbers of the plugin's own, shown at ``/kernel/v1/metrics`` while it runs."""
+        return PluginMetrics(self._parts.metrics, self.name, self._scope)
+
+    @property
+    def tasks(self) -> PluginTasks:
+        """The plugin's tasks, to be begun, changed and ended while it runs."""
+        return PluginTasks(self._parts.tasks, self.name, self._scope)
 
     @property
     def jobs(self) -> Jobs:
@@ -135,10 +174,26 @@ class Kernel:
         self._parts.conditions.register(name, check, self.name)
         self._take(f"condition {name}", partial(self._parts.conditions.forget, name))
 
-    async def drivers[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
-        """The driver classes of an entry-point group, each a subclass of ``base`` whose ``name`` is that of its entry
-        point. One that can't be loaded is reported as a problem and left out."""
-        return await self._drivers.load(group, base)
+    async def drivers[D](
+        self, group: str, base: type[D], *, kept: Collection[Any] | None = None
+    ) -> dict[str, Driver[D]]:
+        """The drivers of an entry-point group, by their names, each a subclass of ``base`` whose ``name`` is that of
+        its entry point. One that can't be loaded is reported as a problem and left out, and so is one that somebody has
+        disabled; when that changes, the plugin is restarted.
+
+        A driver's class may declare its operator's settings, ``operator_settings``: a frozen attrs class for the table
+        ``[<last word of the group>.<name>]`` in ``rooftree.toml``; :meth:`Driver.settings` reads it.
+
+        :param kept: documents of the plugin, keyed by the drivers' names, that are purged with a driver
+
+        Raises ``ValueError`` where another group has the same last word.
+        """
+        self._drivers.refuse_ambiguous(group)
+        self._take(f"drivers of {group}", partial(self._drivers.let_go, group))
+        drivers = await self._drivers.take(self.name, group, base, kept)
+        for driver in drivers.values():
+            await self._remains.note(driver.name, driver.distribution, group, ())
+        return drivers
 
     def provide[T](self, key: Service[T], value: T) -> None:
         """Make a service available, under a key that the plugin declares in ``provides``."""
@@ -202,7 +257,7 @@ class Kernel:
     def _take(self, what: str, give_back: GiveBack) -> None:
         self._scope.push(what, give_back)
 
-    async def _note_remains(self, collection: str) -> None:
+    async def _note_remains(self, collection: str | None = None) -> None:
         plugin = self._plugin
         await self._remains.note(
             plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, collection=collection

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Iterable
 from inspect import iscoroutinefunction
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final
 
+import attrs
 import structlog
-from attrs import field, frozen
+from attrs import frozen
 
 from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.entry_points import import_compatible
 from rooftree.errors import RooftreeError
 from rooftree.events import Event, Problem
-from rooftree.http import DuplicateRoute, Endpoint, Entry
+from rooftree.http import DuplicateRoute, Endpoint, Entry, Routes
+from rooftree.model import without_addresses
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, LeftOut, described, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import Scope
 from rooftree.services import Service
-from rooftree.state import document
 
 log = structlog.get_logger(__name__)
 
@@ -75,24 +77,6 @@ class PluginInfo:
     provides: list[str]
     requires: list[str]
     optional: list[str]
-
-
-@document("kernel.known_routes", version=1)
-@frozen
-class KnownRoutes:
-    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
-
-    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
-
-
-@document("kernel.plugin_choice", version=1)
-@frozen
-class PluginChoice:
-    """What was decided of a plugin at run time."""
-
-    enabled: bool
-    reason: str
-    """Who or what decided it, for whoever wonders why it does not run."""
 
 
 class PluginLife:
@@ -144,6 +128,7 @@ class PluginLife:
 
     def become(self, health: Health, reason: str | None = None) -> None:
         """Change health, and say so."""
+        reason = None if reason is None else without_addresses(reason)
         if (health, reason) == (self.health, self.reason):
             return
         self.health, self.reason = health, reason
@@ -200,15 +185,16 @@ class PluginLife:
         self.plugin_class = checked_class(plugin_class, self.name)
         for key in self.plugin_class.provides:
             self._parts.services.declare(key, self.name)
+        self._parts.hooks.refuse_misspelt(self.plugin_class)
         plugin = self.plugin_class()
-        self.entries = tuple(
-            Entry(route, self.name, Endpoint(route, self._parts.services)) for route in plugin.routes()
-        )
+        services = self._parts.services.beside(plugin)
+        routes = _returned(plugin, "routes", Routes)
+        self.entries = tuple(Entry(route, self.name, Endpoint(route, services)) for route in routes)
         self.plugin = plugin
 
     def not_loaded(self, error: Exception) -> None:
         """It could not be loaded."""
-        self.entries = ()
+        self.plugin, self.entries = None, ()
         self._parts.services.withdraw(self.name)
         if not isinstance(error, DuplicateRoute | RooftreeError):
             log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
@@ -221,13 +207,13 @@ class PluginLife:
         deadline_s = self._parts.settings.kernel.start_timeout_s
         deadline = asyncio.timeout(deadline_s)
         try:
-            self._parts.hooks.register(plugin, self.name)
             async with deadline:
                 await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
             lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
-            for task in plugin.tasks():
+            self._parts.hooks.register(plugin, self.name)
+            for task in _returned(plugin, "tasks", Iterable):
                 self._parts.tasks.start(task, self.name)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():  # Rooftree stops before it has started
@@ -274,28 +260,47 @@ class PluginLife:
         return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == self.package
 
 
+def _returned(plugin: Plugin, verb: str, kind: Any) -> Any:
+    """What a verb of a plugin returns; raises ``TypeError`` where that is something else."""
+    returned = getattr(plugin, verb)()
+    if not isinstance(returned, kind):
+        said = "nothing: is a return missing" if returned is None else f"{described(returned)}"
+        raise TypeError(f"{type(plugin).__name__}.{verb} must return {kind.__name__}, and returned {said}")
+    return returned
+
+
 def checked_class(found: object, name: str) -> type[Plugin]:
     """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
-    if found.name != name:
-        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
+        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
+    called = getattr(found, "name", None)
+    if called != name:
+        raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
+    refuse_misspelt(found, Plugin, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
     for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
-        is_async = iscoroutinefunction(getattr(found, verb))
-        if is_async != (verb in _ASYNC_VERBS):
+        method = getattr(found, verb)
+        if not callable(method) or iscoroutinefunction(method) != (verb in _ASYNC_VERBS):
             raise TypeError(f"{found.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}")
+    for words in ("provides", "requires", "optional"):
+        keys = getattr(found, words)
+        if not (isinstance(keys, tuple) and all(isinstance(key, Service) for key in keys)):
+            raise TypeError(
+                f"{found.__name__}.{words} must be a tuple of services, such as (CLOCK,), not {described(keys)}"
+            )
+    settings: object = found.settings
+    if settings is not None and not (isinstance(settings, type) and attrs.has(settings)):
+        raise TypeError(f"{found.__name__}.settings must be an attrs class, not {described(settings)}")
     return found
 
 
-def left_out(other: Installed, used: Installed) -> PluginInfo:
-    """A picture of one whose name another distribution's has."""
+def info_of_left_out(left_out: LeftOut) -> PluginInfo:
+    """A picture of one that is not looked at any further."""
     return PluginInfo(
-        name=other.name,
-        distribution=other.distribution,
-        version=other.version,
+        name=left_out.installed.name,
+        distribution=left_out.installed.distribution,
+        version=left_out.installed.version,
         state=Health.FAILED,
-        reason=f"its name is that of {used}, which is used",
+        reason=left_out.reason,
         provides=[],
         requires=[],
         optional=[],

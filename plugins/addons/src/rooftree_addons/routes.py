@@ -21,14 +21,14 @@ from rooftree import (
     itself,
     role,
 )
-from rooftree.contributions import merged
 from rooftree.interfaces.callers import ADDON, CORE_ONLY, OBSERVER
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.hooks import addon_facts
+from rooftree.plugins import merged
 from rooftree.principal import INCLUDES
 from rooftree_addons import texts, updates, verbs
-from rooftree_addons.addons import Addons, OptionsChange
+from rooftree_addons.addons import Addons
 from rooftree_addons.choices import is_itself
 from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.leaked_passwords import LeakedPasswords
@@ -45,10 +45,12 @@ from rooftree_addons.models import (
     UninstallRequest,
     UpdateRequest,
 )
-from rooftree_addons.probation import BY_HAND
+from rooftree_addons.options_change import OptionsChange
+from rooftree_containers import plans
 from rooftree_containers.container_log import ContainerLog
 from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
+from rooftree_containers.update_steps import BY_HAND
 from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, ShownText, shown_text
 
 routes = Routes()
@@ -76,14 +78,14 @@ def installed(addons: Addons) -> AddonList:
 @routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon", ADDON) | OBSERVER)
 async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo:
     """Everything about an add-on. Its options are for itself and for managers."""
-    found = addons.installed.get(addon) or addons.on_offer(addon)
+    shown = addons.installed.get(addon) or addons.on_offer(addon)
     trusted = caller.role in INCLUDES[Role.MANAGER] or is_itself(caller, addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
     hardware = addons.kernel.find(HARDWARE)
     own = await asyncio.to_thread(
         AddonInfo.of_addon,
         addons,
-        found,
+        shown,
         readme=readme,
         translations=translations,
         known_devices=hardware.devices() if hardware else (),
@@ -96,9 +98,9 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
 @routes.get("/addons/{addon}/stats", access=OWN)
 async def stats(addons: Addons, addon: AddonSlug) -> Stats:
     """What an add-on uses of the machine."""
-    found = addons.get(addon)
+    installed_addon = addons.get(addon)
     with _of_running(addon):
-        return Stats.of(await addons.engine.stats(found.container))
+        return Stats.of(await addons.engine.stats(installed_addon.container))
 
 
 @contextmanager
@@ -112,8 +114,8 @@ def _of_running(slug: AddonSlug) -> Iterator[None]:
 
 def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
     """An add-on's log; existing supervisors called its container by another name."""
-    found = addons.get(addon)
-    return ContainerLog(addons.kernel, addons.engine, found.container, former_names=(f"addon_{addon}",))
+    installed_addon = addons.get(addon)
+    return ContainerLog(addons.kernel, addons.engine, installed_addon.container, former_names=(f"addon_{addon}",))
 
 
 routes.include(log_routes("/addons/{addon}/logs", addon_log, access=OWN))
@@ -253,7 +255,7 @@ def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
 @routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN)
 def roll_back(addons: Addons, addon: AddonSlug) -> JobCall[None]:
     """Put the version before the last update back, with the data it had, while that is kept."""
-    update = updates.probation_of(addons, addon).kept.folder
+    update = plans.probation_of(addons.containers, addon).kept.folder
     return updates.roll_back(slug=addon, update=update, reason=BY_HAND)
 
 
@@ -278,8 +280,8 @@ def restart(addon: AddonSlug) -> JobCall[None]:
 @routes.post("/addons/{addon}/stdin", access=OWN, max_body=STDIN_LIMIT)
 async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
     """Hand the body to an add-on's standard input, as it is."""
-    found = addons.get(addon)
-    if not found.config.stdin:
+    installed_addon = addons.get(addon)
+    if not installed_addon.config.stdin:
         raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
     with _of_running(addon):
-        await addons.engine.write_stdin(found.container, await body.read())
+        await addons.engine.write_stdin(installed_addon.container, await body.read())

@@ -255,18 +255,20 @@ class PluginLife:
         return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == self.package
 
 
-def checked_class(found: object, name: str) -> type[Plugin]:
-    """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
-    if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
-    if found.name != name:
-        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
+def checked_class(plugin_class: object, name: str) -> type[Plugin]:
+    """``plugin_class`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
+    if not (isinstance(plugin_class, type) and issubclass(plugin_class, Plugin)):
+        raise TypeError(f"the entry point leads to {described(plugin_class)}, which is no subclass of rooftree.Plugin")
+    if plugin_class.name != name:
+        raise TypeError(f"its class is called {plugin_class.name!r}, its entry point {name!r}; they must be the same")
+    refuse_misspelt(plugin_class, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
     for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
-        is_async = iscoroutinefunction(getattr(found, verb))
+        is_async = iscoroutinefunction(getattr(plugin_class, verb))
         if is_async != (verb in _ASYNC_VERBS):
-            raise TypeError(f"{found.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}")
-    return found
+            raise TypeError(
+                f"{plugin_class.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}"
+            )
+    return plugin_class
 
 
 def info_of_left_out(left_out: LeftOut) -> PluginInfo:

@@ -57,6 +57,6 @@ def parse_build_file(raw: Mapping[Any, Any]) -> BuildFile:
     values: dict[str, Any] = {
         name: problems.read(name, reader, raw[name]) for name, reader in readers.items() if name in raw
     }
-    if problems.found:
-        raise BuildFileInvalid(problems.found)
+    if problems.noted:
+        raise BuildFileInvalid(problems.noted)
     return BuildFile(**values)

@@ -108,6 +108,6 @@ def parse_translation(raw: Mapping[Any, Any]) -> Translation:
     values: dict[str, Any] = {
         name: problems.read(name, reader, raw[name]) for name, reader in _READERS.items() if name in raw
     }
-    if problems.found:
-        raise TranslationInvalid(problems.found)
+    if problems.noted:
+        raise TranslationInvalid(problems.noted)
     return Translation(**values)

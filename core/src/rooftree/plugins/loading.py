@@ -187,9 +187,9 @@ def refuse_misspelt(kind: type, base: type, verbs: Collection[str], attributes: 
 
     :param base: what the class derives from, beside classes of its author's
     """
-    above = {kind for kind in kind.__mro__ if issubclass(base, kind)}
+    above = {parent for parent in kind.__mro__ if issubclass(base, parent)}
     written = {
-        name: value for kind in reversed(kind.__mro__) if kind not in above for name, value in vars(kind).items()
+        name: value for parent in reversed(kind.__mro__) if parent not in above for name, value in vars(parent).items()
     }
     for own, value in written.items():
         words = verbs if isfunction(value) else attributes

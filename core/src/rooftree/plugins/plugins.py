@@ -134,10 +134,10 @@ class Plugins:
 
     # --- the start and the stop of all ------------------------------------------------------------------------------
 
-    async def start(self, points: Iterable[EntryPoint] | None = None) -> None:
+    async def start(self, given: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
-            points = tuple(await asyncio.to_thread(entry_points) if points is None else points)
+            points = tuple(await asyncio.to_thread(entry_points) if given is None else given)
             await self._drivers.choose(points, self._remains.groups())
             choice = await asyncio.to_thread(installed, GROUP, points)
             self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})

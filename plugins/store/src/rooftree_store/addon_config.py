@@ -140,8 +140,8 @@ def _map_entry(value: Any) -> MapEntry | None:
     kind = problems.required(value, "type", _map_type)
     read_only = problems.optional(value, "read_only", flag)
     path = problems.optional(value, "path", _absolute_path)
-    if kind is None or problems.found:
-        raise Refused(*problems.found)
+    if kind is None or problems.noted:
+        raise Refused(*problems.noted)
     return MapEntry(kind, read_only is not False, path)
 
 
@@ -173,7 +173,7 @@ def _ulimit(value: Any) -> int | UlimitPair:
     soft = problems.required(value, "soft", _limit)
     hard = problems.required(value, "hard", _limit)
     if soft is None or hard is None:
-        raise Refused(*problems.found)
+        raise Refused(*problems.noted)
     return UlimitPair(soft, hard)
 
 
@@ -331,8 +331,8 @@ def parse_addon_config(raw: Mapping[Any, Any]) -> ParsedAddon:
     values: dict[str, Any] = {
         name: problems.read(name, reader, current[name]) for name, reader in _READERS.items() if name in current
     }
-    if problems.found:
-        raise ConfigInvalid(problems.found)
+    if problems.noted:
+        raise ConfigInvalid(problems.noted)
     config = AddonConfig(**values)
     _refuse_port_clash(config)
     advisories |= {code for code, applies in _ADVISORIES.items() if applies(config)}
@@ -347,8 +347,8 @@ def _refuse_port_clash(config: AddonConfig) -> None:
         if int(key.partition("/")[0]) in DYNAMIC_INGRESS_PORTS:
             first, last = DYNAMIC_INGRESS_PORTS[0], DYNAMIC_INGRESS_PORTS[-1]
             problems.add(f"ports.{key}", f"lies in {first} to {last}, where ingress_port: 0 picks its port")
-    if problems.found:
-        raise ConfigInvalid(problems.found)
+    if problems.noted:
+        raise ConfigInvalid(problems.noted)
 
 
 def _maps(config: AddonConfig, *types: MapType) -> bool:

@@ -111,4 +111,4 @@ def parse_build_file(raw: Mapping[Any, Any], written: Mapping[str, str] = Mappin
     args = reading.entries("args", raw["args"], reading.text) if "args" in raw else {}
     labels = reading.entries("labels", raw["labels"], reading.text) if "labels" in raw else {}
     squash = reading.problems.optional(raw, "squash", flag) or False
-    return BuildFile(build_from, args, labels, squash, tuple(reading.problems.found), frozenset(reading.left_out))
+    return BuildFile(build_from, args, labels, squash, tuple(reading.problems.noted), frozenset(reading.left_out))

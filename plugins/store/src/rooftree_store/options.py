@@ -139,8 +139,8 @@ def validate_options(
         return CheckedOptions(dict(options))
     check = _Check(secrets, devices or NoDevices(), granted_secrets)
     result = check.mapping(schema.root, options, "")
-    if check.problems.found:
-        raise OptionsInvalid(check.problems.found)
+    if check.problems.noted:
+        raise OptionsInvalid(check.problems.noted)
     return CheckedOptions(result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used))
 
 
@@ -271,14 +271,14 @@ class _Check:
 
     def secret(self, name: str, kind: Kind) -> str | int | float | bool:
         try:
-            found = self.secrets(name)
+            secret = self.secrets(name)
         except SecretsUnreadable:
             raise refused("refers to a secret, and secrets.yaml can't be read; the problems say why") from None
-        if found is None:
+        if secret is None:
             raise refused("refers to a secret that secrets.yaml does not have")
-        if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(found, bool):
-            return str(found)
-        return found
+        if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(secret, bool):
+            return str(secret)
+        return secret
 
     def text(self, element: Scalar, value: Any) -> str:
         if not isinstance(value, str):
@@ -296,14 +296,14 @@ class _Check:
             raise refused("cannot be checked: the add-on's pattern is not a valid or not an affordable one")
         if self.match_seconds_left <= 0:
             raise refused("cannot be checked: the add-on's patterns take too long on these values")
-        started = time.perf_counter()
+        began = time.perf_counter()
         try:
-            found = pattern.match(value, timeout=self.match_seconds_left, concurrent=True)
+            match = pattern.match(value, timeout=self.match_seconds_left, concurrent=True)
         except TimeoutError:
             raise refused("cannot be checked: the add-on's pattern takes too long on this value") from None
         finally:
-            self.match_seconds_left -= time.perf_counter() - started
-        if found is None:
+            self.match_seconds_left -= time.perf_counter() - began
+        if match is None:
             raise refused(f"must match the pattern {shown(element.pattern)} from its beginning")
         return value
 

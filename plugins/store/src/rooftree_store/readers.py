@@ -103,20 +103,20 @@ def sentence(problems: Sequence[Problem]) -> str:
 class Problems:
     """Collects what is wrong while a whole is read part by part, up to :data:`MAX_PROBLEMS`."""
 
-    found: list[Problem] = field(factory=list)
+    noted: list[Problem] = field(factory=list)
 
     @property
     def are_enough(self) -> bool:
         """Whether so much is wrong that nothing more is noted: who reads a list or a mapping may stop."""
-        return len(self.found) >= MAX_PROBLEMS
+        return len(self.noted) >= MAX_PROBLEMS
 
     def read[T](self, step: str, reader: Reader[T], value: Any) -> T | None:
         """The part as ``reader`` gives it, or ``None`` after noting what is wrong with it."""
         try:
             return reader(value)
         except Refused as error:
-            room = MAX_PROBLEMS - len(self.found)
-            self.found.extend(problem.under(step) for problem in error.problems[:room])
+            room = MAX_PROBLEMS - len(self.noted)
+            self.noted.extend(problem.under(step) for problem in error.problems[:room])
             return None
 
     def required[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
@@ -153,12 +153,12 @@ class Problems:
     def add(self, path: str, message: str) -> None:
         """Note something wrong."""
         if not self.are_enough:
-            self.found.append(Problem(path, message))
+            self.noted.append(Problem(path, message))
 
     def raise_if_any(self) -> None:
         """Raise :class:`Refused` with everything noted so far."""
-        if self.found:
-            raise Refused(*self.found)
+        if self.noted:
+            raise Refused(*self.noted)
 
 
 def shown(value: object) -> str:
@@ -254,10 +254,10 @@ def one_of[E: enum.StrEnum](kind: type[E]) -> Reader[E]:
     allowed = ", ".join(members)
 
     def read(value: Any) -> E:
-        found = members.get(value) if isinstance(value, str) else None
-        if found is None:
+        member = members.get(value) if isinstance(value, str) else None
+        if member is None:
             raise refused(f"must be one of {allowed}, not {shown(value)}{nearest(value, members)}")
-        return found
+        return member
 
     return read
 
@@ -271,12 +271,12 @@ def word_of(words: Collection[str], *, elsewhere: Mapping[str, str] = {}) -> Rea
     allowed = ", ".join(words)
 
     def read(value: Any) -> str:
-        found = known.get(value) if isinstance(value, str) else None
-        if found is None:
+        member = known.get(value) if isinstance(value, str) else None
+        if member is None:
             meant = elsewhere.get(value.lower()) if isinstance(value, str) else None
             advice = f"; did you mean {meant}?" if meant else nearest(value, words)
             raise refused(f"must be one of {allowed}, not {shown(value)}{advice}")
-        return found
+        return member
 
     return read
 

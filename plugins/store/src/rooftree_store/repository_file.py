@@ -29,6 +29,6 @@ def parse_repository_file(raw: Mapping[Any, Any]) -> RepositoryFile:
     name = problems.required(raw, "name", text)
     link = problems.optional(raw, "url", maybe(url))
     maintainer = problems.optional(raw, "maintainer", maybe(text))
-    if name is None or problems.found:
-        raise RepositoryInvalid(problems.found)
+    if name is None or problems.noted:
+        raise RepositoryInvalid(problems.noted)
     return RepositoryFile(name, link, maintainer)

@@ -102,7 +102,7 @@ def parse_translation(raw: Mapping[Any, Any]) -> Translation:
 
     configuration = problems.entries("configuration", raw["configuration"], option) if "configuration" in raw else {}
     ports = problems.entries("network", raw["network"], _port_text(problems)) if "network" in raw else {}
-    return Translation(configuration, ports, tuple(problems.found))
+    return Translation(configuration, ports, tuple(problems.noted))
 
 
 def _port_text(problems: Problems) -> Callable[[str, Any], str | None]:

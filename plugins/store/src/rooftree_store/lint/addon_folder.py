@@ -57,8 +57,8 @@ def _check_build(config_file: CheckedFile, folder: Path, root: Path, config: Add
         return
     missing = [arch for arch in config.arch if not is_there(folder / f"Dockerfile.{arch}", root)]
     if missing:
-        some = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
-        sentence = f"there is no image to fetch, and no Dockerfile to build one from{some}"
+        architectures = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
+        sentence = f"there is no image to fetch, and no Dockerfile to build one from{architectures}"
         config_file.note_at(None, Severity.ERROR, "no-dockerfile", sentence)
 
 

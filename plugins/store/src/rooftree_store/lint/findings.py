@@ -166,10 +166,10 @@ class CheckedFile:
         for problem in problems:
             self.warning("partly-refused", problem.path, problem.message)
 
-    def unknown_keys(self, path: str, found: object, known: Iterable[str]) -> None:
+    def unknown_keys(self, path: str, value: object, known: Iterable[str]) -> None:
         """Note the keys of a mapping that nothing reads."""
         words = list(known)
-        for key in found if isinstance(found, Mapping) else ():
+        for key in value if isinstance(value, Mapping) else ():
             if self.is_full:
                 return
             if key not in words:

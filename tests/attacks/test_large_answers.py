@@ -23,8 +23,8 @@ from rooftree_store.lint.findings import MOST_FINDINGS
 from rooftree_store.option_places import LONGEST_PLACE, secret_references
 from rooftree_store.options import OptionsInvalid, validate_options
 from rooftree_store.options_schema import parse_schema
-from rooftree_store.readers import ContentInvalid
-from rooftree_store.translations import TranslationInvalid, parse_translation
+from rooftree_store.readers import ContentInvalid, sentence
+from rooftree_store.translations import parse_translation
 from tests.plugins.addons.house import HELLO, House, house
 
 LONGEST = 2_000
@@ -142,12 +142,15 @@ def test_configuration_is_refused_in_a_sentence(wrong: dict[str, Any]) -> None:
     assert seconds < WITHIN_S
 
 
-def test_translation_is_refused_in_a_sentence() -> None:
-    error, seconds = timed(lambda: parse_translation({"network": UNKNOWN, "configuration": UNKNOWN}))
+def test_what_a_translation_leaves_out_is_said_in_a_sentence() -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.process_time()
+        translation = parse_translation({"network": UNKNOWN, "configuration": UNKNOWN})
+        seconds.append(time.process_time() - began)
 
-    assert isinstance(error, TranslationInvalid)
-    assert len(error.message) < LONGEST
-    assert seconds < WITHIN_S
+    assert 0 < len(sentence(translation.problems)) < LONGEST
+    assert min(seconds) < WITHIN_S
 
 
 def test_linter_ends_with_a_file_that_has_no_end_of_findings(tmp_path: Path) -> None:

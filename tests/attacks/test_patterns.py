@@ -132,6 +132,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_store/git_process.py:_reason": SAID,
     "rooftree_store/image_name.py:_HOST": FOREIGN,
     "rooftree_store/image_name.py:_COMPONENT": FOREIGN,
+    "rooftree_store/image_name.py:_IMAGE": FOREIGN,
     "rooftree_store/image_name.py:_BASE_SEGMENT": FOREIGN,
     "rooftree_store/image_name.py:_BASE_OWNER": FOREIGN,
     "rooftree_store/image_name.py:_BASE_NAME": FOREIGN,

@@ -39,6 +39,20 @@ async def test_null_puts_options_back_to_their_defaults(home: House) -> None:
     assert home.installed().options == {}
 
 
+async def test_null_drops_what_was_set_where_the_defaults_alone_are_not_enough(home: House) -> None:
+    await home.install(config={"options": {}, "schema": {"needed": "str"}})
+    await home.set_options(HELLO, options={"needed": "x"})
+
+    await home.set_options(HELLO, options=None)
+
+    assert home.installed().options == {}
+    started = await home.post(HELLO, "start")
+    assert "needed: is required" in refusal(started, 400, "app_configuration_invalid_error")
+    assert "needed" in refusal(
+        await home.post(HELLO, "options", {"options": {}}), 400, "app_configuration_invalid_error"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -179,20 +179,20 @@ async def test_build_that_breaks_leaves_nothing(home: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "status", "error_key"),
+    ("files", "error_key"),
     [
-        ({}, 400, "app_build_dockerfile_missing_error"),
-        ({"Dockerfile": "FROM base\n", "build.json": "{"}, 500, None),
+        ({}, "app_build_dockerfile_missing_error"),
+        ({"Dockerfile": "FROM base\n", "build.json": "{"}, None),
     ],
 )
 async def test_add_on_that_cannot_be_built_is_refused_before_anything_is_done(
-    home: House, files: dict[str, str], status: int, error_key: str | None
+    home: House, files: dict[str, str], error_key: str | None
 ) -> None:
     await home.offer(files=files, config={"image": None})
 
     answer = await home.client.post(f"/store/addons/{HELLO}/install")
 
-    assert HELLO in refusal(answer, status, error_key)
+    assert HELLO in refusal(answer, 400, error_key)
     assert calls(home) == []
 
 
@@ -598,3 +598,39 @@ async def test_build_file_that_leads_out_of_its_repository_is_refused(home: Hous
     assert "leads out of its folder" in answer.message
     assert slug not in home.addons.installed
     assert calls(home) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "built"),
+    [
+        ("# nothing\n", {"BUILD_FROM": "ghcr.io/home-assistant/base:latest"}),
+        ("args: {V: 1.10, W: yes}\n", {"V": "1.10", "W": "yes"}),
+        ("build_from: {amd64: 'debian:12', aarch64: 'debian:12', i386: 5}\n", {"BUILD_FROM": "debian:12"}),
+        ("labels: {a: [1]}\nsquash: perhaps\n", {}),
+    ],
+)
+async def test_what_a_build_does_not_use_of_its_file_keeps_nobody_from_it(
+    home: House, text: str, built: dict[str, str]
+) -> None:
+    await home.install(files={"Dockerfile": "FROM base\n", "build.yaml": text}, config={"image": None})
+
+    assert home.engine.built[home.installed().image].items() >= built.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("build_from: [a]\n", "build_from: must be a string"),
+        ("args: {V: [1]}\n", "args.V: must be a string"),
+        ("args: [V=1]\n", "args: must be a mapping"),
+        ("args: [", "build.yaml, line"),
+    ],
+)
+async def test_build_that_needs_what_its_file_does_not_say_is_refused_by_name(
+    home: House, text: str, named: str
+) -> None:
+    await home.offer(files={"Dockerfile": "FROM base\n", "build.yaml": text}, config={"image": None})
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert named in refusal(answer, 400, None)

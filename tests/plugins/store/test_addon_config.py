@@ -96,7 +96,9 @@ def test_required_key_is_required(missing):
         ("timeout", 9),
         ("timeout", 301),
         ("timeout", 10.5),
-        ("devices", ["dev/ttyUSB0"]),
+        ("devices", [""]),
+        ("devices", ["./ttyUSB0"]),
+        ("devices", [{"path": "/dev/ttyUSB0"}]),
         ("environment", [{"A": "1"}]),
         ("privileged", ["NET_BROADCAST"]),
         ("services", ["postgres:want"]),
@@ -113,7 +115,6 @@ def test_required_key_is_required(missing):
         ("ulimits", {"nofile": "many"}),
         ("webui", "http://[HOST]:[PORT]"),
         ("watchdog", "ftp://[HOST]:21"),
-        ("homeassistant", None),
         ("breaking_versions", "1.0"),
     ],
 )
@@ -246,3 +247,26 @@ def test_message_counts_what_it_leaves_out():
 
     shown, _, more = refusal.value.message.rpartition("; and ")
     assert more == f"{30 - len(shown.split('; environment'))} more"
+
+
+def test_what_others_accept_is_accepted_as_it_is_meant():
+    config = parse_addon_config(
+        MINIMAL
+        | {
+            "homeassistant": None,
+            "map": {"share": "rw", "ssl": None, "media": "ro", "moon": "rw"},
+            "devices": ["ttyUSB0", "dev/ttyACM0", "serial/by-id/x", "/dev/ttyAMA0", "ttyUSB1:/dev/ttyUSB1"],
+        }
+    )
+
+    assert config.config.homeassistant is None
+    assert [(entry.type, entry.read_only) for entry in config.config.map] == [
+        ("share", False),
+        ("ssl", True),
+        ("media", True),
+    ]
+    assert config.config.devices == (
+        "/dev/ttyUSB0", "/dev/ttyACM0", "/dev/serial/by-id/x", "/dev/ttyAMA0", "/dev/ttyUSB1",
+    )  # fmt: skip
+    assert config.advisories == ("devices-format", "map-entry-invalid", "map-format")
+    assert parse_addon_config(config.config.normalised()).config == config.config

@@ -109,19 +109,43 @@ def test_other_files_are_no_configs(folder: Folder, name: str) -> None:
 def test_broken_add_on_hides_no_other_and_its_reason_is_kept(folder: Folder) -> None:
     folder.write(
         {
-            "bad/config.yaml": "name: [",
-            "empty/config.yaml": "",
+            "bad/config.yaml": "slug: x\nname: [",
             "good/config.json": config("good"),
-            "slugless/config.json": json.dumps({"name": "X"}),
+            "lfs/config.yaml": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "slugless/config.json": config(slug=None),
         }
     )
 
     contents = folder.read()
 
     assert list(contents.offers) == ["0123abcd_good"]
-    assert set(contents.broken) == {"bad/config.yaml", "empty/config.yaml", "slugless/config.json"}
+    assert set(contents.broken) == {"bad/config.yaml", "lfs/config.yaml", "slugless/config.json"}
     assert "slug" in contents.broken["slugless/config.json"]
     assert contents.broken["bad/config.yaml"].startswith("line ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", ""),
+        ("config.yaml", "# nothing\n"),
+        ("config.yaml", "- name: x\n"),
+        ("config.yaml", "wifi: !secret ssid\n"),
+        ("config.yaml", "kind: A\n---\nkind: B\n"),
+        ("config.yaml", "{% raw %}\n"),
+        ("config.yaml", "name: app\nversion: 3\n"),
+        ("config.json", '{"name": "X", // of a program\n}'),
+        ("config.json", '[{"name": 5}]'),
+        ("config.json", '{"client_id": "id"}'),
+        ("config.json", json.dumps({"x": ["y" * 100] * 15_000})),
+    ],
+)
+def test_file_of_something_else_is_no_broken_add_on(folder: Folder, name: str, text: str) -> None:
+    folder.write({f"app/test/{name}": text, "app/config.yml": config()})
+
+    contents = folder.read()
+
+    assert (list(contents.offers), contents.broken) == (["0123abcd_hello"], {})
 
 
 def test_second_add_on_of_a_slug_is_left_out_and_the_first_named(folder: Folder) -> None:
@@ -320,7 +344,7 @@ def test_files_that_are_refused_count_too_for_reading_them_costs_time(
     assert len(parsed) == 3
 
 
-@pytest.mark.parametrize("text", ["[", "{}", "- x", "name: 5"])
+@pytest.mark.parametrize("text", ["slug: [", "slug: 5", "- slug", "arch: 5\nname: 5\nversion: 1"])
 def test_thousands_of_broken_files_are_told_briefly(folder: Folder, text: str) -> None:
     folder.write({f"{number:04}/config.yaml": text for number in range(1200)})
 

@@ -43,8 +43,8 @@ def test_every_other_file_gets_the_verdict_of_the_reference():
         if path in DELIBERATE_DIFFERENCES:
             continue
         try:
-            parsers[kind](read_document(CORPUS / path).content)
-            accepted = True
+            parsed = parsers[kind](read_document(CORPUS / path).content)
+            accepted = not getattr(parsed, "problems", ())  # what of such a file is right is used here
         except (FileInvalid, ContentInvalid):
             accepted = False
         checked += 1

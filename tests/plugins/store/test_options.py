@@ -6,6 +6,7 @@ import time
 import pytest
 from attrs import frozen
 
+from rooftree_store.option_places import device_options
 from rooftree_store.options import OptionsInvalid, effective_options, validate_options
 from rooftree_store.options_form import ui_schema
 from rooftree_store.options_schema import parse_schema, parse_type
@@ -45,6 +46,49 @@ def problems(schema, options):
     with pytest.raises(OptionsInvalid) as refusal:
         check(schema, options)
     return {problem.path: problem.message for problem in refusal.value.problems}
+
+
+OPTIONAL = [
+    "bool",
+    "int",
+    "int(1,5)",
+    "float",
+    "email",
+    "url",
+    "port",
+    "match([0-9]+)",
+    "list(a|b)",
+    "device",
+    "str(2,)",
+]
+
+
+@pytest.mark.parametrize("kind", [*OPTIONAL, "str(2,)", "password(2,)"])
+def test_empty_text_for_an_optional_option_is_not_set_and_for_a_required_one_is_wrong(kind):
+    assert check({"x": f"{kind}?", "y": "str"}, {"x": "", "y": "z"}).options == {"y": "z"}
+    assert check({"x": {"y": f"{kind}?"}}, {"x": {"y": ""}}).options == {"x": {}}
+    assert check({"x": [f"{kind}?"]}, {"x": [""]}).options == {"x": []}
+    assert check({"x": [{"y": f"{kind}?"}]}, {"x": [{"y": ""}]}).options == {"x": [{}]}
+    assert set(problems({"x": kind}, {"x": ""})) == {"x"}
+
+
+@pytest.mark.parametrize("kind", ["str?", "password?", "match(.*)?", "match([0-9]*)?", "list(|a)?"])
+def test_empty_text_that_an_optional_options_type_takes_is_set(kind):
+    assert check({"x": kind}, {"x": ""}).options == {"x": ""}
+
+
+def test_empty_text_names_no_device():
+    assert device_options(parse_schema({"x": "device?", "y": ["device?"]}), {"x": "", "y": ["", "/dev/a"]}) == [
+        "/dev/a"
+    ]
+
+
+def test_choice_that_yaml_made_another_value_of_says_so():
+    assert problems({"x": "list(yes|no)"}, {"x": True}) == {
+        "x": "must be one of yes, no, as text: it is true or false, so put it in quotes"
+    }
+    assert problems({"x": "list(01|02)"}, {"x": 1})["x"].endswith("as text: it is a number, so put it in quotes")
+    assert problems({"x": "list(yes|no)"}, {"x": "maybe"}) == {"x": "must be one of yes, no"}
 
 
 @pytest.mark.parametrize(

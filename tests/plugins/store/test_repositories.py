@@ -148,7 +148,7 @@ async def test_adding_that_fails_at_any_step_leaves_nothing(
 
 
 async def test_removed_repository_leaves_nothing(tmp_path: Path, publish: Publish) -> None:
-    repository = publish(**{"bad/config.json": "{"})
+    repository = publish(**{"bad/config.json": '{"slug"'})
     async with shop(tmp_path) as here:
         await here.add(repository.url)
         broken = here.problem("broken_addon_config")
@@ -348,7 +348,7 @@ async def test_repository_that_is_one_no_longer_keeps_its_add_ons(here: Shop, pu
 
 
 async def test_broken_add_on_among_good_ones_is_a_problem_until_it_is_repaired(here: Shop, publish: Publish) -> None:
-    repository = publish(**{"bad/config.json": "{", "worse/config.yaml": "name: ["})
+    repository = publish(**{"bad/config.json": '{"slug"', "worse/config.yaml": "slug: ["})
 
     await here.add(repository.url)
     offered, problem = here.offered(), here.problem("broken_addon_config")

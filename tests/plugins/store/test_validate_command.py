@@ -65,7 +65,7 @@ def test_hints_can_be_left_out(file: Path) -> None:
 
 @pytest.mark.parametrize("before", [True, False])
 def test_json_has_the_problems_and_the_normalised_configuration(tmp_path: Path, *, before: bool) -> None:
-    write_files(tmp_path, {"good/config.yaml": CONFIG + "advanced: true\n", "bad/config.yaml": "name: X\n"})
+    write_files(tmp_path, {"good/config.yaml": CONFIG + "advanced: true\n", "bad/config.yaml": "slug: x\n"})
     words = ["addon", "validate", str(tmp_path)]
 
     result = CliRunner().invoke(rooftree, ["--json", *words] if before else [*words, "--json"])
@@ -102,11 +102,11 @@ def test_file_name_that_is_no_text_is_shown_all_the_same(tmp_path: Path) -> None
     folder = os.fsencode(tmp_path) + b"/\xff"
     os.mkdir(folder)  # noqa: PTH102  # a path in bytes
     with open(folder + b"/config.yaml", "w") as config:  # noqa: PTH123
-        config.write("name: X\n")
+        config.write("slug: x\n")
 
     plain, as_json = validate(tmp_path), validate("--json", tmp_path)
 
-    assert "\\udcff/config.yaml:1:1: error: slug: is required" in plain.stdout
+    assert "\\udcff/config.yaml:1:1: error: name: is required" in plain.stdout
     assert json.loads(as_json.stdout)["valid"] is False
 
 

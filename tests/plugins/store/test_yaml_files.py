@@ -47,7 +47,6 @@ def test_last_of_two_equal_keys_counts_and_the_second_is_reported_with_its_line(
         ("a.yaml", b"a: 1\nb: [1,\n", 3, "not valid YAML"),
         ("a.yaml", b"a: 1\n---\nb: 2\n", 2, "a second document"),
         ("a.yaml", b"- 1\n", None, "must hold a mapping"),
-        ("a.yaml", b"", None, "must hold a mapping"),
         ("a.yaml", b"a: 1\nb: \xff\n", 2, "not valid UTF-8"),
         ("a.yaml", b"\xff\xfea\x00:\x00", 1, "not valid UTF-8"),
         ("a.yaml", b"a: \x01\n", None, "not valid YAML"),

@@ -35,21 +35,21 @@ class Access:
 
 @frozen
 class _Either(Access):
-    left: Access
-    right: Access
+    first: Access
+    second: Access
 
     def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return self.left.allows(principal, parts) or self.right.allows(principal, parts)
+        return self.first.allows(principal, parts) or self.second.allows(principal, parts)
 
     def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
-        left, right = self.left.self_parts(), self.right.self_parts()
-        return {part: left.get(part, ()) + right.get(part, ()) for part in {**left, **right}}
+        first, second = self.first.self_parts(), self.second.self_parts()
+        return {part: first.get(part, ()) + second.get(part, ()) for part in {**first, **second}}
 
     def named_parts(self) -> frozenset[str]:
-        return self.left.named_parts() | self.right.named_parts()
+        return self.first.named_parts() | self.second.named_parts()
 
     def __str__(self) -> str:
-        return f"{self.left} or {self.right}"
+        return f"{self.first} or {self.second}"
 
 
 @frozen

@@ -71,14 +71,14 @@ class WrongTokens:
             self._forget(*self._sources.popitem())
 
     def _source(self, name: str) -> _Source:
-        found = self._sources.get(name)
-        if found is None:
-            found = self._sources[name] = _Source(Meter(ALLOWED, self._clock))
+        sender = self._sources.get(name)
+        if sender is None:
+            sender = self._sources[name] = _Source(Meter(ALLOWED, self._clock))
             if len(self._sources) > SOURCES:
                 self._forget(*self._sources.popitem(last=False))
         else:
             self._sources.move_to_end(name)
-        return found
+        return sender
 
     def _forget(self, name: str, source: _Source) -> None:
         if source.line is not None:

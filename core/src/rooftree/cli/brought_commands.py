@@ -22,11 +22,11 @@ GROUP: Final = "rooftree.commands"
 
 def brought_commands() -> Mapping[str, str]:
     """The names of the commands that plugins bring, each with its distribution; the first of a name counts."""
-    found: dict[str, str] = {}
+    commands: dict[str, str] = {}
     for distribution, text in _entry_points():
         for name in _names(text):
-            found.setdefault(name, distribution)
-    return dict(sorted(found.items()))
+            commands.setdefault(name, distribution)
+    return dict(sorted(commands.items()))
 
 
 def _entry_points() -> Iterator[tuple[str, str]]:
@@ -69,14 +69,14 @@ def load(name: str) -> click.Command | None:
         return None
     distribution = point.dist.name if point.dist is not None else point.value
     try:
-        found = import_compatible(point)
+        imported = import_compatible(point)
     except RooftreeError as error:
         raise BrokenCommand(name, distribution, error.message) from None
     except Exception as error:  # whatever a stranger's module does when it is imported
         raise BrokenCommand(name, distribution, f"{type(error).__name__}: {error}") from None
-    if not isinstance(found, click.Command):
-        raise BrokenCommand(name, distribution, f"its entry point leads to {found!r}, which is no click command")
-    return found
+    if not isinstance(imported, click.Command):
+        raise BrokenCommand(name, distribution, f"its entry point leads to {imported!r}, which is no click command")
+    return imported
 
 
 class BrokenCommand(Failed):

@@ -29,8 +29,8 @@ def installed_drivers() -> dict[str, list[InstalledPlugin]]:
 
 def installed_plugins(group: str = PLUGIN_GROUP) -> list[InstalledPlugin]:
     """Every installed plugin (or driver of that group), by name; of two with one name the first on the path."""
-    found: dict[str, InstalledPlugin] = {}
+    installed: dict[str, InstalledPlugin] = {}
     for entry in entry_points(group=group):
         distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
-        found.setdefault(entry.name, InstalledPlugin(entry.name, distribution, version, entry))
-    return sorted(found.values(), key=lambda plugin: plugin.name)
+        installed.setdefault(entry.name, InstalledPlugin(entry.name, distribution, version, entry))
+    return sorted(installed.values(), key=lambda plugin: plugin.name)

@@ -79,17 +79,17 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
 
     if not yes:
         click.confirm(f"Remove for good everything that plugin {name} has left?", abort=True, err=True)
-    left = ask(invocation.daemon_socket(), "DELETE", f"/kernel/v1/plugins/{quote(name, safe='')}")
+    remains = ask(invocation.daemon_socket(), "DELETE", f"/kernel/v1/plugins/{quote(name, safe='')}")
     if invocation.as_json:
-        print_json(left)
+        print_json(remains)
     else:
-        tell(f"Nothing is left of {name}; removed: {_left(left)}.")
+        tell(f"Nothing is left of {name}; removed: {_left(remains)}.")
 
 
-def _left(left: dict[str, Any]) -> str:
+def _left(remains: dict[str, Any]) -> str:
     return (
-        f"{left['documents']} documents ({', '.join(left['collections']) or 'no collections'}), {left['tokens']} tokens"
-        + (f", the folder {left['folder']}" if left["folder"] else "")
+        f"{remains['documents']} documents ({', '.join(remains['collections']) or 'no collections'}), "
+        f"{remains['tokens']} tokens" + (f", the folder {remains['folder']}" if remains["folder"] else "")
     )
 
 
@@ -148,14 +148,14 @@ def _list(invocation: Invocation) -> None:
         ]
         + [
             (
-                left["name"],
+                remains["name"],
                 "",
                 UNINSTALLED,
                 "",
                 "",
-                f"it left {_left(left)}; to remove that: rooftree plugins purge {left['name']}",
+                f"it left {_left(remains)}; to remove that: rooftree plugins purge {remains['name']}",
             )
-            for left in data["left_behind"]
+            for remains in data["left_behind"]
         ],
         _COLOURS,
     )

@@ -27,8 +27,8 @@ def tell(text: str, *, word: str = "", colour: str = "", err: bool = False, file
     :param word: the first place where this stands is coloured
     :param err: on standard error instead of standard output
     """
-    before, found, after = printable_lines(text).partition(word) if word else (printable_lines(text), "", "")
-    click.echo(before + (click.style(found, fg=colour, bold=True) if found else "") + after, err=err, file=file)
+    before, match, after = printable_lines(text).partition(word) if word else (printable_lines(text), "", "")
+    click.echo(before + (click.style(match, fg=colour, bold=True) if match else "") + after, err=err, file=file)
 
 
 def print_json(data: object, *, file: IO[Any] | None = None) -> None:

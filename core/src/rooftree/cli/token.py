@@ -86,12 +86,12 @@ def _one_of(tokens: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
     from rooftree.errors import Conflict, NotFound
 
-    found = [item for item in tokens if item["id"] == name] or [item for item in tokens if item["name"] == name]
-    if len(found) > 1:
-        ids = ", ".join(item["id"] for item in found)
-        raise Conflict(f"{len(found)} tokens are called {name}: say which one by its id ({ids})")
-    if not found:
+    matching = [item for item in tokens if item["id"] == name] or [item for item in tokens if item["name"] == name]
+    if len(matching) > 1:
+        ids = ", ".join(item["id"] for item in matching)
+        raise Conflict(f"{len(matching)} tokens are called {name}: say which one by its id ({ids})")
+    if not matching:
         near = get_close_matches(name, [item["name"] for item in tokens], n=1)
         hint = f"did you mean {near[0]}?" if near else "rooftree token list shows those that there are"
         raise NotFound(f"There is no token {name}; {hint}")
-    return found[0]
+    return matching[0]

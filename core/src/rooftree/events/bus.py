@@ -111,9 +111,9 @@ class EventBus:
 
     def forget(self, subscription: Subscription) -> None:
         """Take a subscription out; called by :meth:`Subscription.cancel`."""
-        left = tuple(other for other in self._subscriptions.get(subscription.kind, ()) if other is not subscription)
-        self._subscriptions[subscription.kind] = left
-        if not left:
+        others = tuple(other for other in self._subscriptions.get(subscription.kind, ()) if other is not subscription)
+        self._subscriptions[subscription.kind] = others
+        if not others:
             del self._subscriptions[subscription.kind]
 
     async def withdraw(self, owner: str) -> None:

@@ -37,8 +37,8 @@ class Problem:
     type: str
     """A stable word, such as ``free_space``; the reference's where it has one."""
     context: str = "system"
-    """The domain it concerns, in a word of the API's closed list: ``system``, ``plugin``, or one that a plugin owns. One
-    problem with another makes the whole list unreadable for clients."""
+    """The domain it concerns, in a word of the API's closed list: ``system``, ``plugin``, or one that a plugin owns.
+    One problem with another makes the whole list unreadable for clients."""
     reference: str | None = None
     """What it concerns in that domain, such as a name."""
     message: str = ""

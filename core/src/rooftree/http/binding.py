@@ -65,15 +65,15 @@ class Endpoint:
         services: dict[str, Any] = {}
         names = route.parts(route.path)
         taken = inputs(route)
-        for one in taken:
-            match one.source:
+        for wanted in taken:
+            match wanted.source:
                 case Source.BODY:
-                    self._body = one.parameter
+                    self._body = wanted.parameter
                 case Source.SERVICE:
-                    services[one.parameter.name] = one.parameter.kind
+                    services[wanted.parameter.name] = wanted.parameter.kind
                 case _:
-                    self._readers.append((one.parameter.name, _reader(one, route.max_body, directory)))
-        unused = names - {value.name for one in taken for value in one.values if value.source is Source.PATH}
+                    self._readers.append((wanted.parameter.name, _reader(wanted, route.max_body, directory)))
+        unused = names - {value.name for wanted in taken for value in wanted.values if value.source is Source.PATH}
         if unused:
             raise TypeError(f"{route.method} {route.path}: the handler takes no {', '.join(sorted(unused))}")
         for path in route.paths:
@@ -83,7 +83,7 @@ class Endpoint:
             tail = route.tail(path)
             if tail is not None and route.access is not NOBODY and not path.endswith(f"/{{{tail}...}}"):
                 raise TypeError(f"{route.method} {path}: a tail that begins within a name is for NOBODY only")
-            for parameter in (one.parameter for one in taken):
+            for parameter in (wanted.parameter for wanted in taken):
                 if (parameter.kind is Tail) != (parameter.name == tail):
                     raise TypeError(f"{route.method} {path}: {parameter.name}: a path's tail, and only that, is a Tail")
         self.free_texts = frozenset(
@@ -170,10 +170,10 @@ class Endpoint:
         return arguments
 
 
-def _reader(one: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
+def _reader(wanted: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
     """How a value is read from the call."""
-    parameter, name = one.parameter, one.name
-    match one.source:
+    parameter, name = wanted.parameter, wanted.name
+    match wanted.source:
         case Source.PATH:
             return lambda call: _part(name, call.parts[name], parameter.kind)
         case Source.CALLER:
@@ -186,9 +186,9 @@ def _reader(one: Input, max_body: int, directory: ServiceDirectory) -> _Reader:
             services = Injector(directory, {parameter.name: parameter.kind})
             return lambda _: services.resolve()[parameter.name]
         case Source.TOGETHER:
-            assert one.make is not None
-            make = one.make
-            readers = {inner.parameter.name: _reader(inner, max_body, directory) for inner in one.inner}
+            assert wanted.make is not None
+            make = wanted.make
+            readers = {inner.parameter.name: _reader(inner, max_body, directory) for inner in wanted.inner}
             return lambda call: make(**{name: read(call) for name, read in readers.items()})
         case _:
             return lambda call: _query_value(call.request.query, parameter)
@@ -243,7 +243,7 @@ def _unmarked(answer: Any) -> Any:
     if get_origin(answer) is Annotated:
         return _unmarked(get_args(answer)[0])
     if get_origin(answer) in {Union, UnionType}:
-        return Union[tuple(_unmarked(one) for one in get_args(answer))]  # noqa: UP007  # of as many as there are
+        return Union[tuple(_unmarked(alternative) for alternative in get_args(answer))]  # noqa: UP007  # of as many as there are
     return answer
 
 
@@ -260,7 +260,7 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
     if kind is Socket:
         return True, _answer_socket
     if get_origin(kind) in {Union, UnionType} and set(get_args(kind)) <= _WHOLE_ANSWERS:
-        encoders = {one: _encoder(one)[1] for one in get_args(kind)}
+        encoders = {alternative: _encoder(alternative)[1] for alternative in get_args(kind)}
         return True, lambda answer, request: encoders[type(answer)](answer, request)
     unstructure = converter.get_unstructure_hook(kind)
 

@@ -127,8 +127,8 @@ class Route:
 
     def tail(self, path: str) -> str | None:
         """The name of one path's tail: what ``{name...}`` at its end stands for."""
-        found = _TAIL.search(path)
-        return found[1] if found else None
+        match = _TAIL.search(path)
+        return match[1] if match else None
 
 
 class Routes:

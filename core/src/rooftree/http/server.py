@@ -246,13 +246,13 @@ class HttpServer:
         if match is None:
             self._refuse_stranger(principal, request)
             raise NotFound(f"There is nothing at {request.path}")
-        found = match.methods.get("GET" if request.method == "HEAD" else request.method)
-        if found is None:
+        offered = match.methods.get("GET" if request.method == "HEAD" else request.method)
+        if offered is None:
             if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
                 raise Forbidden(CLOSED)
             self._refuse_stranger(principal, request)
             raise _NotOffered(request.method, match)
-        entry, names = found
+        entry, names = offered
         return entry, dict(zip(names, match.values, strict=True)) if names else {}
 
     def _authorise(

@@ -66,15 +66,17 @@ class Input:
     @property
     def values(self) -> tuple[Input, ...]:
         """The inputs that travel by themselves: this one, or those that it is made from."""
-        return tuple(value for one in self.inner for value in one.values) if self.inner else (self,)
+        return tuple(value for part in self.inner for value in part.values) if self.inner else (self,)
 
 
 def inputs(route: Route) -> tuple[Input, ...]:
     """What the parameters of a route's handler stand for; raises ``TypeError`` where one can't be told."""
     names = route.parts(route.path)
     return tuple(
-        Input(one, Source.BODY, one.name) if one.name == "body" and one.kind is not RawBody else _input(one, names)
-        for one in parameters(route.handler)
+        Input(parameter, Source.BODY, parameter.name)
+        if parameter.name == "body" and parameter.kind is not RawBody
+        else _input(parameter, names)
+        for parameter in parameters(route.handler)
     )
 
 
@@ -103,9 +105,11 @@ def _marked(parameter: Parameter, names: Collection[str]) -> Input:
         if isinstance(mark, Header):
             return Input(parameter, Source.HEADER, mark.name)
         if isinstance(mark, From):
-            inner = tuple(_input(one, names) for one in parameters(mark.make))
+            inner = tuple(_input(parameter, names) for parameter in parameters(mark.make))
             unread = ", ".join(
-                one.name for one in inner if one.source is Source.SERVICE and one.parameter.kind in _PLAIN
+                parameter.name
+                for parameter in inner
+                if parameter.source is Source.SERVICE and parameter.parameter.kind in _PLAIN
             )
             if unread:
                 raise TypeError(f"parameter {parameter.name}: {unread} needs a default, to be a query value")

@@ -47,9 +47,9 @@ class _Node:
 
     def tail(self, beginning: str) -> _Node:
         """The node of the tail behind ``beginning``, made where it is not there."""
-        found = self.tails.setdefault(beginning, _Node())
-        self.tails = dict(sorted(self.tails.items(), key=lambda one: -len(one[0])))
-        return found
+        tail = self.tails.setdefault(beginning, _Node())
+        self.tails = dict(sorted(self.tails.items(), key=lambda item: -len(item[0])))
+        return tail
 
 
 @frozen
@@ -77,13 +77,13 @@ class RouteTable:
         node = self._root
         names = []
         for segment in path.strip("/").split("/") if path != "/" else ():
-            if found := _TAIL.fullmatch(segment):
-                names.append(found[2])
-                node = node.tail(found[1])
+            if match := _TAIL.fullmatch(segment):
+                names.append(match[2])
+                node = node.tail(match[1])
                 self._is_lenient = True
-            elif found := _PART.fullmatch(segment):
-                names.append(found[1])
-                if found[1] in entry.free_texts:
+            elif match := _PART.fullmatch(segment):
+                names.append(match[1])
+                if match[1] in entry.free_texts:
                     node.free_text = node = node.free_text or _Node()
                     self._is_lenient = True
                 else:
@@ -165,9 +165,9 @@ def _find(node: _Node, names: Sequence[str | None], spelt: Sequence[str], at: in
         assert name is not None
         literal = node.literals.get(name)
         if literal is not None:
-            found = _find(literal, names, spelt, at + 1, values)
-            if found is not None:
-                return found
+            target = _find(literal, names, spelt, at + 1, values)
+            if target is not None:
+                return target
     for beginning, tail in node.tails.items():
         if beginning and spelt[at].startswith(beginning):
             values.append(Tail("/".join(spelt[at:])[len(beginning) :]))
@@ -175,9 +175,9 @@ def _find(node: _Node, names: Sequence[str | None], spelt: Sequence[str], at: in
     for below in (node.part if canonical else None, node.free_text):
         if name is not None and below is not None:
             values.append(str(name))
-            found = _find(below, names, spelt, at + 1, values)
-            if found is not None:
-                return found
+            target = _find(below, names, spelt, at + 1, values)
+            if target is not None:
+                return target
             values.pop()
     whole = node.tails.get("")
     if whole is not None:

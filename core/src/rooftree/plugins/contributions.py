@@ -38,13 +38,13 @@ def merged[T](kind: type[T], own: Mapping[str, object], contributed: Iterable[ob
 
 def understood[T](kind: type[T], contributed: Iterable[object], where: str) -> list[T]:
     """The contributions that are of type ``kind``; the others are left out with a warning."""
-    found = []
+    names = []
     for contribution in contributed:
         try:
-            found.append(structure(unstructure(contribution), kind))
+            names.append(structure(unstructure(contribution), kind))
         except Invalid as error:
             _warn(where, error.message)
-    return found
+    return names
 
 
 def _warn(what: str, reason: str) -> None:

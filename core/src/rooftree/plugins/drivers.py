@@ -215,8 +215,8 @@ class Drivers:
         deadline_s = self._settings.kernel.start_timeout_s
         try:
             async with asyncio.timeout(deadline_s):
-                found = await in_thread_of_its_own(lambda: import_compatible(point))
-            kind = _checked(found, base, point.name)
+                imported = await in_thread_of_its_own(lambda: import_compatible(point))
+            kind = _checked(imported, base, point.name)
             standing.is_loaded, standing.settings = True, getattr(kind, "operator_settings", None)
             driver = Driver(kind, standing, self._settings)
             if standing.settings is not None:
@@ -319,17 +319,17 @@ def report_left_out(problems: Problems, group: str, choice: Choice) -> None:
         problems.report(Problem(kind, "plugin", reference, message))
 
 
-def _checked[D](found: object, base: type[D], name: str) -> type[D]:
-    """``found`` as a driver's class; raises ``TypeError`` for what is none, or misspells what is asked of one."""
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of {base.__name__}")
-    called = getattr(found, "name", None)
+def _checked[D](driver_class: object, base: type[D], name: str) -> type[D]:
+    """``driver_class`` as a driver's class; raises ``TypeError`` for what is none, or misspells what one must have."""
+    if not (isinstance(driver_class, type) and issubclass(driver_class, base)):
+        raise TypeError(f"the entry point leads to {described(driver_class)}, which is no subclass of {base.__name__}")
+    called = getattr(driver_class, "name", None)
     if called != name:
         raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
     words = [name for name in {**vars(base), **base.__annotations__} if name[0] != "_"]
     verbs = [name for name in words if callable(getattr(base, name, None))]
-    refuse_misspelt(found, base, verbs, [name for name in words if name not in verbs])
+    refuse_misspelt(driver_class, base, verbs, [name for name in words if name not in verbs])
     for verb in verbs:
-        if iscoroutinefunction(getattr(base, verb)) and not iscoroutinefunction(getattr(found, verb)):
-            raise TypeError(f"{found.__name__}.{verb} must be async def")
-    return found
+        if iscoroutinefunction(getattr(base, verb)) and not iscoroutinefunction(getattr(driver_class, verb)):
+            raise TypeError(f"{driver_class.__name__}.{verb} must be async def")
+    return driver_class

@@ -269,28 +269,30 @@ def _returned(plugin: Plugin, verb: str, kind: Any) -> Any:
     return returned
 
 
-def checked_class(found: object, name: str) -> type[Plugin]:
-    """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
-    if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
-    called = getattr(found, "name", None)
+def checked_class(plugin_class: object, name: str) -> type[Plugin]:
+    """``plugin_class`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
+    if not (isinstance(plugin_class, type) and issubclass(plugin_class, Plugin)):
+        raise TypeError(f"the entry point leads to {described(plugin_class)}, which is no subclass of rooftree.Plugin")
+    called = getattr(plugin_class, "name", None)
     if called != name:
         raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, Plugin, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
+    refuse_misspelt(plugin_class, Plugin, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
     for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
-        method = getattr(found, verb)
+        method = getattr(plugin_class, verb)
         if not callable(method) or iscoroutinefunction(method) != (verb in _ASYNC_VERBS):
-            raise TypeError(f"{found.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}")
+            raise TypeError(
+                f"{plugin_class.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}"
+            )
     for words in ("provides", "requires", "optional"):
-        keys = getattr(found, words)
+        keys = getattr(plugin_class, words)
         if not (isinstance(keys, tuple) and all(isinstance(key, Service) for key in keys)):
             raise TypeError(
-                f"{found.__name__}.{words} must be a tuple of services, such as (CLOCK,), not {described(keys)}"
+                f"{plugin_class.__name__}.{words} must be a tuple of services, such as (CLOCK,), not {described(keys)}"
             )
-    settings: object = found.settings
+    settings: object = plugin_class.settings
     if settings is not None and not (isinstance(settings, type) and attrs.has(settings)):
-        raise TypeError(f"{found.__name__}.settings must be an attrs class, not {described(settings)}")
-    return found
+        raise TypeError(f"{plugin_class.__name__}.settings must be an attrs class, not {described(settings)}")
+    return plugin_class
 
 
 def info_of_left_out(left_out: LeftOut) -> PluginInfo:

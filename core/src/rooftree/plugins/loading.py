@@ -135,12 +135,12 @@ def _second(other: Installed, used: Installed, group: str) -> LeftOut:
     )
 
 
-def _misnamed(found: Installed, allowed: str, group: str) -> LeftOut:
+def _misnamed(installed: Installed, allowed: str, group: str) -> LeftOut:
     return LeftOut(
-        found,
+        installed,
         NAME_REFUSED,
         f"its name {allowed}",
-        f"{found} has a {group} called {found.name!r}, which is left out: a name {allowed}",
+        f"{installed} has a {group} called {installed.name!r}, which is left out: a name {allowed}",
     )
 
 
@@ -181,18 +181,18 @@ def described(value: object) -> str:
     return f"{type(value).__name__} {getattr(value, '__qualname__', '')}".strip()
 
 
-def refuse_misspelt(found: type, base: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
+def refuse_misspelt(kind: type, base: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
     """Raise ``TypeError`` for a class with a method that is almost called like a verb, or with anything else almost
     called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own.
 
     :param base: what the class derives from, beside classes of its author's
     """
-    above = {kind for kind in found.__mro__ if issubclass(base, kind)}
+    above = {parent for parent in kind.__mro__ if issubclass(base, parent)}
     written = {
-        name: value for kind in reversed(found.__mro__) if kind not in above for name, value in vars(kind).items()
+        name: value for parent in reversed(kind.__mro__) if parent not in above for name, value in vars(parent).items()
     }
     for own, value in written.items():
         words = verbs if isfunction(value) else attributes
         near = difflib.get_close_matches(own, words, 1, ALMOST)
         if near and own not in words and not own.startswith("_"):
-            raise TypeError(f"{found.__name__}.{own}: did you mean {near[0]}?")
+            raise TypeError(f"{kind.__name__}.{own}: did you mean {near[0]}?")

@@ -134,10 +134,10 @@ class Plugins:
 
     # --- the start and the stop of all ------------------------------------------------------------------------------
 
-    async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
+    async def start(self, given: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
-            points = tuple(await asyncio.to_thread(entry_points) if found is None else found)
+            points = tuple(await asyncio.to_thread(entry_points) if given is None else given)
             await self._drivers.choose(points, self._remains.groups())
             choice = await asyncio.to_thread(installed, GROUP, points)
             self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
@@ -281,9 +281,9 @@ class Plugins:
         return [await self._left_behind(name) for name in sorted(self._gone())]
 
     async def _left_behind(self, name: str) -> LeftBehind:
-        left = await self._remains.left_behind(name)
+        remains = await self._remains.left_behind(name)
         kept = self._drivers.kept(name)
-        return evolve(left, collections=[*left.collections, *kept], documents=left.documents + len(kept))
+        return evolve(remains, collections=[*remains.collections, *kept], documents=remains.documents + len(kept))
 
     async def purge(self, name: str) -> LeftBehind:
         """Remove for good what a plugin left that is no longer installed, and say what that was.
@@ -304,7 +304,7 @@ class Plugins:
             if name not in self._gone():
                 names = ", ".join(sorted(self._gone())) or "no plugin"
                 raise NotFound(f"There is nothing left of a plugin {name}; something is left of {names}")
-            left = await self._left_behind(name)
+            remains = await self._left_behind(name)
             if "." not in name and (package := self._remains.own_package(name)) is not None:
                 await self._parts.jobs.give_up(package, f"Plugin {name} was uninstalled and purged before it could end")
             await self._remains.remove_folder(name)  # first: what can't be removed is still on the list then
@@ -313,8 +313,8 @@ class Plugins:
             await self._parts.state.commit(*self._remains.removal(name), *changes)
             self._clear_problems_of_the_gone()
             self._routes.rebuild()
-            log.info("plugin_purged", plugin=name, documents=left.documents)
-            return left
+            log.info("plugin_purged", plugin=name, documents=remains.documents)
+            return remains
 
     def _gone(self) -> set[str]:
         there = {*self._lives, *(driver.name for driver in self._drivers)}
@@ -450,6 +450,6 @@ def _asked() -> str:
     return f"by {who} over the API" if who else "by Rooftree itself"
 
 
-def _shared_length(one: Sequence[str], other: Sequence[str]) -> int:
+def _shared_length(path: Sequence[str], other: Sequence[str]) -> int:
     """How many of the first parts are the same."""
-    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(path, other, strict=False))))

@@ -78,7 +78,7 @@ class PluginRemains:
     def own_package(self, name: str) -> str | None:
         """The package that the jobs of a plugin come from; ``None`` where another plugin's come from there too."""
         known = self._kept.get(name)
-        others = {left.package for other, left in self._kept.items() if other != name}
+        others = {remains.package for other, remains in self._kept.items() if other != name}
         return known.package if known and known.package not in others else None
 
     async def note(
@@ -130,11 +130,13 @@ class PluginRemains:
 
     def _only_its_own(self, name: str) -> list[str]:
         known = self._kept.get(name)
-        others = {one for other, left in self._kept.items() if other != name for one in left.collections}
-        return [one for one in known.collections if one not in others] if known else []
+        others = {
+            collection for other, remains in self._kept.items() if other != name for collection in remains.collections
+        }
+        return [collection for collection in known.collections if collection not in others] if known else []
 
     def _its_tokens(self, name: str) -> list[str]:
         known = self._kept.get(name)
-        others = {kind for other, left in self._kept.items() if other != name for kind in left.token_kinds}
+        others = {kind for other, remains in self._kept.items() if other != name for kind in remains.token_kinds}
         kinds = set(known.token_kinds) - others if known else set()
         return [key for kind in sorted(kinds) for key in self._tokens.known(kind)]

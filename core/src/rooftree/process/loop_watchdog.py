@@ -106,8 +106,8 @@ class LoopWatchdog:
     def left_behind(self) -> Block | None:
         """Who blocked the loop when an earlier process ended, if that is how it ended. Asked in a thread."""
         try:
-            found = orjson.loads(self._file.read_bytes())
-            return Block(plugin=found["plugin"], where=str(found["where"]))
+            noted = orjson.loads(self._file.read_bytes())
+            return Block(plugin=noted["plugin"], where=str(noted["where"]))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 

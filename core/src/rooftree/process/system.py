@@ -149,12 +149,12 @@ class System:
         self._closing.push_async_callback(self.tasks.stop, "kernel")
         log.info("listening", port=self.port, socket=str(kernel.socket))
 
-    async def start_plugins(self, found: Iterable[EntryPoint] | None = None) -> None:
+    async def start_plugins(self, points: Iterable[EntryPoint] | None = None) -> None:
         """Load and start the plugins; the system runs when they have started or failed.
 
-        :param found: the entry points of plugins and drivers; ``None``: what is installed
+        :param points: the entry points of plugins and drivers; ``None``: what is installed
         """
-        await self.plugins.start(found)
+        await self.plugins.start(points)
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self.state_now = SystemState.RUNNING
 

@@ -78,13 +78,13 @@ class ServiceDirectory:
 
     def get[T](self, key: Service[T]) -> T:
         """The service; raises :class:`Unavailable` when no running plugin provides it."""
-        found = self._provided.get(key.name)
-        if found is None:
+        provided = self._provided.get(key.name)
+        if provided is None:
             owner = self._owners.get(key.name)
             if owner is not None:
                 raise NotReady(f"The service {key.name} is not ready: plugin {owner} has not started it")
             raise Unavailable(f"No enabled plugin provides the service {key.name}")
-        return cast("T", found)
+        return cast("T", provided)
 
     def find[T](self, key: Service[T]) -> T | None:
         """The service, or ``None`` when nobody provides it now: for optional use, asked at each use."""

@@ -62,15 +62,17 @@ def parameters(function: Callable[..., Any], skip: int = 0) -> tuple[Parameter, 
     if isinstance(function, MethodType):  # made anew each time that it is asked for, and so of no use as a key
         return parameters(function.__func__, skip + 1)
     known = _signature(function)
-    found = known.parameters.get(skip)
-    if found is None:
+    injected = known.parameters.get(skip)
+    if injected is None:
         wanted = list(inspect.signature(function).parameters.values())[skip:]
-        untyped = next((one.name for one in wanted if one.name not in known.hints), None)
+        untyped = next((parameter.name for parameter in wanted if parameter.name not in known.hints), None)
         if untyped is not None:
             raise TypeError(f"{function.__qualname__}: parameter {untyped} needs a type")
-        found = tuple(Parameter(one.name, known.hints[one.name], one.default) for one in wanted)
-        known.parameters[skip] = found
-    return found
+        injected = tuple(
+            Parameter(parameter.name, known.hints[parameter.name], parameter.default) for parameter in wanted
+        )
+        known.parameters[skip] = injected
+    return injected
 
 
 class Injector:

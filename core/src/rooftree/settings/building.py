@@ -107,7 +107,9 @@ def may_be_of_drivers(sources: Sources, name: str) -> bool:
     the plugins knows. It has nothing but tables in it, and is no slip for what is known."""
     drivers = sources.children((name,))
     given = [sources.given((name, driver)) for driver in drivers]
-    has_values = any(one is not None and not one.is_text and not isinstance(one.value, Mapping) for one in given)
+    has_values = any(
+        value is not None and not value.is_text and not isinstance(value.value, Mapping) for value in given
+    )
     return bool(drivers) and not has_values and _near(name, ("kernel", "plugins")) is None
 
 

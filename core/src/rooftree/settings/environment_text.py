@@ -81,5 +81,5 @@ def _list(word: str, kinds: tuple[Any, ...]) -> object:
             raise Invalid(f"must be a list, separated by commas or as JSON ({error})") from None
     items = [item.strip() for item in word.split(",") if item.strip()]
     has_type_for_each = len(kinds) > 1 and kinds[1] is not Ellipsis
-    each = chain(kinds, repeat(str)) if has_type_for_each else repeat(kinds[0] if kinds else str)
-    return [parse_text(item, kind) for item, kind in zip(items, each, strict=False)]
+    part_kinds = chain(kinds, repeat(str)) if has_type_for_each else repeat(kinds[0] if kinds else str)
+    return [parse_text(item, kind) for item, kind in zip(items, part_kinds, strict=False)]

@@ -76,10 +76,10 @@ class Sources:
 
     def children(self, key: Key) -> dict[str, Given]:
         """The names directly below ``key``, each with its first mention, which is its own where it has one."""
-        found: dict[str, Given] = {}
+        values: dict[str, Given] = {}
         for rest, given in self.inside(key).items():
-            found.setdefault(rest[0], given)
-        return found
+            values.setdefault(rest[0], given)
+        return values
 
     def mention(self, key: Key) -> Given | None:
         """The strongest value for ``key`` or something inside it, or that of an object that contains it."""

@@ -146,9 +146,9 @@ def document_in_copies(
     """The newest intact and acceptable version of one document in the copies, with the copy and when it was made."""
     for path, meta in _good_copies(folder):
         with _connect_to_look(path) as connection:
-            for found in stored_documents(connection, collection, key):
-                if found.is_intact and acceptable(found):
-                    return found, path, _copied_at(meta)
+            for row in stored_documents(connection, collection, key):
+                if row.is_intact and acceptable(row):
+                    return row, path, _copied_at(meta)
     return None
 
 
@@ -172,14 +172,14 @@ def prepare_file(folder: DataFolder) -> list[Loss]:
             with _replacement(path) as temporary:
                 _create(temporary, folder.instance_id)
         folder.end_first_start()
-    found = _read_log(path)
+    log = _read_log(path)
     losses = list(folder.losses)
     try:
-        meta = _inspect(path, with_log=found.readable)
+        meta = _inspect(path, with_log=log.readable)
     except _Damaged as damage:
         return [*losses, _restore(folder, str(damage))]
-    if found.damage or (not found.readable and meta.get("running") == "1"):
-        losses.append(_set_log_aside(folder, found))
+    if log.damage or (not log.readable and meta.get("running") == "1"):
+        losses.append(_set_log_aside(folder, log))
     stored_id = meta.get("instance_id")
     if stored_id and stored_id != folder.instance_id:
         losses.append(folder.replace_instance_id(stored_id, "differed from the database", path))
@@ -388,22 +388,20 @@ def _restore(folder: DataFolder, damage: str) -> Loss:
     return loss
 
 
-def _set_log_aside(folder: DataFolder, found: _Log) -> Loss:
+def _set_log_aside(folder: DataFolder, log: _Log) -> Loss:
     """Keep a damaged log for later looks. One that can be read in part stays at its place as well."""
     path = folder.database_path
     log_path = Path(f"{path}-wal")
     into = folder.new_set_aside() if os.path.lexists(log_path) else None
-    if into is not None and found.readable:
+    if into is not None and log.readable:
         shutil.copyfile(log_path, into / log_path.name)
         flush_to_disk(into / log_path.name)
         folder.set_aside(into)
     elif into is not None:
         folder.set_aside(into, log_path)
-    as_of = None if found.readable else datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    as_of = None if log.readable else datetime.fromtimestamp(path.stat().st_mtime, UTC)
     outcome = f"the database{_shown(as_of)} is used, later changes" if as_of else "the changes behind the damage"
-    message = (
-        f"The log {log_path.name} of the database {found.damage or 'is missing'}; {outcome} are lost; {_kept(into)}"
-    )
+    message = f"The log {log_path.name} of the database {log.damage or 'is missing'}; {outcome} are lost; {_kept(into)}"
     return Loss("database_log", message, into, path, as_of)
 
 

@@ -72,9 +72,9 @@ class DiskReserve:
 
     def take_back(self) -> None:
         """Hold again what was lent, or as much of it as is left, for the next start; the log must be gone."""
-        left = min(self._size_bytes, self._free_bytes()) // _BLOCK_BYTES * _BLOCK_BYTES
-        if self.lent and left:
-            self.lent = not self._make(left)
+        free_bytes = min(self._size_bytes, self._free_bytes()) // _BLOCK_BYTES * _BLOCK_BYTES
+        if self.lent and free_bytes:
+            self.lent = not self._make(free_bytes)
 
     def secure(self) -> None:
         """Make sure of the room that was lent. The log must have begun: one without a header is taken for damaged."""

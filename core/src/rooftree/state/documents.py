@@ -249,16 +249,16 @@ class State:
             await self.commit(*(_SetAside(self.database, row, _WRONG_SUM, _any_version) for row in damaged))
 
     async def _load[T](self, kind: DocumentKind[T]) -> dict[str, T]:
-        found = await self.database.read(partial(_read_all, kind))
-        if found.unreadable:
+        reading = await self.database.read(partial(_read_all, kind))
+        if reading.unreadable:
             fits = partial(_fits, kind)
-            await self.commit(*(_SetAside(self.database, row, reason, fits) for row, reason in found.unreadable))
-            found = await self.database.read(partial(_read_all, kind))
-        if found.migrated:
+            await self.commit(*(_SetAside(self.database, row, reason, fits) for row, reason in reading.unreadable))
+            reading = await self.database.read(partial(_read_all, kind))
+        if reading.migrated:
             await self.database.copy()
-            await self.commit(_StoreMigrated(kind, found.migrated))
-            log.info("documents_migrated", collection=kind.name, count=len(found.migrated), version=kind.version)
-        return found.documents
+            await self.commit(_StoreMigrated(kind, reading.migrated))
+            log.info("documents_migrated", collection=kind.name, count=len(reading.migrated), version=kind.version)
+        return reading.documents
 
 
 @frozen(eq=False)
@@ -276,7 +276,7 @@ class _RemoveCollection:
 
 
 @frozen
-class _Found[T]:
+class _Reading[T]:
     documents: dict[str, T] = field(factory=dict)
     migrated: dict[str, T] = field(factory=dict)
     unreadable: list[tuple[StoredDocument, str]] = field(factory=list)
@@ -357,12 +357,12 @@ class _SetAside:
         )
         name = f"The document {_shown(row.key)} of {_shown(row.collection)}"
         kept = "what was there is kept in the table damaged_document"
-        found = document_in_copies(self.database.folder, row.collection, row.key, self.acceptable)
-        if found is None:
+        restored = document_in_copies(self.database.folder, row.collection, row.key, self.acceptable)
+        if restored is None:
             message = f"{name} was damaged ({self.reason}) and no copy has it: it is gone; {kept}"
             loss = Loss("document", message)
         else:
-            good, path, as_of = found
+            good, path, as_of = restored
             connection.execute(
                 "INSERT INTO document VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)", attrs.astuple(good)
             )
@@ -413,12 +413,12 @@ def _remove[T](connection: sqlite3.Connection, kind: DocumentKind[T], key: str) 
 
 
 def _read[T](connection: sqlite3.Connection, kind: DocumentKind[T], key: str) -> T:
-    found = connection.execute(
+    stored = connection.execute(
         "SELECT version, body, sum FROM document WHERE collection = ? AND key = ?", (kind.name, key)
     ).fetchone()
-    if found is None:
+    if stored is None:
         raise KeyError(key)
-    row = StoredDocument(kind.name.encode(), key.encode(), *found)
+    row = StoredDocument(kind.name.encode(), key.encode(), *stored)
     if not row.is_intact:
         raise StateDamaged(
             f"The document {key} of {kind.name} has become damaged on the disk. "
@@ -427,7 +427,7 @@ def _read[T](connection: sqlite3.Connection, kind: DocumentKind[T], key: str) ->
     return structure(orjson.loads(row.body), kind.type)
 
 
-def _read_all[T](kind: DocumentKind[T], connection: sqlite3.Connection) -> _Found[T]:
+def _read_all[T](kind: DocumentKind[T], connection: sqlite3.Connection) -> _Reading[T]:
     """Every document of ``kind``, in the writer's thread; raises before anything was changed."""
     rows = stored_documents(connection, kind.name.encode())
     newest = max((row.version for row in rows if row.is_intact), default=kind.version)
@@ -436,20 +436,20 @@ def _read_all[T](kind: DocumentKind[T], connection: sqlite3.Connection) -> _Foun
             f"The collection {kind.name} has documents of version {newest}, this plugin knows {kind.version}: they "
             "were written by a newer one. Install that again; nothing was changed"
         )
-    found = _Found[T]()
+    reading = _Reading[T]()
     for row in rows:
         try:
             if not row.is_intact:
                 raise ValueError(_WRONG_SUM)
             key, body = row.key.decode(), orjson.loads(row.body)
             if row.version == kind.version:
-                found.documents[key] = structure(body, kind.type)
+                reading.documents[key] = structure(body, kind.type)
                 continue
         except (ValueError, RooftreeError) as error:
-            found.unreadable.append((row, str(error)))
+            reading.unreadable.append((row, str(error)))
             continue
-        found.documents[key] = found.migrated[key] = _migrate(kind, key, row.version, body)
-    return found
+        reading.documents[key] = reading.migrated[key] = _migrate(kind, key, row.version, body)
+    return reading
 
 
 def _migrate[T](kind: DocumentKind[T], key: str, version: int, body: Any) -> T:

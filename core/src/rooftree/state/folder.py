@@ -232,10 +232,10 @@ class DataFolder:
             reason = "was a folder"
         databases = [self.database_path, *(path for _, path in self.copies())]
         for database in databases:
-            found = _instance_id_in(database)
-            if found is not None:
-                self.losses = (self.replace_instance_id(found, reason, database),)
-                return found
+            instance_id = _instance_id_in(database)
+            if instance_id is not None:
+                self.losses = (self.replace_instance_id(instance_id, reason, database),)
+                return instance_id
         if any(os.path.lexists(database) for database in databases):
             raise Failed(
                 f"The file {file} {reason}, and no database here tells the instance id. Write it back (32 hex digits, "

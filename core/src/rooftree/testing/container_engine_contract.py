@@ -223,12 +223,12 @@ class ContainerEngineContract:
 
         await world.engine.tag_image(world.published, kept)
         await world.engine.remove_image(world.published)
-        found = await world.engine.image(kept)
+        image = await world.engine.image(kept)
         await world.engine.tag_image(kept, world.published)
         back = await world.engine.image(world.published)
 
-        assert fetched is not None and found is not None and back is not None
-        assert fetched.id == found.id == back.id
+        assert fetched is not None and image is not None and back is not None
+        assert fetched.id == image.id == back.id
         assert await world.engine.remove_image(kept)
         with pytest.raises(ImageNotFound):
             await world.engine.tag_image(kept, world.published)

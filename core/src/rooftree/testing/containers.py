@@ -303,20 +303,20 @@ class FakeContainerEngine:
         """Fetch ``name:tag`` from :attr:`registry`, in four pieces."""
         self._answer("pull", image)
         image, _, digest = image.partition("@")
-        found = self._published.get(digest) if digest else self.registry.get(image)
-        if found is None:
+        published = self._published.get(digest) if digest else self.registry.get(image)
+        if published is None:
             raise ImageNotFound(f"The registry has no image {image}.", image=image)
         for quarter in range(4):
-            yield Progress(done=quarter * found.size // 4, total=found.size)
+            yield Progress(done=quarter * published.size // 4, total=published.size)
             if quarter == 2:
                 await self._hindered("pull")
-        self.images[image] = found
-        yield Progress(done=found.size, total=found.size)
+        self.images[image] = published
+        yield Progress(done=published.size, total=published.size)
 
     async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
         """The size of what was published."""
-        found = self.registry.get(image)
-        return found.size if found is not None else None
+        published = self.registry.get(image)
+        return published.size if published is not None else None
 
     async def build(
         self,
@@ -352,19 +352,21 @@ class FakeContainerEngine:
     async def image(self, image: str) -> Image | None:
         """What the engine has under ``name:tag``, or ``None``."""
         await self._enter("image", image)
-        found = self.images.get(image)
-        if found is None:
+        known = self.images.get(image)
+        if known is None:
             return None
         return Image(
-            id=found.id,
-            tags=tuple(name for name, other in self.images.items() if other.id == found.id),
-            architecture=found.architecture,
-            size=found.size,
-            has_health_check=found.health_check,
+            id=known.id,
+            tags=tuple(name for name, other in self.images.items() if other.id == known.id),
+            architecture=known.architecture,
+            size=known.size,
+            has_health_check=known.health_check,
             digests=tuple(
-                f"{name.rpartition(':')[0]}@{found.id}" for name, one in self.registry.items() if one.id == found.id
+                f"{name.rpartition(':')[0]}@{known.id}"
+                for name, published in self.registry.items()
+                if published.id == known.id
             ),
-            labels=dict(found.labels),
+            labels=dict(known.labels),
         )
 
     async def tag_image(self, image: str, further: str) -> None:

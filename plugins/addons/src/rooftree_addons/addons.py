@@ -206,7 +206,7 @@ class Addons:
             addon = self.get(slug)
             changes = change.changes(addon)
             options, by_itself = changes.pop("options", None), is_itself(caller, slug)
-            if options is not None:
+            if options is not None and change.options is not None:  # null drops what was set: nothing is to be checked
                 complete = effective_options(addon.config.options, options)
                 await self.checked_choice(addon, options, complete, by_itself=by_itself)
 

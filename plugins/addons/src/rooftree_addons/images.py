@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rooftree import Failed, RooftreeError, Step
+from rooftree import Failed, Invalid, RooftreeError, Step
 from rooftree.interfaces.containers import ImageNotFound
 from rooftree_addons.addons import Addons
 from rooftree_addons.installed import DockerfileMissing, InstalledAddon, refuse_downgraded
@@ -17,6 +17,7 @@ from rooftree_store import (
     AddonStore,
     BuildFile,
     Offer,
+    Places,
     document_in,
     is_file,
     parse_build_file,
@@ -82,10 +83,13 @@ def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage
         if not is_file(folder, offer.within(dockerfile)):
             raise Failed(f"The {dockerfile} of {offer.slug} is no file, or leads out of its repository")
         present = _first_of(folder, offer, BUILD_FILES)
-        try:
-            build = parse_build_file(document_in(folder, offer.within(present)).content) if present else BuildFile()
-        except RooftreeError as error:
-            raise Failed(f"The build file of {offer.slug} cannot be read: {error.message}") from None
+        build, places = BuildFile(), Places()
+        if present is not None:
+            try:
+                content = document_in(folder, offer.within(present), places).content
+            except RooftreeError as error:
+                raise Invalid(f"The build file of {offer.slug} cannot be read: {error.message}") from None
+            build = parse_build_file(content, places.written)
     config = offer.config
     labels = {
         "io.hass.version": config.version,
@@ -97,6 +101,7 @@ def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage
         **build.labels,
     }
     arguments = {"BUILD_VERSION": config.version, "BUILD_ARCH": arch, **build.args}
+    build.refuse_left_out("args", *(path for path in build.left_out if path.startswith("args.")))
     if present is not None:
         arguments["BUILD_FROM"] = build.base_image(arch)
     return BuildImage(image, offer.folder, dockerfile, arguments, labels)

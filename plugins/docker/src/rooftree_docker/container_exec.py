@@ -41,12 +41,12 @@ class ContainerExec:
         self._inputs: dict[str, _StandardInput] = {}
         """By the container's id."""
 
-    async def execute(self, name: str, found: Json, command: Sequence[str]) -> ExecResult:
+    async def execute(self, name: str, details: Json, command: Sequence[str]) -> ExecResult:
         """Run a command and wait for its end; see :meth:`~rooftree.interfaces.containers.ContainerEngine.execute`."""
         doing = f"run a command in the container {name}"
         explain = running_refusal(name, doing)
         async with self._client.call(doing, explain=explain) as docker:
-            inside = docker.containers.container(found["Id"])
+            inside = docker.containers.container(details["Id"])
             exec_id = (await inside.exec(list(command), stdout=True, stderr=True)).id
         output, frames = bytearray(), Frames()
         stream = self._client.stream(
@@ -69,11 +69,11 @@ class ContainerExec:
             ended = await docker.containers.exec(exec_id).inspect()
         return ExecResult(exit_code=ended["ExitCode"], output=bytes(output))
 
-    async def write_stdin(self, name: str, found: Json, data: bytes) -> None:
+    async def write_stdin(self, name: str, details: Json, data: bytes) -> None:
         """Feed the standard input, until the engine has taken everything; one caller at a time."""
-        if not found["Config"].get("OpenStdin"):
+        if not details["Config"].get("OpenStdin"):
             raise Conflict(f"{name} was created without a standard input that could be written to.")
-        container_id: str = found["Id"]
+        container_id: str = details["Id"]
         own = self._inputs.setdefault(container_id, _StandardInput())
         if own.calls > MOST_WAITING:
             raise self._busy(name)

@@ -85,9 +85,9 @@ class DataFolder:
         """The container we run in, or ``None`` on a host. Asked of the engine once."""
         if not self._looked:
             for candidate in await asyncio.to_thread(_own_container_ids):
-                found = await self._inspect(candidate)
-                if found is not None and found["Id"].startswith(candidate):
-                    self._own = own_container(found)
+                details = await self._inspect(candidate)
+                if details is not None and details["Id"].startswith(candidate):
+                    self._own = own_container(details)
                     log.info("daemon_runs_in_container", container=self._own.id[:12])
                     break
             self._looked = True
@@ -139,10 +139,10 @@ def own_container(described: Json) -> OwnContainer:
 
 def container_ids_in(mountinfo: str, cgroup: str, hostname: str) -> list[str]:
     """Ids (or beginnings of ids) that may be our own container's, the surest first; empty on a host."""
-    found = [*_OWN_FILES.findall(mountinfo), *_CONTROL_GROUP.findall(cgroup)]
+    candidates = [*_OWN_FILES.findall(mountinfo), *_CONTROL_GROUP.findall(cgroup)]
     if _SHORT_ID.fullmatch(hostname):
-        found.append(hostname)
-    return list(dict.fromkeys(found))
+        candidates.append(hostname)
+    return list(dict.fromkeys(candidates))
 
 
 def mount_propagates(mountinfo: str, path: PurePosixPath) -> bool:

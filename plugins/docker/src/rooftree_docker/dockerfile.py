@@ -173,13 +173,13 @@ def _expanded(text: str, known: Mapping[str, str]) -> str:
 
     def value(match: re.Match[str]) -> str:
         name, sign, other = match[1] or match[2], match[3], match[4]
-        found = known.get(name)
-        is_there = found is not None and (found != "" or sign in {"-", "+"})
+        value = known.get(name)
+        is_there = value is not None and (value != "" or sign in {"-", "+"})
         if sign in {"-", ":-"} and not is_there:
             return str(other)
         if sign in {"+", ":+"}:
             return str(other) if is_there else ""
-        return found or ""
+        return value or ""
 
     expanded = text
     for _ in range(_MOST_NESTED):  # ${A:-${B}}: from the inside out

@@ -255,8 +255,8 @@ class DockerEngine:
                 looks = [group.create_task(self._inspect(container.id)) for container in listed]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors  # they all say the same: the engine went away
-        found = [self._container(look.result()) for look in looks]
-        return [container for container in found if container is not None]
+        containers = [self._container(look.result()) for look in looks]
+        return [container for container in containers if container is not None]
 
     async def container(self, name: str) -> Container | None:
         """The container of that logical name, or ``None``."""
@@ -304,32 +304,32 @@ class DockerEngine:
 
     async def start(self, name: str) -> None:
         """Start it; nothing to do when it runs. Raises :class:`ContainerNotFound`, :class:`PortConflict`."""
-        found = await self._ours(name)
-        if found["State"]["Running"]:
+        details = await self._ours(name)
+        if details["State"]["Running"]:
             return
-        doing = f"start the container {found['Name'].removeprefix('/')}"
-        explain = start_refusal(name, doing, found)
+        doing = f"start the container {details['Name'].removeprefix('/')}"
+        explain = start_refusal(name, doing, details)
         async with self._client.call(doing, deadline=self._deadlines.change, explain=explain) as docker:
-            await docker.containers.container(found["Id"]).start()
+            await docker.containers.container(details["Id"]).start()
 
     async def stop(self, name: str, timeout_s: int) -> None:
         """Ask it to end, end it after ``timeout_s``. Nothing to do when it is gone or has ended."""
-        found = await self._find(name)
-        if found is None or not found["State"]["Running"]:
+        details = await self._find(name)
+        if details is None or not details["State"]["Running"]:
             return
         doing, deadline = f"stop the container {name}", timeout_s + self._deadlines.change
         async with self._client.call(doing, deadline=deadline) as docker:
             try:
-                await docker.containers.container(found["Id"]).stop(t=timeout_s)
+                await docker.containers.container(details["Id"]).stop(t=timeout_s)
             except DockerError as error:
                 if error.status != 404:
                     raise
 
     async def remove(self, name: str) -> None:
         """Take it away with its anonymous volumes, running or not. Nothing to do when it is gone."""
-        found = await self._find(name)
-        if found is not None:
-            await self._delete(found["Id"], name)
+        details = await self._find(name)
+        if details is not None:
+            await self._delete(details["Id"], name)
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
         """Run a command inside and wait for its end; raises :class:`ContainerNotRunning`.
@@ -366,14 +366,14 @@ class DockerEngine:
 
     async def stats(self, name: str) -> ContainerStats:
         """One reading; raises :class:`ContainerNotRunning`."""
-        found = await self._running(name)
+        details = await self._running(name)
 
         async def fetch() -> Json:
             async with (
                 self._client.stream(
                     f"measure the container {name}",
                     "GET",
-                    f"containers/{found['Id']}/stats",
+                    f"containers/{details['Id']}/stats",
                     params={"stream": "0", "one-shot": "1"},
                 ) as response,
                 asyncio.timeout(self._deadlines.answer),
@@ -384,8 +384,8 @@ class DockerEngine:
             reading: Json = json.loads(body)
             return reading
 
-        look = partial(processor_time, found["Id"], found["State"].get("Pid") or 0)
-        return await self._processor_meter.read(found["Id"], fetch, look)
+        look = partial(processor_time, details["Id"], details["State"].get("Pid") or 0)
+        return await self._processor_meter.read(details["Id"], fetch, look)
 
     async def _inspect(self, reference: str) -> Json | None:
         """The engine's description of anybody's container, by engine name or id."""
@@ -401,9 +401,9 @@ class DockerEngine:
     async def _find(self, name: str) -> Json | None:
         """The engine's description of our container of that logical name."""
         engine_name = self._naming.engine_name(name)
-        found = await self._inspect(engine_name)
-        if found is not None and _is_named(found, engine_name) and self._is_ours(found):
-            return found
+        details = await self._inspect(engine_name)
+        if details is not None and _is_named(details, engine_name) and self._is_ours(details):
+            return details
         return await self._find_renamed(name)
 
     async def _find_renamed(self, name: str) -> Json | None:
@@ -417,16 +417,16 @@ class DockerEngine:
         return self._naming.is_ours(described["Config"].get("Labels"))
 
     async def _ours(self, name: str) -> Json:
-        found = await self._find(name)
-        if found is None:
+        details = await self._find(name)
+        if details is None:
             raise ContainerNotFound(f"There is no container {name}. Start what it belongs to.")
-        return found
+        return details
 
     async def _running(self, name: str) -> Json:
-        found = await self._ours(name)
-        if not found["State"]["Running"]:
+        details = await self._ours(name)
+        if not details["State"]["Running"]:
             raise not_running(name)
-        return found
+        return details
 
     def _container(self, described: Json | None) -> Container | None:
         if described is None or not self._is_ours(described):

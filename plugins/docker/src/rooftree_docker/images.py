@@ -306,8 +306,8 @@ class Images:
         """Take ``name:tag`` away. ``False`` when it was not there, a container still uses it, or another Rooftree
         on this engine built it."""
         reference = ImageReference.parse(image)
-        found = await self.find(image)
-        if found is None or self._naming.is_another_ones_image(found.labels):
+        details = await self.find(image)
+        if details is None or self._naming.is_another_ones_image(details.labels):
             return False
         doing = f"remove the image {image}"
         async with self._client.call(doing, deadline=self._deadlines.change) as docker:

@@ -37,7 +37,7 @@ class FramedText:
     def feed(self, block: bytes) -> bytes:
         """The lines that ``block`` completes."""
         data = self._rest + block if self._rest else block
-        found: list[bytes] = []
+        lines: list[bytes] = []
         at, end = 0, len(data)
         while end - at >= _HEADER_BYTES:
             start = at + _HEADER_BYTES
@@ -46,20 +46,20 @@ class FramedText:
                 break
             waiting = self._open[2 if data[at] == 2 else 1]
             if stop > start and data[stop - 1] == _LINE_FEED and not waiting:
-                found.append(data[start:stop])
+                lines.append(data[start:stop])
             else:
                 waiting += data[start:stop]
-                _take_line(waiting, found)
+                _take_line(waiting, lines)
             at = stop
         self._rest = data[at:]
-        return b"".join(found)
+        return b"".join(lines)
 
     def end(self) -> bytes:
         """What is left of lines without an end."""
-        left = [bytes(waiting) + b"\n" for waiting in self._open.values() if waiting]
+        unfinished = [bytes(waiting) + b"\n" for waiting in self._open.values() if waiting]
         for waiting in self._open.values():
             waiting.clear()
-        return b"".join(left)
+        return b"".join(unfinished)
 
 
 class TerminalText:
@@ -71,27 +71,27 @@ class TerminalText:
     def feed(self, block: bytes) -> bytes:
         """The lines that ``block`` completes."""
         self._open += block
-        found: list[bytes] = []
+        lines: list[bytes] = []
         last = self._open.rfind(b"\n") + 1
         if last:
-            found.append(bytes(self._open[:last]).replace(b"\r\n", b"\n"))
+            lines.append(bytes(self._open[:last]).replace(b"\r\n", b"\n"))
             del self._open[:last]
-        _take_line(self._open, found)
-        return b"".join(found)
+        _take_line(self._open, lines)
+        return b"".join(lines)
 
     def end(self) -> bytes:
         """What is left of a line without an end."""
-        left = bytes(self._open)
+        unfinished = bytes(self._open)
         self._open.clear()
-        return left + b"\n" if left else b""
+        return unfinished + b"\n" if unfinished else b""
 
 
-def _take_line(waiting: bytearray, found: list[bytes]) -> None:
+def _take_line(waiting: bytearray, lines: list[bytes]) -> None:
     """Hand a line on that has ended or must end because it is too long."""
     if waiting.endswith(b"\n"):
-        found.append(bytes(waiting))
+        lines.append(bytes(waiting))
     elif len(waiting) >= LONGEST_LINE_BYTES:
-        found.append(bytes(waiting) + b"\n")
+        lines.append(bytes(waiting) + b"\n")
     else:
         return
     waiting.clear()

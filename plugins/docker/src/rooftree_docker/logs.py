@@ -62,7 +62,7 @@ class Logs:
         self, name: str, *, follow: bool, tail: int | None, since: datetime | None, times: bool
     ) -> AsyncIterator[tuple[ClientResponse, bool]]:
         """A log as the engine streams it, and whether it comes from a terminal."""
-        found = await self._find(name)
+        details = await self._find(name)
         params = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail)}
         if times:
             params["timestamps"] = "1"
@@ -70,21 +70,21 @@ class Logs:
             params["follow"] = "1"
         if since is not None:
             params["since"] = f"{since.timestamp():.6f}"
-        path = f"containers/{found['Id']}/logs"
+        path = f"containers/{details['Id']}/logs"
         # The engine sends a chunk for every line, which is dear to read: more than all that is done with it.
         doing = f"show the log of {name}"
         stream = self._client.stream(
             doing, "GET", path, params=params, chunked=False, explain=_gone_refusal(name, doing)
         )
         async with stream as response:
-            yield response, bool(found["Config"].get("Tty"))
+            yield response, bool(details["Config"].get("Tty"))
             if response.content.at_eof():
-                await self._refuse_cut_log(name, found, follow=follow)
+                await self._refuse_cut_log(name, details, follow=follow)
 
-    async def _refuse_cut_log(self, name: str, found: Json, *, follow: bool) -> None:
+    async def _refuse_cut_log(self, name: str, details: Json, *, follow: bool) -> None:
         """Raise :class:`EngineUnavailable` where a log ended with the engine, or though its container runs on."""
-        described = await self._inspect(found["Id"])
-        before, now = found["State"], described["State"] if described is not None else {}
+        described = await self._inspect(details["Id"])
+        before, now = details["State"], described["State"] if described is not None else {}
         same_run = before.get("StartedAt") == now.get("StartedAt")
         if follow and same_run and before.get("Running") and now.get("Running"):
             raise EngineUnavailable(

@@ -133,22 +133,22 @@ class SharedNetwork:
         """The engine's description of the network, once its wire is guarded. Raises ``Conflict`` for a stranger's
         network of the name."""
         async with self._making:
-            found = await self._find()
-            if found is not None and self._is_outdated(found) and await self._remove(found["Id"]):
-                found = None
-            if found is None:
-                found = await self._create()
-        await self.wire.guard(found)
-        self._report_waiting(self._differs(found))
-        subnet = subnet_of(found)
+            network = await self._find()
+            if network is not None and self._is_outdated(network) and await self._remove(network["Id"]):
+                network = None
+            if network is None:
+                network = await self._create()
+        await self.wire.guard(network)
+        self._report_waiting(self._differs(network))
+        subnet = subnet_of(network)
         if subnet == self._settings.subnet:
             self._tell(None)
         elif self._reported is None:
-            taken = await self._taken(ignoring=found["Id"])
+            taken = await self._taken(ignoring=network["Id"])
             blocker = first_overlap(self._settings.subnet, taken)
             by = blocker.by if blocker else ""
             self._tell(RangeMoved(wanted=self._settings.subnet, chosen=subnet, taken_by=by))
-        return found
+        return network
 
     async def _find(self) -> Json | None:
         async with self._client.call(f"describe the network {self.name}") as docker:
@@ -158,28 +158,28 @@ class SharedNetwork:
             if not match:
                 return None
             try:
-                found: Json = await (await docker.networks.get(match[0])).show()
+                network: Json = await (await docker.networks.get(match[0])).show()
             except DockerError as error:
                 if error.status == 404:  # removed between the two questions
                     return None
                 raise
-        found["Labels"] = found.get("Labels") or {}
-        found["Containers"] = found.get("Containers") or {}
-        if not self._naming.is_ours(found["Labels"]):
+        network["Labels"] = network.get("Labels") or {}
+        network["Containers"] = network.get("Containers") or {}
+        if not self._naming.is_ours(network["Labels"]):
             raise Conflict(
-                f"The container engine has a network {self.name} that belongs to {_owner(found['Labels'])}. Give this "
-                'installation a prefix in rooftree.toml ([plugins.docker] prefix = "second_"); or, if nothing needs '
-                f"that network any more, remove it ('docker network rm {self.name}')."
+                f"The container engine has a network {self.name} that belongs to {_owner(network['Labels'])}. Give "
+                'this installation a prefix in rooftree.toml ([plugins.docker] prefix = "second_"); or, if nothing '
+                f"needs that network any more, remove it ('docker network rm {self.name}')."
             )
-        return found
+        return network
 
-    def _is_outdated(self, found: Json) -> bool:
+    def _is_outdated(self, network: Json) -> bool:
         """Whether it was made for other settings, and nobody would miss it."""
-        moved = found["Labels"].get(WANTED_LABEL) != str(self._settings.subnet)
-        return bool(moved or self._differs(found)) and not found["Containers"]
+        moved = network["Labels"].get(WANTED_LABEL) != str(self._settings.subnet)
+        return bool(moved or self._differs(network)) and not network["Containers"]
 
-    def _differs(self, found: Json) -> bool:
-        return bool(found["Labels"].get(MADE_FOR_LABEL, NetworkSettings().made_for) != self._settings.made_for)
+    def _differs(self, network: Json) -> bool:
+        return bool(network["Labels"].get(MADE_FOR_LABEL, NetworkSettings().made_for) != self._settings.made_for)
 
     def set(self, *, ipv6: bool, mtu: int | None) -> None:
         """Want it otherwise; it is made anew at the next look at which no container is on it."""
@@ -317,13 +317,13 @@ def route_ranges(table: str, *, without_interfaces: set[str]) -> Sequence[TakenR
 
     The default route is left out. So is our own bridge, which may outlive its network for a moment.
     """
-    found = []
+    networks = []
     for line in table.splitlines()[1:]:
         interface, destination, _, _, _, _, _, mask, *_ = line.split()
         subnet = IPv4Network((_little_endian(destination), IPv4Network((0, _bits(mask))).prefixlen), strict=False)
         if subnet.prefixlen and interface not in without_interfaces:
-            found.append(TakenRange(subnet=subnet, by=f"the route to {subnet} by {interface}"))
-    return found
+            networks.append(TakenRange(subnet=subnet, by=f"the route to {subnet} by {interface}"))
+    return networks
 
 
 def _little_endian(hexadecimal: str) -> int:

@@ -47,8 +47,8 @@ async def _size(registry: Registry, wanted: str, platform: str) -> int:
 def _for_platform(manifests: Any, platform: str) -> str:
     """The digest of the manifest for a platform, whatever its variant."""
     system, _, architecture = platform.partition("/")
-    for one in manifests if isinstance(manifests, list) else ():
-        on = one.get("platform") if isinstance(one, dict) else None
+    for manifest in manifests if isinstance(manifests, list) else ():
+        on = manifest.get("platform") if isinstance(manifest, dict) else None
         if isinstance(on, dict) and (on.get("os"), on.get("architecture")) == (system, architecture.partition("/")[0]):
-            return str(one.get("digest"))
+            return str(manifest.get("digest"))
     raise RegistryError(f"there is none for {platform}")

@@ -71,12 +71,12 @@ class Content:
     def json(self) -> dict[str, Any]:
         """As a JSON object. Raises :class:`RegistryError` where it is none."""
         try:
-            found = orjson.loads(self.raw)
+            content = orjson.loads(self.raw)
         except ValueError:
             raise RegistryError("the answer is no JSON") from None
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             raise RegistryError("the answer is no object")
-        return found
+        return content
 
 
 @asynccontextmanager
@@ -135,10 +135,10 @@ class Registry:
 
     async def blob(self, digest: str, largest_bytes: int) -> Content:
         """What has that digest, which is checked."""
-        found = await self._get(self.address / "blobs" / digest, {}, largest_bytes, elsewhere=True)
-        if found.digest != digest:
+        content = await self._get(self.address / "blobs" / digest, {}, largest_bytes, elsewhere=True)
+        if content.digest != digest:
             raise AnswerRefused(f"the registry sent something else than {digest}")
-        return found
+        return content
 
     async def _get(self, url: URL, headers: dict[str, str], largest_bytes: int, *, elsewhere: bool) -> Content:
         """:param elsewhere: whether the registry may send us to where it keeps things"""

@@ -59,10 +59,10 @@ async def _check_statement(question: Question, statement: bytes, signature: byte
 def referrers_to_look_at(index: bytes) -> list[str]:
     """The digests of what may be bundles, those first that say so, and not more than we look at. Raises
     :class:`Doubt`."""
-    found = [one for one in tables(parsed(index).get("manifests")) if _is_digest(one.get("digest"))]
+    manifests = [manifest for manifest in tables(parsed(index).get("manifests")) if _is_digest(manifest.get("digest"))]
     # Not every client repeats the type in the index, so the others are not left out.
-    found.sort(key=lambda one: not str(one.get("artifactType")).startswith(_BUNDLE))
-    return [one["digest"] for one in found[:MOST_SIGNATURES]]
+    manifests.sort(key=lambda manifest: not str(manifest.get("artifactType")).startswith(_BUNDLE))
+    return [manifest["digest"] for manifest in manifests[:MOST_SIGNATURES]]
 
 
 def bundle_in(manifest: bytes) -> str:
@@ -81,7 +81,7 @@ def statement_and_signatures(bundle: bytes) -> tuple[bytes, list[bytes]]:
     signatures: list[Mapping[str, Any]] = tables(envelope.get("signatures"))[:MOST_SIGNATURES]
     return (
         decoded(envelope.get("payload"), LARGEST_BUNDLE_BYTES, "payload"),
-        [decoded(one.get("sig"), LONGEST_SIGNATURE, "signature") for one in signatures],
+        [decoded(signature.get("sig"), LONGEST_SIGNATURE, "signature") for signature in signatures],
     )
 
 

@@ -86,10 +86,10 @@ async def fetched(asked: Awaitable[Content], missing: Reason) -> Content:
 def parsed(content: bytes) -> dict[str, Any]:
     """A JSON object. Raises :class:`Doubt`."""
     try:
-        found = orjson.loads(content)
+        value = orjson.loads(content)
     except ValueError:
         raise Doubt("unreadable", "a part of it is no JSON") from None
-    return table(found)
+    return table(value)
 
 
 def table(value: object) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def tables(value: object) -> list[Mapping[str, Any]]:
     """The objects in ``value``, if it is a list. Raises :class:`Doubt`."""
     if not isinstance(value, list):
         raise Doubt("unreadable", "a part of it has not the form that it must have")
-    return [one for one in value if isinstance(one, dict)]
+    return [entry for entry in value if isinstance(entry, dict)]
 
 
 def decoded(value: object, longest: int, what: str) -> bytes:

@@ -43,12 +43,12 @@ class SignatureRefused(PullFailed):
 
 
 def _is_beginning(_: object, __: object, text: str) -> None:
-    one = f"{text}any/any" if text.endswith("/") else text
+    pattern = f"{text}any/any" if text.endswith("/") else text
     try:
-        proper = ImageReference.parse(one).repository
+        proper = ImageReference.parse(pattern).repository
     except Invalid:
         proper = ""
-    if not text or one != proper:
+    if not text or pattern != proper:
         raise ValueError(
             "images must be an image's name without a tag, or the beginning of names that ends with /, the registry "
             f"first: ghcr.io/acme/hello, ghcr.io/acme/, {DOCKER_HUB}/acme/, {DOCKER_HUB}/library/alpine; not {text!r}"
@@ -99,20 +99,20 @@ async def signed_digest(registry: Registry, reference: ImageReference, key_files
     Raises :class:`SignatureRefused`, and what :func:`~rooftree_docker.registry.registry_of` names.
     """
     keys = await asyncio.to_thread(_read_keys, reference, key_files)
-    found = await registry.manifest(reference.digest or reference.tag or "latest")
-    if reference.digest not in {None, found.digest}:
+    manifest = await registry.manifest(reference.digest or reference.tag or "latest")
+    if reference.digest not in {None, manifest.digest}:
         raise AnswerRefused(f"the registry sent something else than {reference.digest}")
-    question = Question(registry, keys, reference, found.digest)
+    question = Question(registry, keys, reference, manifest.digest)
     try:
         await any_holds(partial(check, question) for check in _FORMATS)
     except Doubt as doubt:
         wanted = f"{reference} must be signed with {' or '.join(map(str, key_files))} ({SETTING} in rooftree.toml)"
         raise SignatureRefused(
-            f"{wanted}, and {_SAID[doubt.reason].format(detail=doubt, digest=found.digest)}. It was not fetched",
+            f"{wanted}, and {_SAID[doubt.reason].format(detail=doubt, digest=manifest.digest)}. It was not fetched",
             image=str(reference),
             reason=doubt.reason,
         ) from None
-    return found.digest
+    return manifest.digest
 
 
 _FORMATS: Final = (check_simple_signing, check_bundles)

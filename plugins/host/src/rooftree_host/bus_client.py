@@ -98,7 +98,7 @@ class BusClient:
         serial = self.bus.next_serial()
         self.waiting[serial] = answered
         try:
-            _send(self.bus, at, method, [_wired(each) for each in arguments], serial)
+            _send(self.bus, at, method, [_wired(argument) for argument in arguments], serial)
         except BaseException:
             del self.waiting[serial]
             raise
@@ -206,9 +206,9 @@ def _wired(value: Any) -> Any:
     if isinstance(value, Variant):
         return WireVariant(value.signature, _wired(value.value))
     if isinstance(value, Mapping):
-        return {key: _wired(each) for key, each in value.items()}
+        return {key: _wired(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_wired(each) for each in value]
+        return [_wired(item) for item in value]
     return value
 
 

@@ -189,8 +189,8 @@ def declared(kind: type[Any]) -> Mapping[str, BusProperty]:
     """The properties that a class declares, by field; worked out once."""
     known = _declared.get(kind)
     if known is None:
-        found = {each.name: each.metadata.get(BUS_PROPERTY) for each in attrs.fields(kind)}
-        known = _declared[kind] = {name: said for name, said in found.items() if said is not None}
+        properties = {attribute.name: attribute.metadata.get(BUS_PROPERTY) for attribute in attrs.fields(kind)}
+        known = _declared[kind] = {name: said for name, said in properties.items() if said is not None}
     return known
 
 

@@ -180,10 +180,10 @@ class HostDevices:
         assert self._udev is not None
         async with self._looking:
             if changes.everything:
-                found = dict[str, Entry | None].fromkeys(self._entries) | await asyncio.to_thread(self._udev.all)
+                entries = dict[str, Entry | None].fromkeys(self._entries) | await asyncio.to_thread(self._udev.all)
             else:
-                found = await asyncio.to_thread(self._udev.at, {*changes.paths, *self._incomplete})
-            for path, entry in found.items():
+                entries = await asyncio.to_thread(self._udev.at, {*changes.paths, *self._incomplete})
+            for path, entry in entries.items():
                 self._take(path, entry, was_away=changes.paths.get(path, False))
             self._show(publish=True)
 

@@ -76,17 +76,17 @@ class DiskUsages:
         now = asyncio.get_running_loop().time()
         if known is not None and now - known.at < FRESH_S:
             return known.usage
-        found = self._wanted.get(max_depth)
-        if found is None:
-            found = self._wanted[max_depth] = self._begin(max_depth)
-        found.waiting += 1
+        answer = self._wanted.get(max_depth)
+        if answer is None:
+            answer = self._wanted[max_depth] = self._begin(max_depth)
+        answer.waiting += 1
         try:
-            return await asyncio.shield(found.work)
+            return await asyncio.shield(answer.work)
         finally:
-            found.waiting -= 1
-            if not found.waiting:
+            answer.waiting -= 1
+            if not answer.waiting:
                 del self._wanted[max_depth]
-                found.stop.set()
+                answer.stop.set()
 
     def _begin(self, max_depth: int) -> _Measurement:
         stop = threading.Event()
@@ -104,8 +104,8 @@ class DiskUsages:
 
     async def stop(self) -> None:
         """End what is being measured."""
-        for found in self._wanted.values():
-            found.stop.set()
+        for answer in self._wanted.values():
+            answer.stop.set()
         if self._works:
             await asyncio.wait(self._works)
 

@@ -126,10 +126,10 @@ class Drives:
             log.warning("drives_unknown", reason=str(error) or f"UDisks2 did not answer within {READ_S:g} s")
             self._silent_until = asyncio.get_running_loop().time() + SILENCE_S
             return ()
-        found = drives_of(objects)
+        drives = drives_of(objects)
         if asked == self.revision:
-            self._known = found
-        return found
+            self._known = drives
+        return drives
 
     async def _be_told(self, objects: Objects) -> None:
         # What a read returns may be of an earlier object at that path. It is not looked at: the object manager's answer

@@ -76,21 +76,21 @@ class ExportReader:
             # Each line of text has an equals sign, so the first name that stands alone behind the last one is it. What
             # is so near to the NUL that it may be part of the length is not looked at for one.
             text_end = max(at, nul - _LENGTH_BYTES + 1)
-            found = _BINARY_NAME.search(data, max(at, data.rfind(b"=", at, text_end)), nul + _LENGTH_BYTES)
-            if found is None:
+            match = _BINARY_NAME.search(data, max(at, data.rfind(b"=", at, text_end)), nul + _LENGTH_BYTES)
+            if match is None:
                 raise Failed(_NO_EXPORT_FORMAT)
-            start = found.end()
-            if found.start() > at:
-                yield data[at : found.start() + 1]
+            start = match.end()
+            if match.start() > at:
+                yield data[at : match.start() + 1]
             if len(data) - start < _LENGTH_BYTES:
-                self._rest = data[found.start() :]
+                self._rest = data[match.start() :]
                 return
             size = int.from_bytes(data[start : start + _LENGTH_BYTES], "little")
             start += _LENGTH_BYTES
             if len(data) - start <= size:
-                self._begin_value(found[1], data[start:], size + 1 - (len(data) - start))
+                self._begin_value(match[1], data[start:], size + 1 - (len(data) - start))
                 return
-            yield found[1], _cut(data[start : start + min(size, LONGEST_VALUE_BYTES)], size)
+            yield match[1], _cut(data[start : start + min(size, LONGEST_VALUE_BYTES)], size)
             at = start + size
         yield from self._text(data, at)
 
@@ -136,14 +136,14 @@ def _cut(value: bytes, size: int) -> bytes:
 
 def plain(pieces: Iterator[Piece]) -> bytes:
     """The messages alone, one after the other."""
-    found: list[bytes] = []
+    lines: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, tuple):
             if piece[0] == b"MESSAGE":
-                found += (piece[1], b"\n")
+                lines += (piece[1], b"\n")
         elif (at := piece.find(b"\nMESSAGE=")) >= 0:
-            found += [text[: text.index(b"\n") + 1] for text in piece[at:].split(b"\nMESSAGE=")[1:]]
-    return b"".join(found)
+            lines += [text[: text.index(b"\n") + 1] for text in piece[at:].split(b"\nMESSAGE=")[1:]]
+    return b"".join(lines)
 
 
 _SHOWN: Final = (
@@ -176,7 +176,7 @@ class WithTime:
 
     def __call__(self, pieces: Iterator[Piece]) -> bytes:
         """The lines of the entries that are whole now."""
-        found: list[bytes] = []
+        lines: list[bytes] = []
         for piece in pieces:
             if isinstance(piece, tuple):
                 self._entry[piece[0]] = piece[1]
@@ -184,10 +184,10 @@ class WithTime:
             begin = 0
             while (end := piece.find(b"\n\n", begin)) >= 0:
                 self._note(piece, begin, end + 1)
-                self._line(found)
+                self._line(lines)
                 begin = end + 1
             self._note(piece, begin, len(piece))
-        return b"".join(found)
+        return b"".join(lines)
 
     def _note(self, text: bytes, begin: int, end: int) -> None:
         """Keep the fields that are shown of those between a line feed at ``begin`` and one just before ``end``."""
@@ -196,19 +196,19 @@ class WithTime:
             if at >= 0:
                 self._entry[name] = text[at + size : text.index(b"\n", at + size)]
 
-    def _line(self, found: list[bytes]) -> None:
+    def _line(self, lines: list[bytes]) -> None:
         entry, self._entry = self._entry, {}
         message = entry.get(b"MESSAGE")
         if message is None:
             return
         time = self._time(time_us(entry.get(b"__REALTIME_TIMESTAMP", b"0")))
         if not self._author:
-            found.append(b"%b %b\n" % (time, message))
+            lines.append(b"%b %b\n" % (time, message))
             return
         host = entry.get(b"_HOSTNAME", b"-")
         author = entry.get(b"SYSLOG_IDENTIFIER") or entry.get(b"_COMM") or b"unknown"
         process = entry.get(b"SYSLOG_PID") or entry.get(b"_PID")
-        found.append(b"%b %b %b%b: %b\n" % (time, host, author, b"[%b]" % process if process else b"", message))
+        lines.append(b"%b %b %b%b: %b\n" % (time, host, author, b"[%b]" % process if process else b"", message))
 
     def _time(self, microseconds: int) -> bytes:
         second, rest = divmod(microseconds, 1_000_000)
@@ -233,8 +233,8 @@ _CURSOR: Final = re.compile(rb"\n__CURSOR=([^\n]*)\n")
 
 def cursor_in(piece: Piece) -> str | None:
     """The cursor of the entry that the piece begins with; gateways put it first."""
-    found = _CURSOR.match(piece) if isinstance(piece, bytes) else None
-    return found[1].decode("ascii", "replace") if found else None
+    match = _CURSOR.match(piece) if isinstance(piece, bytes) else None
+    return match[1].decode("ascii", "replace") if match else None
 
 
 def last_entry(pieces: Iterator[Piece]) -> dict[str, bytes] | None:

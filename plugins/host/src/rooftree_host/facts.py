@@ -111,25 +111,25 @@ class HostFacts:
         now, revision = asyncio.get_running_loop().time(), self._bus.revision
         kept = self._kept
         if kept is None or now >= kept.until or (kept.revision, kept.timezone) != (revision, chosen):
-            found = await self._put_together(chosen)
+            info = await self._put_together(chosen)
             if revision == self._bus.revision:  # otherwise more was learnt meanwhile, and it would be void at once
-                self._kept = _Kept(now + KEPT_S, revision, chosen, asdict(found, recurse=False))
-            return found
+                self._kept = _Kept(now + KEPT_S, revision, chosen, asdict(info, recurse=False))
+            return info
         return HostInfo(**{**kept.fields, "dt_utc": _utc_now()})
 
     async def _put_together(self, timezone: str | None) -> HostInfo:
         """Everything; sources that have to be asked are asked side by side."""
-        found: dict[type, Any] = {kind: self._bus.remembered(kind, at) for kind, at in SOURCES}
-        missing = [(kind, at) for kind, at in SOURCES if found[kind] is None]
+        known: dict[type, Any] = {kind: self._bus.remembered(kind, at) for kind, at in SOURCES}
+        missing = [(kind, at) for kind, at in SOURCES if known[kind] is None]
         if missing:  # what is known already is used as it is, though it may be void until these have answered
             asked = await asyncio.gather(*(self._ask(kind, at) for kind, at in missing))
-            found |= {type(answer): answer for answer in asked}
-        host: Hostname = found[Hostname]
-        systemd: Systemd = found[Systemd]
-        clock: Timedate = found[Timedate]
-        resolve: Resolve = found[Resolve]
-        agent: Agent = found[Agent]
-        apparmor: AgentAppArmor = found[AgentAppArmor]
+            known |= {type(answer): answer for answer in asked}
+        host: Hostname = known[Hostname]
+        systemd: Systemd = known[Systemd]
+        clock: Timedate = known[Timedate]
+        resolve: Resolve = known[Resolve]
+        agent: Agent = known[Agent]
+        apparmor: AgentAppArmor = known[AgentAppArmor]
         looked = await self._look()
         return HostInfo(
             agent_version=agent.version,
@@ -159,11 +159,11 @@ class HostFacts:
 
     async def overview(self) -> Mapping[str, Any]:
         """The host's part of ``/info``, as far as it is known without waiting long."""
-        found = await self.info()
+        info = await self.info()
         return {
-            "hostname": found.hostname,
-            "operating_system": found.operating_system,
-            "features": found.features,
+            "hostname": info.hostname,
+            "operating_system": info.operating_system,
+            "features": info.features,
         }
 
     async def _ask(self, kind: type[Any], at: BusObject) -> Any:

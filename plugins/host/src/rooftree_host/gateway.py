@@ -144,7 +144,7 @@ class Gateway:
             raise JournalUnavailable(
                 f"The system journal's gateway at {self.url} answers /fields/{field} with something that is no JSON"
             ) from None
-        values = [each.get(field) for each in said if isinstance(each, dict)]
+        values = [entry.get(field) for entry in said if isinstance(entry, dict)]
         return {value for value in values if isinstance(value, str)}  # a value that is no text comes as numbers
 
     async def close(self) -> None:

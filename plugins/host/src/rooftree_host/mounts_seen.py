@@ -16,7 +16,7 @@ def propagates(folder: Path, mountinfo: Path = _MOUNTINFO) -> bool:
         lines = mountinfo.read_text(errors="surrogateescape").splitlines()  # ours: the kernel's
     except OSError:
         return False
-    found: tuple[int, bool] = (-1, False)
+    nearest: tuple[int, bool] = (-1, False)
     place = os.path.realpath(folder)  # ours: the data folder itself
     for line in lines:
         parts = line.split(" ")
@@ -24,6 +24,6 @@ def propagates(folder: Path, mountinfo: Path = _MOUNTINFO) -> bool:
         if place == target or place.startswith(target.rstrip("/") + "/"):
             options = parts[6 : parts.index("-", 6)]
             told = any(option.startswith(("shared:", "master:")) for option in options)
-            if len(target) >= found[0]:  # the last one of a place is the one on top
-                found = (len(target), told)
-    return found[1]
+            if len(target) >= nearest[0]:  # the last one of a place is the one on top
+                nearest = (len(target), told)
+    return nearest[1]

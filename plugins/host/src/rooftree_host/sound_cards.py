@@ -34,13 +34,14 @@ class SoundDevices:
 async def sound_devices(devices: Iterable[Device], asound: Path = ASOUND) -> SoundDevices:
     """The sound devices among the machine's devices."""
     names = await asyncio.to_thread(_names, asound)
-    found: dict[str, dict[str, str]] = {"c": {}, "p": {}}
+    by_direction: dict[str, dict[str, str]] = {"c": {}, "p": {}}
     for device in devices:
         match = _PCM.fullmatch(device.name) if device.subsystem == "sound" else None
         if match is not None:
             card, number, direction = match.groups()
-            found[direction][f"{card},{number}"] = names.get((int(card), int(number)), f"Card {card}, device {number}")
-    return SoundDevices(input=_sorted(found["c"]), output=_sorted(found["p"]))
+            name = names.get((int(card), int(number)), f"Card {card}, device {number}")
+            by_direction[direction][f"{card},{number}"] = name
+    return SoundDevices(input=_sorted(by_direction["c"]), output=_sorted(by_direction["p"]))
 
 
 def _names(asound: Path) -> dict[tuple[int, int], str]:

@@ -237,8 +237,8 @@ class SystemBusClient:
     async def objects(self, service: str, path: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         """What an object manager manages; see :meth:`SystemBus.objects`."""
         manager = BusObject(service, path, "org.freedesktop.DBus.ObjectManager")
-        found: Mapping[str, Mapping[str, Mapping[str, Any]]] = await self.call(manager, _GET_MANAGED_OBJECTS)
-        return found
+        objects: Mapping[str, Mapping[str, Mapping[str, Any]]] = await self.call(manager, _GET_MANAGED_OBJECTS)
+        return objects
 
     async def watch(self, at: BusObject) -> None:
         """Be told of changes of an object's properties, until the bus goes away."""

@@ -67,8 +67,8 @@ class Udev:
         """Every device, by path below ``/sys``."""
         with self._one_at_a_time:
             daemon = DAEMON.exists()  # ours: the host's
-            found = (_entry(device, daemon) for device in self._context.list_devices())
-            return {entry.sysfs: entry for entry in found if entry is not None}
+            entries = (_entry(device, daemon) for device in self._context.list_devices())
+            return {entry.sysfs: entry for entry in entries if entry is not None}
 
     def at(self, paths: Iterable[str]) -> dict[str, Entry | None]:
         """The devices at these paths below ``/sys``; ``None`` where there is none."""

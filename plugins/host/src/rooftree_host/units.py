@@ -103,12 +103,12 @@ class Units:
 
     async def services(self) -> list[HostService]:
         """The services that systemd has loaded, by name. Raises :class:`Unavailable` without systemd."""
-        found = [
+        units = [
             HostService(name=unit.name, description=unit.description, state=unit.active)
             for unit in await systemd.units_like(self._bus, "*.service")
             if unit.load == "loaded"
         ]
-        return sorted(found, key=lambda service: service.name)
+        return sorted(units, key=lambda service: service.name)
 
     async def checked(self, unit: str, verb: Verb) -> str:
         """The unit's own name, for which the given one may be an alias.
@@ -116,21 +116,21 @@ class Units:
         :raises NotFound: where there is no such unit
         :raises UnitGuarded: for a unit that must go on, or that ends the machine
         """
-        found = await systemd.unit_named(self._bus, unit)
-        if found.load == "not-found":
+        known = await systemd.unit_named(self._bus, unit)
+        if known.load == "not-found":
             raise _no_such(unit)
-        ours = found.path == await self._own_path()
-        if verb == "stop" and (ours or _of_template(found.name) in GUARDED):
+        ours = known.path == await self._own_path()
+        if verb == "stop" and (ours or _of_template(known.name) in GUARDED):
             raise UnitGuarded(
-                f"{found.name} must not be stopped from here: Rooftree, the add-ons or the way to them need it"
+                f"{known.name} must not be stopped from here: Rooftree, the add-ons or the way to them need it"
             )
         if verb == "reload" and ours:
-            raise UnitGuarded(f"{found.name} is Rooftree itself, which systemd would restart in the middle of this")
-        if verb != "stop" and found.name in ENDING:
+            raise UnitGuarded(f"{known.name} is Rooftree itself, which systemd would restart in the middle of this")
+        if verb != "stop" and known.name in ENDING:
             raise UnitGuarded(
-                f"{found.name} ends the machine at once; /host/reboot and /host/shutdown end what runs on it first"
+                f"{known.name} ends the machine at once; /host/reboot and /host/shutdown end what runs on it first"
             )
-        return found.name
+        return known.name
 
     async def _own_path(self) -> str | None:
         """The object of the unit that we are."""

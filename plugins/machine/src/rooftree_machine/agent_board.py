@@ -74,7 +74,7 @@ class AgentBoard(Board):
 
 def _lights(settings: type[Any]) -> dict[str, str]:
     """The agent's properties by setting."""
-    return {each.name: each.metadata[_PROPERTY] for each in attrs.fields(settings)}
+    return {attribute.name: attribute.metadata[_PROPERTY] for attribute in attrs.fields(settings)}
 
 
 def _as_told(settings: type[Any]) -> type[Any]:

@@ -44,10 +44,10 @@ class HomeAssistantOs:
         return not newer(version, self.version)
 
 
-def newer(one: str, other: str) -> bool:
+def newer(version: str, other: str) -> bool:
     """Whether one version is later than another; ``False`` where they can't be compared."""
     try:
-        return bool(AwesomeVersion(one) > AwesomeVersion(other))
+        return bool(AwesomeVersion(version) > AwesomeVersion(other))
     except AwesomeVersionException:
         return False
 

@@ -57,8 +57,8 @@ async def units_like(bus: SystemBus, pattern: str) -> list[Unit]:
 
 async def unit_named(bus: SystemBus, name: str) -> Unit:
     """The unit of that name, or of which that is an alias; one that there is not is ``not-found``."""
-    (found,) = await bus.call(SYSTEMD, LIST_UNITS_BY_NAMES, [name], timeout_s=LOOK_S)
-    return Unit.listed(found)
+    (unit,) = await bus.call(SYSTEMD, LIST_UNITS_BY_NAMES, [name], timeout_s=LOOK_S)
+    return Unit.listed(unit)
 
 
 async def change_unit(bus: SystemBus, method: BusMethod, unit: str) -> str:

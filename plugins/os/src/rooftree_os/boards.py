@@ -163,8 +163,8 @@ class Boards:
         """A board's settings now; empty for one that has none, and for this machine's own where no driver knows it.
         Raises :class:`BoardNotInUse`, :class:`Unavailable`."""
         if name not in self._boards:
-            found = await self._system.found_if_known()
-            if found is not None and found.board == name:
+            home_assistant_os = await self._system.found_if_known()
+            if home_assistant_os is not None and home_assistant_os.board == name:
                 if name not in self._connected:
                     return {}
                 needed = ", ".join(sorted(self._connected[name].bus_services)) or "what its driver needs"
@@ -194,8 +194,8 @@ class Boards:
 
     def kept(self, name: str) -> BoardOptions | None:
         """What is kept for a board, if anything is."""
-        found = self._kept.get(name)
-        return found.values if found is not None else None
+        board = self._kept.get(name)
+        return board.values if board is not None else None
 
     def needs_reboot(self, name: str) -> bool:
         """Whether changed settings of a board are in effect only after a reboot."""

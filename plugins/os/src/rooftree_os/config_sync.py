@@ -35,6 +35,6 @@ class RestartUnit(Step):
 @job("os_manager_config_sync", locks=lambda: [Lock("os", "config")], conditions=("haos",))
 async def sync_config(system: OperatingSystem) -> Steps:
     """Take over the configuration that is on a USB stick."""
-    found = await system.required()
-    name = "haos-config.service" if found.is_at_least(RENAMED_SINCE) else "hassos-config.service"
+    home_assistant_os = await system.required()
+    name = "haos-config.service" if home_assistant_os.is_at_least(RENAMED_SINCE) else "hassos-config.service"
     return [RestartUnit(name)]

@@ -89,12 +89,12 @@ class Disks:
         :param used_bytes: how much data there is
         """
         objects = await bus.objects(UDISKS, UDISKS_PATH)
-        found = [
+        disks = [
             _disk(objects, path, drive, current, used_bytes)
             for drive in objects
             if DRIVE in objects[drive] and (path := _whole(objects, drive)) is not None
         ]
-        return cls(tuple(sorted(found, key=lambda disk: disk.path)))
+        return cls(tuple(sorted(disks, key=lambda disk: disk.path)))
 
     @property
     def offered(self) -> list[Disk]:
@@ -130,9 +130,9 @@ def _whole(objects: _Objects, drive: str) -> str | None:
 
 def _disk(objects: _Objects, path: str, drive_path: str, current: str | None, used_bytes: int) -> Disk:
     block, drive = objects[path][BLOCK], objects[drive_path][DRIVE]
-    partitions = [each for each, said in objects.items() if said.get(PARTITION, {}).get("Table") == path]
+    partitions = [block_path for block_path, said in objects.items() if said.get(PARTITION, {}).get("Table") == path]
     device = _text(block.get("Device", b""))
-    names = frozenset(name for each in (path, *partitions) for name in _names(objects[each][BLOCK]))
+    names = frozenset(name for block_path in (path, *partitions) for name in _names(objects[block_path][BLOCK]))
     size = int(block.get("Size", 0))
     return Disk(
         id=str(drive.get("Id") or device),
@@ -144,8 +144,11 @@ def _disk(objects: _Objects, path: str, drive_path: str, current: str | None, us
         serial=str(drive.get("Serial", "")).strip(),
         size=size,
         partitions=tuple(
-            (str(objects[each][PARTITION].get("Name", "")), str(objects[each][PARTITION].get("Type", "")).lower())
-            for each in partitions
+            (
+                str(objects[block_path][PARTITION].get("Name", "")),
+                str(objects[block_path][PARTITION].get("Type", "")).lower(),
+            )
+            for block_path in partitions
         ),
         refusal=_refusal(objects, path, partitions, drive, current, names)
         or (f"it is too small: it has {size} bytes, the data {used_bytes}" if size <= used_bytes else None),
@@ -168,17 +171,17 @@ def _refusal(
         return "it is read-only"
     if current is not None and current in names:
         return "the data is on it now"
-    for each in (path, *partitions):
-        reason = _use(objects, each)
+    for block_path in (path, *partitions):
+        reason = _use(objects, block_path)
         if reason is not None:
-            return f"{_text(objects[each][BLOCK].get('Device', b''))} {reason}"
+            return f"{_text(objects[block_path][BLOCK].get('Device', b''))} {reason}"
     return None
 
 
 def _use(objects: _Objects, path: str) -> str | None:
     """What a device is used for, as the end of a sentence; ``None`` for nothing."""
     said, block = objects[path], objects[path][BLOCK]
-    mounted = [_text(each) for each in said.get(FILESYSTEM, {}).get("MountPoints", ())]
+    mounted = [_text(point) for point in said.get(FILESYSTEM, {}).get("MountPoints", ())]
     if mounted:
         return f"is mounted at {', '.join(mounted)}"
     if said.get(SWAP_SPACE, {}).get("Active"):

@@ -18,18 +18,18 @@ log = structlog.get_logger(__name__)
 
 async def os_info(system: OperatingSystem, disks: DataDisksOfMachine) -> OsInfo:
     """What is known of the operating system."""
-    found = await system.found_if_known()
-    if found is None:
+    home_assistant_os = await system.found_if_known()
+    if home_assistant_os is None:
         return OsInfo()
     (slots, boot), data_disk = await asyncio.gather(_slots(system), disks.current())
-    latest = system.versions.next_after(found.version, found.board)
+    latest = system.versions.next_after(home_assistant_os.version, home_assistant_os.board)
     pending = slots.pending.version if slots.pending is not None else None
     return OsInfo(
-        version=found.version,
+        version=home_assistant_os.version,
         version_latest=latest,
         version_pending=pending,
         update_available=system.update() is not None,
-        board=found.board,
+        board=home_assistant_os.board,
         boot=boot,
         data_disk=data_disk,
         boot_slots={name: _shown(slot) for name, slot in slots.by_bootname.items()},

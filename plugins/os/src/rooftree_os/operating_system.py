@@ -59,10 +59,10 @@ class OperatingSystem:
 
     async def required(self) -> HomeAssistantOs:
         """Home Assistant OS; raises :class:`OtherSystem` for another one, :class:`BusUnavailable`."""
-        found = await self.found()
-        if found is None:
+        home_assistant_os = await self.found()
+        if home_assistant_os is None:
             raise OtherSystem(await self._what_it_is())
-        return found
+        return home_assistant_os
 
     async def _what_it_is(self) -> str:
         naming = await self.bus.read(Hostname, HOSTNAME)
@@ -117,8 +117,8 @@ class OperatingSystem:
         return None if self.has_agent() else _NO_AGENT
 
     async def _not_supported(self, _: int) -> str | None:
-        found = await self.found_if_known()
-        return self._too_old(found) if found is not None else None
+        home_assistant_os = await self.found_if_known()
+        return self._too_old(home_assistant_os) if home_assistant_os is not None else None
 
     # --- problems -----------------------------------------------------------------------------------------------------
 
@@ -129,20 +129,20 @@ class OperatingSystem:
         if bus is None or not bus.connected:
             return
         try:
-            found = await self.found()
+            home_assistant_os = await self.found()
         except RooftreeError:
             return
-        self._judged("os_agent", _NO_AGENT if found is not None and not self.has_agent() else None)
-        self._judged("os_version", self._too_old(found) if found is not None else None)
+        self._judged("os_agent", _NO_AGENT if home_assistant_os is not None and not self.has_agent() else None)
+        self._judged("os_version", self._too_old(home_assistant_os) if home_assistant_os is not None else None)
 
-    def _too_old(self, found: HomeAssistantOs) -> str | None:
-        newest = self.versions.newest(found.board)
+    def _too_old(self, home_assistant_os: HomeAssistantOs) -> str | None:
+        newest = self.versions.newest(home_assistant_os.board)
         if newest is None:
             return None
         oldest = (major_of(newest) or 0) - SUPPORTED_MAJORS + 1
-        if found.major >= oldest:
+        if home_assistant_os.major >= oldest:
             return None
-        return f"Home Assistant OS {found.version} is no longer supported: update to {oldest}.0 or later"
+        return f"Home Assistant OS {home_assistant_os.version} is no longer supported: update to {oldest}.0 or later"
 
     def _judged(self, type: str, sentence: str | None) -> None:
         if sentence is None:

@@ -75,8 +75,8 @@ class OsPlugin(Plugin):
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
         """The version of Home Assistant OS, in ``/info``."""
-        found = await self.system.found_if_known()
-        return {"hassos": found.version if found is not None else None}
+        home_assistant_os = await self.system.found_if_known()
+        return {"hassos": home_assistant_os.version if home_assistant_os is not None else None}
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

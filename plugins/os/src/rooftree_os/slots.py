@@ -47,8 +47,8 @@ class Slots:
             bus.call(INSTALLER, GET_SLOT_STATUS, timeout_s=ANSWER_S),
             bus.call(INSTALLER, GET_PRIMARY, timeout_s=ANSWER_S),
         )
-        found = {said["bootname"]: _slot(name, said) for name, said in listed if said.get("bootname")}
-        return cls(dict(sorted(found.items())), primary or None)
+        slots = {said["bootname"]: _slot(name, said) for name, said in listed if said.get("bootname")}
+        return cls(dict(sorted(slots.items())), primary or None)
 
     def named(self, bootname: str) -> Slot:
         """The slot of that name; raises :class:`Invalid` where there is none."""

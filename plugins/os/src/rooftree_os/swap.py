@@ -26,8 +26,8 @@ class _Before:
 async def read_swap(system: OperatingSystem) -> SwapInfo:
     """The swap; raises :class:`NotFound` where the system does not offer it, :class:`BusUnavailable` while nobody can
     tell."""
-    found = await system.found()
-    if found is None or not found.is_at_least(SINCE):
+    home_assistant_os = await system.found()
+    if home_assistant_os is None or not home_assistant_os.is_at_least(SINCE):
         raise NotFound(f"Swap is set up on Home Assistant OS {SINCE} and later, which this machine does not run")
     try:
         known = await system.bus.read(AgentSwap, SWAP)

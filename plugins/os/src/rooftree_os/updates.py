@@ -161,8 +161,8 @@ def _session() -> aiohttp.ClientSession:
 
 async def _remove(bundles: Bundles, version: str) -> None:
     file = bundles.file(version)
-    for each in (file, file.with_suffix(".part")):
-        await asyncio.to_thread(each.unlink, missing_ok=True)  # ours: tmp in the data folder, in no container
+    for path in (file, file.with_suffix(".part")):
+        await asyncio.to_thread(path.unlink, missing_ok=True)  # ours: tmp in the data folder, in no container
 
 
 @step("os.install_bundle/1")
@@ -208,8 +208,8 @@ class InstallBundle(Step):
             completed.cancel()
 
     async def _is_installed(self, system: OperatingSystem) -> bool:
-        found = await system.found()
-        if found is not None and found.version == self.version:
+        home_assistant_os = await system.found()
+        if home_assistant_os is not None and home_assistant_os.version == self.version:
             return True
         pending = (await system.slots()).pending
         return pending is not None and pending.version == self.version

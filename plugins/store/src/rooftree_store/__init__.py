@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
     from rooftree_store.versions import Order, is_update, order
     from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
-    from rooftree_store.yaml_files import FileInvalid, document_in, parse_document, read_document
+    from rooftree_store.yaml_files import FileInvalid, Places, document_in, parse_document, read_document
 
 _HOMES = {
     "addon_config": "AddonConfig MapEntry UlimitPair parse_addon_config",
@@ -52,7 +52,7 @@ _HOMES = {
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
     "versions": "Order is_update order",
     "vocabulary": "Boot HassioRole MapType Startup",
-    "yaml_files": "FileInvalid document_in parse_document read_document",
+    "yaml_files": "FileInvalid Places document_in parse_document read_document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -82,6 +82,7 @@ __all__ = [
     "Offer",
     "OptionsInvalid",
     "Order",
+    "Places",
     "RepositorySlug",
     "SecretsUnreadable",
     "ShownText",

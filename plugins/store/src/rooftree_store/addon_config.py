@@ -112,6 +112,12 @@ def _slug(value: Any) -> str:
     return str(value)
 
 
+def _device(value: Any) -> str:
+    """The path of a device; without a slash in front it is one in ``/dev``, as ``ttyUSB0`` and ``dev/ttyUSB0`` are."""
+    named = text(value)
+    return _absolute_path(f"/dev/{named.removeprefix('dev/')}" if named[:1].isalnum() else named)
+
+
 def _absolute_path(value: Any) -> str:
     if not text(value).startswith("/") or "\0" in value or len(value) > MAX_PATH_CHARACTERS:
         raise refused(f"must be an absolute path of at most {MAX_PATH_CHARACTERS} characters, not {shown(value)}")
@@ -134,8 +140,8 @@ def _map_entry(value: Any) -> MapEntry | None:
     kind = problems.required(value, "type", _map_type)
     read_only = problems.optional(value, "read_only", flag)
     path = problems.optional(value, "path", _absolute_path)
-    if kind is None or problems.found:
-        raise Refused(*problems.found)
+    if kind is None or problems.noted:
+        raise Refused(*problems.noted)
     return MapEntry(kind, read_only is not False, path)
 
 
@@ -167,7 +173,7 @@ def _ulimit(value: Any) -> int | UlimitPair:
     soft = problems.required(value, "soft", _limit)
     hard = problems.required(value, "hard", _limit)
     if soft is None or hard is None:
-        raise Refused(*problems.found)
+        raise Refused(*problems.noted)
     return UlimitPair(soft, hard)
 
 
@@ -222,7 +228,7 @@ class AddonConfig:
     panel_title: str | None = _key(text, None)
     """The title of the sidebar's entry; the name where it is absent."""
     panel_admin: bool = _key(flag, True)
-    homeassistant: str | None = _key(scalar_text, None)
+    homeassistant: str | None = _key(maybe(scalar_text), None)
     """The oldest version of Core that it works with."""
 
     host_network: bool = _key(flag, False)
@@ -230,7 +236,7 @@ class AddonConfig:
     host_ipc: bool = _key(flag, False)
     host_uts: bool = _key(flag, False)
     host_dbus: bool = _key(flag, False)
-    devices: tuple[str, ...] | None = _key(_sharing(list_of(_absolute_path)), None)
+    devices: tuple[str, ...] | None = _key(_sharing(list_of(_device)), None)
     udev: bool = _key(flag, False)
     tmpfs: bool = _key(flag, False)
     map: tuple[MapEntry, ...] = _key(_sharing(_map), ())
@@ -298,7 +304,8 @@ def _plain(value: Any) -> Any:
 _READERS: Final[Mapping[str, Reader[Any]]] = {key.name: key.metadata["reader"] for key in attrs.fields(AddonConfig)}
 KEYS: Final = tuple(_READERS)
 """Every key that has a meaning."""
-_REQUIRED: Final = tuple(key.name for key in attrs.fields(AddonConfig) if key.default is attrs.NOTHING)
+REQUIRED: Final = tuple(key.name for key in attrs.fields(AddonConfig) if key.default is attrs.NOTHING)
+"""The keys that have to be there."""
 
 
 @frozen
@@ -318,14 +325,14 @@ def parse_addon_config(raw: Mapping[Any, Any]) -> ParsedAddon:
     """
     problems = Problems()
     current, advisories = _migrate(raw, problems)
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if name not in current:
             problems.add(name, "is required")
     values: dict[str, Any] = {
         name: problems.read(name, reader, current[name]) for name, reader in _READERS.items() if name in current
     }
-    if problems.found:
-        raise ConfigInvalid(problems.found)
+    if problems.noted:
+        raise ConfigInvalid(problems.noted)
     config = AddonConfig(**values)
     _refuse_port_clash(config)
     advisories |= {code for code, applies in _ADVISORIES.items() if applies(config)}
@@ -340,8 +347,8 @@ def _refuse_port_clash(config: AddonConfig) -> None:
         if int(key.partition("/")[0]) in DYNAMIC_INGRESS_PORTS:
             first, last = DYNAMIC_INGRESS_PORTS[0], DYNAMIC_INGRESS_PORTS[-1]
             problems.add(f"ports.{key}", f"lies in {first} to {last}, where ingress_port: 0 picks its port")
-    if problems.found:
-        raise ConfigInvalid(problems.found)
+    if problems.noted:
+        raise ConfigInvalid(problems.noted)
 
 
 def _maps(config: AddonConfig, *types: MapType) -> bool:
@@ -405,6 +412,9 @@ def _migrate(raw: Mapping[Any, Any], problems: Problems) -> tuple[dict[Any, Any]
     if isinstance(devices, list) and any(isinstance(device, str) and ":" in device for device in devices):
         advisories.add("devices-format")
         current["devices"] = [device.partition(":")[0] if isinstance(device, str) else device for device in devices]
+    if isinstance(current.get("map"), Mapping):  # share: rw instead of - share:rw
+        advisories.add("map-format")
+        current["map"] = [name if mode is None else f"{name}:{mode}" for name, mode in current["map"].items()]
     if isinstance(current.get("map"), list):
         entries = [_migrate_map_entry(entry) for entry in current["map"]]
         if None in entries:

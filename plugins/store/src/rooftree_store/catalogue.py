@@ -21,6 +21,7 @@ from attrs import Factory, define, field, frozen
 from rooftree import RooftreeError
 from rooftree_files import Folder, Listing, PathRefused, TreeLimits, TreeTooLarge, listings, printable
 from rooftree_store.addon_config import AddonConfig, parse_addon_config
+from rooftree_store.recognition import is_meant, may_be_meant
 from rooftree_store.repository_file import RepositoryFile, parse_repository_file
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.translations import MAX_LANGUAGES, TRANSLATIONS, language_files
@@ -118,8 +119,8 @@ class ReadConfig:
     """What a config file came to."""
 
     stamp: _Stamp
-    outcome: AddonConfig | str
-    """The configuration, or the sentence that says what is wrong with it."""
+    outcome: AddonConfig | str | None
+    """The configuration, or the sentence that says what is wrong with it; ``None`` where it is not meant as one."""
     cost_bytes: int
     """What it costs to keep, or did to read."""
     changed: datetime
@@ -153,16 +154,19 @@ class ConfigReader:
 
 def _read(folder: Folder, path: str, status: os.stat_result) -> ReadConfig:
     cost_bytes = cost_of_refused(status.st_size)
-    outcome: AddonConfig | str
+    outcome: AddonConfig | str | None
+    data = b""
     try:
         content = content_in(folder, path)
+        data = content.data
         status = content.status  # what was read, whatever was looked at before
-        cost_bytes = cost_of_refused(len(content.data))
-        document = parse_document(content.data, path)
+        cost_bytes = cost_of_refused(len(data))
+        document = parse_document(data, path)
         cost_bytes = document.cost_bytes
-        outcome = _parsed(document.content)
+        outcome = parse_addon_config(document.content).config if is_meant(document.content) else None
     except FileInvalid as error:  # which file it is stands before it already
-        outcome = _cut(error.reason if error.line is None else f"line {error.line}: {error.reason}")
+        reason = error.reason if error.line is None else f"line {error.line}: {error.reason}"
+        outcome = None if data and not may_be_meant(data) else _cut(reason)
     except RooftreeError as error:
         outcome = _cut(error.message)
     return ReadConfig(_Stamp.of(status), outcome, cost_bytes, _moment(status.st_mtime))
@@ -174,10 +178,6 @@ def _moment(seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(0, UTC)
-
-
-def _parsed(content: Mapping[object, object]) -> AddonConfig:
-    return parse_addon_config(content).config
 
 
 def _cut(reason: str) -> str:
@@ -274,7 +274,7 @@ class _Reading:
             return False
         if isinstance(read.outcome, str):
             self.broken.add(path, read.outcome)
-        else:
+        elif read.outcome is not None:
             self._offer(listing, path, read.outcome, read.changed)
         return True
 

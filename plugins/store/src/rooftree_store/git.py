@@ -100,8 +100,8 @@ async def tip(source: RepositorySource, limits: Limits = USUAL, login: Login | N
         source, *NOWHERE, "ls-remote", "--quiet", "--", source.url, *wanted,
         limits=limits, timeout_s=limits.answer_s, login=login,
     )  # fmt: skip
-    found = {name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())}
-    return next((found[name] for name in wanted if name in found), None)
+    commits = {name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())}
+    return next((commits[name] for name in wanted if name in commits), None)
 
 
 async def head(source: RepositorySource, folder: Path, ref: str = "HEAD") -> str:

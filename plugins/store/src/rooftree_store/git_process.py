@@ -152,20 +152,20 @@ async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = 
 
 
 async def _all_of(output: asyncio.StreamReader, source: RepositorySource) -> bytes:
-    found = bytearray()
+    content = bytearray()
     while block := await output.read(_LONGEST_LINE_BYTES):
-        found += block
-        if len(found) > _MOST_OUTPUT_BYTES:
+        content += block
+        if len(content) > _MOST_OUTPUT_BYTES:
             raise GitFailed(f"git has more than {_MOST_OUTPUT_BYTES // 1024**2} MiB to say of {source}; that is no use")
-    return bytes(found)
+    return bytes(content)
 
 
 async def _end_of(errors: asyncio.StreamReader) -> bytes:
-    found = bytearray()
+    output = bytearray()
     while block := await errors.read(_LAST_ERRORS_BYTES):
-        found += block
-        del found[:-_LAST_ERRORS_BYTES]
-    return bytes(found)
+        output += block
+        del output[:-_LAST_ERRORS_BYTES]
+    return bytes(output)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:]+\])(?::[0-9]{{1,5}})?")
 _COMPONENT: Final = re.compile(r"[a-z0-9{][a-z0-9._{}-]*")
 
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}")
 _BASE_SEGMENT: Final = re.compile(r"[a-z0-9.:{}-]+")
 _BASE_OWNER: Final = re.compile(r"[A-Za-z0-9_{}-]+")
 _BASE_NAME: Final = re.compile(r"[A-Za-z0-9_{}-]+(?::[A-Za-z0-9._{}-]+)?")
@@ -47,6 +48,11 @@ def base_image(value: Any) -> str:
     if len(parts) < 2 or not _is_base_image(parts):
         raise refused(f"must be an image such as ghcr.io/owner/name:tag, not {shown(value)}")
     return str(value)
+
+
+def is_image(value: str) -> bool:
+    """Whether a text may be the name of an image; the engine and the registry know more."""
+    return _IMAGE.fullmatch(value) is not None
 
 
 def _is_base_image(parts: list[str]) -> bool:

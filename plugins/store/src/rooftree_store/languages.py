@@ -21,6 +21,7 @@ from attrs import define, field, frozen
 from rooftree import RooftreeError
 from rooftree_files import Folder, FolderMissing, PathRefused, TreeTooLarge, printable
 from rooftree_store.catalogue import Offer, open_repository
+from rooftree_store.readers import sentence
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.translations import (
     MAX_LANGUAGES,
@@ -153,13 +154,15 @@ def _texts(stop: Callable[[], bool], folder: Folder, offer: Offer, names: list[s
             cost_bytes += cost_of_refused(len(data))
             document = parse_document(data, path)
             cost_bytes += document.cost_bytes - cost_of_refused(len(data))
-            translation = parse_translation(document.content).as_json()
+            translation = parse_translation(document.content)
         except RooftreeError as error:
             reason = error.message
         if reason is None and cost_bytes > MAX_TEXTS_BYTES:
             reason = f"the translations of the add-on take more than {MAX_TEXTS_BYTES // 1024**2} MiB up to here"
         if reason is None:
-            by_language[name.rpartition(".")[0]] = translation
+            by_language[name.rpartition(".")[0]] = translation.as_json()
+            if translation.problems:
+                log.warning("texts_left_out", file=printable(path), reason=sentence(translation.problems))
         else:
             log.warning("translation_left_out", file=printable(path), reason=reason)
         if cost_bytes > MAX_TEXTS_BYTES:

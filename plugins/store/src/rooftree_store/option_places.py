@@ -24,7 +24,7 @@ def device_options(schema: OptionsSchema, options: Mapping[str, Any]) -> list[st
 def _devices(element: Element, value: Any) -> Iterator[str]:
     match element:
         case Scalar():
-            if element.kind is Kind.DEVICE and isinstance(value, str):
+            if element.kind is Kind.DEVICE and isinstance(value, str) and value:
                 yield value
         case ListOf():
             for item in value if isinstance(value, list | tuple) else ():

@@ -4,7 +4,8 @@ Checking reports every problem with its path (``logins[0].password: is required`
 them may be a secret. Patterns come from strangers, so matching has a budget of time. Better than the
 reference, on purpose:
 
-- ``null`` for a key that may be missing counts as missing, so a user can take back a default;
+- ``null`` for a key that may be missing counts as missing, so a user can take back a default, and so does an empty text
+  where its type does not take one, which is what a form sends of a field that was left empty;
 - a nested mapping may be missing when all of its keys may;
 - ``schema: false`` hands the options through (the reference drops them);
 - a number kept in ``secrets.yaml`` serves a ``str`` or ``password`` option as its text.
@@ -138,8 +139,8 @@ def validate_options(
         return CheckedOptions(dict(options))
     check = _Check(secrets, devices or NoDevices(), granted_secrets)
     result = check.mapping(schema.root, options, "")
-    if check.problems.found:
-        raise OptionsInvalid(check.problems.found)
+    if check.problems.noted:
+        raise OptionsInvalid(check.problems.noted)
     return CheckedOptions(result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used))
 
 
@@ -188,7 +189,7 @@ class _Check:
         result = {}
         for name, inner in element.fields.items():
             value = values.get(name)
-            if value is not None:
+            if value is not None and not self.counts_as_missing(inner, value, join(path, name)):
                 result[name] = self.element(inner, value, join(path, name))
             elif isinstance(inner, MapOf):
                 # What is missing inside is named; nothing is when every key may be missing.
@@ -201,6 +202,16 @@ class _Check:
             for name in islice(unknown, MAX_PROBLEMS - len(self.warnings))
         )
         return result
+
+    def counts_as_missing(self, element: Element, value: Any, path: str) -> bool:
+        """Whether a value is an empty text that its type does not take, for an option that may be missing."""
+        if value != "" or not isinstance(element, Scalar) or not element.optional:
+            return False
+        try:
+            self.scalar(element, value, path)
+        except Refused:
+            return True
+        return False
 
     def element(self, element: Element, value: Any, path: str) -> Any:
         match element:
@@ -219,7 +230,9 @@ class _Check:
     def elements(self, element: Element, values: Sequence[Any], path: str) -> list[Any]:
         items = []
         for index, item in enumerate(values):
-            items.append(self.element(element, item, f"{path}[{index}]"))
+            where = f"{path}[{index}]"
+            if not self.counts_as_missing(element, item, where):
+                items.append(self.element(element, item, where))
             if self.problems.are_enough:
                 break
         return items
@@ -252,20 +265,20 @@ class _Check:
             case Kind.MATCH:
                 return self.matched(element, str(value))
             case Kind.LIST:
-                return _chosen(element, str(value))
+                return _chosen(element, value)
             case Kind.DEVICE:
                 return self.device(element, value)
 
     def secret(self, name: str, kind: Kind) -> str | int | float | bool:
         try:
-            found = self.secrets(name)
+            secret = self.secrets(name)
         except SecretsUnreadable:
             raise refused("refers to a secret, and secrets.yaml can't be read; the problems say why") from None
-        if found is None:
+        if secret is None:
             raise refused("refers to a secret that secrets.yaml does not have")
-        if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(found, bool):
-            return str(found)
-        return found
+        if kind in {Kind.STR, Kind.PASSWORD} and not isinstance(secret, bool):
+            return str(secret)
+        return secret
 
     def text(self, element: Scalar, value: Any) -> str:
         if not isinstance(value, str):
@@ -283,14 +296,14 @@ class _Check:
             raise refused("cannot be checked: the add-on's pattern is not a valid or not an affordable one")
         if self.match_seconds_left <= 0:
             raise refused("cannot be checked: the add-on's patterns take too long on these values")
-        started = time.perf_counter()
+        began = time.perf_counter()
         try:
-            found = pattern.match(value, timeout=self.match_seconds_left, concurrent=True)
+            match = pattern.match(value, timeout=self.match_seconds_left, concurrent=True)
         except TimeoutError:
             raise refused("cannot be checked: the add-on's pattern takes too long on this value") from None
         finally:
-            self.match_seconds_left -= time.perf_counter() - started
-        if found is None:
+            self.match_seconds_left -= time.perf_counter() - began
+        if match is None:
             raise refused(f"must match the pattern {shown(element.pattern)} from its beginning")
         return value
 
@@ -386,8 +399,9 @@ def _url(value: Any) -> str:
     return value
 
 
-def _chosen(element: Scalar, value: str) -> str:
-    if value not in element.choices:
+def _chosen(element: Scalar, value: Any) -> str:
+    if str(value) not in element.choices:
         more = ", …" if len(element.choices) > MAX_SHOWN_CHOICES else ""
-        raise refused(f"must be one of {', '.join(element.choices[:MAX_SHOWN_CHOICES])}{more}")
-    return value
+        kind = "" if isinstance(value, str) else f", as text: it is {_type_name(value)}, so put it in quotes"
+        raise refused(f"must be one of {', '.join(element.choices[:MAX_SHOWN_CHOICES])}{more}{kind}")
+    return str(value)

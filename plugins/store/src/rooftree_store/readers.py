@@ -28,6 +28,7 @@ MAX_PROBLEMS: Final = 50
 """When so much is wrong with something, the rest of it is not read any more."""
 LONGEST_SENTENCE: Final = 800
 """Characters of what is said of all problems together."""
+EMPTY: Final = "is left empty, which counts as if it were not there, and which other supervisors refuse"
 _MAX_SHOWN_CHARACTERS: Final = 60
 _MAX_NEAREST_CHARACTERS: Final = 40
 """No word that is known here is that long, and to compare long ones takes long."""
@@ -102,20 +103,20 @@ def sentence(problems: Sequence[Problem]) -> str:
 class Problems:
     """Collects what is wrong while a whole is read part by part, up to :data:`MAX_PROBLEMS`."""
 
-    found: list[Problem] = field(factory=list)
+    noted: list[Problem] = field(factory=list)
 
     @property
     def are_enough(self) -> bool:
         """Whether so much is wrong that nothing more is noted: who reads a list or a mapping may stop."""
-        return len(self.found) >= MAX_PROBLEMS
+        return len(self.noted) >= MAX_PROBLEMS
 
     def read[T](self, step: str, reader: Reader[T], value: Any) -> T | None:
         """The part as ``reader`` gives it, or ``None`` after noting what is wrong with it."""
         try:
             return reader(value)
         except Refused as error:
-            room = MAX_PROBLEMS - len(self.found)
-            self.found.extend(problem.under(step) for problem in error.problems[:room])
+            room = MAX_PROBLEMS - len(self.noted)
+            self.noted.extend(problem.under(step) for problem in error.problems[:room])
             return None
 
     def required[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
@@ -129,15 +130,35 @@ class Problems:
         """The part under ``key``, or ``None`` when it is not there."""
         return self.read(key, reader, whole[key]) if key in whole else None
 
+    def entries[T](self, path: str, value: Any, item: Callable[[str, Any], T | None]) -> dict[str, T]:
+        """What of a mapping can be used; the rest is noted and left out.
+
+        :param item: gives the value at a path, or ``None`` after noting what is wrong with it
+        """
+        if value is None:
+            self.add(path, EMPTY)
+        elif not isinstance(value, Mapping):
+            self.add(path, f"must be a mapping of keys to values, not {shown(value)}")
+        entries: dict[str, T] = {}
+        for name, element in value.items() if isinstance(value, Mapping) else ():
+            if self.are_enough:
+                break
+            where = join(path, step_of(name))
+            if not isinstance(name, str):
+                self.add(where, f"the key must be a string, not {shown(name)}; put it in quotes")
+            elif (entry := item(where, element)) is not None:
+                entries[sys.intern(str(name))] = entry
+        return entries
+
     def add(self, path: str, message: str) -> None:
         """Note something wrong."""
         if not self.are_enough:
-            self.found.append(Problem(path, message))
+            self.noted.append(Problem(path, message))
 
     def raise_if_any(self) -> None:
         """Raise :class:`Refused` with everything noted so far."""
-        if self.found:
-            raise Refused(*self.found)
+        if self.noted:
+            raise Refused(*self.noted)
 
 
 def shown(value: object) -> str:
@@ -233,10 +254,10 @@ def one_of[E: enum.StrEnum](kind: type[E]) -> Reader[E]:
     allowed = ", ".join(members)
 
     def read(value: Any) -> E:
-        found = members.get(value) if isinstance(value, str) else None
-        if found is None:
+        member = members.get(value) if isinstance(value, str) else None
+        if member is None:
             raise refused(f"must be one of {allowed}, not {shown(value)}{nearest(value, members)}")
-        return found
+        return member
 
     return read
 
@@ -250,12 +271,12 @@ def word_of(words: Collection[str], *, elsewhere: Mapping[str, str] = {}) -> Rea
     allowed = ", ".join(words)
 
     def read(value: Any) -> str:
-        found = known.get(value) if isinstance(value, str) else None
-        if found is None:
+        member = known.get(value) if isinstance(value, str) else None
+        if member is None:
             meant = elsewhere.get(value.lower()) if isinstance(value, str) else None
             advice = f"; did you mean {meant}?" if meant else nearest(value, words)
             raise refused(f"must be one of {allowed}, not {shown(value)}{advice}")
-        return found
+        return member
 
     return read
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rooftree_store.readers import ContentInvalid, Problems, text, url
+from rooftree_store.readers import ContentInvalid, Problems, maybe, text, url
 
 
 class RepositoryInvalid(ContentInvalid):
@@ -27,8 +27,8 @@ def parse_repository_file(raw: Mapping[Any, Any]) -> RepositoryFile:
     """The typed file; unknown keys are ignored. Raises :class:`RepositoryInvalid` with every problem."""
     problems = Problems()
     name = problems.required(raw, "name", text)
-    link = problems.optional(raw, "url", url)
-    maintainer = problems.optional(raw, "maintainer", text)
-    if name is None or problems.found:
-        raise RepositoryInvalid(problems.found)
+    link = problems.optional(raw, "url", maybe(url))
+    maintainer = problems.optional(raw, "maintainer", maybe(text))
+    if name is None or problems.noted:
+        raise RepositoryInvalid(problems.noted)
     return RepositoryFile(name, link, maintainer)

@@ -53,7 +53,7 @@ async def bring_submodules(
         urls = await _urls(source, folder, limits)
     except GitFailed:
         urls = {}  # a file that git cannot read names none
-    left = await left_by(source, folder, "HEAD", limits)
+    remaining = await left_by(source, folder, "HEAD", limits)
     changed, lacking = False, dict[str, str]()
     for number, (path, commit) in enumerate(links.items()):
         try:
@@ -63,9 +63,9 @@ async def bring_submodules(
             its_login = login if server_of(submodule) == server_of(source) else None
             target = folder / path
             await asyncio.to_thread(_refuse_elsewhere, folder, path)
-            changed |= await _bring(submodule, target, commit, left, its_login)
-            left = await left_by(submodule, target, "HEAD", left)
-            inner = await bring_submodules(submodule, target, left, its_login, depth + 1)
+            changed |= await _bring(submodule, target, commit, remaining, its_login)
+            remaining = await left_by(submodule, target, "HEAD", remaining)
+            inner = await bring_submodules(submodule, target, remaining, its_login, depth + 1)
             changed |= inner.changed
             lacking |= {f"{path}/{below}": reason for below, reason in inner.lacking.items()}
         except RooftreeError as error:
@@ -94,12 +94,14 @@ async def _urls(source: RepositorySource, folder: Path, limits: Limits) -> dict[
         source, *within(folder), "config", "--blob", "HEAD:.gitmodules", "--null", "--get-regexp",
         r"^submodule\..*\.(path|url)$", limits=limits,
     )  # fmt: skip
-    found: dict[str, dict[str, str]] = {}
+    submodules: dict[str, dict[str, str]] = {}
     for entry in said.split("\0"):
         key, _, value = entry.partition("\n")
         name, _, what = key.rpartition(".")
-        found.setdefault(name, {})[what] = value
-    return {submodule["path"]: submodule["url"] for submodule in found.values() if {"path", "url"} <= submodule.keys()}
+        submodules.setdefault(name, {})[what] = value
+    return {
+        submodule["path"]: submodule["url"] for submodule in submodules.values() if {"path", "url"} <= submodule.keys()
+    }
 
 
 def _source(outer: RepositorySource, url: str | None) -> RepositorySource:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import field, frozen
 
-from rooftree_store.readers import MAX_DEPTH, ContentInvalid, Problems, Reader, mapping_of, maybe, refused, shown, text
+from rooftree_store.readers import MAX_DEPTH, Problem, Problems, maybe, shown, text
 from rooftree_store.yaml_files import SUFFIXES
 
 TRANSLATIONS: Final = "translations"
@@ -22,10 +23,6 @@ def language_files(names: Iterable[str]) -> list[str]:
     """The names of translations among those of a folder, in order, English before all others."""
     named = (name for name in names if name.endswith(SUFFIXES) and name.isprintable() and name[0] != ".")
     return sorted(named, key=lambda name: (name.rpartition(".")[0] != _ALWAYS, name))
-
-
-class TranslationInvalid(ContentInvalid):
-    """A translation was read and is not what it should be; the add-on does without it."""
 
 
 class OptionTexts(TypedDict):
@@ -72,6 +69,8 @@ class Translation:
     """By option."""
     network: Mapping[str, str] = field(factory=dict)
     """By port, such as ``8080/tcp``."""
+    problems: tuple[Problem, ...] = ()
+    """What could not be used, and was left out."""
 
     def as_json(self) -> TranslationTexts:
         """The shape that clients of the API know."""
@@ -81,33 +80,30 @@ class Translation:
         }
 
 
-def _option_text(depth: int) -> Reader[OptionText]:
-    """The reader of an option at ``depth``; made level by level, because options may nest without end."""
-
-    def read(value: Any) -> OptionText:
-        if depth > MAX_DEPTH:
-            raise refused(f"nests deeper than {MAX_DEPTH} levels")
-        if not isinstance(value, Mapping):
-            raise refused(f"must be a mapping with a name, not {shown(value)}")
-        problems = Problems()
-        name = problems.required(value, "name", text)
-        description = problems.optional(value, "description", maybe(text))
-        fields = problems.optional(value, "fields", mapping_of(_option_text(depth + 1)))
-        problems.raise_if_any()
-        return OptionText(str(name), description, fields)
-
-    return read
-
-
-_READERS: Final[Mapping[str, Reader[Any]]] = {"configuration": mapping_of(_option_text(0)), "network": mapping_of(text)}
-
-
 def parse_translation(raw: Mapping[Any, Any]) -> Translation:
-    """The typed file; unknown keys are ignored. Raises :class:`TranslationInvalid` with every problem."""
+    """What of a file can be used, with what is wrong with the rest of it; unknown keys are ignored."""
     problems = Problems()
-    values: dict[str, Any] = {
-        name: problems.read(name, reader, raw[name]) for name, reader in _READERS.items() if name in raw
-    }
-    if problems.found:
-        raise TranslationInvalid(problems.found)
-    return Translation(**values)
+
+    def option(path: str, value: Any, depth: int = 0) -> OptionText | None:
+        if depth > MAX_DEPTH:
+            problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
+            return None
+        if not isinstance(value, Mapping):
+            problems.add(path, f"must be a mapping with a name, not {shown(value)}")
+            return None
+        name = problems.read(f"{path}.name", text, value.get("name")) if "name" in value else None
+        if "name" not in value:
+            problems.add(f"{path}.name", "is required")
+        description = problems.read(f"{path}.description", maybe(text), value.get("description"))
+        fields = None
+        if "fields" in value:
+            fields = problems.entries(f"{path}.fields", value["fields"], partial(option, depth=depth + 1))
+        return None if name is None else OptionText(name, description, fields)
+
+    configuration = problems.entries("configuration", raw["configuration"], option) if "configuration" in raw else {}
+    ports = problems.entries("network", raw["network"], _port_text(problems)) if "network" in raw else {}
+    return Translation(configuration, ports, tuple(problems.noted))
+
+
+def _port_text(problems: Problems) -> Callable[[str, Any], str | None]:
+    return lambda path, value: problems.read(path, text, value)

@@ -105,13 +105,13 @@ def order(version: str, than: str) -> Order:
     """What ``version`` is, seen from ``than``."""
     if version == than:
         return Order.SAME
-    one, other = _Version.parsed(version), _Version.parsed(than)
-    if one is None or other is None or one.before != other.before or one.countings.isdisjoint(other.countings):
+    ours, other = _Version.parsed(version), _Version.parsed(than)
+    if ours is None or other is None or ours.before != other.before or ours.countings.isdisjoint(other.countings):
         return Order.UNKNOWN
-    for number, other_number in zip_longest(one.release, other.release, fillvalue=0):
+    for number, other_number in zip_longest(ours.release, other.release, fillvalue=0):
         if number != other_number:
             return _by(number, other_number)
-    for part, other_part in zip_longest(one.parts, other.parts):
+    for part, other_part in zip_longest(ours.parts, other.parts):
         if part != other_part:
             return _order_of_parts(part, other_part)
     return Order.SAME

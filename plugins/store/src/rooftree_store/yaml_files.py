@@ -89,7 +89,7 @@ class Places:
     at: dict[str, Place] = field(factory=dict)
     """Of a value in a mapping the place is its key's."""
     written: dict[str, str] = field(factory=dict)
-    """The text of numbers that says more than the number: ``1.10``."""
+    """The text of what was read as a number or a truth, where it is not the plain one: ``1.10``, ``22:30``, ``yes``."""
 
 
 @frozen
@@ -118,9 +118,12 @@ def read_document(path: Path) -> Document:
         raise FileInvalid(path, f"cannot be read: {error.message}") from None
 
 
-def document_in(folder: Folder, path: str) -> Document:
-    """The mapping in a file of an open repository; raises :class:`FileInvalid`. Blocks: call in a thread."""
-    return parse_document(content_in(folder, path).data, path)
+def document_in(folder: Folder, path: str, places: Places | None = None) -> Document:
+    """The mapping in a file of an open repository; raises :class:`FileInvalid`. Blocks: call in a thread.
+
+    :param places: as for :func:`parse_document`
+    """
+    return parse_document(content_in(folder, path).data, path, places)
 
 
 def content_in(folder: Folder, path: str) -> Content:
@@ -161,6 +164,8 @@ def parse_document(data: bytes, path: Path | str, places: Places | None = None) 
         content, repeated, cost_bytes = builder.result, tuple(builder.repeated), builder.cost_bytes
     else:
         raise FileInvalid(path, f"must end with one of {', '.join(SUFFIXES)}")
+    if content is None:  # nothing at all, or remarks only
+        content = {}
     if not isinstance(content, dict):
         raise FileInvalid(path, "must hold a mapping of keys to values at the top")
     return Document(content, repeated, cost_bytes)
@@ -177,6 +182,8 @@ def _check_encoding(data: bytes, path: Path | str) -> None:
 
 def _parse_json(data: bytes, path: Path | str) -> tuple[object, int]:
     """What a JSON file says, and how many values that is."""
+    if not data.strip():
+        return None, 1
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -318,7 +325,7 @@ class _Builder:
             raise self._wrong(event, f"the tag {_shown_tag(tag)} is not supported")
         if is_key and type(value) is str:
             value = sys.intern(value)
-        if self.places is not None and not is_key and isinstance(value, int | float) and str(value) != text:
+        if self.places is not None and not is_key and isinstance(value, int | float) and _plain(value) != text:
             self.places.written[self._next_path()] = text
         if event.anchor is not None:
             self._anchors[event.anchor] = (text if value is _MERGE else value, (1, len(text)))
@@ -417,6 +424,10 @@ class _Builder:
         if len(mappings) != len(candidates):
             raise self._wrong(event, "<< takes a mapping or a list of mappings")
         return mappings
+
+
+def _plain(value: float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _place(event: yaml.Event) -> Place:

@@ -59,14 +59,14 @@ def event_type(kind: type[Event]) -> str:
 
 def event_types() -> frozenset[str]:
     """The words for all classes of events in the modules that are loaded, and for what a reader gets besides."""
-    found: set[type[Event]] = set()
-    left = [*Event.__subclasses__()]
-    while left:
-        kind = left.pop()
-        if kind not in found:
-            found.add(kind)
-            left += kind.__subclasses__()
-    return frozenset({HELLO, LOST, *map(event_type, found)})
+    kinds: set[type[Event]] = set()
+    remaining = [*Event.__subclasses__()]
+    while remaining:
+        kind = remaining.pop()
+        if kind not in kinds:
+            kinds.add(kind)
+            remaining += kind.__subclasses__()
+    return frozenset({HELLO, LOST, *map(event_type, kinds)})
 
 
 @frozen
@@ -82,10 +82,10 @@ class Position:
     @classmethod
     def parse(cls, text: str) -> Position:
         """The place that ``str`` wrote; raises ``ValueError``."""
-        found = re.fullmatch(r"([0-9a-f]{8})-([0-9]{1,15})", text)
-        if found is None:
+        match = re.fullmatch(r"([0-9a-f]{8})-([0-9]{1,15})", text)
+        if match is None:
             raise ValueError(f"must be a boot and a sequence number such as 0a1b2c3d-17, not {text!r}")
-        return cls(found[1], int(found[2]))
+        return cls(match[1], int(match[2]))
 
 
 @frozen
@@ -288,7 +288,7 @@ class EventStream:
             await asyncio.sleep(GATHER_S)
             self._told = self._sequence
             self._cuts.clear()
-            waiting = [one for one in self._readers if one.place < self._told and not one.turn.is_set()]
+            waiting = [reader for reader in self._readers if reader.place < self._told and not reader.turn.is_set()]
             if not waiting:
                 return
             for number, reader in enumerate(waiting, 1):

@@ -24,6 +24,7 @@ from rooftree_store.lint.addon_folder import (
 )
 from rooftree_store.lint.config_file import check_config
 from rooftree_store.lint.findings import CheckedFile, Finding, Severity, is_there
+from rooftree_store.recognition import NOT_MEANT
 from rooftree_store.repository_file import RepositoryInvalid, parse_repository_file
 from rooftree_store.yaml_files import SUFFIXES
 
@@ -82,7 +83,7 @@ def check(paths: Iterable[Path]) -> Report:
 
 def _check_folder(report: Report, folder: Path) -> None:
     descriptions = [folder / name for name in REPOSITORY_NAMES if is_there(folder / name, folder)]
-    configs = _config_files(report, folder)
+    configs = _config_files(report, folder, named=None if descriptions else folder)
     is_addon = any(path.parent == folder for path in configs)
     if descriptions:
         first = check_repository_file(descriptions[0], folder)
@@ -102,14 +103,17 @@ def _check_folder(report: Report, folder: Path) -> None:
             file.note_at(None, Severity.ERROR, "nothing-here", lacking)
         report.add(file)
     taken: dict[str, Path] = {}
-    for path in configs:
-        _check_addon(report, path, folder, taken)
+    for path, file in configs.items():
+        _check_addon(report, path, file, folder, taken)
 
 
-def _config_files(report: Report, folder: Path) -> list[Path]:
-    """The configurations in a folder; what keeps the daemon from seeing all is noted."""
+def _config_files(report: Report, folder: Path, named: Path | None) -> dict[Path, CheckedFile]:
+    """The configurations in a folder; what keeps the daemon from seeing all is noted, and what is meant as none.
+
+    :param named: the folder that was given as an add-on's: what is there is meant
+    """
     around = CheckedFile.of(folder)
-    configs: list[Path] = []
+    paths: list[Path] = []
 
     def left_out(path: str, reason: str) -> None:
         around.note_at(None, Severity.ERROR, "left-out", f"{path} {reason}")
@@ -117,16 +121,20 @@ def _config_files(report: Report, folder: Path) -> list[Path]:
     with open_repository(folder) as opened:
         try:
             for listing in repository_folders(opened, left_out):
-                configs += [folder / listing.path / name for name in CONFIG_NAMES if name in listing.others]
+                paths += [folder / listing.path / name for name in CONFIG_NAMES if name in listing.others]
         except TreeTooLarge as error:
             around.note_at(None, Severity.ERROR, "left-out", f"{error.reason}; the rest is left out")
     if around.findings:
         report.add(around)
+    configs = {path: CheckedFile.read(path, folder) for path in paths}
+    for path in [path for path, file in configs.items() if not (file.may_be_addon or path.parent == named)]:
+        stranger = CheckedFile(configs.pop(path).name)
+        stranger.note_at(None, Severity.HINT, "no-addon", NOT_MEANT)
+        report.add(stranger)
     return configs
 
 
-def _check_addon(report: Report, path: Path, root: Path, taken: dict[str, Path]) -> None:
-    file = CheckedFile.read(path, root)
+def _check_addon(report: Report, path: Path, file: CheckedFile, root: Path, taken: dict[str, Path]) -> None:
     parsed = check_config(file) if file.readable else None
     config = parsed.config if parsed else None
     if config is not None:

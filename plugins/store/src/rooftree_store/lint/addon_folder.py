@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rooftree_files import PathRefused
 from rooftree_store.addon_config import AddonConfig
-from rooftree_store.build_file import BuildFileInvalid, parse_build_file
+from rooftree_store.build_file import parse_build_file
 from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, open_repository
 from rooftree_store.lint.findings import BEGINNING, CheckedFile, Severity, is_there
 from rooftree_store.options_schema import Element, ListOf, MapOf
@@ -17,7 +17,7 @@ from rooftree_store.readers import join
 from rooftree_store.translations import (
     MAX_LANGUAGES,
     TRANSLATIONS,
-    TranslationInvalid,
+    OptionText,
     language_files,
     parse_translation,
 )
@@ -57,8 +57,8 @@ def _check_build(config_file: CheckedFile, folder: Path, root: Path, config: Add
         return
     missing = [arch for arch in config.arch if not is_there(folder / f"Dockerfile.{arch}", root)]
     if missing:
-        some = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
-        sentence = f"there is no image to fetch, and no Dockerfile to build one from{some}"
+        architectures = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
+        sentence = f"there is no image to fetch, and no Dockerfile to build one from{architectures}"
         config_file.note_at(None, Severity.ERROR, "no-dockerfile", sentence)
 
 
@@ -70,11 +70,8 @@ def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) 
     file.unknown_keys("", file.content, ("build_from", "args", "labels", "squash"))
     if "squash" in file.content:
         file.warning("without-effect", "squash", "has no effect any more; take it out")
-    try:
-        build = parse_build_file(file.content)
-    except BuildFileInvalid as error:
-        file.refused(error)
-        return file
+    build = parse_build_file(file.content, file.places.written)
+    file.left_out(build.problems)
     if config is not None and config.image is None and isinstance(build.build_from, Mapping):
         for arch in config.arch:
             if arch not in build.build_from:
@@ -110,20 +107,16 @@ def check_translation(path: Path, root: Path, config: AddonConfig | None = None)
     if not file.readable:
         return file
     file.unknown_keys("", file.content, ("configuration", "network"))
-    configuration = file.content.get("configuration")
-    _check_text_keys(file, configuration, "configuration")
-    try:
-        parse_translation(file.content)
-    except TranslationInvalid as error:
-        file.refused(error)
-        return file
+    _check_text_keys(file, file.content.get("configuration"), "configuration")
+    translation = parse_translation(file.content)
+    file.left_out(translation.problems)
     if config is None:
         return file
     if config.schema is not None:
-        untold = list(_compare(file, config.schema.root, configuration or {}, "configuration"))
+        untold = list(_compare(file, config.schema.root, translation.configuration, "configuration"))
         if untold:
             file.hint("untranslated", "configuration", f"has no text for {', '.join(untold)}")
-    for port in file.content.get("network") or ():
+    for port in translation.network:
         if port not in (config.ports or {}):
             file.hint("unknown-port", f"network.{port}", "is a port that the add-on does not have")
     return file
@@ -136,7 +129,9 @@ def _check_text_keys(file: CheckedFile, texts: object, path: str) -> None:
             _check_text_keys(file, text.get("fields"), f"{join(path, str(name))}.fields")
 
 
-def _compare(file: CheckedFile, element: MapOf, texts: Mapping[str, Any], path: str, within: str = "") -> Iterator[str]:
+def _compare(
+    file: CheckedFile, element: MapOf, texts: Mapping[str, OptionText], path: str, within: str = ""
+) -> Iterator[str]:
     """The options that have no text; texts that have no option are noted."""
     for name in texts:
         if name not in element.fields:
@@ -146,7 +141,7 @@ def _compare(file: CheckedFile, element: MapOf, texts: Mapping[str, Any], path: 
             yield join(within, name)
             continue
         nested = _form(inner)
-        fields = texts[name].get("fields")
+        fields = texts[name].fields
         if nested is not None and fields is not None:
             yield from _compare(file, nested, fields, f"{join(path, name)}.fields", join(within, name))
 

@@ -79,26 +79,39 @@ def _devices(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
 
 def _map_entries(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
     known = tuple(MapType)
-    for index, entry in enumerate(raw["map"]):
+    for key, entry in _entries(raw["map"]):
         folder = entry.partition(":")[0] if isinstance(entry, str) else None
         if isinstance(entry, Mapping):
             if "type" not in entry:
-                yield f"map[{index}]", f"has no type and is ignored; types are {', '.join(known)}"
+                yield key, f"has no type and is ignored; types are {', '.join(known)}"
         elif folder not in known:
             yield (
-                f"map[{index}]",
+                key,
                 f"{entry!r} is no folder that can be mapped and is ignored; types are {', '.join(known)}",
             )
         elif entry.partition(":")[2] not in {"", "ro", "rw"} or entry.endswith(":"):
-            yield f"map[{index}]", f"{entry!r} is ignored: behind the colon stands ro or rw"
+            yield key, f"{entry!r} is ignored: behind the colon stands ro or rw"
+
+
+def _map_format(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
+    meant = ", ".join(entry for _, entry in _entries(raw["map"]))
+    yield "map", f"must be a list: write [{meant}]. Other supervisors see the names alone, and map all of it read-only"
 
 
 def _map_types(raw: Mapping[Any, Any]) -> Iterator[tuple[str, MapType]]:
     """The type of each entry, as it stands in the file, with the path of the entry."""
-    for index, entry in enumerate(raw["map"]):
+    for key, entry in _entries(raw["map"]):
         word = entry.get("type") if isinstance(entry, Mapping) else str(entry).partition(":")[0]
         if word in tuple(MapType):
-            yield f"map[{index}]", MapType(word)
+            yield key, MapType(word)
+
+
+def _entries(written: object) -> Iterator[tuple[str, Any]]:
+    """The entries of ``map`` as a list has them, each with its place in the file."""
+    if isinstance(written, Mapping):
+        yield from ((f"map.{name}", f"{name}" if mode is None else f"{name}:{mode}") for name, mode in written.items())
+    elif isinstance(written, list):
+        yield from ((f"map[{index}]", entry) for index, entry in enumerate(written))
 
 
 def _legacy_map(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
@@ -155,6 +168,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Mapping[Any, Any], AddonConfig], _Told]
     "map-config-conflict": _map_conflict,
     "map-config-deprecated": _map_config,
     "map-entry-invalid": _map_entries,
+    "map-format": _map_format,
     "snapshot-key": _old_key("snapshot", "snapshot_exclude", "snapshot_pre", "snapshot_post"),
     "tmpfs-format": _tmpfs,
 }

@@ -55,6 +55,7 @@ def check_config(file: CheckedFile) -> ParsedAddon | None:
     _check_addresses(file, config)
     _check_reach(file, config)
     _check_options(file, config)
+    _check_elsewhere(file, config)
     return parsed
 
 
@@ -74,11 +75,16 @@ def _check_versions(file: CheckedFile, config: AddonConfig) -> None:
         *(f"breaking_versions[{index}]" for index in range(len(config.breaking_versions))),
     ]
     values = [config.version, config.homeassistant, *config.breaking_versions]
-    for key, value in zip(keys, values, strict=True):
-        if key in file.places.written and value is not None:
-            written = file.places.written[key]
+    content = file.content
+    raws = [content["version"], content.get("homeassistant"), *content.get("breaking_versions", ())]
+    for key, value, raw in zip(keys, values, raws, strict=True):
+        written = file.places.written.get(key)
+        if isinstance(raw, bool):
+            told = written or str(raw).lower()
+            file.warning("unquoted-version", key, f"{told} is true or false to YAML, and no version; put it in quotes")
+        elif written is not None:
             file.warning("unquoted-version", key, f"{written} is read as the number {value}; put it in quotes")
-    if not is_ordered(config.version):
+    if not is_ordered(config.version) and not isinstance(content["version"], bool):
         file.hint("unordered-version", "version", f"{config.version!r} cannot be compared with other versions")
 
 
@@ -113,6 +119,30 @@ def _check_reach(file: CheckedFile, config: AddonConfig) -> None:
         file.warning(
             "never-available", "machine", "has nothing but exceptions: other supervisors then offer the add-on nowhere"
         )
+
+
+def _check_elsewhere(file: CheckedFile, config: AddonConfig) -> None:
+    """What is accepted here, and keeps an add-on from being offered elsewhere; and what is taken as it is meant."""
+
+    def refused(key: str, wanted: str) -> None:
+        file.warning("refused-elsewhere", key, f"is accepted here, and other supervisors refuse it: {wanted}")
+
+    entries = file.content.get("map")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, Mapping) and not isinstance(entry.get("read_only", True), bool):
+            refused(f"map[{index}].read_only", "write true or false, without quotes")
+    if config.ingress_port == 0 and isinstance(file.content.get("ingress_port"), str):
+        refused("ingress_port", "write 0, without quotes")
+    for path, element in _elements(config.schema.root, "schema") if config.schema is not None else ():
+        subsystem = element.subsystem if isinstance(element, Scalar) else None
+        if subsystem is not None and not (subsystem.isalpha() and subsystem.isascii()):
+            refused(path, "the name of a subsystem may have letters only; device alone offers every device")
+    if "homeassistant" in file.content and config.homeassistant is None:
+        file.hint("empty-key", "homeassistant", "is left empty; take it out, or name the oldest version that will do")
+    devices = file.content.get("devices")
+    for index, device in enumerate(devices if isinstance(devices, list) else ()):
+        if not str(device).startswith("/"):
+            file.hint("device-name", f"devices[{index}]", f"is read as {(config.devices or ())[index]}; write that")
 
 
 # --- options and their schema -----------------------------------------------------------------------------------------
@@ -184,9 +214,10 @@ def _check_scalar(file: CheckedFile, element: Scalar, value: Any, path: str) -> 
         check_value(element, value)
     except Refused as error:
         wrong = error.problems[0].message
+        if value == "" and element.optional:
+            return
         if value == "":
             file.hint("no-default", path, f"is empty, and {wrong}: the add-on starts only after its user has set it")
         else:
-            file.warning(
-                "refused-default", path, f"{wrong}, says the schema: the add-on does not start with this default"
-            )
+            wrong += f", says the schema: the add-on does not start with this default{file.as_written(path)}"
+            file.warning("refused-default", path, wrong)

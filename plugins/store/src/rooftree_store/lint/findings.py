@@ -12,7 +12,8 @@ from attrs import Factory, define, field, frozen
 from rooftree.model import printable
 from rooftree_files import PathRefused
 from rooftree_store.catalogue import open_repository
-from rooftree_store.readers import ContentInvalid, nearest
+from rooftree_store.readers import ContentInvalid, Problem, nearest
+from rooftree_store.recognition import is_meant, may_be_meant
 from rooftree_store.yaml_files import FileInvalid, Place, Places, content_in, parse_document
 
 BEGINNING: Final = Place(1, 1)
@@ -68,6 +69,8 @@ class CheckedFile:
     content: Mapping[Any, Any] = Factory(dict)
     """Empty where the file cannot be read; then ``readable`` is false."""
     readable: bool = True
+    may_be_addon: bool = False
+    """Whether an add-on's configuration is meant with it."""
     findings: list[Finding] = field(factory=list)
     places: Places = field(factory=Places)
 
@@ -79,17 +82,17 @@ class CheckedFile:
     @classmethod
     def read(cls, path: Path, root: Path) -> Self:
         """The mapping in a file; what keeps it from being read is the first finding."""
-        file = cls.of(path)
+        file, data = cls.of(path), b""
         try:
             with open_repository(root) as folder:
                 data = content_in(folder, str(path.relative_to(root))).data
             document = parse_document(data, path, file.places)
         except FileInvalid as error:
-            file.readable = False
+            file.readable, file.may_be_addon = False, not data or may_be_meant(data)
             place = Place(error.line, error.column or 1) if error.line is not None else None
             file.note_at(place, Severity.ERROR, "unreadable", error.reason)
             return file
-        file.content = document.content
+        file.content, file.may_be_addon = document.content, is_meant(document.content)
         for repeated in document.repeated:
             file.note_at(
                 repeated.place,
@@ -151,12 +154,22 @@ class CheckedFile:
         for problem in error.problems:
             first, _, rest = problem.path.partition(".")
             key = f"{written[first]}.{rest}".rstrip(".") if first in written else problem.path
-            self.error("invalid", key, problem.message)
+            self.error("invalid", key, problem.message + self.as_written(key))
 
-    def unknown_keys(self, path: str, found: object, known: Iterable[str]) -> None:
+    def as_written(self, key: str) -> str:
+        """The end of a sentence about a value: what was written, where YAML made something else of it."""
+        written = self.places.written.get(key)
+        return "" if written is None else f"; YAML makes another value of {written} without quotes"
+
+    def left_out(self, problems: Iterable[Problem]) -> None:
+        """Note what of a file that is used counts for nothing, or for something else elsewhere."""
+        for problem in problems:
+            self.warning("partly-refused", problem.path, problem.message)
+
+    def unknown_keys(self, path: str, value: object, known: Iterable[str]) -> None:
         """Note the keys of a mapping that nothing reads."""
         words = list(known)
-        for key in found if isinstance(found, Mapping) else ():
+        for key in value if isinstance(value, Mapping) else ():
             if self.is_full:
                 return
             if key not in words:

@@ -142,7 +142,7 @@ class Describer:
         }
         if path != route.path:
             operation["deprecated"] = True
-        values = [value for one in inputs(route) for value in one.values]
+        values = [value for taken in inputs(route) for value in taken.values]
         if parameters := [*self._parameters(route, path, values, named)]:
             operation["parameters"] = parameters
         if body := self._body(route, values):
@@ -237,8 +237,8 @@ class Describer:
     def _data(self, answer: Any) -> list[Schema]:
         """The schemas of what may be in the envelope; none for an answer that is no JSON."""
         kinds = [kind for kind in _split(answer) if _bare(kind) not in {*_WHOLE, Socket}]
-        some = [self.schemas.of(kind, Way.GIVEN) for kind in kinds if kind is not type(None)]
-        return some if len(some) == len(kinds) else [*some, {"type": "object", "maxProperties": 0}]
+        schemas = [self.schemas.of(kind, Way.GIVEN) for kind in kinds if kind is not type(None)]
+        return schemas if len(schemas) == len(kinds) else [*schemas, {"type": "object", "maxProperties": 0}]
 
     def _refusals(self, route: Route, path: str, values: Sequence[Input]) -> Schema:
         """The errors that this route can answer, as the kernel and the shape of the route have it."""

@@ -257,8 +257,8 @@ def _limits(validator: Any) -> Schema:
     if inner is not None:  # optional(…)
         return _limits(inner)
     limits: Schema = {}
-    for one in getattr(validator, "_validators", ()):  # and_(…)
-        limits |= _limits(one)
+    for part in getattr(validator, "_validators", ()):  # and_(…)
+        limits |= _limits(part)
     if hasattr(validator, "low") and hasattr(validator, "high"):
         limits |= {"minimum": validator.low, "maximum": validator.high}
     if hasattr(validator, "bound"):

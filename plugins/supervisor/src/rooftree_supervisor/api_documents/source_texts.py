@@ -50,7 +50,7 @@ class SourceTexts:
 
 def as_markdown(text: str) -> str:
     """A docstring of ours (reStructuredText, of which we use little) for whoever reads the document."""
-    plain = _ROLE.sub(lambda found: f"`{found[1].rpartition('.')[2]}`", inspect.cleandoc(text))
+    plain = _ROLE.sub(lambda match: f"`{match[1].rpartition('.')[2]}`", inspect.cleandoc(text))
     return plain.replace("``", "`").strip()
 
 

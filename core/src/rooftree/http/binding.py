@@ -88,8 +88,8 @@ class Endpoint:
                     raise TypeError(f"{route.method} {path}: {parameter.name}: a path's tail, and only that, is a Tail")
         self.free_texts = frozenset(
             value.name
-            for one in taken
-            for value in one.values
+            for taken_input in taken
+            for value in taken_input.values
             if value.source is Source.PATH
             and isinstance(value.parameter.kind, type)
             and issubclass(value.parameter.kind, FreeText)

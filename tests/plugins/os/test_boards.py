@@ -280,6 +280,30 @@ async def test_board_is_looked_at_again_when_its_service_comes_and_only_then(mac
         assert looked == ["far", "near"]
 
 
+async def test_step_of_a_job_waits_for_a_board_that_its_driver_does_not_see_yet(machine: Running) -> None:
+    """After a kill a job may be taken back before the bus has come that the board is reached by."""
+
+    class Late(Box):
+        bus_services = ("org.acme.late",)
+        here = False
+
+        async def present(self) -> bool:
+            return self.here
+
+    Box.lamps = Lamps()
+    async with machine(driver("box", lambda: Late)) as system:
+        board = system.services.get(boards.BOARDS)
+        with pytest.raises(Unavailable, match="org.acme.late is not there"):
+            await board.change("box", {"power": False}, None)
+
+        Late.here = True
+        comes(system, "org.acme.late")
+        await become(lambda: "box" in list(board), "the board")
+        await board.change("box", {"power": False}, None)
+
+        assert Box.written[-1] == Lamps(power=False)
+
+
 async def test_board_that_failed_when_it_was_looked_at_and_answers_again_is_no_problem_any_more(
     machine: Running,
 ) -> None:

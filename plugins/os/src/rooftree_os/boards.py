@@ -167,13 +167,16 @@ class Boards:
             if home_assistant_os is not None and home_assistant_os.board == name:
                 if name not in self._connected:
                     return {}
-                needed = ", ".join(sorted(self._connected[name].bus_services)) or "what its driver needs"
-                raise Unavailable(f"Board {name} can't be reached: {needed} is not there")
+                raise self._unreachable(name)
         self.refuse_unknown(name)
         board = self._boards[name]
         if board.settings is None:
             return {}
         return dict(unstructure(await _answered(name, board.read)))
+
+    def _unreachable(self, name: str) -> Unavailable:
+        needed = ", ".join(sorted(self._connected[name].bus_services)) or "what its driver needs"
+        return Unavailable(f"Board {name} can't be reached: {needed} is not there")
 
     async def write(self, name: str, values: Mapping[str, Any]) -> None:
         """Set a board to these settings, which are all of them; raises :class:`Unavailable`."""
@@ -203,7 +206,13 @@ class Boards:
         return self._boards[name].needs_reboot
 
     async def change(self, name: str, values: Mapping[str, Any], keep: Mapping[str, Any] | None) -> None:
-        """Set a board to ``values``, and have ``keep`` written to it when it has forgotten them."""
+        """Set a board to ``values``, and have ``keep`` written to it when it has forgotten them.
+
+        For steps, whose job began while the board was in use: where its driver does not see it now, as at a start before
+        the bus has come, that is :class:`Unavailable`, and the step waits.
+        """
+        if name in self._connected and name not in self._boards:
+            raise self._unreachable(name)
         async with self._changing:
             await self.write(name, values)
             await self._keep(name, keep)

@@ -59,7 +59,8 @@ class Daemon:
             return self.ok({"problems": [problem, {**problem, "severity": EVIL, "message": "x\ud800y"}]})
         if path == "/kernel/v1/plugins":
             plugin: dict[str, Any] = {"name": EVIL, "version": EVIL, "state": EVIL, "reason": f"{NEUTRAL} {EVIL}"}
-            return self.ok({"plugins": [plugin | {"provides": [EVIL], "requires": [EVIL]}], "left_behind": []})
+            plugins, drivers = [plugin | {"provides": [EVIL], "requires": [EVIL]}], [plugin | {"plugin": EVIL}]
+            return self.ok({"plugins": plugins, "drivers": drivers, "left_behind": []})
         if path == "/kernel/v1/tokens":
             token = {"name": EVIL, "kind": EVIL, "role": EVIL, "created": EVIL, "id": EVIL}
             return self.ok({"tokens": [token]})

@@ -105,7 +105,9 @@ ROUTE_PATHS = [
 
 async def test_no_spelling_of_any_path_gets_another_verdict(tmp_path: Path) -> None:
     async with running_system(tmp_path, plugins=[Paths]) as system:
-        declared = {path for entry in system.server.table.entries for path in entry.route.paths if entry.owner == "paths"}
+        declared = {
+            path for entry in system.server.table.entries for path in entry.route.paths if entry.owner == "paths"
+        }
         assert len(declared) == len(ROUTE_PATHS)
         for caller, principal in CALLERS.items():
             headers = [("X-Supervisor-Token", await token_for(system, principal))] if principal else []

@@ -293,7 +293,7 @@ async def test_step_of_a_job_waits_for_a_board_that_its_driver_does_not_see_yet(
     Box.lamps = Lamps()
     async with machine(driver("box", lambda: Late)) as system:
         board = system.services.get(boards.BOARDS)
-        with pytest.raises(Unavailable, match="org.acme.late is not there"):
+        with pytest.raises(Unavailable, match=r"org\.acme\.late is not there"):
             await board.change("box", {"power": False}, None)
 
         Late.here = True

@@ -208,8 +208,8 @@ class Boards:
     async def change(self, name: str, values: Mapping[str, Any], keep: Mapping[str, Any] | None) -> None:
         """Set a board to ``values``, and have ``keep`` written to it when it has forgotten them.
 
-        For steps, whose job began while the board was in use: where its driver does not see it now, as at a start before
-        the bus has come, that is :class:`Unavailable`, and the step waits.
+        For steps, whose job began while the board was in use: where its driver does not see it now, as before
+        the bus has come at a start, that is :class:`Unavailable`, and the step waits.
         """
         if name in self._connected and name not in self._boards:
             raise self._unreachable(name)

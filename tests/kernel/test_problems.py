@@ -10,26 +10,26 @@ from rooftree import Event, Problem, ProblemCleared, ProblemReported
 from rooftree.state import failpoints
 from rooftree.testing import running_system
 
-FULL = Problem("free_space", message="The disk is full; delete old backups", suggestions=("clear_backups",))
+MANY = Problem("old_backups", message="There are many old backups; delete some", suggestions=("clear_backups",))
 
 
 async def test_problem_is_there_until_it_is_cleared(tmp_path: Path) -> None:
     async with running_system(tmp_path) as system:
-        system.problems.report(FULL)
-        assert [problem.type for problem in system.problems] == ["free_space"]
+        system.problems.report(MANY)
+        assert [problem.type for problem in system.problems] == ["old_backups"]
 
-        system.problems.clear("free_space")
+        system.problems.clear("old_backups")
         assert list(system.problems) == []
 
 
 async def test_problems_are_kept_over_a_restart_with_their_ids(tmp_path: Path) -> None:
     async with running_system(tmp_path) as system:
-        system.problems.report(FULL)
+        system.problems.report(MANY)
         system.problems.report(Problem("gone", "addon", "local_hello"))
         system.problems.clear("gone", "addon", "local_hello")
 
     async with running_system(tmp_path) as system:
-        assert list(system.problems) == [FULL]
+        assert list(system.problems) == [MANY]
 
 
 async def test_one_thing_in_several_places_is_several_problems(tmp_path: Path) -> None:
@@ -47,18 +47,18 @@ async def test_only_changes_are_events(tmp_path: Path) -> None:
         system.bus.subscribe(ProblemReported, seen.append, "test")
         system.bus.subscribe(ProblemCleared, seen.append, "test")
 
-        system.problems.clear("free_space")
-        system.problems.report(FULL)
-        system.problems.report(Problem("free_space", message=FULL.message, suggestions=FULL.suggestions))
-        system.problems.report(Problem("free_space", message="Worse"))
-        system.problems.clear("free_space")
-        system.problems.clear("free_space")
+        system.problems.clear("old_backups")
+        system.problems.report(MANY)
+        system.problems.report(Problem("old_backups", message=MANY.message, suggestions=MANY.suggestions))
+        system.problems.report(Problem("old_backups", message="Worse"))
+        system.problems.clear("old_backups")
+        system.problems.clear("old_backups")
         await system.bus.drained()
 
     assert [type(event) for event in seen] == [ProblemReported, ProblemReported, ProblemCleared]
     worse = seen[1]
     assert isinstance(worse, ProblemReported)
-    assert (worse.problem.message, worse.problem.uuid) == ("Worse", FULL.uuid)
+    assert (worse.problem.message, worse.problem.uuid) == ("Worse", MANY.uuid)
 
 
 async def test_severity_tells_whether_the_system_is_healthy_and_supported(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ async def test_full_disk_does_not_keep_a_problem_from_being_known(
         system.bus.subscribe(ProblemReported, seen.append, "test")
         failpoints.arm("database.before_commit=nospace")
         try:
-            system.problems.report(FULL)
+            system.problems.report(MANY)
             await system.problems.written()
         finally:
             failpoints.arm("")
         await system.bus.drained()
 
-        assert FULL in list(system.problems)
-        assert ProblemReported(FULL) in seen
+        assert MANY in list(system.problems)
+        assert ProblemReported(MANY) in seen
         assert "problem_not_written" in caplog.text
 
 

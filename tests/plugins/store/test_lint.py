@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 
 from rooftree_store.lint import Finding, Report, Severity, check
-from tests.e2e.rig.files import write_files
 from tests.plugins.store.test_corpus import CORPUS, rows
 from tests.plugins.store.test_strange_input import MAPPINGS
+from tests.rig.files import write_files
 
 CONFIG = """\
 name: Lamp

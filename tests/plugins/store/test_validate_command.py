@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rooftree.cli import rooftree
-from tests.e2e.rig.files import write_files
 from tests.plugins.store.test_lint import CONFIG
+from tests.rig.files import write_files
 
 
 def validate(*arguments: str | Path) -> Result:

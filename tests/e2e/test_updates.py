@@ -119,7 +119,7 @@ async def test_version_that_ends_at_once_is_taken_back_within_the_update(street:
     status, refusal = await street.daemon.call("POST", f"/store/addons/{addon.slug}/update", {})
 
     info = await addon.info()
-    assert (status, refusal["error_key"]) == (500, "app_update_rolled_back_error")
+    assert (status, refusal["error_key"]) == (400, "app_update_rolled_back_error")
     assert "exit code 7" in refusal["message"]
     assert (info["version"], info["state"], await version(addon)) == ("1.0", "started", "1.0")
     assert (addon.data / "book").read_text() == "abcdef"

@@ -247,10 +247,11 @@ async def test_update_that_fails_at_once_is_taken_back_with_its_data_and_says_wh
     else:
         complain(here, "it gives no light")
 
-    with pytest.raises(UpdateRolledBack):
+    with pytest.raises(UpdateRolledBack) as failure:
         await here.run(JOBS.update(name="lamp", **NEWER))
     await here.system.bus.drained()
 
+    assert failure.value.status == 400
     state, lamp, problem = await here.kept(), await here.shown(), here.problem("update_rolled_back")
     assert (state.version, state.failed_version, state.probation) == ("1.0", "2.0", None)
     assert lamp is not None

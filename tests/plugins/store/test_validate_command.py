@@ -84,7 +84,7 @@ def test_json_has_the_problems_and_the_normalised_configuration(tmp_path: Path, 
         "severity": "warning",
         "code": "advanced",
         "message": "has no effect any more; take it out",
-    } in answer["problems"]
+    } in answer["findings"]
 
 
 def test_several_paths_are_checked_in_one_go(tmp_path: Path) -> None:

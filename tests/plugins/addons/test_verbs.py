@@ -509,6 +509,25 @@ async def test_image_that_says_itself_that_it_is_older_is_refused(home: House, l
         assert home.engine.images == {}
 
 
+async def test_image_for_another_platform_is_refused_at_install_and_update(home: House) -> None:
+    foreign = FakeImage(architecture="arm64")
+    await home.offer(image=foreign)
+
+    refused = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert f"{IMAGE} is made for arm64" in refusal(refused, 400, "image_platform_error")
+    assert nothing_of(home)
+    assert home.engine.images == {}
+
+    await home.run()
+    await home.offer(version="1.1", image=foreign)
+    refused = await home.client.post(f"/store/addons/{HELLO}/update")
+
+    assert "is made for arm64" in refusal(refused, 400, "image_platform_error")
+    assert home.installed().version == "1.0" and list(home.engine.images) == [IMAGE]
+    assert (await home.info(HELLO))["state"] == "started"
+
+
 BASE = {"io.hass.type": "base", "io.hass.name": "Alpine base"}
 
 

@@ -14,9 +14,9 @@ import pytest
 from rooftree.interfaces.containers import DataPath, PullFailed, RegistryLoginRefused, RegistryRateLimited
 from rooftree_docker.image_reference import AuthInfo
 from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
-from tests.e2e.requirements import engine_url
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.service_process import ServiceProcess, free_port
+from tests.rig.engine import Engine
+from tests.rig.requirements import engine_url
+from tests.rig.service_process import ServiceProcess, free_port
 
 pytestmark = pytest.mark.docker
 

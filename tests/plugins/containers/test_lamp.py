@@ -19,8 +19,8 @@ from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, F
 from rooftree_containers import ContainerState, Desired, ManagedContainers, UpdateRolledBack, container_steps, watchdog
 from rooftree_containers.probation_watch import SUSPECT_S
 from rooftree_containers.standing import ManagedStateChanged, UpdateTakenBack
-from tests.e2e.rig.waiting import until
 from tests.plugins.containers.lamp import JOBS, LAMP_CONTAINERS, LampPlugin, LampState
+from tests.rig.waiting import until
 
 NEWER = {"version": "2.0", "image": "registry.example/lamp:2.0"}
 PROBATION = timedelta(minutes=10)

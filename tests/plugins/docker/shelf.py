@@ -14,7 +14,7 @@ from attrs import field, mutable
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.registry import registry_of
 from rooftree_docker.signatures import SignatureRefused, signed_digest
-from tests.e2e.rig.signing import Signer, Stored, digest_of, payload, signature_layer, signature_tag
+from tests.rig.signing import Signer, Stored, digest_of, payload, signature_layer, signature_tag
 
 MANIFEST = b'{"schemaVersion": 2, "layers": []}'
 DIGEST = digest_of(MANIFEST)

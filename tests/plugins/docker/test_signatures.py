@@ -38,7 +38,8 @@ from rooftree_docker.simple_signing import (
     payload_and_signature,
     signature_layers,
 )
-from tests.e2e.rig.signing import (
+from tests.plugins.docker.shelf import ACME, DIGEST, MANIFEST, OTHER, STRANGER, Shelf, check, refusal
+from tests.rig.signing import (
     Signer,
     digest_of,
     payload,
@@ -46,7 +47,6 @@ from tests.e2e.rig.signing import (
     signature_tag,
     simple_signature,
 )
-from tests.plugins.docker.shelf import ACME, DIGEST, MANIFEST, OTHER, STRANGER, Shelf, check, refusal
 
 SIGNERS = {
     "P-256": ACME,

@@ -16,11 +16,11 @@ import pytest
 from rooftree_store import git
 from rooftree_store.git_process import GitFailed, GitUnavailable, Limits, RepositoryTooLarge
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.git_server import git as run_git
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
+from tests.rig.files import write_files
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 REPOSITORY = {"repository.yaml": "name: Mine\n", "hello/config.yaml": "version: 1\n"}
 

@@ -16,8 +16,8 @@ import pytest
 from rooftree_store import git, git_process
 from rooftree_store.git_process import GitFailed, RepositoryTooLarge
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.git_server import git as run_git
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
 
 
 @pytest.fixture

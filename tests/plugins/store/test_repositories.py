@@ -19,12 +19,12 @@ from rooftree.state import failpoints
 from rooftree_store import Installed, StoreReloaded, store
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.line import line_to
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
 from tests.plugins.store.shop import Shop, config, refusal, shop
+from tests.rig.files import write_files
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.line import line_to
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 type Publish = Callable[..., GitRepository]
 

@@ -7,8 +7,8 @@ import pytest
 from rooftree import JobChanged
 from rooftree.interfaces.containers import RegistryRateLimited
 from rooftree_containers import steps as fetching
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, done, refusal
+from tests.rig.waiting import until
 
 
 def attempts(home: House) -> list[str]:

@@ -21,7 +21,7 @@ class _LinesOfFiles(dict[str, Any]):
         return default if key.startswith("<attrs generated") else super().setdefault(key, default)
 
 
-linecache.cache = _LinesOfFiles(linecache.cache)
+linecache.cache = _LinesOfFiles(linecache.cache)  # ours: it is a dict, and no path
 
 if "structlog" not in sys.modules and "rich" not in sys.modules:
     sys.modules["rich"] = None  # type: ignore[assignment]  # "there is no such module", in the import system's words

@@ -25,11 +25,11 @@ import orjson
 import pytest
 
 from rooftree.testing.containers import FakeContainerEngine
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_server import GitRepository, GitServer, serve_git
 from tests.plugins.addons.house import HELLO, House, house
 from tests.plugins.files.test_trees import make_deep, removed
 from tests.plugins.store.shop import Shop, config, shop
+from tests.rig.files import write_files
+from tests.rig.git_server import GitRepository, GitServer, serve_git
 
 SECRET = "the-token-of-the-administrator"
 PROMPT_S = 5.0

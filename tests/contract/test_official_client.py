@@ -44,7 +44,7 @@ from rooftree.process.system import System
 from rooftree.testing import token_for
 from tests.contract.client_answers import Used, checked, methods_of, models_taken, parameters_of
 from tests.contract.inhabited import INSTALLED, OFFERED, RUNS, inhabited_house
-from tests.e2e.rig.waiting import until
+from tests.rig.waiting import until
 
 COVERED = (None, "addons", "store", "jobs", "supervisor", "os")
 """Components of the client, and its own calls, that are used in full."""

@@ -35,9 +35,9 @@ from rooftree_store.sources import RepositorySource
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.private_bus import PrivateBus, services
 from tests.contract.door import house_with_closed_rooms
-from tests.e2e.rig.git_server import GitRepository, GitServer, serve_git
 from tests.plugins.addons.house import HELLO, SETTINGS, House
 from tests.plugins.os.haos import surroundings
+from tests.rig.git_server import GitRepository, GitServer, serve_git
 
 BUILT: Mapping[str, Any] = {"files": {"Dockerfile": "FROM base\n"}, "config": {"image": None}}
 """An add-on that is built here."""

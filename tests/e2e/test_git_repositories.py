@@ -14,15 +14,15 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import REPOSITORY, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.git_http_server import serve_git_over_http
-from tests.e2e.rig.git_server import GitRepository, GitServer, git
-from tests.e2e.rig.line import line_to
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.git_http_server import serve_git_over_http
+from tests.rig.git_server import GitRepository, GitServer, git
+from tests.rig.line import line_to
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("git")
 

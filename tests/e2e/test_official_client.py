@@ -32,13 +32,13 @@ from aiohasupervisor.models import (
 from attrs import evolve, frozen
 
 from tests.contract.client_answers import checked
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.registry import Registry
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("official-client")
 

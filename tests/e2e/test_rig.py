@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
-from tests.e2e.rig.git_server import GitServer, git
-from tests.e2e.rig.own_engine import own_engine
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.service_process import ServiceProcess, free_port, listens
+from tests.rig.daemon import Daemon
+from tests.rig.engine import INSTANCE_LABEL, Engine
+from tests.rig.git_server import GitServer, git
+from tests.rig.own_engine import own_engine
+from tests.rig.registry import Registry
+from tests.rig.service_process import ServiceProcess, free_port, listens
 
 
 def test_base_image_runs_without_any_registry(engine: Engine, base_image: str) -> None:

@@ -17,7 +17,7 @@ from rooftree.interfaces.containers import (
 from rooftree_docker.engine import DockerEngine
 from tests.e2e.docker.conftest import IMPATIENT, Events, MakeDriver, watching
 from tests.e2e.docker.engine_proxy import EngineProxy
-from tests.e2e.rig.engine import Engine
+from tests.rig.engine import Engine
 
 pytestmark = pytest.mark.docker
 

@@ -21,9 +21,9 @@ from rooftree_docker.engine import DockerEngine
 from rooftree_docker.engine_client import Deadlines
 from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
 from tests.e2e.docker.engine_proxy import EngineProxy
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.service_process import free_port
+from tests.rig.engine import Engine
+from tests.rig.registry import Registry
+from tests.rig.service_process import free_port
 
 pytestmark = pytest.mark.docker
 

@@ -13,7 +13,7 @@ import pytest
 from rooftree.interfaces.containers import ContainerNotFound, ContainerSpec, LogLine
 from rooftree_docker.engine import DockerEngine
 from tests.e2e.docker.conftest import Events, watching
-from tests.e2e.rig.engine import Engine
+from tests.rig.engine import Engine
 
 pytestmark = pytest.mark.docker
 

@@ -23,8 +23,8 @@ from rooftree_addons.container import LABEL_SLUG
 from rooftree_containers import Desired, watchdog
 from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_store import AddonSlug
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, house
+from tests.rig.waiting import until
 
 CONTAINER = f"app_{HELLO}"
 

@@ -19,8 +19,8 @@ from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, F
 from rooftree_containers import ContainerState, Desired, ManagedContainers, UpdateRolledBack, container_steps, watchdog
 from rooftree_containers.probation_watch import SUSPECT_S
 from rooftree_containers.standing import ManagedStateChanged, UpdateTakenBack
-from tests.e2e.rig.waiting import until
 from tests.plugins.containers.lamp import JOBS, LAMP_CONTAINERS, LampPlugin, LampState
+from tests.rig.waiting import until
 
 NEWER = {"version": "2.0", "image": "registry.example/lamp:2.0"}
 PROBATION = timedelta(minutes=10)
@@ -247,10 +247,11 @@ async def test_update_that_fails_at_once_is_taken_back_with_its_data_and_says_wh
     else:
         complain(here, "it gives no light")
 
-    with pytest.raises(UpdateRolledBack):
+    with pytest.raises(UpdateRolledBack) as failure:
         await here.run(JOBS.update(name="lamp", **NEWER))
     await here.system.bus.drained()
 
+    assert failure.value.status == 400
     state, lamp, problem = await here.kept(), await here.shown(), here.problem("update_rolled_back")
     assert (state.version, state.failed_version, state.probation) == ("1.0", "2.0", None)
     assert lamp is not None

@@ -25,8 +25,8 @@ from rooftree_host.system_bus import SystemBusClient
 from tests.bus.machine import HOSTNAME, TIMEDATE
 from tests.bus.private_bus import PrivateBus, Services, services
 from tests.bus.stand_ins import PROPERTIES
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.bus_client import CLOCK, HOST, OS_AGENT, Agent, ClockState, Host, Told, connected
+from tests.rig.waiting import until
 
 
 async def test_properties_are_read_once_and_shown_as_they_change(

@@ -17,7 +17,7 @@ from tests.bus.disks import BLOCK, DRIVE, FILESYSTEM, READER, ROOT, STICK, block
 from tests.bus.machine import UDISKS
 from tests.bus.private_bus import PrivateBus
 from tests.bus.stand_ins import Service
-from tests.e2e.rig.waiting import until
+from tests.rig.waiting import until
 
 WITHIN_S = 10.0
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"

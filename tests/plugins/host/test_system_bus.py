@@ -24,8 +24,8 @@ from rooftree_host import system_bus
 from rooftree_host.system_bus import SystemBusClient
 from tests.bus.machine import HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH
 from tests.bus.private_bus import PrivateBus, Services, services
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.bus_client import HOST, SET_HOSTNAME, START_UNIT, UNITS, Host, Told, connected
+from tests.rig.waiting import until
 
 
 async def test_method_is_called_and_its_effect_seen(machine: Services, client: SystemBusClient, told: Told) -> None:

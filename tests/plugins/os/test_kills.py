@@ -17,8 +17,8 @@ from rooftree_os.bus_objects import IDLE, Installer
 from rooftree_os.reboot import Reboots
 from rooftree_os.slots import operation
 from tests.bus.os_machine import RAUC
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import NEW, Haos, Surroundings
+from tests.rig.waiting import until
 
 type Process = asyncio.subprocess.Process
 

@@ -16,8 +16,8 @@ from rooftree_store import catalogue
 from rooftree_store.catalogue import ConfigReader, Contents, Offer, read_contents
 from rooftree_store.slugs import RepositorySlug
 from rooftree_store.yaml_files import FileInvalid
-from tests.e2e.rig.files import write_files
 from tests.plugins.files.test_trees import make_deep, removed
+from tests.rig.files import write_files
 
 REPOSITORY = RepositorySlug("0123abcd")
 

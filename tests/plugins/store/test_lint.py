@@ -11,10 +11,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from rooftree_store.lint import Finding, Report, Severity, check
-from tests.e2e.rig.files import write_files
+from rooftree_store.lint import FileFinding, Report, Severity, check
 from tests.plugins.store.test_corpus import CORPUS, rows
 from tests.plugins.store.test_strange_input import MAPPINGS
+from tests.rig.files import write_files
 
 CONFIG = """\
 name: Lamp
@@ -88,7 +88,7 @@ def test_error_stands_where_its_value_does(folder: Path, text: str, line: int, c
     assert [(found.line, found.column, found.key) for found in errors] == [(line, column, key)]
 
 
-def check_text(folder: Path, text: str) -> list[Finding]:
+def check_text(folder: Path, text: str) -> list[FileFinding]:
     (folder / "config.yaml").write_text(CONFIG + text)
     return check([folder]).findings
 

@@ -18,10 +18,10 @@ from rooftree.model.secret import CREDENTIAL, structure_document
 from rooftree.state.documents import document_kind
 from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.slugs import RepositorySlug
-from tests.e2e.rig.git_http_server import GitHttpServer, serve_git_over_http
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.service_process import free_port
 from tests.plugins.store.shop import Shop, config, refusal, shop
+from tests.rig.git_http_server import GitHttpServer, serve_git_over_http
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.service_process import free_port
 
 TOKEN = "hunter2-7d0c/@:ä"
 QUOTED = "hunter2-7d0c%2F%40%3A%C3%A4"

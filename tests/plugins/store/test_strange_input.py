@@ -117,7 +117,7 @@ def test_options_that_were_accepted_are_accepted_again_unchanged(raw, data):
     try:
         accepted = validate_options(schema, options, secrets={}.get).options
     except OptionsInvalid as refusal:
-        assert refusal.problems
+        assert refusal.findings
         return
 
     again = validate_options(schema, accepted, secrets={}.get)
@@ -178,7 +178,7 @@ def test_real_files_that_were_damaged_are_read_or_refused(data):
     try:
         config = parse_addon_config(raw).config
     except ConfigInvalid as refused:
-        assert refused.problems
+        assert refused.findings
         return
     assert parse_addon_config(json.loads(json.dumps(config.normalised(), allow_nan=False))).config == config
     with contextlib.suppress(OptionsInvalid):

@@ -8,12 +8,13 @@ journals are older than this library keeps its kinds, with the arguments that th
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import structlog
 from attrs import evolve
 
 from rooftree import RooftreeError, Step, step
-from rooftree.interfaces.containers import Container, ContainerStatus, Health
+from rooftree.interfaces.containers import Container, ContainerStatus, EngineRefused, Health
 from rooftree.services import ServiceDirectory
 from rooftree_containers.managed import Desired, ManagedContainer
 from rooftree_containers.managed_containers import ManagedContainers, containers_of
@@ -106,6 +107,8 @@ class Starting(ContainerStep):
         try:
             await observation.engine.start(containers.domain.container_name(self.name))
         except RooftreeError as error:
+            if self.must_run and isinstance(error, EngineRefused):  # such as a program that is not there
+                await self._refuse(containers, container, error.message)
             refused = container.start_refused(error)
             if refused is error:
                 raise
@@ -122,7 +125,7 @@ class Starting(ContainerStep):
             if failure is not None:
                 await self._refuse(containers, container, failure)
 
-    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> None:
+    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         """Note why the new version failed, for whoever takes the job back, and fail."""
         domain = containers.domain
         probation = domain.probation(self.name)

@@ -157,8 +157,10 @@ class RolledBack:
 
 
 class UpdateRolledBack(Failed):
-    """A new version failed as soon as it was started, and the one before it came back."""
+    """A new version failed as soon as it was started, and the one before it came back. It is to blame, and nothing of
+    ours."""
 
+    status = 400
     error_key = "update_rolled_back_error"
 
 

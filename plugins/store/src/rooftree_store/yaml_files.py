@@ -81,7 +81,7 @@ class RepeatedKey:
 
 @frozen
 class Places:
-    """Where each value of a file stands, by the path that problems name (``ports.80/tcp``, ``map[2]``).
+    """Where each value of a file stands, by the path that findings name (``ports.80/tcp``, ``map[2]``).
 
     Filled while a file is read, for who asks for it: the daemon does not.
     """

@@ -71,7 +71,7 @@ def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) 
     if "squash" in file.content:
         file.warning("without-effect", "squash", "has no effect any more; take it out")
     build = parse_build_file(file.content, file.places.written)
-    file.left_out(build.problems)
+    file.left_out(build.findings)
     if config is not None and config.image is None and isinstance(build.build_from, Mapping):
         for arch in config.arch:
             if arch not in build.build_from:
@@ -109,7 +109,7 @@ def check_translation(path: Path, root: Path, config: AddonConfig | None = None)
     file.unknown_keys("", file.content, ("configuration", "network"))
     _check_text_keys(file, file.content.get("configuration"), "configuration")
     translation = parse_translation(file.content)
-    file.left_out(translation.problems)
+    file.left_out(translation.findings)
     if config is None:
         return file
     if config.schema is not None:

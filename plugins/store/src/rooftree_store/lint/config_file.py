@@ -213,7 +213,7 @@ def _check_scalar(file: CheckedFile, element: Scalar, value: Any, path: str) -> 
     try:
         check_value(element, value)
     except Refused as error:
-        wrong = error.problems[0].message
+        wrong = error.findings[0].message
         if value == "" and element.optional:
             return
         if value == "":

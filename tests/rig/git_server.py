@@ -11,8 +11,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.service_process import ServiceProcess, free_port
+from tests.rig.files import write_files
+from tests.rig.service_process import ServiceProcess, free_port
 
 BRANCH = "main"
 IDENTITY = {

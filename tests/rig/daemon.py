@@ -23,9 +23,9 @@ import aiohttp
 
 from rooftree_docker.network import interface_name
 from rooftree_docker.wire_rules import GUARD, PORTS
-from tests.e2e.rig.engine import HERE, Engine, Surroundings
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
+from tests.rig.engine import HERE, Engine, Surroundings
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 ROOFTREE = Path(sys.executable).with_name("rooftree")
 ADMIN = "the admin token"

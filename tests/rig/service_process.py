@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.rig.waiting import wait_until
+from tests.rig.waiting import wait_until
 
 START_S = 10.0
 STOP_S = 10.0

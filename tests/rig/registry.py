@@ -10,9 +10,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.service_process import ServiceProcess, free_port
+from tests.rig.engine import Engine
+from tests.rig.files import write_files
+from tests.rig.service_process import ServiceProcess, free_port
 
 CONFIGURATION = """\
 version: 0.1

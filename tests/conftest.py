@@ -64,8 +64,8 @@ def blocking_calls_are_errors() -> Iterator[BlockBuster]:
 
 @pytest.fixture(autouse=True, scope="session")
 def disks_are_not_waited_for() -> Iterator[None]:
-    """What a process has written outlives its end, so that only a power cut could show here whether it was flushed, and
-    the waiting was a third of all. Child processes do flush: ``test_database`` and ``tests/torture`` hold them to it."""
+    """What a process has written outlives its end: only a power cut could show whether it was flushed, and the waiting
+    was a third of all. Child processes do flush, which ``test_database`` and ``tests/torture`` hold them to."""
     durable = "synchronous = FULL"
     assert durable in database_file._PRAGMAS
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ from rooftree.model.conversion import (
     structure,
     unstructure,
 )
-from rooftree.model.likely_meant import likely_meant
+from rooftree.model.misspelling import likely_meant
 from rooftree.model.printable_text import printable, without_addresses
 from rooftree.model.rates import Limit, Meter, Rate, Throttle
 from rooftree.model.secret import Secret, SecretLocked, check_key, structure_document, unstructure_document

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 ALIKE = 0.6
@@ -14,4 +13,6 @@ def likely_meant(name: str, known: Iterable[str], alike: float = ALIKE) -> str |
 
     :param alike: how much of the two must be the same, from 0 to 1
     """
+    import difflib  # noqa: PLC0415  # only a misspelt name is worth it
+
     return next(iter(difflib.get_close_matches(name, list(known), 1, alike)), None)

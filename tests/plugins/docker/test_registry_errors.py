@@ -84,6 +84,26 @@ def test_registry_that_is_tired_of_us_has_its_own_key(image: str, key: str) -> N
     assert (error.status, error.error_key) == (429, key)
 
 
+@pytest.mark.parametrize(
+    ("text", "told_s", "wait_s", "when"),
+    [
+        ("toomanyrequests: retry-after: 718µs, allowed: 44000/minute", None, 718e-6, "asked again in 1 s"),
+        ("toomanyrequests: retry-after: 718µs, allowed: 44000/minute", 9.0, 718e-6, "asked again in 1 s"),
+        ("toomanyrequests: slow down", 3.0, 3.0, "asked again in 3 s"),
+        ("toomanyrequests: slow down", 3600.0, 3600.0, "asked again in 60 minutes"),
+        ("toomanyrequests: slow down", None, None, "Wait some hours, or store a login"),
+    ],
+)
+def test_registry_that_is_tired_of_us_is_quoted_and_says_for_how_long(
+    text: str, told_s: float | None, wait_s: float | None, when: str
+) -> None:
+    error = pull_error(IMAGE, status=429, text=text, platform=None, has_login=False, wait_s=told_s)
+
+    assert text in error.message
+    assert when in error.message
+    assert error.extra_fields.get("wait_s") == (None if wait_s is None else pytest.approx(wait_s))
+
+
 def test_structured_code_wins_over_the_text() -> None:
     error = pull_error(IMAGE, status=429, text="manifest unknown", platform=ARM, has_login=False)
 

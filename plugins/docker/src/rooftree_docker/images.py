@@ -117,8 +117,9 @@ class Images:
 
     async def _looked_at(
         self, reference: ImageReference, platform: Platform, any_platform: bool, login: AuthInfo | None
-    ) -> ImageReference:
-        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing.
+    ) -> tuple[ImageReference, float | None]:
+        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing; and
+        the seconds after which the registry may be asked again, if it refuses us for being asked too often.
 
         Raises :class:`~rooftree_docker.manifest_check.ManifestRefused`, and
         :class:`~rooftree.interfaces.containers.ImageForOtherPlatform` unless ``any_platform`` will do.
@@ -131,17 +132,20 @@ class Images:
             raise manifest_check.refused(reference, error) from None
         except (RegistryError, aiohttp.ClientError, OSError, ValueError) as error:  # of which TimeoutError is one
             log.info("registry_left_to_engine", image=str(reference), reason=str(error) or type(error).__name__)
-            return reference
+            return reference, getattr(error, "wait_s", None)
         if not any_platform and manifest.made_for is not None and not platform.runs(manifest.made_for):
             raise other_platform(reference, platform, manifest.made_for)
-        return evolve(reference, digest=manifest.digest) if manifest.digest else reference
+        return (evolve(reference, digest=manifest.digest) if manifest.digest else reference), None
 
     async def _pull(self, image: ImageReference, given: str | None, any_platform: bool) -> AsyncGenerator[Progress]:
         login = self._login_for(image.registry)
         platform: Platform | None = None  # the engine is asked for nothing before a signature holds
+        wait_s: float | None = None
 
         def refused(status: int, text: str) -> RooftreeError:
-            error = pull_error(image, status=status, text=text, platform=platform, has_login=login is not None)
+            error = pull_error(
+                image, status=status, text=text, platform=platform, has_login=login is not None, wait_s=wait_s
+            )
             if isinstance(error, RegistryRateLimited):
                 self._report_pull(image.registry, error)
             return error
@@ -157,12 +161,13 @@ class Images:
                 async with registry_of(image, login, DEADLINE_S) as registry:
                     digest = await signed_digest(registry, image, keys)
             except (RegistryError, aiohttp.ClientSSLError, ValueError) as error:
+                wait_s = getattr(error, "wait_s", None)
                 raise refused(getattr(error, "status", 0), str(error)) from error
             except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
                 raise unreachable(image, str(error) or f"no answer for {DEADLINE_S:g} s") from error
             reference = evolve(image, digest=digest)
         platform = await self._platform(given, f"fetch {image}")
-        reference = await self._looked_at(reference, platform, any_platform, login)
+        reference, wait_s = await self._looked_at(reference, platform, any_platform, login)
         params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
         if platform.asked:
             params["platform"] = platform.asked

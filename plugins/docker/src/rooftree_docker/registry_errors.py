@@ -6,6 +6,7 @@ stream. What is structured decides first; the text decides where the engine give
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -20,6 +21,7 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_docker.image_reference import DOCKER_HUB, ImageReference
 from rooftree_docker.platforms import Platform
+from rooftree_docker.retry_after import quoted_seconds
 
 
 class RegistryUnreachable(PullFailed):
@@ -64,7 +66,13 @@ _BROKEN: Final = re.compile(r"\b50[0234] (?:Bad Gateway|Service|Gateway|Internal
 
 
 def pull_error(
-    image: ImageReference, *, status: int, text: str, platform: Platform | None, has_login: bool
+    image: ImageReference,
+    *,
+    status: int,
+    text: str,
+    platform: Platform | None,
+    has_login: bool,
+    wait_s: float | None = None,
 ) -> RooftreeError:
     """The error for a refused pull.
 
@@ -72,16 +80,15 @@ def pull_error(
     :param text: what the engine said
     :param platform: what the image is to run on; ``None`` where that is not known yet
     :param has_login: whether a stored login was used
+    :param wait_s: seconds after which the registry may be asked again, where it has told us; what the engine quotes of
+        it counts before that
     """
     said = text[:MOST_SAID].strip()
     if quoted := _QUOTED_STATUS.search(said):
         status = int(quoted[1])  # the registry's own, where the engine's is only a 500
     if status == 429 or _RATE_LIMIT.search(said):
-        return _RATE_LIMITED.get(image.registry, RegistryRateLimited)(
-            f"The registry {image.registry} refuses to hand out {image}: it was asked too often. "
-            "Wait some hours, or store a login for it.",
-            registry=image.registry,
-        )
+        quoted_s = quoted_seconds(said)
+        return _rate_limited(image, said, wait_s if quoted_s is None else quoted_s)
     if _DISK_FULL.search(said):
         return EngineDiskFull(
             f"The container engine has no space left on its disk for {image}. "
@@ -127,6 +134,23 @@ def unreachable(image: ImageReference, said: str) -> RegistryUnreachable:
         f"The registry {image.registry} cannot be reached to fetch {image}: {said}. "
         "Check the host's network and name resolution, and try again."
     )
+
+
+def _rate_limited(image: ImageReference, said: str, wait_s: float | None) -> RegistryRateLimited:
+    """:param said: its own words, which tell for how long where ``wait_s`` is not known"""
+    when = "Wait some hours" if wait_s is None else f"It may be asked again in {_spoken(wait_s)}: wait as long"
+    waits = {} if wait_s is None else {"wait_s": wait_s}
+    return _RATE_LIMITED.get(image.registry, RegistryRateLimited)(
+        f"The registry {image.registry} refuses to hand out {image}, because it was asked too often. It says: "
+        f"{said or 'nothing more'}. {when}, or store a login for it.",
+        registry=image.registry,
+        **waits,
+    )
+
+
+def _spoken(seconds: float) -> str:
+    whole = math.ceil(seconds)
+    return f"{whole} s" if whole < 120 else f"{math.ceil(whole / 60)} minutes"
 
 
 def _login_refused(image: ImageReference, said: str, has_login: bool) -> RegistryLoginRefused:

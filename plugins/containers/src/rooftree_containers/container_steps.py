@@ -18,6 +18,7 @@ from rooftree.interfaces.containers import Container, ContainerStatus, EngineRef
 from rooftree.services import ServiceDirectory
 from rooftree_containers.managed import Desired, ImageVersion, ManagedContainer
 from rooftree_containers.managed_containers import ManagedContainers, containers_of
+from rooftree_containers.observation import runs
 from rooftree_containers.start_check import refuse_unstartable
 
 log = structlog.get_logger(__name__)
@@ -215,8 +216,11 @@ class Stopping(ContainerStep):
     async def do(self, services: ServiceDirectory) -> None:
         """End it."""
         containers = self.containers(services)
+        shown = await containers.observation.look(self.name)
         await containers.lifetimes.end(self.name, containers.domain.get(self.name).stop_timeout_s)
         await containers.lifetimes.revoke_tokens(self.name)
+        if shown is not None and runs(shown) and containers.watchdog.is_bringing_back(self.name):
+            await containers.crash_logs.keep(self.name, shown)
         await containers.observation.look(self.name)
 
     async def undo(self, ran: bool, services: ServiceDirectory) -> None:

@@ -15,8 +15,9 @@ from rooftree.access import Token, TokenUsedElsewhere
 from rooftree.interfaces.containers import Container, ContainerSpec, ContainerStatus
 from rooftree.interfaces.hooks import ContainerOwner
 from rooftree_containers.additions import with_additions
+from rooftree_containers.crash_log import CrashLogs
 from rooftree_containers.managed import ContainerDomain, ManagedContainer
-from rooftree_containers.observation import RESTART_DUE, Observation
+from rooftree_containers.observation import RESTART_DUE, Observation, runs
 
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
@@ -26,10 +27,13 @@ TOKEN_USED_ELSEWHERE: Final = "token_used_elsewhere"  # noqa: S105  # the type o
 class Lifetimes:
     """Begins and ends the lives of a domain's containers."""
 
-    def __init__(self, kernel: Kernel, domain: ContainerDomain, observation: Observation) -> None:
+    def __init__(
+        self, kernel: Kernel, domain: ContainerDomain, observation: Observation, crash_logs: CrashLogs
+    ) -> None:
         self._kernel = kernel
         self._domain = domain
         self._observation = observation
+        self._crash_logs = crash_logs
 
     async def create(self, name: str, replaced: str | None = None) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
@@ -68,6 +72,8 @@ class Lifetimes:
         name, engine = self._domain.container_name(container.name), self._observation.engine
         shown = await engine.container(name) if replaced is not None else None
         if shown is not None and shown.id == replaced:
+            if shown.exit_code and not self._observation.was_ended_by_us(container.name, shown.id):
+                await self._crash_logs.keep(container.name, shown)
             await container.set_aside()
             await engine.set_aside(name)
 
@@ -104,7 +110,7 @@ class Lifetimes:
     async def end(self, name: str, timeout_s: int) -> None:
         """Let a container end."""
         container = await self._observation.look(name)
-        if container is None:
+        if container is None or not runs(container):
             return
         self._observation.note_ended(name, container.id)
         try:

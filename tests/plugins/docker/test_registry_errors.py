@@ -49,6 +49,23 @@ def test_cause_is_told_apart(status: int, text: str, kind: type[Exception]) -> N
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "received unexpected HTTP status: 500 Internal Server Error",
+        "error parsing HTTP 502 response body: invalid character '<'",
+        "the registry answered HTTP 503",
+        "unexpected status from GET request to https://ghcr.io/v2/x: 504 Gateway Timeout",
+    ],
+)
+def test_registry_that_is_broken_is_not_called_out_of_reach(text: str) -> None:
+    error = pull_error(IMAGE, status=500, text=text, platform=None, has_login=False)
+
+    assert isinstance(error, RegistryUnreachable)  # an image that is here may do instead
+    assert "something is wrong with itself" in error.message and text in error.message
+    assert "cannot be reached" not in error.message
+
+
+@pytest.mark.parametrize(
     ("image", "key"),
     [
         ("someone/thing:1", "dockerhub_rate_limit_exceeded"),

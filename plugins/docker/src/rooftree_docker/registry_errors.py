@@ -56,9 +56,10 @@ _LOGIN: Final = re.compile(
 _UNREACHABLE: Final = re.compile(
     r"dial tcp|lookup .*: |no such host|connection refused|connection reset|i/o timeout|handshake timeout"
     r"|timeout exceeded|deadline exceeded|network is unreachable|no route to host|server misbehaving|\bEOF$"
-    r"|unexpected EOF|proxyconnect|50[0234] (?:Bad Gateway|Service|Gateway|Internal)",
+    r"|unexpected EOF|proxyconnect",
     re.IGNORECASE,
 )
+_BROKEN: Final = re.compile(r"\b50[0234] (?:Bad Gateway|Service|Gateway|Internal)", re.IGNORECASE)
 
 
 def pull_error(
@@ -97,7 +98,12 @@ def pull_error(
         return ImageNotFound(f"The registry {image.registry} has no image {image}{where}.{hint}", image=str(image))
     if _LOGIN.search(said):
         return _login_refused(image, said, has_login)
-    if (quoted and status >= 500) or _UNREACHABLE.search(said):
+    if (quoted and status >= 500) or _BROKEN.search(said):
+        return RegistryUnreachable(
+            f"The registry {image.registry} answers that something is wrong with itself, and gives no {image}: "
+            f"{said}. Try again later."
+        )
+    if _UNREACHABLE.search(said):
         return unreachable(image, said)
     return PullFailed(f"{image} could not be fetched from {image.registry}: {said or f'status {status}'}")
 

@@ -85,6 +85,7 @@ GREETING = {"options": {"greeting": "hi"}, "schema": {"greeting": "str"}}
 UPDATE_STEPS = [
     "docker.keep_image/1",
     "docker.pull_image/1",
+    "addons.check_start/1",
     "addons.stop_container/1",
     "addons.keep_data/1",
     "addons.install_profile/1",

@@ -333,7 +333,7 @@ class ContainerEngineContract:
         await world.engine.stop(NAME, 1)
 
         await world.engine.set_aside(NAME)
-        found = (await world.engine.container(NAME), await world.engine.containers())
+        meanwhile = (await world.engine.container(NAME), await world.engine.containers())
         second = await world.engine.create(world.spec())
         await world.engine.start(NAME)
         beside = [container.id for container in await world.engine.containers()]
@@ -341,7 +341,7 @@ class ContainerEngineContract:
         back = await _shown(world)
         await world.engine.start(NAME)
 
-        assert found == (None, [])
+        assert meanwhile == (None, [])
         assert beside == [second]
         assert (done, back.id, back.status) == (True, first, ContainerStatus.EXITED)
         assert (await _shown(world)).status is ContainerStatus.RUNNING

@@ -79,12 +79,12 @@ def named_profile(text: str, slug: AddonSlug) -> str:
 
 def _refuse_files_of_the_host(text: str, slug: AddonSlug) -> None:
     """Refuse files by path: the parser, which is root, would read any file or device, for as long as it gives."""
-    for found in _NAMES_A_FILE.finditer(text):
-        if found["ours"] is None:
-            line = text.count("\n", 0, found.start()) + 1
+    for statement in _NAMES_A_FILE.finditer(text):
+        if statement["ours"] is None:
+            line = text.count("\n", 0, statement.start()) + 1
             raise ProfileInvalid(
-                f"apparmor.txt of {slug}, line {line}: after {found['verb']} must stand rules of the host's own, such "
-                f"as <abstractions/base>, in comments too; not {found['other'].strip() or 'nothing'}",
+                f"apparmor.txt of {slug}, line {line}: after {statement['verb']} must stand rules of the host's own, "
+                f"such as <abstractions/base>, in comments too; not {statement['other'].strip() or 'nothing'}",
                 app=str(slug),
             )
 
@@ -95,8 +95,8 @@ def host_parser() -> tuple[str, ...] | None:
         enabled = _ENABLED.read_text().strip() == "Y"  # ours: the kernel's
     except OSError:
         return None
-    found = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    return (found,) if enabled and found else None
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    return (parser,) if enabled and parser else None
 
 
 class Profiles:

@@ -476,7 +476,7 @@ class DockerEngine:
     async def _rename(self, container_id: str, engine_name: str) -> None:
         doing = f"rename a container to {engine_name}"
         async with self._client.call(doing, deadline=self._deadlines.change) as docker:
-            await docker.containers.container(container_id).rename(engine_name)
+            await docker.containers.container(container_id).rename(engine_name)  # ours: a container
 
     async def _delete(self, container_id: str, name: str) -> None:
         await delete_container(self._client, container_id, name, self._deadlines.change)

@@ -133,7 +133,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_store/git_process.py:_TOO_LARGE": SAID,
     "rooftree_store/git_process.py:_EMPTY": SAID,
     "rooftree_store/git_process.py:_MISSING": SAID,
-    "rooftree_store/git_process.py:_reason": SAID,
+    "rooftree_store/git_process.py:_LOGIN_IN_ADDRESS": SAID,
     "rooftree_store/image_name.py:_HOST": FOREIGN,
     "rooftree_store/image_name.py:_COMPONENT": FOREIGN,
     "rooftree_store/image_name.py:_IMAGE": FOREIGN,

@@ -249,6 +249,8 @@ class Container:
     """Whether it has no network of its own, but the host's."""
     log_driver: str = ""
     """Where the engine puts what it writes: ``json-file``, ``journald`` …"""
+    ports: tuple[Port, ...] = ()
+    """What it publishes on the host while it runs, as it was made."""
 
 
 @frozen(kw_only=True)
@@ -425,7 +427,22 @@ class ContainerEngine(Protocol):
         ...
 
     async def remove(self, name: str) -> None:
-        """Take it away with its anonymous volumes, running or not. Nothing to do when it is gone."""
+        """Take it away with its anonymous volumes, running or not, and what was set aside of that name. Nothing to do
+        when it is gone."""
+        ...
+
+    async def set_aside(self, name: str) -> None:
+        """Let an ended container make room for another of its logical name, in place of one that was set aside earlier:
+        no other call shows or finds it, and no event tells of it but ``destroy``. Nothing to do when there is none."""
+        ...
+
+    async def put_back(self, name: str) -> bool:
+        """Let the container that was set aside have its name again, in place of what has it now. ``False``, with
+        nothing done, when none was."""
+        ...
+
+    async def drop_aside(self, name: str) -> None:
+        """Take the container away that was set aside. Nothing to do when none was."""
         ...
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:

@@ -7,7 +7,7 @@ and knows boots and cursors. The engine's own log does the rest: its lines are t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -55,19 +55,22 @@ class ContainerLog:
 
     :param name: its logical name
     :param former_names: under which it may have written to the system journal too
+    :param earlier: what is kept of earlier containers of that name, given the id of the one there is: shown before the
+        engine's lines
     """
 
     kernel: Kernel
     engine: ContainerEngine
     name: str
     former_names: tuple[str, ...] = ()
+    earlier: Callable[[str | None], Awaitable[Sequence[LogLine]]] | None = None
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
         """Its latest lines."""
         if (journal := await self._journal()) is not None:
             with self._unless_lost(query):
                 return await journal_answer(journal, evolve(self._entries(), follow=follow), query)
-        return self._from_engine(query, follow=follow)
+        return await self._from_engine(query, follow=follow)
 
     async def latest(self, query: LogQuery) -> Stream:
         """What it wrote since it was last started."""
@@ -81,7 +84,7 @@ class ContainerLog:
         if container is None:
             raise ContainerNotFound(f"There is no container {self.name}, so it has no log")
         since = container.started_at - START_SLACK if container.started_at else None
-        return self._from_engine(query, since=since)
+        return await self._from_engine(query, since=since, with_earlier=False)
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
         """What it wrote in one boot of the host."""
@@ -94,7 +97,7 @@ class ContainerLog:
         index = boot.place_among([known.id for known in boots])
         begin = boots[index].began - BOOT_SLACK if index else None
         if index == len(boots) - 1:
-            return self._from_engine(query, since=begin, follow=follow)
+            return await self._from_engine(query, since=begin, follow=follow)
         end = boots[index + 1].began - BOOT_SLACK
         tail = query.tail
         if tail is not None:  # the engine counts from the end of its whole log
@@ -138,15 +141,47 @@ class ContainerLog:
             if query.cursor:
                 raise
 
-    def _from_engine(self, query: LogQuery, *, since: datetime | None = None, follow: bool = False) -> Stream:
+    async def _from_engine(
+        self, query: LogQuery, *, since: datetime | None = None, follow: bool = False, with_earlier: bool = True
+    ) -> Stream:
         query = query.without_cursor()
-        if query.format != "plain" or query.skip or query.count is not None:
-            lines = self.engine.logs(self.name, follow=follow, tail=query.tail, since=since)
+        earlier = await self._earlier(query.tail, since) if with_earlier else ()
+        if earlier or query.format != "plain" or query.skip or query.count is not None:
+            lines = self._lines(earlier, follow=follow, tail=query.tail, since=since)
             return log_answer(lines, query, LogSource(identifier=self.name))
         return text_answer(self.engine.log_text(self.name, follow=follow, tail=query.tail, since=since), query)
 
+    async def _earlier(self, tail: int | None, since: datetime | None) -> Sequence[LogLine]:
+        """What is kept from before the engine's lines, as far as it is among the last so many."""
+        if self.earlier is None:
+            return ()
+        container = await self.engine.container(self.name)
+        kept = await self.earlier(container.id if container is not None else None)
+        lines = [line for line in kept if since is None or line.time >= since]
+        if tail is None or not lines or container is None:
+            return lines if tail is None else lines[-tail:]
+        async with closing(self.engine.logs(self.name, tail=tail, since=since)) as current:
+            room = tail - sum([1 async for _ in current])
+        return lines[-room:] if room > 0 else ()
+
+    async def _lines(
+        self,
+        earlier: Sequence[LogLine],
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+    ) -> AsyncGenerator[LogLine]:
+        for line in earlier:
+            yield line
+        with contextlib.suppress(*((ContainerNotFound,) if earlier else ())):
+            async with closing(self.engine.logs(self.name, follow=follow, tail=tail, since=since)) as lines:
+                async for line in lines:
+                    yield line
+
     async def _between(self, begin: datetime | None, end: datetime) -> AsyncGenerator[LogLine]:
-        async with closing(self.engine.logs(self.name, since=begin)) as lines:
+        earlier = await self._earlier(None, begin)
+        async with closing(self._lines(earlier, follow=False, tail=None, since=begin)) as lines:
             async for line in lines:
                 if line.time >= end:
                     return

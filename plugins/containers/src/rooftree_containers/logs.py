@@ -96,8 +96,8 @@ def asked_in(default: LogFormat) -> Callable[..., LogQuery]:
         if lines is not None or range is None:
             tail = DEFAULT_LINES if lines is None else max(lines, 1)
             return LogQuery(tail=tail, format=look, no_colors=no_colors)
-        found = _parsed_range(range)
-        cursor, skip, count = found["cursor"], int(found["skip"] or 0), int(found["count"]) if found["count"] else None
+        parts = _parsed_range(range)
+        cursor, skip, count = parts["cursor"], int(parts["skip"] or 0), int(parts["count"]) if parts["count"] else None
         if skip < 0 and not cursor:
             return LogQuery(tail=1 - skip, count=count, format=look, no_colors=no_colors)
         return LogQuery(cursor=cursor, skip=skip, count=count, format=look, no_colors=no_colors)
@@ -158,10 +158,10 @@ def _parsed_range(text: str) -> re.Match[str]:
 
     A negative skip without a cursor counts from the end: -99 begins with the hundredth line from there.
     """
-    found = _RANGE.fullmatch(text.replace(" ", ""))
-    if found is None or found["skip"] in {"+", "-"} or (found["count"] or "1").strip("0") == "":
+    parts = _RANGE.fullmatch(text.replace(" ", ""))
+    if parts is None or parts["skip"] in {"+", "-"} or (parts["count"] or "1").strip("0") == "":
         raise Invalid(f"The header Range must look like entries=:-99:100 (entries=cursor:skip:count), not {text!r}")
-    return found
+    return parts
 
 
 # --- what is sent -------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_store/addon_config.py:_service_role_text": BY_READERS,
     "rooftree_store/addon_config.py:_port_key": BY_READERS,
     "rooftree_store/addon_config.py:_MAP_TEXT": FOREIGN,
-    "rooftree_store/git_process.py:_BROKEN": OPERATOR,
+    "rooftree_store/git_process.py:_BROKEN": SAID,
     "rooftree_store/git_process.py:_PASSED_ON": OPERATOR,
     "rooftree_store/git_process.py:_UNREACHABLE": SAID,
     "rooftree_store/git_process.py:_NO_LOGIN": SAID,

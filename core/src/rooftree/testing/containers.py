@@ -48,6 +48,7 @@ from rooftree.interfaces.containers import (
     Health,
     HostPath,
     Image,
+    ImageForOtherPlatform,
     ImageNotFound,
     LogLine,
     PortConflict,
@@ -64,6 +65,8 @@ type Verb = Literal[
 SIGTERM_EXIT = 143
 """How a program ends that does nothing about SIGTERM: 128 and the signal's number."""
 SIGKILL_EXIT = 137
+ARCHITECTURE = "amd64"
+"""Of the engine: it fetches no image that is made for another."""
 BROKEN_INSTRUCTION = "RUN false"
 """A Dockerfile with this line cannot be built, here as in reality."""
 
@@ -77,7 +80,7 @@ class FakeImage:
     """An image, and what the program in it does."""
 
     size: int = 1_000_000
-    architecture: str = "amd64"
+    architecture: str = ARCHITECTURE
     health_check: bool = False
     """Containers are ``STARTING`` until :meth:`FakeContainerEngine.set_health` says otherwise."""
     exit_code: int | None = None
@@ -283,7 +286,7 @@ class FakeContainerEngine:
             storage="memory",
             logging=self.log_driver,
             cgroup="2",
-            architecture="amd64",
+            architecture=ARCHITECTURE,
             operating_system="none",
             root_dir="/nowhere",
         )
@@ -308,6 +311,8 @@ class FakeContainerEngine:
         published = self._published.get(digest) if digest else self.registry.get(image)
         if published is None:
             raise ImageNotFound(f"The registry has no image {image}.", image=image)
+        if published.architecture != ARCHITECTURE:
+            raise ImageForOtherPlatform(f"The image {image} is made for {published.architecture}", image=image)
         for quarter in range(4):
             yield Progress(done=quarter * published.size // 4, total=published.size)
             if quarter == 2:

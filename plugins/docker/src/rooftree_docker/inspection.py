@@ -8,6 +8,7 @@ from typing import Final
 
 from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image, Port
 from rooftree_docker.engine_client import Json
+from rooftree_docker.platforms import Platform
 
 _STATUS: Final = {
     "created": ContainerStatus.CREATED,
@@ -73,12 +74,19 @@ def image_of(described: Json) -> Image:
     return Image(
         id=described["Id"],
         tags=tuple(described.get("RepoTags") or ()),
-        architecture=described["Architecture"],
+        architecture=described.get("Architecture") or "",
         size=described.get("Size") or 0,
         has_health_check=bool(check) and check[0] != "NONE",
         digests=tuple(described.get("RepoDigests") or ()),
         labels=configuration.get("Labels") or {},
+        system=described.get("Os") or "",
+        variant=described.get("Variant") or "",
     )
+
+
+def made_for(image: Image) -> Platform:
+    """The platform of an image."""
+    return Platform(image.system, image.architecture, image.variant)
 
 
 def engine_info_of(info: Json, version: Json) -> EngineInfo:

@@ -30,8 +30,8 @@ class JournalRange:
     """
 
     cursor: str = ""
-    """Count from the entry with this ``__CURSOR``. What goes back from it, and counts no more than that, ends before it,
-    even where there are fewer."""
+    """Count from the entry with this ``__CURSOR``. What goes back from it, and counts no more than that, ends before
+    it, even where there are fewer."""
     since: datetime | None = None
     """Count from the first entry of this time or later; with a negative skip, from the last one of it or before."""
     skip: int = 0

@@ -83,7 +83,8 @@ class KeptLog:
         begin = await self._begin(query)
         if query.cursor and query.count is not None and query.skip + query.count <= 0:
             query = evolve(query, count=max(0, query.count - begin.missing))
-        if self.text is not None and query.format == "plain" and not begin.skip and query.until is query.count is None:
+        as_it_is = query.format == "plain" and not begin.skip and query.until is None and query.count is None
+        if self.text is not None and as_it_is:
             text = self.text(follow=follow, tail=begin.tail, since=begin.since)
             return await text_answer(text, query, follow=follow)
         return await log_answer(self._chosen(begin, query, follow=follow), query, self.source, follow=follow)
@@ -152,7 +153,7 @@ class KeptLog:
                     since = line.time
                 if line.time < since:
                     continue
-                if line.time > mark.time + (DISORDER if mark.checksum is not None else timedelta(0)):
+                if line.time - (timedelta(0) if mark.checksum is None else DISORDER) > mark.time:
                     break
                 if not mark.last and line.time >= mark.time:
                     place = number if place is None else place

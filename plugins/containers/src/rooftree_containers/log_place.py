@@ -15,7 +15,7 @@ from attrs import frozen
 
 from rooftree import Invalid
 
-_CURSOR: Final = re.compile(r"t=([0-9a-f]{1,14});c=([0-9a-f]{8})", re.ASCII)
+_CURSOR: Final = re.compile(r"t=([0-9a-f]{1,15});c=([0-9a-f]{8})", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 

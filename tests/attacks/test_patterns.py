@@ -105,6 +105,8 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_docker/registry.py:_PARAMETER": FOREIGN,
     "rooftree_docker/registry_errors.py:_QUOTED_STATUS": SAID,
     "rooftree_docker/registry_errors.py:_RATE_LIMIT": SAID,
+    "rooftree_docker/retry_after.py:_QUOTED": SAID,
+    "rooftree_docker/retry_after.py:_PART": Foreign(40),
     "rooftree_docker/wire_rules.py:_MAC": Ours("what the engine says of its own containers"),
     "rooftree_docker/registry_errors.py:_DISK_FULL": SAID,
     "rooftree_docker/registry_errors.py:_NOT_FOUND": SAID,

@@ -281,7 +281,7 @@ async def test_older_documents_are_migrated_once_after_a_copy(tmp_path: Path) ->
 
 MIGRATE = """
 import asyncio, pathlib, sys
-import rooftree.process.structlog_alone
+import rooftree.process.lean_imports
 from attrs import frozen
 from rooftree.state.folder import DataFolder
 from rooftree.state.database import Database

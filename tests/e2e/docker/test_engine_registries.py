@@ -129,9 +129,11 @@ async def test_build_logs_in_for_its_base_image(
 
 
 async def test_rate_limit_is_told_apart(make_driver: MakeDriver) -> None:
-    async with registry_that_answers(b"429 Too Many Requests") as address:
-        with pytest.raises(RegistryRateLimited, match=address):
+    async with registry_that_answers(b"429 Too Many Requests\r\nRetry-After: 3") as address:
+        with pytest.raises(RegistryRateLimited, match=f"{address}.* asked again in 3 s") as refused:
             await pull(make_driver, f"{address}/thing:1")
+
+    assert refused.value.extra_fields["wait_s"] == 3.0
 
 
 async def test_broken_registry_cannot_be_reached(make_driver: MakeDriver) -> None:

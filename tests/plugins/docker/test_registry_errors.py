@@ -49,6 +49,23 @@ def test_cause_is_told_apart(status: int, text: str, kind: type[Exception]) -> N
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "received unexpected HTTP status: 500 Internal Server Error",
+        "error parsing HTTP 502 response body: invalid character '<'",
+        "the registry answered HTTP 503",
+        "unexpected status from GET request to https://ghcr.io/v2/x: 504 Gateway Timeout",
+    ],
+)
+def test_registry_that_is_broken_is_not_called_out_of_reach(text: str) -> None:
+    error = pull_error(IMAGE, status=500, text=text, platform=None, has_login=False)
+
+    assert isinstance(error, RegistryUnreachable)  # an image that is here may do instead
+    assert "something is wrong with itself" in error.message and text in error.message
+    assert "cannot be reached" not in error.message
+
+
+@pytest.mark.parametrize(
     ("image", "key"),
     [
         ("someone/thing:1", "dockerhub_rate_limit_exceeded"),
@@ -61,6 +78,26 @@ def test_registry_that_is_tired_of_us_has_its_own_key(image: str, key: str) -> N
     error = pull_error(ImageReference.parse(image), status=429, text="no", platform=None, has_login=False)
 
     assert (error.status, error.error_key) == (429, key)
+
+
+@pytest.mark.parametrize(
+    ("text", "told_s", "wait_s", "when"),
+    [
+        ("toomanyrequests: retry-after: 718µs, allowed: 44000/minute", None, 718e-6, "asked again in 1 s"),
+        ("toomanyrequests: retry-after: 718µs, allowed: 44000/minute", 9.0, 718e-6, "asked again in 1 s"),
+        ("toomanyrequests: slow down", 3.0, 3.0, "asked again in 3 s"),
+        ("toomanyrequests: slow down", 3600.0, 3600.0, "asked again in 60 minutes"),
+        ("toomanyrequests: slow down", None, None, "Wait some hours, or store a login"),
+    ],
+)
+def test_registry_that_is_tired_of_us_is_quoted_and_says_for_how_long(
+    text: str, told_s: float | None, wait_s: float | None, when: str
+) -> None:
+    error = pull_error(IMAGE, status=429, text=text, platform=None, has_login=False, wait_s=told_s)
+
+    assert text in error.message
+    assert when in error.message
+    assert error.extra_fields.get("wait_s") == (None if wait_s is None else pytest.approx(wait_s))
 
 
 def test_structured_code_wins_over_the_text() -> None:

@@ -115,5 +115,5 @@ async def test_path_longer_than_any_line_is_refused(
     run_git("-C", repository.folder, "reset", "--quiet", "--soft", commit)
     run_git("-C", repository.folder, "push", "--quiet", "origin", "HEAD:main")
 
-    with pytest.raises(GitFailed, match="a path of more than 65536 bytes"):
+    with pytest.raises(RepositoryTooLarge, match="a path of more than 65536 bytes"):
         await git.update(source, clone)

@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import secrets
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rooftree import RooftreeError
 from rooftree.events.bus import Event
@@ -22,6 +24,7 @@ from rooftree_store.sources import RepositorySource
 from tests.plugins.store.shop import Shop, config, refusal, shop
 from tests.rig.files import write_files
 from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
 from tests.rig.line import line_to
 from tests.rig.service_process import free_port
 from tests.rig.waiting import until
@@ -385,6 +388,41 @@ async def test_damaged_clone_is_made_anew(here: Shop, publish: Publish, damage: 
     assert here.offered() == {f"{slug(repository)}_hello": "2.0"}
     assert here.folders() == [slug(repository)]
     assert here.problem("fatal_error") is None
+
+
+@pytest.mark.parametrize(
+    ("what", "says"), [("branch", "has no branch main"), ("everything", "has no branch"), ("name", "path of more than")]
+)
+async def test_what_the_server_has_is_no_damage_of_the_clone(
+    here: Shop, publish: Publish, git_server: GitServer, what: str, says: str
+) -> None:
+    repository = publish()
+    url = f"{repository.url}#main" if what == "branch" else repository.url
+    await here.add(url)
+    place = served(repository, git_server)
+    if what == "name":
+        push_name(repository, "x" * 100_000)
+    else:
+        run_git("-C", place, "update-ref", "-d", "refs/heads/main")
+
+    with capture_logs() as lines:
+        await here.reload()
+
+    assert "clone_damaged" not in [line["event"] for line in lines]
+    problem = here.problem("fatal_error")
+    assert problem is not None and says in problem.message
+    assert here.offered() == {f"{RepositorySource.parse(url).slug}_hello": "1.0"}
+
+
+def push_name(repository: GitRepository, name: str) -> None:
+    """Push a commit with a file of that name, which no file system could have."""
+    blob = run_git("-C", repository.folder, "rev-parse", "HEAD:repository.yaml")
+    tree = subprocess.run(
+        ["git", "-C", repository.folder, "mktree"],
+        input=f"100644 blob {blob}\t{name}\n", text=True, check=True, capture_output=True,
+    ).stdout.strip()  # fmt: skip
+    commit = run_git("-C", repository.folder, "commit-tree", "-m", "long", "-p", "HEAD", tree)
+    run_git("-C", repository.folder, "push", "--quiet", "origin", f"{commit}:main")
 
 
 async def test_damaged_clone_stays_while_its_server_is_away(

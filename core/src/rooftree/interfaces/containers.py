@@ -68,7 +68,8 @@ class PortConflict(Conflict):
 
 
 class RegistryRateLimited(RateLimited):
-    """The registry answered that we pulled too often."""
+    """The registry answered that we pulled too often. ``extra_fields``: ``registry``; ``wait_s``, the seconds after
+    which it may be asked again, where it says so."""
 
     error_key = "container_registry_rate_limit_exceeded"
 

@@ -11,7 +11,7 @@ import ctypes
 import resource
 import signal
 
-import rooftree.process.structlog_alone  # noqa: F401  # first: decides what comes with structlog
+import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes with structlog
 
 # isort: split
 import structlog

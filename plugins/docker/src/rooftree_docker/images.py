@@ -105,8 +105,9 @@ class Images:
 
     async def _looked_at(
         self, reference: ImageReference, platform: str | None, login: AuthInfo | None
-    ) -> ImageReference:
-        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing.
+    ) -> tuple[ImageReference, float | None]:
+        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing; and
+        the seconds after which the registry may be asked again, if it refuses us for being asked too often.
 
         Raises :class:`~rooftree_docker.manifest_check.ManifestRefused`.
         """
@@ -119,14 +120,17 @@ class Images:
             raise manifest_check.refused(reference, error) from None
         except (RegistryError, aiohttp.ClientError, OSError, ValueError) as error:  # of which TimeoutError is one
             log.info("registry_left_to_engine", image=str(reference), reason=str(error) or type(error).__name__)
-            return reference
-        return evolve(reference, digest=digest) if digest else reference
+            return reference, getattr(error, "wait_s", None)
+        return (evolve(reference, digest=digest) if digest else reference), None
 
     async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
         login = self._login_for(reference.registry)
+        wait_s: float | None = None
 
         def refused(status: int, text: str) -> RooftreeError:
-            error = pull_error(reference, status=status, text=text, platform=platform, has_login=login is not None)
+            error = pull_error(
+                reference, status=status, text=text, platform=platform, has_login=login is not None, wait_s=wait_s
+            )
             if isinstance(error, RegistryRateLimited):
                 self._report_pull(reference.registry, error)
             return error
@@ -141,11 +145,12 @@ class Images:
                 async with registry_of(reference, login, DEADLINE_S) as registry:
                     digest = await signed_digest(registry, reference, keys)
             except (RegistryError, aiohttp.ClientSSLError, ValueError) as error:
+                wait_s = getattr(error, "wait_s", None)
                 raise refused(getattr(error, "status", 0), str(error)) from error
             except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
                 raise unreachable(reference, str(error) or f"no answer for {DEADLINE_S:g} s") from error
             reference = evolve(reference, digest=digest)
-        reference = await self._looked_at(reference, platform, login)
+        reference, wait_s = await self._looked_at(reference, platform, login)
         params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
         if platform:
             params["platform"] = platform

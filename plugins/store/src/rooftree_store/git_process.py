@@ -88,6 +88,10 @@ class GitFailed(Failed):
     error_key = "store_repository_unknown_error"
 
 
+class BranchMissing(GitFailed):
+    """The server has the repository, and not the branch that is asked for (any more)."""
+
+
 class RepositoryTooLarge(Failed):
     """A repository is larger than it may be; what was fetched of it is thrown away."""
 
@@ -95,7 +99,7 @@ class RepositoryTooLarge(Failed):
 
 
 class GitUnavailable(Unavailable):
-    """There is no git on this machine, or the server cannot be reached."""
+    """There is no git on this machine, or the server cannot be reached, or says that it is broken."""
 
     error_key = "store_repository_unreachable_error"
 
@@ -144,7 +148,7 @@ async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = 
             while line := await child.stdout.readline():
                 yield line.decode(errors="replace")
         except ValueError:  # the reader's word for a line beyond its limit
-            raise GitFailed(f"{source} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
+            raise RepositoryTooLarge(f"{source} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
         errors = await _end_of(child.stderr)
         await child.wait()
     if child.returncode:
@@ -205,9 +209,9 @@ MOST_SAID = 2000
 """Characters of git's complaint that are looked at."""
 _UNREACHABLE = re.compile(
     r"(?i)could not resolve|unable to look up|connection (refused|timed out|reset)|failed to connect|unable to connect|"
-    r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow|"
-    r"the requested URL returned error: 5"
+    r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow"
 )
+_BROKEN = re.compile(r"(?i)the requested URL returned error: 5")
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
 _TOO_LARGE = re.compile("(?i)file too large|out of memory")
 _EMPTY = re.compile(r"(?i)needed a single revision")
@@ -233,10 +237,12 @@ def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login 
         return too_large(source, limits)
     if _EMPTY.search(errors):
         return GitFailed(f"There is nothing in the git repository at {source} yet")
+    if _BROKEN.search(errors):
+        return GitUnavailable(f"The server of {source} answers that something is wrong with itself: {said}")
     if _UNREACHABLE.search(errors):
         return GitUnavailable(f"The server of {source} cannot be reached: {said}")
     if "Remote branch" in errors or "couldn't find remote ref" in errors:
-        return GitFailed(f"{source} has no branch {source.branch or 'that git could choose'}")
+        return BranchMissing(f"{source} has no branch {source.branch or 'that git could choose'}")
     if _NO_LOGIN.search(errors):
         return GitFailed(_no_login(source, said, login))
     if _MISSING.search(errors):

@@ -222,6 +222,18 @@ async def test_lines_that_a_stream_wrote_a_little_out_of_order_are_on_one_page_o
         assert await pages(Keeper(lines), size) == [line.text.decode() for line in lines]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("first_look", [1, 3, 1024])
+async def test_clock_that_was_set_back_takes_no_line_away(
+    monkeypatch: pytest.MonkeyPatch, size: int, first_look: int
+) -> None:
+    monkeypatch.setattr(kept_log, "FIRST_LOOK", first_look)
+    before, after = written(*TEN), written(*[f"again {number}" for number in range(10)])
+    keeper = Keeper(before + [evolve(line, time=line.time - 4 * SECOND) for line in after])
+
+    assert await pages(keeper, size) == [line.text.decode() for line in keeper.kept]
+
+
 async def test_pages_are_whole_while_lines_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_log, "FIRST_LOOK", 8)
     texts = [str(number) for number in range(200)]

@@ -2,11 +2,12 @@
 
 Such a keeper can be asked for its last lines, and for those since a time, and for no more. So what is counted from a
 place or a time is searched for in the last lines, in more and more of them until it is there: near the end, where
-people read, that is quick however long the log is, and nothing is kept of what is passed over.
+people read, that is quick however long the log is, and next to nothing is kept of what is passed over.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -23,8 +24,6 @@ FIRST_LOOK: Final = 1024
 """Lines from the end that a place is first searched for in; then four times as many, and so on."""
 MOST_LINES: Final = 10**12
 """No log has more."""
-DISORDER: Final = timedelta(seconds=1)
-"""By how much a line may be older than one before it: a container's two streams are written side by side."""
 MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -40,21 +39,22 @@ class Kept[T](Protocol):
 
 @frozen
 class _Mark:
-    """What lines are counted from."""
+    """What lines are counted from: the first one at a time or later."""
 
     time: datetime
     checksum: int | None = None
-    """Of the text of the line at that time; ``None`` for the first line at that time or later."""
+    """The line of that time whose text has this one instead, wherever it is: clocks are set back."""
     last: bool = False
     """The last line at that time or before instead."""
 
 
 @frozen
 class _Begin:
-    """Where to begin: of the last ``tail`` lines, in those since a time, behind the first ``skip``."""
+    """Where to begin: of the last ``tail`` lines since a time, from ``anchor`` on, behind the first ``skip``."""
 
     tail: int | None = None
     since: datetime | None = None
+    anchor: LogLine | None = None
     skip: int = 0
     missing: int = 0
     """Lines that there would be before, if the log went back so far."""
@@ -83,22 +83,24 @@ class KeptLog:
         begin = await self._begin(query)
         if query.cursor and query.count is not None and query.skip + query.count <= 0:
             query = evolve(query, count=max(0, query.count - begin.missing))
-        as_it_is = query.format == "plain" and not begin.skip and query.until is None and query.count is None
-        if self.text is not None and as_it_is:
+        passed_over = begin.skip or begin.anchor or query.until or query.count is not None
+        if self.text is not None and query.format == "plain" and not passed_over:
             text = self.text(follow=follow, tail=begin.tail, since=begin.since)
             return await text_answer(text, query, follow=follow)
         return await log_answer(self._chosen(begin, query, follow=follow), query, self.source, follow=follow)
 
     async def _chosen(self, begin: _Begin, query: LogQuery, *, follow: bool) -> AsyncGenerator[LogLine]:
         end = None if query.count is None else begin.skip + query.count
-        number = 0
+        number, anchor = 0, begin.anchor
         if end == begin.skip:
             return
         async with closing(self.lines(follow=follow, tail=begin.tail, since=begin.since)) as lines:
             async for line in lines:
+                if anchor is not None and line != anchor:
+                    continue
                 if query.until is not None and line.time > query.until:
                     return
-                number += 1
+                number, anchor = number + 1, None
                 if number > begin.skip:
                     yield line
                 if number == end:
@@ -114,63 +116,80 @@ class KeptLog:
             return await self._counted(_Mark(query.since, last=True), query.skip)
         if query.since is not None:
             since = max(query.since, self.begin or query.since)
-            return evolve(await self._counted(_Mark(since), 0), since=since, skip=query.skip)
+            return _Begin((await self._counted(_Mark(since), 0)).tail, since, skip=query.skip)
         if query.tail is not None and query.until is not None:
             return await self._counted(_Mark(query.until, last=True), 1 - query.tail)
         return _Begin(tail=query.tail, since=self.begin, skip=query.skip)
 
     async def _counted(self, mark: _Mark, skip: int) -> _Begin:
-        """Where to begin so many lines after a mark, or before it."""
+        """Where to begin so many lines behind a mark, or before it."""
         tail, oldest = FIRST_LOOK, None
         while True:
-            begin, first = await self._looked(mark, skip, tail, oldest)
-            if begin is not None:
+            look = _Look(mark, skip, tail, oldest)
+            async with closing(self.lines(tail=tail, since=self.begin)) as lines:
+                async for line in lines:
+                    if look.ends_with(line):
+                        break
+            if look.is_whole and mark.checksum is not None and look.place is None:
+                mark = evolve(mark, checksum=None)  # its line is kept no more
+            elif (begin := look.begin(self.begin)) is not None:
                 return begin
-            tail, oldest = 4 * tail, first
+            else:
+                tail *= 4
+            oldest = look.first
 
-    async def _looked(
-        self, mark: _Mark, skip: int, tail: int, oldest: LogLine | None
-    ) -> tuple[_Begin | None, LogLine | None]:
-        """The same, if the last ``tail`` lines reach so far; and the first of them.
 
-        :param oldest: the first of fewer lines; if that is the first again, then there are no more
-        """
-        first: LogLine | None = None
-        since: datetime | None = None
-        whole = False
-        number, place = 0, None
-        async with closing(self.lines(tail=tail, since=self.begin)) as lines:
-            async for line in lines:
-                if first is None:
-                    first = line
-                    whole = line == oldest or tail > MOST_LINES
-                    if not whole and line.time >= mark.time:
-                        return None, first
-                if since is None:
-                    # Of the lines of the first one's time, some may be before: they can't be told apart by time.
-                    if not whole and line.time == first.time:
-                        continue
-                    since = line.time
-                if line.time < since:
-                    continue
-                if line.time - (timedelta(0) if mark.checksum is None else DISORDER) > mark.time:
-                    break
-                if not mark.last and line.time >= mark.time:
-                    place = number if place is None else place
-                    if mark.checksum is None:
-                        break
-                    if line.time == mark.time and Place.of(line.time, line.text).checksum == mark.checksum:
-                        place = number
-                        break
-                number += 1
-        if first is None:
-            return _Begin(since=self.begin), None
-        if since is None:
-            return None, first
-        if mark.last:
-            place = number - 1
-        number = (number if place is None else place) + skip
-        if number < 0 and not whole:
-            return None, first
+class _Look:
+    """A look at the last lines, which may reach as far back as is needed.
+
+    :param oldest: the first of fewer lines: if that is the first here too, there are no more
+    """
+
+    def __init__(self, mark: _Mark, skip: int, tail: int, oldest: LogLine | None) -> None:
+        self.first: LogLine | None = None
+        self.is_whole = tail > MOST_LINES
+        self.place: int | None = None
+        """Of the mark, among the lines that count."""
+        self._mark = mark
+        self._skip = skip
+        self._tail = tail
+        self._oldest = oldest
+        self._number = 0
+        self._anchors: deque[tuple[int, LogLine]] = deque(maxlen=2)
+        """Lines as far from each other as is counted back: one of them is not far before where to begin."""
+
+    def ends_with(self, line: LogLine) -> bool:
+        """Whether enough has been seen; takes one line after the other."""
+        mark = self._mark
+        if self.first is None:
+            self.first = line
+            self.is_whole = self.is_whole or line == self._oldest
+            if not self.is_whole:  # it may be a part: engines count those of a long line
+                return mark.checksum is None and line.time >= mark.time
+        if mark.last and line.time > mark.time:
+            self.place = self._number - 1
+            return True
+        if self._number % max(1, -self._skip) == 0:
+            self._anchors.append((self._number, line))
+        if not mark.last and line.time >= mark.time:
+            here = Place.of(line.time, line.text)
+            if mark.checksum is None or (here.time, here.checksum) == (mark.time, mark.checksum):
+                self.place = self._number
+                return True
+        self._number += 1
+        return False
+
+    def begin(self, since: datetime | None) -> _Begin | None:
+        """Where to begin, or ``None`` if that is further back."""
+        if self.first is None:
+            return _Begin(since=since)
+        if self.place is None:
+            if not self._anchors or (self._mark.checksum is not None and not self.is_whole):
+                return None
+            self.place = self._number - 1 if self._mark.last else self._number
+        number = self.place + self._skip
+        if number < 0:
+            return _Begin(since=since, missing=-number) if self.is_whole else None
+        place, anchor = next(known for known in reversed(self._anchors) if known[0] <= number)
         # What is written meanwhile moves the last lines on: twice as many still have these.
-        return _Begin(tail=2 * tail, since=since, skip=max(0, number), missing=max(0, -number)), first
+        return _Begin(2 * self._tail - place, since, anchor, number - place)

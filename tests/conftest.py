@@ -11,6 +11,7 @@ import structlog
 from _pytest.nodeid import coerce_node_id
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from rooftree.state import database_file
 from tests.requirements import missing
 from tests.workspace import plugins
 
@@ -59,6 +60,19 @@ def blocking_calls_are_errors() -> Iterator[BlockBuster]:
             for blocking in blockbuster.functions.values():
                 blocking.can_block_in(file, function)
         yield blockbuster
+
+
+@pytest.fixture(autouse=True, scope="session")
+def disks_are_not_waited_for() -> Iterator[None]:
+    """What a process has written outlives its end: only a power cut could show whether it was flushed, and the waiting
+    was a third of all. Child processes do flush, which ``test_database`` and ``tests/torture`` hold them to."""
+    durable = "synchronous = FULL"
+    assert durable in database_file._PRAGMAS
+    with pytest.MonkeyPatch.context() as patch:
+        lazy = tuple("synchronous = OFF" if pragma == durable else pragma for pragma in database_file._PRAGMAS)
+        patch.setattr(database_file, "_PRAGMAS", lazy)
+        patch.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)
+        yield
 
 
 @pytest.fixture(autouse=True)

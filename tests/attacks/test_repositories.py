@@ -28,6 +28,7 @@ from rooftree.testing.containers import FakeContainerEngine
 from tests.plugins.addons.house import HELLO, House, house
 from tests.plugins.files.test_trees import make_deep, removed
 from tests.plugins.store.shop import Shop, config, shop
+from tests.requirements import needs
 from tests.rig.files import write_files
 from tests.rig.git_server import GitRepository, GitServer, serve_git
 
@@ -223,7 +224,7 @@ ODD: Mapping[str, Callable[[Path], None]] = {
 }
 odd = pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=pytest.mark.skipif(os.geteuid() != 0, reason="makes a device")) for kind in ODD],
+    [pytest.param(kind, marks=needs(os.geteuid() == 0, "needs root, to make a device")) for kind in ODD],
 )
 
 

@@ -20,6 +20,7 @@ from rooftree.errors import Conflict, Failed
 from rooftree.state import failpoints
 from rooftree.state.database import Database
 from rooftree.state.folder import DAMAGED_KEPT, DataFolder, DataFolderUnusable, write_file_atomically
+from tests.requirements import needs
 from tests.torture.requirements import small_disk
 
 
@@ -351,7 +352,7 @@ def test_link_is_not_followed_when_folders_are_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@needs(os.geteuid() == 0, "needs root, to be somebody else")
 def test_another_user_of_the_host_sees_nothing_of_it() -> None:
     place = Path(tempfile.mkdtemp(dir="/tmp"))
     place.chmod(0o755)

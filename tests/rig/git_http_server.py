@@ -22,6 +22,8 @@ class GitHttpServer:
         """What it wants to see, ``name:password``; ``None``: it is open to everybody."""
         self.leads_to: str | None = None
         """Where it redirects to instead of answering."""
+        self.refuses: Callable[[str], str] | None = None
+        """What it says instead of serving, of the header ``Authorization`` that it was given."""
         self.asked: list[tuple[str, str | None]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         """What is done while a client waits for its answer."""
@@ -41,6 +43,8 @@ class GitHttpServer:
         wanted = None if self.login is None else f"Basic {b64encode(self.login.encode()).decode()}"
         if wanted is not None and given != wanted:
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="git"'})
+        if self.refuses is not None:
+            return web.Response(status=404, text=self.refuses(given or ""))
         variables = {
             "GIT_PROJECT_ROOT": str(self.served),
             "GIT_HTTP_EXPORT_ALL": "1",

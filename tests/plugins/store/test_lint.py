@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 
 from rooftree_store.lint import FileFinding, Report, Severity, check
-from tests.plugins.store.test_corpus import CORPUS, rows
+from tests.plugins.store.corpus import CORPUS, needs_corpus, rows
 from tests.plugins.store.test_strange_input import MAPPINGS
 from tests.rig.files import write_files
 
@@ -483,7 +483,7 @@ def test_single_translation_is_compared_with_its_add_on(folder: Path) -> None:
 # --- all of the corpus, and what nobody wrote -------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@needs_corpus
 def test_every_config_of_the_corpus_gets_the_verdict_of_the_reference_and_advisories_in_words() -> None:
     expected = {row[0]: row[1] == "valid" for row in rows("expected.tsv")}
     normalised = {}
@@ -507,7 +507,7 @@ def test_every_config_of_the_corpus_gets_the_verdict_of_the_reference_and_adviso
         assert valid or said[path] & {"invalid", "unreadable", "no-addon"}, path
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@needs_corpus
 def test_every_other_file_of_the_corpus_gets_the_verdict_of_the_reference() -> None:
     wrong = {}
     for _, path, verdict, *_ in rows("expected-other.tsv"):

@@ -292,7 +292,7 @@ class FakeContainerEngine:
         await self._enter("network")
         return AddonNetwork(
             name="hassio",
-            interface="hassio",
+            interface="fake-hassio",  # no machine's own: what listens there is no affair of a test
             subnet="172.30.32.0/23",
             gateway="172.30.32.1",
             supervisor="172.30.32.2",

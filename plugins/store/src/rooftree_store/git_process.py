@@ -13,11 +13,12 @@ import os
 import re
 import resource
 import signal
+from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 
@@ -214,6 +215,7 @@ _UNREACHABLE = re.compile(
 _BROKEN = re.compile(r"(?i)the requested URL returned error: 5")
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
 _TOO_LARGE = re.compile("(?i)file too large|out of memory")
+_LOGIN_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
 _EMPTY = re.compile(r"(?i)needed a single revision")
 _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
 
@@ -228,10 +230,10 @@ def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
 
 def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login | None = None) -> Failed | Unavailable:
     """git's complaint as one of ours. It quotes the server; what matters stands at the end."""
-    errors = errors[-MOST_SAID:]
+    errors = _without_login(errors, login)[-MOST_SAID:]
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
-    said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"
+    said = "; ".join(lines[-3:]) or "it said nothing"
     said = "".join(letter if letter.isprintable() else "�" for letter in said)  # a server says what it likes
     if _TOO_LARGE.search(errors):
         return too_large(source, limits)
@@ -248,6 +250,17 @@ def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login 
     if _MISSING.search(errors):
         return GitFailed(f"There is no git repository at {source}: {said}")
     return GitFailed(f"git failed on {source}: {said}")
+
+
+def _without_login(errors: str, login: Login | None) -> str:
+    """git's complaint without what only the server may know. git leaves logins out of addresses of its own; a server
+    may repeat what it was given, in any of the forms that it came in."""
+    if login is not None:
+        name, password = login.name.reveal(), login.password.reveal()
+        secret = password or name
+        for form in (secret, quote(secret, safe=""), b64encode(f"{name}:{password}".encode()).decode()):
+            errors = errors.replace(form, "***")
+    return _LOGIN_IN_ADDRESS.sub("", errors)
 
 
 def _no_login(source: RepositorySource, said: str, login: Login | None) -> str:

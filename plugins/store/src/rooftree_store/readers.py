@@ -6,7 +6,6 @@ every element before they give up, so that the author of a file sees everything 
 
 from __future__ import annotations
 
-import difflib
 import enum
 import math
 import re
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from rooftree.errors import Invalid
+from rooftree.model import likely_meant
 
 type Reader[T] = Callable[[Any], T]
 
@@ -285,8 +285,8 @@ def nearest(value: object, words: Iterable[str]) -> str:
     """``; did you mean manual?`` where one of the words is what was probably meant, else nothing."""
     if not isinstance(value, str) or len(value) > _MAX_NEAREST_CHARACTERS:
         return ""
-    near = difflib.get_close_matches(value, words, 1, 0.75)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = likely_meant(value, words, 0.75)
+    return f"; did you mean {near}?" if near else ""
 
 
 def matching(pattern: re.Pattern[str], allowed: str) -> Reader[str]:

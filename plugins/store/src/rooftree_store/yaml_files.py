@@ -449,7 +449,7 @@ _CONSTRUCTORS: Final = {
 }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # the words that configurations use all the time; more would only hold their texts
 def _resolve(text: str) -> str:
     """The tag of an unquoted scalar by YAML 1.1's rules. Dates stay text: JSON has none."""
     for tag, pattern in _RESOLVERS.get(text[:1], ()):

@@ -136,9 +136,9 @@ async def test_rate_limit_is_told_apart(make_driver: MakeDriver) -> None:
     assert refused.value.extra_fields["wait_s"] == 3.0
 
 
-async def test_broken_registry_cannot_be_reached(make_driver: MakeDriver) -> None:
+async def test_broken_registry_is_not_called_out_of_reach(make_driver: MakeDriver) -> None:
     async with registry_that_answers(b"503 Service Unavailable") as address:
-        with pytest.raises(PullFailed, match=f"{address} cannot be reached"):
+        with pytest.raises(PullFailed, match=f"{address} answers that something is wrong with itself"):
             await pull(make_driver, f"{address}/thing:1")
 
 

@@ -428,7 +428,7 @@ async def test_restart_of_what_is_stopped_starts_it(home: House) -> None:
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
-@pytest.mark.parametrize("step", ["addons.stop_container/1", *START_STEPS])
+@pytest.mark.parametrize("step", ["addons.check_start/1", "addons.stop_container/1", *START_STEPS])
 async def test_restart_that_fails_at_any_step_leaves_it_running(home: House, step: str, break_step: BreakStep) -> None:
     await home.run()
     before = home.installed()
@@ -507,6 +507,62 @@ async def test_image_that_says_itself_that_it_is_older_is_refused(home: House, l
         assert "says that it is version 0.9" in refusal(answer, 400, "app_image_downgraded_error")
         assert nothing_of(home)
         assert home.engine.images == {}
+
+
+async def test_image_for_another_platform_is_refused_at_install_and_update(home: House) -> None:
+    foreign = FakeImage(architecture="arm64")
+    await home.offer(image=foreign)
+
+    refused = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert f"{IMAGE} is made for arm64" in refusal(refused, 400, "image_platform_error")
+    assert nothing_of(home)
+    assert home.engine.images == {}
+
+    await home.run()
+    await home.offer(version="1.1", image=foreign)
+    refused = await home.client.post(f"/store/addons/{HELLO}/update")
+
+    assert "is made for arm64" in refusal(refused, 400, "image_platform_error")
+    assert home.installed().version == "1.0" and list(home.engine.images) == [IMAGE]
+    assert (await home.info(HELLO))["state"] == "started"
+
+
+BASE = {"io.hass.type": "base", "io.hass.name": "Alpine base"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        BASE | {"io.hass.version": "0.9"},
+        {"io.hass.type": "addon", "io.hass.name": "What it was built on", "io.hass.version": "0.9"},
+    ],
+)
+async def test_labels_of_what_an_image_was_built_on_say_nothing_of_the_add_on(
+    home: House, labels: dict[str, str]
+) -> None:
+    await home.offer(image=FakeImage(labels=labels))
+
+    done(await home.client.post(f"/store/addons/{HELLO}/install"))
+
+    await home.offer(version="1.1", image=FakeImage(labels=labels))
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+
+
+@pytest.mark.parametrize("kind", ["addon", "app"])
+async def test_labels_of_its_own_say_that_an_image_is_older(home: House, kind: str) -> None:
+    labels = {"io.hass.type": kind, "io.hass.name": "Hello", "io.hass.version": "0.9"}
+    await home.offer(image=FakeImage(labels=labels))
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert "says that it is version 0.9" in refusal(answer, 400, "app_image_downgraded_error")
+
+
+async def test_image_of_the_release_is_not_older_than_its_packaging(home: House) -> None:
+    await home.offer(version="1.17.1-1", image=FakeImage(labels={"io.hass.version": "1.17.1"}))
+
+    done(await home.client.post(f"/store/addons/{HELLO}/install"))
 
 
 async def test_restart_leaves_the_add_on_running_when_its_image_is_gone_for_good(home: House) -> None:

@@ -119,7 +119,7 @@ def first_breaking(breaking: Iterable[str], installed: str, new: str) -> str | N
     return None
 
 
-def _is_before(one: str, other: str) -> bool | None:
+def _is_before(version: str, other: str) -> bool | None:
     """Whether a version comes before another; ``None`` where they cannot be compared."""
-    known = order(one, other)
+    known = order(version, other)
     return None if known is Order.UNKNOWN else known is Order.OLDER

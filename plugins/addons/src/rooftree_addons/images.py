@@ -9,7 +9,7 @@ from typing import Any
 from rooftree import Failed, Invalid, RooftreeError, Step
 from rooftree.interfaces.containers import ImageNotFound
 from rooftree_addons.addons import Addons
-from rooftree_addons.installed import DockerfileMissing, InstalledAddon, refuse_downgraded
+from rooftree_addons.installed import DockerfileMissing, InstalledAddon, label_text, refuse_downgraded
 from rooftree_containers.steps import BuildImage, PullImage
 from rooftree_files import Folder
 from rooftree_store import (
@@ -42,7 +42,7 @@ async def known_digest(addons: Addons, image: str, config: Mapping[str, Any]) ->
     on_engine = await addons.engine.image(image)
     if on_engine is None:
         return None
-    refuse_downgraded(image, str(config["version"]), on_engine.labels)
+    refuse_downgraded(image, config, on_engine.labels)
     name = image.rpartition(":")[0]
     return next((digest.rpartition("@")[2] for digest in on_engine.digests if digest.rpartition("@")[0] == name), None)
 
@@ -95,8 +95,8 @@ def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage
         "io.hass.version": config.version,
         "io.hass.arch": arch,
         "io.hass.type": "addon",
-        "io.hass.name": config.name.replace("'", ""),
-        "io.hass.description": config.description.replace("'", ""),
+        "io.hass.name": label_text(config.name),
+        "io.hass.description": label_text(config.description),
         **({"io.hass.url": config.url} if config.url else {}),
         **build.labels,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from attrs import asdict, evolve
 
@@ -116,7 +117,13 @@ def _of_running(slug: AddonSlug) -> Iterator[None]:
 def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
     """An add-on's log; existing supervisors called its container by another name."""
     installed_addon = addons.get(addon)
-    return ContainerLog(addons.kernel, addons.engine, installed_addon.container, former_names=(f"addon_{addon}",))
+    return ContainerLog(
+        addons.kernel,
+        addons.engine,
+        installed_addon.container,
+        former_names=(f"addon_{addon}",),
+        earlier=partial(addons.containers.crash_logs.lines, addon),
+    )
 
 
 routes.include(log_routes("/addons/{addon}/logs", addon_log, access=OWN))

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
+
 from rooftree import Step, step
+from rooftree.services import ServiceDirectory
 from rooftree_addons import growth
-from rooftree_addons.addons import Addons
+from rooftree_addons.addons import ADDONS, Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
@@ -21,6 +24,7 @@ from rooftree_addons.preparation import make_folders
 from rooftree_addons.removals import JOB_PATIENCE_S
 from rooftree_containers import Desired
 from rooftree_containers.container_steps import (
+    CheckingStart,
     ContainerStep,
     Creating,
     Removing,
@@ -178,6 +182,20 @@ class SetDesired(OfAddon, SettingDesired):
 
     slug: AddonSlug
     desired: Desired
+
+
+@step("addons.check_start/1")
+class CheckStart(OfAddon, CheckingStart):
+    """See that an add-on can be started, before what runs of it is stopped for that."""
+
+    slug: AddonSlug
+    version: InstalledVersion | None = None
+
+    async def do(self, services: ServiceDirectory) -> None:
+        """Look; at what the image says of itself, too."""
+        await super().do(services)
+        if self.version is not None:
+            await known_digest(services.get(ADDONS), self.version.image, orjson.loads(self.version.config_json))
 
 
 @step("addons.create_container/1")

@@ -7,7 +7,7 @@ and knows boots and cursors. The engine's own log does the rest: its lines are t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from rooftree import Kernel, Stream, Unavailable
-from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound
+from rooftree.interfaces.containers import ContainerEngine, ContainerNotFound, LogLine
 from rooftree.interfaces.journal import (
     HOST_BOOTS,
     SYSTEM_JOURNAL,
@@ -25,10 +25,10 @@ from rooftree.interfaces.journal import (
     SystemJournal,
 )
 from rooftree_containers.boots import BootReference
-from rooftree_containers.kept_log import KeptLog
+from rooftree_containers.kept_log import Kept, KeptLog
 from rooftree_containers.log_place import names_place
 from rooftree_containers.log_query import LogQuery
-from rooftree_containers.logs import FIRST_CURSOR, HEADERS, LogSource
+from rooftree_containers.logs import FIRST_CURSOR, HEADERS, LogSource, closing
 
 JOURNALD: Final = "journald"
 START_SLACK: Final = timedelta(seconds=1)
@@ -58,19 +58,22 @@ class ContainerLog:
 
     :param name: its logical name
     :param former_names: under which it may have written to the system journal too
+    :param earlier: what is kept of earlier containers of that name, given the id of the one there is: shown before the
+        engine's lines
     """
 
     kernel: Kernel
     engine: ContainerEngine
     name: str
     former_names: tuple[str, ...] = ()
+    earlier: Callable[[str | None], Awaitable[Sequence[LogLine]]] | None = None
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
         """Its latest lines."""
         if (journal := await self._journal()) is not None:
             with unless_lost(query):
                 return await journal_answer(journal, evolve(self._entries(), follow=follow), query)
-        return await self._from_engine().answer(query, follow=follow)
+        return await (await self._from_engine()).answer(query, follow=follow)
 
     async def latest(self, query: LogQuery) -> Stream:
         """What it wrote since it was last started."""
@@ -84,7 +87,7 @@ class ContainerLog:
         if container is None:
             raise ContainerNotFound(f"There is no container {self.name}, so it has no log")
         begin = container.started_at - START_SLACK if container.started_at else None
-        return await self._from_engine(begin).answer(query)
+        return await self._kept(begin=begin).answer(query)
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
         """What it wrote in one boot of the host."""
@@ -97,7 +100,7 @@ class ContainerLog:
         index = boot.place_among([known.id for known in boots])
         begin = boots[index].began - BOOT_SLACK if index else None
         end = boots[index + 1].began - BOOT_SLACK if index < len(boots) - 1 else None
-        return await self._from_engine(begin, end).answer(query, follow=follow)
+        return await (await self._from_engine(begin, end)).answer(query, follow=follow)
 
     # --- from where ---------------------------------------------------------------------------------------------------
 
@@ -123,14 +126,48 @@ class ContainerLog:
         names = (self.name, *self.former_names)
         return JournalQuery(containers=tuple(self.engine.name_on_engine(name) for name in names))
 
-    def _from_engine(self, begin: datetime | None = None, end: datetime | None = None) -> KeptLog:
+    async def _from_engine(self, begin: datetime | None = None, end: datetime | None = None) -> KeptLog:
+        if self.earlier is None:
+            return self._kept(begin, end)
+        container = await self.engine.container(self.name)
+        return self._kept(begin, end, await self.earlier(container.id if container is not None else None))
+
+    def _kept(
+        self, begin: datetime | None = None, end: datetime | None = None, earlier: Sequence[LogLine] = ()
+    ) -> KeptLog:
+        current = partial(self.engine.logs, self.name)
         return KeptLog(
-            lines=partial(self.engine.logs, self.name),
-            text=partial(self.engine.log_text, self.name),
+            lines=partial(_behind, earlier, current) if earlier else current,
+            text=None if earlier else partial(self.engine.log_text, self.name),
             source=LogSource(identifier=self.name),
             begin=begin,
             end=end,
         )
+
+
+async def _behind(
+    earlier: Sequence[LogLine],
+    current: Kept[LogLine],
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: datetime | None = None,
+) -> AsyncGenerator[LogLine]:
+    """A log with what is kept from before it; its container may be gone."""
+    if tail is not None:
+        count = 0
+        with contextlib.suppress(ContainerNotFound):
+            async with closing(current(tail=tail)) as lines:
+                async for _ in lines:
+                    count += 1
+        earlier = earlier[max(0, len(earlier) + count - tail) :]
+    for line in earlier:
+        if since is None or line.time >= since:
+            yield line
+    with contextlib.suppress(ContainerNotFound):
+        async with closing(current(follow=follow, tail=tail, since=since)) as lines:
+            async for line in lines:
+                yield line
 
 
 @contextlib.contextmanager

@@ -138,6 +138,10 @@ class StandingDomain[S: StandingContainer]:
             raise NotFound(f"There is no {self.title(name)} here")
         return container
 
+    def as_version(self, name: str, version: ImageVersion) -> ManagedContainer:
+        """It, as it would be in another version."""
+        return self._describe(name, evolve(self.documents[name], version=version.version, image=version.image))
+
     def title(self, name: str) -> str:
         """What people call it."""
         return self._titles[name]

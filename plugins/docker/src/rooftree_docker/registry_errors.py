@@ -13,12 +13,14 @@ from typing import Final
 from rooftree.errors import RooftreeError
 from rooftree.interfaces.containers import (
     EngineDiskFull,
+    ImageForOtherPlatform,
     ImageNotFound,
     PullFailed,
     RegistryLoginRefused,
     RegistryRateLimited,
 )
 from rooftree_docker.image_reference import DOCKER_HUB, ImageReference
+from rooftree_docker.platforms import Platform
 from rooftree_docker.retry_after import quoted_seconds
 
 
@@ -45,10 +47,11 @@ _QUOTED_STATUS: Final = re.compile(r"HTTP (?:status: )?([45]\d\d)\b")
 _RATE_LIMIT: Final = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
 _DISK_FULL: Final = re.compile(r"no space left on device", re.IGNORECASE)
 _NOT_FOUND: Final = re.compile(
-    r"manifest unknown|manifest for .* not found|no matching manifest|name unknown|repository .* not found"
+    r"manifest unknown|manifest for .* not found|name unknown|repository .* not found"
     r"|repository name not known|: not found$|does not exist",
     re.IGNORECASE,
 )
+_NOT_FOR_PLATFORM: Final = re.compile(r"no matching manifest|no match for platform", re.IGNORECASE)
 _LOGIN: Final = re.compile(
     r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|denied|\b401\b",
     re.IGNORECASE,
@@ -67,7 +70,7 @@ def pull_error(
     *,
     status: int,
     text: str,
-    platform: str | None,
+    platform: Platform | None,
     has_login: bool,
     wait_s: float | None = None,
 ) -> RooftreeError:
@@ -75,6 +78,7 @@ def pull_error(
 
     :param status: the HTTP status of the answer, or the ``code`` of an error in the stream; 0 where there is none
     :param text: what the engine said
+    :param platform: what the image is to run on; ``None`` where that is not known yet
     :param has_login: whether a stored login was used
     :param wait_s: seconds after which the registry may be asked again, where it has told us; what the engine quotes of
         it counts before that
@@ -92,10 +96,11 @@ def pull_error(
         )
     if status in {401, 403}:
         return _login_refused(image, said, has_login)
+    if _NOT_FOR_PLATFORM.search(said):
+        return other_platform(image, platform)
     if status == 404 or _NOT_FOUND.search(said):
-        where = f" for {platform}" if platform else ""
         hint = " If it is not public, store a login for the registry." if _LOGIN.search(said) and not has_login else ""
-        return ImageNotFound(f"The registry {image.registry} has no image {image}{where}.{hint}", image=str(image))
+        return ImageNotFound(f"The registry {image.registry} has no image {image}.{hint}", image=str(image))
     if _LOGIN.search(said):
         return _login_refused(image, said, has_login)
     if (quoted and status >= 500) or _BROKEN.search(said):
@@ -106,6 +111,21 @@ def pull_error(
     if _UNREACHABLE.search(said):
         return unreachable(image, said)
     return PullFailed(f"{image} could not be fetched from {image.registry}: {said or f'status {status}'}")
+
+
+def other_platform(
+    image: ImageReference, platform: Platform | None, made_for: Platform | None = None
+) -> ImageForOtherPlatform:
+    """The error for an image that is not made for what it is to run on.
+
+    :param made_for: what it is made for; ``None`` where that is several
+    """
+    others = f"{made_for} only" if made_for else "others only"
+    return ImageForOtherPlatform(
+        f"The image {image} is not made for {platform or 'this host'}, but for {others}: it could not "
+        "run here. Tell whoever offers it, or take a version that is made for it.",
+        image=str(image),
+    )
 
 
 def unreachable(image: ImageReference, said: str) -> RegistryUnreachable:

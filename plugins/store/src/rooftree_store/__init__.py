@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
-    from rooftree_store.versions import Order, is_update, order
+    from rooftree_store.versions import Order, is_release_of, is_update, order
     from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
     from rooftree_store.yaml_files import FileInvalid, Places, document_in, parse_document, read_document
 
@@ -50,7 +50,7 @@ _HOMES = {
     "store": "ADDON_STORE AddonStore Installed StoreReloaded",
     "translations": "TranslationTexts parse_translation",
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
-    "versions": "Order is_update order",
+    "versions": "Order is_release_of is_update order",
     "vocabulary": "Boot HassioRole MapType Startup",
     "yaml_files": "FileInvalid Places document_in parse_document read_document",
 }
@@ -96,6 +96,7 @@ __all__ = [
     "document_in",
     "effective_options",
     "is_file",
+    "is_release_of",
     "is_update",
     "order",
     "parse_addon_config",

@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 from rooftree import From, Routes, Stream
 from rooftree.access import Access
 from rooftree_containers.boots import BootReference
-from rooftree_containers.logs import DEFAULT_FORMAT, AskedLatestLog, LogFormat, LogQuery, asked_in
+from rooftree_containers.log_query import DEFAULT_FORMAT, AskedLatestLog, LogFormat, LogQuery, asked_in
 
 
 class RecentLog(Protocol):

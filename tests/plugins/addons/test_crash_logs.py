@@ -64,6 +64,35 @@ async def test_log_of_the_crash_is_shown_before_what_came_since(home: House) -> 
     assert all("hello" in line for line in await lines(home, "?format=verbose"))
 
 
+async def test_log_of_the_crash_is_paged_with_what_came_since_and_read_by_time(home: House) -> None:
+    await watched(home)
+    home.engine.write(CONTAINER, *(f"before {number}" for number in range(9)))
+    await fail(home, "it breaks")
+    home.engine.write(CONTAINER, *(f"since {number}" for number in range(9)))
+    written = ["begins", *(f"before {number}" for number in range(9)), "it breaks", "begins"]
+    written += [f"since {number}" for number in range(9)]
+
+    async def page(range: str) -> tuple[list[str], str]:
+        answer = await home.client.get(f"/addons/{HELLO}/logs", headers={"Range": range})
+        return answer.text.splitlines(), answer.headers.get("X-First-Cursor", "")
+
+    pages, cursor = await page("entries=:-3:")
+    lines_before, begins = pages, [cursor]
+    while lines_before:
+        lines_before, cursor = await page(f"entries={cursor}:-4:4")
+        pages, begins = lines_before + pages, [*begins, cursor]
+
+    assert pages == written
+    assert [(await page(f"entries={begin}:0:2"))[0] for begin in begins[:-1]] == [
+        written[at : at + 2] for at in (17, 13, 9, 5, 1, 0)
+    ]
+    assert (await page("entries=:8:4"))[0] == written[8:12]
+    assert (await page("realtime=0:"))[0] == written
+    assert (await page("realtime=:4000000000:-1:"))[0] == written[-2:]
+    async with home.client.streaming("GET", f"/addons/{HELLO}/logs/follow?lines=12") as answer:
+        assert (await page(f"entries={answer.headers['X-First-Cursor']}:0:1"))[0] == written[-12:-11]
+
+
 async def test_only_the_last_failure_is_kept_and_is_private(home: House) -> None:
     await watched(home)
     await fail(home, "the first")

@@ -307,6 +307,15 @@ class LogLine:
     text: bytes
 
 
+@frozen
+class LogText:
+    """Lines a container wrote, one after the other, each with its line feed."""
+
+    time: datetime
+    """Of the first of them."""
+    text: bytes
+
+
 @frozen(kw_only=True)
 class ExecResult:
     """What a command inside a container answered."""
@@ -457,13 +466,17 @@ class ContainerEngine(Protocol):
     def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncIterator[LogLine]:
-        """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``. Raises ContainerNotFound."""
+        """What it wrote, then on as it comes with ``follow``. Raises ContainerNotFound.
+
+        :param tail: of the last so many lines only
+        :param since: those of them that were written at this time or later
+        """
         ...
 
     def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[bytes]:
-        """The same as text, for readers that need no times: whole lines, in pieces of any number of them."""
+    ) -> AsyncIterator[LogText]:
+        """The same as text, for readers that need not every line's time: in pieces of any number of lines."""
         ...
 
     def name_on_engine(self, name: str) -> str:

@@ -213,12 +213,12 @@ class AddonContainers:
 
     def noting_failed(self, name: str, version: str | None) -> Sequence[Change]:
         """Note the version that was rolled back last."""
-        return [self._addons.installed.update(name, lambda now: evolve(now, failed_version=version))]
+        return [self._addons.installed.update(name, lambda addon: evolve(addon, failed_version=version))]
 
     def putting_version(self, name: str, version: ImageVersion) -> Sequence[Change]:
         """Let it be the version again that it was."""
         known = InstalledVersion.of(version)
-        return [self._addons.installed.update(name, lambda now: now.with_version_of(known))]
+        return [self._addons.installed.update(name, lambda addon: addon.with_version_of(known))]
 
     async def remove(self, *folders: str) -> None:
         """Delete folders, now or in their time."""
@@ -243,10 +243,12 @@ class AddonContainers:
         """Tell the store."""
         self._addons.tell_store()
 
-    def rolled_back(self, what: RolledBack) -> None:
+    def rolled_back(self, rollback: RolledBack) -> None:
         """Tell everybody."""
-        slug = AddonSlug(what.name)
-        self._addons.kernel.publish(AddonRolledBack(slug, what.version, what.back_to, what.reason, what.set_aside))
+        slug = AddonSlug(rollback.name)
+        self._addons.kernel.publish(
+            AddonRolledBack(slug, rollback.version, rollback.back_to, rollback.reason, rollback.set_aside)
+        )
 
     # --- containers of ours that are not known -----------------------------------------------------------------------
 

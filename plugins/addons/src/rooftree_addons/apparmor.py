@@ -143,18 +143,18 @@ class Profiles:
         if not await asyncio.to_thread(self.is_custom, slug):
             return False
         if slug not in self._loaded:
-            code, said = await self._run("--replace", "--skip-cache", str(self._file(slug)))
+            code, output = await self._run("--replace", "--skip-cache", str(self._file(slug)))
             if code:
-                raise ProfileNotLoaded(f"The AppArmor profile of {slug} cannot be loaded: {said}", app=str(slug))
+                raise ProfileNotLoaded(f"The AppArmor profile of {slug} cannot be loaded: {output}", app=str(slug))
             self._loaded.add(slug)
         return True
 
     async def remove(self, slug: AddonSlug) -> None:
         """Let the kernel and us forget the add-on's profile; nothing to do when it has none."""
         if await asyncio.to_thread(self.is_custom, slug):
-            code, said = await self._run("--remove", str(self._file(slug)))
+            code, output = await self._run("--remove", str(self._file(slug)))
             if code:  # it was never loaded, or is used until the container has gone: it dies with the kernel
-                log.info("apparmor_profile_stays", addon=slug, reason=said)
+                log.info("apparmor_profile_stays", addon=slug, reason=output)
         self._loaded.discard(slug)
         await asyncio.to_thread(self._file(slug).unlink, missing_ok=True)  # ours: as above
 
@@ -169,13 +169,13 @@ class Profiles:
         profile = named_profile(text, slug)
         if self._parser is None:
             return profile
-        code, said = await self._run("--names", stdin=profile)
+        code, output = await self._run("--names", stdin=profile)
         if not code:
             code, error = await self._run("--skip-kernel-load", "--skip-cache", stdin=profile)
-            said = error if code else said
+            output = error if code else output
         if code:
-            raise ProfileInvalid(f"apparmor.txt of {slug} is no AppArmor profile: {said}", app=str(slug))
-        others = [name for name in said.splitlines() if name != slug and not name.startswith(f"{slug}//")]
+            raise ProfileInvalid(f"apparmor.txt of {slug} is no AppArmor profile: {output}", app=str(slug))
+        others = [name for name in output.splitlines() if name != slug and not name.startswith(f"{slug}//")]
         if others:
             raise ProfileInvalid(
                 f"apparmor.txt of {slug} has profiles besides its own: {', '.join(others)}", app=str(slug)
@@ -186,14 +186,14 @@ class Profiles:
         """Run the parser. Its exit status and its answer, or where it failed the last line of its complaint."""
         command = [*(self._parser or ()), *arguments]
         try:
-            done = await asyncio.to_thread(
+            result = await asyncio.to_thread(
                 subprocess.run, command, input=stdin.encode(), capture_output=True, timeout=PARSER_S, check=False
             )
         except subprocess.TimeoutExpired:
             return 1, f"apparmor_parser does not end within {PARSER_S:g} s"
-        if done.returncode:
-            return done.returncode, done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        return 0, done.stdout.decode(errors="replace")
+        if result.returncode:
+            return result.returncode, result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        return 0, result.stdout.decode(errors="replace")
 
     def _file(self, slug: AddonSlug) -> Path:
         return self._folder / slug

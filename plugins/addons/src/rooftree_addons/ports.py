@@ -132,9 +132,9 @@ def _printable(name: str) -> str:
 def _first_taken(interface: str, wanted: Iterable[Port]) -> tuple[int, str | None] | None:
     if interface not in Path("/proc/net/dev").read_text().replace(":", " ").split():  # ours: the kernel's
         return None  # the engine publishes its ports elsewhere than where we could look
-    there = {(listener.protocol, listener.port): listener for listener in listeners()}
+    by_port = {(listener.protocol, listener.port): listener for listener in listeners()}
     for port in wanted:
-        listener = there.get((port.protocol, port.host))
+        listener = by_port.get((port.protocol, port.host))
         if listener is not None:
             return port.host, process_of(listener)
     return None

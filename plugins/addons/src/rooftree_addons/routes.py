@@ -179,7 +179,7 @@ async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -
     """Switch an add-on's protection, or change how far it is kept from the kernel; it counts from the next start."""
     before = addons.get(addon)
     given = body.given()
-    await addons.change(addon, lambda now: evolve(now, **given))
+    await addons.change(addon, lambda current: evolve(current, **given))
     if addons.get(addon) != before:
         addons.restart_due(addon, f"How far it is kept from the machine was changed ({', '.join(sorted(given))}).")
 
@@ -195,7 +195,7 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
     }
     if not given:
         raise Invalid("Send system_managed, system_managed_config_entry, or both")
-    await addons.change(addon, lambda now: evolve(now, **given))
+    await addons.change(addon, lambda current: evolve(current, **given))
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------

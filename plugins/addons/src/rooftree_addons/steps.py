@@ -73,9 +73,9 @@ class InstallProfile(Step):
         """Check and keep it; the next start loads it."""
         await addons.profiles.install(self.slug, self.text)
 
-    async def undo(self, was: str | None, addons: Addons) -> None:
+    async def undo(self, profile: str | None, addons: Addons) -> None:
         """The profile that it had, again."""
-        await addons.profiles.install(self.slug, was)
+        await addons.profiles.install(self.slug, profile)
 
 
 @step("addons.register/1")
@@ -141,22 +141,22 @@ class ChangeVersion(Step):
 
     async def notes(self, addons: Addons) -> list[str]:
         """What it declares that it did not; the hardware that it would get then, and would not."""
-        now = addons.get(self.slug)
-        changed = now.with_version(self.image, None, self.config)
-        return [*growth.sentences(changed, now.config), *(await addons.hardware_now(changed)).sentences()]
+        addon = addons.get(self.slug)
+        changed = addon.with_version(self.image, None, self.config)
+        return [*growth.sentences(changed, addon.config), *(await addons.hardware_now(changed)).sentences()]
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config)),
+            addons.installed.update(self.slug, lambda addon: addon.with_version(self.image, digest, self.config)),
             addons.images.put(self.image, BroughtImage(self.slug)),
         )
         addons.tell_store()
 
-    async def undo(self, was: InstalledVersion, addons: Addons) -> None:
+    async def undo(self, version: InstalledVersion, addons: Addons) -> None:
         """Back to what it was, keeping what its user changed meanwhile."""
-        await addons.kernel.commit(addons.installed.update(self.slug, lambda now: now.with_version_of(was)))
+        await addons.kernel.commit(addons.installed.update(self.slug, lambda addon: addon.with_version_of(version)))
         addons.tell_store()
 
 

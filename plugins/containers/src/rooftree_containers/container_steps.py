@@ -63,9 +63,9 @@ class SettingDesired(ContainerStep):
         """Note it."""
         await self._want(services, self.desired)
 
-    async def undo(self, was: Desired, services: ServiceDirectory) -> None:
+    async def undo(self, desired: Desired, services: ServiceDirectory) -> None:
         """What was wanted before, again."""
-        await self._want(services, was)
+        await self._want(services, desired)
 
     async def _want(self, services: ServiceDirectory, desired: Desired) -> None:
         containers = self.containers(services)
@@ -223,9 +223,9 @@ class Stopping(ContainerStep):
             await containers.crash_logs.keep(self.name, shown)
         await containers.observation.look(self.name)
 
-    async def undo(self, ran: bool, services: ServiceDirectory) -> None:
+    async def undo(self, was_running: bool, services: ServiceDirectory) -> None:
         """Run it again as it ran, if it did."""
-        if not ran:
+        if not was_running:
             return
         containers = self.containers(services)
         try:

@@ -317,7 +317,7 @@ class ContainerDomain(Protocol):
         """What :meth:`putting_version` answered is committed."""
         ...
 
-    def rolled_back(self, what: RolledBack) -> None:
+    def rolled_back(self, rollback: RolledBack) -> None:
         """An update was rolled back."""
         ...
 

@@ -135,14 +135,14 @@ class Observation:
         """Whether that container's end was our doing: no reason to bring it back."""
         return self._ended.get(name) == container_id
 
-    def restart_due(self, name: str, what: str) -> None:
+    def restart_due(self, name: str, reason: str) -> None:
         """Say that a running container has something only from its next start on.
 
-        :param what: what that is, as a sentence
+        :param reason: what that is, as a sentence
         """
         if self.runs(name):
             title = self._domain.title(name)
-            message = f"{what} That holds from the next start of {title}: restart it"
+            message = f"{reason} That holds from the next start of {title}: restart it"
             context = self._domain.names.context
             self._kernel.problems.report(Problem(RESTART_DUE, context, name, message, ("execute_restart",)))
 

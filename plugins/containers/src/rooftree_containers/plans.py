@@ -104,8 +104,8 @@ async def replace(
     """
     domain, steps, data = containers.domain, containers.steps, containers.kernel.data.path
     container = domain.get(name)
-    ran = runs(await containers.observation.look(name))
-    if ran:
+    is_running = runs(await containers.observation.look(name))
+    if is_running:
         await refuse_unstartable(containers, domain.as_version(name, version))
     image = version.image
     live = [folder.path for folder in container.kept_for_roll_back.values()]
@@ -116,13 +116,13 @@ async def replace(
     return [
         KeepImage(container.image, kept.image),
         bring_image,
-        *([steps.check_start(name, version), steps.stop(name)] if ran else []),
+        *([steps.check_start(name, version), steps.stop(name)] if is_running else []),
         *([UseNewImage(image, kept.image)] if image == container.image else []),
         steps.keep_data(name, kept),
         *change,
-        *([steps.create(name, True)] if ran else []),
+        *([steps.create(name, True)] if is_running else []),
         begin_probation(kept),
-        *([steps.start(name, True)] if ran else []),
+        *([steps.start(name, True)] if is_running else []),
         *(letting_go(containers, name, earlier, image) if earlier else []),
     ]
 
@@ -130,14 +130,14 @@ async def replace(
 async def update(containers: ManagedContainers, name: str, version: ImageVersion) -> Steps:
     """Go to a version whose image comes from a registry, for a container that is nothing but its version and image."""
     container, plugin = containers.domain.get(name), containers.domain.names.plugin
-    was = ImageVersion(container.version, container.image)
+    version_before = ImageVersion(container.version, container.image)
     return await replace(
         containers,
         name,
         version,
         PullImage(version.image),
         [ChangeVersion(name, plugin, version)],
-        lambda kept: BeginProbation(name, plugin, version.version, was, kept),
+        lambda kept: BeginProbation(name, plugin, version.version, version_before, kept),
     )
 
 

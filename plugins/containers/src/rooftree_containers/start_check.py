@@ -36,11 +36,11 @@ async def refuse_unstartable(containers: ManagedContainers, container: ManagedCo
         )
 
 
-def _missing_source(data: Path, spec: ContainerSpec, made: Collection[str]) -> str | None:
+def _missing_source(data: Path, spec: ContainerSpec, own_paths: Collection[str]) -> str | None:
     """Of what lies below the data folder; paths of the host are the engine's to look up."""
     paths = [mount.source.path for mount in spec.mounts if isinstance(mount.source, DataPath)]
     with Folder.open(data) as root:
-        return next((path for path in paths if path not in made and not _is_there(root, path)), None)
+        return next((path for path in paths if path not in own_paths and not _is_there(root, path)), None)
 
 
 def _is_there(root: Folder, path: str) -> bool:

@@ -170,6 +170,21 @@ async def test_update_whose_options_no_longer_fit_stops_nothing(home: House) -> 
     assert not stopped(home)
 
 
+async def test_roll_back_by_hand_to_what_could_not_be_started_stops_nothing(home: House) -> None:
+    await home.run(config=CONFIG | {"schema": {"greeting": "list(hi|hello)"}})
+    await home.offer(version="2.0", config=CONFIG)
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+    await home.set_options(HELLO, options={"greeting": "good day"})
+    home.engine.calls.clear()
+    before = await running(home)
+
+    answer = await home.client.post(f"/kernel/v1/addons/{HELLO}/roll-back")
+
+    refusal(answer, 400, "app_configuration_invalid_error")
+    assert await running(home) == before
+    assert not stopped(home)
+
+
 async def test_update_with_a_profile_that_is_none_stops_nothing(home: House) -> None:
     await home.run(config=CONFIG)
     await home.offer(version="2.0", config=CONFIG, files={"apparmor.txt": "no profile"})

@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rooftree.interfaces.containers import ContainerStatus, EngineRefused, PortConflict
 from rooftree.testing.containers import FakeImage, Verb
@@ -290,6 +290,19 @@ async def test_watchdog_brings_back_what_could_not_be_put_back(home: House, monk
     await home.until_watchdog_rests()
 
     assert home.addons.state(HELLO) is AddonState.STARTED
+
+
+async def test_container_that_somebody_started_meanwhile_is_ended_before_it_makes_room(home: House) -> None:
+    await home.run(config=CONFIG)
+    before, lifetimes = await running(home), home.addons.containers.lifetimes
+
+    await lifetimes.create(HELLO, before.container)
+    fresh = await running(home)
+    await lifetimes.put_back(HELLO, before.container)
+
+    assert (fresh.container == before.container, fresh.status) == (False, ContainerStatus.CREATED)
+    assert await running(home) == evolve(before, status=ContainerStatus.EXITED, tokens=frozenset())
+    assert home.addons.state(HELLO) is AddonState.STOPPED
 
 
 async def no_pause(_: float) -> None:

@@ -169,6 +169,26 @@ async def test_log_of_the_host_is_whole_and_knows_its_boots(talks: Addon) -> Non
 
 
 @SOURCES
+async def test_frontend_pages_back_from_the_end_of_a_long_log(talks: Addon, path: str) -> None:
+    async def page(range: str) -> tuple[list[str], str]:
+        wanted = f"{path.format(addon=talks.slug)}?format=timestamp"
+        async with talks.daemon.request("GET", wanted, headers={"Range": range}) as answer:
+            return (await answer.text()).splitlines(), answer.headers.get("X-First-Cursor", "")
+
+    async with asyncio.timeout(60):
+        latest, cursor = await page("entries=:-99:100")
+        lines = latest
+        for _ in range(12):
+            before, cursor = await page(f"entries={cursor}:-100:100")
+            lines = before + lines
+        again, _ = await page(f"entries={cursor}:0:1300")
+
+    assert len(lines) == 1300
+    assert again == lines
+    assert (path == HOST) or lines == sorted(lines)
+
+
+@SOURCES
 async def test_readers_that_hang_up_leave_nothing_open(talks: Addon, path: str) -> None:
     path = path.format(addon=talks.slug)
     before = open_files(talks.daemon)

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,13 @@ class Daemon:
 
     @contextlib.asynccontextmanager
     async def request(
-        self, method: str, path: str, json: object = None, *, token: str | None = ADMIN
+        self,
+        method: str,
+        path: str,
+        json: object = None,
+        *,
+        token: str | None = ADMIN,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer while it comes, for streams. ``token=None`` calls without any.
 
@@ -237,11 +243,11 @@ class Daemon:
         our address an add-on's is refused, whose container is elsewhere.
         """
         bearer = self.admin_token if token == ADMIN else token
-        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        authorization = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         unix = None if token in {ADMIN, None} else aiohttp.UnixConnector(str(self.socket))
         async with (
-            aiohttp.ClientSession(self.url, headers=headers, connector=unix) as session,
-            session.request(method, path, json=json) as response,
+            aiohttp.ClientSession(self.url, headers=authorization, connector=unix) as session,
+            session.request(method, path, json=json, headers=headers) as response,
         ):
             yield response
 

@@ -428,7 +428,7 @@ async def test_restart_of_what_is_stopped_starts_it(home: House) -> None:
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
-@pytest.mark.parametrize("step", ["addons.stop_container/1", *START_STEPS])
+@pytest.mark.parametrize("step", ["addons.check_start/1", "addons.stop_container/1", *START_STEPS])
 async def test_restart_that_fails_at_any_step_leaves_it_running(home: House, step: str, break_step: BreakStep) -> None:
     await home.run()
     before = home.installed()

@@ -53,6 +53,11 @@ def witness() -> Witness:
     return Witness()
 
 
+@pytest.fixture(autouse=True)
+def devices_stay() -> None:
+    """Here they do not."""
+
+
 @asynccontextmanager
 async def watched(udev: Udev, witness: Witness) -> AsyncIterator[HostDevices]:
     """Devices that are followed and told of."""

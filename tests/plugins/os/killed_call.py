@@ -1,5 +1,5 @@
 """A system that makes one call, as a process to be killed: ``python -m tests.plugins.os.killed_call FOLDER PATH BODY
-SETTINGS``; the last two are JSON. ``ROOFTREE_FAILPOINTS`` says where it dies."""
+SETTINGS FAILPOINTS``; body and settings are JSON. The last says where it dies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rooftree.interfaces import hooks
+from rooftree.state import failpoints
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
@@ -18,7 +19,8 @@ from tests.plugins.os.haos import BOARDS
 
 async def main() -> None:
     """Make the call, and say how it was answered."""
-    _, folder, path, body, settings = sys.argv
+    _, folder, path, body, settings, armed = sys.argv
+    failpoints.arm(armed)
     plugins = [SupervisorPlugin, HostPlugin, OsPlugin, *BOARDS]
     running = running_system(Path(folder), plugins=plugins, specifications=[hooks], settings=json.loads(settings))
     async with running as system, Client.over_unix(system) as client:

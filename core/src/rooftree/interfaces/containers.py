@@ -249,6 +249,8 @@ class Container:
     """Whether it has no network of its own, but the host's."""
     log_driver: str = ""
     """Where the engine puts what it writes: ``json-file``, ``journald`` …"""
+    ports: tuple[Port, ...] = ()
+    """What it publishes on the host while it runs, as it was made."""
 
 
 @frozen(kw_only=True)
@@ -302,6 +304,15 @@ class LogLine:
 
     time: datetime
     stream: Literal["stdout", "stderr"]
+    text: bytes
+
+
+@frozen
+class LogText:
+    """Lines a container wrote, one after the other, each with its line feed."""
+
+    time: datetime
+    """Of the first of them."""
     text: bytes
 
 
@@ -425,7 +436,22 @@ class ContainerEngine(Protocol):
         ...
 
     async def remove(self, name: str) -> None:
-        """Take it away with its anonymous volumes, running or not. Nothing to do when it is gone."""
+        """Take it away with its anonymous volumes, running or not, and what was set aside of that name. Nothing to do
+        when it is gone."""
+        ...
+
+    async def set_aside(self, name: str) -> None:
+        """Let an ended container make room for another of its logical name, in place of one that was set aside earlier:
+        no other call shows or finds it, and no event tells of it but ``destroy``. Nothing to do when there is none."""
+        ...
+
+    async def put_back(self, name: str) -> bool:
+        """Let the container that was set aside have its name again, in place of what has it now. ``False``, with
+        nothing done, when none was."""
+        ...
+
+    async def drop_aside(self, name: str) -> None:
+        """Take the container away that was set aside. Nothing to do when none was."""
         ...
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
@@ -440,13 +466,17 @@ class ContainerEngine(Protocol):
     def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncIterator[LogLine]:
-        """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``. Raises ContainerNotFound."""
+        """What it wrote, then on as it comes with ``follow``. Raises ContainerNotFound.
+
+        :param tail: of the last so many lines only
+        :param since: those of them that were written at this time or later
+        """
         ...
 
     def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[bytes]:
-        """The same as text, for readers that need no times: whole lines, in pieces of any number of them."""
+    ) -> AsyncIterator[LogText]:
+        """The same as text, for readers that need not every line's time: in pieces of any number of lines."""
         ...
 
     def name_on_engine(self, name: str) -> str:

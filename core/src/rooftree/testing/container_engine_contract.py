@@ -327,6 +327,45 @@ class ContainerEngineContract:
         assert first != second
         assert [(c.id, c.status) for c in await world.engine.containers()] == [(second, ContainerStatus.CREATED)]
 
+    async def test_container_that_was_set_aside_is_nowhere_until_it_is_put_back(self, world: World) -> None:
+        first = await world.engine.create(world.spec())
+        await world.engine.start(NAME)
+        await world.engine.stop(NAME, 1)
+
+        await world.engine.set_aside(NAME)
+        meanwhile = (await world.engine.container(NAME), await world.engine.containers())
+        second = await world.engine.create(world.spec())
+        await world.engine.start(NAME)
+        beside = [container.id for container in await world.engine.containers()]
+        done = await world.engine.put_back(NAME)
+        back = await _shown(world)
+        await world.engine.start(NAME)
+
+        assert meanwhile == (None, [])
+        assert beside == [second]
+        assert (done, back.id, back.status) == (True, first, ContainerStatus.EXITED)
+        assert (await _shown(world)).status is ContainerStatus.RUNNING
+        assert [container.id for container in await world.engine.containers()] == [first]
+        assert await world.engine.put_back(NAME) is False
+
+    @pytest.mark.parametrize("verb", ["drop_aside", "remove"])
+    async def test_container_that_was_set_aside_goes_for_good(self, world: World, verb: str) -> None:
+        await world.engine.create(world.spec())
+        await world.engine.set_aside(NAME)
+        second = await world.engine.create(world.spec())
+
+        await getattr(world.engine, verb)(NAME)
+
+        assert await world.engine.put_back(NAME) is False
+        shown = await world.engine.container(NAME)
+        assert (shown and shown.id) == (None if verb == "remove" else second)
+
+    async def test_what_was_not_set_aside_is_nothing_to_do(self, world: World) -> None:
+        await world.engine.set_aside(NAME)
+        await world.engine.drop_aside(NAME)
+
+        assert await world.engine.put_back(NAME) is False
+
     async def test_strangers_container_of_the_name_is_left_alone(self, world: World) -> None:
         await world.add_stranger(NAME)
 
@@ -353,6 +392,12 @@ class ContainerEngineContract:
             await world.engine.create(world.spec(mounts=(mount,)))
 
         assert await world.engine.container(NAME) is None
+
+    async def test_container_shows_what_it_publishes(self, world: World) -> None:
+        ports = (Port(80, world.free_port), Port(53, world.free_port, "udp"))
+        await world.engine.create(world.spec(ports=ports))
+
+        assert set((await _shown(world)).ports) == set(ports)
 
     async def test_port_in_use_is_named(self, world: World) -> None:
         ports = (Port(80, world.free_port),)

@@ -51,6 +51,7 @@ from rooftree.interfaces.containers import (
     ImageForOtherPlatform,
     ImageNotFound,
     LogLine,
+    LogText,
     PortConflict,
     Progress,
 )
@@ -58,7 +59,7 @@ from rooftree.plugins import Kernel, Plugin
 
 type Verb = Literal[
     "info", "network", "pull", "build", "image", "tag_image", "remove_image", "containers", "container", "create",
-    "start", "stop", "remove", "execute", "write_stdin", "logs", "stats",
+    "start", "stop", "remove", "set_aside", "put_back", "drop_aside", "execute", "write_stdin", "logs", "stats",
 ]  # fmt: skip
 """The engine's calls, by name."""
 
@@ -140,6 +141,7 @@ class _Kept:
             on_host_network=self.spec.network == "host",
             started_at=self.started_at,
             log_driver=self.log_driver,
+            ports=self.spec.ports,
         )
 
 
@@ -192,6 +194,7 @@ class FakeContainerEngine:
         """Where containers that are made from now on are said to log to."""
         self._strangers: set[str] = set()
         self._kept: dict[str, _Kept] = {}
+        self._aside: dict[str, _Kept] = {}
         self._failures: dict[Verb, deque[Exception]] = {}
         self._holds: dict[Verb, deque[Hold]] = {}
         self._gone: str | None = None
@@ -384,7 +387,9 @@ class FakeContainerEngine:
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""
         await self._enter("remove_image", image)
-        if image not in self.images or any(kept.spec.image == image for kept in self._kept.values()):
+        if image not in self.images or any(
+            kept.spec.image == image for kept in (*self._kept.values(), *self._aside.values())
+        ):
             return False
         del self.images[image]
         return True
@@ -446,7 +451,29 @@ class FakeContainerEngine:
     async def remove(self, name: str) -> None:
         """Take it away, running or not. Nothing to do when it is gone."""
         await self._enter("remove", name)
+        self._drop_aside(name)
         self._take_away(name)
+
+    async def set_aside(self, name: str) -> None:
+        """Let an ended container make room. Nothing to do when there is none."""
+        await self._enter("set_aside", name)
+        if name in self._kept:
+            self._drop_aside(name)
+            self._aside[name] = self._kept.pop(name)
+
+    async def put_back(self, name: str) -> bool:
+        """Let it have its name again. ``False`` when none was set aside."""
+        await self._enter("put_back", name)
+        if name not in self._aside:
+            return False
+        self._take_away(name)
+        self._kept[name] = self._aside.pop(name)
+        return True
+
+    async def drop_aside(self, name: str) -> None:
+        """Take away what was set aside."""
+        await self._enter("drop_aside", name)
+        self._drop_aside(name)
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
         """Answer as :attr:`answers` says."""
@@ -486,10 +513,10 @@ class FakeContainerEngine:
 
     async def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncIterator[LogText]:
         """The same as text."""
         async for line in self.logs(name, follow=follow, tail=tail, since=since):
-            yield line.text + b"\n"
+            yield LogText(line.time, line.text + b"\n")
 
     def name_on_engine(self, name: str) -> str:
         """The same: there is no second instance on this engine."""
@@ -583,6 +610,11 @@ class FakeContainerEngine:
             self._end(kept, SIGKILL_EXIT)
         del self._kept[name]
         self._tell(kept, "destroy")
+
+    def _drop_aside(self, name: str) -> None:
+        kept = self._aside.pop(name, None)
+        if kept is not None:
+            self._tell(kept, "destroy")
 
     def _tell(self, kept: _Kept, action: Literal["start", "die", "destroy", "health"]) -> None:
         if self._gone is None:

@@ -132,6 +132,13 @@ class InstalledVersion(ImageVersion):
     config_json: str = field(repr=False)
     digest: str | None = None
 
+    @classmethod
+    def of(cls, version: ImageVersion) -> Self:
+        """The library's word for it; raises ``TypeError`` where that is not one of ours."""
+        if not isinstance(version, cls):
+            raise TypeError(f"an add-on is more than its version and image: {version}")
+        return version
+
 
 @document("addons.installed", version=2, migrations={1: _with_secret_references})
 @frozen(kw_only=True)

@@ -63,9 +63,9 @@ class PullImage(Step):
                 image=self.image,
             ) from None
 
-    async def undo(self, had: str | None, engine: ContainerEngine) -> None:
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""
-        if had is None:
+        if image_before is None:
             await engine.remove_image(self.image)
 
 
@@ -96,9 +96,9 @@ class BuildImage(Step):
         build = partial(engine.build, dockerfile=self.dockerfile, arguments=self.arguments, labels=self.labels)
         await _fetch(run, self.image, lambda: build(self.image, context))
 
-    async def undo(self, had: str | None, engine: ContainerEngine) -> None:
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if there was none of that name."""
-        if had is None:
+        if image_before is None:
             await engine.remove_image(self.image)
 
 
@@ -131,9 +131,9 @@ class KeepImage(Step):
         with suppress(ImageNotFound):
             await engine.tag_image(self.image, self.kept)
 
-    async def undo(self, was: str | None, engine: ContainerEngine) -> None:
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Let its own name mean it again, and the further one nothing."""
-        if was is not None and await _image_id(engine, self.image) != was:
+        if image_before is not None and await _image_id(engine, self.image) != image_before:
             await _bring_back(engine, self.image, self.kept)
         await engine.remove_image(self.kept)
 

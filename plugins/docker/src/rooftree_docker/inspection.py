@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image
+from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image, Port
 from rooftree_docker.engine_client import Json
 from rooftree_docker.platforms import Platform
 
@@ -52,7 +53,18 @@ def container_of(described: Json, name: str, network: str) -> Container:
         ipv6_address=endpoint.get("GlobalIPv6Address") or None,
         on_host_network=(described.get("HostConfig") or {}).get("NetworkMode") == "host",
         log_driver=((described.get("HostConfig") or {}).get("LogConfig") or {}).get("Type") or "",
+        ports=tuple(_ports(described)),
     )
+
+
+def _ports(described: Json) -> Iterator[Port]:
+    """What it was told to publish; without a port of the host's, the engine chooses any."""
+    bindings = (described.get("HostConfig") or {}).get("PortBindings") or {}
+    for own, entries in bindings.items():
+        number, _, protocol = own.partition("/")
+        for entry in entries or ():
+            if entry.get("HostPort"):
+                yield Port(int(number), int(entry["HostPort"]), "udp" if protocol == "udp" else "tcp")
 
 
 def image_of(described: Json) -> Image:

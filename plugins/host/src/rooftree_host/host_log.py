@@ -11,7 +11,7 @@ from rooftree import Stream
 from rooftree.interfaces.journal import JournalQuery, SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.container_log import journal_answer
-from rooftree_containers.logs import LogQuery
+from rooftree_containers.log_query import LogQuery
 
 REQUEST_BYTES: Final = 24 * 1024
 """What the names of all programs may come to: systemd-journal-gatewayd has 32 KiB for a request and its parameters."""

@@ -10,8 +10,8 @@ from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
+from rooftree_containers.log_query import AskedLog
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
-from rooftree_containers.logs import AskedLog
 from rooftree_host.disk_usage import DiskUsages
 from rooftree_host.facts import HostFacts
 from rooftree_host.hardware_routes import routes as hardware_routes

@@ -17,10 +17,11 @@ from attrs import frozen
 from rooftree.interfaces.containers import BuildFailed
 from rooftree.model.conversion import ParsedString
 from rooftree_docker.build_context import base_images
-from rooftree_docker.dockerfile import ImageNotTold, images_used
+from rooftree_docker.dockerfile import images_used
 from rooftree_docker.ignore_rules import IgnoreRules
 from rooftree_docker.image_reference import ImageReference
 from rooftree_docker.registry_errors import pull_error
+from rooftree_files.dockerfile import ImageNotTold
 from rooftree_store.versions import LONGEST_CHARACTERS, order
 from rooftree_store.yaml_files import MAX_NUMBER_CHARACTERS
 from tests.attacks.regular_expressions import LARGE, ROOT, Use, modules, slowest, uses
@@ -98,7 +99,6 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_docker/data_folder.py:_OWN_FILES": KERNEL,
     "rooftree_docker/data_folder.py:_CONTROL_GROUP": KERNEL,
     "rooftree_docker/data_folder.py:_SHORT_ID": KERNEL,
-    "rooftree_docker/dockerfile.py:_VARIABLE": FOREIGN,
     "rooftree_docker/image_reference.py:_REFERENCE": FOREIGN,
     "rooftree_docker/log_stream.py:_TIME": FOREIGN,
     "rooftree_docker/plugin.py:_is_prefix": OPERATOR,
@@ -108,15 +108,17 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_docker/retry_after.py:_QUOTED": SAID,
     "rooftree_docker/retry_after.py:_PART": Foreign(40),
     "rooftree_docker/wire_rules.py:_MAC": Ours("what the engine says of its own containers"),
+    "rooftree_docker/registry_errors.py:_BROKEN": SAID,
     "rooftree_docker/registry_errors.py:_DISK_FULL": SAID,
+    "rooftree_docker/registry_errors.py:_NOT_FOR_PLATFORM": SAID,
     "rooftree_docker/registry_errors.py:_NOT_FOUND": SAID,
     "rooftree_docker/registry_errors.py:_LOGIN": SAID,
     "rooftree_docker/registry_errors.py:_UNREACHABLE": SAID,
-    "rooftree_docker/registry_errors.py:_BROKEN": SAID,
     "rooftree_docker/signature_check.py:DIGEST": BY_READERS,
     "rooftree_docker/specification.py:_CONTAINER_NAME": FOREIGN,
     "rooftree_docker/start_refusal.py:_PORT_IN_USE": FOREIGN,
     "rooftree_docker/start_refusal.py:_named_port": FOREIGN,
+    "rooftree_files/dockerfile.py:_VARIABLE": FOREIGN,
     "rooftree_host/export_format.py:_BINARY_NAME": FOREIGN,
     "rooftree_host/export_format.py:_NAME_AT_END": FOREIGN,
     "rooftree_host/export_format.py:_CURSOR": FOREIGN,
@@ -128,6 +130,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_host/time_servers.py:_NAME": FOREIGN,
     "rooftree_machine/home_assistant_os.py:_PIECE": Ours("/etc/os-release"),
     "rooftree_machine/home_assistant_os.py:_ESCAPED": Ours("/etc/os-release"),
+    "rooftree_store/local_build.py:_BETWEEN_PARTS": FOREIGN,
     "rooftree_store/addon_config.py:_service_role_text": BY_READERS,
     "rooftree_store/addon_config.py:_port_key": BY_READERS,
     "rooftree_store/addon_config.py:_MAP_TEXT": FOREIGN,

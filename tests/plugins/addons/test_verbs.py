@@ -183,6 +183,8 @@ async def test_build_that_breaks_leaves_nothing(home: House) -> None:
     [
         ({}, "app_build_dockerfile_missing_error"),
         ({"Dockerfile": "FROM base\n", "build.json": "{"}, None),
+        ({"Dockerfile": "ARG BUILD_FROM\nFROM $BUILD_FROM\n"}, None),
+        ({"Dockerfile": "FROM $BUILD_FROM\n", "build.json": "{}"}, None),
     ],
 )
 async def test_add_on_that_cannot_be_built_is_refused_before_anything_is_done(
@@ -194,6 +196,25 @@ async def test_add_on_that_cannot_be_built_is_refused_before_anything_is_done(
 
     assert HELLO in refusal(answer, 400, error_key)
     assert calls(home) == []
+
+
+async def test_image_that_nothing_sets_is_refused_with_what_to_write(home: House) -> None:
+    await home.offer(files={"Dockerfile": "ARG BUILD_FROM\nFROM $BUILD_FROM\n"}, config={"image": None})
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    said = refusal(answer, 400, None)
+    assert f"Add-on {HELLO} cannot be built. Line 2 of its Dockerfile: FROM $BUILD_FROM names no image" in said
+    assert "write ARG BUILD_FROM=<image> above the first FROM" in said
+
+
+async def test_dockerfile_that_leads_out_of_the_add_on_is_refused_as_that(home: House) -> None:
+    await home.offer(files={"x": ""}, config={"image": None})
+    (home.data / "apps" / "local" / "hello" / "Dockerfile").symlink_to("../../elsewhere")
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert "its Dockerfile leads out of its folder" in refusal(answer, 400, None)
 
 
 async def test_install_is_refused_for_what_is_installed_unknown_or_not_for_this_machine(home: House) -> None:

@@ -314,6 +314,93 @@ def test_what_cannot_be_built_is_said(folder: Path) -> None:
     assert told(check([folder])) == []
 
 
+UNSET = "ARG BUILD_VERSION\nARG BUILD_FROM\nFROM $BUILD_FROM\nRUN true\n"
+
+
+@pytest.fixture
+def built(folder: Path) -> Path:
+    """An add-on that is built on the host, with nothing but its Dockerfile missing."""
+    text = CONFIG.replace("image: example.com/lamp\n", "").replace("[amd64]", "[amd64, aarch64]")
+    (folder / "config.yaml").write_text(text)
+    return folder
+
+
+def errors(folder: Path) -> list[tuple[str, str, int | None, str]]:
+    """File, code, line and sentence of what is refused."""
+    return [
+        (Path(found.file).name, found.code, found.line, found.message)
+        for found in check([folder]).findings
+        if found.severity is Severity.ERROR
+    ]
+
+
+def test_image_that_nothing_sets_is_said_with_what_to_write(built: Path) -> None:
+    (built / "Dockerfile").write_text(UNSET)
+
+    assert errors(built) == [
+        (
+            "Dockerfile",
+            "no-base-image",
+            3,
+            "FROM $BUILD_FROM names no image, because nothing sets BUILD_FROM: write ARG BUILD_FROM=<image> above the "
+            "first FROM, or name it under build_from in build.yaml",
+        )
+    ]
+
+
+def test_image_is_looked_for_as_each_architecture_is_built(built: Path) -> None:
+    (built / "Dockerfile").write_text("FROM scratch\n")
+    (built / "Dockerfile.aarch64").write_text("ARG BUILD_ARCH\nFROM acme/$BUILD_ARCH:$TAG")
+
+    ((file, code, line, sentence),) = errors(built)
+
+    assert (file, code, line) == ("Dockerfile.aarch64", "no-base-image", 2)
+    assert sentence.endswith("write ARG TAG=<value> above the first FROM, or name it under args in build.yaml")
+
+
+@pytest.mark.parametrize(
+    "build", ["{}", "build_from: {amd64: acme/base:1, aarch64: acme/base:2}", "build_from: acme/x"]
+)
+def test_build_file_sets_the_image(built: Path, build: str) -> None:
+    (built / "Dockerfile").write_text(UNSET)
+    (built / "build.yaml").write_text(build)
+
+    assert errors(built) == []
+
+
+def test_image_of_the_build_file_does_not_count_where_no_arg_names_it(built: Path) -> None:
+    (built / "Dockerfile").write_text("FROM $BUILD_FROM\n")
+    (built / "build.yaml").write_text("build_from: acme/base:1")
+
+    ((_, _, _, sentence),) = errors(built)
+
+    assert "write ARG BUILD_FROM above the first FROM, without which the value that it is given does not" in sentence
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("nowhere", "is a link that leads nowhere, and cannot be built from"),
+        ("../Dockerfile", "leads out of its folder, and cannot be built from"),
+        ("docs", "is a folder, not a regular file, and cannot be built from"),
+    ],
+)
+def test_dockerfile_that_is_none_is_said(built: Path, target: str, says: str) -> None:
+    (built.parent / "Dockerfile").write_text("FROM scratch\n")
+    (built / "docs").mkdir()
+    (built / "Dockerfile").symlink_to(target)
+
+    assert errors(built) == [("Dockerfile", "unusable-dockerfile", None, says)]
+    assert errors(built.parent)[-1] == ("Dockerfile", "unusable-dockerfile", None, says)
+
+
+def test_dockerfile_may_be_a_link_within_the_add_on(built: Path) -> None:
+    (built / "how").write_text(UNSET)
+    (built / "Dockerfile").symlink_to("how")
+
+    assert [(file, code) for file, code, *_ in errors(built)] == [("Dockerfile", "no-base-image")]
+
+
 def test_what_the_store_could_show_is_said_in_one_hint(folder: Path) -> None:
     for name in ("icon.png", "DOCS.md"):
         (folder / name).unlink()

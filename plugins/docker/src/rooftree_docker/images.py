@@ -29,7 +29,7 @@ from rooftree_docker import manifest_check
 from rooftree_docker.build_context import BuildContext, base_images, build_context, tar_stream
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.data_folder import DataFolder
-from rooftree_docker.dockerfile import ImageNotTold, ImageUsed, images_used
+from rooftree_docker.dockerfile import ImageUsed, images_used
 from rooftree_docker.engine_client import Deadlines, EngineClient, Json, json_lines
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of, made_for
@@ -40,6 +40,7 @@ from rooftree_docker.registry import AnswerRefused, RegistryError, registry_of
 from rooftree_docker.registry_errors import RegistryUnreachable, other_platform, pull_error, unreachable
 from rooftree_docker.signatures import DEADLINE_S, SETTING, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
+from rooftree_files.dockerfile import ImageNotTold
 
 log = structlog.get_logger(__name__)
 

@@ -81,6 +81,9 @@ class ForkedProgram:
         self.returncode: int | None = None
         self._status = status.makefile("r", encoding="ascii")
         self.pid = int(self._status.readline())
+        if priority := os.getpriority(os.PRIO_PROCESS, 0):  # the server has its own
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, self.pid, priority)
 
     def poll(self) -> int | None:
         """How it ended: the exit status, or minus the number of the signal; ``None`` while it runs."""

@@ -7,7 +7,7 @@ import shutil
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rooftree.interfaces.containers import ContainerStatus, EngineRefused, PortConflict
 from rooftree.testing.containers import FakeImage, Verb
@@ -170,6 +170,21 @@ async def test_update_whose_options_no_longer_fit_stops_nothing(home: House) -> 
     assert not stopped(home)
 
 
+async def test_roll_back_by_hand_to_what_could_not_be_started_stops_nothing(home: House) -> None:
+    await home.run(config=CONFIG | {"schema": {"greeting": "list(hi|hello)"}})
+    await home.offer(version="2.0", config=CONFIG)
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+    await home.set_options(HELLO, options={"greeting": "good day"})
+    home.engine.calls.clear()
+    before = await running(home)
+
+    answer = await home.client.post(f"/kernel/v1/addons/{HELLO}/roll-back")
+
+    refusal(answer, 400, "app_configuration_invalid_error")
+    assert await running(home) == before
+    assert not stopped(home)
+
+
 async def test_update_with_a_profile_that_is_none_stops_nothing(home: House) -> None:
     await home.run(config=CONFIG)
     await home.offer(version="2.0", config=CONFIG, files={"apparmor.txt": "no profile"})
@@ -275,6 +290,19 @@ async def test_watchdog_brings_back_what_could_not_be_put_back(home: House, monk
     await home.until_watchdog_rests()
 
     assert home.addons.state(HELLO) is AddonState.STARTED
+
+
+async def test_container_that_somebody_started_meanwhile_is_ended_before_it_makes_room(home: House) -> None:
+    await home.run(config=CONFIG)
+    before, lifetimes = await running(home), home.addons.containers.lifetimes
+
+    await lifetimes.create(HELLO, before.container)
+    fresh = await running(home)
+    await lifetimes.put_back(HELLO, before.container)
+
+    assert (fresh.container == before.container, fresh.status) == (False, ContainerStatus.CREATED)
+    assert await running(home) == evolve(before, status=ContainerStatus.EXITED, tokens=frozenset())
+    assert home.addons.state(HELLO) is AddonState.STOPPED
 
 
 async def no_pause(_: float) -> None:

@@ -17,7 +17,7 @@ from rooftree_containers.observation import runs
 from rooftree_containers.start_check import refuse_unstartable
 from rooftree_containers.steps import BringBackImage, KeepImage, PullImage, RemoveImage, UseNewImage
 from rooftree_containers.update_backup import UpdateBackup
-from rooftree_containers.update_steps import BeginProbation, ChangeVersion
+from rooftree_containers.update_steps import BY_HAND, BeginProbation, ChangeVersion
 from rooftree_containers.words import sentence
 
 
@@ -144,12 +144,15 @@ async def update(containers: ManagedContainers, name: str, version: ImageVersion
 async def roll_back(
     containers: ManagedContainers, name: str, update: str, reason: str, put_back: Sequence[Step] = ()
 ) -> Steps:
-    """Put the version before an update back, with the data it had.
+    """Put the version before an update back, with the data it had. Who asks for it is refused where it is known that
+    it could not be started; a version that does not work is left in any case.
 
     :param put_back: what else the domain puts back
     """
     domain, steps = containers.domain, containers.steps
     container, probation = domain.get(name), probation_of(containers, name, update)
+    if reason == BY_HAND and runs(await containers.observation.look(name)):
+        await refuse_unstartable(containers, domain.as_version(name, probation.was))
     old, new, kept = probation.was.image, container.image, probation.kept
     new_goes = new != old and not domain.is_needed_by_others(new, name)
     return [

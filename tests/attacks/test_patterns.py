@@ -137,6 +137,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_store/git_process.py:_PASSED_ON": OPERATOR,
     "rooftree_store/git_process.py:_UNREACHABLE": SAID,
     "rooftree_store/git_process.py:_BROKEN": SAID,
+    "rooftree_store/git_process.py:_NO_DEPTH": SAID,
     "rooftree_store/git_process.py:_NO_LOGIN": SAID,
     "rooftree_store/git_process.py:_TOO_LARGE": SAID,
     "rooftree_store/git_process.py:_EMPTY": SAID,

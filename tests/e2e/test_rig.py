@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 from tests.rig.daemon import Daemon
 from tests.rig.engine import INSTANCE_LABEL, Engine
+from tests.rig.fork_server import forked
 from tests.rig.git_server import GitServer, git
 from tests.rig.own_engine import own_engine
 from tests.rig.registry import Registry
 from tests.rig.service_process import ServiceProcess, free_port, listens
+from tests.rig.waiting import wait_until
 
 
 def test_base_image_runs_without_any_registry(engine: Engine, base_image: str) -> None:
@@ -84,6 +87,59 @@ def test_server_is_gone_after_its_block(tmp_path: Path) -> None:
 
     assert not listens(port)
     assert server.process.returncode == -signal.SIGTERM
+
+
+def test_server_ends_with_who_started_it(tmp_path: Path) -> None:
+    port = free_port()
+    code = f"""
+import os, sys
+from pathlib import Path
+from tests.rig.service_process import ServiceProcess
+command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
+with ServiceProcess(command, port={port}, log=Path({str(tmp_path / "log")!r})):
+    os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    wait_until(lambda: not listens(port), within_s=10, what="the server's end")
+
+
+async def test_forked_program_is_as_it_would_be_after_python_m(tmp_path: Path) -> None:
+    """``json.tool`` is a program with arguments, standard input and output, and an exit status."""
+    async with forked("json.tool", "--compact") as tool:
+        tool.stdin.write(b'{"a": 1}')
+        assert await tool.communicate() == (b'{"a":1}\n', None)
+        assert tool.returncode == 0
+    with (tmp_path / "errors").open("wb") as errors:
+        async with forked("json.tool", "--nothing", stderr=errors.fileno()) as tool:
+            assert await tool.communicate() == (b"", None)
+    assert tool.returncode == 2
+    assert b"unrecognized arguments: --nothing" in (tmp_path / "errors").read_bytes()
+
+
+async def test_forked_program_ends_with_its_block() -> None:
+    async with forked("json.tool") as tool:
+        assert tool.returncode is None
+
+    assert tool.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{tool.pid}").exists()
+
+
+def test_forked_program_ends_with_who_wanted_it() -> None:
+    code = """
+import asyncio, os
+from tests.rig.fork_server import forked
+async def main():
+    async with forked("json.tool") as tool:
+        print(tool.pid, flush=True)
+        os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    wait_until(lambda: not Path(f"/proc/{int(killed.stdout)}").exists(), within_s=10, what="the program's end")
 
 
 def test_server_that_ends_at_once_is_reported_with_its_words(tmp_path: Path) -> None:

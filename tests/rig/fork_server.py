@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import ctypes
 import gc
 import importlib
 import json
@@ -31,10 +30,11 @@ from typing import Any
 
 from attrs import define
 
+from tests.rig.service_process import die_with_parent
+
 REPOSITORY = Path(__file__).parents[2]
 LARGEST_ORDER = 2**18
 """Bytes: the environment is part of it."""
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @define
@@ -148,7 +148,7 @@ def serve(orders: socket.socket) -> None:
 
 def _keep(order: Mapping[str, Any], files: list[int]) -> None:
     """Wait for the child, which a process beside it must do, and tell of it."""
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *standard, tells = files
     child = os.fork()
@@ -165,7 +165,7 @@ def _keep(order: Mapping[str, Any], files: list[int]) -> None:
 
 def _become(order: Mapping[str, Any], standard: list[int]) -> None:
     """Be that program, to its end."""
-    _die_with_parent()
+    die_with_parent()
     for number, file in enumerate(standard):
         os.dup2(file, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -184,15 +184,13 @@ def _become(order: Mapping[str, Any], standard: list[int]) -> None:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
-    finally:
+    try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        sys.stdout.flush()
+        if not sys.stdout.closed:
+            sys.stdout.flush()
+    finally:
         os._exit(status)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

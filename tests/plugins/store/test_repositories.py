@@ -19,6 +19,7 @@ from rooftree.events.bus import Event
 from rooftree.interfaces.hooks import RepositoriesChange, set_repositories
 from rooftree.state import failpoints
 from rooftree_store import Installed, StoreReloaded, store
+from rooftree_store.repositories import add_repository
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource
 from tests.plugins.store.shop import Shop, config, refusal, shop
@@ -60,7 +61,48 @@ def served(repository: GitRepository, server: GitServer) -> Path:
     return server.served / f"{repository.folder.name}.git"
 
 
+async def add_as_before(here: Shop, text: str) -> RepositorySource:
+    """Add a repository as it was entered when nothing was taken off its address."""
+    source = RepositorySource.parse(text)
+    await here.system.jobs.run(add_repository(source=source))
+    return source
+
+
 # --- adding -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["{url}/", " {url}", "{url} ", "{url}//", "{without_git}"])
+async def test_address_in_other_words_is_the_repository_that_is_there(here: Shop, publish: Publish, text: str) -> None:
+    repository = publish()
+    await here.add(repository.url)
+
+    again = await here.add(text.format(url=repository.url, without_git=repository.url.removesuffix(".git")))
+
+    assert "is already there" in refusal(again, 409, "store_repository_already_added_error")
+    assert here.sources() == [repository.url]
+
+
+async def test_address_is_kept_without_what_does_not_count(here: Shop, publish: Publish) -> None:
+    repository = publish()
+
+    await here.add(f" {repository.url}/ ")
+
+    assert here.sources() == [repository.url]
+    assert list(here.offered()) == [f"{slug(repository)}_hello"]
+
+
+async def test_repository_that_was_entered_with_a_slash_before_keeps_its_slug(
+    here: Shop, publish: Publish, tmp_path: Path
+) -> None:
+    repository = publish()
+    older = await add_as_before(here, f"{repository.url}/")
+
+    again = await here.add(repository.url)
+
+    assert f"{older} is already there" in refusal(again, 409, "store_repository_already_added_error")
+    assert here.sources() == [older]
+    assert list(here.offered()) == [f"{older.slug}_hello"]
+    assert older.slug != slug(repository)
 
 
 async def test_added_repository_is_offered_and_kept_over_a_restart(tmp_path: Path, publish: Publish) -> None:
@@ -489,6 +531,17 @@ async def set_all(here: Shop, *sources: str) -> RepositoriesChange:
     except RooftreeError as error:
         return RepositoriesChange(refusal=error)
     return answer
+
+
+async def test_list_in_other_words_changes_nothing(here: Shop, publish: Publish) -> None:
+    repository = publish()
+    older = await add_as_before(here, f"{repository.url}/")
+
+    answer = await set_all(here, f" {repository.url}", f"{repository.url}//")
+
+    assert answer.refusal is None
+    assert here.sources() == [older]
+    assert list(here.offered()) == [f"{older.slug}_hello"]
 
 
 async def test_list_replaces_what_was_added(here: Shop, publish: Publish) -> None:

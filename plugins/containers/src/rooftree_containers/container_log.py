@@ -38,16 +38,18 @@ BOOT_SLACK: Final = timedelta(seconds=5)
 """How long before the calculated time of a boot a line may be of it: clocks are set a little after the boot."""
 
 
-async def journal_answer(journal: SystemJournal, wanted: JournalQuery, query: LogQuery) -> Stream:
+async def journal_answer(system_journal: SystemJournal, wanted: JournalQuery, query: LogQuery) -> Stream:
     """The answer of a logs route, from the system journal.
 
     :param wanted: which entries; the range is the query's
     """
     wanted_range = query.journal_range
     if query.tail == 1:
-        last = await journal.last(evolve(wanted, range=wanted_range))
+        last = await system_journal.last(evolve(wanted, range=wanted_range))
         wanted_range = JournalRange(cursor=last.cursor if last else "", until=query.until, count=query.count)
-    text = await journal.text(evolve(wanted, range=wanted_range), format=query.format, colors=not query.no_colors)
+    text = await system_journal.text(
+        evolve(wanted, range=wanted_range), format=query.format, colors=not query.no_colors
+    )
     cursor = {FIRST_CURSOR: text.first_cursor} if text.first_cursor else {}
     return Stream(text.chunks, headers=HEADERS | cursor)
 
@@ -70,19 +72,19 @@ class ContainerLog:
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
         """Its latest lines."""
-        if (journal := await self._journal()) is not None:
+        if (system_journal := await self._system_journal()) is not None:
             with unless_lost(query):
-                return await journal_answer(journal, evolve(self._entries(), follow=follow), query)
+                return await journal_answer(system_journal, evolve(self._entries(), follow=follow), query)
         return await (await self._from_engine()).answer(query, follow=follow)
 
     async def latest(self, query: LogQuery) -> Stream:
         """What it wrote since it was last started."""
-        if (journal := await self._journal()) is not None:
+        if (system_journal := await self._system_journal()) is not None:
             with unless_lost(query):
-                last = await journal.last(self._entries())
+                last = await system_journal.last(self._entries())
                 # Engines before Docker 23 name no epoch; then the time of the start decides, as without a journal.
                 if last is not None and (epoch := last.text("CONTAINER_LOG_EPOCH")) is not None:
-                    return await journal_answer(journal, evolve(self._entries(), epoch=epoch), query)
+                    return await journal_answer(system_journal, evolve(self._entries(), epoch=epoch), query)
         container = await self.engine.container(self.name)
         if container is None:
             raise ContainerNotFound(f"There is no container {self.name}, so it has no log")
@@ -91,11 +93,11 @@ class ContainerLog:
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
         """What it wrote in one boot of the host."""
-        if (journal := await self._journal()) is not None:
+        if (system_journal := await self._system_journal()) is not None:
             with unless_lost(query):
-                ids = await journal.boots()
+                ids = await system_journal.boots()
                 entries = evolve(self._entries(), boot_id=ids[boot.place_among(ids)], follow=follow)
-                return await journal_answer(journal, entries, query)
+                return await journal_answer(system_journal, entries, query)
         boots = self.kernel.service(HOST_BOOTS).known()
         index = boot.place_among([known.id for known in boots])
         begin = boots[index].began - BOOT_SLACK if index else None
@@ -104,21 +106,21 @@ class ContainerLog:
 
     # --- from where ---------------------------------------------------------------------------------------------------
 
-    async def _journal(self) -> SystemJournal | None:
+    async def _system_journal(self) -> SystemJournal | None:
         """The system journal, if it has what this container writes."""
-        journal = self.kernel.find(SYSTEM_JOURNAL)
-        if journal is None:
+        system_journal = self.kernel.find(SYSTEM_JOURNAL)
+        if system_journal is None:
             return None
         try:
             container = await self.engine.container(self.name)
             driver = container.log_driver if container is not None else (await self.engine.info()).logging
         except Unavailable:  # the journal is there without the engine, and may tell what became of it
-            return journal if await self._has_entries(journal) else None
-        return journal if driver == JOURNALD else None
+            return system_journal if await self._has_entries(system_journal) else None
+        return system_journal if driver == JOURNALD else None
 
-    async def _has_entries(self, journal: SystemJournal) -> bool:
+    async def _has_entries(self, system_journal: SystemJournal) -> bool:
         try:
-            return await journal.last(self._entries()) is not None
+            return await system_journal.last(self._entries()) is not None
         except JournalUnavailable:
             return False
 

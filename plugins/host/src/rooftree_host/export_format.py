@@ -148,11 +148,12 @@ class Cut:
         self.is_over = False
         self._until_us = None if until is None else microseconds(until)
         self._cursor = None if cursor is None else cursor.encode()
+        self._cuts = until is not None or cursor is not None
 
     def __call__(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """What is before the cut."""
         for piece in pieces:
-            end = self._end(piece) if isinstance(piece, bytes) else None
+            end = self._end(piece) if self._cuts and isinstance(piece, bytes) else None
             if end is None:
                 yield piece
                 continue

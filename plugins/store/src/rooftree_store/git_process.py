@@ -93,6 +93,10 @@ class BranchMissing(GitFailed):
     """The server has the repository, and not the branch that is asked for (any more)."""
 
 
+class DepthRefused(GitFailed):
+    """The server cannot hand out a part of a repository's history, only all of it."""
+
+
 class RepositoryTooLarge(Failed):
     """A repository is larger than it may be; what was fetched of it is thrown away."""
 
@@ -214,6 +218,7 @@ _UNREACHABLE = re.compile(
 )
 _BROKEN = re.compile(r"(?i)the requested URL returned error: 5")
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
+_NO_DEPTH = re.compile(r"(?i)does not support (?:--)?shallow")
 _TOO_LARGE = re.compile("(?i)file too large|out of memory")
 _LOGIN_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
 _EMPTY = re.compile(r"(?i)needed a single revision")
@@ -239,6 +244,8 @@ def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login 
         return too_large(source, limits)
     if _EMPTY.search(errors):
         return GitFailed(f"There is nothing in the git repository at {source} yet")
+    if _NO_DEPTH.search(errors):
+        return DepthRefused(f"The server of {source} has all of its history or nothing: {said}")
     if _BROKEN.search(errors):
         return GitUnavailable(f"The server of {source} answers that something is wrong with itself: {said}")
     if _UNREACHABLE.search(errors):

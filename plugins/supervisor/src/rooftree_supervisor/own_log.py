@@ -48,9 +48,11 @@ class OwnLog:
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
         """The latest lines of our own log."""
-        if (journal := self._journal()) is not None:
+        if (system_journal := self._system_journal()) is not None:
             with unless_lost(query):
-                return await journal_answer(journal, JournalQuery(identifiers=(IDENTIFIER,), follow=follow), query)
+                return await journal_answer(
+                    system_journal, JournalQuery(identifiers=(IDENTIFIER,), follow=follow), query
+                )
         return await self._in_memory().answer(query, follow=follow)
 
     async def latest(self, query: LogQuery) -> Stream:
@@ -59,11 +61,11 @@ class OwnLog:
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
         """What we logged in one boot of the host; without the system journal only this one is kept."""
-        if (journal := self._journal()) is not None:
+        if (system_journal := self._system_journal()) is not None:
             with unless_lost(query):
-                ids = await journal.boots()
+                ids = await system_journal.boots()
                 wanted = JournalQuery(identifiers=(IDENTIFIER,), follow=follow)
-                return await journal_answer(journal, evolve(wanted, boot_id=ids[boot.place_among(ids)]), query)
+                return await journal_answer(system_journal, evolve(wanted, boot_id=ids[boot.place_among(ids)]), query)
         ids = [known.id for known in self.kernel.service(HOST_BOOTS).known()]
         if boot.place_among(ids) != len(ids) - 1:
             raise NotFound(
@@ -72,7 +74,7 @@ class OwnLog:
             )
         return await self._in_memory().answer(query, follow=follow)
 
-    def _journal(self) -> SystemJournal | None:
+    def _system_journal(self) -> SystemJournal | None:
         return self.kernel.find(SYSTEM_JOURNAL) if self.in_journal else None
 
     def _in_memory(self) -> KeptLog:

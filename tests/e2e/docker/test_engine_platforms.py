@@ -144,6 +144,25 @@ async def test_what_is_built_on_an_image_of_another_architecture_is_refused(
     assert await driver.image(image) is None
 
 
+async def test_platforms_are_known_to_a_build_as_buildkit_tells_them(
+    driver: DockerEngine, engine: Engine, data_dir: Path, base_image: str, prefix: str
+) -> None:
+    image = f"local/{prefix}built:1"
+    ours = engine.run("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
+
+    await build(
+        driver,
+        data_dir,
+        image,
+        f"FROM --platform=$BUILDPLATFORM {base_image} AS tools\nRUN echo built > /tool\n"
+        f"FROM {base_image}\nARG TARGETPLATFORM TARGETARCH\nCOPY --from=tools /tool /tool\n"
+        "RUN echo $TARGETPLATFORM $TARGETARCH > /platform\n",
+    )
+
+    written = engine.run("run", "--rm", image, "cat", "/tool", "/platform").split()
+    assert written == ["built", ours, ours.partition("/")[2]]
+
+
 async def test_files_may_come_from_an_image_of_another_architecture(
     driver: DockerEngine, engine: Engine, data_dir: Path, base_image: str, prefix: str, foreign: str
 ) -> None:

@@ -136,6 +136,9 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(folder: Path) -> N
     assert found.key == "\\x1b[2Jred"
 
 
+WEBUI = "ports: {80/tcp: 80}\nwebui: http://[HOST]:[PORT:80]/\n"
+
+
 # --- what is said of a configuration ----------------------------------------------------------------------------------
 
 
@@ -145,20 +148,20 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(folder: Path) -> N
         ("ingres: true\n", "unknown-key", "ingres", "did you mean ingress?"),
         ("map: [{type: ssl, readonly: false}]\n", "unknown-key", "map[0].readonly", "did you mean read_only?"),
         ("ulimits: {nofile: {soft: 1, hard: 1, hrd: 2}}\n", "unknown-key", "ulimits.nofile.hrd", "did you mean hard?"),
-        ("stage: stable\nstage: stable\n", "repeated-key", "stage", "only the last one counts"),
+        ("stage: stable\nstage: deprecated\n", "repeated-key", "stage", "only the last one counts"),
         ("advanced: true\n", "advanced", "advanced", "take it out"),
         ("codenotary: x\n", "codenotary", "codenotary", "take it out"),
         ("machine: [tinker]\n", "deprecated-machine", "machine", "32-bit system: tinker"),
         ("machine: ['!green']\n", "never-available", "machine", "nothing but exceptions"),
         ("startup: before\n", "deprecated-startup", "startup", "before is called services now"),
-        ("auto_uart: true\n", "auto_uart", "auto_uart", "is called uart now"),
-        ("snapshot: cold\n", "snapshot-key", "snapshot", "is called backup now"),
+        ("auto_uart: true\n", "auto_uart", "auto_uart", "is called uart now, since Supervisor 2021.02"),
+        ("snapshot: cold\n", "snapshot-key", "snapshot", "is called backup now, since Supervisor 2021.08"),
         ("tmpfs: size=1M\n", "tmpfs-format", "tmpfs", "true or false"),
         ("devices: ['/dev/a:/dev/b:rwm']\n", "devices-format", "devices[0]", "a path alone now: /dev/a"),
         ("map: [ssl, moon]\n", "map-entry-invalid", "map[1]", "'moon' is no folder"),
         ("map: [ssl:w]\n", "map-entry-invalid", "map[0]", "ro or rw"),
         ("map: [{path: /x}]\n", "map-entry-invalid", "map[0]", "has no type"),
-        ("map: [share, addons]\n", "legacy-map-type", "map[1]", "addons is called local_apps now"),
+        ("map: [share, addons]\n", "legacy-map-type", "map[1]", "local_apps now, since Supervisor 2026.07. Older"),
         ("map: [config:rw]\n", "map-config-deprecated", "map[0]", "use homeassistant_config"),
         ("full_access: true\nuart: true\n", "full_access-redundant", "uart", "drop full_access"),
         ("backup: cold\nbackup_pre: sync\n", "backup-cold-commands", "backup_pre", "never run"),
@@ -172,6 +175,22 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(folder: Path) -> N
         ("map: [{type: share, read_only: 'false'}]\n", "refused-elsewhere", "map[0].read_only", "without quotes"),
         ("map: [{type: share, read_only: 0}]\n", "refused-elsewhere", "map[0].read_only", "true or false"),
         ("ingress: true\ningress_port: '0'\n", "refused-elsewhere", "ingress_port", "write 0"),
+        ("map: [config:rw]\n", "map-config-deprecated", "map[0]", "called addon_config before Supervisor 2026.07"),
+        ("boot: auto\n", "default-value", "boot", "is 'auto', as it is where it is not there"),
+        ("init: true\n", "default-value", "init", "is true, as it is"),
+        ("timeout: 10\n", "default-value", "timeout", "is 10, as it is"),
+        ("map: []\n", "default-value", "map", "is empty, as it is"),
+        ("options: {}\n", "default-value", "options", "is empty, as it is"),
+        ("video: 'on'\n", "flag-as-text", "video", "is 'on', and read as true: write that, without quotes"),
+        ("apparmor: 'false'\n", "flag-as-text", "apparmor", "and read as false"),
+        ("host_network: 1\n", "flag-as-text", "host_network", "is 1, and read as true"),
+        ("timeout: '30'\n", "number-as-text", "timeout", "is '30', and read as the number"),
+        ("ports: {80/tcp: '8080'}\n", "number-as-text", "ports.80/tcp", "write it without quotes"),
+        ("ulimits: {nofile: {soft: '1', hard: 1}}\n", "number-as-text", "ulimits.nofile.soft", "is '1'"),
+        (f"ingress: true\n{WEBUI}", "webui-beside-ingress", "webui", "hardly needed beside ingress"),
+        ("ingress: true\ningress_port: 0\n", "ingress-port-0", "ingress_port", "the port can be named"),
+        ("full_access: true\n", "full-access", "full_access", "name them (devices, uart"),
+        ("watchdog: tcp://[HOST]:80\n", "watchdog-address", "watchdog", "a HEALTHCHECK in the image's Dockerfile"),
         ("breaking_versions: [2.10]\n", "unquoted-version", "breaking_versions[0]", "2.1"),
         ("version: some day\n", "unordered-version", "version", "cannot be compared"),
         ("ports_description: {80/tcp: Web}\n", "unknown-port", "ports_description.80/tcp", "not among the ports"),
@@ -199,6 +218,36 @@ def test_entry_of_a_mapping_under_map_is_said_at_its_place(folder: Path) -> None
     found = of(folder, "map: {share: rw, moon: rw}\n")
 
     assert [(one[0], one[3]) for one in found] == [("map-format", "map"), ("map-entry-invalid", "map.moon")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "boot: manual\ninit: false\ntimeout: 30\n",
+        "ingress: true\ningress_port: 0\nhost_network: true\n",
+        "ingress: true\ningress_port: 8080\n",
+        WEBUI,
+        "ports: {80/tcp: null, 81/tcp: 8081}\n",
+        "homeassistant: '2026.1'\n",
+    ],
+)
+def test_what_has_its_reason_is_not_hinted_at(folder: Path, text: str) -> None:
+    assert of(folder, text) == []
+
+
+def test_hints_are_hints(folder: Path) -> None:
+    found = check_text(folder, "boot: auto\nvideo: 'on'\nwatchdog: tcp://[HOST]:80\nmap: [addon_config]\n")
+
+    assert {found.severity for found in found} == {Severity.HINT} and len(found) == 4
+
+
+def test_deprecated_architectures_of_a_build_file_are_hinted_at(built: Path) -> None:
+    (built / "Dockerfile").write_text("ARG BUILD_FROM\nFROM $BUILD_FROM\n")
+    (built / "build.yaml").write_text("build_from: {amd64: a/b, aarch64: a/b, armv7: a/b}\n")
+
+    found = [found for found in check([built]).findings if found.code == "deprecated-arch"]
+
+    assert [(found.severity, found.key, found.line) for found in found] == [(Severity.HINT, "build_from.armv7", 1)]
 
 
 @pytest.mark.parametrize("subsystem", ["video4linux", "rpivid-hevcmem"])

@@ -33,6 +33,7 @@ from rooftree_docker.dockerfile import ImageUsed, images_used
 from rooftree_docker.engine_client import Deadlines, EngineClient, Json, json_lines
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of, made_for
+from rooftree_docker.platform_arguments import with_platforms
 from rooftree_docker.platforms import Platform
 from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.pull_size import size_of_pull
@@ -255,7 +256,9 @@ class Images:
         labels: Mapping[str, str],
         platform: str | None,
     ) -> AsyncGenerator[Progress]:
-        wanted, earlier = await self._platform(platform, f"build {reference}"), await self.find(str(reference))
+        own = await self._platform(None, f"build {reference}")
+        wanted, earlier = Platform.parse(platform) if platform else own, await self.find(str(reference))
+        context, arguments = await asyncio.to_thread(with_platforms, context, arguments, wanted, own)
         for base in await asyncio.to_thread(self._images_of, context, arguments):
             if not self._policy.keys_for(base.reference) and await self.find(str(base.reference)) is not None:
                 continue

@@ -128,6 +128,40 @@ def unset_in_from(text: str, arguments: Mapping[str, str]) -> list[UnsetImage]:
     return images
 
 
+@frozen
+class BuilderVariables:
+    """The variables of :data:`SET_BY_BUILDERS` that a Dockerfile needs."""
+
+    named: frozenset[str]
+    """By an ``ARG`` without a default; one with a default has its value."""
+    not_named: frozenset[str]
+    """Those that a ``FROM`` uses and no ``ARG`` above the first one names, as BuildKit does not ask for."""
+
+
+def builder_variables(text: str) -> BuilderVariables:
+    """What a Dockerfile expects of its builder."""
+    named, with_default, above, used = set[str](), set[str](), set[str](), set[str]()
+    for instruction in next(readings(text)):
+        if instruction.name == "ARG":
+            for word in instruction.words.split():
+                name, equals, _ = word.partition("=")
+                (with_default if equals else named).add(name)
+                if not used:
+                    above.add(name)
+        elif instruction.name == "FROM":
+            used |= {"FROM", *(match[1] or match[2] for match in _VARIABLE.finditer(instruction.words))}
+    return BuilderVariables(
+        frozenset(SET_BY_BUILDERS & named - with_default), frozenset(SET_BY_BUILDERS & used - above)
+    )
+
+
+def naming(dockerfile: bytes, variables: Iterable[str]) -> bytes:
+    """The Dockerfile with an ``ARG`` for each of these, behind the remarks at its top, which may say how it is read."""
+    lines = dockerfile.removeprefix("\ufeff".encode()).split(b"\n")
+    first = next((number for number, line in enumerate(lines) if line.strip() and not line.strip().startswith(b"#")), 0)
+    return b"\n".join([*lines[:first], *(f"ARG {name}".encode() for name in sorted(variables)), *lines[first:]])
+
+
 def words_of_from(text: str) -> Iterator[str]:
     """What each ``FROM`` names, variables as they are written."""
     for reading in readings(text):

@@ -24,6 +24,7 @@ from rooftree_store.translations import (
     language_files,
     parse_translation,
 )
+from rooftree_store.vocabulary import DEPRECATED_ARCHITECTURES, SUPPORTED_ARCHITECTURES
 from rooftree_store.yaml_files import SUFFIXES, FileInvalid, Place, content_in
 
 BUILD_NAMES: Final = tuple(f"build{suffix}" for suffix in SUFFIXES)
@@ -119,6 +120,12 @@ def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) 
                 file.warning(
                     "no-base-image", "build_from", f"has no image for {arch}, which the add-on says it supports"
                 )
+    for arch in build.build_from if isinstance(build.build_from, Mapping) else ():
+        if arch in DEPRECATED_ARCHITECTURES:
+            supported = " and ".join(SUPPORTED_ARCHITECTURES)
+            file.hint(
+                "deprecated-arch", f"build_from.{arch}", f"is for a deprecated architecture; supported are {supported}"
+            )
     file.note_at(
         None, Severity.HINT, "deprecated-build-file", "build files are deprecated; the Dockerfile can say all of it"
     )

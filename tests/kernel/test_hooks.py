@@ -15,6 +15,7 @@ from rooftree.plugins.life import Health
 from rooftree.testing import running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting, number
+from tests.kernel.plugins_under_test import Fine
 
 
 class Polite:
@@ -155,15 +156,15 @@ async def test_plugin_whose_hook_does_not_fit_is_failed_with_the_reason(
         def greeting(self, surname: str) -> str:
             return surname
 
-    class Fine(Plugin):
-        name = "fine"
+    class Fitting(Plugin):
+        name = "fitting"
 
         @hookimpl
         def greeting(self, name: str) -> str:
             return name
 
     plugin = {"misspelt": Misspelt, "arguments": Arguments}[parameters]
-    async with running_system(tmp_path, plugins=[plugin, Fine], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, plugin, Fitting], allow={"plugin_failed"}) as system:
         infos = {info.name: info for info in system.plugins}
 
         assert infos[parameters].state is Health.FAILED
@@ -179,7 +180,7 @@ async def test_failure_in_a_hook_is_a_problem_of_its_plugin(tmp_path: Path) -> N
         def greeting(self, name: str) -> str:
             raise RuntimeError("a bug")
 
-    async with running_system(tmp_path, plugins=[Failing], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Failing], allow={"hook_failed"}) as system:
         assert await system.hooks.call(greeting, "Ada") == []
 
         (problem,) = system.problems
@@ -198,7 +199,7 @@ async def test_problem_of_a_hook_ends_when_it_answers_again(tmp_path: Path) -> N
                 raise RuntimeError("a bug")
             return "better"
 
-    async with running_system(tmp_path, plugins=[Moody], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Moody], allow={"hook_failed"}) as system:
         assert await system.hooks.call(greeting, "Ada") == []
         Moody.fails = False
 
@@ -214,7 +215,7 @@ async def test_what_a_hook_lacks_just_now_is_no_failure_of_its_plugin(tmp_path: 
         def greeting(self, name: str) -> str:
             raise Unavailable("The engine is away")
 
-    async with running_system(tmp_path, plugins=[Waiting], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Waiting]) as system:
         assert await system.hooks.call(greeting, "Ada") == []
 
         assert list(system.problems) == []

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from rooftree import Kernel, Plugin
-from rooftree.interfaces import hooks
 from rooftree.plugins.life import Health
 from rooftree.plugins.loading import GROUP
 from rooftree.process.system import System
@@ -30,7 +29,7 @@ async def house(tmp_path: Path, points: Iterable[EntryPoint] = HOUSE) -> AsyncIt
     settings = {"plugins.store.repositories": [], "plugins.docker.socket": f"unix://{tmp_path / 'absent.sock'}"}
     async with (
         asyncio.timeout(60),
-        running_system(tmp_path, plugins=points, specifications=[hooks], settings=settings) as system,
+        running_system(tmp_path, plugins=points, settings=settings) as system,
     ):
         yield system
 

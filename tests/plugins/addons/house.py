@@ -13,7 +13,6 @@ from typing import Any
 from rooftree import Plugin
 from rooftree.clock import MACHINE, Clock
 from rooftree.events.problems import Problem
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import Container
 from rooftree.process.system import System
 from rooftree.testing import Answer, Client, FakeClock, running_system
@@ -209,7 +208,7 @@ async def house(
     installed = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, *plugins]
     chosen = SETTINGS | dict(settings or {})
     async with (
-        running_system(folder, plugins=installed, specifications=[hooks], settings=chosen, clock=clock) as system,
+        running_system(folder, plugins=installed, settings=chosen, clock=clock) as system,
         Client.over_unix(system) as client,
     ):
         yield House(system, client, engine)

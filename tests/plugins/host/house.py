@@ -10,7 +10,6 @@ from pathlib import Path
 from attrs import frozen
 
 from rooftree import Plugin
-from rooftree.interfaces import hooks
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
@@ -46,7 +45,7 @@ async def house(
             "plugins.host.journal": f"unix://{sockets / 'journal.sock'}",
         }
         async with (
-            running_system(folder, plugins=[HostPlugin, *plugins], specifications=[hooks], settings=settings) as system,
+            running_system(folder, plugins=[HostPlugin, *plugins], settings=settings) as system,
             Client.over_unix(system) as client,
         ):
             found = House(system, client, bus, machine)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree_host import host_log
 from rooftree_host.plugin import HostPlugin
@@ -31,7 +30,7 @@ async def client(served: GatewayProcess, tmp_path: Path) -> AsyncIterator[Client
         )
     settings = {"plugins.host.journal": served.url}
     async with (
-        running_system(tmp_path, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        running_system(tmp_path, plugins=[HostPlugin], settings=settings) as system,
         Client.over_unix(system) as found,
     ):
         yield found

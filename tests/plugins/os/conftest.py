@@ -11,7 +11,6 @@ import pytest
 from attrs import frozen
 
 from rooftree import Invalid
-from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
 from rooftree.interfaces.hardware import Device
 from rooftree.process.system import System
@@ -85,7 +84,7 @@ def machine(tmp_path: Path) -> Running:
     @asynccontextmanager
     async def run(*drivers: InstalledPlugin) -> AsyncIterator[System]:
         chosen = drivers or (driver("box", lambda: Box),)
-        async with running_system(tmp_path, plugins=[OsPlugin, *chosen], specifications=[hooks]) as system:
+        async with running_system(tmp_path, plugins=[OsPlugin, *chosen]) as system:
             yield system
 
     return run

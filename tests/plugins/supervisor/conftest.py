@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import structlog
 
-from rooftree.interfaces import hooks
 from rooftree.process.logs import CHATTY, RecentLogs, configure
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
@@ -42,7 +41,7 @@ async def loop_debug() -> AsyncIterator[None]:
 @pytest.fixture
 async def system(tmp_path: Path, logs: RecentLogs) -> AsyncIterator[System]:
     """The system."""
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], logs=logs) as running:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ async def administrator(folder: Path, *plugins: type[Plugin], **settings: object
     """A client of a system with the supervisor and other plugins; ``__`` in a setting's name stands for a dot."""
     dotted = {name.replace("__", "."): value for name, value in settings.items()}
     async with (
-        running_system(folder, plugins=[SupervisorPlugin, *plugins], specifications=[hooks], settings=dotted) as system,
+        running_system(folder, plugins=[SupervisorPlugin, *plugins], settings=dotted) as system,
         Client.over_unix(system) as client,
     ):
         yield client
@@ -262,9 +262,7 @@ async def test_conflict_names_the_line_of_the_operators_file(tmp_path: Path) -> 
 
 async def test_unknown_time_zone_of_the_operator_stops_the_plugin_and_names_the_setting(tmp_path: Path) -> None:
     settings = {"plugins.supervisor.timezone": "Europe/Atlantis"}
-    async with running_system(
-        tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], settings=settings
-    ) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], settings=settings) as system:
         (plugin,) = list(system.plugins)
 
     assert plugin.state == "failed"

@@ -3,7 +3,7 @@
 from rooftree.events.bus import Event, EventBus, Listener
 from rooftree.events.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
 from rooftree.events.stream import EVENTS, HELLO, LOST, EventStream, Position, event_type, event_types
-from rooftree.events.tasks import Task, TaskSupervisor
+from rooftree.events.tasks import Task, TaskSupervisor, TaskWatch
 
 __all__ = [
     "EVENTS",
@@ -21,6 +21,7 @@ __all__ = [
     "Problems",
     "Task",
     "TaskSupervisor",
+    "TaskWatch",
     "event_type",
     "event_types",
 ]

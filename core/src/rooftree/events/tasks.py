@@ -27,8 +27,6 @@ BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Pauses before a failed task is begun again; the last is repeated."""
 STEADY_S = 300.0
 """A task that ran this long before it failed starts again with the shortest pause."""
-FAILING_AFTER = 3
-"""Failures in a row after which a task is a problem."""
 STOP_S = 5.0
 """Seconds that a cancelled task may take to end; then it is left behind, and named in the log."""
 _LOOK_AGAIN_S = 60.0
@@ -77,8 +75,8 @@ class Task:
 class TaskWatch(Protocol):
     """Who is told how tasks fare."""
 
-    def failing(self, owner: str, task: str, failures: int, error: BaseException) -> None:
-        """A task failed, that many times in a row, :data:`FAILING_AFTER` or more."""
+    def failed(self, owner: str, task: str, failures: int, error: BaseException) -> None:
+        """A task failed, that many times in a row."""
 
     def well(self, owner: str, task: str) -> None:
         """A task that was failing has done its work, or is no more."""
@@ -87,7 +85,7 @@ class TaskWatch(Protocol):
 class TaskSupervisor:
     """Runs tasks by owner.
 
-    :param watch: is told which of them fail again and again
+    :param watch: is told which of them fail
     """
 
     def __init__(self, clock: Clock = MACHINE, watch: TaskWatch | None = None) -> None:
@@ -140,9 +138,9 @@ class TaskSupervisor:
                     raise
                 failures = 1 if clock.monotonic() - began > STEADY_S else failures + 1
                 log.exception("task_failed", failures=failures)
-                if failures >= FAILING_AFTER and self.watch is not None:
+                if self.watch is not None:
                     self._failing.add((owner, task.name))
-                    self.watch.failing(owner, task.name, failures, error)
+                    self.watch.failed(owner, task.name, failures, error)
                 if task.every is None and task.cron is None:
                     await clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
 

@@ -88,6 +88,8 @@ class HttpServer:
         self._gate = gate
         self._boot_id = boot_id
         self._wrong_tokens = WrongTokens(clock)
+        self.on_crash: Callable[[str, str, Exception], None] = _only_logged
+        """Told whose handler failed in a way it did not foresee, on which route, and how."""
         self._runner: web.ServerRunner | None = None
         self._in_flight = InFlight(in_flight_bytes)
         self._revocation = Revocation(self._vouched_for)
@@ -226,10 +228,23 @@ class HttpServer:
         except web.HTTPException:
             raise
         except Exception as error:
-            response = _crashed(error, request, entry)
+            response = self._crashed(error, request, entry)
         route = entry.route.path if entry is not None else ""
         self.traffic.note(request.method, route, response.status, time.perf_counter() - began)
         return response
+
+    def _crashed(self, error: Exception, request: web.BaseRequest, entry: Entry | None) -> web.Response:
+        """The answer where a handler failed in a way it did not foresee; raises the error where nobody hears it."""
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            raise error
+        refusal = explained(error)
+        if refusal is not None:
+            log.warning("request_failed", method=request.method, path=request.path, error=str(error))
+            return error_response(refusal, text=_answers_text(entry))
+        log.exception("request_crashed", method=request.method, path=request.path)
+        owner, path = (entry.owner, entry.route.path) if entry is not None else ("kernel", request.path)
+        self.on_crash(owner, f"{request.method} {path}", error)
+        return error_response(RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where"))
 
     def _match_route(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
         """The route of the request, and the parts of its path."""
@@ -386,16 +401,8 @@ def _refused(error: RooftreeError, request: web.BaseRequest, entry: Entry | None
     return response
 
 
-def _crashed(error: Exception, request: web.BaseRequest, entry: Entry | None) -> web.Response:
-    """The answer where a handler failed in a way it did not foresee; raises the error where nobody hears it."""
-    if isinstance(error, ConnectionError) and _is_gone(request):
-        raise error
-    refusal = explained(error)
-    if refusal is not None:
-        log.warning("request_failed", method=request.method, path=request.path, error=str(error))
-        return error_response(refusal, text=_answers_text(entry))
-    log.exception("request_crashed", method=request.method, path=request.path)
-    return error_response(RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where"))
+def _only_logged(owner: str, route: str, error: Exception) -> None:
+    """What a handler raised is in the log, and nobody else asks."""
 
 
 def _bound_unix(path: Path) -> socket.socket:

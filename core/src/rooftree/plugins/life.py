@@ -37,7 +37,7 @@ LEFT_TASKS_S: Final = 2.0
 """Seconds that tasks get to end which a plugin made by itself and has not ended."""
 _ASYNC_VERBS: Final = ("setup", "stop")
 _PLAIN_VERBS: Final = ("routes", "tasks")
-_ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "settings")
+_ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "hooks", "settings")
 
 
 class Health(enum.StrEnum):
@@ -200,6 +200,7 @@ class PluginLife:
         self.plugin_class = checked_class(plugin_class, self.name)
         for key in self.plugin_class.provides:
             self._parts.services.declare(key, self.name)
+        self._parts.hooks.specify(self.plugin_class.hooks, self.name)
         plugin = self.plugin_class()
         self.entries = tuple(
             Entry(route, self.name, Endpoint(route, self._parts.services)) for route in plugin.routes()

@@ -25,7 +25,7 @@ lint:  ## ruff, mypy --strict, and who may import whom
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict core plugins
-	.venv/bin/lint-imports
+	.venv/bin/python -m tests.lint.import_contracts
 	scripts/foreign-paths
 
 format:  ## what ruff can mend by itself

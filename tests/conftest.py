@@ -12,6 +12,7 @@ from _pytest.nodeid import coerce_node_id
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from tests.requirements import missing
+from tests.workspace import plugins
 
 os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 """No test, and no daemon of one, may reach the bus of the machine that it runs on: one call there ends the machine."""
@@ -19,20 +20,7 @@ os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Where this is set, each daemon of a test compiles all its code again: half of the time that it needs to start."""
 
-OURS = (
-    "rooftree",
-    "rooftree_addons",
-    "rooftree_board_green",
-    "rooftree_board_yellow",
-    "rooftree_containers",
-    "rooftree_files",
-    "rooftree_machine",
-    "rooftree_docker",
-    "rooftree_host",
-    "rooftree_os",
-    "rooftree_store",
-    "rooftree_supervisor",
-)
+OURS = ("rooftree", *(plugin.package for plugin in plugins()))
 """Blocking calls are looked for below these; what a test itself does on its loop is its own affair."""
 
 
@@ -66,7 +54,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def blocking_calls_are_errors() -> Iterator[BlockBuster]:
     """A call that blocks the loop raises ``blockbuster.BlockingError`` where it happens."""
-    with blockbuster_ctx(list(OURS)) as blockbuster:
+    with blockbuster_ctx([*OURS]) as blockbuster:
         for file, function in ALLOWED:
             for blocking in blockbuster.functions.values():
                 blocking.can_block_in(file, function)

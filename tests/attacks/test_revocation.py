@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from rooftree import KNOWN, Plugin, Principal, RawBody, Role, Routes, Socket, Stream
+from rooftree import KNOWN, CallerKind, Plugin, Principal, RawBody, Role, Routes, Socket, Stream
 from rooftree.access.tokens import Token
 from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
@@ -95,12 +95,14 @@ async def revoked(system: System, token: str) -> None:
 
 async def uninstalled(system: System, token: str) -> None:
     """Its add-on is not there any more."""
-    system.tokens.register_kind(MANAGER.kind, lambda subject: None)
+    system.tokens.register_kind(CallerKind(MANAGER.kind), lambda subject: None)
 
 
 async def demoted(system: System, token: str) -> None:
     """Its add-on has another role."""
-    system.tokens.register_kind(MANAGER.kind, lambda subject: Principal(MANAGER.kind, subject, Role.DEFAULT))
+    system.tokens.register_kind(
+        CallerKind(MANAGER.kind), lambda subject: Principal(MANAGER.kind, subject, Role.DEFAULT)
+    )
 
 
 async def deprived(system: System, token: str) -> None:

@@ -8,7 +8,6 @@ not there) has its routes all the same.
 from __future__ import annotations
 
 import asyncio
-import tomllib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint
@@ -29,8 +28,8 @@ from rooftree.testing import running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_docker.options import DOCKER, Docker, DockerOptions
 from rooftree_docker.registry_logins import RegistryLogins, StoredLogin
+from tests.workspace import plugins
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 SETTINGS: Mapping[str, object] = {"plugins.store.repositories": []}
 
 CALLERS: Mapping[str, Principal] = {
@@ -77,9 +76,8 @@ async def house_with_closed_rooms(folder: Path) -> AsyncIterator[System]:
 
 def our_plugins(engine: FakeContainerEngine) -> Iterator[type[Plugin] | EntryPoint]:
     """Every plugin of this house, with that engine in Docker's place. Reads files: call it in a thread."""
-    for project in sorted(PLUGINS.glob("*/pyproject.toml")):
-        declared = tomllib.loads(project.read_text()).get("project", {}).get("entry-points", {}).get(GROUP, {})
-        for name, value in declared.items():
+    for domain in plugins():
+        for name, value in domain.entry_points.get(GROUP, {}).items():
             entry_point = EntryPoint(name, value, GROUP)
             yield _without_docker(entry_point, engine) if name == "docker" else entry_point
 

@@ -32,6 +32,7 @@ from tests.docs.blocks import (
 )
 from tests.packaging.conftest import new_environment, wheels  # noqa: F401  # fixtures
 from tests.packaging.environments import Environment, Wheels, environment_without_ours, pinned_versions
+from tests.workspace import with_needs
 
 LIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 in_an_environment = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
@@ -150,10 +151,8 @@ class Shell:
 @pytest.fixture
 def shell(wheels: Wheels, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  # a fixture
     """A terminal of somebody to whom our packages are published, with what they have written so far beside them."""
-    published = [
-        wheels.of(ROOT / name).parent
-        for name in ("core", "plugins/containers", "plugins/machine", "plugins/supervisor")
-    ]
+    folders = [ROOT / "core", *(plugin.folder for plugin in with_needs(["rooftree-supervisor"]))]
+    published = [wheels.of(folder).parent for folder in folders]
     with tempfile.TemporaryDirectory(prefix="rooftree-") as short:  # the path of a unix socket has 107 characters
         shutil.copytree(ROOT / "examples/service-clock", Path(short) / "service-clock")
         environment = environment_without_ours() | {

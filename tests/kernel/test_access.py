@@ -17,13 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooftree import (
-    ANY_ADDON,
-    CORE_ONLY,
     KNOWN,
     NOBODY,
-    OBSERVER,
     PUBLIC,
     Access,
+    CallerKind,
+    Kernel,
     NotFound,
     Plugin,
     Principal,
@@ -34,6 +33,7 @@ from rooftree import (
     role,
 )
 from rooftree.access.tokens import digest
+from rooftree.interfaces.callers import ADDON, ANY_ADDON, CORE_ONLY, OBSERVER, TOKEN_HEADERS
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from tests.kernel.raw_http import exchange, send
@@ -64,10 +64,10 @@ MATRIX: list[tuple[Access, str]] = [
     (role(Role.BACKUP), "backup manager admin other core token"),
     (role(Role.MANAGER), "manager admin other core token"),
     (role(Role.ADMIN), "admin other core token"),
-    (role(Role.ADMIN, not_on="slug"), "other core token"),
-    (itself("slug"), "default no_role homeassistant backup manager admin granted"),
+    (role(Role.ADMIN, not_on=itself("slug", ADDON)), "other core token"),
+    (itself("slug", ADDON), "default no_role homeassistant backup manager admin granted"),
     (
-        role(Role.MANAGER) | itself("slug"),
+        role(Role.MANAGER) | itself("slug", ADDON),
         "default no_role homeassistant backup manager admin granted other core token",
     ),
     (grant("auth_api"), "granted"),
@@ -99,7 +99,7 @@ def test_either_allows_exactly_what_one_of_them_allows(
     parts = {"slug": slug}
 
     assert (one | two).allows(who, parts) == (one.allows(who, parts) or two.allows(who, parts))
-    assert (one | two).self_parts() == one.self_parts() | two.self_parts()
+    assert set((one | two).self_parts()) == {*one.self_parts(), *two.self_parts()}
     assert str(one | two) == f"{one} or {two}"
 
 
@@ -121,18 +121,21 @@ def admin(caller: Principal) -> dict[str, str]:
     return {"caller": str(caller)}
 
 
-@routes.get("/addons/{slug}/info", access=role(Role.MANAGER) | itself("slug"))
+@routes.get("/addons/{slug}/info", access=role(Role.MANAGER) | itself("slug", ADDON))
 def info(slug: str, caller: Principal) -> dict[str, str]:
     return {"slug": slug, "caller": str(caller)}
 
 
-@routes.post("/addons/{slug}/update", access=role(Role.MANAGER, not_on="slug"))
+@routes.post("/addons/{slug}/update", access=role(Role.MANAGER, not_on=itself("slug", ADDON)))
 def update(slug: str) -> dict[str, str]:
     return {"slug": slug}
 
 
 class Guarded(Plugin):
     name = "guarded"
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
 
     def routes(self) -> Routes:
         return routes
@@ -174,7 +177,26 @@ async def test_self_of_somebody_who_is_no_add_on_is_refused(client: Client, admi
     answer = await client.get("/addons/self/info", token=admin_token)
 
     assert answer.status == 400
-    assert "slug" in answer.message
+    assert answer.message == "self stands for the add-on that calls; write the add-on's slug"
+
+
+def test_self_may_stand_for_callers_of_several_kinds() -> None:
+    lamp = CallerKind("lamp", noun="lamp", id_noun="room")
+    access = itself("slug", ADDON) | itself("slug", lamp)
+
+    assert access.self_parts() == {"slug": (ADDON, lamp)}
+    assert access.allows(Principal("lamp", "kitchen"), {"slug": "kitchen"})
+    assert not access.allows(Principal("token", "kitchen", Role.ADMIN), {"slug": "kitchen"})
+
+
+async def test_headers_of_tokens_are_read_while_a_plugin_that_names_them_runs(system: System, admin_token: str) -> None:
+    headers = [("X-Hassio-Key", admin_token)]
+    assert (await send(system, b"/admin", headers=headers)).status == 200
+
+    await system.plugins.disable("guarded")
+
+    assert (await send(system, b"/admin", headers=headers)).status == 401
+    assert (await send(system, b"/admin", headers=[("Authorization", admin_token)])).status == 503
 
 
 async def test_add_on_may_not_do_to_itself_what_its_role_allows_on_others(system: System, client: Client) -> None:
@@ -274,7 +296,7 @@ async def test_token_of_a_megabyte_is_refused(system: System) -> None:
 async def test_token_that_is_longer_than_any_is_nobodys_though_its_digest_is_known(
     system: System, client: Client
 ) -> None:
-    system.tokens.register_kind("addon", lambda slug: Principal("addon", slug, Role.ADMIN))
+    system.tokens.register_kind(ADDON, lambda slug: Principal("addon", slug, Role.ADMIN))
     tokens = ["a" * 1024, "a" * 1025]
     await system.state.commit(*[system.tokens.restored(digest(token), "addon", "hello") for token in tokens])
 
@@ -358,7 +380,7 @@ async def test_token_is_nobodys_while_the_plugin_of_its_kind_is_gone(system: Sys
     token = await token_for(system, Principal("addon", "hello", Role.ADMIN))
     system.tokens.forget_kind("addon")
     refused = await client.get("/admin", token=token)
-    system.tokens.register_kind("addon", lambda slug: Principal("addon", slug, Role.ADMIN))
+    system.tokens.register_kind(ADDON, lambda slug: Principal("addon", slug, Role.ADMIN))
 
     assert refused.status == 403
     assert (await client.get("/admin", token=token)).status == 200
@@ -368,7 +390,7 @@ async def test_token_of_an_add_on_that_its_plugin_does_not_know_any_more_is_refu
     system: System, client: Client
 ) -> None:
     token = await token_for(system, Principal("addon", "hello", Role.ADMIN))
-    system.tokens.register_kind("addon", lambda slug: None)
+    system.tokens.register_kind(ADDON, lambda slug: None)
 
     assert (await client.get("/admin", token=token)).status == 403
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from rooftree import Task
+from rooftree import Event, Task
 from rooftree.access.wrong_tokens import ALLOWED
-from rooftree.events.stream import Position
 from rooftree.http import connection
 from rooftree.model.rates import Meter, Rate
 from rooftree.principal import Role
 from rooftree.state.folder import DataFolder
 from rooftree.testing import Client, running_system
+from rooftree_supervisor.event_stream import EventStream, Position
 from tests.kernel.notebook import Notebook, make_room, notes_of, write_notes
 
 YEARS = timedelta(days=3653)
@@ -126,20 +126,23 @@ def test_meter_waits_as_long_as_before(jump: Jump, by: timedelta) -> None:
 
 @each_jump
 async def test_events_are_resumed_by_their_place(tmp_path: Path, jump: Jump, by: timedelta) -> None:
+    stream = EventStream()
     async with running_system(tmp_path, plugins=[Notebook]) as system:
+        system.bus.subscribe(Event, stream.take, "supervisor")
         await system.jobs.run(write_notes(key="before"))
         await system.bus.drained()
-        place = system.events.now
+        place = stream.now
 
         jump(by)
         await system.jobs.run(write_notes(key="after"))
         await system.bus.drained()
 
         async with asyncio.timeout(DEADLINE_S):
-            async with aclosing(system.events.follow(Position(place.boot, place.sequence))) as following:
+            async with aclosing(stream.follow(Position(place.boot, place.sequence))) as following:
                 hello, batch = await anext(following), await anext(following)
         assert [event.type for event in hello.events] == ["hello"]
         numbers = [event.sequence for event in batch.events]
+        await stream.close()
         assert numbers == [*range(place.sequence + 1, place.sequence + 1 + len(numbers))] != []
 
 

@@ -30,6 +30,7 @@ from rooftree import (
     role,
     step,
 )
+from rooftree.interfaces.callers import ADDON
 from rooftree.jobs.journal import Journal
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
@@ -97,7 +98,7 @@ class NewNote:
 routes = Routes()
 
 
-@routes.post("/outer/{name}", access=role(Role.MANAGER) | itself("name"))
+@routes.post("/outer/{name}", access=role(Role.MANAGER) | itself("name", ADDON))
 def run_outer(name: str, size: int | None = 7, background: bool = False) -> JobCall[JobStarted | None]:
     return outer(name=name, size=size).in_background(background)
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooftree import ParsedString, Plugin, Principal, Role, Routes, itself, role
+from rooftree import Kernel, ParsedString, Plugin, Principal, Role, Routes, itself, role
 from rooftree.access.rules import KNOWN, PUBLIC
 from rooftree.errors import Invalid
 from rooftree.http.binding import Endpoint
 from rooftree.http.paths import segments
 from rooftree.http.table import Entry, RouteTable
+from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.services.directory import ServiceDirectory
 from rooftree.testing import running_system, token_for
 from tests.kernel.raw_http import send
@@ -51,7 +52,7 @@ def public() -> dict[str, list[str]]:
     return {"parts": ["notes", "public", "list"]}
 
 
-@routes.get("/notes/{slug}", access=role(Role.MANAGER) | itself("slug"))
+@routes.get("/notes/{slug}", access=role(Role.MANAGER) | itself("slug", ADDON))
 def note(slug: Slug) -> dict[str, list[str]]:
     return {"parts": ["notes", slug]}
 
@@ -73,6 +74,9 @@ def known() -> dict[str, list[str]]:
 
 class Paths(Plugin):
     name = "paths"
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
 
     def routes(self) -> Routes:
         return routes

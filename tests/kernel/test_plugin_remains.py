@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from attrs import frozen
 
 from rooftree import (
     PUBLIC,
+    CallerKind,
     Collection,
     Conflict,
     JobBusy,
@@ -26,6 +29,7 @@ from rooftree import (
     Run,
     Step,
     Steps,
+    Unavailable,
     document,
     job,
     step,
@@ -62,8 +66,9 @@ class ClockPlugin(Plugin):
         self.kernel = kernel
         self.counts: Collection[Count] = await kernel.collection(Count)
         notes = await kernel.collection(Note)
-        kernel.register_kind("hand", lambda subject: Principal("hand", subject, Role.DEFAULT))
+        kernel.register_kind(CallerKind("hand"), lambda subject: Principal("hand", subject, Role.DEFAULT))
         fresh = kernel.tokens.new("hand", "hour")
+        await asyncio.to_thread((await kernel.folder() / "springs").mkdir, exist_ok=True)
         await kernel.commit(self.counts.put("all", Count(7)), notes.put("clock", Note("tick")), fresh.change)
         kernel.problems.report(Problem("not_wound", "clock", None, "Wind the clock"))
 
@@ -104,6 +109,49 @@ async def test_what_it_left_is_told(without_clock: System) -> None:
     (left,) = await without_clock.plugins.left_behind()
 
     assert (left.name, left.collections, left.documents, left.tokens) == ("clock", ["clock.count"], 1, 1)
+
+
+def modes(folder: Path) -> tuple[int, int]:
+    """Who may look into it, and into the one that holds all of them."""
+    return stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(folder.parent.stat().st_mode)
+
+
+async def test_folder_stays_until_it_is_purged(without_clock: System) -> None:
+    folder = without_clock.data.path / "plugins" / "clock"
+    (left,) = await without_clock.plugins.left_behind()
+    assert left.folder == str(folder)
+    assert await asyncio.to_thread(modes, folder) == (0o700, 0o700)
+    assert await asyncio.to_thread((folder / "springs").is_dir)
+
+    removed = await without_clock.plugins.purge("clock")
+
+    assert removed.folder == str(folder)
+    assert await asyncio.to_thread(os.listdir, folder.parent) == []
+
+
+async def test_folder_is_closed_again_to_others_and_never_a_link(tmp_path: Path) -> None:
+    folders = list[Path]()
+
+    class Keeping(Plugin):
+        name = "keeping"
+
+        async def setup(self, kernel: Kernel) -> None:
+            folders.append(await kernel.folder())
+
+    async with running_system(tmp_path, plugins=[Keeping]) as system:
+        await asyncio.to_thread(folders[0].chmod, 0o755)
+        await system.plugins.restart("keeping")
+        assert await asyncio.to_thread(modes, folders[1]) == (0o700, 0o700)
+        await asyncio.to_thread(folders[0].rmdir)
+        await asyncio.to_thread(folders[0].symlink_to, tmp_path)
+        await system.plugins.restart("keeping")
+        assert "it is a link or a file" in (system.plugins.info("keeping").reason or "")
+    async with running_system(tmp_path) as system:
+        with pytest.raises(Unavailable, match="The folder of plugin keeping can't be removed"):
+            await system.plugins.purge("keeping")
+        assert [left.name for left in await system.plugins.left_behind()] == ["keeping"]
+        await asyncio.to_thread(folders[0].unlink)
+        assert (await system.plugins.purge("keeping")).folder is None
 
 
 async def test_plugin_that_comes_back_finds_its_documents(tmp_path: Path, without_clock: System) -> None:

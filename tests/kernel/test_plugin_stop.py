@@ -16,7 +16,20 @@ from weakref import WeakSet
 import aiohttp
 import pytest
 
-from rooftree import PUBLIC, Event, Kernel, NotReady, Plugin, Principal, Role, Routes, Stream, Task, hookimpl
+from rooftree import (
+    PUBLIC,
+    CallerKind,
+    Event,
+    Kernel,
+    NotReady,
+    Plugin,
+    Principal,
+    Role,
+    Routes,
+    Stream,
+    Task,
+    hookimpl,
+)
 from rooftree.http import server
 from rooftree.plugins import plugins, scope
 from rooftree.plugins.life import Health
@@ -430,7 +443,7 @@ class Whole(with_route("whole", "/whole")):  # type: ignore[misc]  # a class mad
 
     async def setup(self, kernel: Kernel) -> None:
         kernel.on(Event, lambda event: None)
-        kernel.register_kind("whole", lambda subject: Principal("whole", subject, Role.ADMIN))
+        kernel.register_kind(CallerKind("whole"), lambda subject: Principal("whole", subject, Role.ADMIN))
         kernel.condition("whole", self.check)
         await kernel.listen("whole", socket.create_server(("127.0.0.1", 0)))
         self.data = bytearray(100_000)  # to be noticed if it stays

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rooftree import PUBLIC, Event, Kernel, Plugin, Routes, Task
+from rooftree import PUBLIC, CallerKind, Event, Kernel, Plugin, Routes, Task
 from rooftree.plugins import scope
 from rooftree.plugins.life import Health
 from rooftree.testing import Client, InstalledPlugin, running_system
@@ -108,7 +108,7 @@ class OthersTokens(Plugin):
     name = "broken"
 
     async def setup(self, kernel: Kernel) -> None:
-        kernel.register_kind("token", lambda subject: None)
+        kernel.register_kind(CallerKind("token"), lambda subject: None)
 
 
 class HangingSetup(Plugin):

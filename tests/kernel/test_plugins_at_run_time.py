@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from rooftree import (
+    CallerKind,
     Conflict,
     Event,
     Kernel,
@@ -61,7 +62,7 @@ class Whole(Plugin):
     async def setup(self, kernel: Kernel) -> None:
         kernel.provide(THING, Thing())
         kernel.on(Event, self.heard.append)
-        kernel.register_kind("whole", lambda subject: Principal("whole", subject, Role.ADMIN))
+        kernel.register_kind(CallerKind("whole"), lambda subject: Principal("whole", subject, Role.ADMIN))
         kernel.condition("whole", self.check)
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]

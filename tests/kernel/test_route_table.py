@@ -12,6 +12,7 @@ from rooftree.http.answers import Stream
 from rooftree.http.binding import Endpoint
 from rooftree.http.routes import Route, Routes
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
+from rooftree.interfaces.callers import ADDON
 from rooftree.principal import Role
 from rooftree.services.directory import ServiceDirectory
 
@@ -123,10 +124,13 @@ def declared(path: str, handler: Callable[..., object], aliases: tuple[str, ...]
         (declared("/a/{slug}", with_slug, aliases=("/b",)), "/b: the path has no part slug"),
         (declared("/a", with_principal_less), "needs a type"),
         (declared("/a", with_generic), "is no service interface"),
-        (Route("GET", "/a/{name}", lambda: None, itself("slug")), "takes no name"),
-        (Route("GET", "/a", handler, itself("slug")), "the path has no part slug"),
-        (Route("GET", "/a", handler, role(Role.ADMIN, not_on="slug")), "the path has no part slug"),
-        (Route("GET", "/a", handler, role(Role.ADMIN, not_on="slug") | PUBLIC), "the path has no part slug"),
+        (Route("GET", "/a/{name}", lambda: None, itself("slug", ADDON)), "takes no name"),
+        (Route("GET", "/a", handler, itself("slug", ADDON)), "the path has no part slug"),
+        (Route("GET", "/a", handler, role(Role.ADMIN, not_on=itself("slug", ADDON))), "the path has no part slug"),
+        (
+            Route("GET", "/a", handler, role(Role.ADMIN, not_on=itself("slug", ADDON)) | PUBLIC),
+            "the path has no part slug",
+        ),
     ],
 )
 def test_a_route_that_cannot_be_bound_is_refused_when_its_plugin_is_loaded(route: Route, sentence: str) -> None:

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rooftree import CORE_ONLY, KNOWN, NOBODY, PUBLIC, Plugin, Principal, Role, Routes, Tail, role
+from rooftree import KNOWN, NOBODY, PUBLIC, Kernel, Plugin, Principal, Role, Routes, Tail, role
 from rooftree.errors import Invalid
 from rooftree.http.binding import Endpoint
 from rooftree.http.paths import MAX_ESCAPED
 from rooftree.http.table import Entry, Match, RouteTable
+from rooftree.interfaces.callers import CORE_ONLY, TOKEN_HEADERS
 from rooftree.process.system import System
 from rooftree.services.directory import ServiceDirectory
 from rooftree.testing import running_system, token_for
@@ -71,6 +72,9 @@ def plain() -> None: ...
 
 class Proxies(Plugin):
     name = "proxies"
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
 
     def routes(self) -> Routes:
         return routes
@@ -369,7 +373,7 @@ async def test_closed_path_stays_unreachable_while_its_plugin_is_disabled(tmp_pa
         pass
 
     async with running_system(tmp_path, plugins=[Proxies], settings={"plugins.disabled": ["proxies"]}) as system:
-        headers = [("X-Supervisor-Token", await token_for(system, Principal("core", "core", Role.ADMIN)))]
+        headers = [("Authorization", await token_for(system, Principal("core", "core", Role.ADMIN)))]
         answers = [await send(system, path, headers=headers) for path in (b"/core/api/hassio/x", b"/core/api/states")]
 
     assert [answer.status for answer in answers] == [503, 503]

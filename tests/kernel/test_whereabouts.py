@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import Plugin, Principal, Role, Routes, Unavailable, role
+from rooftree import CallerKind, Plugin, Principal, Role, Routes, Unavailable, role
 from rooftree.access import whereabouts as module
 from rooftree.access.whereabouts import Looks, TokenUsedElsewhere
 from rooftree.plugins.plugin import Kernel
@@ -56,7 +56,9 @@ class Holders(Plugin):
 
     async def setup(self, kernel: Kernel) -> None:
         PLACES.append(Places())
-        kernel.register_kind("holder", lambda subject: Principal("holder", subject, Role.DEFAULT), PLACES[-1])
+        kernel.register_kind(
+            CallerKind("holder"), lambda subject: Principal("holder", subject, Role.DEFAULT), PLACES[-1]
+        )
 
     def routes(self) -> Routes:
         return routes
@@ -197,7 +199,7 @@ async def test_tokens_of_a_plugin_that_stopped_are_bound_to_nothing_it_said(syst
     token = await issue(system, "a")
     system.tokens.forget_kind("holder")
     gone = await client.get("/work", token=token)
-    system.tokens.register_kind("holder", lambda subject: Principal("holder", subject, Role.DEFAULT))
+    system.tokens.register_kind(CallerKind("holder"), lambda subject: Principal("holder", subject, Role.DEFAULT))
 
     assert gone.status == 403
     assert (await client.get("/work", token=token)).status == 200

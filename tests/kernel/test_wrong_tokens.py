@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import PUBLIC, Plugin, Principal, RateLimited, Role, Routes, role
+from rooftree import PUBLIC, Kernel, Plugin, Principal, RateLimited, Role, Routes, role
 from rooftree.access import wrong_tokens
 from rooftree.access.wrong_tokens import ALLOWED, SOURCES, WrongTokens, source_name
+from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.process.system import System
 from rooftree.testing import Client, FakeClock, running_system, token_for
 from tests.kernel.raw_http import send
@@ -31,6 +32,9 @@ def admin() -> None: ...
 
 class Guarded(Plugin):
     name = "guarded"
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
 
     def routes(self) -> Routes:
         return routes

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.packaging.environments import ROOT, Environment, Wheels, find_uv
+from tests.packaging.environments import Environment, Wheels, find_uv
+from tests.workspace import ROOT, with_needs
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +21,7 @@ def new_environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) ->
 
     def make() -> Environment:
         environment = Environment.fresh(wheels.uv, tmp_path_factory.mktemp("environment") / "venv")
-        plugins = [wheels.of(ROOT / "plugins" / name) for name in ("containers", "machine", "supervisor")]
+        plugins = [wheels.of(plugin.folder) for plugin in with_needs(["rooftree-supervisor"])]
         environment.install(f"rooftree[testing] @ {wheels.of(ROOT / 'core').as_uri()}", *plugins)
         return environment
 

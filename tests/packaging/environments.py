@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.workspace import ROOT
+
 PATIENCE_S = 240.0
 """What fetching dependencies may take on a machine that has none of them."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.environments import ROOT, Environment, Wheels, checks
+from tests.packaging.environments import Environment, Wheels, checks
 from tests.packaging.installed_daemon import InstalledDaemon
+from tests.workspace import ROOT
 
 pytestmark = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
 

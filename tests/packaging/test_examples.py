@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from attrs import field, frozen
 
-from tests.packaging.environments import ROOT, Environment, Wheels, checks
+from tests.packaging.environments import Environment, Wheels, checks
 from tests.packaging.installed_daemon import InstalledDaemon, Running
+from tests.workspace import ROOT
 
 pytestmark = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
 WITHIN_S = 30.0

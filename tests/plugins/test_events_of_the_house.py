@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rooftree.testing import Client, running_system
 from rooftree_store.plugin import StorePlugin
+from rooftree_supervisor.event_stream import EVENTS
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 
@@ -26,7 +27,7 @@ async def test_password_in_the_address_of_a_repository_is_told_to_nobody(tmp_pat
             await asyncio.sleep(0.05)
         answers += [await client.get(path) for path in ("/jobs/info", "/store/repositories", "/supervisor/info")]
 
-        told = b"\n".join(event.body for event in system.events._record)
+        told = b"\n".join(event.body for event in system.services.get(EVENTS)._record)
 
     assert [answer.status for answer in answers] == [503, 200, 200, 200, 200]  # the second is a job that failed later
     assert b'"type":"job_changed"' in told

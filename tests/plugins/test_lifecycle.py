@@ -16,6 +16,7 @@ from rooftree.plugins.life import Health
 from rooftree.plugins.loading import GROUP
 from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system
+from tests.workspace import plugins
 
 HOUSE = sorted((point for point in entry_points(group=GROUP) if point.value.startswith("rooftree_")), key=str)
 NAMES = [point.name for point in HOUSE]
@@ -45,7 +46,7 @@ def not_running(system: System) -> dict[str, str | None]:
 
 
 def test_house_is_whole() -> None:
-    assert {"addons", "docker", "store", "supervisor"} <= set(NAMES)
+    assert set(NAMES) == {name for plugin in plugins() for name in plugin.entry_points.get(GROUP, ())}
 
 
 async def test_all_run_without_docker(tmp_path: Path) -> None:

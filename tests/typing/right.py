@@ -38,6 +38,7 @@ from rooftree import (
     role,
     step,
 )
+from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.hooks import AvailableUpdate, available_updates
 from rooftree.testing import Answer, Client, FakeClock, running_system
 
@@ -97,7 +98,7 @@ async def write(notes: Notes, key: str, text: str) -> Steps:
     return [Write(key, text), write(key=key, text=text)]
 
 
-@routes.get("/notes/{key}", access=role(Role.DEFAULT) | itself("key") | grant("notes"))
+@routes.get("/notes/{key}", access=role(Role.DEFAULT) | itself("key", ADDON) | grant("notes"))
 def read(notes: Notes, key: str) -> Note:
     return Note(key)
 

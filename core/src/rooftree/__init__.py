@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rooftree.access import (
-        ANY_ADDON,
-        CORE_ONLY,
         KNOWN,
         NOBODY,
-        OBSERVER,
         PUBLIC,
         Access,
         Tokens,
         grant,
         itself,
+        of_kind,
         role,
     )
     from rooftree.clock import Clock
@@ -38,10 +36,8 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from rooftree.events import (
-        EVENTS,
         PROBLEMS,
         Event,
-        EventStream,
         Problem,
         ProblemCleared,
         ProblemReported,
@@ -74,51 +70,54 @@ if TYPE_CHECKING:
     from rooftree.model import UNSET, ParsedString, Rate, Secret, SecretLocked, Unset, converter, structure, unstructure
     from rooftree.plugins import (
         PLUGINS,
+        Counter,
+        Gauge,
+        InstallationFolder,
         Kernel,
         LeftBehind,
         Plugin,
         PluginHealthChanged,
         PluginInfo,
+        PluginMetrics,
         Plugins,
         hookimpl,
         hookspec,
     )
-    from rooftree.principal import Principal, Role
+    from rooftree.principal import CallerKind, Principal, Role
     from rooftree.services import Service
     from rooftree.state import AUDIT, AuditEntry, AuditLog, Collection, document
 
 _HOMES = {
-    "access": "ANY_ADDON Access CORE_ONLY KNOWN NOBODY OBSERVER PUBLIC Tokens grant itself role",
+    "access": "Access KNOWN NOBODY PUBLIC Tokens grant itself of_kind role",
     "clock": "Clock",
     "context": "only_looks",
     "errors": (
         "CodingUnsupported Conflict Failed Forbidden Invalid NotFound "
         "NotReady RateLimited RooftreeError TooLarge Unavailable"
     ),
-    "events": "EVENTS Event EventStream PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
+    "events": "Event PROBLEMS Problem ProblemCleared ProblemReported Problems Task",
     "http": "Binary From Header Media RawBody Routes Socket StateChange Stream Tail Text",
     "jobs": (
         "CONDITIONS ConditionNotMet Conditions JOBS JobBusy JobCall JobCancelled JobChanged JobError "
         "JobInfo JobStarted Jobs Lock Plan PlannedStep Run Step Steps job step"
     ),
     "model": "ParsedString Rate Secret SecretLocked UNSET Unset converter structure unstructure",
-    "plugins": "Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo Plugins hookimpl hookspec",
-    "principal": "Principal Role",
+    "plugins": (
+        "Counter Gauge InstallationFolder Kernel LeftBehind PLUGINS Plugin PluginHealthChanged PluginInfo "
+        "PluginMetrics Plugins hookimpl hookspec"
+    ),
+    "principal": "CallerKind Principal Role",
     "services": "Service",
     "state": "AUDIT AuditEntry AuditLog Collection document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "ANY_ADDON",
     "AUDIT",
     "CONDITIONS",
-    "CORE_ONLY",
-    "EVENTS",
     "JOBS",
     "KNOWN",
     "NOBODY",
-    "OBSERVER",
     "PLUGINS",
     "PROBLEMS",
     "PUBLIC",
@@ -127,18 +126,21 @@ __all__ = [
     "AuditEntry",
     "AuditLog",
     "Binary",
+    "CallerKind",
     "Clock",
     "CodingUnsupported",
     "Collection",
     "ConditionNotMet",
     "Conditions",
     "Conflict",
+    "Counter",
     "Event",
-    "EventStream",
     "Failed",
     "Forbidden",
     "From",
+    "Gauge",
     "Header",
+    "InstallationFolder",
     "Invalid",
     "JobBusy",
     "JobCall",
@@ -160,6 +162,7 @@ __all__ = [
     "Plugin",
     "PluginHealthChanged",
     "PluginInfo",
+    "PluginMetrics",
     "Plugins",
     "Principal",
     "Problem",
@@ -195,6 +198,7 @@ __all__ = [
     "hookspec",
     "itself",
     "job",
+    "of_kind",
     "only_looks",
     "role",
     "step",

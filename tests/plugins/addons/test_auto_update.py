@@ -104,6 +104,20 @@ async def test_nobody_is_updated_who_does_not_want_it(home: House, clock: FakeCl
     assert home.installed().version == "1.0"
 
 
+@pytest.mark.parametrize("version", ["dev", "7b99100", "2026.1.0", "1.0-ls1"])
+async def test_update_that_is_not_certainly_newer_is_held_back(home: House, clock: FakeClock, version: str) -> None:
+    await offered(home)
+    await home.offer("hello", version)
+    await updated(home)
+    clock.put(clock.now() + DAY)
+
+    held_back = await updated(home)
+
+    assert [line["version"] for line in held_back] == [version]
+    assert "not certain that it is newer than 1.0" in held_back[0]["reason"]
+    assert home.installed().version == "1.0"
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [

@@ -257,18 +257,43 @@ async def test_update_is_refused_where_there_is_none(home: House) -> None:
 
     same = await home.client.post(f"/store/addons/{HELLO}/update")
     nowhere = await home.client.post(f"/store/addons/{detached}/update")
-    await home.offer(version="0.9")
-    older = await home.client.post(f"/store/addons/{HELLO}/update")
+    await home.offer(version="2.0")
     backup = await home.client.post(f"/store/addons/{HELLO}/update", json={"backup": True})
     await home.offer(version="2.0", config={"machine": ["green"]})
     elsewhere = await home.client.post(f"/store/addons/{HELLO}/update")
 
     refusal(same, 400, "app_no_update_available_error")
     refusal(nowhere, 400, "app_not_in_store_error")
-    refusal(older, 400, "app_no_update_available_error")
     refusal(backup, 503, None)
     refusal(elsewhere, 400, "addon_not_supported_machine_type_error")
     assert (await home.info(detached))["detached"] is True
+
+
+async def test_older_version_in_the_store_is_shown_and_no_update_and_is_installed_by_hand(home: House) -> None:
+    await ready_for_update(home, started=False)
+    await home.offer(version="0.9")
+    shown, (listed,) = await home.info(HELLO), (await home.client.get("/store/addons")).data["addons"]
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/update")
+
+    for told in (shown, listed):
+        assert (told["version"], told["version_latest"], told["update_available"]) == ("1.0", "0.9", False)
+    assert answer.data == {}
+    assert home.installed().version == "0.9"
+    assert (home.data / "apps" / "data" / HELLO / "value").read_text() == "41"
+
+
+@pytest.mark.parametrize(("version", "other"), [("453c962", "7b99100"), ("2024.1.0", "1.0.0"), ("1.17.1", "1.17.1-1")])
+async def test_version_that_is_not_certainly_older_is_an_update(home: House, version: str, other: str) -> None:
+    await home.install(version=version)
+    await home.offer(version=other)
+
+    shown = await home.info(HELLO)
+    answer = await home.client.post(f"/store/addons/{HELLO}/update")
+
+    assert (shown["version_latest"], shown["update_available"]) == (other, True)
+    assert answer.data == {}
+    assert home.installed().version == other
 
 
 # --- rebuild ----------------------------------------------------------------------------------------------------------

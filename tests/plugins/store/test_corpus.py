@@ -1,13 +1,7 @@
-"""Every file of the corpus of real add-on repositories gets the verdict, and the content, that the reference gives it.
-
-The corpus lies beside the checkout and is not part of it; without it these tests are skipped.
-"""
+"""Every file of the corpus of real add-on repositories gets the verdict and the content that the reference gives it."""
 
 import json
 import time
-from pathlib import Path
-
-import pytest
 
 from rooftree_store.addon_config import ConfigInvalid, ParsedAddon, parse_addon_config
 from rooftree_store.build_file import parse_build_file
@@ -15,20 +9,15 @@ from rooftree_store.readers import ContentInvalid
 from rooftree_store.repository_file import parse_repository_file
 from rooftree_store.translations import parse_translation
 from rooftree_store.yaml_files import FileInvalid, read_document
+from tests.plugins.store.corpus import CORPUS, needs_corpus, rows
 
-CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+pytestmark = needs_corpus
 
 DELIBERATE_DIFFERENCES: dict[str, str] = {}
 """Relative path to reason. Empty: all verdicts and contents are the reference's."""
 
 MAX_CPU_S = 0.7
 """For every configuration of the corpus, the budget for the 406 of a store; reading takes most of it."""
-
-
-def rows(name: str) -> list[list[str]]:
-    lines = (CORPUS / name).read_text(encoding="utf-8").splitlines()
-    return [line.split("\t") for line in lines[1:]]
 
 
 def parse(path: str) -> ParsedAddon | None:

@@ -15,12 +15,12 @@ import pytest
 from attrs import frozen
 
 from rooftree import Event, Plugin, Principal, Problem, Role
-from rooftree.events import stream as event_stream
 from rooftree.http import connection
 from rooftree.process.logs import RecentLogs
 from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
-from rooftree_supervisor import event_feed
+from rooftree_supervisor import event_feed, event_stream
+from rooftree_supervisor.event_stream import EVENTS as STREAM
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 EVENTS = "/kernel/v1/events"
@@ -128,7 +128,7 @@ def types_of(events: Sequence[dict[str, Any]]) -> list[str]:
 
 async def until_readers(system: System, count: int) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while system.events.readers != count:
+        while system.services.get(STREAM).readers != count:
             await asyncio.sleep(0.005)
 
 
@@ -144,7 +144,7 @@ async def test_what_happens_is_told_as_it_happens(system: System, follow: Follow
         system.problems.report(Problem("free_space", message="The disk is nearly full"))
         (reported,) = await feed.take(1)
 
-    assert (hello["type"], hello["boot"], hello["data"]) == ("hello", system.events.boot, None)
+    assert (hello["type"], hello["boot"], hello["data"]) == ("hello", system.services.get(STREAM).boot, None)
     assert (rang["type"], rang["data"], rang["sequence"]) == ("rang", {"times": 1}, hello["sequence"] + 1)
     assert rang["time"].endswith("+00:00")
     assert (reported["type"], reported["data"]["problem"]["type"]) == ("problem_reported", "free_space")
@@ -172,7 +172,7 @@ async def test_type_that_no_event_has_is_refused_with_those_there_are(
     assert answer.status == 400
     assert answer.text.startswith("types: there is no event rangg; the plugins that are loaded have ")
     assert {"job_changed,", "problem_reported,", "rang,"} <= set(answer.text.split())
-    assert system.events.readers == 0
+    assert system.services.get(STREAM).readers == 0
 
 
 @on_both
@@ -196,7 +196,7 @@ async def test_client_that_was_away_too_long_is_told_that_it_lost_something(
     system: System, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "KEPT", 10)
-    place = str(system.events.now)
+    place = str(system.services.get(STREAM).now)
     for times in range(11):
         system.bus.publish(Rang(times))
 
@@ -214,8 +214,8 @@ async def test_client_that_was_away_too_long_is_told_that_it_lost_something(
 async def test_place_of_before_a_restart_is_told_to_be_lost(tmp_path: Path, logs: RecentLogs, follow: Follow) -> None:
     async with running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as system:
         system.bus.publish(Rang(1))
-        place = str(system.events.now)
-        boot = system.events.boot
+        place = str(system.services.get(STREAM).now)
+        boot = system.services.get(STREAM).boot
 
     async with (
         running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as system,
@@ -238,7 +238,7 @@ async def test_place_that_is_none_is_refused_naming_where_it_was_given(client: C
 
 
 async def test_browser_that_reconnects_goes_on_from_what_it_saw_last(system: System) -> None:
-    first = str(system.events.now)
+    first = str(system.services.get(STREAM).now)
     for times in range(5):
         system.bus.publish(Rang(times))
     async with lines(system, f"?since={first}") as feed:
@@ -314,7 +314,7 @@ async def test_client_that_goes_frees_everything(system: System, client: Client,
 async def fall_behind(system: System, reader: socket.socket) -> None:
     """Publish until the reader's buffers are full and the record has moved past its place."""
     await until_readers(system, 1)
-    while system.events._first < 3000:  # many times what is kept
+    while system.services.get(STREAM)._first < 3000:  # many times what is kept
         for _ in range(20):
             system.bus.publish(Filled("x" * 10_000))
         await asyncio.sleep(0.01)
@@ -353,7 +353,7 @@ async def test_slow_reader_is_told_why_it_is_dropped_and_little_is_kept_for_it(
     reader = raw_client(system, headers)
     try:
         await fall_behind(system, reader)
-        assert system.events.readers == 1
+        assert system.services.get(STREAM).readers == 1
         assert waiting_bytes(system) < 300_000
 
         rest = await read_to_the_end(reader)
@@ -361,7 +361,7 @@ async def test_slow_reader_is_told_why_it_is_dropped_and_little_is_kept_for_it(
         reader.close()
 
     assert b"this reader was too slow; ask anew for all that you show" in rest
-    assert (system.events.dropped, system.events.readers) == (1, 0)
+    assert (system.services.get(STREAM).dropped, system.services.get(STREAM).readers) == (1, 0)
     if headers is UPGRADE:
         assert rest[-12:] == b"\x88\x0a" + (1013).to_bytes(2) + b"too slow"
     assert (await client.get("/supervisor/ping")).status == 200
@@ -389,7 +389,7 @@ async def test_socket_whose_client_takes_nothing_is_dropped_and_told_why(
     finally:
         reader.close()
 
-    assert system.events.dropped == 1
+    assert system.services.get(STREAM).dropped == 1
 
 
 async def test_stream_whose_client_takes_nothing_is_let_go(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,7 +410,7 @@ async def test_stream_whose_client_takes_nothing_is_let_go(system: System, monke
 
 @on_both
 async def test_no_secret_is_told(system: System, client: Client, follow: Follow) -> None:
-    async with follow(system, f"?since={system.events.boot}-0") as feed:
+    async with follow(system, f"?since={system.services.get(STREAM).boot}-0") as feed:
         await feed.take(1)
         made = (await client.post("/kernel/v1/tokens", json={"name": "grafana", "role": "manager"})).data
         async with Client.over_tcp(system, made["token"]) as program:
@@ -419,8 +419,9 @@ async def test_no_secret_is_told(system: System, client: Client, follow: Follow)
         await client.post("/supervisor/options", json={"addons_repositories": ["https://me:hunter2@example.org/x"]})
         await client.delete(f"/kernel/v1/tokens/{made['id']}")
         system.bus.publish(Rang(1))
+        await system.bus.drained()
 
-        told = b"".join(one.body for one in system.events._record)
+        told = b"".join(one.body for one in system.services.get(STREAM)._record)
 
     assert b"rang" in told
     for secret in (made["token"], "hunter2", (system.data.path / "admin-token").read_text().strip()):
@@ -432,6 +433,7 @@ async def test_stop_ends_the_streams_at_once(tmp_path: Path, logs: RecentLogs, f
     async with running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as system:
         async with follow(system) as feed:
             await feed.take(1)
+            stream = system.services.get(STREAM)
             stopping = asyncio.create_task(system.stop())
             if isinstance(feed, Messages):
                 goodbye = await feed.opened.receive()
@@ -443,7 +445,7 @@ async def test_stop_ends_the_streams_at_once(tmp_path: Path, logs: RecentLogs, f
             async with asyncio.timeout(3):
                 await stopping
 
-        assert system.events.readers == 0
+        assert stream.readers == 0
 
 
 async def test_socket_whose_client_does_not_say_goodbye_does_not_hold_up_the_stop(system: System) -> None:
@@ -464,13 +466,14 @@ async def test_streams_end_when_the_plugin_that_serves_them_is_restarted_or_disa
             await feed.take(1)
             await other.take(1)
             assert isinstance(feed, Lines) and isinstance(other, Messages)
+            stream = system.services.get(STREAM)
             changing = asyncio.create_task(change("supervisor"))
 
             with pytest.raises(aiohttp.ClientPayloadError):
                 await feed.response.read()
             assert (await other.opened.receive()).data == aiohttp.WSCloseCode.GOING_AWAY
             await changing
-            assert system.events.readers == 0
+            assert stream.readers == 0
 
     assert (await client.get(EVENTS)).status == 503
 

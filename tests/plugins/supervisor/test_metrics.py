@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rooftree import JobChanged, JobInfo, Principal, Problem, Role
+from rooftree import JobChanged, JobInfo, Kernel, Plugin, Principal, Problem, Role
 from rooftree.http.traffic import BOUNDS_S, Traffic
+from rooftree.interfaces import hooks
 from rooftree.jobs.running import JobError
 from rooftree.process.system import System
-from rooftree.testing import Client, token_for
+from rooftree.testing import Client, running_system, token_for
+from rooftree_supervisor.plugin import SupervisorPlugin
 
 METRICS = "/kernel/v1/metrics"
 
@@ -98,6 +101,27 @@ async def test_plugins_problems_loop_and_process_are_there(system: System, clien
     assert numbers[sample("rooftree_loop_lag_seconds")] >= 0
     assert numbers[sample("process_resident_memory_bytes")] > 1_000_000
     assert numbers[sample("process_open_fds")] > 3
+
+
+async def test_metrics_of_plugins_are_shown_beside_the_kernels(tmp_path: Path) -> None:
+    class Counting(Plugin):
+        name = "counting"
+
+        async def setup(self, kernel: Kernel) -> None:
+            kernel.metrics.counter("strikes", "Strikes, by bell", labels=("bell",)).add(2, bell='great "Tom"')
+            kernel.metrics.gauge("hands", "Hands", read=lambda: 2)
+
+    async with (
+        running_system(tmp_path, plugins=[SupervisorPlugin, Counting], specifications=[hooks]) as system,
+        Client.over_unix(system) as client,
+    ):
+        numbers = await scraped(client)
+        await system.plugins.disable("counting")
+        later = await scraped(client)
+
+    assert numbers[sample("rooftree_plugin_counting_strikes_total", bell='great "Tom"')] == 2
+    assert numbers[sample("rooftree_plugin_counting_hands")] == 2
+    assert not any("counting_" in name for name, _ in later)
 
 
 async def test_answer_says_that_it_is_the_text_format(client: Client) -> None:

@@ -42,6 +42,7 @@ from rooftree import (
     role,
     step,
 )
+from rooftree.interfaces.callers import ADDON
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.api_documents.openapi import Describer, encoded_document
@@ -142,18 +143,18 @@ def find(
     return []
 
 
-@routes.get("/notes/{slug}", access=itself("slug"), aliases=("/note/{slug}", "/n/{slug}"))
+@routes.get("/notes/{slug}", access=itself("slug", ADDON), aliases=("/note/{slug}", "/n/{slug}"))
 def note(slug: Slug) -> Note | None:
     """One note."""
     return None
 
 
-@routes.post("/notes/{slug}", access=MANAGER | itself("slug"), max_body=10)
+@routes.post("/notes/{slug}", access=MANAGER | itself("slug", ADDON), max_body=10)
 def write(slug: Slug, body: Note) -> None:
     """Write a note."""
 
 
-@routes.post("/notes/{slug}/burn", access=role(Role.ADMIN, not_on="slug"))
+@routes.post("/notes/{slug}/burn", access=role(Role.ADMIN, not_on=itself("slug", ADDON)))
 def burn_note(slug: Slug) -> JobCall[JobStarted | None]:
     """Burn a note."""
     return burn().in_background()

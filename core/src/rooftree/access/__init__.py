@@ -1,17 +1,14 @@
 """Who may call what, whom a token stands for, and those who try with wrong ones."""
 
 from rooftree.access.change_rate import ChangeRate
-from rooftree.access.rules import ANY_ADDON, CORE_ONLY, KNOWN, NOBODY, OBSERVER, PUBLIC, Access, grant, itself, role
+from rooftree.access.rules import KNOWN, NOBODY, PUBLIC, Access, grant, itself, of_kind, role
 from rooftree.access.tokens import Token, Tokens, digest
 from rooftree.access.whereabouts import Misplaced, TokenUsedElsewhere, Whereabouts
 from rooftree.access.wrong_tokens import WrongTokens, source_name
 
 __all__ = [
-    "ANY_ADDON",
-    "CORE_ONLY",
     "KNOWN",
     "NOBODY",
-    "OBSERVER",
     "PUBLIC",
     "Access",
     "ChangeRate",
@@ -24,6 +21,7 @@ __all__ = [
     "digest",
     "grant",
     "itself",
+    "of_kind",
     "role",
     "source_name",
 ]

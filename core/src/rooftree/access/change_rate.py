@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, job_under_way
 from rooftree.errors import RateLimited
 from rooftree.model import Meter, Rate
-from rooftree.principal import Principal, Role
+from rooftree.principal import CallerKind, Principal, Role
 
 
 class ChangeRate:
     """Counts what each caller changes, at once or by beginning a job.
 
-    Administrators and Core are not counted: people wait for what they do. An add-on is, whatever its role.
+    Administrators are not counted: people wait for what they do. Those of some
+    kinds are, see :class:`~rooftree.principal.CallerKind`.
+
+    :param kind_of: the kind of callers of that name, where one is registered
     """
 
-    def __init__(self, rate: Rate, clock: Clock = MACHINE) -> None:
+    def __init__(self, rate: Rate, kind_of: Callable[[str], CallerKind | None], clock: Clock = MACHINE) -> None:
         self.rate = rate
+        self._kind_of = kind_of
         self._clock = clock
         self._meters: dict[str, Meter] = {}
 
@@ -26,7 +31,7 @@ class ChangeRate:
         """The call under way is about to change something; raises :class:`~rooftree.errors.RateLimited` where its
         caller does so too often. What a job does was counted when it began."""
         who = caller.get()
-        if who is None or job_under_way.get() is not None or not _is_counted(who):
+        if who is None or job_under_way.get() is not None or not self._is_counted(who):
             return
         name = str(who)
         meter = self._meters.get(name)
@@ -39,6 +44,8 @@ class ChangeRate:
             raise RateLimited(sentence, who=name, wait_s=wait_s)
         meter.note()
 
-
-def _is_counted(who: Principal) -> bool:
-    return who.role is not Role.ADMIN or who.kind == "addon"
+    def _is_counted(self, who: Principal) -> bool:
+        if who.role is not Role.ADMIN:
+            return True
+        kind = self._kind_of(who.kind)
+        return kind is not None and kind.admins_are_counted

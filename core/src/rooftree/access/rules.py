@@ -1,8 +1,8 @@
 """Who calls, and who may.
 
 Everything is denied by default: a route names its :class:`Access`, a value from a small closed set, so that the whole
-can be printed as a table. The kernel knows principals, roles and tokens; what kinds of callers exist (an add-on, Home
-Assistant Core) is registered by the plugins that own them.
+can be printed as a table. The kernel knows principals, roles and tokens; which kinds of callers there are is registered
+by the plugins that own them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from rooftree.principal import INCLUDES, Principal, Role
+from rooftree.principal import INCLUDES, CallerKind, Principal, Role
 
 
 class Access:
@@ -24,13 +24,13 @@ class Access:
     def __or__(self, other: Access) -> Access:
         return _Either(self, other)
 
-    def self_parts(self) -> frozenset[str]:
-        """The path parts in which the word ``self`` stands for the calling add-on."""
-        return frozenset()
+    def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
+        """The path parts in which the word ``self`` stands for who calls, with the kinds of those who may use it."""
+        return {}
 
     def named_parts(self) -> frozenset[str]:
         """The path parts that the decision looks at; a route without one of them is refused when it is bound."""
-        return self.self_parts()
+        return frozenset(self.self_parts())
 
 
 @frozen
@@ -41,8 +41,9 @@ class _Either(Access):
     def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
         return self.left.allows(principal, parts) or self.right.allows(principal, parts)
 
-    def self_parts(self) -> frozenset[str]:
-        return self.left.self_parts() | self.right.self_parts()
+    def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
+        left, right = self.left.self_parts(), self.right.self_parts()
+        return {part: left.get(part, ()) + right.get(part, ()) for part in {**left, **right}}
 
     def named_parts(self) -> frozenset[str]:
         return self.left.named_parts() | self.right.named_parts()
@@ -81,29 +82,34 @@ class _Known(Access):
 @frozen
 class _HasRole(Access):
     role: Role
-    not_on: str | None
+    not_on: Access | None
 
     def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
         if principal is None or principal.role not in INCLUDES[self.role]:
             return False
-        return self.not_on is None or principal.kind != "addon" or parts.get(self.not_on) not in {"self", principal.id}
+        return self.not_on is None or not self.not_on.allows(principal, parts)
 
     def named_parts(self) -> frozenset[str]:
-        return frozenset({self.not_on} if self.not_on else ())
+        return self.not_on.named_parts() if self.not_on else frozenset()
 
     def __str__(self) -> str:
-        return f"role {self.role}" + (f", not on itself ({self.not_on})" if self.not_on else "")
+        return f"role {self.role}" + (f", not on {self.not_on}" if self.not_on else "")
 
 
 @frozen
 class _Itself(Access):
     part: str
+    kind: CallerKind
 
     def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return principal is not None and principal.kind == "addon" and parts.get(self.part) == principal.id
+        return (
+            principal is not None
+            and principal.kind == self.kind.name
+            and parts.get(self.part) in {"self", principal.id}
+        )
 
-    def self_parts(self) -> frozenset[str]:
-        return frozenset({self.part})
+    def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
+        return {self.part: (self.kind,)}
 
     def __str__(self) -> str:
         return f"itself ({self.part})"
@@ -111,13 +117,13 @@ class _Itself(Access):
 
 @frozen
 class _OfKind(Access):
-    kind: str
+    kind: CallerKind
 
     def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return principal is not None and principal.kind == self.kind
+        return principal is not None and principal.kind == self.kind.name
 
     def __str__(self) -> str:
-        return f"{self.kind} only"
+        return f"{self.kind.name} only"
 
 
 @frozen
@@ -134,27 +140,26 @@ class _HasGrant(Access):
 PUBLIC: Access = _Public()
 """No token needed."""
 NOBODY: Access = _Nobody()
-"""Closed for everybody, Core and administrators too, whatever the method: a path that a proxied tail beside it would
-otherwise reach."""
+"""Closed for everybody, administrators too, whatever the method: a path that a proxied tail beside it would otherwise
+reach."""
 KNOWN: Access = _Known()
 """Anybody with a valid token."""
-OBSERVER: Access = _OfKind("observer")
-"""The observer's base service."""
-CORE_ONLY: Access = _OfKind("core")
-"""Home Assistant Core and nobody else, not even an administrator."""
-ANY_ADDON: Access = _OfKind("addon")
-"""Every add-on, with or without a role."""
 
 
-def role(minimum: Role, *, not_on: str | None = None) -> Access:
-    """Whoever has the role or one that includes it; ``not_on`` names the path part on which an add-on may not be
-    itself (it can't update or unprotect itself)."""
+def role(minimum: Role, *, not_on: Access | None = None) -> Access:
+    """Whoever has the role or one that includes it, but those whom ``not_on`` allows: ``not_on=itself("slug", kind)``
+    for what nobody of that kind may do to itself."""
     return _HasRole(minimum, not_on)
 
 
-def itself(part: str) -> Access:
-    """An add-on, on itself: by its own slug or the word ``self`` in path part ``part``."""
-    return _Itself(part)
+def itself(part: str, kind: CallerKind) -> Access:
+    """Callers of that kind, on themselves: by their own id or the word ``self`` in path part ``part``."""
+    return _Itself(part, kind)
+
+
+def of_kind(kind: CallerKind) -> Access:
+    """All callers of that kind, with or without a role, and nobody else, not even an administrator."""
+    return _OfKind(kind)
 
 
 def grant(name: str) -> Access:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from rooftree.access.whereabouts import Alarm, Looks, Misplaced, Whereabouts
 from rooftree.errors import NotFound
 from rooftree.events import Event
-from rooftree.principal import Principal, Role
+from rooftree.principal import CallerKind, Principal, Role
 from rooftree.state import Change, Collection, State, document
 
 TOKEN_BYTES = 56
@@ -52,6 +52,15 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+@frozen
+class _Registered:
+    """A kind of callers whose plugin runs."""
+
+    kind: CallerKind
+    principal: Callable[[str], Principal | None]
+    whereabouts: Whereabouts | None
+
+
 class Tokens:
     """Issues, recognises and revokes tokens. Lookup is by hash, so its time says nothing about a token.
 
@@ -61,8 +70,7 @@ class Tokens:
     def __init__(self, tokens: Collection[Token], state: State, publish: Callable[[Event], None]) -> None:
         self._tokens = tokens
         self._state = state
-        self._kinds: dict[str, Callable[[str], Principal | None]] = {}
-        self._whereabouts: dict[str, Whereabouts] = {}
+        self._kinds: dict[str, _Registered] = {}
         self._looks = Looks()
         self._alarm = Alarm(publish)
 
@@ -72,25 +80,26 @@ class Tokens:
         return cls(await state.collection(Token), state, publish)
 
     def register_kind(
-        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+        self, kind: CallerKind, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
     ) -> None:
         """Let tokens of ``kind`` stand for ``principal(subject)``; ``None`` from it means: not (any more).
 
         :param whereabouts: where they may be used; anywhere unless told
         """
-        self._kinds[kind] = principal
-        self._whereabouts.pop(kind, None)
-        if whereabouts is not None:
-            self._whereabouts[kind] = whereabouts
+        self._kinds[kind.name] = _Registered(kind, principal, whereabouts)
 
-    def has_kind(self, kind: str) -> bool:
-        """Whether somebody has registered ``kind``, or it is our own."""
-        return kind in self._kinds or kind in {"token", "local"}
+    def has_kind(self, name: str) -> bool:
+        """Whether somebody has registered a kind of that name, or it is our own."""
+        return name in self._kinds or name in {"token", "local"}
 
-    def forget_kind(self, kind: str) -> None:
-        """The plugin that owns ``kind`` has gone; its tokens are kept, and refused until it is back."""
-        self._kinds.pop(kind, None)
-        self._whereabouts.pop(kind, None)
+    def kind(self, name: str) -> CallerKind | None:
+        """The kind that is registered under that name."""
+        registered = self._kinds.get(name)
+        return registered.kind if registered else None
+
+    def forget_kind(self, name: str) -> None:
+        """The plugin that owns the kind has gone; its tokens are kept, and refused until it is back."""
+        self._kinds.pop(name, None)
 
     def new(self, kind: str, subject: str, role: Role | None = None) -> NewToken:
         """A fresh token. It is valid once its ``change`` is committed."""
@@ -134,8 +143,8 @@ class Tokens:
             return None
         if token.kind == "token":
             return _holder_of_named(token.subject, token.role)
-        resolve = self._kinds.get(token.kind)
-        return resolve(token.subject) if resolve else None
+        registered = self._kinds.get(token.kind)
+        return registered.principal(token.subject) if registered else None
 
     def caller(self, key: str, address: str | None) -> Principal | Misplaced | None:
         """Who calls with the token of that digest from that address (``None`` on a unix socket).
@@ -146,7 +155,7 @@ class Tokens:
         token = self._tokens.get(key)
         if principal is None or token is None:
             return None
-        whereabouts = self._whereabouts.get(token.kind)
+        whereabouts = self._whereabouts(token.kind)
         if whereabouts is None or whereabouts.admits(token.subject, address):
             return principal
         return Misplaced(key, token.kind, token.subject, address)
@@ -156,7 +165,7 @@ class Tokens:
 
         Raises :class:`~rooftree.errors.Unavailable` while that can't be told.
         """
-        whereabouts = self._whereabouts.get(misplaced.kind)
+        whereabouts = self._whereabouts(misplaced.kind)
         if whereabouts is not None:
             await self._looks.look(misplaced.kind, misplaced.subject, whereabouts)
         caller = self.caller(misplaced.key, misplaced.address)
@@ -164,3 +173,7 @@ class Tokens:
             self._alarm.tell(caller)
             return None
         return caller
+
+    def _whereabouts(self, kind: str) -> Whereabouts | None:
+        registered = self._kinds.get(kind)
+        return registered.whereabouts if registered else None

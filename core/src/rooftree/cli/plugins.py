@@ -69,7 +69,7 @@ def restart(invocation: Invocation, /, name: str) -> None:
 @invocation_options
 @pass_invocation
 def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
-    """Remove for good what a plugin left that is no longer installed: its documents, tokens and remembered routes."""
+    """Remove for good what a plugin left that is no longer installed: documents, files, tokens, remembered routes."""
     from urllib.parse import quote
 
     from rooftree.cli.connection import ask
@@ -87,6 +87,7 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
 def _left(left: dict[str, Any]) -> str:
     return (
         f"{left['documents']} documents ({', '.join(left['collections']) or 'no collections'}), {left['tokens']} tokens"
+        + (f", the folder {left['folder']}" if left["folder"] else "")
     )
 
 

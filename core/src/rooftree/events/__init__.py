@@ -2,19 +2,13 @@
 
 from rooftree.events.bus import Event, EventBus, Listener
 from rooftree.events.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
-from rooftree.events.stream import EVENTS, HELLO, LOST, EventStream, Position, event_type, event_types
 from rooftree.events.tasks import Task, TaskSupervisor, TaskWatch
 
 __all__ = [
-    "EVENTS",
-    "HELLO",
-    "LOST",
     "PROBLEMS",
     "Event",
     "EventBus",
-    "EventStream",
     "Listener",
-    "Position",
     "Problem",
     "ProblemCleared",
     "ProblemReported",
@@ -22,6 +16,4 @@ __all__ = [
     "Task",
     "TaskSupervisor",
     "TaskWatch",
-    "event_type",
-    "event_types",
 ]

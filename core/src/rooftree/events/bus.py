@@ -99,11 +99,6 @@ class EventBus:
         self.on_failure: Callable[[str, str, BaseException], None] = _only_logged
         """Told whose listener raised, on which kind of event, and what."""
         self._subscriptions: dict[type[Event], tuple[Subscription, ...]] = {}
-        self._taps: list[Callable[[Event], None]] = []
-
-    def tap(self, take: Callable[[Event], None]) -> None:
-        """Call ``take`` with every event while it is published: for the kernel's own records. It must be quick."""
-        self._taps.append(take)
 
     def subscribe[E: Event](self, kind: type[E], listener: Listener[E], owner: str) -> Subscription:
         """Call ``listener`` (plain or async) for every event of ``kind`` or a subclass, in order."""
@@ -113,11 +108,6 @@ class EventBus:
 
     def publish(self, event: Event) -> None:
         """Tell everybody who subscribed; returns at once."""
-        for take in self._taps:
-            try:
-                take(event)
-            except Exception:
-                log.exception("tap_failed", kind=type(event).__name__)
         for kind in type(event).__mro__:
             for subscription in self._subscriptions.get(kind, ()):
                 subscription.offer(event)

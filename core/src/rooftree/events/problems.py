@@ -36,9 +36,9 @@ class Problem:
     type: str
     """A stable word, such as ``free_space``; the reference's where it has one."""
     context: str = "system"
-    """The domain it concerns: ``system``, ``addon``, ``store``, ``plugin`` …"""
+    """The domain it concerns: ``system``, ``plugin``, or one that a plugin owns"""
     reference: str | None = None
-    """What it concerns in that domain, such as an add-on's slug."""
+    """What it concerns in that domain, such as a name."""
     message: str = ""
     """One sentence for people: what is wrong, and what to do."""
     suggestions: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from rooftree.model import DEEPEST, is_deeper
 UNPACKED = 8
 """What a large JSON body holds when it is taken apart, in its own lengths."""
 MOST_VALUES: Final = 20_000
-"""How many values a JSON body may have, about: as many as a file of an add-on's. To take them apart, and what handlers
+"""How many values a JSON body may have, about: as many as a large configuration. To take them apart, and what handlers
 do with each, keeps everybody else waiting, so that the length is not all that must be bounded."""
 _BEGINS_VALUE: Final = (b",", b"[", b"{")
 _TEXTS: Final = re.compile(rb'(?s)"(?:[^"\\]++|\\.)*+"?')

@@ -2,7 +2,7 @@
 
 Whether a caller may do something is decided when a request comes in. An answer that goes on for days must not outlive
 that decision: once a second it is looked who its token stands for now. Where that is not who it was, because the token
-was revoked, or its add-on stopped, uninstalled or given another role, the answer ends. Whatever makes such answers
+was revoked, or its holder stopped or given another role, the answer ends. Whatever makes such answers
 need not think of it. What is changed in one go is not taken back: it was asked for by who was allowed to.
 """
 

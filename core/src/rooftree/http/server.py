@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ DRAIN_LOOK_S = 0.01
 CUT_OFF_S = 1.0
 """Seconds that a call gets to end when it is cut off."""
 CLOSED = "This path is closed to everybody"
-_TOKEN_HEADERS = (istr("X-Supervisor-Token"), istr("X-Hassio-Key"), istr("Authorization"))  # istr: looked up quicker
+_AUTHORIZATION = istr("Authorization")  # istr: looked up quicker
 _PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
 type Gate = Callable[[str], RooftreeError | None]
@@ -90,6 +90,8 @@ class HttpServer:
         self._wrong_tokens = WrongTokens(clock)
         self.on_crash: Callable[[str, str, Exception], None] = _only_logged
         """Told whose handler failed in a way it did not foresee, on which route, and how."""
+        self._headers_of: dict[str, tuple[istr, ...]] = {}
+        self._token_headers: tuple[istr, ...] = (_AUTHORIZATION,)
         self._runner: web.ServerRunner | None = None
         self._in_flight = InFlight(in_flight_bytes)
         self._revocation = Revocation(self._vouched_for)
@@ -162,6 +164,13 @@ class HttpServer:
     def listeners(self) -> Mapping[str, str]:
         """The open listeners by name, with where they listen."""
         return {name: site.name for name, site in self._sites.items()}
+
+    def accept_tokens_in(self, headers: Iterable[str], owner: str) -> None:
+        """Take tokens from these headers too, for as long as ``owner`` says so: no headers end it. Where several are
+        sent they must agree."""
+        self._headers_of[owner] = tuple(map(istr, headers))
+        others = dict.fromkeys(header for headers in self._headers_of.values() for header in headers)
+        self._token_headers = (*others, _AUTHORIZATION)
 
     def end_streams(self) -> None:
         """End the answers that would never end by themselves, such as a log that is followed."""
@@ -309,11 +318,8 @@ class HttpServer:
     ) -> None:
         if access is NOBODY:
             raise Forbidden(CLOSED)
-        for part in access.self_parts() if parts else ():
-            if parts.get(part) == "self" and principal is not None:
-                if principal.kind != "addon":
-                    raise Invalid("self stands for the add-on that calls; write the add-on's slug")
-                parts[part] = principal.id
+        if principal is not None and "self" in parts.values():
+            _resolve_self(access, principal, parts)
         if not access.allows(principal, parts):
             self._refuse_stranger(principal, request)
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
@@ -323,7 +329,7 @@ class HttpServer:
 
         There an administrator may use whatever token, which is less than that one may do without it.
         """
-        token = _token(request)
+        token = _token(request, self._token_headers)
         if token is None:
             return _peer(request)
         if len(token) > MAX_TOKEN:
@@ -337,7 +343,7 @@ class HttpServer:
 
     def _vouched_for(self, request: web.BaseRequest) -> Principal | None:
         """Whom the request's token stands for now; where it came from was looked at when it came."""
-        token = _token(request)
+        token = _token(request, self._token_headers)
         if token is None:
             return _peer(request)
         connection = request.protocol
@@ -349,26 +355,38 @@ class HttpServer:
         its sender has sent many."""
         if principal is not None:
             return
-        if any(request.headers.get(name, "").strip() for name in _TOKEN_HEADERS):
+        if any(request.headers.get(name, "").strip() for name in self._token_headers):
             self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
             raise Forbidden("The token is not known, or no longer valid")
-        raise Unauthenticated("Send a token: Authorization: Bearer …, or X-Supervisor-Token")
+        others = "".join(f", or {name}" for name in self._token_headers[:1] if name != _AUTHORIZATION)
+        raise Unauthenticated(f"Send a token: Authorization: Bearer …{others}")
 
 
-def _token(request: web.BaseRequest) -> str | None:
+def _resolve_self(access: Access, principal: Principal, parts: dict[str, str]) -> None:
+    """Put the caller's id in the place of ``self``; raises :class:`Invalid` where it means callers of another kind."""
+    for part, kinds in access.self_parts().items():
+        if parts.get(part) == "self":
+            if principal.kind not in {kind.name for kind in kinds}:
+                who = " or ".join(f"the {kind.noun}" for kind in kinds)
+                ids = " or ".join(f"the {kind.noun}'s {kind.id_noun}" for kind in kinds)
+                raise Invalid(f"self stands for {who} that calls; write {ids}")
+            parts[part] = principal.id
+
+
+def _token(request: web.BaseRequest, headers: Iterable[istr]) -> str | None:
     """The one token that was sent; raises :class:`Unauthenticated` for a header sent twice, or tokens that differ."""
     token = ""
-    for name in _TOKEN_HEADERS:
+    for name in headers:
         values: Sequence[str] | None = request.headers.getall(name, None)
         if values is None:
             continue
         if len(values) > 1:
             raise Unauthenticated(f"The header {name} was sent more than once")
         text = values[0].strip()
-        if name == "Authorization" and text:
+        if name is _AUTHORIZATION and text:
             words = text.split()
             if token and len(words) > 1 and words[0].lower() != "bearer":
-                continue  # for the route itself: an add-on that checks a name and password
+                continue  # for the route itself, which checks a name and password
             text = words[-1]
         if text and token and text != token:
             raise Unauthenticated("Two different tokens were sent; send one")

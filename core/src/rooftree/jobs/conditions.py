@@ -74,13 +74,17 @@ class Conditions:
         """The conditions that are not looked at."""
         return self._kept.get(_KEY, IgnoredConditions()).names
 
-    async def ignore(self, names: Iterable[str]) -> None:
-        """Leave these out from now on, and no others; raises :class:`Invalid` for a name that no condition has."""
-        wanted = tuple(sorted(set(names)))
-        unknown = [name for name in wanted if name not in KNOWN and name not in self._checks]
+    async def ignore(self, names: Iterable[str], unchecked: Iterable[str] = ()) -> None:
+        """Leave these out from now on, and no others; raises :class:`Invalid` for a name that no condition has.
+
+        :param unchecked: names of conditions that nobody may be checking
+        """
+        wanted, allowed = tuple(sorted(set(names))), {*unchecked, *self._checks}
+        unknown = [name for name in wanted if name not in allowed]
         if unknown:
-            allowed = ", ".join(sorted({*KNOWN, *self._checks}))
-            raise Invalid(f"ignore_conditions: {', '.join(unknown)} is no condition; allowed are {allowed}")
+            raise Invalid(
+                f"ignore_conditions: {', '.join(unknown)} is no condition; allowed are {', '.join(sorted(allowed))}"
+            )
         if wanted != self.ignored:
             await self._state.commit(self._kept.put(_KEY, IgnoredConditions(wanted)))
         self.report()
@@ -119,25 +123,5 @@ async def _reason(name: str, check: Check, owner: str, fetch_bytes: int) -> str 
         what = f"took more than {CHECK_WITHIN_S:g} s" if isinstance(error, TimeoutError) else f"failed: {error}"
         return f"its check by plugin {owner} {what}; ignore the condition to go on without it"
 
-
-KNOWN = (
-    "architecture_supported",
-    "auto_update",
-    "free_space",
-    "frozen",
-    "haos",
-    "healthy",
-    "home_assistant_core_supported",
-    "host_network",
-    "internet_host",
-    "internet_system",
-    "mount_available",
-    "os_agent",
-    "os_supported",
-    "plugins_updated",
-    "running",
-    "supervisor_updated",
-)
-"""The names that clients of the API know; whoever owns what they speak of registers the check."""
 
 CONDITIONS = Service[Conditions]("conditions/1")

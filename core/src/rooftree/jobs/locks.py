@@ -19,7 +19,7 @@ _SHARED = "shared"
 
 @frozen
 class Lock:
-    """A thing only one job at a time may change: its kind and its name, such as ``Lock("addon", "local_hello")``."""
+    """A thing only one job at a time may change: its kind and its name, such as ``Lock("lamp", "kitchen")``."""
 
     kind: str
     name: str

@@ -49,7 +49,7 @@ class PlannedStep:
     reversible: bool
     """Whether it can be taken back when a later one fails."""
     notes: list[str] = field(factory=list)
-    """What else to know before one agrees to it, such as the hardware that an add-on gets, and does not get."""
+    """What else to know before one agrees to it, such as what it will be given, and what it will not."""
 
 
 @frozen(kw_only=True)

@@ -11,7 +11,7 @@ further parameters are services::
         async def do(self, run: Run, engine: ContainerEngine) -> None: ...    # may be repeated
         async def undo(self, before: str | None, engine: ContainerEngine) -> None: ...  # after none, half or all of do
         async def fetch_bytes(self, engine: ContainerEngine) -> int | None: ...  # for the plan; only where it fetches
-        async def notes(self, addons: Addons) -> list[str]: ...   # for the plan; what else to know before one agrees
+        async def notes(self, engine: ContainerEngine) -> list[str]: ...   # for the plan; what else to know of it
 
 ``before`` returns what ``undo`` will need and is journaled with the intent, ahead of ``do``. ``do`` may run again after
 a crash, so it starts from whatever it finds. ``undo`` takes back only what this job made. A step without ``undo`` can't

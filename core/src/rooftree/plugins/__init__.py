@@ -1,9 +1,10 @@
 """Plugins: what authors derive from, what they see of the kernel, how each lives, and all of them."""
 
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
-from rooftree.plugins.kernel import Kernel
+from rooftree.plugins.kernel import InstallationFolder, Kernel
 from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
 from rooftree.plugins.loading import GROUP
+from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.plugins import PLUGINS, Plugins
@@ -11,15 +12,22 @@ from rooftree.plugins.remains import LeftBehind
 
 __all__ = [
     "GROUP",
+    "METRICS",
     "PLUGINS",
+    "Counter",
+    "Family",
+    "Gauge",
     "Hooks",
+    "InstallationFolder",
     "Kernel",
     "KernelParts",
     "LeftBehind",
+    "Metrics",
     "Plugin",
     "PluginHealthChanged",
     "PluginInfo",
     "PluginLife",
+    "PluginMetrics",
     "Plugins",
     "hookimpl",
     "hookspec",

@@ -15,7 +15,7 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, cast
 
 import pluggy
@@ -74,21 +74,23 @@ class Hooks:
             if name in self._specified:
                 getattr(self._manager.hook, name).spec = None
             self._specified[name] = owner
-            self._manager.add_hookspecs(SimpleNamespace(**{name: specification}))
+            home = ModuleType(owner)
+            setattr(home, name, specification)
+            self._manager.add_hookspecs(home)
 
     def register(self, plugin: object, name: str) -> None:
-        """Take a plugin's implementations in; raises :class:`HookNameUnknown` for one that nobody specifies."""
-        self._refuse_misspelt(plugin)
-        self._manager.register(plugin, name)
+        """Take a plugin's implementations in; raises ``pluggy.PluginValidationError`` for one with other parameters
+        than its specification."""
         try:
-            self._manager.check_pending()
+            self._manager.register(plugin, name)
         except pluggy.PluginValidationError:
             self._manager.unregister(name=name)
             raise
 
-    def _refuse_misspelt(self, plugin: object) -> None:
+    def refuse_misspelt(self, kind: type) -> None:
+        """Raise :class:`HookNameUnknown` for a class that implements a hook that nobody specifies, and for one with a
+        method that is called like a hook and is not marked as one."""
         specified = self._rooftrees | self._specified.keys()
-        kind = type(plugin)
         for name in dir(kind):
             mark = getattr(getattr(kind, name, None), f"{PROJECT}_impl", None)
             if mark and name not in specified and not mark["optionalhook"]:
@@ -109,13 +111,13 @@ class Hooks:
     async def call[**P, R](
         self, specification: Callable[P, R | Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
     ) -> list[R]:
-        """Call every implementation, side by side; their answers in registration order, ``None`` left out."""
+        """Call every implementation, side by side; their answers in the order of the plugins' names, ``None`` left
+        out."""
         name = getattr(specification, "__name__", "")
         bound = inspect.signature(specification).bind(*args, **kwargs).arguments
-        caller = getattr(self._manager.hook, name)
-        answers = await asyncio.gather(
-            *(self._guarded(name, implementation, bound) for implementation in caller.get_hookimpls())
-        )
+        implementations = getattr(self._manager.hook, name).get_hookimpls()
+        in_order = sorted(implementations, key=lambda implementation: implementation.plugin_name)
+        answers = await asyncio.gather(*(self._guarded(name, implementation, bound) for implementation in in_order))
         return cast("list[R]", [answer for answer in answers if answer is not None])
 
     async def _guarded(self, name: str, implementation: pluggy.HookImpl, bound: dict[str, Any]) -> Any:

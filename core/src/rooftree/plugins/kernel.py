@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
+
+from attrs import frozen
 
 from rooftree.access import Tokens, Whereabouts
 from rooftree.clock import Clock
 from rooftree.events import Event, Listener, Problems
 from rooftree.jobs import Check, Jobs
 from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.metrics import PluginMetrics
+from rooftree.plugins.own_folders import made_folder
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import GiveBack, Scope
-from rooftree.principal import Principal
+from rooftree.principal import CallerKind, Principal
 from rooftree.services import Service
-from rooftree.state import Change, Collection, DataFolder
+from rooftree.state import Change, Collection
 
 
 class PluginState(Protocol):
@@ -42,6 +48,17 @@ class PluginState(Protocol):
         """All is well again."""
 
 
+@frozen
+class InstallationFolder:
+    """Where the installation keeps what others expect at a place of its own (``apps``, ``ssl``, ``backup`` …), and how
+    its containers are told from another's. For a plugin's own files there is :meth:`Kernel.folder`."""
+
+    path: Path
+    """The data folder."""
+    instance_id: str
+    """32 hex digits, the same for the life of the installation."""
+
+
 class Kernel:
     """The kernel as one plugin sees it. What is obtained here is given back when the plugin stops, in reverse order."""
 
@@ -58,9 +75,25 @@ class Kernel:
         """The plugin's name."""
 
     @property
-    def data(self) -> DataFolder:
-        """The data folder and the instance's id."""
-        return self._parts.data
+    def data(self) -> InstallationFolder:
+        """The folder in which others expect what is shared with them, and the instance's id."""
+        return InstallationFolder(self._parts.data.path, self._parts.data.instance_id)
+
+    async def folder(self) -> Path:
+        """A folder of the plugin's own, for files; made at the first use, open to nobody but the daemon's user (0700).
+
+        It stays when the plugin is uninstalled, until ``rooftree plugins purge``. What is in it is the plugin's to keep
+        whole: a kill or a power cut may come at any moment, and documents (:meth:`collection`) are safe from them.
+        Raises :class:`~rooftree.errors.Unavailable` where the disk refuses.
+        """
+        folder = await asyncio.to_thread(made_folder, self._parts.data.path, self.name)
+        await self._note_remains()
+        return folder
+
+    @property
+    def metrics(self) -> PluginMetrics:
+        """Numbers of the plugin's own, shown at ``/kernel/v1/metrics`` while it runs."""
+        return PluginMetrics(self._parts.metrics, self.name, self._scope)
 
     @property
     def jobs(self) -> Jobs:
@@ -104,24 +137,31 @@ class Kernel:
         self._take(getattr(callback, "__qualname__", repr(callback)), partial(callback, *arguments))
 
     def register_kind(
-        self, kind: str, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
+        self, kind: CallerKind, principal: Callable[[str], Principal | None], whereabouts: Whereabouts | None = None
     ) -> None:
         """Let tokens of ``kind`` stand for ``principal(subject)`` while the plugin runs, and be used where
         ``whereabouts`` admits them, anywhere unless told; see :class:`Tokens` and :mod:`rooftree.access.whereabouts`.
+        Routes name the kind in their access: ``of_kind(kind)``, ``itself("slug", kind)``.
 
-        Raises ``ValueError`` when another plugin has registered that kind.
+        Raises ``ValueError`` when another plugin has registered a kind of that name.
         """
         kinds, tokens = self._plugin.token_kinds, self._parts.tokens
-        if kind not in kinds and tokens.has_kind(kind):
-            raise ValueError(f"tokens of kind {kind} are somebody else's already")
-        if kind not in kinds:
-            kinds.add(kind)
-            self._take(f"tokens of kind {kind}", partial(self._forget_kind, kind))
+        if kind.name not in kinds and tokens.has_kind(kind.name):
+            raise ValueError(f"tokens of kind {kind.name} are somebody else's already")
+        if kind.name not in kinds:
+            kinds.add(kind.name)
+            self._take(f"tokens of kind {kind.name}", partial(self._forget_kind, kind.name))
         tokens.register_kind(kind, principal, whereabouts)
 
-    def _forget_kind(self, kind: str) -> None:
-        self._plugin.token_kinds.discard(kind)
-        self._parts.tokens.forget_kind(kind)
+    def _forget_kind(self, name: str) -> None:
+        self._plugin.token_kinds.discard(name)
+        self._parts.tokens.forget_kind(name)
+
+    def accept_tokens_in(self, *headers: str) -> None:
+        """Take tokens from these headers of requests too, while the plugin runs; ``Authorization`` is always read."""
+        accept = self._parts.server.accept_tokens_in
+        self._take("headers of tokens", partial(accept, (), self.name))
+        accept(headers, self.name)
 
     def condition(self, name: str, check: Check) -> None:
         """Say how a condition that jobs may depend on is checked; see :mod:`rooftree.jobs.conditions`."""
@@ -195,7 +235,7 @@ class Kernel:
     def _take(self, what: str, give_back: GiveBack) -> None:
         self._scope.push(what, give_back)
 
-    async def _note_remains(self, collection: str) -> None:
+    async def _note_remains(self, collection: str | None = None) -> None:
         plugin = self._plugin
         await self._remains.note(
             plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, collection=collection

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import re
 from inspect import iscoroutinefunction
 from pathlib import Path
 from traceback import extract_tb
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 LEFT_TASKS_S: Final = 2.0
 """Seconds that tasks get to end which a plugin made by itself and has not ended."""
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ASYNC_VERBS: Final = ("setup", "stop")
 _PLAIN_VERBS: Final = ("routes", "tasks")
 _ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "hooks", "settings")
@@ -222,12 +224,12 @@ class PluginLife:
         deadline_s = self._parts.settings.kernel.start_timeout_s
         deadline = asyncio.timeout(deadline_s)
         try:
-            self._parts.hooks.register(plugin, self.name)
             async with deadline:
                 await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
             lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
+            self._parts.hooks.register(plugin, self.name)
             for task in plugin.tasks():
                 self._parts.tasks.start(task, self.name)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
@@ -279,6 +281,10 @@ def checked_class(found: object, name: str) -> type[Plugin]:
     """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
+    if not _NAME.fullmatch(name):
+        raise TypeError(
+            f"it is called {name!r}; a plugin's name has lower-case letters, digits, dashes and underscores"
+        )
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
     refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)

@@ -10,6 +10,7 @@ from rooftree.events import EventBus, Problems, TaskSupervisor
 from rooftree.http import HttpServer
 from rooftree.jobs import Conditions, Jobs
 from rooftree.plugins.hooks import Hooks
+from rooftree.plugins.metrics import Metrics
 from rooftree.services import ServiceDirectory
 from rooftree.settings import Settings
 from rooftree.state import DataFolder, State
@@ -30,5 +31,6 @@ class KernelParts:
     tokens: Tokens
     conditions: Conditions
     hooks: Hooks
+    metrics: Metrics
     jobs: Jobs
     server: HttpServer

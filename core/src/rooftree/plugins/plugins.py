@@ -76,7 +76,7 @@ class Plugins:
     async def load(cls, parts: KernelParts) -> Plugins:
         """Read what is remembered of plugins."""
         state = parts.state
-        remains = await PluginRemains.load(state, parts.tokens)
+        remains = await PluginRemains.load(state, parts.tokens, parts.data.path)
         return cls(parts, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
 
     def __iter__(self) -> Iterator[PluginInfo]:
@@ -263,8 +263,8 @@ class Plugins:
     async def purge(self, name: str) -> LeftBehind:
         """Remove for good what a plugin left that is no longer installed, and say what that was.
 
-        Its collections, remembered routes, choice, tokens and problems go; its open jobs end as failed. What stays is
-        history: the audit log, ended jobs, and copies of the database until newer ones take their place.
+        Its collections, folder, remembered routes, choice, tokens and problems go; its open jobs end as failed. What
+        stays is history: the audit log, ended jobs, and copies of the database until newer ones take their place.
 
         Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
         """
@@ -280,6 +280,7 @@ class Plugins:
             left = await self.remains.left_behind(name)
             if (package := self.remains.own_package(name)) is not None:
                 await self._parts.jobs.give_up(package, f"Plugin {name} was uninstalled and purged before it could end")
+            await self.remains.remove_folder(name)  # first: what can't be removed is still on the list then
             changes = [kept.delete(name) for kept in (self._known, self._choices) if name in kept]
             await self._parts.state.commit(*self.remains.removal(name), *changes)
             self._clear_problems_of_the_gone()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import structlog
 from attrs import evolve, field, frozen
 
 from rooftree.access import Tokens
 from rooftree.errors import Unavailable
+from rooftree.plugins.own_folders import has_folder, own_folder, remove_folder
 from rooftree.state import Change, Collection, State, document
 
 log = structlog.get_logger(__name__)
@@ -47,21 +49,24 @@ class LeftBehind:
     """How many documents are in them."""
     tokens: int
     """How many tokens are of kinds that only it knew."""
+    folder: str | None = None
+    """Where its own folder is, if it has one."""
 
 
 class PluginRemains:
     """What was noted of every plugin."""
 
-    def __init__(self, kept: Collection[Remains], state: State, tokens: Tokens) -> None:
+    def __init__(self, kept: Collection[Remains], state: State, tokens: Tokens, data: Path) -> None:
         self._kept = kept
+        self._data = data
         self._state = state
         self._tokens = tokens
         self._noting = asyncio.Lock()
 
     @classmethod
-    async def load(cls, state: State, tokens: Tokens) -> PluginRemains:
+    async def load(cls, state: State, tokens: Tokens, data: Path) -> PluginRemains:
         """Read what earlier runs have noted."""
-        return cls(await state.collection(Remains), state, tokens)
+        return cls(await state.collection(Remains), state, tokens, data)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
@@ -104,7 +109,12 @@ class PluginRemains:
             collections=collections,
             documents=await self._state.database.read(count),
             tokens=len(self._its_tokens(name)),
+            folder=str(own_folder(self._data, name)) if await asyncio.to_thread(has_folder, self._data, name) else None,
         )
+
+    async def remove_folder(self, name: str) -> None:
+        """Remove its own folder with all that is in it; raises :class:`Unavailable` for what can't be removed."""
+        await asyncio.to_thread(remove_folder, self._data, name)
 
     def removal(self, name: str) -> list[Change]:
         """The changes that remove all of it."""

@@ -47,6 +47,8 @@ class PluginStart:
             if plugin_class is not None:
                 with code_of(life.name):
                     self._load(life, plugin_class)
+        for life in chosen:  # only now it is known which hooks there are
+            self._refuse_misspelt_hooks(life)
         self._refuse_unmet_requirements()
         self.loaded()
         await asyncio.gather(*(self._start(life, self.providers(life)) for life in chosen))
@@ -63,6 +65,15 @@ class PluginStart:
             life.load(plugin_class)
             RouteTable(entry for other in self.lives.values() for entry in other.entries)
         except Exception as error:
+            life.plugin = None
+            life.not_loaded(error)
+
+    def _refuse_misspelt_hooks(self, life: PluginLife) -> None:
+        if life.plugin is None:
+            return
+        try:
+            self.parts.hooks.refuse_misspelt(life.plugin_class)
+        except TypeError as error:
             life.plugin = None
             life.not_loaded(error)
 

@@ -87,8 +87,8 @@ def _have_files_enough() -> None:
 def _keep_one_heap() -> None:
     """Let all threads share one heap: by itself glibc makes one for nearly each, and what is freed in it stays there.
 
-    Under the interpreter's lock threads hardly ever allocate at the same time, so nothing is lost. It saves 6 MB with
-    400 add-ons. Where the C library has no such switch (musl), it does not have these heaps either.
+    Under the interpreter's lock threads hardly ever allocate at the same time, so nothing is lost. It saves 6 MB
+    with a large store. Where the C library has no such switch (musl), it does not have these heaps either.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -18,11 +18,11 @@ import structlog
 from rooftree.access import ChangeRate, Tokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.errors import RooftreeError, Unavailable
-from rooftree.events import EVENTS, PROBLEMS, EventBus, EventStream, Problem, Problems, Task, TaskSupervisor
+from rooftree.events import PROBLEMS, EventBus, Problem, Problems, Task, TaskSupervisor
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
-from rooftree.plugins import PLUGINS, Hooks, KernelParts, Plugins
+from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, Plugins
 from rooftree.principal import Role
 from rooftree.process.logs import RecentLogs
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
@@ -70,10 +70,10 @@ class System:
         self.clock = clock
         self.logs = logs
         self.bus = EventBus()
-        self.events = EventStream(self.bus)
         self.services = ServiceDirectory()
         self.tasks = TaskSupervisor(clock)
         self.hooks = Hooks(specifications, self._hook_failed)
+        self.metrics = Metrics()
         self.state_now = SystemState.SETUP
         self.port = 0
         self.data: DataFolder
@@ -105,11 +105,11 @@ class System:
         await asyncio.to_thread(check_key)
         self.data = await asyncio.to_thread(DataFolder.open, kernel.data_dir)
         self._closing.push_async_callback(asyncio.to_thread, self.data.close)
-        self._closing.push_async_callback(self.events.close)
         self.database = await Database.open(self.data, kernel.disk_reserve_mib * MIB)
         self._closing.push_async_callback(self.database.close)
         keeping = AuditKeeping(kernel.audit_entries, kernel.audit_share)
-        change_rate = ChangeRate(Rate(kernel.changes_per_minute, timedelta(minutes=1)), self.clock)
+        rate = Rate(kernel.changes_per_minute, timedelta(minutes=1))
+        change_rate = ChangeRate(rate, lambda name: self.tokens.kind(name), self.clock)  # noqa: PLW0108  # not made yet
         self.state = State(self.database, keeping, change_rate.note)
         self.problems = await Problems.load(self.state, self.bus)
         self._closing.push_async_callback(self.problems.written)
@@ -174,6 +174,7 @@ class System:
             tokens=self.tokens,
             conditions=self.conditions,
             hooks=self.hooks,
+            metrics=self.metrics,
             jobs=self.jobs,
             server=self.server,
         )
@@ -191,10 +192,10 @@ class System:
         for key, service in (
             (JOBS, self.jobs),
             (AUDIT, self.audit),
-            (EVENTS, self.events),
             (CONDITIONS, self.conditions),
             (PROBLEMS, self.problems),
             (PLUGINS, self.plugins),
+            (METRICS, self.metrics),
             (LOOP_WATCHDOG, self.watchdog),
             (TRAFFIC, self.server.traffic),
             (TOKENS, self.tokens),
@@ -263,8 +264,8 @@ class System:
                 "disk_full",
                 "system",
                 None,
-                f"The disk with the data folder {self.data.path} is full: changes are refused. Stop or uninstall an "
-                "add-on, or delete files there; that stays possible for a while",
+                f"The disk with the data folder {self.data.path} is full: changes are refused. Stop or uninstall "
+                "what runs here, or delete files there; that stays possible for a while",
             )
         )
 

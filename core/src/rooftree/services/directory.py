@@ -1,7 +1,7 @@
 """Services: typed objects that one plugin provides and others use.
 
 A service is asked for by a typed key whose name carries the interface's version, such as
-``ADDON_STORE = Service[AddonStore]("addon_store/1")``. Presence is not availability: a container engine that cannot
+``WORLD_CLOCK = Service[WorldClock]("world_clock/1")``. Presence is not availability: a container engine that cannot
 reach its daemon stays a service, and its calls raise :class:`~rooftree.errors.Unavailable`.
 """
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Service(Generic[T]):  # noqa: UP046  # see T
     """The key of a service: its name with the interface's version, and (as type argument) what it is.
 
-    Make it with the type argument spelled out, ``Service[AddonStore]("addon_store/1")``: the kernel reads the type
+    Make it with the type argument spelled out, ``Service[WorldClock]("world_clock/1")``: the kernel reads the type
     from there to fill parameters of routes, plans and steps.
     """
 

@@ -103,11 +103,12 @@ class KernelSettings:
     min_free_mib: int = field(default=512, validator=between(0, 1_000_000))
     """Room that stays free on the data disk: jobs that need room are not begun where there is less."""
     disk_reserve_mib: int = field(default=4, validator=between(0, 4))
-    """Room that is held so that add-ons can be stopped and uninstalled on a full disk; the database's log takes 4."""
+    """Room that is held so that things can be stopped and removed on a full disk; the database's log takes 4."""
     in_flight_mib: int = field(default=64, validator=between(8, 65536))
     """Memory for the bodies and answers of all requests under way; a caller may hold as much of it as is still free."""
     changes_per_minute: int = field(default=300, validator=between(1, 1_000_000))
-    """How often an add-on, or a token of less than an administrator, may change something or begin a job."""
+    """How often one caller that is no administrator may change something or begin a job; programs with the role of one
+    are counted too."""
     audit_entries: int = field(default=20_000, validator=between(100, 10_000_000))
     """Rows of the audit log that are kept."""
     audit_share: int = field(default=4_000, validator=between(20, 10_000_000))

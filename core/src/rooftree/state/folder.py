@@ -311,8 +311,8 @@ def _keep_out(folder: Path) -> None:
     """Keep other users of the host out of the data folder, and all but ourselves from what is the kernel's in it.
 
     The folder's group stays, and may look in: it is root's unless the operator has given it to somebody (chgrp), such
-    as the group of those who work on ``share`` through the host's own file server. What add-ons are shown they reach
-    all the same: a mount needs no way through the folders above it.
+    as the group of those who work on ``share`` through the host's own file server. What is mounted into containers
+    is reached all the same: a mount needs no way through the folders above it.
     """
     close_to_others(folder, 0o7750)
     for name in (COPIES_NAME, DAMAGED_NAME):

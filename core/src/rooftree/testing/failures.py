@@ -51,10 +51,18 @@ class Failures:
 
     def watch(self, system: System) -> None:
         """Note what goes wrong from now on; to be called while the system is open and has no plugin yet."""
-        system.bus.tap(self._look)
+        self._hearing = [
+            system.bus.subscribe(kind, self._look, "rooftree.testing")
+            for kind in (PluginHealthChanged, ProblemReported, LoopBlocked)
+        ]
         system.bus.on_failure = self._listener_failed
         system.server.on_crash = self._route_failed
         system.tasks.watch = _WatchedTasks(self, system.tasks.watch)
+
+    async def heard(self) -> None:
+        """Wait until what was published so far has been looked at."""
+        for subscription in self._hearing:
+            await subscription.drained()
 
     def note(self, kind: Failing, message: str, error: BaseException | None = None) -> None:
         """Something went wrong."""

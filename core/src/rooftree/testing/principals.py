@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from rooftree.principal import Principal
+from rooftree.interfaces.callers import ADDON, CORE
+from rooftree.principal import CallerKind, Principal
 from rooftree.process import System
 
+_KINDS = {kind.name: kind for kind in (ADDON, CORE)}
 _invented: WeakKeyDictionary[System, dict[tuple[str, str], Principal]] = WeakKeyDictionary()
 
 
@@ -19,7 +21,8 @@ async def token_for(system: System, principal: Principal) -> str:
     if principal.kind != "token":
         invented = _invented.setdefault(system, {})
         invented[principal.kind, principal.id] = principal
-        system.tokens.register_kind(principal.kind, lambda subject: invented.get((principal.kind, subject)))
+        kind = _KINDS.get(principal.kind) or CallerKind(principal.kind)
+        system.tokens.register_kind(kind, lambda subject: invented.get((principal.kind, subject)))
     fresh = system.tokens.new(principal.kind, principal.id, principal.role)
     await system.state.commit(fresh.change)
     return fresh.text

@@ -78,6 +78,7 @@ async def running_system(
             finally:
                 failures.note_problems(system.problems)
                 await system.stop()
+                await failures.heard()
     finally:
         await asyncio.to_thread(socket_folder.cleanup)
 

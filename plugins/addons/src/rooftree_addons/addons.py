@@ -26,6 +26,7 @@ from rooftree import (
     Unset,
 )
 from rooftree.access import Token, TokenUsedElsewhere
+from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
 from rooftree.interfaces.hooks import ContainerOwner
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
@@ -53,7 +54,6 @@ from rooftree_addons.installed import (
     Desired,
     InstalledAddon,
     OptionsRefused,
-    is_newer,
 )
 from rooftree_addons.mount_sources import refuse_movable
 from rooftree_addons.own_folders import (
@@ -82,12 +82,12 @@ from rooftree_store import (
     OptionsInvalid,
     Startup,
     effective_options,
+    is_update,
     validate_options,
 )
 
 log = structlog.get_logger(__name__)
 
-TOKEN_KIND = "addon"  # noqa: S105  # the kind of a token
 DEVICE_PROBLEM = "device_access_missing"
 TOKEN_PROBLEM = "token_used_elsewhere"  # noqa: S105  # the type of a problem
 RESTART_PROBLEM = "restart_due"
@@ -211,9 +211,9 @@ class Addons:
         return self._addresses.get(slug)
 
     def update_available(self, addon: InstalledAddon) -> bool:
-        """Whether the store offers a newer version."""
+        """Whether the store offers an update: another version, and none that is certainly older."""
         offer = self.store.addons.get(addon.slug)
-        return offer is not None and is_newer(offer.config.version, addon.version)
+        return offer is not None and is_update(offer.config.version, addon.version)
 
     def version_latest(self, addon: InstalledAddon) -> str:
         """The version the store offers; the installed one of an add-on that is detached."""
@@ -228,7 +228,7 @@ class Addons:
         config = addon.config
         grants = {name for name in ("auth_api", "homeassistant_api", "hassio_api") if getattr(config, name)}
         grants |= {f"service:{entry.service}:{entry.role}" for entry in config.services or ()}
-        return Principal(TOKEN_KIND, slug, Role(config.hassio_role) if config.hassio_api else None, frozenset(grants))
+        return Principal(ADDON.name, slug, Role(config.hassio_role) if config.hassio_api else None, frozenset(grants))
 
     # --- what changed ------------------------------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class Addons:
     def token_used_elsewhere(self, event: TokenUsedElsewhere) -> None:
         """Somebody has an add-on's token; it ends with the container that it was made for."""
         slug = AddonSlug(event.subject)
-        if event.kind != TOKEN_KIND or slug not in self.installed:
+        if event.kind != ADDON.name or slug not in self.installed:
             return
         self.kernel.problems.report(
             Problem(
@@ -477,7 +477,7 @@ class Addons:
         options = orjson.dumps(checked.options, option=orjson.OPT_INDENT_2)
         await asyncio.to_thread(write_options, data, slug, options)
         await asyncio.to_thread(write_cid, data, addon.container, "")
-        token = self.kernel.tokens.new(TOKEN_KIND, slug)
+        token = self.kernel.tokens.new(ADDON.name, slug)
         preferences = self.kernel.find(INSTALLATION_PREFERENCES)
         hardware = await self.hardware(addon, checked)
         self.tell_refused(slug, hardware)
@@ -499,7 +499,7 @@ class Addons:
         container_id = await engine.create(spec)
         await asyncio.to_thread(write_cid, data, addon.container, container_id)
         tokens = self.kernel.tokens
-        await self.kernel.commit(*map(tokens.revocation, tokens.known(TOKEN_KIND, slug)), token.change)
+        await self.kernel.commit(*map(tokens.revocation, tokens.known(ADDON.name, slug)), token.change)
         for settled in (TOKEN_PROBLEM, RESTART_PROBLEM):
             self.kernel.problems.clear(settled, "addon", slug)
 
@@ -533,7 +533,7 @@ class Addons:
     async def revoke_tokens(self, slug: AddonSlug) -> None:
         """End the add-on's tokens."""
         tokens = self.kernel.tokens
-        stale = tokens.known(TOKEN_KIND, slug)
+        stale = tokens.known(ADDON.name, slug)
         if stale:
             await self.kernel.commit(*map(tokens.revocation, stale))
 
@@ -546,9 +546,9 @@ class Addons:
         tokens = self.kernel.tokens
         label = container.labels.get(LABEL_TOKEN, "")
         own = {key for key, token in known.items() if token.subject == slug}
-        changes = [tokens.revocation(key) for key in own & tokens.known(TOKEN_KIND, slug).keys() if key != label]
+        changes = [tokens.revocation(key) for key in own & tokens.known(ADDON.name, slug).keys() if key != label]
         if label and label not in own:
-            changes.append(tokens.restored(label, TOKEN_KIND, slug))
+            changes.append(tokens.restored(label, ADDON.name, slug))
         if changes:
             await self.kernel.commit(*changes)
         self.observe(slug, container)
@@ -561,7 +561,7 @@ class Addons:
         if container is not None and container.status is not ContainerStatus.EXITED:
             return
         tokens = self.kernel.tokens
-        stale = [key for key in tokens.known(TOKEN_KIND, slug) if key in known]
+        stale = [key for key in tokens.known(ADDON.name, slug) if key in known]
         if stale:
             await self.kernel.commit(*map(tokens.revocation, stale))
 

@@ -1,6 +1,6 @@
-"""Updates by themselves, for the add-ons whose user wants that: a day after a version was first seen, never over a
-breaking one, never into options that the new version would refuse, never to what asks for more than is installed, never
-again to one that was rolled back. What is held back says in the log why.
+"""Updates by themselves, for the add-ons whose user wants that: a day after a version was first seen, never to one
+that is not certainly newer, never over a breaking one, never into options that the new version would refuse, never to
+what asks for more than is installed, never again to one that was rolled back. What is held back says in the log why.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from typing import Final
 
 import structlog
 from attrs import frozen
-from awesomeversion import AwesomeVersion
-from awesomeversion.exceptions import AwesomeVersionException
 
 from rooftree import Collection, Kernel, RooftreeError, document
 from rooftree_addons import updates
 from rooftree_addons.addons import Addons
 from rooftree_addons.growth import asks_for_more
 from rooftree_addons.installed import InstalledAddon
-from rooftree_store import AddonSlug, Offer
+from rooftree_store import AddonSlug, Offer, Order, order
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +84,8 @@ class AutoUpdate:
     async def _against(self, addon: InstalledAddon, offer: Offer) -> str | None:
         """What speaks against the update, or ``None``."""
         new = offer.config.version
+        if order(new, addon.version) is not Order.NEWER:
+            return f"it is not certain that it is newer than {addon.version}; update by hand if it is"
         if (breaking := first_breaking(offer.config.breaking_versions, addon.version, new)) is not None:
             return f"version {breaking} breaks with what was before; update by hand once its changelog is read"
         if more := asks_for_more(addon.config, offer.config):
@@ -121,7 +121,5 @@ def first_breaking(breaking: Iterable[str], installed: str, new: str) -> str | N
 
 def _is_before(one: str, other: str) -> bool | None:
     """Whether a version comes before another; ``None`` where they cannot be compared."""
-    try:
-        return bool(AwesomeVersion(one) < AwesomeVersion(other))
-    except (AwesomeVersionException, ValueError, TypeError):
-        return None
+    known = order(one, other)
+    return None if known is Order.UNKNOWN else known is Order.OLDER

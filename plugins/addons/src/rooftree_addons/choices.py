@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rooftree import Principal
+from rooftree.interfaces.callers import ADDON
 from rooftree_addons.device_grants import HardwareRule, chosen_devices, numbers
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import InstalledAddon
@@ -21,7 +22,7 @@ from rooftree_store import AddonSlug
 
 def is_itself(caller: Principal | None, slug: AddonSlug) -> bool:
     """Whether it is the add-on that calls, with whatever role."""
-    return caller is not None and caller.kind == "addon" and caller.id == slug
+    return caller is not None and caller.kind == ADDON.name and caller.id == slug
 
 
 def devices_to_choose(

@@ -10,16 +10,16 @@ from typing import Any, Self
 
 import orjson
 from attrs import evolve, field, frozen
-from awesomeversion import AwesomeVersion
-from awesomeversion.exceptions import AwesomeVersionException
 
 from rooftree import Failed, Invalid, document
 from rooftree_store import (
     AddonConfig,
     AddonSlug,
     Boot,
+    Order,
     Startup,
     effective_options,
+    order,
     parse_addon_config,
     secret_references,
 )
@@ -41,7 +41,7 @@ class AddonAlreadyInstalled(Invalid):
 
 
 class NoUpdateAvailable(Invalid):
-    """The store offers the version that is installed."""
+    """The store has no other version than the one that is installed."""
 
     error_key = "app_no_update_available_error"
 
@@ -288,23 +288,9 @@ def refuse_downgraded(image: str, wanted: str, labels: Mapping[str, str]) -> Non
     Labels that are no versions, or say a newer one, are their author's affair.
     """
     own = labels.get("io.hass.version", "")
-    try:
-        older = bool(own) and bool(AwesomeVersion(own) < AwesomeVersion(wanted))
-    except (AwesomeVersionException, ValueError, TypeError):
-        return
-    if older:
+    if order(own, wanted) is Order.OLDER:
         raise ImageDowngraded(
             f"The image {image} says that it is version {own}, which is older than {wanted}. It was put there by "
             "mistake, or by somebody who should not; it is not installed. Tell the add-on's author",
             image=image,
         )
-
-
-def is_newer(offered: str, installed: str) -> bool:
-    """Whether a version is an update. Versions that cannot be compared are, when they differ; an older one never is."""
-    if offered == installed:
-        return False
-    try:
-        return bool(AwesomeVersion(offered) > AwesomeVersion(installed))
-    except (AwesomeVersionException, ValueError, TypeError):
-        return True

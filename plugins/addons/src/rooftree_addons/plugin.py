@@ -12,12 +12,13 @@ from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.access import TokenUsedElsewhere
+from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree_addons.addons import ADDONS, TOKEN_KIND, Addons, AddonStateChanged
+from rooftree_addons.addons import ADDONS, Addons, AddonStateChanged
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.boot import END_WITHIN_S, Stages
@@ -90,7 +91,8 @@ class AddonsPlugin(Plugin):
         await self.tidying.note_what_is_installed()
         self.kernel = kernel
         await asyncio.to_thread(prepare, kernel.data.path)
-        kernel.register_kind(TOKEN_KIND, self.addons.principal, self.addons.whereabouts)
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        kernel.register_kind(ADDON, self.addons.principal, self.addons.whereabouts)
         kernel.provide(ADDONS, self.addons)
         address = kernel.settings(AddonsSettings).leak_lookup_url
         kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))

@@ -18,6 +18,7 @@ from attrs import frozen
 from rooftree import Kernel, Problem, RateLimited, RooftreeError, Unavailable, document
 from rooftree.access import Token
 from rooftree.clock import boot_id
+from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import (
     Container,
     ContainerChanged,
@@ -27,7 +28,7 @@ from rooftree.interfaces.containers import (
     Health,
 )
 from rooftree_addons import verbs
-from rooftree_addons.addons import DEVICE_PROBLEM, FAILURE_PROBLEMS, TOKEN_KIND, Addons, AddonState, slug_of
+from rooftree_addons.addons import DEVICE_PROBLEM, FAILURE_PROBLEMS, Addons, AddonState, slug_of
 from rooftree_addons.boot import Stages
 from rooftree_addons.container import LABEL_TOKEN
 from rooftree_addons.installed import AddonNotInstalled, Desired, InstalledAddon
@@ -81,7 +82,7 @@ class Reconciliation:
         async with self._once:
             try:
                 host_booted = await self._note_host_boot()
-                tokens = self._kernel.tokens.known(TOKEN_KIND)
+                tokens = self._kernel.tokens.known(ADDON.name)
                 containers = await self._addons.engine.containers()
             except Unavailable as error:  # the engine went away again, or the disk is full
                 log.warning("reconciliation_put_off", reason=error.message)
@@ -162,7 +163,7 @@ class Reconciliation:
         slug = self._slug(event.name)
         if slug is None:
             return
-        tokens = self._kernel.tokens.known(TOKEN_KIND)
+        tokens = self._kernel.tokens.known(ADDON.name)
         try:
             container = await self._addons.look(slug)
         except RooftreeError as error:

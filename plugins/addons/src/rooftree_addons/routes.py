@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from attrs import asdict, evolve
 
 from rooftree import (
-    CORE_ONLY,
-    OBSERVER,
     Invalid,
     JobCall,
     JobStarted,
@@ -24,6 +22,7 @@ from rooftree import (
     role,
 )
 from rooftree.contributions import merged
+from rooftree.interfaces.callers import ADDON, CORE_ONLY, OBSERVER
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.hooks import addon_facts
@@ -55,8 +54,8 @@ from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, Show
 routes = Routes()
 MANAGER = role(Role.MANAGER)
 
-OWN = MANAGER | itself("addon")
-NOT_OWN = role(Role.MANAGER, not_on="addon")
+OWN = MANAGER | itself("addon", ADDON)
+NOT_OWN = role(Role.MANAGER, not_on=itself("addon", ADDON))
 STDIN_LIMIT = 16 * 1024 * 1024
 
 
@@ -74,11 +73,11 @@ def installed(addons: Addons) -> AddonList:
     return AddonList([AddonSummary.of(addons, addon) for addon in addons.installed.values()])
 
 
-@routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon") | OBSERVER)
+@routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon", ADDON) | OBSERVER)
 async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo:
     """Everything about an add-on. Its options are for itself and for managers."""
     found = addons.installed.get(addon) or addons.on_offer(addon)
-    trusted = caller.role in INCLUDES[Role.MANAGER] or (caller.kind == "addon" and caller.id == addon)
+    trusted = caller.role in INCLUDES[Role.MANAGER] or is_itself(caller, addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
     hardware = addons.kernel.find(HARDWARE)
     own = await asyncio.to_thread(
@@ -142,7 +141,7 @@ async def set_options(addons: Addons, addon: AddonSlug, body: OptionsChange, cal
     await addons.set_options(addon, body, caller)
 
 
-@routes.get("/addons/{addon}/options/config", access=itself("addon"))
+@routes.get("/addons/{addon}/options/config", access=itself("addon", ADDON))
 async def options_config(addons: Addons, addon: AddonSlug) -> AddonOptions:
     """The options as the calling add-on sees them, checked and with secrets filled in."""
     return (await addons.checked_options(addons.get(addon))).options
@@ -165,7 +164,7 @@ async def validate_options(
     return OptionsVerdict("", valid=True, pwned=await leaked_passwords.any_of(checked.password_hashes))
 
 
-@routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on="addon"))
+@routes.post("/addons/{addon}/security", access=role(Role.ADMIN, not_on=itself("addon", ADDON)))
 async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -> None:
     """Switch an add-on's protection, or change how far it is kept from the kernel; it counts from the next start."""
     before = addons.get(addon)

@@ -22,8 +22,9 @@ import structlog
 from attrs import frozen
 
 from rooftree import Collection, Kernel, RooftreeError, Step, Steps, job, step
+from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected
-from rooftree_addons.addons import TOKEN_KIND, Addons
+from rooftree_addons.addons import Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.own_folders import CID_FOLDER, remove_cid
 from rooftree_addons.snapshot import KEPT_FOLDER
@@ -109,7 +110,7 @@ class Tidying:
         slugs = (
             gone
             | {entry.slug for entry in self._images.values()}
-            | {AddonSlug(token.subject) for token in self._kernel.tokens.known(TOKEN_KIND).values()}
+            | {AddonSlug(token.subject) for token in self._kernel.tokens.known(ADDON.name).values()}
         )
         shown = {container.name for container in await self._addons.engine.containers()}
         found = {slug: await self.of(slug, has_container=f"app_{slug}" in shown) for slug in slugs}
@@ -130,7 +131,7 @@ class Tidying:
             copies=tuple(copy for copy in copies if probation is None or copy != probation.kept.folder),
             profile=gone and await asyncio.to_thread(self._addons.profiles.kept, slug) is not None,
             cid=gone and f"app_{slug}.cid" in await asyncio.to_thread(_names, data, CID_FOLDER),
-            tokens=gone and bool(self._kernel.tokens.known(TOKEN_KIND, slug)),
+            tokens=gone and bool(self._kernel.tokens.known(ADDON.name, slug)),
         )
 
     def _needed_images(self) -> set[str]:

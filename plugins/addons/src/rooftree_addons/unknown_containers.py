@@ -24,9 +24,9 @@ from rooftree_addons.addons import ADOPTED, UNKNOWN, Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import LABEL_VERSION, OPTIONS_FILE, data_folder
 from rooftree_addons.images import known_digest
-from rooftree_addons.installed import Desired, InstalledAddon, is_newer
+from rooftree_addons.installed import Desired, InstalledAddon
 from rooftree_files import Folder
-from rooftree_store import AddonSlug, Offer
+from rooftree_store import AddonSlug, Offer, is_update
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class UnknownContainers:
         """Whether the add-on was updated after the day that the database is of."""
         version = container.labels.get(LABEL_VERSION)
         on_probation = slug in self._addons.probations
-        return version is not None and not on_probation and is_newer(version, self._addons.installed[slug].version)
+        return version is not None and not on_probation and is_update(version, self._addons.installed[slug].version)
 
     async def _settle(self, slug: AddonSlug, container: Container, damaged: bool) -> None:
         runs = container.status is ContainerStatus.RUNNING

@@ -52,13 +52,16 @@ UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy"
 
 @job("addon_manager_update", reference="slug", locks=with_repository, conditions=UPDATING)
 async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
-    """Go to the version the store offers; when that does not start, the old one comes back."""
+    """Go to the version the store has, whichever it is; when that does not start, the one before comes back.
+
+    That it is older keeps nobody from going there by hand: a release that is withdrawn may be what harms.
+    """
     addon = addons.get(slug)
     offer = store.addons.get(slug)
     if offer is None:
         raise AddonNotInStore(_detached(slug), addon=str(slug))
-    if not addons.update_available(addon):
-        raise NoUpdateAvailable(f"Add-on {slug} is at {addon.version}, the newest version", addon=str(slug))
+    if offer.config.version == addon.version:
+        raise NoUpdateAvailable(f"Add-on {slug} is at {addon.version}, and the store has no other", addon=str(slug))
     store.refuse_unavailable(offer)
     return await _replace(addons, store, addon, offer)
 

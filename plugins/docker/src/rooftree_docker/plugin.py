@@ -101,11 +101,13 @@ class DockerPlugin(Plugin):
             deadlines=settings.deadlines,
             signed_images=settings.signed_images,
         )
+        kernel.defer(self.engine.close)  # containers run on
         options = await kernel.collection(DockerOptions)
         kernel.provide(DOCKER, Docker(kernel, self.engine, self.logins, options, self.engine.set_network))
         self._version: str | None = None
         """The engine's, as it was when it was reached."""
         self.api_socket: ApiSocket | None = None
+        kernel.defer(self._close_api_socket)
         self._look_again = asyncio.Event()
         kernel.provide(CONTAINER_ENGINE, self.engine)
         kernel.on(EngineConnected, self.connected)
@@ -122,12 +124,6 @@ class DockerPlugin(Plugin):
         yield Task("keep the API reachable for add-ons", self.keep_reachable)
         yield Task("bind the add-ons' ports", self.engine.wire.run)
         yield Task("remove images without a name", self.remove_nameless_images, every=timedelta(days=1))
-
-    async def stop(self) -> None:
-        """Close what leads to the engine; containers run on."""
-        if hasattr(self, "engine"):
-            await self._close_api_socket()
-            await self.engine.close()
 
     async def connected(self, _: EngineConnected) -> None:
         """The engine is there: say what of it limits what can be done."""

@@ -6,7 +6,8 @@ from typing import Literal
 
 from attrs import frozen
 
-from rooftree import OBSERVER, Invalid, NotFound, Role, Routes, Unset, role
+from rooftree import Invalid, NotFound, Role, Routes, Unset, role
+from rooftree.interfaces.callers import OBSERVER
 from rooftree_docker.models import DockerInfo, DockerOptionsChange, RegistryList, ShownLogin
 from rooftree_docker.options import Docker
 from rooftree_docker.registry_logins import NewLogin, RegistryHost

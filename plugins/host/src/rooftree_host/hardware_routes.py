@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from rooftree import OBSERVER, Role, Routes, role
+from rooftree import Role, Routes, role
+from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.hardware import Device, Hardware
 from rooftree_host.drives import Drive, Drives
 from rooftree_host.sound_cards import SoundDevices, sound_devices

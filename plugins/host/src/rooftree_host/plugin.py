@@ -55,36 +55,34 @@ class HostPlugin(Plugin):
     )
     optional = (INSTALLATION_PREFERENCES,)
     settings = HostSettings
-    _gateway: Gateway | None = None
-    _bus: SystemBusClient | None = None
-    _usages: DiskUsages | None = None
-    _facts: HostFacts | None = None
-    _devices: HostDevices | None = None
-    _drives: Drives | None = None
 
     async def setup(self, kernel: Kernel) -> None:
         """Connect to the bus, if there is one, and note the boot that we are in; whether the journal's gateway is there
         is found out by who reads it."""
         settings = kernel.settings(HostSettings)
-        gateway = self._gateway = Gateway(settings.journal)
-        bus = self._bus = SystemBusClient(settings.bus, kernel.publish)
-        self._usages = DiskUsages(kernel.data.path)
+        gateway = Gateway(settings.journal)
+        kernel.defer(gateway.close)
+        usages = DiskUsages(kernel.data.path)
+        kernel.defer(usages.stop)
+        self.bus = bus = SystemBusClient(settings.bus, kernel.publish)
+        kernel.defer(bus.close)
         await bus.connect()
         kernel.provide(SYSTEM_BUS, bus)
         kernel.provide(SYSTEM_JOURNAL, gateway)
-        self._facts = HostFacts(kernel, bus, gateway, DiskWear(bus, kernel.data.path))
-        kernel.provide(HOST_FACTS, self._facts)
+        self.facts = HostFacts(kernel, bus, gateway, DiskWear(bus, kernel.data.path))
+        kernel.provide(HOST_FACTS, self.facts)
         kernel.provide(HOST_POWER, Power(kernel, bus))
         kernel.provide(UNITS, Units(bus))
-        kernel.provide(DISK_USAGES, self._usages)
+        kernel.provide(DISK_USAGES, usages)
         kernel.provide(TIME_SERVERS, await TimeServers.load(kernel, bus))
         kernel.provide(HOST_BOOTS, await Boots.load(kernel))
-        self._devices = await HostDevices.load(kernel)
-        kernel.provide(HARDWARE, self._devices)
-        self._drives = Drives(self._bus)
-        kernel.provide(DRIVES, self._drives)
+        self.devices = await HostDevices.load(kernel)
+        kernel.defer(self.devices.close)
+        kernel.provide(HARDWARE, self.devices)
+        self.drives = Drives(bus)
+        kernel.provide(DRIVES, self.drives)
         for kind in (BusConnected, BusLost, BusServiceChanged, BusPropertiesChanged):
-            kernel.on(kind, self._drives.bus_said)
+            kernel.on(kind, self.drives.bus_said)
 
     def routes(self) -> Routes:
         """``/host…``, ``/time…`` and ``/hardware/…``."""
@@ -93,25 +91,11 @@ class HostPlugin(Plugin):
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
         """What the bus knows better than the kernel."""
-        return await self._facts.overview() if self._facts is not None else {}
+        return await self.facts.overview()
 
     def tasks(self) -> Iterable[Task]:
         """Stay on the bus, and see what comes and goes."""
-        if self._bus is not None:
-            yield Task("system bus", self._bus.run)
-        if self._devices is not None:
-            yield Task("devices", self._devices.follow)
-            yield Task("tell of devices", self._devices.tell)
-        if self._drives is not None:
-            yield Task("drives", self._drives.watch)
-
-    async def stop(self) -> None:
-        """End what is being read."""
-        if self._gateway is not None:
-            await self._gateway.close()
-        if self._usages is not None:
-            await self._usages.stop()
-        if self._devices is not None:
-            self._devices.close()
-        if self._bus is not None:
-            await self._bus.close()
+        yield Task("system bus", self.bus.run)
+        yield Task("devices", self.devices.follow)
+        yield Task("tell of devices", self.devices.tell)
+        yield Task("drives", self.drives.watch)

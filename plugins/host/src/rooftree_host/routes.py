@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rooftree import OBSERVER, From, Invalid, JobCall, NotFound, Role, Routes, Stream, Unset, role
+from rooftree import From, Invalid, JobCall, NotFound, Role, Routes, Stream, Unset, role
 from rooftree.interfaces.bus import SystemBus
+from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference

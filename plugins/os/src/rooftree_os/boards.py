@@ -67,6 +67,7 @@ class Boards:
     async def load(cls, kernel: Kernel, system: OperatingSystem) -> Boards:
         """Load the drivers, and bring each board to the settings that it was given."""
         boards = cls(kernel, system, await kernel.collection(BoardSettings))
+        kernel.defer(boards.stop)
         for name, driver in (await kernel.drivers(GROUP, Board)).items():
             await boards._construct(name, driver)
         return boards

@@ -42,9 +42,6 @@ class OsPlugin(Plugin):
     provides = (OPERATING_SYSTEM, RECOGNIZED_MACHINE, REBOOTS, BUNDLES, DATA_DISKS, BOARDS)
     optional = (SYSTEM_BUS, INSTALLATION_PREFERENCES)
     settings = OsSettings
-    _system: OperatingSystem | None = None
-    _boards: Boards | None = None
-    _watch: Watch | None = None
 
     async def setup(self, kernel: Kernel) -> None:
         """Load the board drivers; everything else is looked at when the bus is there."""
@@ -54,7 +51,7 @@ class OsPlugin(Plugin):
             preferences = kernel.find(INSTALLATION_PREFERENCES)
             return preferences.channel if preferences is not None else "stable"
 
-        self._system = system = OperatingSystem(kernel, VersionFile(settings.version_file, channel))
+        self.system = system = OperatingSystem(kernel, VersionFile(settings.version_file, channel))
         system.register_conditions()
         reboots = await Reboots.load(kernel)
         kernel.provide(OPERATING_SYSTEM, system)
@@ -62,9 +59,9 @@ class OsPlugin(Plugin):
         kernel.provide(REBOOTS, reboots)
         kernel.provide(BUNDLES, Bundles(kernel, settings.data_on_host))
         kernel.provide(DATA_DISKS, DataDisksOfMachine(kernel, system))
-        self._boards = await Boards.load(kernel, system)
-        kernel.provide(BOARDS, self._boards)
-        self._watch = Watch(kernel, system, self._boards, reboots, await kernel.collection(MarkedBoot))
+        self.boards = await Boards.load(kernel, system)
+        kernel.provide(BOARDS, self.boards)
+        self.watch = Watch(kernel, system, self.boards, reboots, await kernel.collection(MarkedBoot))
 
     def routes(self) -> Routes:
         """See :mod:`rooftree_os.routes`."""
@@ -72,25 +69,19 @@ class OsPlugin(Plugin):
 
     def tasks(self) -> Iterable[Task]:
         """Stay in step with the machine, and with what there is to update to."""
-        if self._watch is not None:
-            yield Task("operating system", self._watch.run)
-            yield Task("versions of the operating system", self._watch.read_versions)
-
-    async def stop(self) -> None:
-        """Let the drivers go."""
-        if self._boards is not None:
-            await self._boards.stop()
+        yield Task("operating system", self.watch.run)
+        yield Task("versions of the operating system", self.watch.read_versions)
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
         """The version of Home Assistant OS, in ``/info``."""
-        found = await self._system.found_if_known() if self._system is not None else None
+        found = await self.system.found_if_known()
         return {"hassos": found.version if found is not None else None}
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:
         """A newer version of Home Assistant OS."""
-        version = self._system.update() if self._system is not None else None
+        version = self.system.update()
         return (
             [AvailableUpdate(update_type="os", version_latest=version, panel_path="/update-available/os")]
             if version
@@ -100,16 +91,14 @@ class OsPlugin(Plugin):
     @hookimpl
     async def reload_updates(self) -> RooftreeError | None:
         """Read the version file."""
-        return await self._watch.reload_versions() if self._watch is not None else None
+        return await self.watch.reload_versions()
 
     @hookimpl
     async def hardware_added(self, device: Device) -> None:
         """Boards react to devices."""
-        if self._boards is not None:
-            await self._boards.tell(lambda board: board.hardware_added(device))
+        await self.boards.tell(lambda board: board.hardware_added(device))
 
     @hookimpl
     async def hardware_removed(self, device: Device) -> None:
         """Boards react to devices."""
-        if self._boards is not None:
-            await self._boards.tell(lambda board: board.hardware_removed(device))
+        await self.boards.tell(lambda board: board.hardware_removed(device))

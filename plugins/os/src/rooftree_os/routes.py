@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rooftree import OBSERVER, JobCall, NotFound, Role, Routes, role
+from rooftree import JobCall, NotFound, Role, Routes, role
+from rooftree.interfaces.callers import OBSERVER
 from rooftree_os.board_options import change_board
 from rooftree_os.boards import Boards
 from rooftree_os.boot_slots import set_boot_slot

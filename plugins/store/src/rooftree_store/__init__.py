@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
+    from rooftree_store.versions import Order, is_update, order
     from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
     from rooftree_store.yaml_files import FileInvalid, document_in, parse_document, read_document
 
@@ -49,6 +50,7 @@ _HOMES = {
     "store": "ADDON_STORE AddonStore Installed StoreReloaded",
     "translations": "TranslationTexts parse_translation",
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
+    "versions": "Order is_update order",
     "vocabulary": "Boot HassioRole MapType Startup",
     "yaml_files": "FileInvalid document_in parse_document read_document",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "MapType",
     "Offer",
     "OptionsInvalid",
+    "Order",
     "RepositorySlug",
     "SecretsUnreadable",
     "ShownText",
@@ -92,6 +95,8 @@ __all__ = [
     "document_in",
     "effective_options",
     "is_file",
+    "is_update",
+    "order",
     "parse_addon_config",
     "parse_build_file",
     "parse_document",

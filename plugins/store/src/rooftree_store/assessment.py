@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
-from awesomeversion import AwesomeVersion
-from awesomeversion.exceptions import AwesomeVersionException
 
 from rooftree.errors import Invalid
 from rooftree_store.addon_config import AddonConfig
 from rooftree_store.slugs import RepositorySlug
+from rooftree_store.versions import Order, order
 from rooftree_store.vocabulary import HassioRole
 
 
@@ -95,8 +94,9 @@ def availability(
         reasons.append(WrongArchitecture(config.arch))
     if config.machine and not _machine_fits(config.machine, machine):
         reasons.append(WrongMachine(machine, config.machine))
-    if config.homeassistant is not None and core_version is not None and _older(core_version, config.homeassistant):
-        reasons.append(CoreTooOld(config.homeassistant, core_version))
+    needed = config.homeassistant
+    if needed is not None and core_version is not None and order(core_version, needed) is Order.OLDER:
+        reasons.append(CoreTooOld(needed, core_version))
     return reasons
 
 
@@ -105,13 +105,6 @@ def _machine_fits(wanted: Sequence[str], machine: str | None) -> bool:
         return False
     named = [entry for entry in wanted if not entry.startswith("!")]
     return not named or machine in named
-
-
-def _older(version: str, than: str) -> bool:
-    try:
-        return AwesomeVersion(version) < AwesomeVersion(than)
-    except (AwesomeVersionException, ValueError, TypeError):
-        return False
 
 
 _RISKY_CAPABILITIES: Final = frozenset(

@@ -50,7 +50,6 @@ class StorePlugin(Plugin):
     provides = (ADDON_STORE,)
     optional = (RECOGNIZED_MACHINE,)
     settings = StoreSettings
-    store: AddonStore
 
     async def setup(self, kernel: Kernel) -> None:
         """Read what was cloned before; fetching is left to the tasks, so that a start needs no network."""
@@ -61,17 +60,12 @@ class StorePlugin(Plugin):
         self.store = AddonStore(
             kernel, added, await kernel.collection(Login), built_in, self.configured.machine, self._fetching()
         )
+        kernel.defer(self.store.close)
         local = self.store.repository_folder(built_in[0].slug)
         await asyncio.to_thread(local.mkdir, parents=True, exist_ok=True)  # ours: add-ons get what is in it, not apps
         await self.store.sweep()
         await self.store.refresh(self.store.sources)
         kernel.provide(ADDON_STORE, self.store)
-
-    async def stop(self) -> None:
-        """End what is read of add-ons' files."""
-        store: AddonStore | None = getattr(self, "store", None)  # the setup may have failed before
-        if store is not None:
-            store.close()
 
     def _fetching(self) -> Fetching:
         told = self.configured

@@ -15,8 +15,8 @@ from typing import Annotated, Final
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from rooftree import EventStream, From, Header, Invalid, Socket, Stream, Unavailable
-from rooftree.events import HELLO, LOST, Position, event_types
+from rooftree import From, Header, Invalid, Socket, Stream, Unavailable
+from rooftree_supervisor.event_stream import HELLO, LOST, EventStream, Position, event_types
 
 log = structlog.get_logger(__name__)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from rooftree import Kernel, Plugin, Routes, hookimpl
+from rooftree import Event, Kernel, Plugin, Routes, hookimpl
+from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.interfaces.containers import ContainerSpec
 from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.process import RECENT_LOGS, SETTINGS
+from rooftree_supervisor.event_stream import EVENTS, EventStream
 from rooftree_supervisor.host import read_host
-from rooftree_supervisor.metrics import METRICS, Metrics
+from rooftree_supervisor.metrics import SCRAPE, Scrape
 from rooftree_supervisor.named_tokens import NAMED_TOKENS, NamedTokens
 from rooftree_supervisor.overview import OVERVIEW, Overview
 from rooftree_supervisor.own_log import OWN_LOG, OwnLog
@@ -24,17 +26,22 @@ class SupervisorPlugin(Plugin):
 
     name = "supervisor"
     optional = (RECOGNIZED_MACHINE,)
-    provides = (PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, METRICS, OWN_LOG)
+    provides = (EVENTS, PREFERENCES, INSTALLATION_PREFERENCES, OVERVIEW, NAMED_TOKENS, SCRAPE, OWN_LOG)
     settings = SupervisorSettings
 
     async def setup(self, kernel: Kernel) -> None:
         """Read the options and what this machine is."""
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        stream = EventStream()
+        kernel.defer(stream.close)
+        kernel.on(Event, stream.take)
+        kernel.provide(EVENTS, stream)
         self.preferences = preferences = await Preferences.load(kernel, kernel.service(SETTINGS))
         kernel.provide(PREFERENCES, preferences)
         kernel.provide(INSTALLATION_PREFERENCES, preferences)
         kernel.provide(OVERVIEW, Overview(kernel, preferences, await asyncio.to_thread(read_host)))
         kernel.provide(NAMED_TOKENS, NamedTokens(kernel))
-        kernel.provide(METRICS, Metrics(kernel))
+        kernel.provide(SCRAPE, Scrape(kernel))
         kernel.provide(OWN_LOG, await OwnLog.load(kernel, kernel.service(RECENT_LOGS)))
 
     def routes(self) -> Routes:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from rooftree import (
-    ANY_ADDON,
-    OBSERVER,
     PUBLIC,
     AuditLog,
     Conditions,
-    EventStream,
     Forbidden,
     Header,
     Invalid,
@@ -32,13 +29,16 @@ from rooftree import (
     Unset,
     role,
 )
+from rooftree.interfaces.callers import ADDON, ANY_ADDON, OBSERVER
 from rooftree.process import System
 from rooftree.state import PAGE as LARGEST_PAGE
 from rooftree_containers.log_routes import log_routes
 from rooftree_supervisor.api_documents.routes import routes as api_documents
+from rooftree_supervisor.condition_names import CONDITION_NAMES
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
+from rooftree_supervisor.event_stream import EventStream
 from rooftree_supervisor.metrics import CONTENT_TYPE as METRICS_FORMAT
-from rooftree_supervisor.metrics import Metrics
+from rooftree_supervisor.metrics import Scrape
 from rooftree_supervisor.models import (
     AuditPage,
     AvailableUpdates,
@@ -133,7 +133,7 @@ def jobs_info(jobs: Jobs, conditions: Conditions) -> JobsInfo:
 async def set_job_options(conditions: Conditions, body: JobOptionsChange) -> None:
     """Say which conditions of jobs are not looked at."""
     if not isinstance(body.ignore_conditions, Unset):
-        await conditions.ignore(body.ignore_conditions)
+        await conditions.ignore(body.ignore_conditions, CONDITION_NAMES)
 
 
 @routes.post("/jobs/reset", access=MANAGER)
@@ -219,9 +219,9 @@ def events(
 
 
 @routes.get("/kernel/v1/metrics", access=MANAGER)
-async def metrics(metrics: Metrics) -> Text:
+async def metrics(scrape: Scrape) -> Text:
     """How Rooftree is, in numbers, for Prometheus."""
-    return Text(await metrics.text(), METRICS_FORMAT)
+    return Text(await scrape.text(), METRICS_FORMAT)
 
 
 @routes.get("/kernel/v1/problems", access=MANAGER)
@@ -240,7 +240,7 @@ def tokens(tokens: NamedTokens) -> TokenList:
 async def make_token(tokens: NamedTokens, body: TokenRequest, caller: Principal) -> TokenMade:
     """Make a token for a program; it is shown in this answer and never again. Not for add-ons, whatever their role: it
     would outlive them."""
-    if caller.kind == "addon":
+    if caller.kind == ADDON.name:
         raise Forbidden("An add-on's own token ends with it, and it can't make others; an administrator can")
     return await tokens.make(body.name, body.role)
 

@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from awesomeversion import AwesomeVersion, AwesomeVersionStrategy
-
 from rooftree_store.addon_config import (
     KEYS,
     OLD_KEYS,
@@ -27,6 +25,7 @@ from rooftree_store.options import check_value, may_be_missing
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 from rooftree_store.patterns import compiled
 from rooftree_store.readers import Refused, join
+from rooftree_store.versions import is_ordered
 
 _INGRESS_ONLY: Final = (
     "ingress_entry",
@@ -79,7 +78,7 @@ def _check_versions(file: CheckedFile, config: AddonConfig) -> None:
         if key in file.places.written and value is not None:
             written = file.places.written[key]
             file.warning("unquoted-version", key, f"{written} is read as the number {value}; put it in quotes")
-    if AwesomeVersion(config.version).strategy is AwesomeVersionStrategy.UNKNOWN:
+    if not is_ordered(config.version):
         file.hint("unordered-version", "version", f"{config.version!r} cannot be compared with other versions")
 
 

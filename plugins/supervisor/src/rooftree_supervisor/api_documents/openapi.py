@@ -31,6 +31,7 @@ from rooftree.errors import (
     Unavailable,
 )
 from rooftree.http import SWITCH, Input, Route, Source, answer_of, inputs, without_none
+from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.principal import INCLUDES
 from rooftree_supervisor.api_documents.schemas import Schema, Schemas, Way
 from rooftree_supervisor.api_documents.source_texts import SourceTexts, as_markdown, of_function
@@ -118,7 +119,7 @@ class Describer:
                     "token": {
                         "type": "apiKey",
                         "in": "header",
-                        "name": "X-Supervisor-Token",
+                        "name": TOKEN_HEADERS[0],
                         "description": "The same token, in a header of its own.",
                     },
                 },

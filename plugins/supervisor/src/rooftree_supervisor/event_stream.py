@@ -22,10 +22,7 @@ import orjson
 import structlog
 from attrs import field, frozen, mutable
 
-from rooftree.errors import Unavailable
-from rooftree.events.bus import Event, EventBus
-from rooftree.model import unstructure
-from rooftree.services import Service
+from rooftree import Event, Service, Unavailable, unstructure
 
 log = structlog.get_logger(__name__)
 
@@ -137,9 +134,9 @@ class Reader:
 
 
 class EventStream:
-    """Records what the bus publishes, and gives it to readers."""
+    """Records events, and gives them to readers."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self) -> None:
         self.boot = secrets.token_hex(4)
         self._record: deque[Recorded] = deque()
         self._bytes = 0
@@ -151,7 +148,6 @@ class EventStream:
         self._rounds: asyncio.Task[None] | None = None
         self.dropped = 0
         """Readers that were dropped because they were too slow."""
-        bus.tap(self._take)
 
     @property
     def now(self) -> Position:
@@ -256,8 +252,8 @@ class EventStream:
         # Copied, because what orjson returns takes the room that it was written in: 4 kB even for a short event.
         return Recorded(sequence, kind, bytes(memoryview(orjson.dumps(facts))))
 
-    def _take(self, event: Event) -> None:
-        """Record an event; called by the bus, so it must not fail."""
+    def take(self, event: Event) -> None:
+        """Record an event."""
         self._sequence += 1
         kind = event_type(type(event))
         try:
@@ -283,7 +279,7 @@ class EventStream:
     def _begin_rounds(self) -> None:
         if self._rounds is None or self._rounds.done():
             self._rounds = asyncio.get_running_loop().create_task(
-                self._go_round(), name="kernel: give events to readers", context=Context()
+                self._go_round(), name="supervisor: give events to readers", context=Context()
             )
 
     async def _go_round(self) -> None:
@@ -307,4 +303,4 @@ class EventStream:
             await asyncio.wait({self._rounds})
 
 
-EVENTS = Service[EventStream]("events/1")
+EVENTS = Service[EventStream]("supervisor.events/1")

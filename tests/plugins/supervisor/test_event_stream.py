@@ -14,9 +14,8 @@ import pytest
 from attrs import frozen
 
 from rooftree import Event, Unavailable
-from rooftree.events import stream as event_stream
-from rooftree.events.bus import EventBus
-from rooftree.events.stream import HELLO, LOST, Batch, EventStream, Position, event_type, event_types
+from rooftree_supervisor import event_stream
+from rooftree_supervisor.event_stream import HELLO, LOST, Batch, EventStream, Position, event_type, event_types
 
 
 @frozen
@@ -40,13 +39,8 @@ class Opaque(Event):
 
 
 @pytest.fixture
-def bus() -> EventBus:
-    return EventBus()
-
-
-@pytest.fixture
-async def stream(bus: EventBus) -> AsyncIterator[EventStream]:
-    stream = EventStream(bus)
+async def stream() -> AsyncIterator[EventStream]:
+    stream = EventStream()
     yield stream
     await stream.close()
 
@@ -78,9 +72,9 @@ async def following(
         yield Following(batches)
 
 
-def publish(bus: EventBus, numbers: range) -> None:
+def publish(stream: EventStream, numbers: range) -> None:
     for number in numbers:
-        bus.publish(Numbered(number))
+        stream.take(Numbered(number))
 
 
 def numbers(events: Sequence[dict[str, Any]]) -> list[int]:
@@ -94,12 +88,12 @@ def place(event: dict[str, Any]) -> Position:
 # --- what a reader gets -----------------------------------------------------------------------------------------------
 
 
-async def test_reader_is_told_its_place_first_and_then_every_event_in_order(bus: EventBus, stream: EventStream) -> None:
-    publish(bus, range(3))
+async def test_reader_is_told_its_place_first_and_then_every_event_in_order(stream: EventStream) -> None:
+    publish(stream, range(3))
 
     async with following(stream) as reader:
         hello = await reader.next()
-        publish(bus, range(3, 2003))
+        publish(stream, range(3, 2003))
         events = await reader.take(2000)
 
     assert (hello["type"], place(hello)) == (HELLO, Position(stream.boot, 3))
@@ -109,32 +103,32 @@ async def test_reader_is_told_its_place_first_and_then_every_event_in_order(bus:
     assert set(events[0]) == {"type", "boot", "sequence", "time", "data"}
 
 
-async def test_nothing_is_lost_between_the_hello_and_the_first_event(bus: EventBus, stream: EventStream) -> None:
+async def test_nothing_is_lost_between_the_hello_and_the_first_event(stream: EventStream) -> None:
     async with following(stream) as reader:
         hello = await reader.next()
-        bus.publish(Numbered(1))  # while the hello is on its way to the client
+        stream.take(Numbered(1))  # while the hello is on its way to the client
 
         assert (await reader.next())["sequence"] == hello["sequence"] + 1
 
 
-async def test_reader_gets_only_the_types_that_it_asked_for(bus: EventBus, stream: EventStream) -> None:
+async def test_reader_gets_only_the_types_that_it_asked_for(stream: EventStream) -> None:
     async with following(stream, kinds=["other", "numbered"]) as both, following(stream, kinds=["other"]) as one:
         await both.next()
         await one.next()
         for event in (Long("x"), Numbered(1), Other(), Numbered(2), Other()):
-            bus.publish(event)
+            stream.take(event)
 
         assert [event["type"] for event in await both.take(4)] == ["numbered", "other", "numbered", "other"]
         assert [event["sequence"] for event in await one.take(2)] == [3, 5]
 
 
-async def test_readers_who_want_the_same_share_the_bytes(bus: EventBus, stream: EventStream) -> None:
+async def test_readers_who_want_the_same_share_the_bytes(stream: EventStream) -> None:
     readers = [stream.follow() for _ in range(25)]
     for reader in readers:
         await anext(reader)
     waiting = asyncio.gather(*(anext(reader) for reader in readers))
     await asyncio.sleep(0)
-    publish(bus, range(10))
+    publish(stream, range(10))
 
     batches = await waiting
 
@@ -145,7 +139,7 @@ async def test_readers_who_want_the_same_share_the_bytes(bus: EventBus, stream: 
 
 
 async def test_readers_share_also_while_more_comes_between_their_turns(
-    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+    stream: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "PAUSE_S", 0.01)
     readers = [stream.follow() for _ in range(event_stream.PER_GROUP * 3)]
@@ -153,10 +147,10 @@ async def test_readers_share_also_while_more_comes_between_their_turns(
         await anext(reader)
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await asyncio.sleep(0)
-    bus.publish(Numbered(1))
+    stream.take(Numbered(1))
     await waiting[0]
 
-    bus.publish(Numbered(2))  # while the others still wait for their turn
+    stream.take(Numbered(2))  # while the others still wait for their turn
     batches = await asyncio.gather(*waiting)
 
     assert {id(batch) for batch in batches} == {id(batches[0])}
@@ -166,17 +160,17 @@ async def test_readers_share_also_while_more_comes_between_their_turns(
 
 
 async def test_readers_who_began_apart_share_from_the_next_round_on(
-    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+    stream: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "PER_GROUP", 1)
     monkeypatch.setattr(event_stream, "PAUSE_S", 0.02)
-    publish(bus, range(2))
+    publish(stream, range(2))
     readers = [stream.follow(Position(stream.boot, place)) for place in (0, 1)]
     for reader in readers:
         await anext(reader)
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
     await waiting[0]
-    publish(bus, range(2, 4))  # while the second still waits for its turn
+    publish(stream, range(2, 4))  # while the second still waits for its turn
     await waiting[1]
 
     first, second = await asyncio.gather(*(anext(reader) for reader in readers))
@@ -187,9 +181,9 @@ async def test_readers_who_began_apart_share_from_the_next_round_on(
         await reader.aclose()
 
 
-async def test_reader_gets_little_at_a_time(bus: EventBus, stream: EventStream) -> None:
+async def test_reader_gets_little_at_a_time(stream: EventStream) -> None:
     for _ in range(300):
-        bus.publish(Long("x" * 1000))
+        stream.take(Long("x" * 1000))
     async with aclosing(stream.follow(Position(stream.boot, 0))) as batches:
         await anext(batches)
 
@@ -199,30 +193,26 @@ async def test_reader_gets_little_at_a_time(bus: EventBus, stream: EventStream) 
     assert min(sizes) > event_stream.BATCH_BYTES / 2
 
 
-async def test_silence_is_broken_by_an_empty_batch_also_while_events_of_other_types_come(
-    bus: EventBus, stream: EventStream
-) -> None:
+async def test_silence_is_broken_by_an_empty_batch_also_while_events_of_other_types_come(stream: EventStream) -> None:
     async with aclosing(stream.follow(kinds=["other"], silence_s=0.2)) as batches:
         await anext(batches)
         waiting = asyncio.ensure_future(anext(batches))
         async with asyncio.timeout(1):
             while not waiting.done():
-                bus.publish(Numbered(1))
+                stream.take(Numbered(1))
                 await asyncio.sleep(0.005)
 
         assert waiting.result().events == ()
         assert waiting.result().as_lines == b": still here\n\n"
-        bus.publish(Other())
+        stream.take(Other())
         assert [event.type for event in (await anext(batches)).events] == ["other"]
 
 
-async def test_event_that_is_no_data_travels_without_it(
-    bus: EventBus, stream: EventStream, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_event_that_is_no_data_travels_without_it(stream: EventStream, caplog: pytest.LogCaptureFixture) -> None:
     async with following(stream) as reader:
         await reader.next()
-        bus.publish(Opaque(object()))
-        bus.publish(Numbered(1))
+        stream.take(Opaque(object()))
+        stream.take(Numbered(1))
 
         opaque, numbered = await reader.take(2)
 
@@ -231,10 +221,10 @@ async def test_event_that_is_no_data_travels_without_it(
     assert "event_not_encoded" in caplog.text
 
 
-async def test_event_that_is_too_long_travels_without_its_data(bus: EventBus, stream: EventStream) -> None:
+async def test_event_that_is_too_long_travels_without_its_data(stream: EventStream) -> None:
     async with following(stream) as reader:
         await reader.next()
-        bus.publish(Long("x" * event_stream.LARGEST_BYTES))
+        stream.take(Long("x" * event_stream.LARGEST_BYTES))
 
         assert (await reader.next())["data"] is None
 
@@ -242,8 +232,8 @@ async def test_event_that_is_too_long_travels_without_its_data(bus: EventBus, st
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
-async def test_reader_resumes_after_the_last_event_that_it_saw(bus: EventBus, stream: EventStream) -> None:
-    publish(bus, range(10))
+async def test_reader_resumes_after_the_last_event_that_it_saw(stream: EventStream) -> None:
+    publish(stream, range(10))
 
     async with following(stream, Position(stream.boot, 4)) as reader:
         hello, *events = await reader.take(7)
@@ -253,16 +243,16 @@ async def test_reader_resumes_after_the_last_event_that_it_saw(bus: EventBus, st
 
 
 async def test_resuming_goes_as_far_back_as_the_record_and_no_further(
-    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+    stream: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "KEPT", 5)
-    publish(bus, range(20))
+    publish(stream, range(20))
 
     async with following(stream, Position(stream.boot, 15)) as oldest:
         whole = await oldest.take(6)
     async with following(stream, Position(stream.boot, 14)) as too_old:
         hello, lost = await too_old.take(2)
-        bus.publish(Numbered(20))
+        stream.take(Numbered(20))
         following_event = await too_old.next()
 
     assert numbers(whole[1:]) == [15, 16, 17, 18, 19]
@@ -274,8 +264,8 @@ async def test_resuming_goes_as_far_back_as_the_record_and_no_further(
     assert following_event["sequence"] == 21
 
 
-async def test_place_in_another_run_of_the_daemon_is_told_to_be_lost(bus: EventBus, stream: EventStream) -> None:
-    publish(bus, range(20))
+async def test_place_in_another_run_of_the_daemon_is_told_to_be_lost(stream: EventStream) -> None:
+    publish(stream, range(20))
     other = "0a1b2c3d" if stream.boot != "0a1b2c3d" else "00000000"
 
     async with following(stream, Position(other, 5)) as reader:
@@ -284,7 +274,7 @@ async def test_place_in_another_run_of_the_daemon_is_told_to_be_lost(bus: EventB
     assert (place(hello), lost["type"]) == (Position(stream.boot, 20), LOST)
 
 
-async def test_place_that_is_still_to_come_is_told_to_be_lost(bus: EventBus, stream: EventStream) -> None:
+async def test_place_that_is_still_to_come_is_told_to_be_lost(stream: EventStream) -> None:
     async with following(stream, Position(stream.boot, 99)) as reader:
         hello, lost = await reader.take(2)
 
@@ -311,7 +301,7 @@ async def test_position_is_read_as_it_is_written_and_nothing_else() -> None:
 
 
 async def test_slow_reader_is_dropped_with_the_reason_and_the_others_get_all(
-    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    stream: EventStream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(event_stream, "KEPT", 10)
     async with following(stream) as slow, following(stream) as quick:
@@ -319,7 +309,7 @@ async def test_slow_reader_is_dropped_with_the_reason_and_the_others_get_all(
         await quick.next()
         taken = list[int]()
         for number in range(0, 50, 5):
-            publish(bus, range(number, number + 5))
+            publish(stream, range(number, number + 5))
             taken += numbers(await quick.take(5))
 
         last = await slow.next()
@@ -332,51 +322,49 @@ async def test_slow_reader_is_dropped_with_the_reason_and_the_others_get_all(
     assert "event_reader_dropped" in caplog.text
 
 
-async def test_record_is_bounded_in_events_and_in_bytes(
-    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_record_is_bounded_in_events_and_in_bytes(stream: EventStream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "KEPT_BYTES", 100_000)
     for _ in range(1000):
-        bus.publish(Long("x" * 10_000))
+        stream.take(Long("x" * 10_000))
     assert 90_000 < sum(len(one.body) for one in stream._record) <= 100_000
 
-    publish(bus, range(event_stream.KEPT + 100))
+    publish(stream, range(event_stream.KEPT + 100))
     assert len(stream._record) <= event_stream.KEPT
 
 
-async def test_whole_record_of_short_events_takes_little_memory(bus: EventBus, stream: EventStream) -> None:
+async def test_whole_record_of_short_events_takes_little_memory(stream: EventStream) -> None:
     def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    publish(bus, range(100))
+    publish(stream, range(100))
     before = resident_bytes()
 
-    publish(bus, range(event_stream.KEPT))
+    publish(stream, range(event_stream.KEPT))
 
     assert resident_bytes() - before < 1000 * event_stream.KEPT
 
 
 async def test_one_reader_too_many_is_refused_before_it_gets_anything(
-    bus: EventBus, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+    stream: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "READERS", 1)
     async with following(stream) as first:
         await first.next()
         with pytest.raises(Unavailable, match="1 clients follow the events already"):
             await anext(stream.follow())
-        bus.publish(Numbered(1))
+        stream.take(Numbered(1))
         assert (await first.next())["data"] == {"number": 1}
 
     async with following(stream) as second:
         assert (await second.next())["type"] == HELLO
 
 
-async def test_reader_that_goes_leaves_nothing_behind(bus: EventBus, stream: EventStream) -> None:
+async def test_reader_that_goes_leaves_nothing_behind(stream: EventStream) -> None:
     before = asyncio.all_tasks()
     readers = [stream.follow() for _ in range(50)]
     for reader in readers:
         await anext(reader)
-    publish(bus, range(3))
+    publish(stream, range(3))
     for reader in readers:
         await reader.aclose()
     while asyncio.all_tasks() != before:  # the round that was under way ends by itself
@@ -385,15 +373,15 @@ async def test_reader_that_goes_leaves_nothing_behind(bus: EventBus, stream: Eve
     assert stream.readers == 0
 
 
-async def test_nothing_runs_while_nothing_happens_or_nobody_follows(bus: EventBus, stream: EventStream) -> None:
+async def test_nothing_runs_while_nothing_happens_or_nobody_follows(stream: EventStream) -> None:
     before = asyncio.all_tasks()
-    publish(bus, range(3))
+    publish(stream, range(3))
     assert asyncio.all_tasks() == before
 
     async with following(stream) as reader:
         await reader.next()
         assert asyncio.all_tasks() == before
-        publish(bus, range(3))
+        publish(stream, range(3))
         await reader.take(3)
         waiting = asyncio.ensure_future(reader.next())
         while asyncio.all_tasks() != before | {waiting}:
@@ -402,15 +390,15 @@ async def test_nothing_runs_while_nothing_happens_or_nobody_follows(bus: EventBu
         await asyncio.wait({waiting})
 
 
-async def test_reader_who_stands_still_keeps_nobody_busy(bus: EventBus, stream: EventStream) -> None:
+async def test_reader_who_stands_still_keeps_nobody_busy(stream: EventStream) -> None:
     before = asyncio.all_tasks()
     async with following(stream) as still, following(stream) as other:
         await still.next()
         await other.next()
-        publish(bus, range(3))
+        publish(stream, range(3))
         await other.take(3)
         await still.take(1)  # has its turn, and does not come back from it
-        publish(bus, range(3))
+        publish(stream, range(3))
         await other.take(3)
         while asyncio.all_tasks() != before:
             await asyncio.sleep(0.001)

@@ -48,7 +48,7 @@ def stricter(document: Mapping[str, Any]) -> dict[str, Any]:
     schemas["store.RepositorySlug"] = {"enum": ["local", "core", "0123abcd"]}
     schemas["store.RepositorySource"] = NOWHERE
     schemas["supervisor.OptionsChange"]["properties"]["addons_repositories"]["items"] = NOWHERE
-    schemas["supervisor.PluginName"] = {"enum": ["spare", "none"]}
+    schemas["kernel.PluginName"] = {"enum": ["spare", "none"]}
     return found
 
 

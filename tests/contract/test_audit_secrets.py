@@ -9,8 +9,8 @@ import pytest
 
 from rooftree.testing import Client, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
-from rooftree_addons import steps
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_containers import container_steps as steps
 from rooftree_store.plugin import StorePlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.e2e.rig.waiting import until

@@ -25,8 +25,8 @@ from rooftree.jobs.journal import JobRecord, Journal
 from rooftree.jobs.steps import KINDS
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
-from rooftree_addons import steps
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_containers import container_steps as steps
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_store.plugin import StorePlugin

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rooftree import Conflict, Failed, JobCancelled, Jobs, NotFound, NotReady, Step, Steps, Unavailable, job, step
-from rooftree.jobs.journal import JobState, Journal
+from rooftree.jobs.journal import Journal
+from rooftree.jobs.phases import Phase
 from rooftree.plugins import plugins
 from rooftree.process.system import System
 from rooftree.testing import running_system
@@ -302,7 +303,7 @@ async def test_cancelled_job_that_would_go_forward_goes_back_after_a_stop(tmp_pa
         call = asyncio.create_task(system.jobs.run(put_forward()))
         await world.reached("half old")
         job_id = await cancel_the_only_one(system.jobs)
-        assert (await Journal(system.database).open_jobs())[0].state is JobState.UNDOING
+        assert (await Journal(system.database).open_jobs())[0].phase is Phase.UNDOING
     assert not gate.is_set()
     with pytest.raises(Unavailable):
         await call

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from rooftree import (
-    Conflict,
-    NotReady,
-    Unavailable,
-)
+from rooftree import Conflict, NotReady, Step, Steps, Unavailable, job, step
+from rooftree.jobs import suspension
+from rooftree.plugins import plugins
 from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import (
@@ -204,3 +204,101 @@ async def test_plugin_stops_at_once_though_a_job_of_its_waits_for_the_engine(sys
     await until(lambda: system.jobs.listing()[0].done is True)
     assert world.things == BEFORE
     assert [error.message for error in system.jobs.listing()[0].errors] == ["It does not fit"]
+
+
+PUT_OLD = ("world.put/1", '{"name":"old"}', "doing", '{"value":"there before"}')
+PUT_THREE = ("world.put/1", '{"name":"three"}', "planned", None)
+
+
+def journal_as_before_phases(database: Path, state: str, recovery: str, errors: str) -> None:
+    """Leave an open job in the journal, word for word as the versions wrote it that knew no phases."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO job (id, sequence, name, reference, owner, caller, recovery, locks, state, listed, errors,"
+            " created, children) VALUES (?, 1, 'put', 'x', 'tests', NULL, ?, ?, ?, 0, ?, ?, '[]')",
+            ("1" * 32, recovery, '[["thing","x"]]', state, errors, "2026-11-01T10:00:00+00:00"),
+        )
+        for number, (kind, arguments, step, before) in enumerate((PUT_OLD, PUT_THREE)):
+            connection.execute(
+                "INSERT INTO step (job, number, kind, arguments, state, before) VALUES (?, ?, ?, ?, ?, ?)",
+                ("1" * 32, number, kind, arguments, step, before),
+            )
+
+
+@pytest.mark.parametrize(
+    ("state", "recovery", "errors", "things", "told"),
+    [
+        ("running", "undo", "[]", BEFORE, ["JobInterrupted"]),
+        ("running", "forward", "[]", {"old": "new", "three": "new"}, []),
+        (
+            "undoing",
+            "forward",
+            '[{"type":"Conflict","message":"It does not fit","stage":"put","error_key":null,"step":0}]',
+            BEFORE,
+            ["Conflict"],
+        ),
+    ],
+)
+async def test_journal_of_an_earlier_version_is_recovered(
+    tmp_path: Path, world: World, state: str, recovery: str, errors: str, things: dict[str, str], told: list[str]
+) -> None:
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        database = system.database.folder.database_path
+    journal_as_before_phases(database, state, recovery, errors)
+    world.things["old"] = "half"
+
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        await until(lambda: system.jobs.listing()[0].done is True)
+
+        assert world.things == things
+        assert [error.type for error in system.jobs.listing()[0].errors] == told
+
+
+async def test_journal_keeps_the_words_of_earlier_versions(tmp_path: Path, world: World) -> None:
+    async with stopped_amid(tmp_path, world, "half old", put_forward):
+        async with running_system(tmp_path, plugins=[]) as system:
+            database = system.database.folder.database_path
+        with closing(sqlite3.connect(database)) as connection:
+            (job,) = connection.execute("SELECT state, ended FROM job").fetchall()
+            steps = [state for (state,) in connection.execute("SELECT state FROM step ORDER BY number")]
+
+    assert (job, steps) == (("running", None), ["done", "doing", "planned"])
+
+
+async def test_step_that_would_not_end_does_not_keep_its_job_from_going_on_when_the_plugin_runs_again(
+    system: System, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "DRAIN_S", 0.02)
+    monkeypatch.setattr(suspension, "STUBBORN_S", 0.02)
+    call = asyncio.create_task(system.jobs.run(hold_on()))
+    await world.reached("holds on")
+    await system.plugins.disable("worldly")
+    world.gates["lets go"].set()
+    with pytest.raises(NotReady, match="goes on when it runs again"):
+        await call
+    assert [info.done for info in system.jobs.listing()] == [False]
+
+    await system.plugins.enable("worldly")
+    await until(lambda: system.jobs.listing()[0].done is True)
+
+    assert world.things == BEFORE
+
+
+@step("test_job_recovery.hold_on/1")
+class HoldOn(Step):
+    """Does not heed its cancellation."""
+
+    async def do(self, world: World) -> None:
+        go_on = world.gates["lets go"] = asyncio.Event()
+        world.happened.append("holds on")
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+        raise asyncio.CancelledError
+
+    async def undo(self, _: None) -> None: ...
+
+
+@job("hold_on")
+async def hold_on() -> Steps:
+    return [HoldOn()]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
 
-from rooftree import PUBLIC, Kernel, Plugin, Routes
+from rooftree import PUBLIC, From, Kernel, Plugin, Routes
 from rooftree.plugins.life import Health
 from rooftree.state import failpoints
 from rooftree.testing import Client, InstalledPlugin, running_system
@@ -131,3 +132,53 @@ async def test_full_disk_does_not_keep_a_plugin_from_running(tmp_path: Path) -> 
 
         assert info_of(system, "fine").state is Health.OK
         assert (await client.get("/fine")).status == 200
+
+
+async def test_plugin_itself_is_a_parameter_of_its_routes_and_of_no_others(tmp_path: Path) -> None:
+    routes, others = Routes(), Routes()
+
+    class Speed(Plugin):
+        name = "speed"
+
+        async def setup(self, kernel: Kernel) -> None:
+            self.limit = 42
+
+        def routes(self) -> Routes:
+            return routes
+
+    class Faster(Speed):
+        """A test's own."""
+
+    class Stranger(Plugin):
+        name = "stranger"
+
+        def routes(self) -> Routes:
+            return others
+
+    def limit(speed: Speed, over: int = 0) -> int:
+        return speed.limit + over
+
+    def sum_of(speed: Speed, twice: int = 2) -> int:
+        return speed.limit * twice
+
+    limit.__annotations__ |= {"speed": Speed, "over": int, "return": int}
+    sum_of.__annotations__ |= {"speed": Speed, "twice": int, "return": int}
+
+    def together(sum: int) -> int:
+        return sum
+
+    together.__annotations__ |= {"sum": Annotated[int, From(sum_of)], "return": int}
+    routes.get("/limit", access=PUBLIC)(limit)
+    routes.get("/sum", access=PUBLIC)(together)
+    others.get("/stolen", access=PUBLIC)(limit)
+    async with running_system(tmp_path, plugins=[Faster, Stranger]) as system, Client.over_unix(system) as client:
+        first = (await client.get("/limit?over=1")).data
+        assert (await client.get("/sum")).data == 84
+        stolen = await client.get("/stolen")
+        system.plugins._lives["speed"].plugin.limit = 1  # type: ignore[union-attr]  # a Speed
+        changed = (await client.get("/limit")).data
+        await system.plugins.restart("speed")
+        anew = (await client.get("/limit")).data
+
+    assert (first, changed, anew) == (43, 1, 42)
+    assert (stolen.status, stolen.message) == (503, "No enabled plugin provides Speed")

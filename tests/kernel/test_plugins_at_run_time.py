@@ -300,18 +300,6 @@ async def test_plugin_that_nobody_has_installed_is_not_found(tmp_path: Path) -> 
                 await change("acme")
 
 
-async def test_plugin_that_has_to_answer_is_not_stopped_with_what_it_requires(tmp_path: Path) -> None:
-    async with house(tmp_path, *FAMILY) as (system, _):
-        with pytest.raises(Conflict, match=r"base can't be stopped here: top, .* plugins.disabled of rooftree.toml"):
-            await system.plugins.disable("base", keep="top")
-        with pytest.raises(Conflict, match=r"base can't be stopped here: top, .* too\. Restart Rooftree"):
-            await system.plugins.restart("base", keep="top")
-        assert states(system) == ALL_OK
-
-    async with house(tmp_path, *FAMILY) as (system, _):
-        assert states(system) == ALL_OK  # what was refused was not kept as a choice
-
-
 # --- at once ----------------------------------------------------------------------------------------------------------
 
 

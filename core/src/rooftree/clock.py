@@ -37,6 +37,10 @@ class Clock:
         """About so many seconds, a twentieth more or less: what was begun together does not stay together."""
         return seconds * random.uniform(0.95, 1.05)  # noqa: S311  # no secret
 
+    def part_of(self, seconds: float) -> float:
+        """Any part of so many seconds: what is due for many at one moment is not done by all in it."""
+        return random.uniform(0.0, seconds)  # noqa: S311  # no secret
+
 
 MACHINE = Clock()
 """The clock that is used where no other is given."""

@@ -44,8 +44,35 @@ PLUGINS = [
 ]
 
 
+DRIVERS = [
+    {
+        "name": "boards.acme",
+        "distribution": "rooftree-board-acme",
+        "version": "0.3",
+        "state": "in_use",
+        "reason": None,
+        "plugin": "os",
+    },
+    {
+        "name": "boards.box",
+        "distribution": "rooftree-board-box",
+        "version": "0.4",
+        "state": "idle",
+        "reason": "this machine is no such board",
+        "plugin": "os",
+    },
+]
+
+
 LEFT_BEHIND = [
-    {"name": "clock", "distribution": "rooftree-clock", "collections": ["clock.count"], "documents": 3, "tokens": 0}
+    {
+        "name": "clock",
+        "distribution": "rooftree-clock",
+        "collections": ["clock.count"],
+        "documents": 3,
+        "tokens": 0,
+        "folder": "/data/plugins/clock",
+    }
 ]
 
 
@@ -66,7 +93,7 @@ class StandIn:
         if path == "/kernel/v1/problems":
             return ok({"problems": self.problems})
         if path == "/kernel/v1/plugins":
-            return ok({"plugins": PLUGINS, "left_behind": LEFT_BEHIND})
+            return ok({"plugins": PLUGINS, "drivers": DRIVERS, "left_behind": LEFT_BEHIND})
         if path == "/kernel/v1/plugins/clock" and request.method == "DELETE":
             return ok(LEFT_BEHIND[0])
         if path.startswith("/kernel/v1/tokens"):

@@ -15,7 +15,7 @@ import pytest
 
 from rooftree.settings import Settings
 
-from .conftest import LEFT_BEHIND, PLUGINS, Cli, StandIn
+from .conftest import DRIVERS, LEFT_BEHIND, PLUGINS, Cli, StandIn
 
 QUICK = 1.7
 """How much of the processor ``rooftree --help`` may take (the operator types it), against importing its one library."""
@@ -28,12 +28,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     information = packages / "rooftree_acme-4.5.dist-info"
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: rooftree-acme\nVersion: 4.5\n")
-    (information / "entry_points.txt").write_text("[rooftree.plugins]\nbroken = acme:absent\nacme = acme:Acme\n")
+    (information / "entry_points.txt").write_text(
+        "[rooftree.plugins]\nbroken = acme:absent\nacme = acme:Acme\n[rooftree.boards]\nbox = acme:Box\n"
+    )
     (packages / "acme.py").write_text(
         "from attrs import frozen\n"
         "@frozen\nclass Lamp:\n    watts: int = 5\n"
         "@frozen\nclass AcmeSettings:\n    colour: str = 'red'\n    api_token: str = ''\n    lamp: Lamp = Lamp()\n"
         "class Acme:\n    settings = AcmeSettings\n"
+        "class Box:\n    operator_settings = Lamp\n"
     )
     monkeypatch.syspath_prepend(str(packages))
     import importlib.metadata as metadata
@@ -53,13 +56,15 @@ async def test_plugins_lists_name_version_state_provides_requires_and_reason(cli
     result = await cli("plugins")
 
     assert result.exit_code == 0
-    heading, store, addons, clock = result.stdout.splitlines()
+    heading, store, addons, acme, box, clock = result.stdout.splitlines()
     assert heading.split() == ["NAME", "VERSION", "STATE", "PROVIDES", "REQUIRES", "REASON"]
     assert store.split() == ["store", "1.2.3", "ok", "addon_store/1", "-", "-"]
     assert "failed       addons/1       container_engine/1, addon_store/1, (hardware/1)  ValueError: a reason" in addons
     assert addons.endswith("has to fold or let be")
+    assert acme.split() == ["boards.acme", "0.3", "in", "use", "-", "-", "by", "plugin", "os"]
+    assert box.endswith("this machine is no such board")
     assert clock.split()[:3] == ["clock", "-", "uninstalled"]
-    assert "3 documents (clock.count), 0 tokens" in clock
+    assert "3 documents (clock.count), 0 tokens, the folder /data/plugins/clock" in clock
     assert clock.endswith("rooftree plugins purge clock")
 
 
@@ -80,7 +85,9 @@ async def test_plugins_as_json_is_what_the_daemon_said(cli: Cli, daemon: StandIn
     before = await cli("--json", "plugins")
     after = await cli("plugins", "--json")
 
-    assert json.loads(before.stdout) == json.loads(after.stdout) == {"plugins": PLUGINS, "left_behind": LEFT_BEHIND}
+    assert json.loads(before.stdout) == json.loads(after.stdout) == {
+        "plugins": PLUGINS, "drivers": DRIVERS, "left_behind": LEFT_BEHIND,
+    }  # fmt: skip
 
 
 async def test_purge_asks_first_and_says_what_it_removed(cli: Cli, daemon: StandIn) -> None:
@@ -91,7 +98,10 @@ async def test_purge_asks_first_and_says_what_it_removed(cli: Cli, daemon: Stand
 
     assert (refused.exit_code, asked_when_refused) == (1, [])
     assert "Remove for good everything that plugin clock has left?" in refused.stderr
-    assert agreed.stdout == "Nothing is left of clock; removed: 3 documents (clock.count), 0 tokens.\n"
+    assert (
+        agreed.stdout
+        == "Nothing is left of clock; removed: 3 documents (clock.count), 0 tokens, the folder /data/plugins/clock.\n"
+    )
     assert json.loads(unasked.stdout) == LEFT_BEHIND[0]
     assert daemon.asked == [("DELETE", "/kernel/v1/plugins/clock", b"")] * 2
 
@@ -185,6 +195,27 @@ async def test_check_config_shows_effective_settings_with_their_origin(cli: Cli,
     answer = json.loads(as_json.stdout)
     assert {"key": "kernel.port", "value": 99, "origin": "rooftree.toml line 2"} in answer["settings"]
     assert answer["file"] == str(file)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_check_config_knows_the_tables_of_drivers(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rooftree.toml"
+    file.write_text("[boards.box]\nwatts = 7\n")
+    right = await cli("check-config", "--config", file, ROOFTREE_PLUGINS__DISABLED="boards.box")
+    file.write_text("[boards.box]\nwats = 7\n[boards.fox]\n[bords.box]\nwatts = 7\n")
+    wrong = await cli("check-config", "--config", file, ROOFTREE_BOARDS__BOX__WATTS="much")
+
+    assert right.exit_code == 0, right.stderr
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in right.stdout.splitlines()}
+    assert rows["boards.box.watts"] == ["7", "rooftree.toml line 2"]
+    assert wrong.exit_code == 1
+    for sentence in (
+        "environment ROOFTREE_BOARDS__BOX__WATTS: boards.box.watts must be a whole number",
+        "boards.box.wats is not a setting; did you mean boards.box.watts?",
+        "no driver fox is installed; did you mean boards.box?",
+        "bords is not known here; did you mean [boards]?",
+    ):
+        assert sentence in wrong.stderr
 
 
 @pytest.mark.usefixtures("installed")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rooftree.testing.containers import FakeContainerEngine
-from rooftree_addons import steps
+from rooftree_containers import container_steps as steps
 from tests.plugins.addons.house import House, house
 
 

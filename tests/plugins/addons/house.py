@@ -19,7 +19,6 @@ from rooftree.testing import Answer, Client, FakeClock, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon
 from rooftree_addons.plugin import AddonsPlugin
-from rooftree_addons.reconciliation import Reconciliation
 from rooftree_store import AddonSlug
 from rooftree_store.plugin import StorePlugin
 from tests.e2e.rig.files import write_files
@@ -159,19 +158,12 @@ class House:
         assert problem is not None
         return problem
 
-    @property
-    def reconciliation(self) -> Reconciliation:
-        """What the add-ons' plugin keeps to itself."""
-        plugin = self.system.plugins._lives["addons"].plugin
-        assert isinstance(plugin, AddonsPlugin)
-        return plugin.reconciliation
-
     async def until_watchdog_rests(self) -> None:
         """Wait until everything that was published has been dealt with, by the watchdog too."""
         await self.quiet()
 
         async def resting() -> bool:
-            return not self.reconciliation.watching
+            return not self.addons.containers.watchdog.watching
 
         await until(resting, within_s=WITHIN_S, what="the watchdog's rest")
         await self.quiet()

@@ -14,10 +14,10 @@ from rooftree.interfaces.containers import EngineRefused, Health
 from rooftree.interfaces.power import HostStays
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
-from rooftree_addons import AddonState, InstalledAddon, boot
-from rooftree_addons.boot import providers
-from rooftree_addons.installed import Desired
-from rooftree_addons.reconciliation import LastBoot
+from rooftree_addons import AddonState, InstalledAddon
+from rooftree_addons.addon_containers import LastBoot, described
+from rooftree_containers import Desired, boot_stages
+from rooftree_containers.boot_stages import waits_for
 from rooftree_store import AddonSlug
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.plugins.addons.house import House, addon_config, house
@@ -48,14 +48,16 @@ def with_services(name: str, *services: str) -> InstalledAddon:
     return InstalledAddon.fresh(AddonSlug(f"local_{name}"), "image:1", config, set())
 
 
-def waiting(*stage: InstalledAddon) -> dict[str, set[str]]:
+def waiting(home: House, *stage: InstalledAddon) -> dict[str, set[str]]:
     """Whom each waits for, where it waits."""
-    return {slug: set(others) for slug, others in providers(stage).items() if others}
+    containers = [described(home.addons, addon) for addon in stage]
+    return {slug: set(others) for slug, others in waits_for(containers).items() if others}
 
 
-def test_who_needs_or_wants_a_service_waits_for_who_provides_it() -> None:
+async def test_who_needs_or_wants_a_service_waits_for_who_provides_it(home: House) -> None:
     broker, database = with_services("broker", "mqtt:provide"), with_services("database", "mysql:provide")
     found = waiting(
+        home,
         with_services("a", "mqtt:need"),
         broker,
         with_services("b", "mysql:want", "mqtt:want"),
@@ -66,15 +68,14 @@ def test_who_needs_or_wants_a_service_waits_for_who_provides_it() -> None:
     assert found == {"local_a": {"local_broker"}, "local_b": {"local_broker", "local_database"}}
 
 
-def test_who_provides_and_needs_the_same_service_does_not_wait_for_itself() -> None:
-    assert waiting(with_services("broker", "mqtt:provide", "mqtt:want")) == {}
+async def test_who_provides_and_needs_the_same_service_does_not_wait_for_itself(home: House) -> None:
+    assert waiting(home, with_services("broker", "mqtt:provide", "mqtt:want")) == {}
 
 
-def test_nobody_waits_in_a_circle() -> None:
-    assert (
-        waiting(with_services("a", "mqtt:provide", "mysql:need"), with_services("b", "mysql:provide", "mqtt:need"))
-        == {}
-    )
+async def test_nobody_waits_in_a_circle(home: House) -> None:
+    first, second = with_services("a", "mqtt:provide", "mysql:need"), with_services("b", "mysql:provide", "mqtt:need")
+
+    assert waiting(home, first, second) == {}
 
 
 async def installed(folder: Path, engine: FakeContainerEngine, **addons: dict[str, Any]) -> None:
@@ -138,8 +139,8 @@ async def test_next_stage_begins_without_one_that_is_too_slow(tmp_path: Path, mo
     engine = FakeContainerEngine()
     await installed(tmp_path, engine, slow={"startup": "system"}, next={"startup": "application"})
     engine.load_image("registry.example/slow:1.0", FakeImage(health_check=True))
-    monkeypatch.setattr(boot, "STAGE_WITHIN_S", 0.1)
-    monkeypatch.setattr(boot, "USUAL_WAIT_S", 0)
+    monkeypatch.setattr(boot_stages, "STAGE_WITHIN_S", 0.1)
+    monkeypatch.setattr(boot_stages, "USUAL_WAIT_S", 0)
 
     async with house(tmp_path, engine) as home:
         await all_started(home, "next")

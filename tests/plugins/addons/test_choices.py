@@ -9,9 +9,9 @@ import pytest
 
 from rooftree.state.documents import document_kind
 from rooftree_addons import InstalledAddon, choices, device_grants
-from rooftree_addons.addons import OptionsChange
 from rooftree_addons.devices import DeviceNode
 from rooftree_addons.installed import OptionsRefused
+from rooftree_addons.options_change import OptionsChange
 from tests.plugins.addons.house import HELLO, House, done, refusal
 
 SECRET: dict[str, Any] = {

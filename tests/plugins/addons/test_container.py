@@ -50,7 +50,6 @@ def spec(config: dict[str, Any] | None = None, devices: tuple[str, ...] = (), **
         addon,
         NETWORK,
         "the token",
-        "its digest",
         timezone="Europe/Vienna",
         hardware=grants(addon, devices, None),
         sandbox=sandbox(addon, SandboxSettings()),
@@ -68,11 +67,7 @@ def test_plain_add_on_gets_what_every_add_on_gets() -> None:
         image="registry.example/hello:1.0",
         hostname="local-hello",
         environment={"TZ": "Europe/Vienna", "SUPERVISOR_TOKEN": "the token", "HASSIO_TOKEN": "the token"},
-        labels={
-            "io.rooftree.slug": "local_hello",
-            "io.rooftree.version": "1.0",
-            "io.rooftree.token": "its digest",
-        },
+        labels={"io.rooftree.slug": "local_hello"},
         mounts=(
             Mount(DataPath("apps/data/local_hello"), "/data"),
             Mount(HostPath("/dev"), "/dev", read_only=True, recursive=False),

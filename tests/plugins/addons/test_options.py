@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rooftree_addons import InstalledAddon
-from rooftree_addons.addons import OptionsChange
 from rooftree_addons.installed import OptionsRefused
+from rooftree_addons.options_change import OptionsChange
 from rooftree_store import AddonSlug
 from tests.plugins.addons.house import HELLO, House, done, refusal
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 from attrs import evolve
 
 from rooftree.interfaces.containers import (
-    Container,
     ContainerSpec,
     ContainerStatus,
     EngineRefused,
@@ -19,70 +17,16 @@ from rooftree.interfaces.containers import (
 )
 from rooftree.process.system import SystemState
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
-from rooftree_addons import AddonState, AddonStateChanged, InstalledAddon
-from rooftree_addons import reconciliation as watchdog
-from rooftree_addons.container import LABEL_SLUG, LABEL_TOKEN
-from rooftree_addons.installed import Desired
-from rooftree_addons.reconciliation import LastBoot, action
+from rooftree_addons import AddonState, AddonStateChanged
+from rooftree_addons.addon_containers import LastBoot
+from rooftree_addons.container import LABEL_SLUG
+from rooftree_containers import Desired, watchdog
+from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_store import AddonSlug
 from tests.e2e.rig.waiting import until
-from tests.plugins.addons.house import HELLO, House, addon_config, house
+from tests.plugins.addons.house import HELLO, House, house
 
 CONTAINER = f"app_{HELLO}"
-
-
-def installed(desired: str, **keys: Any) -> InstalledAddon:
-    """An add-on of which that is desired."""
-    fresh = InstalledAddon.fresh(HELLO, "hello:1.0", addon_config("hello", **keys), set())
-    return evolve(fresh, desired=Desired(desired))
-
-
-def shown(state: str) -> Container | None:
-    """A container as the engine shows it."""
-    if state == "absent":
-        return None
-    status, _, code = state.partition(" ")
-    return Container(
-        id="id",
-        name=CONTAINER,
-        image="hello:1.0",
-        image_id="sha256:1",
-        status=ContainerStatus(status),
-        health=Health.NONE,
-        exit_code=int(code) if code else None,
-        labels={},
-        ip_address=None,
-        started_at=None,
-    )
-
-
-@pytest.mark.parametrize(
-    ("desired", "startup", "state", "expected"),
-    [
-        ("started", "application", "absent", "start"),
-        ("started", "application", "created", "start"),
-        ("started", "application", "running", "adopt"),
-        ("started", "application", "exited 0", "start"),
-        ("started", "application", "exited 1", "start"),
-        ("started", "once", "absent", "start"),
-        ("started", "once", "created", "start"),
-        ("started", "once", "running", "adopt"),
-        ("started", "once", "exited 0", "leave"),
-        ("started", "once", "exited 1", "leave"),
-        ("stopped", "application", "absent", "leave"),
-        ("stopped", "application", "created", "leave"),
-        ("stopped", "application", "running", "stop"),
-        ("stopped", "application", "exited 0", "leave"),
-        ("stopped", "application", "exited 1", "leave"),
-        ("stopped", "once", "absent", "leave"),
-        ("stopped", "once", "created", "leave"),
-        ("stopped", "once", "running", "stop"),
-        ("stopped", "once", "exited 0", "leave"),
-        ("stopped", "once", "exited 1", "leave"),
-    ],
-)
-def test_desired_and_shown_tell_what_to_do(desired: str, startup: str, state: str, expected: str) -> None:
-    assert action(installed(desired, startup=startup), shown(state)) == expected
 
 
 async def made_so(home: House, state: str) -> None:
@@ -139,7 +83,7 @@ async def test_adoption_restores_a_lost_token_from_the_containers_label(tmp_path
     async with house(tmp_path, engine) as home:
         await home.run()
         token = home.token()
-        await home.addons.revoke_tokens(HELLO)
+        await home.addons.containers.lifetimes.revoke_tokens(HELLO)
 
     async with house(tmp_path, engine) as home:
         await home.until_state(HELLO, AddonState.STARTED)
@@ -153,7 +97,7 @@ async def test_adoption_of_a_container_that_was_replaced_meanwhile_touches_no_to
     await home.post(HELLO, "restart")
     assert old is not None
 
-    await home.addons.adopt(HELLO, old, known)
+    await home.addons.containers.lifetimes.adopt(HELLO, old, known)
 
     new = await home.container()
     assert new is not None
@@ -372,7 +316,7 @@ async def test_engine_that_goes_away_again_while_it_is_looked_at_is_looked_at_la
     looking.release()
     await home.quiet()
     gone = home.addons.state(HELLO)
-    await home.reconciliation.connected()  # what comes too late is no error
+    await home.addons.containers.reconciliation.connected()  # what comes too late is no error
     home.engine.come_back()
     await home.until_state(HELLO, AddonState.STARTED)
 
@@ -386,7 +330,7 @@ async def test_states_follow_the_engines_events(home: House) -> None:
     seen: list[AddonState] = []
     home.system.bus.subscribe(AddonStateChanged, lambda event: seen.append(event.state), "test")
     await home.install(image=FakeImage(health_check=True))
-    await home.addons.create_container(HELLO)
+    await home.addons.containers.lifetimes.create(HELLO)
 
     await home.engine.start(CONTAINER)
     await home.until_state(HELLO, AddonState.STARTUP)
@@ -589,7 +533,7 @@ async def test_watchdog_minds_a_crash_of_what_could_not_be_stopped(home: House, 
     await watched(home)
     home.engine.fail("stop", EngineRefused("It would not"))
     with pytest.raises(EngineRefused):
-        await home.addons.end_container(HELLO, 1)
+        await home.addons.containers.lifetimes.end(HELLO, 1)
 
     home.engine.crash(CONTAINER)
     await home.until_watchdog_rests()
@@ -620,11 +564,11 @@ async def test_watchdog_ends_with_the_daemon(tmp_path: Path) -> None:
         engine.crash(CONTAINER)
         await home.until_state(HELLO, AddonState.ERROR)
         await home.quiet()
-        watching = home.reconciliation.watching
-        reconciliation = home.reconciliation
+        watching = home.addons.containers.watchdog.watching
+        watchdog = home.addons.containers.watchdog
 
     assert watching == {HELLO}
-    assert reconciliation.watching == set()
+    assert watchdog.watching == set()
 
 
 async def test_watchdog_gives_up_on_what_crashes_ten_times_in_half_an_hour(home: House, pauses: list[float]) -> None:

@@ -10,9 +10,11 @@ import pytest
 from rooftree import Problem
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import AddonState
-from rooftree_addons.addons import ADOPTED, UNKNOWN
-from rooftree_addons.container import LABEL_SLUG, LABEL_TOKEN
-from rooftree_addons.installed import Desired
+from rooftree_addons.addons import ADOPTED
+from rooftree_addons.container import LABEL_SLUG
+from rooftree_containers import Desired
+from rooftree_containers.lifetime import LABEL_TOKEN
+from rooftree_containers.unknown_containers import UNKNOWN_CONTAINER
 from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, addon_config, done, house, write_offer
 
@@ -103,7 +105,7 @@ async def test_add_on_that_the_store_does_not_have_like_that_is_left_and_reporte
         write_offer(data, "hello", offered, config=CONFIG)
 
     async with house(tmp_path, engine) as home:
-        problem = await home.until_problem(UNKNOWN)
+        problem = await home.until_problem(UNKNOWN_CONTAINER)
         container = await home.container()
 
         assert container is not None
@@ -114,7 +116,7 @@ async def test_add_on_that_the_store_does_not_have_like_that_is_left_and_reporte
         await home.offer(config=CONFIG)  # its repository is there again
         await until_installed(home)
         await home.quiet()
-        assert home.problem(UNKNOWN) is None
+        assert home.problem(UNKNOWN_CONTAINER) is None
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"greeting": 5, "unheard": 1}', None])
@@ -149,7 +151,7 @@ async def test_container_that_runs_is_reported_and_never_removed(tmp_path: Path)
         await make_orphan(home)
 
     async with house(tmp_path, engine) as home:
-        problem = await home.until_problem(UNKNOWN)
+        problem = await home.until_problem(UNKNOWN_CONTAINER)
         await home.quiet()
 
         assert "docker rm -f app_local_hello" in problem.message
@@ -157,8 +159,8 @@ async def test_container_that_runs_is_reported_and_never_removed(tmp_path: Path)
         assert container is not None
         assert container.exit_code is None
         await engine.remove(f"app_{HELLO}")
-        await home.reconciliation.connected()
-        assert home.problem(UNKNOWN) is None
+        await home.addons.containers.reconciliation.connected()
+        assert home.problem(UNKNOWN_CONTAINER) is None
 
 
 async def test_container_that_does_not_run_is_kept_while_the_state_is_damaged(tmp_path: Path) -> None:
@@ -171,14 +173,14 @@ async def test_container_that_does_not_run_is_kept_while_the_state_is_damaged(tm
         await home.system.problems.written()
 
     async with house(tmp_path, engine) as home:
-        await home.until_problem(UNKNOWN)
+        await home.until_problem(UNKNOWN_CONTAINER)
 
         assert await home.container() is not None
         assert (await home.container()).labels[LABEL_SLUG] == HELLO  # type: ignore[union-attr]
         home.system.problems.clear("state_damaged", "system", "x")
-        await home.reconciliation.connected()
+        await home.addons.containers.reconciliation.connected()
         assert await home.container() is None
-        assert home.problem(UNKNOWN) is None
+        assert home.problem(UNKNOWN_CONTAINER) is None
 
 
 async def test_what_runs_is_not_stopped_because_an_old_copy_says_so(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
 from rooftree.state import failpoints
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
-from rooftree_addons import AddonRolledBack, AddonState, snapshot
-from rooftree_addons.installed import Desired
-from rooftree_addons.probation_watch import SUSPECT_S, UNHEALTHY_S
+from rooftree_addons import AddonRolledBack, AddonState
+from rooftree_containers import Desired, snapshot
+from rooftree_containers.probation_watch import SUSPECT_S, UNHEALTHY_S
 from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, REGISTRY, WITHIN_S, House, done, house, refusal
 from tests.plugins.addons.removing import hold_fast

@@ -20,7 +20,7 @@ from rooftree.interfaces.containers import (
 from rooftree.state import failpoints
 from rooftree.testing.containers import FakeContainerEngine, FakeImage, Verb
 from rooftree_addons import AddonState, AddonStateChanged
-from rooftree_addons.installed import Desired
+from rooftree_containers import Desired
 from rooftree_store import AddonSlug
 from tests.plugins.addons.house import HELLO, REGISTRY, House, done, house, refusal
 

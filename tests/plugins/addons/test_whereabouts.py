@@ -8,8 +8,8 @@ from attrs import evolve
 
 from rooftree.interfaces.containers import Container
 from rooftree.testing.containers import FakeContainerEngine
-from rooftree_addons.addons import TOKEN_PROBLEM
-from rooftree_addons.whereabouts import addresses_of_host
+from rooftree_containers.lifetime import TOKEN_USED_ELSEWHERE
+from rooftree_containers.whereabouts import addresses_of_host
 from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House
 
@@ -41,7 +41,7 @@ async def ask(home: House, token: str, *, source: str) -> int:
 
 def reported(home: House) -> list[str]:
     """The messages of the problems about stolen tokens."""
-    return [problem.message for problem in home.system.problems if problem.type == TOKEN_PROBLEM]
+    return [problem.message for problem in home.system.problems if problem.type == TOKEN_USED_ELSEWHERE]
 
 
 async def test_token_is_taken_from_its_own_container_only(home: House) -> None:
@@ -84,7 +84,7 @@ async def test_add_on_on_the_hosts_network_calls_from_the_hosts_addresses_and_fr
 async def test_address_is_known_before_the_engine_said_that_the_container_started(home: House) -> None:
     """Its program may call at once, and what the engine says comes later."""
     await home.run()
-    home.addons.whereabouts.forget(HELLO)
+    home.addons.containers.observation.whereabouts.forget(HELLO)
 
     assert await ask(home, home.token(), source=OWN) == 200
 

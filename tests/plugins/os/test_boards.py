@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from attrs import frozen
 
 from rooftree import Unavailable
 from rooftree.interfaces import hooks
-from rooftree.interfaces.boards import GROUP, Board
+from rooftree.interfaces.boards import GROUP, Board, BoardServices
 from rooftree.interfaces.bus import BusServiceChanged
 from rooftree.interfaces.hardware import Device
 from rooftree.process.system import System
-from rooftree.testing import Client
+from rooftree.testing import Client, running_system
 from rooftree_os import boards
 from rooftree_os.plugin import OsPlugin
 from tests.e2e.rig.waiting import until
@@ -394,3 +396,49 @@ async def test_driver_whose_constructor_fails_is_a_problem_of_that_board(machine
         assert problems(system) == {"board_failed sore": "Board sore: no such chip"}
         async with Client.over_unix(system) as client:
             assert (await client.get(BOX)).status == 200
+
+
+async def test_operator_sets_up_a_board_and_sees_how_it_is(tmp_path: Path) -> None:
+    @frozen
+    class Wiring:
+        pin: int = 4
+
+    class Wired(Box):
+        operator_settings = Wiring
+        pins: ClassVar[list[int]] = []
+
+        async def connect(self, services: BoardServices, /) -> None:
+            Wired.pins.append(services.settings(Wiring).pin)
+
+        async def present(self) -> bool:
+            return Wired.pins[-1] != 9
+
+    async def state(**settings: object) -> tuple[str, str | None, list[str]]:
+        async with running_system(
+            tmp_path, plugins=[OsPlugin, driver("box", lambda: Wired)], specifications=[hooks], settings=settings
+        ) as system:
+            (info,) = system.plugins.drivers()
+            return info.state, info.reason, [problem.type for problem in system.problems]
+
+    assert await state() == ("in_use", None, [])
+    assert await state(**{"boards.box.pin": 9}) == ("idle", "this machine is no such board", [])
+    failed = await state(**{"boards.box.pin": "nine"})
+    assert failed[0] == "failed"
+    assert "boards.box.pin must be a whole number" in (failed[1] or "")
+    assert Wired.pins == [4, 9]
+
+
+async def test_board_is_switched_off_and_its_settings_go_with_the_driver_when_that_is_purged(machine: Running) -> None:
+    async with machine() as system, Client.over_unix(system) as client:
+        await client.post(BOX, json={"night": True})
+        await system.plugins.disable("boards.box")
+        assert (await client.get(BOX)).status == 400
+        await system.plugins.enable("boards.box")
+        assert (await client.get(BOX)).data["night"] is True
+    async with machine(driver("other", lambda: type("Other", (Board,), {"name": "other"}))) as system:
+        (left,) = await system.plugins.left_behind()
+        assert (left.name, left.collections, left.documents) == ("boards.box", ["os.board_settings"], 1)
+        await system.plugins.purge("boards.box")
+    Box.lamps = Lamps()
+    async with machine():
+        assert Box.lamps == Lamps()

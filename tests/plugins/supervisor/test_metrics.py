@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rooftree import JobChanged, JobInfo, Kernel, Plugin, Principal, Problem, Role
+from rooftree import JobChanged, JobError, JobInfo, Kernel, Plugin, Principal, Problem, Role
 from rooftree.http.traffic import BOUNDS_S, Traffic
 from rooftree.interfaces import hooks
-from rooftree.jobs.running import JobError
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin

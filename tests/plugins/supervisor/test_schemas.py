@@ -13,11 +13,12 @@ from attrs import field, frozen, validators
 from jsonschema import Draft202012Validator, FormatChecker
 
 from rooftree import UNSET, Invalid, ParsedString, Unset, structure, unstructure
+from rooftree.plugins import PluginName
 from rooftree.settings import between
 from rooftree_store import AddonSlug, RepositorySlug
 from rooftree_supervisor.api_documents.schemas import Schemas, Way
 from rooftree_supervisor.api_documents.source_texts import SourceTexts, as_markdown, of_function
-from rooftree_supervisor.models import JobId, Limits, PluginName, TokenId, TokenName
+from rooftree_supervisor.models import JobId, Limits, TokenId, TokenName
 
 type Free = dict[str, Any]
 """Whatever its owner likes."""

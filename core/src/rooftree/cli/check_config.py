@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +11,7 @@ import click
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
 
 if TYPE_CHECKING:
+    from rooftree.cli.installed import InstalledPlugin
     from rooftree.settings import Settings
 
 
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
 @pass_invocation
 def check_config(invocation: Invocation, /) -> None:
     """Check the settings, and show where each is set."""
+    from rooftree.cli.installed import installed_drivers, installed_plugins
     from rooftree.cli.presentation import print_json, print_table, tell
     from rooftree.settings import SettingsInvalid
 
     settings = invocation.settings()
-    known, unchecked = _plugin_settings()
-    problems = settings.check_sections(known, unchecked=unchecked)
+    plugins, drivers = installed_plugins(), installed_drivers()
+    known, unchecked = _declared(plugins, "Plugin", "settings")
+    of_drivers, without = {}, []
+    for table, in_group in drivers.items():
+        of_drivers[table], failed = _declared(in_group, "Driver", "operator_settings")
+        without += [f"{table}.{name}" for name in failed]
+    named = dict.fromkeys(f"{table}.{name}" for table, names in of_drivers.items() for name in names)
+    problems = settings.check_sections(named | known, unchecked=unchecked)
+    problems += settings.check_driver_sections(of_drivers, unchecked=without)
     if problems:
         raise SettingsInvalid(problems)
-    effective = list(_effective(settings, known))
+    effective = list(_effective(settings, known, of_drivers))
     if invocation.as_json:
         rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in effective]
         print_json({"file": str(settings.file) if settings.file else None, "settings": rows, "problems": []})
@@ -40,28 +49,31 @@ def check_config(invocation: Invocation, /) -> None:
     )
 
 
-def _plugin_settings() -> tuple[dict[str, type | None], list[str]]:
-    """The settings classes of the installed plugins, and which of these can't be imported: they are mentioned."""
+def _declared(
+    installed: Iterable[InstalledPlugin], what: str, attribute: str
+) -> tuple[dict[str, type | None], list[str]]:
+    """The settings classes of plugins or drivers, and which of these can't be imported: they are mentioned."""
     import attrs
 
-    from rooftree.cli.installed import installed_plugins
     from rooftree.cli.presentation import tell
 
     known: dict[str, type | None] = {}
     unchecked = []
-    for plugin in installed_plugins():
+    for plugin in installed:
         try:
-            kind = getattr(plugin.entry_point.load(), "settings", None)
+            kind = getattr(plugin.entry_point.load(), attribute, None)
         except Exception as error:  # whatever a stranger's module does when it is imported
             reason = f"{type(error).__name__}: {error}"
-            tell(f"Plugin {plugin.name} can't be loaded, its settings are not checked: {reason}", err=True)
+            tell(f"{what} {plugin.name} can't be loaded, its settings are not checked: {reason}", err=True)
             unchecked.append(plugin.name)
             kind = None
         known[plugin.name] = kind if isinstance(kind, type) and attrs.has(kind) else None
     return known, unchecked
 
 
-def _effective(settings: Settings, known: dict[str, type | None]) -> Iterator[tuple[str, Any, str | None]]:
+def _effective(
+    settings: Settings, known: dict[str, type | None], of_drivers: dict[str, dict[str, type | None]]
+) -> Iterator[tuple[str, Any, str | None]]:
     """Every setting as (key, value as plain data, origin); secrets masked."""
     yield from _fields(settings, "kernel", settings.kernel)
     for name in ("enabled", "disabled"):
@@ -69,6 +81,10 @@ def _effective(settings: Settings, known: dict[str, type | None]) -> Iterator[tu
     for plugin, kind in known.items():
         if kind is not None and settings.runs(plugin):
             yield from _fields(settings, f"plugins.{plugin}", settings.section(plugin, kind))
+    for table, drivers in of_drivers.items():
+        for driver, kind in drivers.items():
+            if kind is not None:
+                yield from _fields(settings, f"{table}.{driver}", settings.driver_section(table, driver, kind))
 
 
 def _fields(settings: Settings, key: str, section: Any) -> Iterator[tuple[str, Any, str | None]]:

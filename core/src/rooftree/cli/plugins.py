@@ -19,6 +19,8 @@ _COLOURS: Final = {
     "ok": "green",
     "starting": "yellow",
     "degraded": "yellow",
+    "in": "green",
+    "idle": "dim",
     "failed": "bold red",
     "disabled": "dim",
     "not": "dim",
@@ -31,7 +33,7 @@ _COLOURS: Final = {
 @click.pass_context
 @pass_invocation
 def plugins(invocation: Invocation, context: click.Context, /) -> None:
-    """List the plugins, and how they are."""
+    """List the plugins and drivers, and how they are."""
     if context.invoked_subcommand is None:
         _list(invocation)
 
@@ -41,7 +43,7 @@ def plugins(invocation: Invocation, context: click.Context, /) -> None:
 @invocation_options
 @pass_invocation
 def enable(invocation: Invocation, /, name: str) -> None:
-    """Let a plugin run, from now on and after a restart too."""
+    """Let a plugin run, or a driver (boards.acme) be used, from now on and after a restart too."""
     _change(invocation, name, "enable")
 
 
@@ -50,7 +52,7 @@ def enable(invocation: Invocation, /, name: str) -> None:
 @invocation_options
 @pass_invocation
 def disable(invocation: Invocation, /, name: str) -> None:
-    """Stop a plugin and those that depend on it; it stays stopped after a restart too."""
+    """Stop a plugin and those that depend on it, or use a driver no longer; after a restart too."""
     _change(invocation, name, "disable")
 
 
@@ -102,7 +104,10 @@ def _change(invocation: Invocation, name: str, verb: str) -> None:
     if invocation.as_json:
         print_json(plugin)
     else:
-        tell(f"{plugin['name']} is {plugin['state']}" + (f": {plugin['reason']}" if plugin["reason"] else ""))
+        tell(
+            f"{plugin['name']} is {plugin['state'].replace('_', ' ')}"
+            + (f": {plugin['reason']}" if plugin["reason"] else "")
+        )
 
 
 def _list(invocation: Invocation) -> None:
@@ -112,7 +117,7 @@ def _list(invocation: Invocation) -> None:
     try:
         data = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")
     except DaemonNotRunning as error:
-        data = {"plugins": _installed(invocation), "left_behind": []}
+        data = {"plugins": _installed(invocation), "drivers": [], "left_behind": []}
         tell(f"{error.message}. These are the plugins that are installed.", err=True)
     if invocation.as_json:
         print_json(data)
@@ -129,6 +134,17 @@ def _list(invocation: Invocation) -> None:
                 plugin["reason"] or "",
             )
             for plugin in data["plugins"]
+        ]
+        + [
+            (
+                driver["name"],
+                driver["version"],
+                driver["state"].replace("_", " "),
+                "",
+                "",
+                driver["reason"] or (f"by plugin {driver['plugin']}" if driver["plugin"] else ""),
+            )
+            for driver in data["drivers"]
         ]
         + [
             (

@@ -1,6 +1,7 @@
 """Facts that are told once, things that are wrong until they are right, work in the background."""
 
 from rooftree.events.bus import Event, EventBus, Listener
+from rooftree.events.cron import zone_called
 from rooftree.events.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
 from rooftree.events.tasks import Task, TaskSupervisor, TaskWatch
 
@@ -16,4 +17,5 @@ __all__ = [
     "Task",
     "TaskSupervisor",
     "TaskWatch",
+    "zone_called",
 ]

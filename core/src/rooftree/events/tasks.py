@@ -3,23 +3,24 @@
 A task without a schedule runs for as long as its plugin does and is begun again, with growing pauses, when it fails.
 Intervals are counted on the monotonic clock from the end of the previous run, so a clock that jumps by a year neither
 starves nor floods them; times of day follow the wall clock and are looked at again at least once a minute.
+
+A time of day that passes while the machine sleeps, or because the clock is put forward, is made up for once, however
+many were missed. What passes while Rooftree does not run, or while the task itself still runs, is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Protocol
 
 import structlog
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import is_cancelled, plugin_under_way
-
-if TYPE_CHECKING:
-    from apscheduler.triggers.cron import CronTrigger
+from rooftree.events.cron import CronTimes
 
 log = structlog.get_logger(__name__)
 
@@ -45,12 +46,21 @@ def _checked_cron(task: Task, _: object, cron: str | None) -> None:
     if task.every is not None:
         raise ValueError(f"task {task.name}: give it every or cron, not both")
     try:
-        _times(cron)
+        CronTimes(cron)
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"task {task.name}: cron must be five fields as crontab(5) has them, such as '0 3 * * *', not {cron!r}: "
             f"{error}"
         ) from None
+
+
+def _checked_jitter(task: Task, _: object, jitter: timedelta) -> None:
+    if not isinstance(jitter, timedelta):
+        raise TypeError(f"task {task.name}: jitter must be a timedelta, such as timedelta(minutes=5), not {jitter!r}")
+    if jitter and task.cron is None:
+        raise ValueError(f"task {task.name}: jitter goes with cron; every has one of a twentieth anyway")
+    if jitter < timedelta(0):
+        raise ValueError(f"task {task.name}: jitter must not be less than nothing, not {jitter!r}")
 
 
 @frozen
@@ -63,13 +73,17 @@ class Task:
     :param name: unique within the plugin
     :param run: called without arguments
     :param every: again and again, this long after the previous run ended; the first run comes one interval after start
-    :param cron: at times of day, in the five fields of crontab(5), UTC
+    :param cron: at times of day, in the five fields of crontab(5), in the installation's time zone; those that pass
+        while it runs are left out
+    :param jitter: up to so much later than ``cron`` says, anew each time: what many do at one moment is a burden to
+        whoever serves them
     """
 
     name: str
     run: Callable[[], Awaitable[None]]
     every: timedelta | None = field(default=None, validator=_checked_interval)
     cron: str | None = field(default=None, validator=_checked_cron)
+    jitter: timedelta = field(default=timedelta(0), validator=_checked_jitter)
 
 
 class TaskWatch(Protocol):
@@ -82,6 +96,21 @@ class TaskWatch(Protocol):
         """A task that was failing has done its work, or is no more."""
 
 
+@define(eq=False)
+class _Entry:
+    """A task under supervision."""
+
+    owner: str
+    task: Task
+    failures: int = 0
+    """In a row."""
+    is_failing: bool = False
+    """Whether whoever watches was told so."""
+    runs: bool = False
+    next_run: datetime | None = None
+    work: asyncio.Task[None] = field(init=False)
+
+
 class TaskSupervisor:
     """Runs tasks by owner.
 
@@ -91,80 +120,130 @@ class TaskSupervisor:
     def __init__(self, clock: Clock = MACHINE, watch: TaskWatch | None = None) -> None:
         self._clock = clock
         self.watch = watch
-        self._running: dict[str, dict[str, asyncio.Task[None]]] = {}
-        self._failing: set[tuple[str, str]] = set()
+        self.zone: tzinfo = UTC
+        """The time zone of all times of day. Who waits for one looks at it again at least once a minute."""
+        self._entries: dict[str, dict[str, _Entry]] = {}
 
     def start(self, task: Task, owner: str) -> None:
         """Begin a task; raises ``ValueError`` when the owner has one of that name."""
-        tasks = self._running.setdefault(owner, {})
-        if task.name in tasks:
+        entries = self._entries.setdefault(owner, {})
+        if task.name in entries:
             raise ValueError(f"plugin {owner} has two tasks called {task.name}")
-        times = _times(task.cron) if task.cron is not None else None
-        loop = asyncio.get_running_loop()
-        work = self._supervise(task, times, owner)
-        tasks[task.name] = loop.create_task(work, name=f"{owner}: {task.name}")
+        self._begin(_Entry(owner, task))
+
+    def change(self, task: Task, owner: str) -> None:
+        """Let a task be another from its next run on, such as one at other times; a run under way ends first. Raises
+        ``KeyError`` when the owner has none of that name."""
+        entry = self._entry(task.name, owner)
+        if entry.runs:
+            entry.task = task
+        else:
+            entry.work.cancel()
+            self._begin(_Entry(owner, task, entry.failures, entry.is_failing))
+
+    async def remove(self, name: str, owner: str) -> None:
+        """End a task, and what it is doing, unless it is that which asks for it: then it is not begun again. Raises
+        ``KeyError`` when the owner has none of that name."""
+        entry = self._entry(name, owner)
+        del self._entries[owner][name]
+        if entry.work is not asyncio.current_task():
+            await _end(entry)
+        self._is_well(entry)
+
+    def next_runs(self, owner: str) -> Mapping[str, datetime | None]:
+        """When the tasks of an owner run next, by their names; ``None`` for one that runs."""
+        return {name: entry.next_run for name, entry in self._entries.get(owner, {}).items()}
 
     async def stop(self, owner: str) -> None:
         """Cancel the tasks of an owner, the last begun first, and wait for each."""
-        tasks = self._running.pop(owner, {})
-        for task in reversed(tasks.values()):
-            task.cancel()
-            _, late = await asyncio.wait({task}, timeout=STOP_S)
-            if late:
-                log.error("task_does_not_end", plugin=owner, task=task.get_name())
-        for name in tasks:
-            self._is_well(owner, name)
+        entries = self._entries.pop(owner, {})
+        for entry in reversed(entries.values()):
+            await _end(entry)
+            self._is_well(entry)
 
-    async def _supervise(self, task: Task, times: CronTrigger | None, owner: str) -> None:
-        plugin_under_way.set(owner)
-        structlog.contextvars.bind_contextvars(task=task.name)
-        clock = self._clock
-        failures = 0
+    def _begin(self, entry: _Entry) -> None:
+        self._entries[entry.owner][entry.task.name] = entry
+        work = self._supervise(entry)
+        entry.work = asyncio.get_running_loop().create_task(work, name=f"{entry.owner}: {entry.task.name}")
+
+    def _entry(self, name: str, owner: str) -> _Entry:
+        entry = self._entries.get(owner, {}).get(name)
+        if entry is None:
+            raise KeyError(f"plugin {owner} has no task called {name}")
+        return entry
+
+    def _is_kept(self, entry: _Entry) -> bool:
+        return self._entries.get(entry.owner, {}).get(entry.task.name) is entry
+
+    async def _supervise(self, entry: _Entry) -> None:
+        plugin_under_way.set(entry.owner)
+        structlog.contextvars.bind_contextvars(task=entry.task.name)
         ran: datetime | None = None
-        while True:
-            if task.every is not None:
-                await clock.sleep(clock.spread(task.every.total_seconds()))
-            elif times is not None:
-                ran = await _until_next(times, ran, clock)
-            began = clock.monotonic()
+        while self._is_kept(entry):
+            ran = await self._until_due(entry, ran)
+            began = self._clock.monotonic()
+            task, entry.runs, entry.next_run = entry.task, True, None
             try:
                 await task.run()
-                failures = 0
-                self._is_well(owner, task.name)
+                self._is_well(entry)
                 if task.every is None and task.cron is None:
                     return
             except (Exception, asyncio.CancelledError, SystemExit) as error:
                 if is_cancelled():
                     raise
-                failures = 1 if clock.monotonic() - began > STEADY_S else failures + 1
-                log.exception("task_failed", failures=failures)
-                if self.watch is not None:
-                    self._failing.add((owner, task.name))
-                    self.watch.failed(owner, task.name, failures, error)
+                self._has_failed(entry, error, lasted_s=self._clock.monotonic() - began)
                 if task.every is None and task.cron is None:
-                    await clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+                    await self._clock.sleep(BACKOFF_S[min(entry.failures, len(BACKOFF_S)) - 1])
+            finally:
+                entry.runs = False
 
-    def _is_well(self, owner: str, task: str) -> None:
-        if (owner, task) in self._failing and self.watch is not None:
-            self._failing.discard((owner, task))
-            self.watch.well(owner, task)
+    async def _until_due(self, entry: _Entry, ran: datetime | None) -> datetime | None:
+        """Wait until a task is due; gives its time of day, if it has any."""
+        task, clock = entry.task, self._clock
+        if task.every is not None:
+            wait_s = clock.spread(task.every.total_seconds())
+            entry.next_run = clock.now() + timedelta(seconds=wait_s)
+            await clock.sleep(wait_s)
+        elif task.cron is not None:
+            return await self._until_time(entry, CronTimes(task.cron), ran)
+        return None
+
+    async def _until_time(self, entry: _Entry, times: CronTimes, ran: datetime | None) -> datetime:
+        """Wait for the next of the times, and return it; the one that ran last does not come twice."""
+        clock = self._clock
+        delay = timedelta(seconds=clock.part_of(entry.task.jitter.total_seconds()))
+        time: datetime | None = None
+        zone = self.zone
+        while True:
+            now = clock.now()
+            following = times.next(now, self.zone)
+            if following == ran:
+                following = times.next(following + timedelta(seconds=1), self.zone)
+            # An earlier one comes where the clock was put back; a later one only when the time is over.
+            time = following if time is None or zone is not self.zone else min(time, following)
+            zone, entry.next_run = self.zone, time + delay
+            remaining_s = (entry.next_run - now).total_seconds()
+            if remaining_s <= 0:
+                return time
+            await clock.sleep(min(remaining_s, _LOOK_AGAIN_S))
+
+    def _has_failed(self, entry: _Entry, error: BaseException, lasted_s: float) -> None:
+        entry.failures = 1 if lasted_s > STEADY_S else entry.failures + 1
+        log.error("task_failed", failures=entry.failures, exc_info=error)
+        if self.watch is not None and self._is_kept(entry):
+            entry.is_failing = True
+            self.watch.failed(entry.owner, entry.task.name, entry.failures, error)
+
+    def _is_well(self, entry: _Entry) -> None:
+        entry.failures = 0
+        if entry.is_failing and self.watch is not None:
+            entry.is_failing = False
+            self.watch.well(entry.owner, entry.task.name)
 
 
-def _times(cron: str) -> CronTrigger:
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  # only who has times of day pays for it
-
-    return CronTrigger.from_crontab(cron, timezone=UTC)
-
-
-async def _until_next(times: CronTrigger, ran: datetime | None, clock: Clock) -> datetime:
-    """Wait for the next of the times, and return it; the one that ran last does not come twice."""
-
-    def following() -> datetime:
-        due: datetime = times.get_next_fire_time(None, clock.now())
-        return due if due != ran else times.get_next_fire_time(None, ran + timedelta(seconds=1))
-
-    due = following()
-    while (left := (due - clock.now()).total_seconds()) > 0:
-        await clock.sleep(min(left, _LOOK_AGAIN_S))
-        due = min(due, following())  # the clock was put back
-    return due
+async def _end(entry: _Entry) -> None:
+    """Cancel what it does, and wait for its end."""
+    entry.work.cancel()
+    _, late = await asyncio.wait({entry.work}, timeout=STOP_S)
+    if late:
+        log.error("task_does_not_end", plugin=entry.owner, task=entry.work.get_name())

@@ -33,7 +33,7 @@ GROUP: Final = "rooftree.boards"
 
 
 class BoardServices(Protocol):
-    """What other domains offer to a board. Ask at each use: they come and go."""
+    """What other domains offer to a board (ask at each use: they come and go), and what the operator set for it."""
 
     def service[T](self, key: Service[T]) -> T:
         """A service; raises :class:`~rooftree.errors.Unavailable` when nobody provides it."""
@@ -41,6 +41,11 @@ class BoardServices(Protocol):
 
     def find[T](self, key: Service[T]) -> T | None:
         """A service, or ``None``."""
+        ...
+
+    def settings[S](self, kind: type[S]) -> S:
+        """The operator's settings for this board, ``[boards.<name>]`` in ``rooftree.toml``, as the class that it
+        declared as ``operator_settings``."""
         ...
 
 
@@ -55,6 +60,9 @@ class Board:
     """What ``/os/boards/…`` and the entry point call it: lower-case letters, digits and dashes."""
     settings: ClassVar[type[Any] | None] = None
     """The attrs class of its settings, each with a default; ``None`` for a board that has none."""
+    operator_settings: ClassVar[type[Any] | None] = None
+    """A frozen attrs class with defaults for what the operator may set in ``rooftree.toml``, ``[boards.<name>]``, such
+    as which pin a light is at; :meth:`BoardServices.settings` reads it. A driver whose table is wrong is left out."""
     bus_services: ClassVar[tuple[str, ...]] = ()
     """Services on the system bus that its verbs need, such as ``io.hass.os``. When one of them comes, :meth:`present`
     is asked again, and what is kept is written if the board has anything else."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,14 +26,16 @@ from rooftree.events import Event, EventBus, Problems
 from rooftree.jobs import locks
 from rooftree.jobs.conditions import Conditions
 from rooftree.jobs.execution import Execution, unwritable_is_logged
-from rooftree.jobs.journal import JobRecord, JobState, Journal, StepRecord
+from rooftree.jobs.job_info import JobInfo
+from rooftree.jobs.journal import JobRecord, Journal, StepRecord
 from rooftree.jobs.kinds import JobCall, JobKind, JobStarted
 from rooftree.jobs.listing import JobList
 from rooftree.jobs.locks import Lock, LockTable
+from rooftree.jobs.phases import Phase
 from rooftree.jobs.planning import Planner, limits_of
 from rooftree.jobs.plans import Plan, ResolvedPlan
-from rooftree.jobs.recovery import WAITING, Recovery
-from rooftree.jobs.running import Job, JobInfo
+from rooftree.jobs.recovery import Recovery
+from rooftree.jobs.running import Job
 from rooftree.jobs.suspension import Suspended, Suspension, settled
 from rooftree.model import Throttle
 from rooftree.services import Service, ServiceDirectory
@@ -81,7 +83,7 @@ class Jobs:
         self._suspension = Suspension()
         self._planner = Planner(directory, conditions, self._suspension, self._throttle)
         self._execution = Execution(journal, directory, self._suspension, self._publish, self._list.end, problems)
-        self._recovery = Recovery(journal, self._execution, self._suspension)
+        self._recovery = Recovery(self._execution, self._suspension)
         self.plugin_of: Callable[[str], str | None] = lambda package: None
         """The plugin of a package; set by whoever knows plugins."""
 
@@ -96,10 +98,8 @@ class Jobs:
         self._throttle.refuse_too_soon(limits_of(call))
         self._about_to_change()
         job = self._new(call)
-        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        accepted.add_done_callback(lambda future: future.cancelled() or future.exception())  # a client may have gone
-        self._spawn(job, self._live(job, call, accepted))
-        await asyncio.shield(accepted)
+        self._spawn(job, self._live(job, call))
+        await asyncio.shield(job.accepted)
         if call.background:
             return JobStarted(job.id)
         await asyncio.shield(job.finished)
@@ -124,13 +124,7 @@ class Jobs:
             owner=kind.owner,
             caller=str(who) if who else None,
             recovery=kind.recovery,
-            locks=(),
-            state=JobState.RUNNING,
-            listed=False,
-            errors=(),
             created=datetime.now(UTC),
-            ended=None,
-            steps=(),
         )
         job = Job(record, self._publish)
         self._list.add(job)
@@ -144,29 +138,26 @@ class Jobs:
 
     def _spawn(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         job.task = asyncio.get_running_loop().create_task(work, name=f"job {job.record.name} {job.id}")
+        job.task.add_done_callback(lambda _: self._close(job))  # also where it is cancelled before it has started
 
-    async def _live(self, job: Job, call: JobCall[Any], accepted: asyncio.Future[None]) -> None:
+    async def _live(self, job: Job, call: JobCall[Any]) -> None:
         """A job from its plan to its end."""
         self._enter(job)
-        try:
-            with contextlib.ExitStack() as holding:
-                try:
-                    for context in call.holding:
-                        holding.enter_context(context)
-                    resolved = await job.interruptibly(self._take_and_resolve(job, call))
-                    await self._execution.write_ends()
-                    await self._accept(job, call.kind, resolved)
-                except Exception as error:
-                    accepted.set_exception(error)
-                    return
-                await reach("job:accepted")
-                accepted.set_result(None)
-                with contextlib.suppress(Suspended):
-                    await self._execution.carry_out(job, listed=call.background)
-        finally:
-            if not accepted.done():
-                accepted.set_exception(self._not_begun(call.kind))
-            self._close(job)
+        with contextlib.ExitStack() as holding:
+            try:
+                for context in call.holding:
+                    holding.enter_context(context)
+                resolved = await job.interruptibly(self._take_and_resolve(job, call))
+                await self._execution.write_ends()
+                await self._accept(job, call.kind, resolved)
+            except Exception as error:
+                job.become(Phase.REFUSED)
+                job.accepted.set_exception(error)
+                return
+            await reach("job:accepted")
+            job.accepted.set_result(None)
+            with contextlib.suppress(Suspended):
+                await self._execution.carry_out(job, listed=call.background)
 
     async def _take_and_resolve(self, job: Job, call: JobCall[Any]) -> ResolvedPlan:
         """Take what the job has to hold, and make its plan. Which children it has is known only then: where they need
@@ -191,19 +182,12 @@ class Jobs:
             StepRecord(kind=step.kind, arguments=step.to_journal(), subject=step.acts_on()) for step in resolved.steps
         )
         job.record = evolve(job.record, steps=rows, locks=locks.written(resolved.locks))
+        job.become(Phase.RUNNING)  # before the journal has it: who cancels it meanwhile is written behind it
         try:
             await self._journal.accept(job.record, makes_room=kind.makes_room)
         except Exception:
             self._throttle.take_back(resolved.limits)
             raise
-        job.accepted = True
-
-    def _not_begun(self, kind: JobKind) -> NotReady:
-        try:
-            self._suspension.refuse(kind.owner)
-        except NotReady as reason:
-            return reason
-        return NotReady(f"{kind.name} was not begun")
 
     def _refuse_busy(self, kind: JobKind, wanted: frozenset[Lock]) -> None:
         holder = next(iter(self._locks.holders(wanted)), None)
@@ -216,17 +200,26 @@ class Jobs:
 
     def _close(self, job: Job) -> None:
         """What remains to be done when a job's task ends, however it does."""
-        if (
-            self._suspension.is_off(job.record.owner)
-            and not self._suspension.is_final
-            and job.accepted
-            and job.done is not True
-        ):
+        if not job.phase.is_last:
+            job.become(Phase.REFUSED if job.phase is Phase.WAITING else Phase.SUSPENDED)
+        if not job.accepted.done():
+            job.accepted.set_exception(self._not_begun(job))
+        if job.phase is Phase.SUSPENDED and not self._suspension.is_final:
             job.tell(NotReady("The plugin that did this has stopped; the job goes on when it runs again"))
             return  # what the job holds it keeps: it is not over
+        self._let_go(job)
+        job.tell(NotReady("Rooftree is stopping; the job goes on at the next start"))
+
+    def _not_begun(self, job: Job) -> NotReady:
+        try:
+            self._suspension.refuse(job.record.owner)
+        except NotReady as reason:
+            return reason
+        return NotReady(f"{job.record.name} was not begun")
+
+    def _let_go(self, job: Job) -> None:
         self._locks.release(job.id)
         self._list.remove(job.id)
-        job.tell(NotReady("Rooftree is stopping; the job goes on at the next start"))
 
     def _publish(self, job: Job) -> None:
         self._bus.publish(JobChanged(job.info()))
@@ -245,7 +238,7 @@ class Jobs:
             await self._list.get(job_id)
             raise Conflict(f"Job {job_id} has ended already")
         who = str(caller.get() or "Rooftree")
-        if job.cancel(who) and job.planned:
+        if job.cancel(who):
             with unwritable_is_logged():
                 await self._journal.cancel(job_id, who, job.raw_errors())
 
@@ -258,10 +251,7 @@ class Jobs:
             self._take_up(record)
 
     def _take_up(self, record: JobRecord) -> None:
-        job = Job(record, self._publish)
-        job.accepted = True
-        job.stage = WAITING
-        job.done = False
+        job = Job(record, self._publish, Phase.RECOVERING)
         self._list.add(job)
         self._locks.take_now(locks.read(record.locks), job.id)
         log.warning("job_was_interrupted", job=job.id, name=record.name, reference=record.reference)
@@ -269,13 +259,14 @@ class Jobs:
 
     async def _recover(self, job: Job) -> None:
         self._enter(job)
-        try:
-            with contextlib.suppress(Suspended):
+        with contextlib.suppress(Suspended):
+            try:
                 await self._recovery.until_loaded(job)
-                self._enter(job)  # its plugin is known from here on
-                await self._recovery.recover(job)
-        finally:
-            self._close(job)
+            except Failed as reason:
+                await self._recovery.give_up(job, reason)
+                return
+            self._enter(job)  # its plugin is known from here on
+            await self._recovery.recover(job)
 
     async def suspend(self, owner: str, plugin: str, grace_s: float) -> None:
         """Begin no more jobs of a plugin, let their running steps end for ``grace_s`` seconds, and keep the rest open:
@@ -285,37 +276,55 @@ class Jobs:
         :param plugin: its name, for who asks
         """
         self._suspension.suspend(owner, plugin)
-        mine = [job for job in self._list if job.record.owner == owner]
-        for job in mine:
-            if job.task is not None and (not job.planned or job.rests):  # for its turn, its plan, something missing
-                job.task.cancel()
-        await settled({job.task for job in mine if job.task is not None}, grace_s)
-        for job in mine:
-            record = await self._journal.find(job.id)
-            if record is not None and record.ended is None and not self._execution.has_ended(job.id):
-                self._take_up(record)
+        jobs = [job for job in self._list if job.record.owner == owner and job.phase is not Phase.RECOVERING]
+        await self._halt(jobs, grace_s)
+        for job in jobs:
+            if job.phase is Phase.SUSPENDED:
+                await self._keep_open(job)
+
+    async def _halt(self, jobs: Iterable[Job], grace_s: float) -> None:
+        """Let running steps end for ``grace_s`` seconds, and nothing else."""
+        tasks = set()
+        for job in jobs:
+            job.wake()
+            if job.task is not None:
+                tasks.add(job.task)
+                if job.phase is Phase.WAITING:
+                    job.task.cancel()
+        await settled(tasks, grace_s)
+
+    async def _keep_open(self, job: Job) -> None:
+        """Take a job up again whose plugin has stopped; until that runs again it waits."""
+        record = await self._journal.find(job.id)
+        if record is None or record.ended is not None or self._execution.has_ended(job.id):
+            self._let_go(job)
+        else:
+            self._take_up(record)
 
     def resume(self, owner: str) -> None:
         """The plugin runs again: so do its jobs."""
         self._suspension.resume(owner)
+        for job in self._list:
+            job.wake()
+            if job.record.owner == owner and job.phase is Phase.SUSPENDED:  # by a step that would not end in time
+                self._spawn(job, self._keep_open(job))
 
     async def give_up(self, owner: str, reason: str) -> None:
         """End the jobs of a plugin that wait for its code, which will not come back: as failed, and not taken back.
 
         :param owner: the plugin's package
         """
-        for job in [job for job in self._list if job.record.owner == owner and job.waits_for_code]:
-            if job.task is not None:
-                job.task.cancel()
-                await asyncio.wait({job.task})
-            error = Failed(reason)
-            job.add_error(error, error)
-            await self._execution.end(job, JobState.FAILED, listed=True)
+        jobs = [job for job in self._list if job.record.owner == owner and job.phase is Phase.RECOVERING]
+        for job in jobs:
+            job.given_up = Failed(reason)
+            job.wake()
+        if tasks := {job.task for job in jobs if job.task is not None}:
+            await asyncio.wait(tasks)
 
     async def stop(self, grace_s: float) -> None:
         """Let running steps finish for ``grace_s`` seconds, then leave the rest to the next start."""
-        self._suspension.end_all()
-        await settled({job.task for job in self._list if job.task is not None}, grace_s)
+        self._suspension.is_final = True
+        await self._halt(self._list, grace_s)
         with unwritable_is_logged():
             await self._execution.write_ends()
 

@@ -17,6 +17,7 @@ import attrs
 import orjson
 from attrs import frozen
 
+from rooftree.jobs.phases import Phase
 from rooftree.jobs.plans import ChildRecord
 from rooftree.state import AUDIT_SCHEMA, KEEPING, AuditKeeping, Change, Database, View, record_audit
 
@@ -44,15 +45,6 @@ CREATE INDEX IF NOT EXISTS job_open ON job(state) WHERE ended IS NULL;
 """
 _ADDED = {"job": ("children", "BLOB NOT NULL DEFAULT '[]'"), "step": ("subject", "TEXT")}
 """Columns that the first tables did not have."""
-
-
-class JobState(enum.StrEnum):
-    """Where a job is. ``RUNNING`` and ``UNDOING`` are open: a start finds them and carries on."""
-
-    RUNNING = "running"
-    UNDOING = "undoing"
-    DONE = "done"
-    FAILED = "failed"
 
 
 class StepState(enum.StrEnum):
@@ -88,14 +80,14 @@ class JobRecord:
     owner: str
     caller: str | None
     recovery: str
-    locks: tuple[tuple[str, ...], ...]
-    """As :func:`rooftree.jobs.locks.written` makes them."""
-    state: JobState
-    listed: bool
-    errors: tuple[dict[str, Any], ...]
     created: datetime
-    ended: datetime | None
-    steps: tuple[StepRecord, ...]
+    locks: tuple[tuple[str, ...], ...] = ()
+    """As :func:`rooftree.jobs.locks.written` makes them."""
+    phase: Phase = Phase.RUNNING
+    listed: bool = False
+    errors: tuple[dict[str, Any], ...] = ()
+    ended: datetime | None = None
+    steps: tuple[StepRecord, ...] = ()
     children: tuple[ChildRecord, ...] = ()
 
 
@@ -143,7 +135,7 @@ class Journal:
                 "INSERT INTO job VALUES"
                 " (?, (SELECT coalesce(max(sequence), 0) + 1 FROM job), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                 (job.id, job.name, job.reference, job.owner, job.caller, job.recovery, orjson.dumps(job.locks),
-                 job.state, job.listed, orjson.dumps(job.errors), job.created.isoformat(),
+                 job.phase, job.listed, orjson.dumps(job.errors), job.created.isoformat(),
                  orjson.dumps([attrs.asdict(child) for child in job.children])),
             )  # fmt: skip
             connection.executemany(
@@ -157,33 +149,35 @@ class Journal:
 
     async def begin_step(self, job: str, number: int, before: Any) -> None:
         """The intent: this step is about to be done, and this is what undoing it will need."""
-        await self._step(
-            job, number, "state = ?, before = ?, started = ?", StepState.DOING, orjson.dumps(before), _now()
+        await self._write(
+            lambda connection: _update_step(
+                connection, job, number, state=StepState.DOING, before=orjson.dumps(before), started=_timestamp()
+            )
         )
 
     async def end_step(self, job: str, number: int, result: Any, outcome: str = "done") -> None:
         """The step is over; ``outcome`` is for the audit log: one that only tidies may have failed."""
-        values = (StepState.DONE, orjson.dumps(result), _now())
-        await self._step(job, number, "state = ?, result = ?, ended = ?", *values, outcome=outcome)
+        await self._end_step(job, number, outcome, state=StepState.DONE, result=orjson.dumps(result))
 
     async def undo_step(self, job: str, number: int, state: StepState = StepState.UNDONE) -> None:
         """The step was taken back, or it was tried in vain."""
-        await self._step(job, number, "state = ?, ended = ?", state, _now(), outcome=state.value)
+        await self._end_step(job, number, state.value, state=state)
+
+    async def _end_step(self, job: str, number: int, outcome: str, **values: object) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            _update_step(connection, job, number, ended=_timestamp(), **values)
+            self._audit_step(connection, job, number, outcome)
+
+        await self._write(write)
 
     async def cancel(self, job: str, who: str, errors: Sequence[dict[str, Any]]) -> None:
         """Somebody has cancelled the job: from here on it only goes back, after a kill too."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE job SET state = ?, errors = ?, listed = 1 WHERE id = ? AND ended IS NULL",
-                (JobState.UNDOING, orjson.dumps(errors), job),
-            )
-            told = connection.execute("SELECT name, reference FROM job WHERE id = ?", (job,)).fetchone()
-            if told is not None:
-                what, subject = told
-                record_audit(connection, who, what, subject, "cancelled", job, self._keeping)
+            _update_open_job(connection, job, state=Phase.UNDOING, errors=orjson.dumps(errors), listed=True)
+            self._audit_job(connection, job, "cancelled", who)
 
-        await self._database.commit(_Sql(write))
+        await self._write(write)
 
     async def fail(
         self, job: str, errors: Sequence[dict[str, Any]], number: int | None = None, outcome: str = "failed"
@@ -191,25 +185,26 @@ class Journal:
         """The job has failed, in the step of that number if it had begun one, and its steps are being taken back."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE job SET state = ?, errors = ?, listed = 1 WHERE id = ?",
-                (JobState.UNDOING, orjson.dumps(errors), job),
-            )
+            _update_open_job(connection, job, state=Phase.UNDOING, errors=orjson.dumps(errors), listed=True)
             if number is not None:
-                _audit_step(connection, job, number, outcome, self._keeping)
+                self._audit_step(connection, job, number, outcome)
 
-        await self._database.commit(_Sql(write), makes_room=True)
+        await self._write(write)
 
-    async def end(self, job: str, state: JobState, errors: Sequence[dict[str, Any]], *, listed: bool) -> None:
+    async def end(self, job: str, phase: Phase, errors: Sequence[dict[str, Any]], *, listed: bool) -> None:
         """The job has ended."""
         cancelled = any(error["type"] == "JobCancelled" for error in errors)
-        values = (state, orjson.dumps(errors), listed, _now())
-        outcome = "undone" if cancelled else str(state)
-        await self._job(job, "state = ?, errors = ?, listed = ?, ended = ?", *values, outcome=outcome)
+
+        def write(connection: sqlite3.Connection) -> None:
+            ended = _timestamp()
+            _update_open_job(connection, job, state=phase, errors=orjson.dumps(errors), listed=listed, ended=ended)
+            self._audit_job(connection, job, "undone" if cancelled else phase.value)
+
+        await self._write(write)
 
     async def forget(self, job: str) -> None:
         """Take a finished job off the list; its record stays until newer ones push it out."""
-        await self._job(job, "listed = 0")
+        await self._write(lambda connection: connection.execute("UPDATE job SET listed = 0 WHERE id = ?", (job,)))
 
     async def open_jobs(self) -> list[JobRecord]:
         """The jobs that a kill left open, oldest first."""
@@ -225,35 +220,41 @@ class Journal:
 
     async def _select(self, condition: str, *values: object) -> list[JobRecord]:
         def read(connection: sqlite3.Connection) -> list[JobRecord]:
-            jobs = connection.execute(
-                _SELECT_JOB + condition,
-                values,
-            ).fetchall()
-            return [_job_record(row, connection) for row in jobs]
+            rows = connection.execute(_SELECT_JOB + condition, values).fetchall()
+            return [_job_record(row, connection) for row in rows]
 
         return await self._database.read(read)
 
-    async def _job(self, job: str, assignments: str, *values: object, outcome: str | None = None) -> None:
-        sql = f"UPDATE job SET {assignments} WHERE id = ?"  # noqa: S608  # the assignments are the constants above
+    async def _write(self, run: Callable[[sqlite3.Connection], Any]) -> None:
+        """What goes on with a job that was accepted is written out of the disk's reserve, if need be."""
+        await self._database.commit(_Sql(run), makes_room=True)
 
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(sql, (*values, job))
-            told = connection.execute("SELECT caller, name, reference FROM job WHERE id = ?", (job,)).fetchone()
-            if outcome is not None and told is not None:
-                who, what, subject = told
-                record_audit(connection, who, what, subject, outcome, job, self._keeping)
+    def _audit_job(self, connection: sqlite3.Connection, job: str, outcome: str, who: str | None = None) -> None:
+        row = connection.execute("SELECT caller, name, reference FROM job WHERE id = ?", (job,)).fetchone()
+        if row is not None:
+            caller, name, reference = row
+            record_audit(connection, who or caller, name, reference, outcome, job, self._keeping)
 
-        await self._database.commit(_Sql(write), makes_room=True)
+    def _audit_step(self, connection: sqlite3.Connection, job: str, number: int, outcome: str) -> None:
+        row = connection.execute(
+            "SELECT caller, step.kind, subject FROM step JOIN job ON job.id = step.job WHERE job = ? AND number = ?",
+            (job, number),
+        ).fetchone()
+        if row is not None:
+            caller, kind, subject = row
+            record_audit(connection, caller, kind, subject, outcome, job, self._keeping)
 
-    async def _step(self, job: str, number: int, assignments: str, *values: object, outcome: str | None = None) -> None:
-        sql = f"UPDATE step SET {assignments} WHERE job = ? AND number = ?"  # noqa: S608  # constants above
 
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(sql, (*values, job, number))
-            if outcome is not None:
-                _audit_step(connection, job, number, outcome, self._keeping)
+def _update_step(connection: sqlite3.Connection, job: str, number: int, **values: object) -> None:
+    assignments = ", ".join(f"{column} = ?" for column in values)
+    sql = f"UPDATE step SET {assignments} WHERE job = ? AND number = ?"  # noqa: S608  # columns are named here
+    connection.execute(sql, (*values.values(), job, number))
 
-        await self._database.commit(_Sql(write), makes_room=True)
+
+def _update_open_job(connection: sqlite3.Connection, job: str, **values: object) -> None:
+    assignments = ", ".join(f"{column} = ?" for column in values)
+    sql = f"UPDATE job SET {assignments} WHERE id = ? AND ended IS NULL"  # noqa: S608  # columns are named here
+    connection.execute(sql, (*values.values(), job))
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
@@ -274,16 +275,6 @@ def _forget_old(connection: sqlite3.Connection, caller: str | None) -> None:
     connection.execute(f"{old} ({latest.format('')})", (KEEP,))
 
 
-def _audit_step(connection: sqlite3.Connection, job: str, number: int, outcome: str, keeping: AuditKeeping) -> None:
-    told = connection.execute(
-        "SELECT caller, step.kind, subject FROM step JOIN job ON job.id = step.job WHERE job = ? AND number = ?",
-        (job, number),
-    ).fetchone()
-    if told is not None:
-        who, what, subject = told
-        record_audit(connection, who, what, subject, outcome, job, keeping)
-
-
 def _job_record(row: tuple[Any, ...], connection: sqlite3.Connection) -> JobRecord:
     steps = connection.execute(
         "SELECT kind, arguments, state, before, result, subject FROM step WHERE job = ? ORDER BY number", (row[0],)
@@ -296,7 +287,7 @@ def _job_record(row: tuple[Any, ...], connection: sqlite3.Connection) -> JobReco
         caller=row[4],
         recovery=row[5],
         locks=tuple(map(tuple, orjson.loads(row[6]))),
-        state=JobState(row[7]),
+        phase=Phase(row[7]),
         listed=bool(row[8]),
         errors=tuple(orjson.loads(row[9])),
         created=datetime.fromisoformat(row[10]),
@@ -320,5 +311,5 @@ def _loaded(content: bytes | None) -> Any:
     return None if content is None else orjson.loads(content)
 
 
-def _now() -> str:
+def _timestamp() -> str:
     return datetime.now(UTC).isoformat()

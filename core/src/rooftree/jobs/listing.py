@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rooftree.errors import Invalid, NotFound
+from rooftree.jobs.job_info import JobInfo, ended_info
 from rooftree.jobs.journal import Journal
-from rooftree.jobs.running import Job, JobInfo, ended_info
+from rooftree.jobs.running import Job
 
 LISTED = 100
 """Finished jobs that the jobs API shows at most: those that failed, and those whose caller did not wait."""
@@ -29,19 +30,19 @@ class JobList:
         """The open jobs."""
         return iter(tuple(self._open.values()))
 
-    def add(self, begun: Job) -> None:
+    def add(self, job: Job) -> None:
         """A job begins, or is taken up again."""
-        self._open[begun.id] = begun
+        self._open[job.id] = job
 
     def remove(self, job_id: str) -> None:
         """A job is not open any more."""
         self._open.pop(job_id, None)
 
-    def end(self, ended: Job, listed: bool) -> None:
+    def end(self, job: Job, listed: bool) -> None:
         """A job has ended; from now on it is shown as it was then, or not at all."""
-        self.remove(ended.id)
+        self.remove(job.id)
         if listed:
-            self._show(ended.info())
+            self._show(job.info())
 
     def _show(self, info: JobInfo) -> None:
         self._ended[info.uuid] = info
@@ -54,24 +55,24 @@ class JobList:
 
     def named(self, job_id: str) -> str:
         """An open job in words."""
-        found = self._open.get(job_id)
-        return str(found) if found is not None else job_id
+        job = self._open.get(job_id)
+        return str(job) if job is not None else job_id
 
     def listing(self) -> list[JobInfo]:
         """Newest first."""
-        infos = self._ended | {some.id: some.info() for some in self._open.values()}
+        infos = self._ended | {job.id: job.info() for job in self._open.values()}
         return sorted(infos.values(), key=lambda info: info.created, reverse=True)
 
     async def get(self, job_id: str) -> JobInfo:
         """One job or child of one, also one that has ended and is no longer listed; raises :class:`NotFound`."""
-        for info in (*(some.info() for some in self._open.values()), *self._ended.values()):
-            if found := info.find(job_id):
-                return found
-        record = await self._journal.find(job_id)
-        found = ended_info(record).find(job_id) if record is not None else None
-        if found is None:
+        shown = (*(job.info() for job in self._open.values()), *self._ended.values())
+        info = next((info for root in shown if (info := root.find(job_id))), None)
+        if info is None:
+            record = await self._journal.find(job_id)
+            info = ended_info(record).find(job_id) if record is not None else None
+        if info is None:
             raise NotFound(f"There is no job {job_id}")
-        return found
+        return info
 
     async def forget(self, job_id: str) -> None:
         """Take an ended job off the list; raises :class:`NotFound`, or :class:`Invalid` while it runs."""

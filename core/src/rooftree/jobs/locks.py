@@ -88,7 +88,7 @@ class LockTable:
 
     def _serve(self) -> None:
         wanted_earlier: dict[_Thing, bool] = {}
-        left = []
+        waiting = []
         for locks, job, turn in self._waiting:
             if turn.done():
                 continue
@@ -96,11 +96,11 @@ class LockTable:
             if _excludes(wishes, wanted_earlier) or self._are_held(wishes):
                 for thing, shared in wishes.items():
                     wanted_earlier[thing] = shared and wanted_earlier.get(thing, True)
-                left.append((locks, job, turn))
+                waiting.append((locks, job, turn))
             else:
                 self.take_now(locks, job)
                 turn.set_result(None)
-        self._waiting = left
+        self._waiting = waiting
 
     def _are_held(self, wishes: Mapping[_Thing, bool]) -> bool:
         return any(
@@ -117,6 +117,6 @@ def _wishes(locks: Iterable[Lock]) -> dict[_Thing, bool]:
     return wishes
 
 
-def _excludes(some: Mapping[_Thing, bool], others: Mapping[_Thing, bool]) -> bool:
+def _excludes(wishes: Mapping[_Thing, bool], others: Mapping[_Thing, bool]) -> bool:
     """Whether there is a thing in both that is not shared by both."""
-    return any(not (shared and others[thing]) for thing, shared in some.items() if thing in others)
+    return any(not (shared and others[thing]) for thing, shared in wishes.items() if thing in others)

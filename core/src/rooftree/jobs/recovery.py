@@ -6,79 +6,59 @@ but those who want the same things.
 
 from __future__ import annotations
 
+from itertools import count
+
 import structlog
 from cattrs.errors import BaseValidationError
 
-from rooftree.errors import Unavailable
-from rooftree.jobs.execution import Execution, unwritable_is_logged
-from rooftree.jobs.journal import JobState, Journal
+from rooftree.errors import Failed
+from rooftree.jobs.execution import Execution
+from rooftree.jobs.job_info import StepError
+from rooftree.jobs.phases import Phase
 from rooftree.jobs.running import Job, JobInterrupted
 from rooftree.jobs.steps import Step
-from rooftree.jobs.suspension import Suspended, Suspension
+from rooftree.jobs.suspension import Suspension
 from rooftree.model import describe
 
 log = structlog.get_logger(__name__)
-
-WAITING = "waiting"
-"""The stage of a job that waits for something that is missing."""
 
 
 class Recovery:
     """Brings open jobs to their end."""
 
-    def __init__(self, journal: Journal, execution: Execution, suspension: Suspension) -> None:
-        self._journal = journal
+    def __init__(self, execution: Execution, suspension: Suspension) -> None:
         self._execution = execution
         self._suspension = suspension
 
     async def recover(self, job: Job) -> None:
         """Bring a job whose code is there to its end; raises :class:`Suspended`."""
         record = job.record
-        if record.state is JobState.RUNNING and (record.recovery == "forward" or job.is_past_return()):
-            await self._carry_forward(job)
+        if record.phase is Phase.RUNNING and (record.recovery == "forward" or job.is_past_return):
+            job.become(Phase.RUNNING)
+            await self._execution.carry_out(job, listed=True, patient=True)
             return
-        job.taking_back = True
-        job.recall_errors()
-        if not job.errors:
-            interrupted = JobInterrupted(f"{record.name} was interrupted by the end of Rooftree, and is taken back")
-            job.add_error(interrupted, interrupted)
-            with unwritable_is_logged():
-                await self._journal.fail(job.id, job.raw_errors())
-        whole = await self._execution.take_back(job)
-        job.stage = None
-        await self._execution.end(job, JobState.FAILED, listed=True)
-        log.info("job_taken_back" if whole else "job_taken_back_in_part", reference=record.reference)
+        job.errors = [StepError.read(raw) for raw in record.errors]
+        if job.errors:
+            job.become(Phase.UNDOING)
+            await self._execution.take_back(job)
+        else:
+            why = f"{record.name} was interrupted by the end of Rooftree, and is taken back"
+            await self._execution.fail(job, JobInterrupted(why))
 
-    async def _carry_forward(self, job: Job) -> None:
-        """Finish an interrupted job, waiting for whatever of the outside is missing."""
-        tries = 0
-        while True:
-            try:
-                await self._execution.do_all(job, can_wait=True)
-                break
-            except Unavailable as error:
-                if tries == 0:
-                    log.warning("job_waits", reason=error.message)
-                job.stage = WAITING
-                await self._suspension.pause(job, tries)
-                tries += 1
-            except Suspended:
-                raise
-            except Exception as error:
-                await self._execution.fail(job, error)
-                return
-        job.complete()
-        await self._execution.end(job, JobState.DONE, listed=True)
-        log.info("job_finished_after_restart", reference=job.record.reference)
+    async def give_up(self, job: Job, reason: Failed) -> None:
+        """End a job whose code will not come back: as failed, and not taken back."""
+        job.add_error(reason, reason)
+        await self._execution.end(job, Phase.FAILED, listed=True)
 
     async def until_loaded(self, job: Job) -> None:
-        """Wait until the plugins that own the job's steps are loaded, and its own runs; raises :class:`Suspended`."""
-        tries = 0
-        while True:
+        """Wait until the plugins that own the job's steps are loaded, and its own runs; raises :class:`Suspended`, or
+        :class:`~rooftree.errors.Failed` where the job was given up."""
+        for tries in count():
             try:
                 steps = [Step.from_journal(row.kind, row.arguments) for row in job.record.steps]
                 if not self._suspension.is_off(job.record.owner):
-                    break
+                    job.take_up(steps)
+                    return
             except KeyError as error:
                 if tries == 0:
                     log.warning("job_waits", reason=f"no loaded plugin knows the step {error}", owner=job.record.owner)
@@ -86,6 +66,4 @@ class Recovery:
                 if tries == 0:
                     reason = f"a step in the journal does not fit its class: {'; '.join(describe(error))}"
                     log.error("job_waits", reason=reason, owner=job.record.owner)
-            await self._suspension.pause(job, tries)
-            tries += 1
-        job.take_up(steps)
+            await self._suspension.wait_for_code(job, tries)

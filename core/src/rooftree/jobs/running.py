@@ -1,20 +1,27 @@
-"""A job under way: its steps with their states, its progress, its children, and how it is cancelled."""
+"""A job under way: its phase, its steps with their states, its progress, and how it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from typing import Any
 
 import attrs
-import orjson
-from attrs import field, frozen
+import structlog
+from attrs import define
 
-from rooftree.errors import Conflict, ExtraFields, Failed, RooftreeError
-from rooftree.jobs.journal import JobRecord, JobState, StepState
-from rooftree.jobs.plans import ChildRecord, ResolvedPlan
+from rooftree.errors import Conflict, Failed, RooftreeError
+from rooftree.jobs.job_info import JobError, JobInfo, JobPicture, StepError, StepProgress
+from rooftree.jobs.journal import JobRecord, StepState
+from rooftree.jobs.phases import FIRST, FOLLOWING, ForbiddenTransition, Phase
+from rooftree.jobs.plans import ResolvedPlan
 from rooftree.jobs.steps import Step
+
+log = structlog.get_logger(__name__)
+
+WAITING_STAGE = "waiting"
+"""The stage of a job that waits for something that is missing."""
 
 
 class JobInterrupted(Failed):
@@ -29,234 +36,195 @@ class JobCancelled(Conflict):
     error_key = "job_cancelled_error"
 
 
-type JobFacts = dict[str, Any]
-"""What is known of a job besides; its plugin decides."""
+@define
+class JobStep:
+    """A step of a job under way."""
 
+    step: Step
+    state: StepState = StepState.PLANNED
+    before: Any = None
+    result: Any = None
+    fraction: float = 0.0
 
-@frozen
-class JobError:
-    """Something that went wrong in a job."""
-
-    type: str
-    message: str
-    stage: str | None = None
-    error_key: str | None = None
-    extra_fields: ExtraFields | None = None
-
-    @classmethod
-    def of(cls, error: Exception, answer: RooftreeError, stage: str | None) -> JobError:
-        """The error as its answer tells it; what is no JSON in its fields becomes text."""
-        fields = orjson.loads(orjson.dumps(dict(answer.extra_fields), default=str, option=orjson.OPT_NON_STR_KEYS))
-        return cls(type(error).__name__, answer.message, stage, answer.error_key, fields or None)
-
-
-@frozen(kw_only=True)
-class JobInfo:
-    """A job as the jobs API shows it."""
-
-    name: str
-    reference: str | None
-    uuid: str
-    progress: float
-    """From 0 to 100, one decimal."""
-    stage: str | None
-    done: bool | None
-    """``None`` before it has started, ``False`` while it runs."""
-    created: datetime
-    errors: list[JobError] = field(factory=list)
-    extra: JobFacts | None = None
-    child_jobs: list[JobInfo] = field(factory=list)
-
-    def find(self, job_id: str) -> JobInfo | None:
-        """This job, or the one of that id below it."""
-        if self.uuid == job_id:
-            return self
-        return next((found for child in self.child_jobs if (found := child.find(job_id))), None)
+    @property
+    def begun(self) -> bool:
+        """Whether it was begun and not taken back: it may be done not at all, by half, or wholly."""
+        return self.state in {StepState.DOING, StepState.DONE}
 
 
 class Job:
-    """A job under way."""
+    """A job under way.
 
-    def __init__(self, record: JobRecord, changed: Callable[[Job], None]) -> None:
+    :param changed: told when it went on noticeably
+    """
+
+    def __init__(self, record: JobRecord, changed: Callable[[Job], None], phase: Phase = Phase.WAITING) -> None:
+        if phase not in FIRST:
+            raise ForbiddenTransition(phase, phase)
         self.id = record.id
         self.record = record
-        self.stage: str | None = None
-        self.done: bool | None = None
-        self.steps: tuple[Step, ...] = ()
-        self.states: list[StepState] = []
-        self.befores: dict[int, Any] = {}
-        self.results: dict[int, Any] = {}
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.finished.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self.phase = phase
+        self.stage: str | None = None if phase is Phase.WAITING else WAITING_STAGE
+        self.steps: tuple[JobStep, ...] = ()
+        self.errors: list[StepError] = []
         self.task: asyncio.Task[None] | None = None
-        self.cancelled: JobCancelled | None = None
-        self.taking_back = False
-        self.planned = False
-        """Whether its steps are known; not before its plan is made, or while their code is not loaded."""
-        self.accepted = False
-        """Whether the journal has it."""
-        self.rests = False
-        """Whether it waits for something that is missing."""
-        self._errors: list[tuple[int | None, JobError]] = []
-        self._now: int | None = None
-        self._told = 0.0
-        self._whole = False
-        self._fractions: list[float] = []
+        self.accepted = _answer()
+        """Done when the journal has it."""
+        self.finished = _answer()
+        """Done when whoever waits for its end may go on."""
+        self.cancellation: JobCancelled | None = None
+        self.given_up: Failed | None = None
+        """Why it ends though its code never came back."""
+        self._current_step: int | None = None
+        self._published_percent = 0.0
         self._changed = changed
         self._interruptible: asyncio.Task[Any] | None = None
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Event()
 
     def __str__(self) -> str:
         of = f" of {self.record.reference}" if self.record.reference else ""
         return f"{self.record.name}{of} ({self.id})"
+
+    def become(self, phase: Phase) -> None:
+        """Enter another phase; raises :class:`ForbiddenTransition` for one that can't follow."""
+        if phase not in FOLLOWING[self.phase]:
+            raise ForbiddenTransition(self.phase, phase)
+        self.phase = phase
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def take_over(self, resolved: ResolvedPlan) -> None:
         """Take a plan over: its steps, and the children they belong to."""
         self.record = attrs.evolve(self.record, children=resolved.children)
-        self._plan(resolved.steps)
+        self.steps = tuple(JobStep(step) for step in resolved.steps)
 
     def take_up(self, steps: list[Step]) -> None:
         """Take the steps of the record over, as far as they were when the journal was last written."""
-        self._plan(tuple(steps))
-        for number, row in enumerate(self.record.steps):
-            self.states[number] = row.state
-            self.befores[number] = row.before
-            self.results[number] = row.result
-            self._fractions[number] = 1.0 if row.state is StepState.DONE else 0.0
+        self.stage = None
+        self.steps = tuple(
+            JobStep(step, row.state, row.before, row.result, float(row.state is StepState.DONE))
+            for step, row in zip(steps, self.record.steps, strict=True)
+        )
 
-    def _plan(self, steps: tuple[Step, ...]) -> None:
-        self.planned = True
-        self.steps = steps
-        self.states = [StepState.PLANNED] * len(steps)
-        self._fractions = [0.0] * len(steps)
-
-    def enter(self, number: int, stage: str | None) -> None:
+    def enter(self, number: int) -> None:
         """A step begins."""
-        self.done = False
-        self.stage = stage
-        self._now = number
+        self.stage = self.steps[number].step.stage
+        self._current_step = number
         self._changed(self)
 
     def advance(self, number: int, fraction: float) -> None:
         """A step is that far; never runs backwards. What is below one per cent of the job is not told as an event."""
-        self._fractions[number] = max(self._fractions[number], min(1.0, max(0.0, fraction)))
-        progress = self.progress
-        if progress >= self._told + 1 or (progress == 100.0 and self._told < 100.0):
-            self._told = progress
+        step = self.steps[number]
+        step.fraction = max(step.fraction, min(1.0, max(0.0, fraction)))
+        progress = self._picture().progress
+        if progress >= self._published_percent + 1 or (progress == 100.0 and self._published_percent < 100.0):
+            self._published_percent = progress
             self._changed(self)
 
-    def complete(self) -> None:
-        """All is done."""
-        self.stage = None
-        self._whole = True
-
     @property
-    def progress(self) -> float:
-        """How far the whole is, in per cent."""
-        return 100.0 if self._whole else self._share(0, len(self.steps))
-
-    def _share(self, first: int, end: int) -> float:
-        """How far the steps from ``first`` up to ``end`` are, each counted by its weight."""
-        weights = [step.weight for step in self.steps[first:end]]
-        done = sum(weight * part for weight, part in zip(weights, self._fractions[first:end], strict=True))
-        return round(100 * done / (sum(weights) or 1), 1)
-
-    @property
-    def waits_for_code(self) -> bool:
-        """Whether it was found in the journal, and no plugin has come yet that knows its steps."""
-        return bool(self.record.steps) and not self.steps
-
-    def has_begun(self, number: int) -> bool:
-        """Whether a step was begun and not taken back: it may be done not at all, by half, or wholly."""
-        return self.states[number] in {StepState.DOING, StepState.DONE}
-
     def is_past_return(self) -> bool:
-        """Whether only the way forward is left: all is done, or something that cannot be taken back was begun."""
-        begun = [step for number, step in enumerate(self.steps) if self.has_begun(number)]
-        return all(state is StepState.DONE for state in self.states) or not all(step.reversible() for step in begun)
+        """Whether only the way forward remains: all is done, or something that cannot be taken back was begun."""
+        return all(step.state is StepState.DONE for step in self.steps) or not all(
+            step.step.reversible() for step in self.steps if step.begun
+        )
+
+    def before_of(self, number: int) -> Any:
+        """What ``before`` of the step of that number returned."""
+        return self.steps[number].before
 
     def result_of(self, kind: type[Step], before: int) -> Any:
         """The journaled result of the nearest step of that class before number ``before``."""
-        for number in range(before - 1, -1, -1):
-            if isinstance(self.steps[number], kind):
-                return self.results.get(number)
+        for step in reversed(self.steps[:before]):
+            if isinstance(step.step, kind):
+                return step.result
         raise LookupError(f"no {kind.kind} comes before step {before} of job {self.record.name}")
 
     @property
     def doing(self) -> int | None:
         """The number of the step that was begun last, while it is not done."""
-        return self._now if self._now is not None and self.states[self._now] is StepState.DOING else None
+        current = self._current_step
+        return current if current is not None and self.steps[current].state is StepState.DOING else None
 
     # --- errors -------------------------------------------------------------------------------------------------------
 
-    @property
-    def errors(self) -> list[JobError]:
-        """What went wrong, in the order in which it did."""
-        return [error for _, error in self._errors]
-
     def add_error(self, error: Exception, answer: RooftreeError) -> None:
         """Note what went wrong, with the step that it went wrong in."""
-        self._errors.append((self._now, JobError.of(error, answer, self.stage)))
+        self.errors.append(self._step_error(error, answer))
 
-    def recall_errors(self) -> None:
-        """Take up the errors that the journal has of it."""
-        self._errors = [job_error(raw) for raw in self.record.errors]
+    def _step_error(self, error: Exception, answer: RooftreeError) -> StepError:
+        return StepError(self._current_step, JobError.of(error, answer, self.stage))
 
     def raw_errors(self) -> list[dict[str, Any]]:
         """The errors as plain data, for the journal; that it was cancelled is one of them from then on."""
-        errors = self._errors
-        if self.cancelled is not None and not self.taking_back:
-            errors = [*errors, (self._now, JobError.of(self.cancelled, self.cancelled, self.stage))]
-        return [{**attrs.asdict(error), "step": number} for number, error in errors]
+        errors = self.errors
+        if self.phase is Phase.CANCELLING and self.cancellation is not None:
+            errors = [*errors, self._step_error(self.cancellation, self.cancellation)]
+        return [error.written() for error in errors]
 
     # --- cancelling ---------------------------------------------------------------------------------------------------
 
     def cancel(self, by: str) -> bool:
         """Let the job end and be taken back: at once where its step may be interrupted, else when that has ended.
 
-        Returns whether it was this call that did so. Raises :class:`~rooftree.errors.Conflict` where only the way
-        forward is left, it is on its way back, or the code that could take it back is not there.
+        Returns whether the journal has to know. Raises :class:`~rooftree.errors.Conflict` where only the way forward
+        remains, it is on its way back, or the code that could take it back is not there.
         """
-        if self.taking_back:
+        if self.phase is Phase.UNDOING:
             raise Conflict(f"Job {self.id} is being taken back already")
-        if self.accepted and not self.planned:
+        if self.phase in {Phase.RECOVERING, Phase.SUSPENDED}:
             raise Conflict(f"Job {self.id} waits for its plugin, without which it can't be taken back")
-        if self.planned and self.is_past_return():
+        if self.phase is Phase.RUNNING and self.is_past_return:
             raise Conflict(f"Job {self.id} has done what can't be taken back; it can only go on to its end")
-        if self.cancelled is not None:
+        if self.cancellation is not None:
             return False
-        outcome = "what it had done is taken back" if self.planned else "it had not begun"
-        self.cancelled = JobCancelled(f"{self.record.name} was cancelled by {by}; {outcome}")
-        self._wake.set()
+        runs = self.phase is Phase.RUNNING
+        outcome = "what it had done is taken back" if runs else "it had not begun"
+        self.cancellation = JobCancelled(f"{self.record.name} was cancelled by {by}; {outcome}")
+        if runs:
+            self.become(Phase.CANCELLING)
+        self.wake()
         if self._interruptible is not None:
             self._interruptible.cancel()
-        return True
+        return runs
 
     def refuse_cancelled(self) -> None:
         """Raise :class:`JobCancelled` when somebody cancelled it."""
-        if self.cancelled is not None:
-            raise self.cancelled
+        if self.cancellation is not None:
+            raise self.cancellation
 
     async def interruptibly[T](self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``; raises :class:`JobCancelled`, when it has ended, if the job is cancelled meanwhile."""
-        if self.cancelled is not None:
+        if self.cancellation is not None:
             work.close()
-            raise self.cancelled
+            raise self.cancellation
         task = asyncio.get_running_loop().create_task(work)
         self._interruptible = task
         try:
             return await task
         except asyncio.CancelledError:
-            _refuse_unless_cancelling(self.cancelled)
+            current = asyncio.current_task()
+            if current is not None and not current.cancelling():  # else it is the job's own task: Rooftree stops
+                self.refuse_cancelled()
             raise
         finally:
             self._interruptible = None
 
-    async def until_cancelled(self) -> None:
-        """Wait until somebody cancels it."""
-        await self._wake.wait()
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something has changed that it may be waiting for."""
+        self._woken.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for something that is missing, and show that, until the time is over or it is woken."""
+        stage, self.stage = self.stage, WAITING_STAGE
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._woken.wait()
+        finally:
+            self._woken.clear()
+            self.stage = stage
 
     def tell(self, error: Exception | None) -> None:
         """Let whoever waits know how it went, unless they know already."""
@@ -268,85 +236,15 @@ class Job:
 
     def info(self) -> JobInfo:
         """A picture of it, with its children."""
-        errors = tuple(self._errors)
-        shown = _Picture(self.record, tuple(self.states), errors, self._share, self.stage, self._now, self.done)
-        return shown.job(self.progress)
+        return self._picture().info()
+
+    def _picture(self) -> JobPicture:
+        steps = [StepProgress(step.state, step.fraction, step.step.weight) for step in self.steps]
+        return JobPicture(self.record, self.phase, steps, tuple(self.errors), self.stage, self._current_step)
 
 
-@frozen
-class _Picture:
-    """What a job's picture, and that of its children, is made of."""
-
-    record: JobRecord
-    states: tuple[StepState, ...]
-    errors: tuple[tuple[int | None, JobError], ...]
-    share: Callable[[int, int], float]
-    stage: str | None
-    now: int | None
-    done: bool | None
-
-    def job(self, progress: float) -> JobInfo:
-        """The job itself."""
-        record = self.record
-        return JobInfo(
-            name=record.name,
-            reference=record.reference,
-            uuid=record.id,
-            progress=progress,
-            stage=self.stage,
-            done=self.done,
-            created=record.created,
-            errors=[error for _, error in self.errors],
-            child_jobs=self._below(record.id),
-        )
-
-    def _below(self, parent: str) -> list[JobInfo]:
-        return [self._child(child) for child in self.record.children if child.parent == parent]
-
-    def _child(self, child: ChildRecord) -> JobInfo:
-        states = self.states[child.first : child.end]
-        passed = not states and self.now is not None and child.first <= self.now
-        entered = self.now is not None and child.first <= self.now < child.end
-        begun = passed or entered or any(state is not StepState.PLANNED for state in states)
-        ended = self.done is True or passed or (bool(states) and all(state is StepState.DONE for state in states))
-        runs = entered and not ended
-        return JobInfo(
-            name=child.name,
-            reference=child.reference,
-            uuid=child.id,
-            progress=self.share(child.first, child.end) if states else 100.0 * ended,
-            stage=self.stage if runs else None,
-            done=ended if begun or ended else None,
-            created=self.record.created,
-            errors=[error for step, error in self.errors if step is not None and child.first <= step < child.end],
-            child_jobs=self._below(child.id),
-        )
-
-
-def _refuse_unless_cancelling(cancelled: JobCancelled | None) -> None:
-    """Raise ``cancelled``, unless it was rather the task itself that somebody cancelled: the daemon stops."""
-    current = asyncio.current_task()
-    if cancelled is not None and current is not None and not current.cancelling():
-        raise cancelled from None
-
-
-def ended_info(record: JobRecord) -> JobInfo:
-    """The picture of a job that has ended, from the journal. How heavy its steps were is no longer known.
-
-    One that was taken back is as far as it had come: up to the step that went wrong.
-    """
-    states = tuple(row.state for row in record.steps)
-    errors = tuple(job_error(raw) for raw in record.errors)
-    wrong = min((step for step, _ in errors if step is not None), default=0)
-
-    def share(first: int, end: int) -> float:
-        done = sum(number < wrong or states[number] is StepState.DONE for number in range(first, end))
-        return round(100 * done / ((end - first) or 1), 1)
-
-    progress = 100.0 if record.state is JobState.DONE else share(0, len(states))
-    return _Picture(record, states, errors, share, None, None, True).job(progress)
-
-
-def job_error(raw: dict[str, Any]) -> tuple[int | None, JobError]:
-    """An error as the journal keeps it: the number of the step it happened in, and what it was."""
-    return raw.get("step"), JobError(**{key: value for key, value in raw.items() if key != "step"})
+def _answer() -> asyncio.Future[None]:
+    """What a caller may wait for; nobody has to, for a client may have gone."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future

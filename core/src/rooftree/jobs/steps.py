@@ -20,7 +20,7 @@ be taken back, and what was done before it stays: a job that is killed in or aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, dataclass_transform, get_type_hints
 
 import attrs
@@ -105,9 +105,8 @@ class Runner(Protocol):
     @property
     def id(self) -> str: ...
 
-    @property
-    def befores(self) -> Mapping[int, Any]:
-        """What ``before`` returned, by the number of the step."""
+    def before_of(self, number: int) -> Any:
+        """What ``before`` of the step of that number returned."""
 
     def advance(self, number: int, fraction: float) -> None:
         """A step is that far."""
@@ -134,7 +133,7 @@ class Run:
 
     def before[T](self, expected: type[T]) -> T:
         """What this step's own ``before`` returned when the step was begun, which may have been before a kill."""
-        return converter.structure(self._job.befores.get(self._number), expected)
+        return converter.structure(self._job.before_of(self._number), expected)
 
     def result[T](self, kind: type[Step], expected: type[T]) -> T:
         """What the nearest earlier step of that class returned from ``do``, from the journal."""

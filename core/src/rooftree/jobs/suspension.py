@@ -1,10 +1,9 @@
-"""What makes jobs stand still: the daemon stops, their plugin does not run, or something outside is away."""
+"""What makes jobs stand still: Rooftree stops, their plugin does not run, or something outside is away."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
 
 from rooftree.errors import NotReady
 from rooftree.jobs.running import Job
@@ -16,24 +15,16 @@ STUBBORN_S = 2.0
 
 
 class Suspended(Exception):
-    """The daemon, or the job's plugin, stops; the job stays open in the journal and is recovered later."""
+    """Rooftree, or the job's plugin, stops; the job stays open in the journal and is recovered later."""
 
 
 class Suspension:
     """Whose jobs stand still."""
 
     def __init__(self) -> None:
-        self._stopping = asyncio.Event()
+        self.is_final = False
+        """Whether Rooftree stops."""
         self._plugins: dict[str, str] = {}
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the daemon stops."""
-        return self._stopping.is_set()
-
-    def end_all(self) -> None:
-        """The daemon stops."""
-        self._stopping.set()
 
     def suspend(self, owner: str, plugin: str) -> None:
         """The plugin of that package stops."""
@@ -59,20 +50,19 @@ class Suspension:
         if self.is_final or owner in self._plugins:
             raise Suspended
 
-    async def pause(self, waiting: Job, tries: int) -> None:
-        """Wait before the next try, or until the job is cancelled; raises :class:`Suspended` when the daemon stops."""
-        ends: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
-        if not waiting.taking_back:
-            ends.append(asyncio.create_task(waiting.until_cancelled()))
-        waiting.rests = True
-        try:
-            await asyncio.wait(ends, timeout=RETRY_S[min(tries, len(RETRY_S) - 1)], return_when="FIRST_COMPLETED")
-        finally:
-            waiting.rests = False
-            for end in ends:
-                end.cancel()
+    async def pause(self, job: Job, tries: int) -> None:
+        """Wait before the next try; a job that is cancelled tries at once. Raises :class:`Suspended`."""
+        await job.rest(RETRY_S[min(tries, len(RETRY_S) - 1)])
+        self.interrupt(job.record.owner)
+
+    async def wait_for_code(self, job: Job, tries: int) -> None:
+        """Wait before the next look for the job's code, which its plugin has while it runs; raises
+        :class:`Suspended` when Rooftree stops, and why the job was given up where it was."""
+        await job.rest(RETRY_S[min(tries, len(RETRY_S) - 1)])
         if self.is_final:
             raise Suspended
+        if job.given_up is not None:
+            raise job.given_up
 
 
 async def settled(tasks: Collection[asyncio.Task[None]], grace_s: float) -> None:

@@ -1,70 +1,289 @@
 """Drivers: implementations of a narrow protocol, each an entry point in a group of its own (``rooftree.boards`` …).
 
-The plugin that owns the domain says what a driver has to derive from, and gets the classes that are installed. As with
+The plugin that owns the domain says what a driver has to derive from, and gets those that are installed. As with
 plugins, each is loaded on its own, in a thread with a deadline: one that can't be imported, was written for another
-kernel, or is no driver, is reported as a problem and left out.
+kernel, or is no driver, is reported as a problem and left out. A driver is called after the last word of its group:
+``boards.acme`` on the command line and in ``plugins.disabled``, ``[boards.acme]`` for the operator's settings.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from importlib.metadata import EntryPoint
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from inspect import iscoroutinefunction
+from typing import Any, Final
 
 import structlog
+from attrs import define, frozen
 
 from rooftree.entry_points import import_compatible
+from rooftree.errors import NotFound
 from rooftree.events import Problem, Problems
-from rooftree.plugins.loading import Choice, in_thread_of_its_own, installed, refuse_misspelt
+from rooftree.plugins.loading import (
+    GROUP,
+    NAME_REFUSED,
+    NAME_TAKEN,
+    Choice,
+    Installed,
+    LeftOut,
+    described,
+    in_thread_of_its_own,
+    installed,
+    refuse_misspelt,
+)
+from rooftree.settings import Settings
+from rooftree.state import Collection
 
 log = structlog.get_logger(__name__)
 
-NAME_TAKEN = "plugin_name_taken"
-"""The type of the problem that two distributions have one name."""
+OURS: Final = "rooftree."
+"""How the groups of drivers begin that Rooftree's own plugins take."""
+NO_DRIVERS: Final = frozenset({GROUP, "rooftree.commands"})
+"""Groups that begin so and are none."""
+
+
+class DriverState(enum.StrEnum):
+    """How a driver is."""
+
+    IN_USE = "in_use"
+    IDLE = "idle"
+    """It could be used; the reason says why it is not."""
+    FAILED = "failed"
+    DISABLED = "disabled"
+
+
+@frozen(kw_only=True)
+class DriverInfo:
+    """A driver as shown to people."""
+
+    name: str
+    """With what it drives: ``boards.acme``."""
+    distribution: str
+    version: str
+    state: DriverState
+    reason: str | None
+    plugin: str | None
+    """The plugin that takes drivers of its group, where that runs."""
+
+
+@define(eq=False)
+class _Standing:
+    """What is known of one driver."""
+
+    installed: Installed
+    group: str
+    state: DriverState
+    reason: str | None
+    plugin: str | None = None
+    is_loaded: bool = False
+    settings: type | None = None
+    """The class of the operator's settings for it, when it was loaded."""
+
+    @property
+    def name(self) -> str:
+        return driver_name(self.group, self.installed.name)
+
+    def info(self) -> DriverInfo:
+        return DriverInfo(
+            name=self.name,
+            distribution=self.installed.distribution,
+            version=self.installed.version,
+            state=self.state,
+            reason=self.reason,
+            plugin=self.plugin,
+        )
+
+
+@frozen(eq=False)
+class Driver[D]:
+    """One driver, as the plugin gets it that takes its group: its class, what the operator set, and a say in how it is
+    shown to people. It is idle until the plugin says more."""
+
+    kind: type[D]
+    """The class: a subclass of what was asked for."""
+    _standing: _Standing
+    _settings: Settings
+
+    @property
+    def name(self) -> str:
+        """With what it drives: ``boards.acme``."""
+        return self._standing.name
+
+    @property
+    def distribution(self) -> str:
+        """Where it is from."""
+        return self._standing.installed.distribution
+
+    def settings[S](self, kind: type[S]) -> S:
+        """The operator's settings for this driver, ``[boards.<name>]``, as the class that it declared."""
+        return self._settings.driver_section(_table(self._standing.group), self._standing.installed.name, kind)
+
+    def in_use(self) -> None:
+        """It is used."""
+        self._become(DriverState.IN_USE, None)
+
+    def idle(self, reason: str) -> None:
+        """It is not used, such as because this is another machine."""
+        self._become(DriverState.IDLE, reason)
+
+    def failed(self, reason: str) -> None:
+        """It does not do what it should."""
+        self._become(DriverState.FAILED, reason)
+
+    def _become(self, state: DriverState, reason: str | None) -> None:
+        self._standing.state, self._standing.reason = state, reason
 
 
 class Drivers:
-    """Loads drivers.
+    """All drivers, and the loading of them.
 
-    :param deadline_s: how long the import of one may take
+    :param settings: the operator's
+    :param why_disabled: why a driver is not to be used, by its name, or ``None``
     """
 
-    def __init__(self, problems: Problems, deadline_s: float) -> None:
+    def __init__(self, problems: Problems, settings: Settings, why_disabled: Callable[[str], str | None]) -> None:
         self._chosen: tuple[EntryPoint, ...] | None = None
         self._problems = problems
-        self._deadline_s = deadline_s
+        self._settings = settings
+        self._why_disabled = why_disabled
+        self._standings: dict[str, _Standing] = {}
+        self._left_out: dict[str, tuple[LeftOut, ...]] = {}
+        self._kept: dict[str, Collection[Any]] = {}
+        """By group, what the plugin that takes it keeps for each of its drivers."""
 
-    def choose(self, points: Iterable[EntryPoint] | None) -> None:
-        """Load drivers from among these entry points; ``None``: from what is installed."""
+    async def choose(self, points: Iterable[EntryPoint] | None, groups: Iterable[str]) -> None:
+        """Take drivers from among these entry points; ``None``: from what is installed.
+
+        :param groups: groups that were taken in earlier runs, to know which of their drivers are still installed
+        """
         self._chosen = None if points is None else tuple(points)
+        points = await asyncio.to_thread(entry_points) if self._chosen is None else self._chosen
+        ours = {point.group for point in points if point.group.startswith(OURS)} - NO_DRIVERS
+        for group in ours | set(groups):
+            self._note(group, await asyncio.to_thread(installed, group, self._chosen))
 
-    async def load[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
-        """The classes of the drivers in that group, by the names of their entry points."""
-        choice = await asyncio.to_thread(installed, group, self._chosen)
-        loaded = await asyncio.gather(*(self._loaded(group, base, used.point) for used in choice.chosen))
-        self._forget_gone(group, {used.name for used in choice.chosen})
-        report_taken_names(self._problems, group, choice)
-        return {used.name: driver for used, driver in zip(choice.chosen, loaded, strict=True) if driver is not None}
+    def _note(self, group: str, choice: Choice) -> None:
+        """Know which drivers of a group are installed."""
+        self._standings = {name: other for name, other in self._standings.items() if other.group != group}
+        for used in choice.chosen:
+            standing = _Standing(used, group, DriverState.IDLE, f"no plugin that runs takes drivers of {group}")
+            if (reason := self._why_disabled(standing.name)) is not None:
+                standing.state, standing.reason = DriverState.DISABLED, reason
+            self._standings[standing.name] = standing
+        self._left_out[group] = choice.left_out
+        report_left_out(self._problems, group, choice)
 
-    async def _loaded[D](self, group: str, base: type[D], point: EntryPoint) -> type[D] | None:
-        reference = f"{group}:{point.name}"
+    async def take[D](
+        self, plugin: str, group: str, base: type[D], kept: Collection[Any] | None
+    ) -> dict[str, Driver[D]]:
+        """The drivers of a group, by the names of their entry points; raises ``ValueError`` where another group has the
+        same last word."""
+        others = {other.group for other in self._standings.values() if _table(other.group) == _table(group)} - {group}
+        if others:
+            raise ValueError(
+                f"drivers of {group} would be called as those of {', '.join(others)}: choose another group"
+            )
+        self._note(group, await asyncio.to_thread(installed, group, self._chosen))
+        if kept is not None:
+            self._kept[group] = kept
+        standings = [standing for standing in self._standings.values() if standing.group == group]
+        for standing in standings:
+            standing.plugin = plugin
+        able = [standing for standing in standings if standing.state is not DriverState.DISABLED]
+        drivers = await asyncio.gather(*(self._loaded(standing, base) for standing in able))
+        self._forget_gone(group, {standing.installed.name for standing in able})
+        return {
+            standing.installed.name: driver
+            for standing, driver in zip(able, drivers, strict=True)
+            if driver is not None
+        }
+
+    async def let_go(self, group: str) -> None:
+        """The plugin that took a group has stopped."""
+        self._kept.pop(group, None)
+        self._note(group, await asyncio.to_thread(installed, group, self._chosen))
+
+    async def _loaded[D](self, standing: _Standing, base: type[D]) -> Driver[D] | None:
+        point = standing.installed.point
+        reference = f"{standing.group}:{point.name}"
+        deadline_s = self._settings.kernel.start_timeout_s
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s):
                 found = await in_thread_of_its_own(lambda: import_compatible(point))
-            driver = _checked(found, base, point.name)
+            kind = _checked(found, base, point.name)
+            standing.is_loaded, standing.settings = True, getattr(kind, "operator_settings", None)
+            driver = Driver(kind, standing, self._settings)
+            if standing.settings is not None:
+                driver.settings(standing.settings)  # refused now rather than at some later use
         except Exception as error:
             reason = str(error) or type(error).__name__
             if isinstance(error, TimeoutError):
-                reason = f"it was not imported within {self._deadline_s} s"
+                reason = f"it was not imported within {deadline_s} s"
             log.error("driver_failed", driver=reference, reason=reason)
-            sentence = f"The driver {point.name} in {group} is left out: {reason}"
+            standing.state, standing.reason = DriverState.FAILED, reason
+            sentence = f"The driver {point.name} in {standing.group} is left out: {reason}"
             self._problems.report(Problem("driver_failed", "plugin", reference, sentence))
             return None
+        driver.idle("it was loaded, and nothing was said of it since")
         self._problems.clear("driver_failed", "plugin", reference)
         return driver
 
+    # --- for people ---------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[DriverInfo]:
+        infos = [standing.info() for standing in self._standings.values()]
+        for group, left_out in self._left_out.items():
+            infos += [_Standing(other.installed, group, DriverState.FAILED, other.reason).info() for other in left_out]
+        return iter(sorted(infos, key=lambda info: info.name))
+
+    def info(self, name: str) -> DriverInfo:
+        """One driver; raises :class:`NotFound`."""
+        standing = self._standings.get(name)
+        if standing is None:
+            known = ", ".join(sorted(self._standings)) or "none"
+            raise NotFound(f"There is no driver {name}; installed are {known}")
+        return standing.info()
+
+    def look_again(self, name: str) -> None:
+        """Whether it is to be used was decided anew, and nobody takes it just now."""
+        standing = self._standings[name]
+        reason = self._why_disabled(name)
+        if reason is not None:
+            standing.state, standing.reason = DriverState.DISABLED, reason
+        elif standing.state is DriverState.DISABLED:
+            standing.state, standing.reason = DriverState.IDLE, f"no plugin that runs takes drivers of {standing.group}"
+
+    def operator_settings(self) -> dict[str, dict[str, type | None]]:
+        """The classes of the operator's settings, by the table of the group and the driver's name."""
+        tables: dict[str, dict[str, type | None]] = {}
+        for standing in self._standings.values():
+            tables.setdefault(_table(standing.group), {})[standing.installed.name] = standing.settings
+        return tables
+
+    def not_loaded(self) -> set[str]:
+        """The drivers whose class is not known."""
+        return {name for name, standing in self._standings.items() if not standing.is_loaded}
+
+    # --- of drivers that are gone -------------------------------------------------------------------------------------
+
+    def gone(self) -> Iterator[str]:
+        """Drivers that are not installed, and for which something is kept."""
+        for group, kept in self._kept.items():
+            yield from (name for key in kept if (name := driver_name(group, key)) not in self._standings)
+
+    def kept(self, name: str) -> Mapping[str, tuple[Collection[Any], str]]:
+        """What is kept for a driver: the collection by its name, with the key in it."""
+        return {
+            kept.kind.name: (kept, key)
+            for group, kept in self._kept.items()
+            for key in kept
+            if driver_name(group, key) == name
+        }
+
     def _forget_gone(self, group: str, names: set[str]) -> None:
-        """Clear what was reported of drivers that are not installed any more."""
+        """Clear what was reported of drivers that are not used any more."""
         for problem in self._problems:
             if problem.type == "driver_failed" and problem.reference is not None:
                 of, _, name = problem.reference.partition(":")
@@ -72,32 +291,38 @@ class Drivers:
                     self._problems.clear("driver_failed", "plugin", problem.reference)
 
 
-def report_taken_names(problems: Problems, group: str, choice: Choice) -> None:
-    """Say which distributions claim a name that another one has; until they do no longer."""
+def driver_name(group: str, name: str) -> str:
+    """What a driver is called beside those of other groups."""
+    return f"{_table(group)}.{name}"
+
+
+def _table(group: str) -> str:
+    return group.rpartition(".")[2]
+
+
+def report_left_out(problems: Problems, group: str, choice: Choice) -> None:
+    """Say which are left out because of their names; until they are no longer."""
+    left_out = {(other.problem, f"{group}:{other.installed.name}"): other.message for other in choice.left_out}
     for problem in problems:
-        if problem.type == NAME_TAKEN and (problem.reference or "").startswith(f"{group}:"):
-            names = {f"{group}:{other.name}" for other, _ in choice.left_out}
-            if problem.reference not in names:
-                problems.clear(problem.type, problem.context, problem.reference)
-    for other, used in choice.left_out:
-        why = "it comes with Rooftree" if used.is_ours else "its version is the higher"
-        problems.report(
-            Problem(
-                NAME_TAKEN,
-                "plugin",
-                f"{group}:{other.name}",
-                f"Two distributions have a {group} called {other.name}: {used} is used, because {why}; {other} is left "
-                "out. Uninstall one of them",
-            )
-        )
+        reference = problem.reference or ""
+        gone = (problem.type, reference) not in left_out and reference.startswith(f"{group}:")
+        if problem.type in {NAME_TAKEN, NAME_REFUSED} and gone:
+            problems.clear(problem.type, problem.context, problem.reference)
+    for (kind, reference), message in left_out.items():
+        problems.report(Problem(kind, "plugin", reference, message))
 
 
 def _checked[D](found: object, base: type[D], name: str) -> type[D]:
-    """``found`` as a driver's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
+    """``found`` as a driver's class; raises ``TypeError`` for what is none, or misspells what is asked of one."""
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of {base.__name__}")
+        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of {base.__name__}")
     called = getattr(found, "name", None)
     if called != name:
         raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, [verb for verb, value in vars(base).items() if callable(value) and verb[0] != "_"])
+    words = [name for name in {**vars(base), **base.__annotations__} if name[0] != "_"]
+    verbs = [name for name in words if callable(getattr(base, name, None))]
+    refuse_misspelt(found, verbs, [name for name in words if name not in verbs])
+    for verb in verbs:
+        if iscoroutinefunction(getattr(base, verb)) and not iscoroutinefunction(getattr(found, verb)):
+            raise TypeError(f"{found.__name__}.{verb} must be async def")
     return found

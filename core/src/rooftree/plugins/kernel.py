@@ -15,10 +15,11 @@ from rooftree.access import Tokens, Whereabouts
 from rooftree.clock import Clock
 from rooftree.events import Event, Listener, Problems
 from rooftree.jobs import Check, Jobs
-from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.drivers import Driver, Drivers
 from rooftree.plugins.metrics import PluginMetrics
 from rooftree.plugins.own_folders import made_folder
 from rooftree.plugins.parts import KernelParts
+from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import GiveBack, Scope
 from rooftree.principal import CallerKind, Principal
@@ -96,6 +97,11 @@ class Kernel:
         return PluginMetrics(self._parts.metrics, self.name, self._scope)
 
     @property
+    def tasks(self) -> PluginTasks:
+        """The plugin's tasks, to be begun, changed and ended while it runs."""
+        return PluginTasks(self._parts.tasks, self.name, self._scope)
+
+    @property
     def jobs(self) -> Jobs:
         """The job manager."""
         return self._parts.jobs
@@ -168,10 +174,25 @@ class Kernel:
         self._parts.conditions.register(name, check, self.name)
         self._take(f"condition {name}", partial(self._parts.conditions.forget, name))
 
-    async def drivers[D](self, group: str, base: type[D]) -> dict[str, type[D]]:
-        """The driver classes of an entry-point group, each a subclass of ``base`` whose ``name`` is that of its entry
-        point. One that can't be loaded is reported as a problem and left out."""
-        return await self._drivers.load(group, base)
+    async def drivers[D](
+        self, group: str, base: type[D], *, kept: Collection[Any] | None = None
+    ) -> dict[str, Driver[D]]:
+        """The drivers of an entry-point group, by their names, each a subclass of ``base`` whose ``name`` is that of
+        its entry point. One that can't be loaded is reported as a problem and left out, and so is one that somebody has
+        disabled; when that changes, the plugin is restarted.
+
+        A driver's class may declare its operator's settings, ``operator_settings``: a frozen attrs class for the table
+        ``[<last word of the group>.<name>]`` in ``rooftree.toml``; :meth:`Driver.settings` reads it.
+
+        :param kept: documents of the plugin, keyed by the drivers' names, that are purged with a driver
+
+        Raises ``ValueError`` where another group has the same last word.
+        """
+        self._take(f"drivers of {group}", partial(self._drivers.let_go, group))
+        drivers = await self._drivers.take(self.name, group, base, kept)
+        for driver in drivers.values():
+            await self._remains.note(driver.name, driver.distribution, group, ())
+        return drivers
 
     def provide[T](self, key: Service[T], value: T) -> None:
         """Make a service available, under a key that the plugin declares in ``provides``."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 from inspect import iscoroutinefunction
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final
 
 import structlog
-from attrs import field, frozen
+from attrs import frozen
 
 from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.entry_points import import_compatible
@@ -23,20 +22,19 @@ from rooftree.errors import RooftreeError
 from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry
 from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.hooks import HookNameUnknown
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import Installed, LeftOut, described, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import Scope
 from rooftree.services import Service
-from rooftree.state import document
 
 log = structlog.get_logger(__name__)
 
 LEFT_TASKS_S: Final = 2.0
 """Seconds that tasks get to end which a plugin made by itself and has not ended."""
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ASYNC_VERBS: Final = ("setup", "stop")
 _PLAIN_VERBS: Final = ("routes", "tasks")
 _ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "hooks", "settings")
@@ -77,24 +75,6 @@ class PluginInfo:
     provides: list[str]
     requires: list[str]
     optional: list[str]
-
-
-@document("kernel.known_routes", version=1)
-@frozen
-class KnownRoutes:
-    """The routes that a plugin had at its last good start, so that a missing one answers 503 rather than 404."""
-
-    routes: tuple[tuple[str, str], ...] = field(factory=tuple)
-
-
-@document("kernel.plugin_choice", version=1)
-@frozen
-class PluginChoice:
-    """What was decided of a plugin at run time."""
-
-    enabled: bool
-    reason: str
-    """Who or what decided it, for whoever wonders why it does not run."""
 
 
 class PluginLife:
@@ -204,14 +184,21 @@ class PluginLife:
             self._parts.services.declare(key, self.name)
         self._parts.hooks.specify(self.plugin_class.hooks, self.name)
         plugin = self.plugin_class()
-        self.entries = tuple(
-            Entry(route, self.name, Endpoint(route, self._parts.services)) for route in plugin.routes()
-        )
+        services = self._parts.services.beside(plugin)
+        self.entries = tuple(Entry(route, self.name, Endpoint(route, services)) for route in plugin.routes())
         self.plugin = plugin
+
+    def refuse_misspelt_hooks(self) -> None:
+        """Fail it, where it is loaded, for a hook that nobody specifies or that is not marked as one."""
+        try:
+            self._parts.hooks.refuse_misspelt(self.plugin_class)
+        except HookNameUnknown as error:
+            if self.plugin is not None:
+                self.not_loaded(error)
 
     def not_loaded(self, error: Exception) -> None:
         """It could not be loaded."""
-        self.entries = ()
+        self.plugin, self.entries = None, ()
         self._parts.services.withdraw(self.name)
         if not isinstance(error, DuplicateRoute | RooftreeError):
             log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
@@ -280,11 +267,7 @@ class PluginLife:
 def checked_class(found: object, name: str) -> type[Plugin]:
     """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
     if not (isinstance(found, type) and issubclass(found, Plugin)):
-        raise TypeError(f"the entry point leads to {found!r}, which is no subclass of rooftree.Plugin")
-    if not _NAME.fullmatch(name):
-        raise TypeError(
-            f"it is called {name!r}; a plugin's name has lower-case letters, digits, dashes and underscores"
-        )
+        raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
     if found.name != name:
         raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
     refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
@@ -295,14 +278,14 @@ def checked_class(found: object, name: str) -> type[Plugin]:
     return found
 
 
-def left_out(other: Installed, used: Installed) -> PluginInfo:
-    """A picture of one whose name another distribution's has."""
+def info_of_left_out(left_out: LeftOut) -> PluginInfo:
+    """A picture of one that is not looked at any further."""
     return PluginInfo(
-        name=other.name,
-        distribution=other.distribution,
-        version=other.version,
+        name=left_out.installed.name,
+        distribution=left_out.installed.distribution,
+        version=left_out.installed.version,
         state=Health.FAILED,
-        reason=f"its name is that of {used}, which is used",
+        reason=left_out.reason,
         provides=[],
         requires=[],
         optional=[],

@@ -16,12 +16,36 @@ import structlog
 from attrs import frozen
 from packaging.version import InvalidVersion, Version
 
+from rooftree.model import ParsedString
+
 ALMOST: Final = 0.85
 """How alike two words are that differ by a slip: a letter more, fewer or other. 1 is the same word."""
 
 log = structlog.get_logger(__name__)
 
 GROUP = "rooftree.plugins"
+KERNEL: Final = "kernel"
+"""The owner of what is the kernel's own; no plugin's name."""
+NAME_TAKEN: Final = "plugin_name_taken"
+"""The type of the problem that two distributions have one name."""
+NAME_REFUSED: Final = "plugin_name_refused"
+"""The type of the problem that a plugin or driver has a name that none has."""
+
+
+class PluginName(ParsedString):
+    """The name of a plugin or a driver."""
+
+    __slots__ = ()
+
+    pattern = r"[a-z0-9][a-z0-9_-]{0,63}"
+    allowed = "lower-case letters, digits, dashes and underscores, and not kernel"
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raise ``ValueError`` with a sentence that says what is allowed."""
+        super().check(text)
+        if text == KERNEL:
+            raise ValueError(f"must be {cls.allowed}")
 
 
 @frozen
@@ -63,12 +87,23 @@ class Installed:
 
 
 @frozen
+class LeftOut:
+    """One that is not looked at any further: another has its name, or its name is none."""
+
+    installed: Installed
+    problem: str
+    """The type of the problem that it is."""
+    reason: str
+    message: str
+    """A sentence for people, with what to do."""
+
+
+@frozen
 class Choice:
-    """What is installed in a group: of each name one, ours first, and those that another took the name from."""
+    """What is installed in a group: of each name one, ours first, and those that are left out."""
 
     chosen: tuple[Installed, ...]
-    left_out: tuple[tuple[Installed, Installed], ...]
-    """Each with the one that is used."""
+    left_out: tuple[LeftOut, ...]
 
 
 def installed(group: str, points: Iterable[EntryPoint] | None) -> Choice:
@@ -84,9 +119,33 @@ def installed(group: str, points: Iterable[EntryPoint] | None) -> Choice:
     chosen, left_out = [], []
     for candidates in by_name.values():
         used, *others = sorted(candidates, key=lambda candidate: candidate.precedence, reverse=True)
-        chosen.append(used)
-        left_out += [(other, used) for other in others]
+        left_out += [_second(other, used, group) for other in others]
+        try:
+            PluginName.check(used.name)
+            chosen.append(used)
+        except ValueError as error:
+            left_out.append(_misnamed(used, str(error), group))
     return Choice(tuple(sorted(chosen, key=lambda used: not used.is_ours)), tuple(left_out))
+
+
+def _second(other: Installed, used: Installed, group: str) -> LeftOut:
+    why = "it comes with Rooftree" if used.is_ours else "its version is the higher"
+    return LeftOut(
+        other,
+        NAME_TAKEN,
+        f"its name is that of {used}, which is used",
+        f"Two distributions have a {group} called {other.name}: {used} is used, because {why}; {other} is left out. "
+        "Uninstall one of them",
+    )
+
+
+def _misnamed(found: Installed, allowed: str, group: str) -> LeftOut:
+    return LeftOut(
+        found,
+        NAME_REFUSED,
+        f"its name {allowed}",
+        f"{found} has a {group} called {found.name!r}, which is left out: a name {allowed}",
+    )
 
 
 async def in_thread_of_its_own(load: Callable[[], object]) -> object:
@@ -116,6 +175,14 @@ async def in_thread_of_its_own(load: Callable[[], object]) -> object:
     thread = threading.Thread(target=copy_context().run, args=(work,), name="import a plugin", daemon=True)
     await asyncio.to_thread(thread.start)
     return await loaded
+
+
+def described(value: object) -> str:
+    """What something is, without where in memory it lies: that is nothing to keep."""
+    text = repr(value)
+    if " at 0x" not in text:
+        return text
+    return f"{type(value).__name__} {getattr(value, '__qualname__', '')}".strip()
 
 
 def refuse_misspelt(found: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:

@@ -15,21 +15,22 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import structlog
+from attrs import evolve
 
-from rooftree.access import KNOWN
-from rooftree.context import caller, is_cancelled
+from rooftree.context import caller, code_of, is_cancelled, plugin_under_way
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
 from rooftree.events import Problem
-from rooftree.http import Entry, Route, RouteTable, shape
-from rooftree.plugins.drivers import Drivers, report_taken_names
-from rooftree.plugins.life import Health, KnownRoutes, PluginChoice, PluginInfo, PluginLife, left_out
-from rooftree.plugins.loading import GROUP, Installed, installed
+from rooftree.http import Route, Routes
+from rooftree.plugins.choices import Choices
+from rooftree.plugins.drivers import DriverInfo, Drivers, report_left_out
+from rooftree.plugins.life import Health, PluginInfo, PluginLife, info_of_left_out
+from rooftree.plugins.loading import GROUP, KERNEL, LeftOut, installed
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
+from rooftree.plugins.plugin_routes import PluginRoutes
 from rooftree.plugins.remains import LeftBehind, PluginRemains
-from rooftree.plugins.start import PluginStart
+from rooftree.plugins.requirements import Requirements
 from rooftree.services import Service
-from rooftree.state import Collection
 
 log = structlog.get_logger(__name__)
 
@@ -43,27 +44,19 @@ class Plugins:
     def __init__(
         self,
         parts: KernelParts,
-        known: Collection[KnownRoutes],
-        choices: Collection[PluginChoice],
+        lives: dict[str, PluginLife],
+        routes: PluginRoutes,
+        choices: Choices,
         remains: PluginRemains,
     ) -> None:
         self._parts = parts
-        self.remains = remains
-        self._known = known
+        self._lives = lives
+        self._routes = routes
         self._choices = choices
-        self._lives: dict[str, PluginLife] = {}
-        self._drivers = Drivers(parts.problems, parts.settings.kernel.start_timeout_s)
-        self._start = PluginStart(
-            parts=parts,
-            lives=self._lives,
-            remains=remains,
-            drivers=self._drivers,
-            why_disabled=self.why_disabled,
-            loaded=self._rebuild_table,
-            begun=self._begun,
-        )
-        self._left_out: tuple[tuple[Installed, Installed], ...] = ()
-        """Those whose name another distribution's has, with that one."""
+        self._remains = remains
+        self._requirements = Requirements(lives, parts.services)
+        self._drivers = Drivers(parts.problems, parts.settings, choices.why_disabled)
+        self._left_out: tuple[LeftOut, ...] = ()
         self._running: list[PluginLife] = []
         """Those that run, in the order in which they started."""
         self._changing = asyncio.Lock()
@@ -73,28 +66,37 @@ class Plugins:
         self._stopping = False
 
     @classmethod
-    async def load(cls, parts: KernelParts) -> Plugins:
-        """Read what is remembered of plugins."""
-        state = parts.state
-        remains = await PluginRemains.load(state, parts.tokens, parts.data.path)
-        return cls(parts, await state.collection(KnownRoutes), await state.collection(PluginChoice), remains)
+    async def load(cls, parts: KernelParts, own_routes: Routes) -> Plugins:
+        """Read what is remembered of plugins.
+
+        :param own_routes: the kernel's own, which are there whatever plugins run
+        """
+        lives: dict[str, PluginLife] = {}
+        routes = await PluginRoutes.load(parts.server, parts.state, parts.services, own_routes, lives)
+        choices = await Choices.load(parts.settings, parts.state)
+        return cls(parts, lives, routes, choices, await PluginRemains.load(parts.state, parts.tokens, parts.data.path))
 
     def __iter__(self) -> Iterator[PluginInfo]:
         infos = [life.info() for life in self._lives.values()]
-        infos += [left_out(other, used) for other, used in self._left_out]
+        infos += [info_of_left_out(other) for other in self._left_out]
         return iter(sorted(infos, key=lambda info: info.name))
 
     def find(self, name: str) -> PluginLife | None:
         """What is known of a plugin, or ``None``; for the kernel's own parts."""
         return self._lives.get(name)
 
-    def info(self, name: str) -> PluginInfo:
-        """One plugin; raises :class:`NotFound`."""
-        return self._life(name).info()
+    def drivers(self) -> list[DriverInfo]:
+        """Every driver, by name."""
+        return list(self._drivers)
+
+    def info(self, name: str) -> PluginInfo | DriverInfo:
+        """One plugin, or driver (``boards.acme``); raises :class:`NotFound`."""
+        return self._drivers.info(name) if "." in name else self._life(name).info()
 
     def routes(self) -> Iterator[tuple[str, Route]]:
-        """The routes of every plugin that runs, each with the plugin's name; in the order in which they are declared,
-        by the plugins' names."""
+        """The kernel's own routes, then those of every plugin that runs, each with its owner's name; in the order in
+        which they are declared, by the plugins' names."""
+        yield from ((KERNEL, entry.route) for entry in self._routes.own)
         for name, life in sorted(self._lives.items()):
             if life.running:
                 yield from ((name, entry.route) for entry in life.entries)
@@ -112,6 +114,8 @@ class Plugins:
 
     def gate(self, owner: str) -> RooftreeError | None:
         """Why a plugin's routes cannot be called now, or ``None``."""
+        if owner == KERNEL:
+            return None
         life = self._lives.get(owner)
         if life is None:
             return Unavailable(
@@ -134,15 +138,15 @@ class Plugins:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
             known = None if found is None else tuple(found)
-            self._drivers.choose(known)
+            await self._drivers.choose(known, self._remains.groups())
             choice = await asyncio.to_thread(installed, GROUP, known)
             self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
             self._left_out = choice.left_out
-            report_taken_names(self._parts.problems, GROUP, choice)
+            report_left_out(self._parts.problems, GROUP, choice)
             self._forget_old_failures()
             self._clear_problems_of_the_gone()
-            self._rebuild_table()
-            await self._start.bring_up(self._lives.values())
+            self._routes.rebuild()
+            await self._bring_up(self._lives.values())
             self._report_settings()
             log.info("plugins_started", running=[r.name for r in self._running])
 
@@ -161,62 +165,78 @@ class Plugins:
     # --- at run time ------------------------------------------------------------------------------------------------
 
     async def enable(self, name: str) -> None:
-        """Let a plugin run, and those that could not without it; the choice is kept.
+        """Let a plugin run, and those that could not without it; or a driver be used. The choice is kept.
 
         Returns when they run or have failed; how it went is in :class:`PluginInfo`. Raises :class:`NotFound`, and
         :class:`Conflict` where the operator's settings say otherwise.
         """
+        if "." in name:
+            await self._choose_driver(name, enabled=True)
+            return
         life = self._life(name)
-        if not self._parts.settings.runs(name):
-            raise Conflict(f"Plugin {name} is disabled by {self._origin(name)}; change that", plugin=name)
+        self._choices.refuse_enabling(name)
 
         async def change() -> None:
-            await self._choose(name, enabled=True, reason=_asked())
+            await self._choices.choose(name, enabled=True, reason=_asked())
             self._parts.problems.clear("plugin_kept_out", "plugin", name)
             if not life.running:
                 await self._bring_up_with_dependents(life)
 
         await self._change(change())
 
-    async def disable(self, name: str, *, keep: str | None = None) -> None:
-        """Stop a plugin, after those that depend on it, and leave it stopped; the choice is kept.
+    async def disable(self, name: str) -> None:
+        """Stop a plugin, after those that depend on it, and leave it stopped; or use a driver no longer. The choice is
+        kept.
 
-        Calls and steps under way get :data:`DRAIN_S` seconds; its open jobs wait for it.
-
-        :param keep: the plugin that asks, which must go on running
-
-        Raises :class:`NotFound`, and :class:`Conflict` where the operator's settings say otherwise, or ``keep`` would
-        have to stop.
+        Calls and steps under way get :data:`DRAIN_S` seconds; its open jobs wait for it. Raises :class:`NotFound`, and
+        :class:`Conflict` where the operator's settings say otherwise.
         """
+        if "." in name:
+            await self._choose_driver(name, enabled=False)
+            return
         life = self._life(name)
-        if name in self._parts.settings.enabled:
-            raise Conflict(f"Plugin {name} is enabled by {self._origin(name)}; change that", plugin=name)
+        self._choices.refuse_disabling(name)
 
         async def change() -> None:
-            self._refuse_without(keep, life, "Name it in plugins.disabled of rooftree.toml and restart Rooftree")
-            await self._choose(name, enabled=False, reason=_asked())
+            await self._choices.choose(name, enabled=False, reason=_asked())
             async with self._stopped(life) as dependents:
-                life.become(Health.DISABLED, self.why_disabled(name))
+                life.become(Health.DISABLED, self._choices.why_disabled(name))
                 self._parts.problems.clear("plugin_failed", "plugin", name)
             for dependent in dependents:
                 dependent.fail(f"it requires plugin {name}, which is disabled")
 
         await self._change(change())
 
-    async def restart(self, name: str, *, keep: str | None = None) -> None:
+    async def restart(self, name: str) -> None:
         """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded.
 
-        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled, or where ``keep`` would stop.
+        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled.
         """
         life = self._life(name)
 
         async def change() -> None:
             if life.health is Health.DISABLED:
                 raise Conflict(f"Plugin {name} is disabled: {life.reason}", plugin=name)
-            self._refuse_without(keep, life, "Restart Rooftree")
-            async with self._stopped(life) as dependents:
-                pass
-            await self._bring_up_with_dependents(life, dependents)
+            await self._restart(life)
+
+        await self._change(change())
+
+    async def _restart(self, life: PluginLife) -> None:
+        async with self._stopped(life) as dependents:
+            pass
+        await self._bring_up_with_dependents(life, dependents)
+
+    async def _choose_driver(self, name: str, *, enabled: bool) -> None:
+        """Keep whether a driver is to be used, and restart the plugin that takes it, so that it is or is not."""
+        life = self._lives.get(self._drivers.info(name).plugin or "")
+        if enabled:
+            self._choices.refuse_enabling(name)
+
+        async def change() -> None:
+            await self._choices.choose(name, enabled=enabled, reason=_asked())
+            self._drivers.look_again(name)
+            if life is not None and life.running:
+                await self._restart(life)
 
         await self._change(change())
 
@@ -250,7 +270,7 @@ class Plugins:
 
     async def stay_disabled(self, name: str, reason: str) -> None:
         """Decide, before plugins are started, that one does not run until somebody enables it."""
-        await self._choose(name, enabled=False, reason=reason)
+        await self._choices.choose(name, enabled=False, reason=reason)
         sentence = f"Plugin {name} is disabled: {reason}"
         self._parts.problems.report(Problem("plugin_kept_out", "plugin", name, sentence))
 
@@ -258,7 +278,12 @@ class Plugins:
 
     async def left_behind(self) -> list[LeftBehind]:
         """What plugins have left that are no longer installed, by name; empty until the first have been loaded."""
-        return [await self.remains.left_behind(name) for name in sorted(self._gone())]
+        return [await self._left_behind(name) for name in sorted(self._gone())]
+
+    async def _left_behind(self, name: str) -> LeftBehind:
+        left = await self._remains.left_behind(name)
+        kept = self._drivers.kept(name)
+        return evolve(left, collections=[*left.collections, *kept], documents=left.documents + len(kept))
 
     async def purge(self, name: str) -> LeftBehind:
         """Remove for good what a plugin left that is no longer installed, and say what that was.
@@ -269,6 +294,8 @@ class Plugins:
         Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
         """
         async with self._changing:
+            if any(driver.name == name for driver in self._drivers):
+                raise Conflict(f"Driver {name} is installed. Uninstall it, restart Rooftree, and purge it then")
             if (life := self._lives.get(name)) is not None:
                 raise Conflict(
                     f"Plugin {name} is installed. Uninstall {life.distribution}, restart Rooftree, and purge it then",
@@ -277,19 +304,21 @@ class Plugins:
             if name not in self._gone():
                 names = ", ".join(sorted(self._gone())) or "no plugin"
                 raise NotFound(f"There is nothing left of a plugin {name}; something is left of {names}")
-            left = await self.remains.left_behind(name)
-            if (package := self.remains.own_package(name)) is not None:
+            left = await self._left_behind(name)
+            if "." not in name and (package := self._remains.own_package(name)) is not None:
                 await self._parts.jobs.give_up(package, f"Plugin {name} was uninstalled and purged before it could end")
-            await self.remains.remove_folder(name)  # first: what can't be removed is still on the list then
-            changes = [kept.delete(name) for kept in (self._known, self._choices) if name in kept]
-            await self._parts.state.commit(*self.remains.removal(name), *changes)
+            await self._remains.remove_folder(name)  # first: what can't be removed is still on the list then
+            changes = [*self._routes.removal(name), *self._choices.removal(name)]
+            changes += [kept.delete(key) for kept, key in self._drivers.kept(name).values()]
+            await self._parts.state.commit(*self._remains.removal(name), *changes)
             self._clear_problems_of_the_gone()
-            self._rebuild_table()
+            self._routes.rebuild()
             log.info("plugin_purged", plugin=name, documents=left.documents)
             return left
 
     def _gone(self) -> set[str]:
-        return {*self.remains, *self._known, *self._choices} - self._lives.keys()
+        there = {*self._lives, *(driver.name for driver in self._drivers)}
+        return {*self._remains, *self._routes, *self._choices, *self._drivers.gone()} - there
 
     def _clear_problems_of_the_gone(self) -> None:
         """Clear what plugins reported that are not installed: they are not there to do it."""
@@ -303,46 +332,10 @@ class Plugins:
             raise NotFound(f"There is no plugin {name}; installed are {', '.join(sorted(self._lives)) or 'none'}")
         return life
 
-    def _origin(self, name: str) -> str | None:
-        settings = self._parts.settings
-        return settings.origin("plugins.disabled" if name in settings.disabled else "plugins.enabled")
-
-    def _refuse_without(self, keep: str | None, life: PluginLife, instead: str) -> None:
-        affected = {life.name, *(other.name for other in self._dependents(life))}
-        if keep in affected:
-            raise Conflict(
-                f"Plugin {life.name} can't be stopped here: {keep}, which answers this call, would stop too. {instead}"
-            )
-
-    async def _choose(self, name: str, *, enabled: bool, reason: str) -> None:
-        choice = PluginChoice(enabled, reason)
-        if self._choices.get(name) != choice:
-            await self._parts.state.commit(self._choices.put(name, choice))
-
-    def _dependents(self, life: PluginLife) -> list[PluginLife]:
-        """The running plugins that cannot do without it, in the order in which they started."""
-        affected = {life.name}
-        for other in self._running:
-            if self._start.providers(other) & affected:
-                affected.add(other.name)
-        return [other for other in self._running if other.name in affected and other is not life]
-
-    def _held_back_by(self, life: PluginLife) -> list[PluginLife]:
-        """The plugins that do not run, but might if this one did."""
-        offered = {key.name for key in life.plugin_class.provides}
-        held_back: list[PluginLife] = []
-        for _ in self._lives:
-            for other in self._lives.values():
-                lacks = offered & {key.name for key in other.plugin_class.requires}
-                if other.health is Health.FAILED and lacks and other is not life and other not in held_back:
-                    held_back.append(other)
-                    offered |= {key.name for key in other.plugin_class.provides}
-        return held_back
-
     @contextlib.asynccontextmanager
     async def _stopped(self, life: PluginLife) -> AsyncIterator[list[PluginLife]]:
         """Stop a plugin after its dependents, which are handed over; the routes are as they are left at the end."""
-        dependents = self._dependents(life)
+        dependents = self._requirements.dependents(life, self._running)
         for stopping in [*reversed(dependents), life]:
             if stopping in self._running:
                 log.info("plugin_stopping", plugin=stopping.name)
@@ -354,15 +347,62 @@ class Plugins:
             stopping.plugin, stopping.entries = None, ()
             self._parts.services.withdraw(stopping.name)
         yield dependents
-        self._rebuild_table()
+        self._routes.rebuild()
 
     # --- bringing up ------------------------------------------------------------------------------------------------
 
+    async def _bring_up(self, lives: Iterable[PluginLife]) -> None:
+        """Import plugins side by side, load them in order, and start each when what it requires runs. What goes wrong
+        on the way is that plugin's reason, and everybody else's start goes on."""
+        chosen = list(lives)
+        for life in chosen:
+            life.begin()
+        classes = await asyncio.gather(*(self._import(life) for life in chosen))
+        for life, plugin_class in zip(chosen, classes, strict=True):  # in order: who is first has the route
+            if plugin_class is not None:
+                with code_of(life.name):
+                    self._load(life, plugin_class)
+        for life in chosen:  # only now it is known which hooks there are
+            life.refuse_misspelt_hooks()
+        self._requirements.refuse_unmet()
+        self._routes.rebuild()
+        await asyncio.gather(*(self._start(life, self._requirements.providers(life)) for life in chosen))
+
+    async def _import(self, life: PluginLife) -> object:
+        reason = self._choices.why_disabled(life.name)
+        if reason is not None:
+            life.become(Health.DISABLED, reason)
+            return None
+        return await life.imported()
+
+    def _load(self, life: PluginLife, plugin_class: object) -> None:
+        try:
+            life.load(plugin_class)
+            self._routes.refuse_taken()
+        except Exception as error:
+            life.not_loaded(error)
+
+    async def _start(self, life: PluginLife, providers: set[str]) -> None:
+        plugin_under_way.set(life.name)
+        try:
+            if not life.is_about_to_start:
+                return
+            for provider in sorted(providers):
+                other = self._lives[provider]
+                await other.settled.wait()
+                if not other.running:
+                    life.fail(f"it requires plugin {provider}, which does not run: {other.reason}")
+                    return
+            if await life.set_up(self._remains, self._drivers):
+                await self._begun(life)
+        finally:
+            life.settled.set()
+
     async def _bring_up_with_dependents(self, life: PluginLife, stopped: Sequence[PluginLife] = ()) -> None:
         """Start a plugin, those that were stopped for it, and those that could not start without it."""
-        await self._start.bring_up([life, *stopped])
+        await self._bring_up([life, *stopped])
         if life.running:  # only now it is known what it provides
-            await self._start.bring_up(other for other in self._held_back_by(life) if other not in stopped)
+            await self._bring_up(other for other in self._requirements.held_back_by(life) if other not in stopped)
 
     def _forget_old_failures(self) -> None:
         """Clear what an earlier start reported of plugins that are not to run now."""
@@ -373,23 +413,20 @@ class Plugins:
                 self._parts.problems.clear(problem.type, problem.context, name)
             elif problem.context != "plugin" or name is None:
                 continue
-            elif (problem.type == "plugin_failed" and (gone or self.why_disabled(name) is not None)) or (
+            elif (problem.type == "plugin_failed" and (gone or self._choices.why_disabled(name) is not None)) or (
                 problem.type == "plugin_kept_out" and gone
             ):
                 self._parts.problems.clear(problem.type, problem.context, name)
-
-    def why_disabled(self, name: str) -> str | None:
-        """Why a plugin is not to run, or ``None``."""
-        if not self._parts.settings.runs(name):
-            return f"by {self._origin(name)}"
-        choice = self._choices.get(name)
-        return choice.reason if choice is not None and not choice.enabled else None
 
     def _report_settings(self) -> None:
         """Say what the operator's file says of plugins that cannot be meant so; a typing error stops nothing else."""
         classes = {name: life.plugin_class.settings for name, life in self._lives.items()}
         unloaded = [name for name, life in self._lives.items() if life.plugin is None]
-        wrong = self._parts.settings.check_sections(classes, unchecked=unloaded)
+        drivers = self._drivers.operator_settings()
+        named = dict.fromkeys(driver.name for driver in self._drivers)
+        settings = self._parts.settings
+        wrong = settings.check_sections(named | classes, unchecked=unloaded)
+        wrong += settings.check_driver_sections(drivers, unchecked=self._drivers.not_loaded())
         if wrong:
             self._parts.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
         else:
@@ -402,29 +439,8 @@ class Plugins:
             life.become(Health.OK)
         self._parts.problems.clear("plugin_failed", "plugin", life.name)
         self._parts.jobs.resume(life.package)
-        await self.remains.note(life.name, life.distribution, life.package, life.token_kinds)
-        await self._remember_routes(life)
-
-    async def _remember_routes(self, life: PluginLife) -> None:
-        known = KnownRoutes(tuple((e.route.method, path) for e in life.entries for path in e.route.paths))
-        if self._known.get(life.name) != known:
-            try:
-                await self._parts.state.commit(self._known.put(life.name, known))
-            except Unavailable as error:  # no reason not to run: without it, a later failure answers 404 for 503
-                log.warning("routes_not_remembered", error=error.message)
-
-    def _rebuild_table(self) -> None:
-        """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
-        entries = [entry for life in self._lives.values() for entry in life.entries]
-        taken = {(entry.route.method, shape(path)) for entry in entries for path in entry.route.paths}
-        for owner, known in self._known.items():
-            if owner in self._lives and self._lives[owner].entries:
-                continue
-            for method, path in known.routes:
-                if (method, shape(path)) not in taken:
-                    taken.add((method, shape(path)))
-                    entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
-        self._parts.server.table = RouteTable(entries)
+        await self._remains.note(life.name, life.distribution, life.package, life.token_kinds)
+        await self._routes.remember(life)
 
 
 PLUGINS = Service[Plugins]("plugins/1")
@@ -434,10 +450,6 @@ def _asked() -> str:
     """Who decides just now, for the list of plugins."""
     who = caller.get()
     return f"by {who} over the API" if who else "by Rooftree itself"
-
-
-async def _nobody() -> None:
-    """Stands in a remembered route, which has no endpoint to call it."""
 
 
 def _shared_length(one: Sequence[str], other: Sequence[str]) -> int:

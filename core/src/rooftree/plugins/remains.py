@@ -32,7 +32,7 @@ class Remains:
 
     distribution: str
     package: str
-    """The package that its jobs come from."""
+    """The package that its jobs come from; of a driver its group."""
     collections: tuple[str, ...] = field(factory=tuple)
     token_kinds: tuple[str, ...] = field(factory=tuple)
 
@@ -70,6 +70,10 @@ class PluginRemains:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
+
+    def groups(self) -> set[str]:
+        """The entry-point groups of the drivers."""
+        return {known.package for name, known in self._kept.items() if "." in name}
 
     def own_package(self, name: str) -> str | None:
         """The package that the jobs of a plugin come from; ``None`` where another plugin's come from there too."""

@@ -24,11 +24,13 @@ from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
 from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, Plugins
 from rooftree.principal import Role
+from rooftree.process import kernel_routes
+from rooftree.process.block_problems import LOOK_EVERY, BlockProblems
 from rooftree.process.logs import RecentLogs
-from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopWatchdog
+from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopBlocked, LoopWatchdog
 from rooftree.process.task_problems import PROBLEM as TASK_PROBLEM
 from rooftree.process.task_problems import TaskProblems
-from rooftree.services import Service, ServiceDirectory
+from rooftree.services import SERVICES, Service, ServiceDirectory
 from rooftree.settings import Settings
 from rooftree.state import AUDIT, AuditKeeping, AuditLog, Database, DataFolder, State, write_file_atomically
 
@@ -123,7 +125,7 @@ class System:
         journal = await Journal.open(self.database, keeping)
         self.jobs = Jobs(journal, self.services, self.bus, self.conditions, self.problems, self.clock, change_rate.note)
         self.server = HttpServer(self.tokens, self._gate, secrets.token_hex(4), self.clock, kernel.in_flight_mib * MIB)
-        self.plugins = await Plugins.load(self._parts())
+        self.plugins = await Plugins.load(self._parts(), kernel_routes.routes)
         self.tasks.watch = TaskProblems(self.problems, self.plugins.find)
         self.jobs.plugin_of = self.plugins.of_module
         self.watchdog = LoopWatchdog(self.data.path, kernel.blocked_exit_s, self.plugins.of_module, self.bus)
@@ -140,6 +142,9 @@ class System:
         await self.server.listen_unix(kernel.socket)
         self._closing.push_async_callback(asyncio.to_thread, _remove_socket, kernel.socket)
         self.tasks.start(Task("copy the database", self._copy, every=COPY_EVERY), "kernel")
+        blocks = BlockProblems(self.problems, self.clock)
+        self.bus.subscribe(LoopBlocked, blocks.blocked, "kernel")
+        self.tasks.start(Task("forget blocks of long ago", blocks.forget, every=LOOK_EVERY), "kernel")
         self.tasks.start(Task("look for room", self._look_for_room, every=LOOK_FOR_ROOM_EVERY), "kernel")
         self._closing.push_async_callback(self.tasks.stop, "kernel")
         log.info("listening", port=self.port, socket=str(kernel.socket))
@@ -201,6 +206,7 @@ class System:
             (TOKENS, self.tokens),
             (SETTINGS, self.settings),
             (RECENT_LOGS, self.logs),
+            (SERVICES, self.services),
             (SYSTEM, self),
         ):
             self.services.provide(key, service, "kernel")

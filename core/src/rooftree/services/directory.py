@@ -7,8 +7,9 @@ reach its daemon stays a service, and its calls raise :class:`~rooftree.errors.U
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, Self, TypeVar, cast, get_args
 
 from rooftree.errors import NotReady, Unavailable
 
@@ -45,6 +46,13 @@ class ServiceDirectory:
         self._keys: dict[Any, Service[Any]] = {}
         self._provided: dict[str, object] = {}
         self._owners: dict[str, str] = {}
+        self._own: object = None
+
+    def beside(self, own: object) -> Self:
+        """The same services for the functions of one plugin, whose parameters of its own class are filled with it."""
+        view = copy.copy(self)
+        view._own = own
+        return view
 
     def declare(self, key: Service[Any], owner: str) -> None:
         """Note that ``owner`` will provide ``key``; two owners of one service are an error (``ValueError``)."""
@@ -84,6 +92,8 @@ class ServiceDirectory:
 
     def get_by_kind(self, kind: Any) -> Any:
         """The service whose interface is ``kind``; raises :class:`Unavailable` when nobody provides it."""
+        if kind in type(self._own).__mro__[:-1]:
+            return self._own
         key = self._keys.get(kind)
         if key is None:
             raise Unavailable(f"No enabled plugin provides {getattr(kind, '__name__', kind)}")
@@ -99,3 +109,7 @@ class ServiceDirectory:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._provided)
+
+
+SERVICES = Service[ServiceDirectory]("services/1")
+"""All of them: for a library whose steps find the service that they are about by what they are given."""

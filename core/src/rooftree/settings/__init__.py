@@ -15,7 +15,7 @@ import attrs
 from attrs import Factory, field, frozen
 
 from rooftree.errors import RooftreeError
-from rooftree.settings.building import build, not_installed, unknown_table
+from rooftree.settings.building import build, may_be_of_drivers, not_installed, unknown_table
 from rooftree.settings.environment_text import parse_text
 from rooftree.settings.secret_names import looks_secret
 from rooftree.settings.sources import (
@@ -141,8 +141,15 @@ class Settings:
 
         A table that is absent is an empty one. Strings from the environment are read as the type of their field.
         """
+        return self._built(("plugins", plugin), kind)
+
+    def driver_section[T](self, table: str, driver: str, kind: type[T]) -> T:
+        """The table ``[<table>.<driver>]`` as the attrs class ``kind``; raises :class:`SettingsInvalid`."""
+        return self._built((table, driver), kind)
+
+    def _built[T](self, key: tuple[str, str], kind: type[T]) -> T:
         problems: list[str] = []
-        built = build(self._sources, ("plugins", plugin), kind, problems)
+        built = build(self._sources, key, kind, problems)
         if built is None:
             raise SettingsInvalid(problems)
         return built
@@ -186,11 +193,39 @@ class Settings:
                 build(self._sources, ("plugins", plugin), kind, problems)
         return problems
 
+    def check_driver_sections(
+        self, known: Mapping[str, Mapping[str, type | None]], *, unchecked: Collection[str] = ()
+    ) -> list[str]:
+        """Everything wrong with what is said about drivers, one sentence each.
+
+        :param known: by table (``boards``), the installed drivers, with the attrs class of the operator's settings
+            (``None``: has none)
+        :param unchecked: those of them, such as ``boards.acme``, whose class can't be had
+        """
+        problems: list[str] = []
+        for table, given in self._sources.children(()).items():
+            if table in {"kernel", "plugins"}:
+                continue
+            if table not in known:
+                problems.append(f"{given.place}: {unknown_table(table, (), known)}")
+                continue
+            drivers = {canonical_name(name): name for name in known[table]}
+            for key, inner in self._sources.children((table,)).items():
+                where, name = f"{inner.place}: {inner.key}: ", drivers.get(key)
+                if name is None:
+                    problems.append(f"{where}{not_installed(key, known[table], f'{table}.', 'driver')}")
+                elif f"{table}.{name}" not in unchecked and (kind := known[table][name]) is None:
+                    problems.append(f"{where}the driver {name} has no settings; remove this")
+                elif f"{table}.{name}" not in unchecked and kind is not None:
+                    build(self._sources, (table, name), kind, problems)
+        return problems
+
 
 def load(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
     """Read the settings, or raise :class:`SettingsInvalid` with everything that is wrong in them.
 
-    What is said about plugins can only be checked by who knows them: see :meth:`Settings.check_sections`.
+    What is said about plugins and drivers can only be checked by who knows them: see :meth:`Settings.check_sections`
+    and :meth:`Settings.check_driver_sections`.
 
     :param config: the file, which then must exist; without it ``ROOFTREE_CONFIG`` names the file (empty: none), or
         it is the one at its default place, if there is one
@@ -204,7 +239,7 @@ def load(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str,
     layers = (from_file(file, text, problems) if file else {}, from_environment(environ), from_flags(flags))
     sources = Sources.joined(layers, file or places.config)
     for name, given in sources.children(()).items():
-        if name not in {"kernel", "plugins"}:
+        if name not in {"kernel", "plugins"} and not may_be_of_drivers(sources, name):
             problems.append(f"{given.place}: {unknown_table(name, attrs.fields_dict(KernelSettings))}")
     kernel = build(sources, ("kernel",), KernelSettings, problems, defaults={"data_dir": places.data_dir})
     choice = build(sources, ("plugins",), _PluginChoice, problems)

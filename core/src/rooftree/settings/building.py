@@ -102,22 +102,32 @@ def _unknown_setting(given: Given, key: Key, name: str, known: Collection[str]) 
     return f"{'.'.join((*key, name))} is not a setting; {hint}"
 
 
-def unknown_table(name: str, kernel_settings: Collection[str]) -> str:
+def may_be_of_drivers(sources: Sources, name: str) -> bool:
+    """Whether a table at the top of the file may be that of a group of drivers, ``[boards.acme]``: only who has loaded
+    the plugins knows. It has nothing but tables in it, and is no slip for what is known."""
+    drivers = sources.children((name,))
+    given = [sources.given((name, driver)) for driver in drivers]
+    has_values = any(one is not None and not one.is_text and not isinstance(one.value, Mapping) for one in given)
+    return bool(drivers) and not has_values and _near(name, ("kernel", "plugins")) is None
+
+
+def unknown_table(name: str, kernel_settings: Collection[str], drivers: Collection[str] = ()) -> str:
     """``name`` is no table at the top of the file."""
-    if near := _near(name, ("kernel", "plugins")):
+    if near := _near(name, ("kernel", "plugins", *drivers)):
         hint = f"did you mean [{near}]?"
     elif near := _near(name, kernel_settings):
         hint = f"did you mean {near} in the table [kernel]?"
     else:
-        hint = "there are [kernel], [plugins], and [plugins.<name>] for each plugin's settings"
+        tables = "".join(f", [{table}.<name>]" for table in sorted(drivers))
+        hint = f"there are [kernel], [plugins], and [plugins.<name>] for each plugin's settings{tables}"
     return f"{name} is not known here; {hint}"
 
 
-def not_installed(name: str, known: Collection[str], prefix: str = "") -> str:
-    """``name`` is no plugin that is installed."""
+def not_installed(name: str, known: Collection[str], prefix: str = "", what: str = "plugin") -> str:
+    """``name`` is no plugin (or driver) that is installed."""
     near = _near(name, known)
     hint = f"did you mean {prefix}{near}?" if near else f"installed are {', '.join(sorted(known)) or 'none'}"
-    return f"no plugin {name} is installed; {hint}"
+    return f"no {what} {name} is installed; {hint}"
 
 
 def _near(name: str, known: Collection[str]) -> str | None:

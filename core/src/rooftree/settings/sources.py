@@ -98,7 +98,7 @@ def canonical_name(plugin: str) -> str:
 
 
 def _canonical(key: Key) -> Key:
-    return (key[0], canonical_name(key[1]), *key[2:]) if key[:1] == ("plugins",) and len(key) > 1 else key
+    return (key[0], canonical_name(key[1]), *key[2:]) if key[:1] != ("kernel",) and len(key) > 1 else key
 
 
 def _is_inside(key: Key, outer: Key) -> bool:
@@ -185,7 +185,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[Key, Given]:
     for variable, text in sorted(environ.items()):
         if text and (setting := _VARIABLE.fullmatch(variable)):
             first, *rest = setting["key"].lower().split("__")
-            key = (first, *rest) if first == "plugins" and rest else ("kernel", first, *rest)
+            key = (first, *rest) if rest else ("kernel", first)
             where = f"environment {variable}"
             values[_canonical(key)] = Given(".".join(key), text, where, where, Path.cwd(), "environment")
     return values

@@ -56,6 +56,11 @@ class FakeClock(Clock):
         return seconds
 
     @override
+    def part_of(self, seconds: float) -> float:
+        """All of them."""
+        return seconds
+
+    @override
     async def sleep(self, seconds: float) -> None:
         task = asyncio.current_task()
         assert task is not None

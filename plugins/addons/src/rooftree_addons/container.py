@@ -15,8 +15,6 @@ from rooftree_addons.sandbox import Sandbox
 from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
 
 LABEL_SLUG: Final = "io.rooftree.slug"
-LABEL_VERSION: Final = "io.rooftree.version"
-LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 OPTIONS_FILE: Final = "options.json"
 NET_RAW: Final = "NET_RAW"
 """The capability for raw frames: to listen to what others send, and to send in their name."""
@@ -82,7 +80,6 @@ def container_spec(
     addon: InstalledAddon,
     network: AddonNetwork,
     token: str,
-    token_digest: str,
     *,
     timezone: str,
     hardware: Grants,
@@ -106,7 +103,7 @@ def container_spec(
         image=addon.image,
         hostname=None if config.host_uts else addon.hostname,
         environment=_environment(addon, token, timezone),
-        labels={LABEL_SLUG: addon.slug, LABEL_VERSION: addon.version, LABEL_TOKEN: token_digest},
+        labels={LABEL_SLUG: addon.slug},
         mounts=(*_folders(addon, config_folders), *_system_mounts(config, unprotected), _cid_mount(addon)),
         network="host" if config.host_network else "addons",
         ports=() if config.host_network else published_ports(addon),

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from rooftree import Kernel, Problem, RooftreeError
-from rooftree.interfaces.containers import ContainerStatus
+from rooftree.interfaces.containers import ContainerChanged, ContainerStatus
 from rooftree.interfaces.hardware import Device
 from rooftree_addons.addons import DEVICE_PROBLEM, Addons
 from rooftree_addons.device_grants import HardwareRule
@@ -52,6 +52,12 @@ class Hotplug:
         for problem in self._kernel.problems:
             if problem.type == DEVICE_PROBLEM and (problem.extra or {}).get("device") == device.dev_path:
                 self._kernel.problems.clear(DEVICE_PROBLEM, "addon", problem.reference)
+
+    def container_changed(self, event: ContainerChanged) -> None:
+        """A container that is started, or made anew after its end, has the devices that are there then."""
+        slug = self._addons.containers.domain.name_of(event.name)
+        if slug is not None and event.action in {"start", "die"}:
+            self._kernel.problems.clear(DEVICE_PROBLEM, "addon", slug)
 
     async def _lacks(self, addon: InstalledAddon, device: Device, node: DeviceNode) -> bool:
         """Whether an add-on asks for this very device, and no rule of its container lets it in already."""

@@ -12,6 +12,7 @@ import orjson
 from attrs import evolve, field, frozen
 
 from rooftree import Failed, Invalid, document
+from rooftree_containers import Desired, ImageVersion, UpdateRolledBack
 from rooftree_store import (
     AddonConfig,
     AddonSlug,
@@ -101,17 +102,10 @@ class DockerfileMissing(Invalid):
     error_key = "app_build_dockerfile_missing_error"
 
 
-class AddonUpdateRolledBack(Failed):
+class AddonUpdateRolledBack(UpdateRolledBack):
     """A new version failed as soon as it was started, and the one before it came back."""
 
     error_key = "app_update_rolled_back_error"
-
-
-class Desired(enum.StrEnum):
-    """What the user wants of an add-on: set by the verbs, kept over restarts, and what reality is compared with."""
-
-    STARTED = "started"
-    STOPPED = "stopped"
 
 
 class Seccomp(enum.StrEnum):
@@ -127,12 +121,10 @@ def _with_secret_references(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @frozen
-class InstalledVersion:
+class InstalledVersion(ImageVersion):
     """What an add-on is, without what its user decided: what a step may keep in the journal, which is no place for
     options and tokens."""
 
-    version: str
-    image: str
     config_json: str = field(repr=False)
     digest: str | None = None
 

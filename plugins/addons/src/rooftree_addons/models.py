@@ -253,8 +253,8 @@ class AddonInfo(AddonSummary):
         has_profile = addons.profiles.is_custom(addon.slug)
         is_installed = addon.slug in addons.installed
         services = [f"{entry.service}:{entry.role}" for entry in config.services or ()]
-        relaxed = relaxations(addon, addons.sandboxes, chosen_disks(config, options)) if is_installed else []
-        held = sandbox(addon, addons.sandboxes)
+        relaxed = relaxations(addon, addons.upkeep.sandboxes, chosen_disks(config, options)) if is_installed else []
+        held = sandbox(addon, addons.upkeep.sandboxes)
         rule = HardwareRule(protected=addon.protected, data=addons.kernel.data.path, ask_kernel=False)
         entry = f"/api/hassio_ingress/{addon.ingress_token}" if config.ingress and is_installed else None
         return cls(

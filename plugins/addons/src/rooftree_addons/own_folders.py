@@ -22,6 +22,8 @@ from rooftree_store import AddonSlug
 log = structlog.get_logger(__name__)
 
 CID_FOLDER: Final = "cid_files"
+KEPT_FOLDER: Final = "apps/kept"
+"""Where updates keep copies of data, below the data folder: next to ``apps/data``, and in no container."""
 MOST_CONFIG_FOLDERS: Final = 2_000
 """As many folders are shown writable to an add-on that may write the configurations of all: each is a mount."""
 
@@ -115,5 +117,5 @@ def prepare(data: Path) -> None:
     for folder in MAPPED_FOLDERS:  # root may have put some of them elsewhere; no add-on can
         (data / folder).mkdir(parents=True, exist_ok=True)  # ours: no add-on can change their parents
     close_to_others(data / "apps", 0o7750)
-    for folder in ("apps/data", "apps/kept", "apps/removed", CID_FOLDER, "apparmor"):
+    for folder in ("apps/data", KEPT_FOLDER, "apps/removed", CID_FOLDER, "apparmor"):
         close_to_others(data / folder, 0o7700)

@@ -11,17 +11,15 @@ from attrs import field, frozen
 from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
-from rooftree.access import TokenUsedElsewhere
 from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
-from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected, EngineLost
+from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
-from rooftree.interfaces.power import HostStays
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree_addons.addons import ADDONS, Addons, AddonStateChanged
+from rooftree_addons.addon_containers import AddonContainers, LastBoot
+from rooftree_addons.addons import ADDONS, AddonDocuments, Addons, Upkeep
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
-from rooftree_addons.boot import END_WITHIN_S, Stages
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
@@ -29,14 +27,18 @@ from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, Le
 from rooftree_addons.models import AddonSummary
 from rooftree_addons.own_folders import prepare
 from rooftree_addons.probation import Probation
-from rooftree_addons.probation_watch import ProbationWatch
-from rooftree_addons.reconciliation import Reconciliation
 from rooftree_addons.removals import DueRemoval, Removals
 from rooftree_addons.routes import routes
 from rooftree_addons.sandbox import SandboxSettings
+from rooftree_addons.steps import PLUGIN
 from rooftree_addons.tidying import Tidying
-from rooftree_addons.url_watchdog import LOOK_EVERY, UrlWatchdog
+from rooftree_addons.update_steps import STEPS
+from rooftree_addons.updates import JOBS
+from rooftree_containers import ManagedContainers, managed_containers
+from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_store import ADDON_STORE, ICON, StoreReloaded
+
+ADDON_CONTAINERS = managed_containers(PLUGIN)
 
 
 @frozen
@@ -59,87 +61,71 @@ class AddonsPlugin(Plugin):
     """Installs add-ons and keeps them as their user wants them."""
 
     name = "addons"
-    provides = (ADDONS, LEAKED_PASSWORDS)
+    provides = (ADDONS, ADDON_CONTAINERS, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
     optional = (HARDWARE, INSTALLATION_PREFERENCES)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
-        installed = await kernel.collection(InstalledAddon)
-        probations = await kernel.collection(Probation)
         settings = kernel.settings(AddonsSettings)
-        profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
-        self.addons = Addons(
-            kernel,
-            kernel.service(ADDON_STORE),
-            installed,
-            probations,
-            profiles,
-            Removals(kernel, await kernel.collection(DueRemoval)),
-            await kernel.collection(BroughtImage),
+        documents = AddonDocuments(
+            installed=await kernel.collection(InstalledAddon),
+            probations=await kernel.collection(Probation),
+            images=await kernel.collection(BroughtImage),
+        )
+        upkeep = Upkeep(
+            probation=timedelta(minutes=settings.probation_minutes),
             failed_data_stays=timedelta(days=settings.failed_data_days),
             sandboxes=SandboxSettings(settings.seccomp, settings.pids_limit),
         )
-        self.probation = ProbationWatch(kernel, self.addons, lasts=timedelta(minutes=settings.probation_minutes))
-        self.stages = Stages(kernel, self.addons)
-        self.reconciliation = Reconciliation(kernel, self.addons, self.stages, self.probation)
-        self.auto_update = AutoUpdate(kernel, self.addons, await kernel.collection(SeenOffer))
+        profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
+        removals = Removals(kernel, await kernel.collection(DueRemoval))
+        boots, seen = await kernel.collection(LastBoot), await kernel.collection(SeenOffer)
+        await asyncio.to_thread(prepare, kernel.data.path)
+        self.addons = Addons(
+            kernel,
+            kernel.service(ADDON_STORE),
+            documents,
+            profiles,
+            removals,
+            upkeep,
+            lambda addons: ManagedContainers(kernel, AddonContainers(addons, boots), JOBS, STEPS),
+        )
+        self.containers = self.addons.containers
+        self.auto_update = AutoUpdate(kernel, self.addons, seen)
         self.hotplug = Hotplug(kernel, self.addons)
-        self.url_watchdog = UrlWatchdog(kernel, self.addons)
         self.tidying = Tidying(kernel, self.addons)
         await self.tidying.note_what_is_installed()
-        self.kernel = kernel
-        await asyncio.to_thread(prepare, kernel.data.path)
         kernel.accept_tokens_in(*TOKEN_HEADERS)
-        kernel.register_kind(ADDON, self.addons.principal, self.addons.whereabouts)
+        kernel.register_kind(ADDON, self.addons.principal, self.containers.observation.whereabouts)
+        kernel.provide(ADDON_CONTAINERS, self.containers)
         kernel.provide(ADDONS, self.addons)
-        address = kernel.settings(AddonsSettings).leak_lookup_url
-        kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(address, kernel.clock))
-        kernel.on(EngineConnected, self.reconciliation.connected)
-        kernel.on(EngineLost, self.reconciliation.lost)
-        kernel.on(ContainerChanged, self.reconciliation.changed)
+        kernel.provide(LEAKED_PASSWORDS, LeakedPasswords(settings.leak_lookup_url, kernel.clock))
+        kernel.on(ContainerChanged, self.hotplug.container_changed)
         kernel.on(ContainerChanged, self.tidying.changed)
         kernel.on(EngineConnected, self.tidying.connected)
-        kernel.on(AddonStateChanged, self.probation.state_changed)
-        kernel.on(TokenUsedElsewhere, self.addons.token_used_elsewhere)
         kernel.on(StoreReloaded, self.store_reloaded)
-        kernel.on(HostStays, lambda _: self.reconciliation.connected())
         self.addons.tell_store()
 
     async def store_reloaded(self, _: StoreReloaded) -> None:
-        """The store offers something else than before."""
+        """The store offers something else than before: perhaps the add-on of a container that nobody knew."""
         self.addons.tell_store()
         await self.auto_update.note_offers()
-        await self.reconciliation.store_changed()
+        await self.containers.reconciliation.look_again_at_unknown()
 
     def routes(self) -> Routes:
         """The add-ons' routes, and the verbs of the store's."""
         return routes
 
     def tasks(self) -> Iterable[Task]:
-        """Look at everything once (the engine may have said that it is there before we listened), then by the clock."""
-        yield Task("bring up", self.bring_up)
+        """What is looked after, at the start and by the clock."""
+        yield from self.containers.tasks()
         yield Task("delete what was removed", self.addons.removals.follow)
         yield Task("delete what could not be deleted", self.addons.removals.retry, every=timedelta(days=1))
         yield Task("tidy", self.tidying.follow)
         yield Task("tidy again", self.tidying.tidy, every=timedelta(days=1))
-        yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
         yield Task("auto update", self.auto_update.run, every=UPDATE_EVERY)
-        yield Task("watchdog", self.url_watchdog.look, every=LOOK_EVERY)
-
-    async def bring_up(self) -> None:
-        """Bring the add-ons up, if the engine is there; else its coming will."""
-        if self.addons.engine.available:
-            await self.reconciliation.connected()
-
-    async def stop(self) -> None:
-        """End what watches; the containers run on."""
-        if hasattr(self, "reconciliation"):
-            await self.url_watchdog.stop()
-            await self.stages.stop()
-            await self.reconciliation.stop()
-            await self.probation.stop()
 
     @hookimpl
     async def hardware_added(self, device: Device) -> None:
@@ -154,7 +140,7 @@ class AddonsPlugin(Plugin):
     @hookimpl
     def before_host_ends(self) -> list[EndingWork]:
         """End the add-ons, stage by stage."""
-        stages = self.stages
+        stages = self.containers.stages
         return [
             EndingWork(
                 name="add-ons",

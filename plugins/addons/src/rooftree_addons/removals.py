@@ -20,7 +20,7 @@ import structlog
 from attrs import frozen
 
 from rooftree import Collection, Kernel, Problem, RooftreeError, Unavailable, document
-from rooftree_addons.long_work import in_thread
+from rooftree_containers.long_work import in_thread
 from rooftree_files import Folder, RemovalStopped, remove_tree
 
 log = structlog.get_logger(__name__)

@@ -21,14 +21,14 @@ from rooftree import (
     itself,
     role,
 )
-from rooftree.contributions import merged
 from rooftree.interfaces.callers import ADDON, CORE_ONLY, OBSERVER
 from rooftree.interfaces.containers import ContainerNotFound, ContainerNotRunning
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.hooks import addon_facts
+from rooftree.plugins import merged
 from rooftree.principal import INCLUDES
 from rooftree_addons import texts, updates, verbs
-from rooftree_addons.addons import Addons, OptionsChange
+from rooftree_addons.addons import Addons
 from rooftree_addons.choices import is_itself
 from rooftree_addons.installed import AddonNotRunning, AddonOptions, OptionsRefused, StdinUnsupported
 from rooftree_addons.leaked_passwords import LeakedPasswords
@@ -45,10 +45,12 @@ from rooftree_addons.models import (
     UninstallRequest,
     UpdateRequest,
 )
-from rooftree_addons.probation import BY_HAND
+from rooftree_addons.options_change import OptionsChange
+from rooftree_containers import plans
 from rooftree_containers.container_log import ContainerLog
 from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
+from rooftree_containers.update_steps import BY_HAND
 from rooftree_store import CHANGELOG, DOCUMENTATION, AddonSlug, AddonStore, ShownText, shown_text
 
 routes = Routes()
@@ -253,7 +255,7 @@ def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
 @routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN)
 def roll_back(addons: Addons, addon: AddonSlug) -> JobCall[None]:
     """Put the version before the last update back, with the data it had, while that is kept."""
-    update = updates.probation_of(addons, addon).kept.folder
+    update = plans.probation_of(addons.containers, addon).kept.folder
     return updates.roll_back(slug=addon, update=update, reason=BY_HAND)
 
 

@@ -1,33 +1,37 @@
-"""The steps with add-ons that their jobs are made of; those with images are shared with other domains."""
+"""The steps with add-ons that their jobs are made of.
+
+Those with their containers do what the library's do; the kinds are the add-ons' own, with the arguments that they have
+in the journals of older versions.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-import structlog
-
 from rooftree import Step, step
-from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
 from rooftree_addons import growth
 from rooftree_addons.addons import Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
-from rooftree_addons.installed import AddonUpdateRolledBack, Desired, InstalledAddon, InstalledVersion
-from rooftree_addons.own_folders import has_folder
-from rooftree_addons.ports import port_conflict, refuse_taken_ports
+from rooftree_addons.installed import InstalledAddon, InstalledVersion
+from rooftree_addons.own_folders import KEPT_FOLDER, has_folder
+from rooftree_addons.preparation import make_folders
 from rooftree_addons.removals import JOB_PATIENCE_S
-from rooftree_addons.snapshot import KEPT_FOLDER
+from rooftree_containers import Desired
+from rooftree_containers.container_steps import (
+    ContainerStep,
+    Creating,
+    Removing,
+    SettingDesired,
+    Starting,
+    Stopping,
+)
 from rooftree_store import AddonSlug
 
-log = structlog.get_logger(__name__)
-
-STARTED_WITHIN_S = 120.0
-"""Seconds that a start waits for a health check; the add-on goes on starting when they are over."""
-STEADY_S = 1.0
-"""Seconds that a new version without a health check must run before it counts as started."""
-LOOK_EVERY_S = 0.1
+PLUGIN = "addons"
+"""The plugin whose containers the steps are about."""
 
 
 @step("addons.create_data_folder/1")
@@ -42,7 +46,7 @@ class CreateDataFolder(Step):
 
     async def do(self, addons: Addons) -> None:
         """Make it."""
-        await addons.make_folders(self.slug, config_folder_too=False)
+        await make_folders(addons, self.slug, config_folder_too=False)
 
     async def undo(self, was_there: bool, addons: Addons) -> None:
         """Take it away, if this made it."""
@@ -95,7 +99,7 @@ class RegisterAddon(Step):
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
         noted = addons.images.put(self.image, BroughtImage(self.slug))
         await addons.kernel.commit(addons.installed.put(self.slug, fresh), noted)
-        addons.observe(self.slug, None)
+        addons.containers.observation.observe(self.slug, None)
         addons.tell_store()
 
     async def undo(self, was_there: bool, addons: Addons) -> None:
@@ -113,7 +117,7 @@ class UnregisterAddon(Step):
 
     async def do(self, addons: Addons) -> None:
         """Take it out."""
-        await addons.revoke_tokens(self.slug)
+        await addons.containers.lifetimes.revoke_tokens(self.slug)
         if self.slug in addons.installed:
             await addons.kernel.commit(addons.installed.delete(self.slug))
         addons.forget(self.slug)
@@ -152,145 +156,59 @@ class ChangeVersion(Step):
         addons.tell_store()
 
 
+class OfAddon(ContainerStep):
+    """A step with the container of an add-on."""
+
+    slug: AddonSlug
+
+    @property
+    def name(self) -> str:
+        """The add-on's slug."""
+        return self.slug
+
+    @property
+    def plugin(self) -> str:
+        """The add-ons'."""
+        return PLUGIN
+
+
 @step("addons.set_desired/1")
-class SetDesired(Step):
+class SetDesired(OfAddon, SettingDesired):
     """Note what the user wants of an add-on."""
 
     slug: AddonSlug
     desired: Desired
 
-    async def before(self, addons: Addons) -> Desired:
-        """What was wanted."""
-        return addons.get(self.slug).desired
-
-    async def do(self, addons: Addons) -> None:
-        """Note it."""
-        await _want(addons, self.slug, self.desired)
-
-    async def undo(self, was: Desired, addons: Addons) -> None:
-        """What was wanted before, again."""
-        await _want(addons, self.slug, was)
-
-
-async def _want(addons: Addons, slug: AddonSlug, desired: Desired) -> None:
-    await addons.kernel.commit(addons.installed.update(slug, lambda now: now.wanting(desired)))
-
 
 @step("addons.create_container/1")
-class CreateContainer(Step):
+class CreateContainer(OfAddon, Creating):
     """Make a fresh container, with a fresh token and the options as they are now, in place of the one there is."""
 
     slug: AddonSlug
     new_version: bool = False
-    """Whether another step of the job changes the version, and tells of its hardware."""
-
-    async def notes(self, addons: Addons) -> list[str]:
-        """The hardware that it gets, and does not get."""
-        return [] if self.new_version else (await addons.hardware_now(addons.get(self.slug))).sentences()
-
-    async def do(self, addons: Addons) -> None:
-        """Make it."""
-        await addons.create_container(self.slug)
-
-    async def undo(self, _: None, addons: Addons) -> None:
-        """Take it away."""
-        await addons.remove_container(self.slug)
-        addons.observe(self.slug, None)
 
 
 @step("addons.start_container/1")
-class StartContainer(Step):
+class StartContainer(OfAddon, Starting):
     """Start an add-on's container, and wait for its health check where it has one."""
 
     slug: AddonSlug
     must_run: bool = False
-    """Whether an add-on that fails as soon as it runs fails the job, rather than being left for its log to be read."""
-    weight = 3
-    interruptible = True
-
-    async def do(self, addons: Addons) -> None:
-        """Start it."""
-        addon = addons.get(self.slug)
-        await refuse_taken_ports(addons, addon)
-        try:
-            await addons.engine.start(addon.container)
-        except PortConflict as error:
-            port = error.extra_fields.get("port")
-            raise port_conflict(addons, addon, port if isinstance(port, int) else None) from None
-        container = await addons.look(self.slug)
-        try:
-            async with asyncio.timeout(STARTED_WITHIN_S):
-                await addons.until_settled(self.slug)
-        except TimeoutError:
-            log.warning("addon_slow_to_start", addon=self.slug, waited_s=STARTED_WITHIN_S)
-        if self.must_run:
-            checked = container is not None and container.health is not Health.NONE
-            await self._refuse_failure(addons, steady_s=0.0 if checked else STEADY_S)
-
-    async def _refuse_failure(self, addons: Addons, steady_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + steady_s
-        while True:
-            container = await addons.look(self.slug)
-            if container is not None and (container.exit_code or container.health is Health.UNHEALTHY):
-                ended = f"ended with exit code {container.exit_code}" if container.exit_code else "was not healthy"
-                reason = f"it {ended} as soon as it was started"
-                addons.failures[self.slug] = reason
-                version = addons.get(self.slug).version
-                raise AddonUpdateRolledBack(
-                    f"Version {version} of add-on {self.slug} does not work here: {reason}. The version before it is "
-                    "back, with its data",
-                    addon=str(self.slug),
-                )
-            if container is None or container.exit_code is not None or loop.time() >= until:
-                return
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def undo(self, _: None, addons: Addons) -> None:
-        """End it."""
-        await addons.end_container(self.slug, addons.get(self.slug).config.timeout)
-        await addons.look(self.slug)
 
 
 @step("addons.stop_container/1")
-class StopContainer(Step):
+class StopContainer(OfAddon, Stopping):
     """End an add-on's container, and its token; its logs stay until it is started again."""
 
     slug: AddonSlug
-    weight = 3
-    downtime = True
-
-    async def before(self, addons: Addons) -> bool:
-        """Whether it ran."""
-        container = await addons.look(self.slug)
-        return container is not None and container.status is ContainerStatus.RUNNING
-
-    async def do(self, addons: Addons) -> None:
-        """End it."""
-        await addons.end_container(self.slug, addons.get(self.slug).config.timeout)
-        await addons.revoke_tokens(self.slug)
-        await addons.look(self.slug)
-
-    async def undo(self, ran: bool, addons: Addons) -> None:
-        """Run it again, if it ran."""
-        if ran:
-            await addons.create_container(self.slug)
-            await addons.engine.start(f"app_{self.slug}")
-            await addons.look(self.slug)
 
 
 @step("addons.remove_container/1")
-class RemoveAddonContainer(Step):
+class RemoveAddonContainer(OfAddon, Removing):
     """End and take away an add-on's container."""
 
     slug: AddonSlug
     stop_timeout_s: int
-    downtime = True
-
-    async def do(self, addons: Addons) -> None:
-        """Let it end, then take it away."""
-        await addons.end_container(self.slug, self.stop_timeout_s)
-        await addons.remove_container(self.slug)
 
 
 @step("addons.remove_data/1")

@@ -26,10 +26,10 @@ from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected
 from rooftree_addons.addons import Addons
 from rooftree_addons.brought_images import BroughtImage
-from rooftree_addons.own_folders import CID_FOLDER, remove_cid
-from rooftree_addons.snapshot import KEPT_FOLDER
-from rooftree_addons.unknown_containers import state_is_damaged
+from rooftree_addons.own_folders import CID_FOLDER, KEPT_FOLDER, remove_cid
 from rooftree_addons.verbs import addon_lock
+from rooftree_containers.damaged_state import state_is_damaged
+from rooftree_containers.update_backup import FAILED
 from rooftree_files import Folder
 from rooftree_store import AddonSlug
 
@@ -90,7 +90,7 @@ class Tidying:
 
     async def tidy(self) -> None:
         """Take away what nothing needs any more; what can't be taken away stays due. Done each day, too."""
-        if not self._addons.engine.available or state_is_damaged(self._addons):
+        if not self._addons.engine.available or state_is_damaged(self._kernel):
             return
         try:
             slugs = sorted(await self.due())
@@ -159,7 +159,7 @@ class Tidying:
         if due.cid:
             await asyncio.to_thread(remove_cid, self._kernel.data.path, f"app_{slug}")
         if due.tokens:
-            await self._addons.revoke_tokens(slug)
+            await self._addons.containers.lifetimes.revoke_tokens(slug)
         await self._forget_images_that_are_gone()
 
 
@@ -205,4 +205,4 @@ def _is_slug(name: str) -> bool:
 def _copies(data: Path, slug: AddonSlug) -> list[str]:
     """Where copies of an add-on's data lie; those that a version left which failed stay for their time. Blocks."""
     folder = f"{KEPT_FOLDER}/{slug}"
-    return [f"{folder}/{name}" for name in sorted(_names(data, folder)) if not name.startswith("failed-")]
+    return [f"{folder}/{name}" for name in sorted(_names(data, folder)) if not name.startswith(FAILED)]

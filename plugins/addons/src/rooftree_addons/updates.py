@@ -1,7 +1,7 @@
 """Updates that can't hurt: what is replaced is kept until what replaces it has proved itself, and put back if it fails.
 
-While the job runs, a failure takes its steps back, as with every job. Afterwards the add-on is on probation: the
-:mod:`~rooftree_addons.probation_watch` ends that with one of the two last jobs here.
+How that goes is the library's (``rooftree_containers.plans``); an add-on's part are its image, its
+configuration and its profile.
 """
 
 from __future__ import annotations
@@ -9,41 +9,22 @@ from __future__ import annotations
 import asyncio
 
 from rooftree import Forbidden, Steps, job
-from rooftree.interfaces.containers import ContainerStatus
-from rooftree_addons import snapshot
+from rooftree_addons import verbs
 from rooftree_addons.addons import Addons
-from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.growth import is_as_installed
-from rooftree_addons.images import bring_image, is_needed_by_others
+from rooftree_addons.images import bring_image
 from rooftree_addons.installed import (
     AddonNotInStore,
-    Desired,
     InstalledAddon,
     NoUpdateAvailable,
     RebuildImageBased,
     RebuildVersionChanged,
 )
-from rooftree_addons.probation import Keepsake, NothingToRollBack, Probation
-from rooftree_addons.steps import (
-    ChangeVersion,
-    CreateContainer,
-    InstallProfile,
-    RemoveAddonContainer,
-    StartContainer,
-    StopContainer,
-)
-from rooftree_addons.update_steps import (
-    BeginProbation,
-    DropKeptData,
-    EndProbation,
-    KeepData,
-    KeepFailedLog,
-    PutBackData,
-    PutBackVersion,
-    letting_go,
-)
+from rooftree_addons.preparation import refuse_impossible
+from rooftree_addons.steps import ChangeVersion, InstallProfile
+from rooftree_addons.update_steps import BeginProbation
 from rooftree_addons.verbs import INSTALLING, addon_lock, with_repository
-from rooftree_containers.steps import BringBackImage, KeepImage, RemoveImage, UseNewImage
+from rooftree_containers import ContainerJobs, plans
 from rooftree_store import APPARMOR, AddonSlug, AddonStore, Offer, read_text
 
 UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy")
@@ -108,29 +89,20 @@ def _detached(slug: AddonSlug) -> str:
 
 async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, offer: Offer) -> Steps:
     """Put what is offered in the place of what is installed; it runs afterwards if it ran before."""
-    slug = addon.slug
-    container = await addons.look(slug)
-    runs = container is not None and container.status is ContainerStatus.RUNNING
-    await asyncio.to_thread(refuse_infeasible, addons.on_offer(slug), addons.kernel.data.path)
-    await addons.refuse_what_is_no_folder(slug)
-    kept = Keepsake.for_update(slug)
-    live = [folder.live for folder in kept.folders]
-    await asyncio.to_thread(snapshot.refuse_without_room, addons.kernel.data.path, live)
+    slug, image = addon.slug, store.image(offer)
+    await refuse_impossible(addons, addons.on_offer(slug))
     profile = await asyncio.to_thread(addons.profiles.kept, slug)
-    image, earlier = store.image(offer), addons.probations.get(slug)
-    return [
-        KeepImage(addon.image, kept.image),
+    return await plans.replace(
+        addons.containers,
+        slug,
+        image,
         await bring_image(store, offer),
-        *([StopContainer(slug)] if runs else []),
-        *([UseNewImage(image, kept.image)] if image == addon.image else []),
-        KeepData(slug, kept),
-        InstallProfile(slug, await read_text(store, offer, APPARMOR)),
-        ChangeVersion(slug, image, offer.config.normalised()),
-        *([CreateContainer(slug, new_version=True)] if runs else []),
-        BeginProbation(slug, offer.config.version, addon.what_it_is, kept, profile),
-        *([StartContainer(slug, must_run=True)] if runs else []),
-        *(letting_go(addons, slug, earlier) if earlier else []),
-    ]
+        [
+            InstallProfile(slug, await read_text(store, offer, APPARMOR)),
+            ChangeVersion(slug, image, offer.config.normalised()),
+        ],
+        lambda kept: BeginProbation(slug, offer.config.version, addon.what_it_is, kept, profile),
+    )
 
 
 @job(
@@ -142,44 +114,25 @@ async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, off
 )
 async def roll_back(addons: Addons, slug: AddonSlug, update: str, reason: str) -> Steps:
     """Put the version before an update back, with the data it had."""
-    addon = addons.get(slug)
-    probation = probation_of(addons, slug, update)
-    old, new, kept = probation.was.image, addon.image, probation.kept
-    new_goes = new != old and not is_needed_by_others(addons, slug, new)
-    return [
-        KeepFailedLog(slug, kept),
-        RemoveAddonContainer(slug, addon.config.timeout),
-        BringBackImage(old, kept.image),
-        PutBackData(slug, kept),
-        InstallProfile(slug, probation.profile),
-        PutBackVersion(slug, reason),
-        RemoveImage(kept.image),
-        *([RemoveImage(new)] if new_goes else []),
-        DropKeptData(kept.folder),
-        *([CreateContainer(slug), StartContainer(slug)] if addon.desired is Desired.STARTED else []),
-    ]
+    addons.get(slug)
+    probation = addons.probations.get(slug)
+    put_back = [InstallProfile(slug, probation.profile)] if probation is not None else []
+    return await plans.roll_back(addons.containers, slug, update, reason, put_back)
 
 
 @job("addon_manager_keep_update", reference="slug", locks=lambda slug, update: [addon_lock(slug)], recovery="forward",
      makes_room=True)  # fmt: skip
 async def keep_update(addons: Addons, slug: AddonSlug, update: str) -> Steps:
     """Give up what an update replaced."""
-    probation = probation_of(addons, slug, update)
-    return [EndProbation(slug, probation.kept.folder), *letting_go(addons, slug, probation)]
+    return await plans.keep_update(addons.containers, slug, update)
 
 
-def probation_of(addons: Addons, slug: AddonSlug, update: str | None = None) -> Probation:
-    """What an add-on's version has to prove; raises :class:`NothingToRollBack`.
-
-    :param update: the update that is meant, by the folder of its copies. Who decides about it may have to wait behind
-        the next one, and that is another's affair
-    """
-    addons.get(slug)
-    probation = addons.probations.get(slug)
-    if probation is None or update not in {None, probation.kept.folder}:
-        raise NothingToRollBack(
-            f"Add-on {slug} has nothing to go back to: it was not updated, its version has proved itself, or it was "
-            "updated again meanwhile",
-            addon=str(slug),
-        )
-    return probation
+JOBS = ContainerJobs(
+    start=lambda name: verbs.start_if_desired(slug=AddonSlug(name)),
+    stop=lambda name: verbs.stop_if_desired(slug=AddonSlug(name)),
+    restart=lambda name: verbs.restart_if_desired(slug=AddonSlug(name)),
+    end=lambda name: verbs.end_with_system(slug=AddonSlug(name)),
+    roll_back=lambda name, update, reason: roll_back(slug=AddonSlug(name), update=update, reason=reason),
+    keep_update=lambda name, update: keep_update(slug=AddonSlug(name), update=update),
+)
+"""The add-ons' jobs that the library runs by itself."""

@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from rooftree import (
     Collection,
+    Driver,
     Invalid,
     Kernel,
     Problem,
@@ -51,12 +52,39 @@ class BoardNotInUse(Invalid):
     error_key = "os_board_not_in_use_error"
 
 
+@frozen
+class ServicesOfBoard:
+    """See :class:`~rooftree.interfaces.boards.BoardServices`."""
+
+    _kernel: Kernel
+    _driver: Driver[Board]
+
+    def service[T](self, key: Service[T]) -> T:
+        """A service."""
+        return self._kernel.service(key)
+
+    def find[T](self, key: Service[T]) -> T | None:
+        """A service, or ``None``."""
+        return self._kernel.find(key)
+
+    def settings[S](self, kind: type[S]) -> S:
+        """The operator's settings."""
+        return self._driver.settings(kind)
+
+
 class Boards:
     """The boards whose drivers are installed and say that this machine is theirs."""
 
-    def __init__(self, kernel: Kernel, system: OperatingSystem, kept: Collection[BoardSettings]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        system: OperatingSystem,
+        drivers: Mapping[str, Driver[Board]],
+        kept: Collection[BoardSettings],
+    ) -> None:
         self._kernel = kernel
         self._system = system
+        self._drivers = drivers
         self._kept = kept
         self._connected: dict[str, Board] = {}
         self._boards: dict[str, Board] = {}
@@ -66,16 +94,17 @@ class Boards:
     @classmethod
     async def load(cls, kernel: Kernel, system: OperatingSystem) -> Boards:
         """Load the drivers, and bring each board to the settings that it was given."""
-        boards = cls(kernel, system, await kernel.collection(BoardSettings))
+        kept = await kernel.collection(BoardSettings)
+        boards = cls(kernel, system, await kernel.drivers(GROUP, Board, kept=kept), kept)
         kernel.defer(boards.stop)
-        for name, driver in (await kernel.drivers(GROUP, Board)).items():
+        for name, driver in boards._drivers.items():
             await boards._construct(name, driver)
         return boards
 
-    async def _construct(self, name: str, driver: type[Board]) -> None:
+    async def _construct(self, name: str, driver: Driver[Board]) -> None:
         try:
-            board = driver()
-            await _answered(name, lambda: board.connect(self._kernel))
+            board = driver.kind()
+            await _answered(name, lambda: board.connect(ServicesOfBoard(self._kernel, driver)))
         except Exception as error:
             self._failed(name, error)
             return
@@ -89,8 +118,10 @@ class Boards:
                 if await _answered(name, board.present):
                     self._boards[name] = board
                     await self._bring_back(name)
+                    self._drivers[name].in_use()
                 else:
                     self._boards.pop(name, None)
+                    self._drivers[name].idle("this machine is no such board")
         except Exception as error:
             self._failed(name, error)
         else:
@@ -116,6 +147,7 @@ class Boards:
         reason = str(error) or type(error).__name__
         if not isinstance(error, RooftreeError):
             log.error("board_failed", board=name, exc_info=error)
+        self._drivers[name].failed(reason)
         self._kernel.problems.report(Problem("board_failed", "os", name, f"Board {name}: {reason}"))
 
     def __iter__(self) -> Iterator[str]:
@@ -192,6 +224,7 @@ class Boards:
         except Exception as error:
             self._failed(name, error)
         else:
+            self._drivers[name].in_use()
             self._kernel.problems.clear("board_failed", "os", name)
 
     async def stop(self) -> None:

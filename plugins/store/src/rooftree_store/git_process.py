@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from rooftree import Failed, Unavailable
-from rooftree.child_process import child_process, die_with_daemon
 from rooftree_store.logins import Login
 from rooftree_store.sources import LOCAL, RepositorySource
+from rooftree_workers import child_process, die_with_daemon
 
 _CONFIG = {
     "core.hooksPath": "/dev/null",

@@ -19,7 +19,6 @@ import structlog
 from attrs import define, field, frozen
 
 from rooftree import RooftreeError
-from rooftree.threads import to_thread_stoppable
 from rooftree_files import Folder, FolderMissing, PathRefused, TreeTooLarge, printable
 from rooftree_store.catalogue import Offer, open_repository
 from rooftree_store.slugs import AddonSlug
@@ -31,6 +30,7 @@ from rooftree_store.translations import (
     parse_translation,
 )
 from rooftree_store.yaml_files import content_in, cost_of_refused, parse_document
+from rooftree_workers import to_thread_stoppable
 
 log = structlog.get_logger(__name__)
 

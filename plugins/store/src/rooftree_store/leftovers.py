@@ -12,8 +12,8 @@ import structlog
 from attrs import define, field
 
 from rooftree import Problem, Problems, RooftreeError
-from rooftree.threads import to_thread_whole
 from rooftree_files import Folder, FolderMissing
+from rooftree_workers import to_thread_whole
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,6 @@ from rooftree import (
     job,
     step,
 )
-from rooftree.threads import to_thread_whole
 from rooftree_store import git
 from rooftree_store.catalogue import open_repository, read_repository_file
 from rooftree_store.git_process import GitFailed, RepositoryTooLarge
@@ -31,6 +30,7 @@ from rooftree_store.slugs import RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
 from rooftree_store.store import AddonStore
 from rooftree_store.submodules import Brought, bring_submodules
+from rooftree_workers import to_thread_whole
 
 log = structlog.get_logger(__name__)
 

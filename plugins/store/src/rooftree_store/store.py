@@ -15,7 +15,6 @@ from attrs import field, frozen
 from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
 from rooftree.interfaces.hooks import reload_updates
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
-from rooftree.threads import to_thread_stoppable
 from rooftree_files import Folder, FolderMissing, PathRefused
 from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_store.addon_config import AddonConfig
@@ -29,6 +28,7 @@ from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import AddonSlug, RepositorySlug
 from rooftree_store.sources import LOCAL, RepositorySource
 from rooftree_store.translations import TranslationTexts
+from rooftree_workers import to_thread_stoppable
 
 log = structlog.get_logger(__name__)
 

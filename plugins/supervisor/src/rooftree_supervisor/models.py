@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 import attrs
 from attrs import field, frozen
 
-from rooftree import UNSET, AuditEntry, JobInfo, LeftBehind, ParsedString, PluginInfo, Problem, Role, Unset
+from rooftree import UNSET, AuditEntry, JobInfo, ParsedString, Role, Unset
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.settings import LogLevel
 
@@ -35,15 +35,6 @@ class JobId(ParsedString):
 
     pattern = r"[0-9a-f]{32}"
     allowed = "the id of a job, 32 hex digits"
-
-
-class PluginName(ParsedString):
-    """The name of a plugin."""
-
-    __slots__ = ()
-
-    pattern = r"[a-z0-9][a-z0-9_-]{0,63}"
-    allowed = "the name of a plugin: lower-case letters, digits, dashes and underscores"
 
 
 class TokenId(ParsedString):
@@ -250,28 +241,12 @@ class JobOptionsChange:
 
 
 @frozen
-class PluginList:
-    """The answer of ``/kernel/v1/plugins``."""
-
-    plugins: list[PluginInfo]
-    left_behind: list[LeftBehind]
-    """What there is of plugins that are no longer installed."""
-
-
-@frozen
 class AuditPage:
     """The answer of ``/kernel/v1/audit``, the newest entries first."""
 
     entries: list[AuditEntry]
     next: int | None
     """Give it as ``before`` for the page after this one; ``None`` at the end."""
-
-
-@frozen
-class ProblemList:
-    """The answer of ``/kernel/v1/problems``."""
-
-    problems: list[Problem]
 
 
 @frozen(kw_only=True)

@@ -6,9 +6,9 @@ import socket
 from typing import Final
 
 from rooftree import Kernel, Service
-from rooftree.contributions import merged, understood
 from rooftree.interfaces import hooks
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.plugins import merged, understood
 from rooftree_supervisor.host import Host
 from rooftree_supervisor.models import (
     DROP_NET_RAW,

@@ -34,6 +34,7 @@ from rooftree import (
 from rooftree.interfaces.hooks import set_repositories
 from rooftree.process import set_level
 from rooftree.settings import LogLevel, Settings, between
+from rooftree_containers.timezone import host_timezone
 from rooftree_supervisor.models import OFFERED_FLAGS, Channel, OptionsChange
 
 _KEY: Final = "options"
@@ -125,6 +126,7 @@ class Preferences:
         set_level(preferences.log_level)
         if preferences.now.detect_blocking_io:
             _detect_blocking_io(True)
+        await preferences._keep_time()
         return preferences
 
     @property
@@ -223,8 +225,14 @@ class Preferences:
             after = evolve(self.chosen, **given)
             await self._kernel.commit(*([self._stored.put(_KEY, after)] if after != self.chosen else []))
         set_level(self.log_level)
+        await self._keep_time()
         if detect is not None:
             _detect_blocking_io(detect)
+
+    async def _keep_time(self) -> None:
+        """Let times of day be those of the zone that was chosen; of the host's without one."""
+        chosen = self.timezone
+        await self._kernel.tasks.keep_time_of(await asyncio.to_thread(host_timezone) if chosen is None else chosen)
 
 
 @step("supervisor.keep_options/1")

@@ -1,4 +1,4 @@
-"""The routes of Supervisor, Root and Jobs, and of the kernel itself below ``/kernel/v1``."""
+"""The routes of Supervisor, Root and Jobs, and what is asked of the kernel below ``/kernel/v1``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ from rooftree import (
     JobCall,
     JobInfo,
     Jobs,
-    LeftBehind,
     Media,
-    PluginInfo,
-    Plugins,
     Principal,
-    Problems,
     Role,
     Routes,
     Socket,
@@ -47,9 +43,6 @@ from rooftree_supervisor.models import (
     JobOptionsChange,
     JobsInfo,
     OptionsChange,
-    PluginList,
-    PluginName,
-    ProblemList,
     SupervisorInfo,
     TokenId,
     TokenList,
@@ -67,8 +60,6 @@ routes.include(api_documents)
 ADMIN = role(Role.ADMIN)
 MANAGER = role(Role.MANAGER)
 ANY_ROLE = role(Role.DEFAULT)
-OWN_NAME = "supervisor"
-"""The plugin that answers here, which can't stop itself while it does."""
 
 
 # --- supervisor ---------------------------------------------------------------------------------------------------
@@ -157,39 +148,6 @@ async def forget_job(jobs: Jobs, job_id: JobId) -> None:
 # --- the kernel ---------------------------------------------------------------------------------------------------
 
 
-@routes.get("/kernel/v1/plugins", access=MANAGER)
-async def plugins(plugins: Plugins) -> PluginList:
-    """The plugins that are installed, how they are, and what others have left behind."""
-    return PluginList(list(plugins), await plugins.left_behind())
-
-
-@routes.post("/kernel/v1/plugins/{plugin}/enable", access=ADMIN)
-async def enable_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
-    """Let a plugin run, from now on and after a restart too."""
-    await plugins.enable(plugin)
-    return plugins.info(plugin)
-
-
-@routes.post("/kernel/v1/plugins/{plugin}/disable", access=ADMIN)
-async def disable_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
-    """Stop a plugin and those that depend on it; it stays stopped after a restart too."""
-    await plugins.disable(plugin, keep=OWN_NAME)
-    return plugins.info(plugin)
-
-
-@routes.post("/kernel/v1/plugins/{plugin}/restart", access=ADMIN)
-async def restart_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo:
-    """Stop a plugin and those that depend on it, and start them again."""
-    await plugins.restart(plugin, keep=OWN_NAME)
-    return plugins.info(plugin)
-
-
-@routes.delete("/kernel/v1/plugins/{plugin}", access=ADMIN)
-async def purge_plugin(plugins: Plugins, plugin: PluginName) -> LeftBehind:
-    """Remove for good what a plugin left that is no longer installed; answers what that was."""
-    return await plugins.purge(plugin)
-
-
 @routes.post("/kernel/v1/jobs/{job_id}/cancel", access=MANAGER)
 async def cancel_job(jobs: Jobs, job_id: JobId) -> None:
     """Let a job end before its time; what it has done is taken back. Answers when that has begun."""
@@ -222,12 +180,6 @@ def events(
 async def metrics(scrape: Scrape) -> Text:
     """How Rooftree is, in numbers, for Prometheus."""
     return Text(await scrape.text(), METRICS_FORMAT)
-
-
-@routes.get("/kernel/v1/problems", access=MANAGER)
-def problems(problems: Problems) -> ProblemList:
-    """What is wrong, and still wrong."""
-    return ProblemList(list(problems))
 
 
 @routes.get("/kernel/v1/tokens", access=ADMIN)

@@ -40,6 +40,3 @@ async def child_process(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             await child.communicate()  # what is left in its pipes, or they would stay open
-
-
-__all__ = ["child_process", "die_with_daemon"]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from rooftree.threads import to_thread_stoppable
+from rooftree_workers import to_thread_stoppable
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Where an add-on's token may be used: by its own container, and nobody else who has overheard it.
+"""Where a container's token may be used: by that container, and nobody else who has overheard it.
 
-A container on the add-on network has addresses of its own there. One on the host's network has none: its requests come
-from the host's own addresses, which no container on the network can have (see :mod:`rooftree_docker.wire`). The unix
-socket is shown to no add-on, so a token that comes over it was copied: by an administrator, who may, or it is refused.
+A container on our network has addresses of its own there. One on the host's network has none: its requests come from
+the host's own addresses, which no container on the network can have (see :mod:`rooftree_docker.wire`). The unix socket
+is shown to no container, so a token that comes over it was copied: by an administrator, who may, or it is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Final
 from attrs import frozen
 
 from rooftree.interfaces.containers import Container, ContainerStatus
-from rooftree_store import AddonSlug
 
 _IPV4_TRIE: Final = Path("/proc/net/fib_trie")
 _IPV6_ADDRESSES: Final = Path("/proc/net/if_inet6")
@@ -31,41 +30,41 @@ class _Place:
     addresses: frozenset[str]
 
 
-class AddonWhereabouts:
-    """The addresses of the add-ons' containers, as the engine showed them last.
+class ContainerWhereabouts:
+    """The addresses of a domain's containers, as the engine showed them last.
 
-    :param look: asks the engine about an add-on's container, and lets :meth:`note` know
-    :param gateway: the host's address on the add-on network: it is the host's also where we run in a container
+    :param look: asks the engine about a container, and lets :meth:`note` know
+    :param gateway: the host's address on our network: it is the host's also where we run in a container
     """
 
-    def __init__(self, look: Callable[[AddonSlug], Awaitable[object]], gateway: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, look: Callable[[str], Awaitable[object]], gateway: Callable[[], Awaitable[str]]) -> None:
         self._look = look
         self._gateway = gateway
         self._places: dict[str, _Place] = {}
         self._host: frozenset[str] = frozenset()
 
-    def note(self, slug: AddonSlug, container: Container | None) -> None:
-        """The engine shows this of an add-on's container. One that runs no more stays known where it was: its tokens
+    def note(self, name: str, container: Container | None) -> None:
+        """The engine shows this of a container. One that runs no more stays known where it was: its tokens
         end, and what it sent with its last breath is still its own."""
         if container is None:
-            self._places.pop(slug, None)
+            self._places.pop(name, None)
         elif container.status is ContainerStatus.RUNNING:
             addresses = (container.ip_address, container.ipv6_address)
-            self._places[slug] = _Place(container.on_host_network, frozenset(filter(None, addresses)))
+            self._places[name] = _Place(container.on_host_network, frozenset(filter(None, addresses)))
 
-    def forget(self, slug: AddonSlug) -> None:
-        """The add-on is gone."""
-        self._places.pop(slug, None)
+    def forget(self, name: str) -> None:
+        """It is gone."""
+        self._places.pop(name, None)
 
-    def of(self, slug: str) -> str:
+    def of(self, name: str) -> str:
         """Where it is, for people."""
-        place = self._places.get(slug)
+        place = self._places.get(name)
         if place is None:
             return "nowhere"
         return "on the host's network" if place.on_host else "at " + " and ".join(sorted(place.addresses) or ["none"])
 
     def admits(self, subject: str, address: str | None) -> bool:
-        """Whether a request from there can be the add-on's."""
+        """Whether a request from there can be its."""
         place = self._places.get(subject)
         if place is None or address is None:
             return False
@@ -74,7 +73,7 @@ class AddonWhereabouts:
     async def look(self, subject: str) -> None:
         """Ask the engine, and the kernel which addresses are the host's. Raises ``Unavailable`` where the engine does
         not answer, and nothing is known from before."""
-        await self._look(AddonSlug(subject))
+        await self._look(subject)
         place = self._places.get(subject)
         if place is not None and place.on_host:
             self._host = await asyncio.to_thread(addresses_of_host) | {await self._gateway()}

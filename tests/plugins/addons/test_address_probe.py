@@ -18,9 +18,8 @@ from attrs import evolve
 from rooftree.interfaces.containers import AddonNetwork
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
-from rooftree_addons import url_watchdog
-from rooftree_addons.plugin import AddonsPlugin
-from rooftree_addons.url_watchdog import UrlWatchdog
+from rooftree_addons import address_probe
+from rooftree_containers.watchdog import Watchdog
 from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, done, house
 
@@ -64,11 +63,9 @@ def answering(status: int) -> Handler:
     return handler
 
 
-def watchdog(home: House) -> UrlWatchdog:
+def watchdog(home: House) -> Watchdog:
     """The watchdog of a house."""
-    plugin = home.system.plugins._lives["addons"].plugin
-    assert isinstance(plugin, AddonsPlugin)
-    return plugin.url_watchdog
+    return home.addons.containers.watchdog
 
 
 async def watched(home: House, template: str, name: str = "hello", **config: Any) -> str:
@@ -98,7 +95,7 @@ async def restarted(home: House, before: str, slug: str = HELLO) -> None:
 async def looked(home: House, times: int = 2) -> None:
     """Let the watchdog look."""
     for _ in range(times):
-        await watchdog(home).look()
+        await watchdog(home).ask()
 
 
 @pytest.mark.parametrize("template", ["http://[HOST]:{}/", "tcp://[HOST]:{}", "http://[HOST]:{}/moved"])
@@ -108,7 +105,7 @@ async def test_add_on_that_answers_is_left_alone(home: House, template: str) -> 
 
         await looked(home, times=3)
 
-    assert not watchdog(home)._restarts
+    assert not watchdog(home).restarting
     assert await container_id(home) == before
 
 
@@ -118,11 +115,11 @@ async def test_second_miss_in_a_row_is_a_restart(home: House, status: int) -> No
         before = await watched(home, f"http://[HOST]:{port}/")
 
         await looked(home, times=1)
-        after_one = await container_id(home), dict(watchdog(home)._restarts)
+        after_one = await container_id(home), watchdog(home).restarting
         await looked(home, times=1)
         await restarted(home, before)
 
-    assert after_one == (before, {})
+    assert after_one == (before, frozenset())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -144,7 +141,7 @@ async def test_add_on_that_sends_us_to_another_host_is_well_and_nobody_is_asked_
             await looked(home, times=3)
 
     assert asked == []
-    assert not watchdog(home)._restarts
+    assert not watchdog(home).restarting
     assert await container_id(home) == before
 
 
@@ -162,7 +159,7 @@ async def test_add_on_that_sends_us_round_is_not_well(home: House) -> None:
         await looked(home)
         await restarted(home, before)
 
-    assert count == 2 * (url_watchdog.MOST_REDIRECTIONS + 1)
+    assert count == 2 * (address_probe.MOST_REDIRECTIONS + 1)
 
 
 async def test_miss_is_forgotten_when_the_next_answer_is_good(home: House) -> None:
@@ -176,7 +173,7 @@ async def test_miss_is_forgotten_when_the_next_answer_is_good(home: House) -> No
 
         await looked(home, times=4)
 
-    assert not watchdog(home)._restarts
+    assert not watchdog(home).restarting
     assert await container_id(home) == before
 
 
@@ -192,7 +189,7 @@ async def test_port_that_nobody_listens_on_is_a_miss(home: House, scheme: str) -
 
 
 async def test_one_that_hangs_holds_up_nobody(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(url_watchdog, "ANSWER_S", 0.2)
+    monkeypatch.setattr(address_probe, "ANSWER_S", 0.2)
     released = asyncio.Event()
 
     async def hang(_: web.Request) -> web.Response:
@@ -222,7 +219,7 @@ async def test_certificate_of_an_add_on_is_not_asked_for_its_name(home: House, t
 
         await looked(home)
 
-    assert not watchdog(home)._restarts
+    assert not watchdog(home).restarting
     assert await container_id(home) == before
 
 
@@ -288,8 +285,8 @@ async def test_port_that_cannot_be_is_a_miss_and_no_end_of_the_look(home: House)
         impossible = await watched(home, "tcp://[HOST]:99999", "impossible")
         before = await watched(home, f"http://[HOST]:{port}/")
 
-        await watchdog(home).look()
-        await watchdog(home).look()
+        await watchdog(home).ask()
+        await watchdog(home).ask()
 
         await restarted(home, before)
         await restarted(home, impossible, "local_impossible")

@@ -19,11 +19,12 @@ from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooftree_addons import snapshot
-from rooftree_addons.snapshot import KeptFolder, SnapshotFailed, keep, put_back, refuse_without_room
+from rooftree_containers import snapshot
+from rooftree_containers.snapshot import KeptFolder, SnapshotFailed, keep, put_back, refuse_without_room
 from rooftree_files import CopyStopped, Folder, PathRefused, TreeChanged, TreeLimits
 from rooftree_files import size_of as size_of_folder
 
+KEPT = "apps/kept"
 FOLDER = KeptFolder("apps/data/local_x", "apps/kept/local_x/1/data")
 ASIDE = "apps/kept/local_x/failed-1/data"
 BLOCK = 4096
@@ -184,7 +185,7 @@ async def test_folder_that_is_a_link_is_not_followed_when_it_is_copied(data: Pat
     with pytest.raises(PathRefused, match=r"apps/data/local_x is a link, not a folder"):
         await keep(data, FOLDER, quiet)
     with pytest.raises(PathRefused):
-        await asyncio.to_thread(refuse_without_room, data, [FOLDER.live])
+        await asyncio.to_thread(refuse_without_room, data, KEPT, [FOLDER.live])
 
     assert not (data / FOLDER.copy).exists()
 
@@ -348,11 +349,11 @@ def test_room_is_asked_for_what_is_written_on_the_disk_and_no_more(data: Path, m
     monkeypatch.setattr(snapshot, "_free", lambda _: free)
     with (data / FOLDER.live / "disk.img").open("wb") as file:
         file.truncate(1 << 30)
-    refuse_without_room(data, [FOLDER.live, "app_configs/local_x"])
+    refuse_without_room(data, KEPT, [FOLDER.live, "app_configs/local_x"])
 
     free = 0
     with pytest.raises(snapshot.SnapshotRefused, match="0 MB are free"):
-        refuse_without_room(data, [FOLDER.live])
+        refuse_without_room(data, KEPT, [FOLDER.live])
 
 
 def test_folder_in_which_folders_move_is_measured_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +368,7 @@ def test_folder_in_which_folders_move_is_measured_again(data: Path, monkeypatch:
 
     monkeypatch.setattr(snapshot, "size_of", measure)
 
-    refuse_without_room(data, [FOLDER.live])
+    refuse_without_room(data, KEPT, [FOLDER.live])
 
     assert not answers
 
@@ -376,4 +377,4 @@ def test_file_system_that_shares_blocks_needs_no_room(data: Path, monkeypatch: p
     monkeypatch.setattr(snapshot, "shares_blocks", lambda *_: True)
     monkeypatch.setattr(snapshot, "MARGIN_BYTES", 1 << 62)
 
-    refuse_without_room(data, [FOLDER.live])
+    refuse_without_room(data, KEPT, [FOLDER.live])

@@ -1,11 +1,11 @@
-"""Copies of an add-on's folders, from before an update.
+"""Copies of a container's folders, from before an update.
 
 A copy keeps owners, modes, times, extended attributes, holes, and links between files, never follows a symbolic link,
 and shares the blocks where the file system can (reflink): then it costs no room and no time. Hard links would cost
-neither anywhere, but what the add-on writes into such a file would change the copy too.
+neither anywhere, but what the container writes into such a file would change the copy too.
 
-Everything here is about paths below one data folder, looked up without following links: another add-on that runs
-meanwhile may write in these folders. A copy that is not whole has a name that says so, and is begun anew; folders
+Everything here is about paths below one data folder, looked up without following links: another container that
+runs meanwhile may write in these folders. A copy that is not whole has a name that says so, and is begun anew; folders
 change places by renaming, so that each is there whole or not at all, whenever the power fails.
 """
 
@@ -23,12 +23,10 @@ from typing import Final
 from attrs import frozen
 
 from rooftree import Failed, RooftreeError
-from rooftree.child_process import child_process
-from rooftree_addons.long_work import in_thread
+from rooftree_containers.long_work import in_thread
 from rooftree_files import Folder, PathRefused, RemovalIncomplete, TreeChanged, copy_tree, shares_blocks, size_of
+from rooftree_workers import child_process
 
-KEPT_FOLDER: Final = "apps/kept"
-"""Where copies lie, below the data folder: next to ``apps/data``, and in no container."""
 UNFINISHED: Final = ".unfinished"
 MARGIN_BYTES: Final = 64 * 1024 * 1024
 """What must stay free besides the copy."""
@@ -39,21 +37,21 @@ _STEP_BYTES: Final = 4 * 1024 * 1024
 
 
 class SnapshotRefused(Failed):
-    """There is no room to keep an add-on's data as it is. ``extra_fields``: ``needed``, ``free`` (bytes)."""
+    """There is no room to keep the data as it is. ``extra_fields``: ``needed``, ``free`` (bytes)."""
 
     status = 400
-    error_key = "app_update_no_room_error"
+    error_key = "update_no_room_error"
 
 
 class SnapshotFailed(Failed):
-    """An add-on's data could not be copied, or not be put back."""
+    """Data could not be copied, or not be put back."""
 
-    error_key = "app_snapshot_error"
+    error_key = "snapshot_error"
 
 
 @frozen
 class KeptFolder:
-    """One folder of an add-on and the place of its copy, both relative to the data folder."""
+    """One folder of a container and the place of its copy, both relative to the data folder."""
 
     live: str
     copy: str
@@ -64,14 +62,17 @@ class KeptFolder:
         return self.copy + UNFINISHED
 
 
-def refuse_without_room(data: Path, folders: Iterable[str]) -> None:
-    """Raise :class:`SnapshotRefused` unless these folders can be copied. Blocks."""
-    with Folder.open(data) as root, _nearest(root, KEPT_FOLDER) as place:
+def refuse_without_room(
+    data: Path, kept: str, folders: Iterable[str], refused: type[SnapshotRefused] = SnapshotRefused
+) -> None:
+    """Raise ``refused`` unless these folders can be copied to the folder ``kept``, all relative to the data folder.
+    Blocks."""
+    with Folder.open(data) as root, _nearest(root, kept) as place:
         needed = sum(_room_for(root, folder, place) for folder in folders)
         free = _free(place)
     if needed and free < needed + MARGIN_BYTES:
-        raise SnapshotRefused(
-            f"The add-on's data is kept until its new version has proved itself, which takes {_megabytes(needed)}; "
+        raise refused(
+            f"What it has stored is kept until its new version has proved itself, which takes {_megabytes(needed)}; "
             f"{_megabytes(free)} are free. Make room, and try again",
             needed=needed,
             free=free,

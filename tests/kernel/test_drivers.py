@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,7 +77,7 @@ def house(
     tmp_path: Path,
     *drivers: InstalledPlugin,
     plugins: Iterable[Any] = (Orchestra,),
-    allow: Collection[Failing] = (),
+    allow: Iterable[Failing] = (),
     **settings: object,
 ) -> Any:
     chosen = drivers or (horn("alp", Alp), horn("post", Post))

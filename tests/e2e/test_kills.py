@@ -332,6 +332,49 @@ async def answers(addon: Addon) -> Any:
     return await until(told, within_s=10, what="an answer to the add-on's token")
 
 
+FAILS = "#!/bin/sh\necho broken > /data/counter\necho no such table: notes\nexit 7\n"
+
+
+@pytest.mark.parametrize(
+    "killed_at", ["start_container/1:undo", "begin_probation/1:undo", "create_container/1:undo", "keep_data/1:undo"]
+)
+@TOGETHER
+async def test_reason_why_an_update_failed_outlives_a_kill_while_it_is_taken_back(world: World, killed_at: str) -> None:
+    daemon, addon = world.daemon, world.addon("fails")
+    images = {"1.0": WAITS, "2.0": FAILS}
+    for version, script in images.items():
+        world.registry.publish("kills/fails", version, DOCKERFILE.format(version=version), {"run.sh": script})
+    image = f"{world.registry.address}/kills/fails"
+    await daemon.start(failpoints=f"step:addons.{killed_at}=kill")
+    world.offer(addon_files("fails", "1.0", image=image))
+    await world.release("1.0")
+    await addon.install()
+    await addon.start()
+    (addon.data / "counter").write_text("41", encoding="utf-8")
+    world.offer(addon_files("fails", "2.0", image=image))
+    await daemon.ok("POST", "/store/reload")
+
+    with pytest.raises(aiohttp.ClientError):
+        await addon.update()
+    assert await daemon.ended() == -SIGKILL
+    await daemon.start()
+    await daemon.recovered()
+
+    assert (await answers(addon))["version"] == "1.0"
+    state = await daemon.ok("GET", f"/kernel/v1/addons/{addon.slug}/probation")
+    (problem,) = [
+        problem
+        for problem in (await daemon.ok("GET", "/kernel/v1/problems"))["problems"]
+        if (problem["type"], problem["reference"]) == ("update_rolled_back", addon.slug)
+    ]
+    assert (state["back_to"], state["failed_version"]) == (None, "2.0")
+    assert "it ended with exit code 7 as soon as it was started" in problem["message"]
+    assert (addon.data / "counter").read_text() == "41"
+    kept = daemon.data_dir / "apps" / "kept" / addon.slug
+    assert [path.read_text() for path in kept.glob("failed-*/data/counter")] == ["broken\n"]
+    assert [path.read_text() for path in kept.glob("failed-*/log.txt")] == ["no such table: notes\n"]
+
+
 @TOGETHER
 async def test_add_on_runs_on_while_the_daemon_is_killed_and_is_taken_over(world: World) -> None:
     daemon, addon = world.daemon, world.addon("pulled")

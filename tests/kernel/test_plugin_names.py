@@ -10,6 +10,7 @@ import pytest
 
 from rooftree import PUBLIC, Kernel, Plugin, Routes, Service, hookimpl
 from rooftree.testing import Client, InstalledPlugin, running_system
+from tests.kernel.plugins_under_test import Fine
 
 
 def distribution(folder: Path, name: str, version: str) -> Distribution:
@@ -123,6 +124,9 @@ async def test_reason_of_a_failure_names_type_and_place(tmp_path: Path) -> None:
         assert system.plugins.info("boom").reason == "KeyError: 'token' (rooftree_boom/plugin.py:8, setup)"
 
 
+KEY = Service[Path]("place/1")
+
+
 class _Base(Plugin):
     name = "wrong"
 
@@ -152,12 +156,30 @@ def plain(self: Plugin) -> Routes:
         ),
         ({"sum_of_all": hookimpl(lambda self: 1)}, "Wrong.sum_of_all implements a hook that nobody specifies"),
         ({"info": plain}, "Wrong.info is called like a hook: mark it @hookimpl, or rename it"),
+        (
+            {"greeting": hookimpl(lambda self, nme: "hello")},
+            "Wrong.greeting: the hook has no parameter nme; did you mean name?",
+        ),
+        (
+            {"number": hookimpl(lambda self, size: 1)},
+            "Wrong.number: the hook has no parameter size; it has none",
+        ),
+        ({"routes": Routes()}, "Wrong.routes must be a plain def"),
+        ({"routes": lambda self: None}, "Wrong.routes must return Routes, and returned nothing: is a return missing"),
+        ({"routes": lambda self: plain}, "Wrong.routes must return Routes, and returned function plain"),
+        ({"tasks": lambda self: None}, "Wrong.tasks must return Iterable, and returned nothing: is a return missing"),
+        ({"provides": KEY}, "Wrong.provides must be a tuple of services, such as (CLOCK,), not Service('place/1')"),
+        (
+            {"requires": (Path,)},
+            "Wrong.requires must be a tuple of services, such as (CLOCK,), not (<class 'pathlib._local.Path'>,)",
+        ),
+        ({"settings": {"limit": 3}}, "Wrong.settings must be an attrs class, not {'limit': 3}"),
     ],
 )
 async def test_what_would_never_be_called_is_refused_with_what_was_meant(
     tmp_path: Path, members: dict[str, object], sentence: str
 ) -> None:
-    async with running_system(tmp_path, plugins=[misspelt(**members)], allow={"plugin_failed"}) as system:
+    async with running_system(tmp_path, plugins=[Fine, misspelt(**members)], allow={"plugin_failed"}) as system:
         reason = system.plugins.info("wrong").reason
 
     assert reason is not None
@@ -169,3 +191,51 @@ async def test_what_would_never_be_called_is_refused_with_what_was_meant(
 async def test_names_of_an_authors_own_are_left_alone(tmp_path: Path, name: str) -> None:
     async with running_system(tmp_path, plugins=[misspelt(**{name: plain})]) as system:
         assert system.plugins.info("wrong").state == "ok"
+
+
+async def test_slip_in_a_class_between_is_found_too(tmp_path: Path) -> None:
+    class Between(Plugin):
+        name = "wrong"
+
+        async def setupp(self, kernel: Kernel) -> None: ...
+
+    class Wrong(Between):
+        pass
+
+    async with running_system(tmp_path, plugins=[Wrong], allow={"plugin_failed"}) as system:
+        assert (system.plugins.info("wrong").reason or "").startswith("TypeError: Wrong.setupp: did you mean setup?")
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (plain, "the entry point leads to function plain, which is no subclass of rooftree.Plugin"),
+        (_Base, "its class is called 'wrong', its entry point 'right'; they must be the same"),
+        (type("Nameless", (Plugin,), {}), "its class is called None, its entry point 'right'; they must be the same"),
+    ],
+)
+async def test_what_is_no_plugin_is_described(tmp_path: Path, found: object, reason: str) -> None:
+    async with running_system(
+        tmp_path, plugins=[InstalledPlugin("right", lambda: found)], allow={"plugin_failed"}
+    ) as system:
+        assert (system.plugins.info("right").reason or "").startswith(f"TypeError: {reason}")
+
+
+async def test_no_text_that_is_kept_says_where_an_object_lies(tmp_path: Path) -> None:
+    class Lamp(Plugin):
+        name = "lamp"
+
+        async def setup(self, kernel: Kernel) -> None:
+            raise RuntimeError(f"{self!r} is broken, and {self.setup!r}")
+
+        @hookimpl
+        def greeting(self, name: str) -> str:
+            raise NotImplementedError
+
+    async with running_system(tmp_path, plugins=[Fine, Lamp], allow={"plugin_failed"}) as system:
+        reason = system.plugins.info("lamp").reason or ""
+        (message,) = [problem.message for problem in system.problems]
+
+    assert "Lamp object> is broken" in reason
+    assert "Lamp object> is broken" in message
+    assert " at 0x" not in reason + message

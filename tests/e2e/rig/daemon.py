@@ -241,7 +241,8 @@ class Daemon:
             raise RuntimeError(f"the daemon ended instead of starting:\n{self.log()[-3000:]}")
         with contextlib.suppress(aiohttp.ClientConnectionError, FileNotFoundError):  # no listener, no admin token yet
             status, body = await self.call("GET", "/kernel/v1/plugins")
-            return status == 200 and all(plugin["state"] != "starting" for plugin in body["data"]["plugins"])
+            plugins = body["data"]["plugins"] if status == 200 else []  # none before they are loaded
+            return bool(plugins) and all(plugin["state"] != "starting" for plugin in plugins)
         return False
 
 

@@ -108,7 +108,7 @@ async def test_purge_asks_first_and_says_what_it_removed(cli: Cli, daemon: Stand
 
 @pytest.mark.usefixtures("installed")
 async def test_plugins_lists_what_is_installed_when_the_daemon_does_not_run(cli: Cli) -> None:
-    result = await cli("plugins", "--json", ROOFTREE_PLUGINS__DISABLED="broken")
+    result = await cli("plugins", "--json", ROOFTREE_PLUGINS__DISABLED="broken,boards.box")
 
     assert result.exit_code == 0
     assert "Rooftree is not running here" in result.stderr
@@ -119,6 +119,10 @@ async def test_plugins_lists_what_is_installed_when_the_daemon_does_not_run(cli:
     }
     assert listed["acme"]["distribution"] == "rooftree-acme"
     assert listed["broken"]["reason"] == "disabled by environment ROOFTREE_PLUGINS__DISABLED"
+    (box,) = json.loads(result.stdout)["drivers"]
+    assert (box["name"], box["version"], box["state"], box["reason"]) == (
+        "boards.box", "4.5", "not running", "disabled by environment ROOFTREE_PLUGINS__DISABLED"
+    )  # fmt: skip
 
 
 # --- token

@@ -27,7 +27,7 @@ class Broken(Plugin):
 
 async def test_plugins_are_listed_with_their_state_and_reason(tmp_path: Path) -> None:
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin, Broken]) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin, Broken], allow={"plugin_failed"}) as system,
         Client.over_unix(system) as client,
     ):
         plugins = (await client.get("/kernel/v1/plugins")).data["plugins"]

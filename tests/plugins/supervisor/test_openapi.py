@@ -250,7 +250,7 @@ async def test_document_of_a_running_system_is_valid_and_served_without_a_token(
     served = orjson.loads(answer.body)
     OpenAPIV31SpecValidator(served).validate()
     assert answer.headers["Content-Type"] == "application/json"
-    assert [tag["name"] for tag in served["tags"]] == ["notes", "supervisor"]
+    assert [tag["name"] for tag in served["tags"]] == ["kernel", "notes", "supervisor"]
     offered = {(entry.route.method, path) for entry in system.server.table.entries for path in entry.route.paths}
     closed_paths = {("GET", "/proxy/secret{path...}")}
     assert {(method.upper(), path) for path, methods in served["paths"].items() for method in methods} == {

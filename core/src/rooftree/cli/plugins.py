@@ -117,7 +117,7 @@ def _list(invocation: Invocation) -> None:
     try:
         data = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")
     except DaemonNotRunning as error:
-        data = {"plugins": _installed(invocation), "drivers": [], "left_behind": []}
+        data = {"plugins": _installed(invocation), "drivers": _installed_drivers(invocation), "left_behind": []}
         tell(f"{error.message}. These are the plugins that are installed.", err=True)
     if invocation.as_json:
         print_json(data)
@@ -159,6 +159,26 @@ def _list(invocation: Invocation) -> None:
         ],
         _COLOURS,
     )
+
+
+def _installed_drivers(invocation: Invocation) -> list[dict[str, Any]]:
+    """The same of drivers."""
+    from rooftree.cli.installed import installed_drivers
+
+    settings = invocation.settings()
+    disabled = {name: f"disabled by {settings.origin('plugins.disabled')}" for name in settings.disabled}
+    return [
+        {
+            "name": (name := f"{table}.{driver.name}"),
+            "distribution": driver.distribution,
+            "version": driver.version,
+            "state": NOT_RUNNING,
+            "reason": disabled.get(name),
+            "plugin": None,
+        }
+        for table, drivers in installed_drivers().items()
+        for driver in drivers
+    ]
 
 
 def _installed(invocation: Invocation) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from attrs import evolve, field, frozen
 from rooftree.context import plugin_under_way
 from rooftree.errors import Unavailable
 from rooftree.events.bus import Event, EventBus
+from rooftree.model import without_addresses
 from rooftree.services import Service
 from rooftree.state import Change, Collection, State, document
 
@@ -100,7 +101,7 @@ class Problems:
         known = self._now.get(problem.key)
         under_way = plugin_under_way.get()
         reporter = self._reporter or problem.plugin or (under_way if under_way != "kernel" else None)
-        problem = evolve(problem, plugin=reporter)
+        problem = evolve(problem, plugin=reporter, message=without_addresses(problem.message))
         if known is not None:
             problem = evolve(problem, uuid=known.uuid)
             if problem == known:

@@ -15,6 +15,7 @@ from attrs import mutable
 
 from rooftree.access import NOBODY
 from rooftree.errors import Invalid, NotFound, RooftreeError
+from rooftree.http.answer_types import check_of
 from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Text, envelope, json_response
 from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
@@ -26,7 +27,7 @@ from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, wi
 from rooftree.jobs import JOBS, JobCall, Plan
 from rooftree.model import converter, structure
 from rooftree.principal import Principal
-from rooftree.services import Injector, Parameter, ServiceDirectory, parameters
+from rooftree.services import Injector, Parameter, ServiceDirectory, parameters, type_hints
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,8 @@ class Endpoint:
         answer = _unmarked(marked)
         self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
         self.answers_text, self._encode = _encoder(answer)
+        self._declared = type_hints(route.handler).get("return", Any)
+        self._is_declared = check_of(self._declared)
         self._takes_services_only = not self._readers and self._body is None
         self._revision = (
             (route.revision, Injector(directory, {p.name: p.kind for p in parameters(route.revision)}))
@@ -133,6 +136,12 @@ class Endpoint:
         answer = self._handler(**arguments)
         if self._is_async:
             answer = await answer
+        if not self._is_declared(answer):
+            declared = self._declared.__name__ if isinstance(self._declared, type) else self._declared
+            raise TypeError(
+                f"{self.route.method} {self.route.path}: {self._handler.__qualname__} declares that it returns "
+                f"{declared}, and returned {type(answer).__name__}"
+            )
         if self.starts_job:
             answer = await self._began(answer, call.request)
             if isinstance(answer, Plan):

@@ -103,7 +103,13 @@ class Route:
     refuses: tuple[type[RooftreeError], ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Raise ``ValueError`` for a path that no canonical request could match."""
+        """Raise ``ValueError`` for a path that no canonical request could match, ``TypeError`` for an access that is
+        none."""
+        if not isinstance(self.access, Access):
+            raise TypeError(
+                f"{self.method} {self.path}: access must be made of role(Role.ADMIN), itself(…), grant(…), PUBLIC and "
+                f"their like, not {self.access!r}"
+            )
         for path in self.paths:
             try:
                 segments(shape(path).replace("{}", "part").replace("{...}", "part"))

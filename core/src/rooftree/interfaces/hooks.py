@@ -86,11 +86,14 @@ def set_repositories(sources: list[str]) -> RepositoriesChange | Coroutine[Any, 
     raise NotImplementedError
 
 
+type OwnerKind = Literal["addon", "homeassistant", "service"]
+
+
 @frozen
 class ContainerOwner:
     """Whose container it is."""
 
-    kind: Literal["addon", "homeassistant", "service"]
+    kind: OwnerKind
     name: str
     """An add-on's slug, ``homeassistant``, or the name of a base service."""
 

@@ -14,6 +14,7 @@ from rooftree.errors import ExtraFields, RooftreeError
 from rooftree.jobs.journal import JobRecord, StepState
 from rooftree.jobs.phases import Phase
 from rooftree.jobs.plans import ChildRecord
+from rooftree.model import without_addresses
 
 type JobFacts = dict[str, Any]
 """What is known of a job besides; its plugin decides."""
@@ -33,7 +34,7 @@ class JobError:
     def of(cls, error: Exception, answer: RooftreeError, stage: str | None) -> JobError:
         """The error as its answer tells it; what is no JSON in its fields becomes text."""
         fields = orjson.loads(orjson.dumps(dict(answer.extra_fields), default=str, option=orjson.OPT_NON_STR_KEYS))
-        return cls(type(error).__name__, answer.message, stage, answer.error_key, fields or None)
+        return cls(type(error).__name__, without_addresses(answer.message), stage, answer.error_key, fields or None)
 
 
 @frozen

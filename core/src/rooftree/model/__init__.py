@@ -11,7 +11,7 @@ from rooftree.model.conversion import (
     structure,
     unstructure,
 )
-from rooftree.model.printable_text import ColouredText, printable, printable_json, printable_lines
+from rooftree.model.printable_text import ColouredText, printable, printable_json, printable_lines, without_addresses
 from rooftree.model.rates import Limit, Meter, Rate, Throttle
 from rooftree.model.secret import Secret, SecretLocked, check_key, structure_document, unstructure_document
 
@@ -38,4 +38,5 @@ __all__ = [
     "structure_document",
     "unstructure",
     "unstructure_document",
+    "without_addresses",
 ]

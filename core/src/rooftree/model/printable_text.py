@@ -6,10 +6,12 @@ be encoded at all. All of these, and whatever else has no form of its own, are s
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import attrs
 
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 LONGEST_HELD: Final = 64
 """Characters of a colour code at most; a longer one is none."""
 
@@ -19,6 +21,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def without_addresses(text: str) -> str:
+    """``text`` without where objects lie in memory (``<Lamp object at 0x7f…>``): that says nothing to anybody, and is
+    other at each start, so that what is kept would seem to change."""
+    return _ADDRESS.sub("", text)
 
 
 def printable_lines(text: str) -> str:

@@ -4,7 +4,7 @@ from rooftree.plugins.contributions import merged, understood
 from rooftree.plugins.drivers import Driver, DriverInfo
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
 from rooftree.plugins.kernel import InstallationFolder, Kernel
-from rooftree.plugins.life import PluginHealthChanged, PluginInfo, PluginLife
+from rooftree.plugins.life import Health, PluginHealthChanged, PluginInfo, PluginLife
 from rooftree.plugins.loading import GROUP, PluginName
 from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
@@ -22,6 +22,7 @@ __all__ = [
     "DriverInfo",
     "Family",
     "Gauge",
+    "Health",
     "Hooks",
     "InstallationFolder",
     "Kernel",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
@@ -21,13 +21,13 @@ from attrs import define, frozen
 from rooftree.entry_points import import_compatible
 from rooftree.errors import NotFound
 from rooftree.events import Problem, Problems
+from rooftree.model import without_addresses
 from rooftree.plugins.loading import (
     GROUP,
     NAME_REFUSED,
     NAME_TAKEN,
     Choice,
     Installed,
-    LeftOut,
     described,
     in_thread_of_its_own,
     installed,
@@ -130,7 +130,7 @@ class Driver[D]:
 
     def failed(self, reason: str) -> None:
         """It does not do what it should."""
-        self._become(DriverState.FAILED, reason)
+        self._become(DriverState.FAILED, without_addresses(reason))
 
     def _become(self, state: DriverState, reason: str | None) -> None:
         self._standing.state, self._standing.reason = state, reason
@@ -144,48 +144,52 @@ class Drivers:
     """
 
     def __init__(self, problems: Problems, settings: Settings, why_disabled: Callable[[str], str | None]) -> None:
-        self._chosen: tuple[EntryPoint, ...] | None = None
+        self._points: tuple[EntryPoint, ...] = ()
+        self._choices: dict[str, Choice] = {}
+        """What is installed, by group."""
         self._problems = problems
         self._settings = settings
         self._why_disabled = why_disabled
         self._standings: dict[str, _Standing] = {}
-        self._left_out: dict[str, tuple[LeftOut, ...]] = {}
         self._kept: dict[str, Collection[Any]] = {}
         """By group, what the plugin that takes it keeps for each of its drivers."""
 
-    async def choose(self, points: Iterable[EntryPoint] | None, groups: Iterable[str]) -> None:
-        """Take drivers from among these entry points; ``None``: from what is installed.
+    async def choose(self, points: Iterable[EntryPoint], groups: Iterable[str]) -> None:
+        """Take drivers from among these entry points.
 
         :param groups: groups that were taken in earlier runs, to know which of their drivers are still installed
         """
-        self._chosen = None if points is None else tuple(points)
-        points = await asyncio.to_thread(entry_points) if self._chosen is None else self._chosen
-        ours = {point.group for point in points if point.group.startswith(OURS)} - NO_DRIVERS
+        self._points = tuple(points)
+        ours = {point.group for point in self._points if point.group.startswith(OURS)} - NO_DRIVERS
         for group in ours | set(groups):
-            self._note(group, await asyncio.to_thread(installed, group, self._chosen))
+            await self._note(group)
 
-    def _note(self, group: str, choice: Choice) -> None:
-        """Know which drivers of a group are installed."""
+    async def _note(self, group: str) -> None:
+        """Know which drivers of a group are installed; nobody takes them just now."""
+        if group not in self._choices:
+            self._choices[group] = await asyncio.to_thread(installed, group, self._points)
+        choice = self._choices[group]
         self._standings = {name: other for name, other in self._standings.items() if other.group != group}
         for used in choice.chosen:
             standing = _Standing(used, group, DriverState.IDLE, f"no plugin that runs takes drivers of {group}")
             if (reason := self._why_disabled(standing.name)) is not None:
                 standing.state, standing.reason = DriverState.DISABLED, reason
             self._standings[standing.name] = standing
-        self._left_out[group] = choice.left_out
         report_left_out(self._problems, group, choice)
 
-    async def take[D](
-        self, plugin: str, group: str, base: type[D], kept: Collection[Any] | None
-    ) -> dict[str, Driver[D]]:
-        """The drivers of a group, by the names of their entry points; raises ``ValueError`` where another group has the
-        same last word."""
+    def refuse_ambiguous(self, group: str) -> None:
+        """Raise ``ValueError`` where the drivers of another group would be called as those of this one."""
         others = {other.group for other in self._standings.values() if _table(other.group) == _table(group)} - {group}
         if others:
             raise ValueError(
                 f"drivers of {group} would be called as those of {', '.join(others)}: choose another group"
             )
-        self._note(group, await asyncio.to_thread(installed, group, self._chosen))
+
+    async def take[D](
+        self, plugin: str, group: str, base: type[D], kept: Collection[Any] | None
+    ) -> dict[str, Driver[D]]:
+        """The drivers of a group, by the names of their entry points."""
+        await self._note(group)
         if kept is not None:
             self._kept[group] = kept
         standings = [standing for standing in self._standings.values() if standing.group == group]
@@ -203,7 +207,7 @@ class Drivers:
     async def let_go(self, group: str) -> None:
         """The plugin that took a group has stopped."""
         self._kept.pop(group, None)
-        self._note(group, await asyncio.to_thread(installed, group, self._chosen))
+        await self._note(group)
 
     async def _loaded[D](self, standing: _Standing, base: type[D]) -> Driver[D] | None:
         point = standing.installed.point
@@ -218,7 +222,7 @@ class Drivers:
             if standing.settings is not None:
                 driver.settings(standing.settings)  # refused now rather than at some later use
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            reason = without_addresses(str(error)) or type(error).__name__
             if isinstance(error, TimeoutError):
                 reason = f"it was not imported within {deadline_s} s"
             log.error("driver_failed", driver=reference, reason=reason)
@@ -234,8 +238,11 @@ class Drivers:
 
     def __iter__(self) -> Iterator[DriverInfo]:
         infos = [standing.info() for standing in self._standings.values()]
-        for group, left_out in self._left_out.items():
-            infos += [_Standing(other.installed, group, DriverState.FAILED, other.reason).info() for other in left_out]
+        infos += [
+            _Standing(other.installed, group, DriverState.FAILED, other.reason).info()
+            for group, choice in self._choices.items()
+            for other in choice.left_out
+        ]
         return iter(sorted(infos, key=lambda info: info.name))
 
     def info(self, name: str) -> DriverInfo:
@@ -321,7 +328,7 @@ def _checked[D](found: object, base: type[D], name: str) -> type[D]:
         raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
     words = [name for name in {**vars(base), **base.__annotations__} if name[0] != "_"]
     verbs = [name for name in words if callable(getattr(base, name, None))]
-    refuse_misspelt(found, verbs, [name for name in words if name not in verbs])
+    refuse_misspelt(found, base, verbs, [name for name in words if name not in verbs])
     for verb in verbs:
         if iscoroutinefunction(getattr(base, verb)) and not iscoroutinefunction(getattr(found, verb)):
             raise TypeError(f"{found.__name__}.{verb} must be async def")

@@ -35,7 +35,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class HookNameUnknown(TypeError):
-    """A plugin implements a hook that nobody specifies."""
+    """A plugin implements a hook that nobody specifies, or a parameter of one."""
 
 
 class Hooks:
@@ -97,8 +97,19 @@ class Hooks:
                 near = difflib.get_close_matches(name, specified, 1, 0.6)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies{meant}")
+            if mark and name in specified:
+                self._refuse_other_parameters(kind, name)
             if name in self._rooftrees and not mark:
                 raise HookNameUnknown(f"{kind.__name__}.{name} is called like a hook: mark it @hookimpl, or rename it")
+
+    def _refuse_other_parameters(self, kind: type, name: str) -> None:
+        taken = list(inspect.signature(getattr(kind, name)).parameters)[1:]
+        allowed = getattr(self._manager.hook, name).spec.argnames
+        for parameter in taken:
+            if parameter not in allowed:
+                near = difflib.get_close_matches(parameter, allowed, 1, 0.6)
+                meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(allowed) or 'none'}"
+                raise HookNameUnknown(f"{kind.__name__}.{name}: the hook has no parameter {parameter}{meant}")
 
     def unregister(self, name: str) -> None:
         """Take a plugin's implementations out, and with them what was wrong; nothing to do when it has none."""

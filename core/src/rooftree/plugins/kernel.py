@@ -188,6 +188,7 @@ class Kernel:
 
         Raises ``ValueError`` where another group has the same last word.
         """
+        self._drivers.refuse_ambiguous(group)
         self._take(f"drivers of {group}", partial(self._drivers.let_go, group))
         drivers = await self._drivers.take(self.name, group, base, kept)
         for driver in drivers.values():

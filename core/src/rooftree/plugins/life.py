@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Iterable
 from inspect import iscoroutinefunction
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final
 
+import attrs
 import structlog
 from attrs import frozen
 
@@ -20,7 +22,8 @@ from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.entry_points import import_compatible
 from rooftree.errors import RooftreeError
 from rooftree.events import Event, Problem
-from rooftree.http import DuplicateRoute, Endpoint, Entry
+from rooftree.http import DuplicateRoute, Endpoint, Entry, Routes
+from rooftree.model import without_addresses
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.hooks import HookNameUnknown
 from rooftree.plugins.kernel import Kernel
@@ -126,6 +129,7 @@ class PluginLife:
 
     def become(self, health: Health, reason: str | None = None) -> None:
         """Change health, and say so."""
+        reason = None if reason is None else without_addresses(reason)
         if (health, reason) == (self.health, self.reason):
             return
         self.health, self.reason = health, reason
@@ -185,7 +189,8 @@ class PluginLife:
         self._parts.hooks.specify(self.plugin_class.hooks, self.name)
         plugin = self.plugin_class()
         services = self._parts.services.beside(plugin)
-        self.entries = tuple(Entry(route, self.name, Endpoint(route, services)) for route in plugin.routes())
+        routes = _returned(plugin, "routes", Routes)
+        self.entries = tuple(Entry(route, self.name, Endpoint(route, services)) for route in routes)
         self.plugin = plugin
 
     def refuse_misspelt_hooks(self) -> None:
@@ -217,7 +222,7 @@ class PluginLife:
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
             self._parts.hooks.register(plugin, self.name)
-            for task in plugin.tasks():
+            for task in _returned(plugin, "tasks", Iterable):
                 self._parts.tasks.start(task, self.name)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():  # Rooftree stops before it has started
@@ -264,17 +269,36 @@ class PluginLife:
         return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == self.package
 
 
+def _returned(plugin: Plugin, verb: str, kind: Any) -> Any:
+    """What a verb of a plugin returns; raises ``TypeError`` where that is something else."""
+    returned = getattr(plugin, verb)()
+    if not isinstance(returned, kind):
+        said = "nothing: is a return missing" if returned is None else f"{described(returned)}"
+        raise TypeError(f"{type(plugin).__name__}.{verb} must return {kind.__name__}, and returned {said}")
+    return returned
+
+
 def checked_class(found: object, name: str) -> type[Plugin]:
     """``found`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise TypeError(f"the entry point leads to {described(found)}, which is no subclass of rooftree.Plugin")
-    if found.name != name:
-        raise TypeError(f"its class is called {found.name!r}, its entry point {name!r}; they must be the same")
-    refuse_misspelt(found, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
+    called = getattr(found, "name", None)
+    if called != name:
+        raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
+    refuse_misspelt(found, Plugin, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
     for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
-        is_async = iscoroutinefunction(getattr(found, verb))
-        if is_async != (verb in _ASYNC_VERBS):
+        method = getattr(found, verb)
+        if not callable(method) or iscoroutinefunction(method) != (verb in _ASYNC_VERBS):
             raise TypeError(f"{found.__name__}.{verb} must be {'async def' if verb in _ASYNC_VERBS else 'a plain def'}")
+    for words in ("provides", "requires", "optional"):
+        keys = getattr(found, words)
+        if not (isinstance(keys, tuple) and all(isinstance(key, Service) for key in keys)):
+            raise TypeError(
+                f"{found.__name__}.{words} must be a tuple of services, such as (CLOCK,), not {described(keys)}"
+            )
+    settings: object = found.settings
+    if settings is not None and not (isinstance(settings, type) and attrs.has(settings)):
+        raise TypeError(f"{found.__name__}.settings must be an attrs class, not {described(settings)}")
     return found
 
 

@@ -8,7 +8,7 @@ import difflib
 import threading
 from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from inspect import isfunction
 from typing import Final, Self
 
@@ -106,14 +106,10 @@ class Choice:
     left_out: tuple[LeftOut, ...]
 
 
-def installed(group: str, points: Iterable[EntryPoint] | None) -> Choice:
-    """The entry points of a group.
-
-    :param points: those to choose from; ``None``: what is installed. Reads the disk: call it in a thread
-    """
-    all_points = entry_points(group=group) if points is None else points
+def installed(group: str, points: Iterable[EntryPoint]) -> Choice:
+    """The entry points of a group, from among those. Reads the disk: call it in a thread."""
     by_name: dict[str, list[Installed]] = {}
-    for point in all_points:
+    for point in points:
         if point.group == group:
             by_name.setdefault(point.name, []).append(Installed.of(point))
     chosen, left_out = [], []
@@ -185,10 +181,17 @@ def described(value: object) -> str:
     return f"{type(value).__name__} {getattr(value, '__qualname__', '')}".strip()
 
 
-def refuse_misspelt(found: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
+def refuse_misspelt(found: type, base: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
     """Raise ``TypeError`` for a class with a method that is almost called like a verb, or with anything else almost
-    called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own."""
-    for own, value in vars(found).items():
+    called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own.
+
+    :param base: what the class derives from, beside classes of its author's
+    """
+    above = {kind for kind in found.__mro__ if issubclass(base, kind)}
+    written = {
+        name: value for kind in reversed(found.__mro__) if kind not in above for name, value in vars(kind).items()
+    }
+    for own, value in written.items():
         words = verbs if isfunction(value) else attributes
         near = difflib.get_close_matches(own, words, 1, ALMOST)
         if near and own not in words and not own.startswith("_"):

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import structlog
@@ -137,9 +137,9 @@ class Plugins:
     async def start(self, found: Iterable[EntryPoint] | None = None) -> None:
         """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
         async with self._changing:
-            known = None if found is None else tuple(found)
-            await self._drivers.choose(known, self._remains.groups())
-            choice = await asyncio.to_thread(installed, GROUP, known)
+            points = tuple(await asyncio.to_thread(entry_points) if found is None else found)
+            await self._drivers.choose(points, self._remains.groups())
+            choice = await asyncio.to_thread(installed, GROUP, points)
             self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
             self._left_out = choice.left_out
             report_left_out(self._parts.problems, GROUP, choice)

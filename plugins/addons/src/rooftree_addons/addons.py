@@ -23,7 +23,7 @@ from rooftree_addons.device_grants import REFUSED_PROBLEM, Grants, chosen_device
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import AddonNotInstalled, AddonOptions, InstalledAddon, OptionsRefused
 from rooftree_addons.options_change import OptionsChange
-from rooftree_addons.ports import clear_settled_conflict
+from rooftree_addons.ports import clear_past_conflict
 from rooftree_addons.probation import Probation
 from rooftree_addons.removals import Removals
 from rooftree_addons.sandbox import SandboxSettings
@@ -216,7 +216,7 @@ class Addons:
 
             await self.change(slug, changed)
         self.kernel.problems.clear(ADOPTED, "addon", slug)
-        clear_settled_conflict(self, self.get(slug))
+        clear_past_conflict(self, self.get(slug))
 
     async def change(self, slug: AddonSlug, fn: Callable[[InstalledAddon], InstalledAddon]) -> None:
         """Change what is kept of an installed add-on, as :meth:`~rooftree.Collection.update` does; raises

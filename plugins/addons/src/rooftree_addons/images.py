@@ -38,12 +38,12 @@ async def known_digest(addons: Addons, image: str, config: Mapping[str, Any]) ->
     """
     if config.get("image") is None:
         return None
-    found = await addons.engine.image(image)
-    if found is None:
+    on_engine = await addons.engine.image(image)
+    if on_engine is None:
         return None
-    refuse_downgraded(image, str(config["version"]), found.labels)
+    refuse_downgraded(image, str(config["version"]), on_engine.labels)
     name = image.rpartition(":")[0]
-    return next((digest.rpartition("@")[2] for digest in found.digests if digest.rpartition("@")[0] == name), None)
+    return next((digest.rpartition("@")[2] for digest in on_engine.digests if digest.rpartition("@")[0] == name), None)
 
 
 async def missing_image(addons: Addons, addon: InstalledAddon) -> Sequence[Step]:

@@ -46,15 +46,15 @@ class Listener:
 
 def listeners() -> list[Listener]:
     """Who listens on this machine, over IPv4 and IPv6 (proc_net_tcp). Blocks for a moment."""
-    found = []
+    listening = []
     for protocol, listens in _LISTENS.items():
         for table in (protocol, f"{protocol}6"):
             with suppress(FileNotFoundError):  # a kernel without IPv6
                 for line in Path("/proc/net", table).read_text().splitlines()[1:]:  # ours: the kernel's
                     fields = line.split()
                     if fields[3] == listens:
-                        found.append(Listener(protocol, int(fields[1].rpartition(":")[2], 16), fields[9]))
-    return found
+                        listening.append(Listener(protocol, int(fields[1].rpartition(":")[2], 16), fields[9]))
+    return listening
 
 
 def process_of(listener: Listener) -> str | None:
@@ -107,7 +107,7 @@ def port_conflict(
     return AddonPortConflict(message, app=str(addon.slug), port=port)
 
 
-def clear_settled_conflict(addons: Addons, addon: InstalledAddon) -> None:
+def clear_past_conflict(addons: Addons, addon: InstalledAddon) -> None:
     """End the problem of a port that the add-on does not want any more."""
     wanted = {port.host for port in published_ports(addon)}
     for problem in addons.kernel.problems:

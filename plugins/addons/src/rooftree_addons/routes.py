@@ -78,14 +78,14 @@ def installed(addons: Addons) -> AddonList:
 @routes.get("/addons/{addon}/info", access=role(Role.DEFAULT) | itself("addon", ADDON) | OBSERVER)
 async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo:
     """Everything about an add-on. Its options are for itself and for managers."""
-    found = addons.installed.get(addon) or addons.on_offer(addon)
+    shown = addons.installed.get(addon) or addons.on_offer(addon)
     trusted = caller.role in INCLUDES[Role.MANAGER] or is_itself(caller, addon)
     readme, translations = await texts.readme(addons, addon), await texts.translations(addons, addon)
     hardware = addons.kernel.find(HARDWARE)
     own = await asyncio.to_thread(
         AddonInfo.of_addon,
         addons,
-        found,
+        shown,
         readme=readme,
         translations=translations,
         known_devices=hardware.devices() if hardware else (),
@@ -98,9 +98,9 @@ async def info(addons: Addons, addon: AddonSlug, caller: Principal) -> AddonInfo
 @routes.get("/addons/{addon}/stats", access=OWN)
 async def stats(addons: Addons, addon: AddonSlug) -> Stats:
     """What an add-on uses of the machine."""
-    found = addons.get(addon)
+    installed_addon = addons.get(addon)
     with _of_running(addon):
-        return Stats.of(await addons.engine.stats(found.container))
+        return Stats.of(await addons.engine.stats(installed_addon.container))
 
 
 @contextmanager
@@ -114,8 +114,8 @@ def _of_running(slug: AddonSlug) -> Iterator[None]:
 
 def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
     """An add-on's log; existing supervisors called its container by another name."""
-    found = addons.get(addon)
-    return ContainerLog(addons.kernel, addons.engine, found.container, former_names=(f"addon_{addon}",))
+    installed_addon = addons.get(addon)
+    return ContainerLog(addons.kernel, addons.engine, installed_addon.container, former_names=(f"addon_{addon}",))
 
 
 routes.include(log_routes("/addons/{addon}/logs", addon_log, access=OWN))
@@ -280,8 +280,8 @@ def restart(addon: AddonSlug) -> JobCall[None]:
 @routes.post("/addons/{addon}/stdin", access=OWN, max_body=STDIN_LIMIT)
 async def stdin(addons: Addons, addon: AddonSlug, body: RawBody) -> None:
     """Hand the body to an add-on's standard input, as it is."""
-    found = addons.get(addon)
-    if not found.config.stdin:
+    installed_addon = addons.get(addon)
+    if not installed_addon.config.stdin:
         raise StdinUnsupported(f"Add-on {addon} does not read its standard input", addon=str(addon))
     with _of_running(addon):
-        await addons.engine.write_stdin(found.container, await body.read())
+        await addons.engine.write_stdin(installed_addon.container, await body.read())

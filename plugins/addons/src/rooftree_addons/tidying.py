@@ -113,8 +113,8 @@ class Tidying:
             | {AddonSlug(token.subject) for token in self._kernel.tokens.known(ADDON.name).values()}
         )
         shown = {container.name for container in await self._addons.engine.containers()}
-        found = {slug: await self.of(slug, has_container=f"app_{slug}" in shown) for slug in slugs}
-        return {slug: leftovers for slug, leftovers in found.items() if leftovers != Leftovers()}
+        remains = {slug: await self.of(slug, has_container=f"app_{slug}" in shown) for slug in slugs}
+        return {slug: leftovers for slug, leftovers in remains.items() if leftovers != Leftovers()}
 
     async def of(self, slug: AddonSlug, *, has_container: bool) -> Leftovers:
         """What is due of one add-on.

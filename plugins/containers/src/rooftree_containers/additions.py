@@ -30,14 +30,14 @@ def merged_additions(draft: ContainerSpec, additions: Iterable[object]) -> Conta
     names: dict[str, str] = {}
     mounts = list(draft.mounts)
     dns, search, rules = list(draft.dns), list(draft.dns_search), list(draft.device_rules)
-    for each in additions:
-        if not isinstance(each, ContainerAdditions) or not _is_sound(each):
-            log.warning("addition_dropped", container=draft.name, what=type(each).__name__, reason="no additions")
+    for added in additions:
+        if not isinstance(added, ContainerAdditions) or not _is_sound(added):
+            log.warning("addition_dropped", container=draft.name, what=type(added).__name__, reason="no additions")
             continue
-        _add(draft.name, variables, each.environment, OWNERS_VARIABLES & draft.environment.keys())
-        _add(draft.name, names, each.extra_hosts, OWNERS_NAMES & draft.extra_hosts.keys())
-        mounts += _new_mounts(draft.name, mounts, each.mounts)
-        for known, more in ((dns, each.dns), (search, each.dns_search), (rules, each.device_rules)):
+        _add(draft.name, variables, added.environment, OWNERS_VARIABLES & draft.environment.keys())
+        _add(draft.name, names, added.extra_hosts, OWNERS_NAMES & draft.extra_hosts.keys())
+        mounts += _new_mounts(draft.name, mounts, added.mounts)
+        for known, more in ((dns, added.dns), (search, added.dns_search), (rules, added.device_rules)):
             known += [entry for entry in dict.fromkeys(more) if entry not in known]
     return evolve(
         draft,
@@ -56,8 +56,8 @@ def _is_sound(given: ContainerAdditions) -> bool:
     rows: tuple[object, ...] = (given.dns, given.dns_search, given.device_rules)
     mounts: object = given.mounts
     return (
-        all(isinstance(each, Mapping) and _are_texts((*each.keys(), *each.values())) for each in mappings)
-        and all(isinstance(each, tuple | list) and _are_texts(each) for each in rows)
+        all(isinstance(mapping, Mapping) and _are_texts((*mapping.keys(), *mapping.values())) for mapping in mappings)
+        and all(isinstance(row, tuple | list) and _are_texts(row) for row in rows)
         and isinstance(mounts, tuple | list)
         and all(isinstance(mount, Mount) for mount in mounts)
     )

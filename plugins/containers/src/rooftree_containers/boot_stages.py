@@ -1,7 +1,8 @@
 """The stages in which containers start and end: who comes before whom, and how long a stage waits.
 
 In a stage, a container starts after those of that stage that provide what it waits for; all others start side by side.
-At the end the stages go the other way; what runs once is let finish.
+The stages are those of all domains: one does not begin before every domain is through with those below it. At the end
+the stages go the other way, in each domain; what runs once is let finish.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ END_WITHIN_S: Final = 600.0
 """Seconds that ending all containers of a domain may take."""
 USUAL_WAIT_S: Final = 5
 """Seconds that a stage takes at least, where no preference says otherwise."""
+_END: Final = max(Stage) + 1
 
 type Settle = Callable[[str], Awaitable[bool]]
 """Makes a container be as it is desired; whether that meant to start it."""
@@ -51,13 +53,26 @@ def waits_for(stage: Iterable[ManagedContainer]) -> dict[str, frozenset[str]]:
 
 
 class BootStages:
-    """Starts and ends a domain's containers in their stages."""
+    """Starts and ends a domain's containers in their stages.
 
-    def __init__(self, kernel: Kernel, domain: ContainerDomain, jobs: ContainerJobs, observation: Observation) -> None:
+    :param others: the stages of the other domains that there are, once they have started
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        domain: ContainerDomain,
+        jobs: ContainerJobs,
+        observation: Observation,
+        others: Callable[[], Awaitable[Iterable[BootStages]]],
+    ) -> None:
         self._kernel = kernel
         self._domain = domain
         self._jobs = jobs
         self._observation = observation
+        self._others = others
+        self._position: int | None = None
+        self._moved = asyncio.Event()
         self._late: set[asyncio.Task[bool]] = set()
 
     async def begin(self, settle: Settle, *, host_booted: bool) -> None:
@@ -65,11 +80,45 @@ class BootStages:
 
         :param host_booted: then what was started in a stage gets the time to open its ports before the next begins
         """
-        for containers in self._stages().values():
+        for stage, containers in self._stages().items():
+            self._move_to(stage)
+            await self._until_others_are_past(stage)
             earliest_end = self._kernel.clock.monotonic() + self._wait_s
-            started = await self._side_by_side(containers, settle)
-            if host_booted and started:
+            any_started = await self._side_by_side(containers, settle)
+            if host_booted and any_started:
                 await self._kernel.clock.sleep(max(0.0, earliest_end - self._kernel.clock.monotonic()))
+        self._move_to(_END)
+
+    # --- beside other domains ----------------------------------------------------------------------------------------
+
+    def begin_anew(self) -> None:
+        """The engine is gone: all stages are to come again."""
+        self._position = None
+
+    async def until_past(self, stage: Stage) -> None:
+        """Wait until the domain is through with the stages below that one."""
+        while not self._is_past(stage):
+            await self._moved.wait()
+
+    def _is_past(self, stage: Stage) -> bool:
+        if self._position is None:
+            return all(container.stage >= stage for container in all_of(self._domain))
+        return self._position >= stage
+
+    def _move_to(self, position: int) -> None:
+        self._position = position
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _until_others_are_past(self, stage: Stage) -> None:
+        try:
+            async with asyncio.timeout(STAGE_WITHIN_S):
+                for other in await self._others():
+                    await other.until_past(stage)
+        except TimeoutError:
+            log.warning("stage_goes_on_without_another_domain", stage=stage.name, waited_s=STAGE_WITHIN_S)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     async def shut_down(self) -> None:
         """End the containers that run, the last stage first; what is desired of them stays.

@@ -1,7 +1,7 @@
 """The jobs with the containers of a domain that has none of its own.
 
 Names of jobs are part of the API: a domain says what its jobs' names begin with (``dns_start``, ``dns_update`` …). One
-whose jobs do more than a plan of :mod:`~rooftree_containers.plans` writes its own, as the add-ons' do.
+whose jobs do more than a plan of :mod:`~rooftree_containers.plans` writes its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rooftree_containers.container_steps import (
     StartContainer,
     StopContainer,
 )
-from rooftree_containers.managed import ContainerJobs, ContainerSteps, ImageVersion
+from rooftree_containers.managed import ContainerJobs, ContainerSteps, DomainNames, ImageVersion
 from rooftree_containers.managed_containers import ManagedContainers, containers_of
 from rooftree_containers.update_steps import (
     DropKeptData,
@@ -57,15 +57,16 @@ class DomainJobs:
 
 
 def domain_jobs(
-    plugin: str, prefix: str, context: str, module: str, update_conditions: Collection[str] = ("internet_host",)
+    names: DomainNames, prefix: str, module: str, update_conditions: Collection[str] = ("internet_host",)
 ) -> DomainJobs:
-    """The kinds of jobs of a plugin's domain; make them once, where the module is imported.
+    """The kinds of jobs of a domain; make them once, where the module is imported.
 
     :param prefix: what their names begin with
-    :param context: the domain's: their locks are of that kind
     :param module: the caller's ``__name__``: after a kill, open jobs wait for the plugin of that package
     :param update_conditions: without which an update is not begun
     """
+
+    plugin = names.plugin
 
     def kind(verb: str, plan: Callable[..., Coroutine[Any, Any, Steps]], **declared: Any) -> Kind:
         plan.__module__ = module  # whose job it is
@@ -73,7 +74,7 @@ def domain_jobs(
         return job(f"{prefix}_{verb}", reference="name", locks=locks, **declared)(plan)
 
     def locks(name: str, **_: str) -> list[Lock]:
-        return [Lock(context, name)]
+        return [Lock(names.context, name)]
 
     def plain(plan: Callable[[ManagedContainers, str], Coroutine[Any, Any, Steps]]) -> Callable[..., Any]:
         async def planned(services: ServiceDirectory, name: str) -> Steps:

@@ -113,7 +113,7 @@ class Starting(ContainerStep):
         shown = await observation.look(self.name)
         try:
             async with asyncio.timeout(STARTED_WITHIN_S):
-                await observation.until_settled(self.name)
+                await observation.until_past_startup(self.name)
         except TimeoutError:
             log.warning("container_slow_to_start", container=self.name, waited_s=STARTED_WITHIN_S)
         if self.must_run:

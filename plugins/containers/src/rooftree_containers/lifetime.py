@@ -46,8 +46,8 @@ class Lifetimes:
         await container.created(await self._observation.engine.create(spec))
         if token is not None:
             await self._kernel.commit(*map(tokens.revocation, tokens.known(names.tokens, name)), token.change)
-        for settled in (TOKEN_USED_ELSEWHERE, RESTART_DUE):
-            self._kernel.problems.clear(settled, names.context, name)
+        for problem in (TOKEN_USED_ELSEWHERE, RESTART_DUE):
+            self._kernel.problems.clear(problem, names.context, name)
 
     async def end(self, name: str, timeout_s: int) -> None:
         """Let a container end."""

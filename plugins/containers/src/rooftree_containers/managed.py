@@ -10,12 +10,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from attrs import field, frozen
 
 from rooftree import Failed, Invalid, JobCall, RooftreeError, Step
 from rooftree.interfaces.containers import Container, ContainerSpec, DataPath
+from rooftree.interfaces.hooks import OwnerKind
 from rooftree.state import Change
 from rooftree_containers.snapshot import SnapshotFailed, SnapshotRefused
 from rooftree_containers.update_backup import UpdateBackup
@@ -95,7 +96,8 @@ class ManagedContainer:
     watched: bool = True
     """Whether the watchdog brings it back when it fails."""
     probe: Probe | None = None
-    """Asked by the watchdog, every two minutes while it runs; two complaints in a row are a restart."""
+    """Asked by the watchdog, every two minutes while it runs; two complaints in a row are a restart, or the way back
+    where its version is on probation and it has a ``ready``."""
     ready: Probe | None = None
     """What must be content with a new version, beside the engine's health check: within ``ready_within`` of its start,
     and again at the end of its probation. What is wrong then brings the version before it back."""
@@ -184,7 +186,7 @@ class DomainNames:
 
     plugin: str
     """The domain's plugin: where steps find it again."""
-    owner: Literal["addon", "homeassistant", "service"]
+    owner: OwnerKind
     """Of :class:`~rooftree.interfaces.hooks.ContainerOwner`."""
     context: str
     """The context of problems, and the kind of locks."""
@@ -225,7 +227,7 @@ class ContainerDomain(Protocol):
         ...
 
     def title(self, name: str) -> str:
-        """What people call it, within a sentence: ``add-on local_hello``, ``Home Assistant``."""
+        """What people call it, within a sentence: ``the lamp``."""
         ...
 
     def container_name(self, name: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import cache
 from typing import Final
 
-from rooftree import Kernel, Service, Task
+from rooftree import PLUGINS, Kernel, PluginHealthChanged, PluginInfo, Service, Task
 from rooftree.access import TokenUsedElsewhere
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected, EngineLost
 from rooftree.interfaces.power import HostStays
-from rooftree.services import ServiceDirectory
+from rooftree.plugins import Health
+from rooftree.services import SERVICES, ServiceDirectory
 from rooftree_containers.boot_stages import BootStages
 from rooftree_containers.lifetime import TOKEN_USED_ELSEWHERE, Lifetimes
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ContainerSteps
@@ -21,6 +24,7 @@ from rooftree_containers.watchdog import ASK_EVERY, BOOT_FAILED, GAVE_UP, Watchd
 
 ROLLED_BACK: Final = "update_rolled_back"
 """The type of the problem that says that an update failed, and that the version before it is back."""
+_PREFIX: Final = "managed_containers."
 
 
 class ManagedContainers:
@@ -34,13 +38,14 @@ class ManagedContainers:
         self.kernel = kernel
         self.domain = domain
         self.steps = steps
+        self._health_changed = asyncio.Event()
         self.observation = Observation(kernel, domain)
         self.lifetimes = Lifetimes(kernel, domain, self.observation)
         self.probation = ProbationWatch(kernel, domain, jobs, self.observation)
         kernel.defer(self.probation.stop)
-        self.watchdog = Watchdog(kernel, domain, jobs, self.observation)
+        self.watchdog = Watchdog(kernel, domain, jobs, self.observation, self.probation.complained)
         kernel.defer(self.watchdog.stop)
-        self.stages = BootStages(kernel, domain, jobs, self.observation)
+        self.stages = BootStages(kernel, domain, jobs, self.observation, self._stages_of_others)
         kernel.defer(self.stages.stop)
         self.reconciliation = Reconciliation(
             kernel,
@@ -52,6 +57,7 @@ class ManagedContainers:
             self.probation,
             self.watchdog,
         )
+        kernel.on(PluginHealthChanged, self._note_health)
         kernel.on(EngineConnected, self.reconciliation.connected)
         kernel.on(EngineLost, self.reconciliation.lost)
         kernel.on(ContainerChanged, self.reconciliation.changed)
@@ -63,6 +69,21 @@ class ManagedContainers:
         yield Task("bring up", self._bring_up)
         yield Task("watchdog", self.watchdog.ask, every=ASK_EVERY)
         yield Task("delete failed data", self.probation.delete_failed_data, every=timedelta(days=1))
+
+    async def _stages_of_others(self) -> list[BootStages]:
+        """Those of the other domains, once no plugin is starting that has one."""
+        plugins, services = self.kernel.service(PLUGINS), self.kernel.service(SERVICES)
+        while True:
+            domains = [plugin for plugin in plugins if plugin.name != self.kernel.name and _has_domain(plugin)]
+            if all(plugin.state is not Health.STARTING for plugin in domains):
+                break
+            await self._health_changed.wait()
+        others = (services.find(managed_containers(plugin.name)) for plugin in domains)
+        return [containers.stages for containers in others if containers is not None]
+
+    def _note_health(self, _: PluginHealthChanged) -> None:
+        self._health_changed.set()
+        self._health_changed = asyncio.Event()
 
     async def _bring_up(self) -> None:
         """Bring the containers up, if the engine is there; else its coming will."""
@@ -78,9 +99,14 @@ class ManagedContainers:
             self.kernel.problems.clear(problem, names.context, name)
 
 
+def _has_domain(plugin: PluginInfo) -> bool:
+    return managed_containers(plugin.name).name in plugin.provides
+
+
+@cache
 def managed_containers(plugin: str) -> Service[ManagedContainers]:
     """The key under which a plugin provides its containers to their steps."""
-    return Service[ManagedContainers](f"managed_containers.{plugin}/1")
+    return Service[ManagedContainers](f"{_PREFIX}{plugin}/1")
 
 
 def containers_of(services: ServiceDirectory, plugin: str) -> ManagedContainers:

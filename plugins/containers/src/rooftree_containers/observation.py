@@ -28,7 +28,7 @@ class Observation:
         self._domain = domain
         self._states: dict[str, ContainerState] = {}
         self._addresses: dict[str, str | None] = {}
-        self._leaving_startup: dict[str, asyncio.Event] = {}
+        self._startups_over: dict[str, asyncio.Event] = {}
         self._ended: dict[str, str] = {}
         self._listeners: list[Callable[[str, ContainerState], None]] = [domain.state_changed]
         self.changes = 0
@@ -69,9 +69,9 @@ class Observation:
             self.observe(name, container)
         return container
 
-    async def until_settled(self, name: str) -> None:
+    async def until_past_startup(self, name: str) -> None:
         """Wait until it is no longer starting: its health check is content with it, or it has ended."""
-        await self._settled(name).wait()
+        await self._past_startup(name).wait()
 
     # --- what changed ------------------------------------------------------------------------------------------------
 
@@ -89,9 +89,9 @@ class Observation:
     def note_state(self, name: str, state: ContainerState) -> None:
         """It is in that state now."""
         if state is ContainerState.STARTUP:
-            self._settled(name).clear()
+            self._past_startup(name).clear()
         else:
-            self._settled(name).set()
+            self._past_startup(name).set()
         if self._states.get(name) is not state:
             self._states[name] = state
             self.changes += 1
@@ -106,7 +106,7 @@ class Observation:
 
     def forget(self, name: str) -> None:
         """It is no container of the domain any more."""
-        for known in (self._states, self._addresses, self._leaving_startup, self._ended):
+        for known in (self._states, self._addresses, self._startups_over, self._ended):
             known.pop(name, None)
         self.whereabouts.forget(name)
         self.changes += 1
@@ -138,8 +138,8 @@ class Observation:
         unwanted = container is not None and container.desired is Desired.STOPPED
         return unwanted or self.was_ended_by_us(name, container_id)
 
-    def _settled(self, name: str) -> asyncio.Event:
-        return self._leaving_startup.setdefault(name, asyncio.Event())
+    def _past_startup(self, name: str) -> asyncio.Event:
+        return self._startups_over.setdefault(name, asyncio.Event())
 
 
 def runs(container: Container | None) -> bool:

@@ -65,6 +65,16 @@ class ProbationWatch:
         if (update := self._update(name)) is not None:
             self._keep(self._judging, name, self._judge(name, update, event.id, after_s))
 
+    def complained(self, name: str, complaint: str) -> bool:
+        """Its probe has complained of a container twice. Whether it is rolled back for that: it is on probation, and
+        has said that it must be ready for its version to stay."""
+        container, update = self._domain.find(name), self._update(name)
+        if container is None or container.ready is None or update is None:
+            return False
+        self._stop_proving(name)
+        self._keep(self._judging, name, self._roll_back(name, update, complaint))
+        return True
+
     def _update(self, name: str) -> str | None:
         """Which update it is about: by the time that a job has its turn, there may be another."""
         probation = self._domain.probation(name)

@@ -103,6 +103,7 @@ class Reconciliation:
     def lost(self, _: EngineLost) -> None:
         """The engine is gone: what its containers do is not known."""
         self._observation.lose_sight()
+        self._stages.begin_anew()
 
     async def _note_host_boot(self) -> bool:
         """After a boot of the host, desire of each container what it says of that. Whether there was one."""

@@ -12,7 +12,7 @@ A domain declares that document as its own, so that it goes when its plugin is p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -21,11 +21,14 @@ import structlog
 from attrs import evolve, frozen
 
 from rooftree import Collection as Documents
-from rooftree import Event, Kernel, NotFound
-from rooftree.interfaces.containers import Container
+from rooftree import Event, Kernel, NotFound, Step
+from rooftree.interfaces.containers import CONTAINER_ENGINE, Container
 from rooftree.state import Change
 from rooftree_containers import snapshot
+from rooftree_containers.container_jobs import domain_steps
 from rooftree_containers.managed import (
+    ContainerDomain,
+    ContainerJobs,
     ContainerState,
     Desired,
     DomainNames,
@@ -34,6 +37,8 @@ from rooftree_containers.managed import (
     Probation,
     RolledBack,
 )
+from rooftree_containers.managed_containers import ManagedContainers, managed_containers
+from rooftree_containers.steps import PullImage
 from rooftree_files import RemovalIncomplete
 
 log = structlog.get_logger(__name__)
@@ -71,6 +76,19 @@ class UpdateTakenBack(Event):
 
     plugin: str
     what: RolledBack
+
+
+def pulled_if_missing(kernel: Kernel, image: str, digest: str | None = None) -> Callable[[], Awaitable[Sequence[Step]]]:
+    """What :attr:`~rooftree_containers.ManagedContainer.missing_image` is for an image of a registry.
+
+    :param digest: which image of that name, where that is known
+    """
+
+    async def steps() -> Sequence[Step]:
+        there = await kernel.service(CONTAINER_ENGINE).image(image)
+        return [] if there is not None else [PullImage(image, digest)]
+
+    return steps
 
 
 class StandingDomain[S: StandingContainer]:
@@ -208,3 +226,12 @@ class StandingDomain[S: StandingContainer]:
     async def take_over(self, name: str, container: Container) -> str | None:
         """What it was set up with is lost: it has to be installed again."""
         return "and what was known of it is lost"
+
+
+def look_after(kernel: Kernel, domain: ContainerDomain, jobs: ContainerJobs) -> ManagedContainers:
+    """Look after a domain's containers from now on, with the library's steps; its plugin declares
+    :func:`~rooftree_containers.managed_containers` in ``provides``, and yields ``tasks()`` of what this answers."""
+    plugin = domain.names.plugin
+    containers = ManagedContainers(kernel, domain, jobs, domain_steps(plugin))
+    kernel.provide(managed_containers(plugin), containers)
+    return containers

@@ -158,5 +158,5 @@ async def _bring_back(engine: ContainerEngine, image: str, kept: str) -> None:
 
 
 async def _image_id(engine: ContainerEngine, image: str) -> str | None:
-    found = await engine.image(image)
-    return found.id if found is not None else None
+    on_engine = await engine.image(image)
+    return on_engine.id if on_engine is not None else None

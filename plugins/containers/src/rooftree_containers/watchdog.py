@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -30,13 +30,25 @@ GAVE_UP: Final = "watchdog_gave_up"
 
 
 class Watchdog:
-    """Watches over a domain's containers."""
+    """Watches over a domain's containers.
 
-    def __init__(self, kernel: Kernel, domain: ContainerDomain, jobs: ContainerJobs, observation: Observation) -> None:
+    :param rolls_back: asked before a container is restarted that its probe complained of twice: whether that is seen to
+        otherwise, because its version is on probation
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        domain: ContainerDomain,
+        jobs: ContainerJobs,
+        observation: Observation,
+        rolls_back: Callable[[str, str], bool],
+    ) -> None:
         self._kernel = kernel
         self._domain = domain
         self._jobs = jobs
         self._observation = observation
+        self._rolls_back = rolls_back
         self._bringing_back: dict[str, asyncio.Task[None]] = {}
         self._restarting: dict[str, asyncio.Task[None]] = {}
         self._missed: dict[str, str] = {}
@@ -134,10 +146,11 @@ class Watchdog:
             if complaint is None:
                 self._missed.pop(name, None)
             elif name in self._missed:
-                log.warning("watchdog_restarts", **self._whose(name), reason=complaint)
                 del self._missed[name]
-                # Beside everything else: it may have to wait behind another job of its.
-                self._begin(self._restarting, name, self._restart(name))
+                if not self._rolls_back(name, complaint):
+                    log.warning("watchdog_restarts", **self._whose(name), reason=complaint)
+                    # Beside everything else: it may have to wait behind another job of its.
+                    self._begin(self._restarting, name, self._restart(name))
             else:
                 log.warning("watchdog_missed", **self._whose(name), reason=complaint)
                 self._missed[name] = complaint

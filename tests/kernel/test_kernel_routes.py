@@ -44,7 +44,7 @@ async def system(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     async with running_system(tmp_path, plugins=[SupervisorPlugin]):
         pass
     plugins, settings = HOUSES[request.param]
-    async with running_system(tmp_path, plugins=plugins, settings=settings) as running:
+    async with running_system(tmp_path, plugins=plugins, settings=settings, allow={"plugin_failed"}) as running:
         yield running
 
 
@@ -137,7 +137,7 @@ async def test_no_plugin_takes_a_route_of_the_kernel_or_its_name(tmp_path: Path)
         name = "../escaping"
 
     async with (
-        running_system(tmp_path, plugins=[Thief, Impostor, Escaping]) as system,
+        running_system(tmp_path, plugins=[Thief, Impostor, Escaping], allow={"plugin_failed"}) as system,
         Client.over_unix(system) as client,
     ):
         problems = {problem.reference for problem in system.problems if problem.type == "plugin_name_refused"}

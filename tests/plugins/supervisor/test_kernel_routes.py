@@ -36,7 +36,7 @@ async def test_plugins_are_listed_with_their_state_and_reason(tmp_path: Path) ->
         (
             "broken",
             "failed",
-            "RuntimeError: the antenna is off (tests/plugins/supervisor/test_kernel_routes.py:26, setup)",
+            "RuntimeError: the antenna is off (tests/plugins/supervisor/test_kernel_routes.py:25, setup)",
         ),
         ("supervisor", "ok", None),
     ]

@@ -190,7 +190,8 @@ class StandingDomain[S: StandingContainer]:
         return self.documents.update(name, partial(evolve, **changes))  # type: ignore[arg-type]  # attrs checks them
 
     async def remove(self, *folders: str) -> None:
-        """Delete folders; what can't be deleted is logged, and tried again when it is due by its age."""
+        """Delete folders. What can't be deleted is logged and stays; of it, what failed versions left is tried again
+        each day."""
         for folder in folders:
             try:
                 await asyncio.to_thread(snapshot.drop, self._kernel.data.path, folder)

@@ -20,7 +20,6 @@ import pytest
 from attrs import define, field, frozen
 
 from rooftree import Principal, Role
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
@@ -136,7 +135,7 @@ async def house(folder: Path) -> AsyncIterator[House]:
     plugins = await asyncio.to_thread(lambda: [*our_plugins(FakeContainerEngine())])
     settings = {"plugins.store.repositories": [], "plugins.store.machine": "generic-x86-64", "kernel.min_free_mib": 0}
     async with (
-        running_system(folder, plugins=plugins, specifications=[hooks], settings=settings) as system,
+        running_system(folder, plugins=plugins, settings=settings) as system,
         Client.over_unix(system) as admin,
     ):
         engine = system.services.get(CONTAINER_ENGINE)

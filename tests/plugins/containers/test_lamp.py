@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from rooftree import JobCall
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import Container, ContainerStatus, EngineRefused
 from rooftree.process import System
 from rooftree.testing import FakeClock, running_system
@@ -104,7 +103,7 @@ async def room(folder: Path, engine: FakeContainerEngine, clock: FakeClock) -> A
     """A room on that folder and engine, once the lamp is on or off as it is wanted."""
     (folder / "data" / "lamp" / "data").mkdir(parents=True, exist_ok=True)
     plugins = [FakeEnginePlugin.serving(engine), LampPlugin]
-    async with running_system(folder, plugins=plugins, specifications=[hooks], clock=clock) as system:
+    async with running_system(folder, plugins=plugins, clock=clock) as system:
         here = Room(system, engine)
         await here.comes_true("lamp looked at", lambda: here.containers.observation.state("lamp") != "unknown")
         yield here

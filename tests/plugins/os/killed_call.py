@@ -8,7 +8,6 @@ import json
 import sys
 from pathlib import Path
 
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
@@ -20,7 +19,7 @@ async def main() -> None:
     """Make the call, and say how it was answered."""
     _, folder, path, body, settings = sys.argv
     plugins = [SupervisorPlugin, HostPlugin, OsPlugin, *BOARDS]
-    running = running_system(Path(folder), plugins=plugins, specifications=[hooks], settings=json.loads(settings))
+    running = running_system(Path(folder), plugins=plugins, settings=json.loads(settings))
     async with running as system, Client.over_unix(system) as client:
         answer = await client.post(path, json=json.loads(body))
         print(answer.status, answer.text, flush=True)

@@ -42,7 +42,6 @@ from rooftree import (
     role,
     step,
 )
-from rooftree.interfaces import hooks
 from rooftree.interfaces.callers import ADDON
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
@@ -213,7 +212,7 @@ class NotesPlugin(Plugin):
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     """The supervisor, and notes."""
-    async with running_system(tmp_path, plugins=[SupervisorPlugin, NotesPlugin], specifications=[hooks]) as running:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin, NotesPlugin]) as running:
         yield running
 
 

@@ -362,6 +362,8 @@ class Plugins:
             if plugin_class is not None:
                 with code_of(life.name):
                     self._load(life, plugin_class)
+        for life in chosen:  # only now it is known which hooks there are
+            life.refuse_misspelt_hooks()
         self._requirements.refuse_unmet()
         self._routes.rebuild()
         await asyncio.gather(*(self._start(life, self._requirements.providers(life)) for life in chosen))

@@ -98,10 +98,12 @@ class LoopWatchdog:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop watching."""
+        """Stop watching; a block that was noticed, and of whose end the loop could not tell yet, is told of."""
         self._beating.cancel()
         self._ended.set()
         await asyncio.to_thread(self._thread.join)
+        if self._block is not None:
+            await self._over(self._block)
 
     def left_behind(self) -> Block | None:
         """Who blocked the loop when an earlier process ended, if that is how it ended. Asked in a thread."""
@@ -144,11 +146,12 @@ class LoopWatchdog:
 
     def _watch(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
         """Look every :data:`BEAT_S` seconds. Looks are counted, not seconds: a process that was stopped for a while, or
-        a machine that slept, holds up this thread as well and is no block."""
+        a machine that slept, holds up this thread as well and is no block. Nor is a loop that nobody runs just now, as
+        between two tests that share a system."""
         seen, looks, recorded = self._beats, 0, False
         record_s = min(RECORD_S, (watchdog_period_s() or RECORD_S * 2) / 2, self._exit_s or RECORD_S)
         while not self._ended.wait(BEAT_S):
-            if self._beats != seen:
+            if self._beats != seen or not loop.is_running():
                 seen, looks, recorded = self._beats, 0, False
                 continue
             looks += 1

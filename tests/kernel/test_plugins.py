@@ -157,7 +157,10 @@ class RouteTwice(Plugin):
 
 
 BROKEN: dict[str, tuple[type[Plugin] | InstalledPlugin, str]] = {
-    "import error": (InstalledPlugin("broken", import_error), "ModuleNotFoundError: No module named 'acme'"),
+    "import error": (
+        InstalledPlugin("broken", import_error),
+        "ModuleNotFoundError: No module named 'acme' (tests/kernel/plugins_under_test.py:",
+    ),
     "exit at import": (InstalledPlugin("broken", sys_exit), "SystemExit"),
     "no plugin class": (InstalledPlugin("broken", lambda: int), "no subclass of rooftree.Plugin"),
     "an instance": (InstalledPlugin("broken", Fine), "no subclass of rooftree.Plugin"),

@@ -95,6 +95,12 @@ def step[S: Step](kind: str) -> Callable[[type[S]], type[S]]:
     return decorate
 
 
+def forget_steps(module: str) -> None:
+    """Forget the steps of a module, which is about to be loaded anew."""
+    for kind in [kind for kind, known in tuple(KINDS.items()) if known.__module__ == module]:
+        del KINDS[kind]
+
+
 def _full_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -189,4 +195,4 @@ class Verbs:
         return Injector(self._directory, wanted).resolve()
 
 
-__all__ = ["KINDS", "Run", "Step", "Verbs", "step"]
+__all__ = ["KINDS", "Run", "Step", "Verbs", "forget_steps", "step"]

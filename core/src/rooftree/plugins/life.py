@@ -113,8 +113,10 @@ class PluginLife:
 
     @property
     def package(self) -> str:
-        """The package that its class, and with it its jobs, come from."""
-        return self.plugin_class.__module__.partition(".")[0]
+        """The package that its class, and with it its jobs, come from; until it has been imported, what its entry
+        point says."""
+        module = self.point.module if self.plugin_class is Plugin else self.plugin_class.__module__
+        return module.partition(".")[0]
 
     @property
     def provides(self) -> tuple[Service[Any], ...]:

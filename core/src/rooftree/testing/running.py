@@ -30,7 +30,7 @@ class InstalledPlugin(EntryPoint):
     def __init__(
         self, name: str, loading: Callable[[], Any], distribution: Distribution | None = None, group: str = GROUP
     ) -> None:
-        super().__init__(name, f"{__name__}:{name}", group)
+        super().__init__(name, f"{loading.__module__}:{name}", group)
         vars(self).update(loading=loading, dist=distribution)
 
     def load(self) -> Any:

@@ -29,8 +29,8 @@ class Shelf:
             await asyncio.sleep(0)
             yield self.things
         finally:
-            await asyncio.sleep(0)
             self.opened -= 1
+            await asyncio.sleep(0)
 
 
 SHELF = Service[Shelf]("shelf/1")

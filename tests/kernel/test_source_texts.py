@@ -34,9 +34,7 @@ def test_boards_tell_too_and_what_derives_from_them_has_its_own_text() -> None:
     class Lamp(Board):
         """A lamp."""
 
-    assert "needs_reboot: Whether changed settings are in effect" in str(
-        inspect.getdoc(Board)
-    )
+    assert "needs_reboot: Whether changed settings are in effect" in str(inspect.getdoc(Board))
     assert Lamp.__doc__ == "A lamp."
 
 

@@ -18,8 +18,8 @@ def texts_of(module: str) -> Mapping[str, str]:
     not there. Blocks."""
     file = getattr(sys.modules.get(module), "__file__", None)
     try:
-        source = Path(file).read_text("utf-8") if file is not None and file.endswith(".py") else ""
-    except OSError:  # installed without its source
+        source = Path(file or "").read_text("utf-8")  # ours: what is imported
+    except (OSError, UnicodeDecodeError):  # it has none, or is installed without it
         source = ""
     return dict(_texts(ast.parse(source).body, ""))
 

@@ -197,11 +197,12 @@ class PluginLife:
 
     def refuse_misspelt_hooks(self) -> None:
         """Fail it, where it is loaded, for a hook that nobody specifies or that is not marked as one."""
+        if self.plugin is None:
+            return
         try:
             self._parts.hooks.refuse_misspelt(self.plugin_class)
         except HookNameUnknown as error:
-            if self.plugin is not None:
-                self.not_loaded(error)
+            self.not_loaded(error)
 
     def not_loaded(self, error: Exception) -> None:
         """It could not be loaded."""

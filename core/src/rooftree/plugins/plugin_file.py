@@ -52,13 +52,13 @@ class PluginFile:
             if path.suffix != ".py" or not module.isidentifier():
                 raise ValueError("must be that of a module")
             PluginName.check(name)
-            seen = path.read_bytes()
+            seen = path.read_bytes()  # ours: what whoever starts us names
         except ValueError as error:
             raise Invalid(f"{path}: the name of a plugin's file {error}, such as speed.py") from None
         except OSError as error:
             raise Invalid(f"{path} can't be read: {error.strerror}") from None
         other = None if module.startswith(PREFIX) else find_spec(module)
-        if other is not None and Path(other.origin or "").resolve() != path.resolve():
+        if other is not None and not _is_one(path, Path(other.origin or "")):
             raise Invalid(f"{path}: Python has a module {module} already; call the file {PREFIX}{module}.py")
         return cls(path, name, module, seen)
 
@@ -72,7 +72,7 @@ class PluginFile:
 
         The module is never taken from what was compiled of it, which may be of the same second.
         """
-        self._seen = self.path.read_bytes()
+        self._seen = self.path.read_bytes()  # ours: as above
         spec = spec_from_file_location(self.module, self.path)
         assert spec is not None
         module: Any = module_from_spec(spec)
@@ -87,7 +87,7 @@ class PluginFile:
         A file that is not there has not changed: some editors put it aside for a moment when they write it.
         """
         try:
-            text = self.path.read_bytes()
+            text = self.path.read_bytes()  # ours: as above
         except OSError:
             return False
         text, self._seen = self._seen, text
@@ -152,3 +152,7 @@ def plugin_files(paths: Collection[Path]) -> list[PluginFile]:
         if other is not file:
             raise Invalid(f"{path}: {other.path} is the plugin {file.name} already")
     return list(files.values())
+
+
+def _is_one(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()  # ours: to compare them

@@ -194,6 +194,17 @@ async def test_block_that_the_test_ends_with_is_told(tmp_path: Path) -> None:
         await run(tmp_path, None, then=block)
 
 
+async def test_tests_own_code_may_hold_the_loop_but_not_what_rooftree_calls(tmp_path: Path) -> None:
+    async with running_system(tmp_path):
+        time.sleep(1.6)  # that is the point
+
+    with pytest.raises(AssertionError, match=r"loop_blocked: .*/rooftree/events/bus\.py"):
+        async with running_system(tmp_path) as system:
+            system.bus.subscribe(Called, lambda _: time.sleep(1.6), "test")
+            system.bus.publish(Called())
+            await system.bus.drained()
+
+
 async def test_loop_that_nobody_runs_is_no_block(tmp_path: Path) -> None:
     """As between two tests that share a system."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 from attrs import field, frozen
 
+import rooftree
 from rooftree.events import Event, Problem, ProblemReported, TaskWatch
 from rooftree.plugins import PluginHealthChanged
 from rooftree.process import LoopBlocked, System
@@ -16,10 +18,11 @@ type Failing = Literal[
     "plugin_failed", "driver_failed", "loop_blocked", "task_failed", "listener_failed", "route_failed", "hook_failed",
     "undo_failed",
 ]  # fmt: skip
-"""What may go wrong: a plugin or a driver does not run; code held the event loop for a second; a task, a listener, the
-answer to a hook or the undo of a step raised; a route raised what is no answer to a client."""
+"""What may go wrong: a plugin or a driver does not run; code other than the test's own held the event loop for a second;
+a task, a listener, the answer to a hook or the undo of a step raised; a route raised what is no answer to a client."""
 
 FAILING: Final[tuple[Failing, ...]] = get_args(Failing.__value__)
+_KERNEL: Final = str(Path(rooftree.__file__).parent)
 _PROBLEMS: Final[dict[str, Failing]] = {
     "driver_failed": "driver_failed",
     "hook_failed": "hook_failed",
@@ -94,6 +97,8 @@ class Failures:
                 self.note("plugin_failed", f"plugin {name} does not run: {reason}")
             case ProblemReported(problem):
                 self.note_problems([problem])
+            case LoopBlocked(plugin=None, where=where) if not where.startswith(_KERNEL):
+                pass  # the test's own code, which shares the loop
             case LoopBlocked():
                 culprit = f"plugin {event.plugin}, " if event.plugin else ""
                 self.note("loop_blocked", f"the event loop was blocked for {event.seconds:g} s: {culprit}{event.where}")

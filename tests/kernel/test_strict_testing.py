@@ -200,7 +200,7 @@ async def test_tests_own_code_may_hold_the_loop_but_not_what_rooftree_calls(tmp_
 
     with pytest.raises(AssertionError, match=r"loop_blocked: .*/rooftree/events/bus\.py"):
         async with running_system(tmp_path) as system:
-            system.bus.subscribe(Called, lambda _: time.sleep(1.6), "test")
+            system.bus.subscribe(Called, lambda _: hold_the_loop(), "test")
             system.bus.publish(Called())
             await system.bus.drained()
 

@@ -18,8 +18,8 @@ type Failing = Literal[
     "plugin_failed", "driver_failed", "loop_blocked", "task_failed", "listener_failed", "route_failed", "hook_failed",
     "undo_failed",
 ]  # fmt: skip
-"""What may go wrong: a plugin or a driver does not run; code other than the test's own held the event loop for a second;
-a task, a listener, the answer to a hook or the undo of a step raised; a route raised what is no answer to a client."""
+"""What may go wrong: a plugin or a driver does not run; code (not the test's own) held the event loop for a second; a
+task, a listener, the answer to a hook or the undo of a step raised; a route raised what is no answer to a client."""
 
 FAILING: Final[tuple[Failing, ...]] = get_args(Failing.__value__)
 _KERNEL: Final = str(Path(rooftree.__file__).parent)

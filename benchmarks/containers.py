@@ -24,10 +24,10 @@ from attrs import frozen
 from rows import TIMES, Bench, Row, Skipped
 from servers import Installation, Running
 
-from tests.e2e.rig.addon_files import DOCKERFILE, WAITS, addon_files
-from tests.e2e.rig.engine import Engine, import_base_image
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.registry import Registry, serve_images
+from tests.rig.addon_files import DOCKERFILE, WAITS, addon_files
+from tests.rig.engine import Engine, import_base_image
+from tests.rig.files import write_files
+from tests.rig.registry import Registry, serve_images
 
 IMAGES = 20
 IMAGE_MB = 5

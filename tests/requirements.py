@@ -7,7 +7,8 @@ skipped test would look like a passed one.
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
 import pytest
 
@@ -18,6 +19,15 @@ def needs(there: bool, reason: str) -> pytest.MarkDecorator:
     :param reason: what it needs, with the packages that bring it
     """
     return pytest.mark.needs(there, reason)
+
+
+SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
+"""What lies beside a checkout of the project's own and is no part of it: contract, reference, corpus."""
+
+
+def needs_shared(path: Path) -> pytest.MarkDecorator:
+    """A mark for tests that read what lies beside the checkout, in :data:`SHARED`."""
+    return needs(path.exists(), f"needs ../{path.relative_to(SHARED.parent)} beside the checkout")
 
 
 def missing(reason: str) -> NoReturn:

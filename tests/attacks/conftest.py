@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import base_image, daemon, engine, git_server, registry
 from tests.e2e.docker.conftest import data_dir, events, instance, make_driver, prefix, spec
+from tests.rig.fixtures import base_image, daemon, engine, git_server, registry
 
 __all__ = [
     "base_image",

@@ -13,7 +13,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from tests.e2e.rig.namespaces import in_namespace_of
+from tests.rig.namespaces import in_namespace_of
 
 ARP, IPV4, IPV6, TAG = 0x0806, 0x0800, 0x86DD, 0x8100
 EVERYBODY = "ff:ff:ff:ff:ff:ff"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import addon_files
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.files import write_files
+from tests.rig.addon import Addon
+from tests.rig.addon_files import addon_files
+from tests.rig.daemon import Daemon
+from tests.rig.engine import Engine
+from tests.rig.files import write_files
 
 
 async def hostile(daemon: Daemon, engine: Engine, base: str, name: str, **config: object) -> Addon:

@@ -15,14 +15,13 @@ import pytest
 from attrs import frozen
 
 from tests.attacks.engine_relay import Relay, engine_relay
-from tests.e2e.conftest import base_image, engine  # noqa: F401  # fixtures
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import REPOSITORY, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.waiting import until
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("frozen engine")]
+pytestmark = [pytest.mark.timed, pytest.mark.docker, pytest.mark.xdist_group("frozen engine")]
 
 WITHIN_S = 1.0
 PROMPT_S = 0.1
@@ -45,7 +44,7 @@ class House:
 
 
 @pytest.fixture
-async def house(engine: Engine, base_image: str, tmp_path: Path) -> AsyncIterator[House]:  # noqa: F811
+async def house(engine: Engine, base_image: str, tmp_path: Path) -> AsyncIterator[House]:
     """The house; its engine can hang."""
     socket_folder = Path(f"/run/rt-{tmp_path.name[-20:]}")
     await asyncio.to_thread(socket_folder.mkdir, exist_ok=True)

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from tests.attacks.local_addons import hostile, says
-from tests.e2e.rig.addon_files import addon_files
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.files import write_files
+from tests.rig.addon_files import addon_files
+from tests.rig.daemon import Daemon
+from tests.rig.engine import Engine
+from tests.rig.files import write_files
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("attacks: growth")]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.local_addons import hostile
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import Engine
+from tests.rig.daemon import Daemon
+from tests.rig.engine import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("attacks: host terminals")]
 

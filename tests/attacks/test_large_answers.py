@@ -149,7 +149,7 @@ def test_what_a_translation_leaves_out_is_said_in_a_sentence() -> None:
         translation = parse_translation({"network": UNKNOWN, "configuration": UNKNOWN})
         seconds.append(time.process_time() - began)
 
-    assert 0 < len(sentence(translation.problems)) < LONGEST
+    assert 0 < len(sentence(translation.findings)) < LONGEST
     assert min(seconds) < WITHIN_S
 
 

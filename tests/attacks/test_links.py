@@ -15,11 +15,11 @@ import pytest
 import pytest_asyncio
 
 from tests.attacks.local_addons import hostile
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.files import write_files
+from tests.rig.addon import Addon
+from tests.rig.addon_files import addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.files import write_files
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("attacks: links")]
 

@@ -17,10 +17,11 @@ from attrs import frozen
 from rooftree.interfaces.containers import BuildFailed
 from rooftree.model.conversion import ParsedString
 from rooftree_docker.build_context import base_images
-from rooftree_docker.dockerfile import ImageNotTold, images_used
+from rooftree_docker.dockerfile import images_used
 from rooftree_docker.ignore_rules import IgnoreRules
 from rooftree_docker.image_reference import ImageReference
 from rooftree_docker.registry_errors import pull_error
+from rooftree_files.dockerfile import ImageNotTold
 from rooftree_store.versions import LONGEST_CHARACTERS, order
 from rooftree_store.yaml_files import MAX_NUMBER_CHARACTERS
 from tests.attacks.regular_expressions import LARGE, ROOT, Use, modules, slowest, uses
@@ -89,22 +90,27 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_addons/apparmor.py:_HEAD": FOREIGN,
     "rooftree_addons/apparmor.py:_FLAGS": FOREIGN,
     "rooftree_addons/apparmor.py:_NAMES_A_FILE": FOREIGN,
-    "rooftree_containers/logs.py:_RANGE": HEADER,
+    "rooftree_containers/log_place.py:_CURSOR": HEADER,
+    "rooftree_containers/log_query.py:_RANGE": HEADER,
+    "rooftree_containers/log_query.py:_TIME": HEADER,
     "rooftree_containers/logs.py:_ESCAPES": FOREIGN,
     "rooftree_docker/build_output.py:_STEP": FOREIGN,
     "rooftree_docker/build_output.py:_ESCAPES": FOREIGN,
     "rooftree_docker/data_folder.py:_OWN_FILES": KERNEL,
     "rooftree_docker/data_folder.py:_CONTROL_GROUP": KERNEL,
     "rooftree_docker/data_folder.py:_SHORT_ID": KERNEL,
-    "rooftree_docker/dockerfile.py:_VARIABLE": FOREIGN,
     "rooftree_docker/image_reference.py:_REFERENCE": FOREIGN,
     "rooftree_docker/log_stream.py:_TIME": FOREIGN,
     "rooftree_docker/plugin.py:_is_prefix": OPERATOR,
     "rooftree_docker/registry.py:_PARAMETER": FOREIGN,
     "rooftree_docker/registry_errors.py:_QUOTED_STATUS": SAID,
     "rooftree_docker/registry_errors.py:_RATE_LIMIT": SAID,
+    "rooftree_docker/retry_after.py:_QUOTED": SAID,
+    "rooftree_docker/retry_after.py:_PART": Foreign(40),
     "rooftree_docker/wire_rules.py:_MAC": Ours("what the engine says of its own containers"),
+    "rooftree_docker/registry_errors.py:_BROKEN": SAID,
     "rooftree_docker/registry_errors.py:_DISK_FULL": SAID,
+    "rooftree_docker/registry_errors.py:_NOT_FOR_PLATFORM": SAID,
     "rooftree_docker/registry_errors.py:_NOT_FOUND": SAID,
     "rooftree_docker/registry_errors.py:_LOGIN": SAID,
     "rooftree_docker/registry_errors.py:_UNREACHABLE": SAID,
@@ -112,9 +118,11 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_docker/specification.py:_CONTAINER_NAME": FOREIGN,
     "rooftree_docker/start_refusal.py:_PORT_IN_USE": FOREIGN,
     "rooftree_docker/start_refusal.py:_named_port": FOREIGN,
+    "rooftree_files/dockerfile.py:_VARIABLE": FOREIGN,
     "rooftree_host/export_format.py:_BINARY_NAME": FOREIGN,
     "rooftree_host/export_format.py:_NAME_AT_END": FOREIGN,
     "rooftree_host/export_format.py:_CURSOR": FOREIGN,
+    "rooftree_host/export_format.py:_TIME_OF_CURSOR": FOREIGN,
     "rooftree_host/hostname.py:_LABEL": FOREIGN,
     "rooftree_host/sound_cards.py:_PCM": FOREIGN,
     "rooftree_host/sound_cards.py:_CARD_LINE": FOREIGN,
@@ -122,16 +130,19 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_host/time_servers.py:_NAME": FOREIGN,
     "rooftree_machine/home_assistant_os.py:_PIECE": Ours("/etc/os-release"),
     "rooftree_machine/home_assistant_os.py:_ESCAPED": Ours("/etc/os-release"),
+    "rooftree_store/local_build.py:_BETWEEN_PARTS": FOREIGN,
     "rooftree_store/addon_config.py:_service_role_text": BY_READERS,
     "rooftree_store/addon_config.py:_port_key": BY_READERS,
     "rooftree_store/addon_config.py:_MAP_TEXT": FOREIGN,
     "rooftree_store/git_process.py:_PASSED_ON": OPERATOR,
     "rooftree_store/git_process.py:_UNREACHABLE": SAID,
+    "rooftree_store/git_process.py:_BROKEN": SAID,
+    "rooftree_store/git_process.py:_NO_DEPTH": SAID,
     "rooftree_store/git_process.py:_NO_LOGIN": SAID,
     "rooftree_store/git_process.py:_TOO_LARGE": SAID,
     "rooftree_store/git_process.py:_EMPTY": SAID,
     "rooftree_store/git_process.py:_MISSING": SAID,
-    "rooftree_store/git_process.py:_reason": SAID,
+    "rooftree_store/git_process.py:_LOGIN_IN_ADDRESS": SAID,
     "rooftree_store/image_name.py:_HOST": FOREIGN,
     "rooftree_store/image_name.py:_COMPONENT": FOREIGN,
     "rooftree_store/image_name.py:_IMAGE": FOREIGN,

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiodocker.exceptions import DockerError
 from aiohttp import web
 from attrs import field, mutable
 
@@ -92,7 +93,10 @@ class Engine:
         async def tag(image: str, name: str, *, tag: str) -> None:
             self.tags.append(f"{name}:{tag}")
 
-        yield SimpleNamespace(version=version, images=SimpleNamespace(tag=tag))
+        async def inspect(image: str) -> dict[str, Any]:
+            raise DockerError(404, {"message": f"no such image: {image}"})
+
+        yield SimpleNamespace(version=version, images=SimpleNamespace(tag=tag, inspect=inspect))
 
     @asynccontextmanager
     async def stream(

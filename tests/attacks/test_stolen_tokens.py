@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from attrs import frozen
 
-from tests.e2e.rig.addon import OWN, Addon
-from tests.e2e.rig.addon_files import REPOSITORY, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.git_server import GitServer
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import OWN, Addon
+from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.git_server import GitServer
+from tests.rig.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("stolen-tokens")]
 

@@ -21,7 +21,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import rooftree
-from rooftree.model.printable_text import ColouredText, printable, printable_json, printable_lines
+from rooftree.cli.terminal_text import ColouredText, printable_json, printable_lines
+from rooftree.model import printable
 from rooftree.process import logs
 
 ROOT = Path(__file__).parents[2]

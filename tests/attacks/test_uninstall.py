@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 
 from tests.attacks.local_addons import hostile
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
+from tests.rig.addon import Addon
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("attacks: uninstall")]
 

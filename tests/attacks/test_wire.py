@@ -26,9 +26,9 @@ from rooftree_docker.network import NetworkSettings
 from rooftree_docker.wire_rules import GUARD, PORTS
 from tests.attacks import frames
 from tests.e2e.docker.conftest import MakeDriver, random_subnet
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.namespaces import in_namespace_of
-from tests.e2e.rig.waiting import until
+from tests.rig.engine import Engine
+from tests.rig.namespaces import in_namespace_of
+from tests.rig.waiting import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("wire")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from signal import SIGKILL
 from typing import Any
 
 from tests.requirements import missing
+from tests.rig.fork_server import ForkedProcess, forked
 
 CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -91,12 +91,11 @@ async def private_bus(folder: Path) -> AsyncIterator[PrivateBus]:
 class Services:
     """Stand-ins for services of the system, in a process of their own; see :mod:`tests.bus.stand_ins`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: ForkedProcess) -> None:
         self._process = process
 
     async def order(self, **order: Any) -> Any:
         """Tell the process something; its answer."""
-        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         answer = json.loads(await self._process.stdout.readline())
         assert answer["ok"], answer
@@ -113,9 +112,8 @@ class Services:
 
     async def kill(self) -> None:
         """End the process as a crash would."""
-        with suppress(ProcessLookupError):
-            self._process.send_signal(SIGKILL)
-        await self._process.communicate()
+        self._process.kill()
+        await self._process.wait()
 
 
 @asynccontextmanager
@@ -124,13 +122,7 @@ async def services(address: str, *names: str, machine: str = "tests.bus.stand_in
 
     :param machine: the module that is the machine
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", machine, address, *names,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**20,
-    )  # fmt: skip
-    running = Services(process)
-    try:
+    async with forked(machine, address, *names, limit_bytes=2**20) as process:
+        running = Services(process)
         await running.order(do="nothing")  # it answers when all are on the bus
         yield running
-    finally:
-        await running.kill()

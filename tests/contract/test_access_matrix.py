@@ -12,12 +12,13 @@ from tests.contract import access_table
 from tests.contract.access_differences import DIFFERENCES, Difference
 from tests.contract.access_table import BEGIN, END, GOLDEN, PAGE, Asked, as_page, as_tsv, ask, filled, read
 from tests.contract.door import CALLERS, Wire, house_with_closed_rooms, tokens_of_callers
+from tests.requirements import SHARED, needs_shared
 
-REFERENCE = access_table.ROOT.parent / "shared" / "reference" / "access-matrix.tsv"
+REFERENCE = SHARED / "reference" / "access-matrix.tsv"
 ADD_ONS = [name for name, who in CALLERS.items() if who.kind == "addon"]
 REGENERATE = "`make access-table` writes what the routes say; review what it changes"
 
-needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference is not beside this checkout")
+needs_reference = needs_shared(REFERENCE)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,8 +13,8 @@ from rooftree_addons.plugin import AddonsPlugin
 from rooftree_containers import container_steps as steps
 from rooftree_store.plugin import StorePlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, SETTINGS, House
+from tests.rig.waiting import until
 
 SECRET = "hunter2-7d0c"
 SCHEMA = {

@@ -9,17 +9,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from rooftree import Principal, Role
 from rooftree.testing import token_for
 from tests.contract.inhabited import RUNS, inhabited_house
 from tests.contract.test_routes import NOT_YET, begun_domains, shape
+from tests.requirements import SHARED, needs_shared
 
-TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "contract-check"
+TOOL = SHARED / "tools" / "contract-check"
 CORE = Principal("core", "homeassistant", Role.ADMIN)
 
-pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="the contract is not beside this checkout")
+pytestmark = needs_shared(TOOL)
 
 RUNNING_IS_RIGHT = "the recordings of the existing supervisor have it as we do, its documentation has not"
 NO_CORE = "there is no Home Assistant in the system that is asked; the client's type has null for that"

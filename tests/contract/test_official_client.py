@@ -44,7 +44,7 @@ from rooftree.process.system import System
 from rooftree.testing import token_for
 from tests.contract.client_answers import Used, checked, methods_of, models_taken, parameters_of
 from tests.contract.inhabited import INSTALLED, OFFERED, RUNS, inhabited_house
-from tests.e2e.rig.waiting import until
+from tests.rig.waiting import until
 
 COVERED = (None, "addons", "store", "jobs", "supervisor", "os")
 """Components of the client, and its own calls, that are used in full."""
@@ -328,9 +328,14 @@ async def test_own_log_is_read_in_every_format(
         last = [line async for line in lines]
     async with aclosing(await client.supervisor.logs(LogsOptions(format=shown, range="entries=:-1:1"))) as lines:
         one = [line async for line in lines]
+    nine = int(NINE.timestamp())
+    at_nine = LogsOptions(format=shown, no_colors=True, range=f"realtime={nine}000000:{nine + 1}:1000")
+    async with aclosing(await client.supervisor.logs(at_nine)) as lines:
+        timed = [line async for line in lines]
 
     assert last == [line]
     assert one[0].endswith("one")
+    assert [line[-3:] for line in timed] == ["one", "two"]
 
 
 async def test_logs_of_an_earlier_boot_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
-import pytest
 import yaml
 
 from rooftree import Plugin
 from rooftree.plugins.loading import GROUP
+from tests.requirements import SHARED, needs_shared
 from tests.workspace import plugins
 
-API = Path(__file__).resolve().parents[3] / "shared" / "api"
+API = SHARED / "api"
 
-pytestmark = pytest.mark.skipif(not API.exists(), reason="the contract is not beside this checkout")
+pytestmark = needs_shared(API)
 
 NOT_YET = {
     "GET /supervisor/stats": "the supervisor, whole",

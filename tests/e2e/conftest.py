@@ -1,51 +1,7 @@
-"""Fixtures of the end-to-end tests: real parts, made once a session, and a daemon for each test."""
+"""What the end-to-end tests take from the rig."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Iterator
+from tests.rig.fixtures import base_image, daemon, engine, git_server, registry
 
-import pytest
-
-from tests.e2e.requirements import require_docker
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine, import_base_image
-from tests.e2e.rig.git_server import GitServer, serve_git
-from tests.e2e.rig.registry import Registry, serve_images
-
-
-@pytest.fixture(scope="session")
-def engine() -> Engine:
-    """The engine that runs here; without one the test is skipped, and fails in CI."""
-    require_docker()
-    return Engine()
-
-
-@pytest.fixture(scope="session")
-def base_image(engine: Engine) -> Iterator[str]:
-    """The name of a busybox image that exists on the engine only."""
-    name = f"rooftree-rig/base:{secrets.token_hex(4)}"
-    import_base_image(name, engine)
-    yield name
-    engine.run("rmi", "--force", name)
-
-
-@pytest.fixture(scope="session")
-def registry(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """An image registry on loopback, empty at first."""
-    with serve_images(tmp_path_factory.mktemp("registry"), engine, base_image) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="session")
-def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
-    """A git server on loopback, empty at first."""
-    with serve_git(tmp_path_factory.mktemp("git")) as server:
-        yield server
-
-
-@pytest.fixture
-async def daemon(engine: Engine) -> AsyncIterator[Daemon]:
-    """A daemon that is ready to be started; at the end nothing of it stays on the engine."""
-    async with disposable_daemon(engine) as daemon:
-        yield daemon
+__all__ = ["base_image", "daemon", "engine", "git_server", "registry"]

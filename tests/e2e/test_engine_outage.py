@@ -17,17 +17,17 @@ import pytest
 import pytest_asyncio
 from attrs import frozen
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.line import line_to
-from tests.e2e.rig.own_engine import OwnEngine, open_firewall, own_engine
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import INSTANCE_LABEL, Engine
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.line import line_to
+from tests.rig.own_engine import OwnEngine, open_firewall, own_engine
+from tests.rig.registry import Registry
+from tests.rig.waiting import until
 
-pytestmark = pytest.mark.xdist_group("outage")
+pytestmark = [pytest.mark.timed, pytest.mark.xdist_group("outage")]
 
 ANSWER_S, CHANGE_S = 1.5, 5.0
 DEADLINES = f"answer = {ANSWER_S}, change = {CHANGE_S}, stall = 5, heartbeat = 0.5, first_retry = 0.1, last_retry = 0.5"

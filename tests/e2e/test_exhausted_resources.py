@@ -19,14 +19,14 @@ import pytest
 import pytest_asyncio
 from attrs import frozen
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.footprint import Footprint
-from tests.e2e.rig.git_server import GitServer
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.footprint import Footprint
+from tests.rig.git_server import GitServer
+from tests.rig.registry import Registry
+from tests.rig.waiting import until
 from tests.torture.requirements import small_disk
 
 pytestmark = pytest.mark.xdist_group("exhausted")

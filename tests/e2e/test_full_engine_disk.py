@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from attrs import frozen
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.footprint import Footprint
-from tests.e2e.rig.git_server import GitServer
-from tests.e2e.rig.own_engine import OwnEngine, open_firewall, own_engine
-from tests.e2e.rig.registry import Registry
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.footprint import Footprint
+from tests.rig.git_server import GitServer
+from tests.rig.own_engine import OwnEngine, open_firewall, own_engine
+from tests.rig.registry import Registry
 
 pytestmark = pytest.mark.xdist_group("full-engine-disk")
 

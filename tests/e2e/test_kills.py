@@ -15,17 +15,17 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from attrs import frozen
+from attrs import evolve, frozen
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.footprint import Footprint
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.line import line_to
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.waiting import until, wait_until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.footprint import Footprint
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.line import line_to
+from tests.rig.registry import Registry
+from tests.rig.waiting import until, wait_until
 
 TOGETHER = pytest.mark.xdist_group("kills")
 
@@ -407,7 +407,7 @@ async def test_add_on_that_ended_while_the_daemon_was_away_is_started_again(worl
     await daemon.start()
     await daemon.recovered()
 
-    await world.becomes(before)
+    await world.becomes(evolve(before, files=before.files | {f"{addon.slug} failed"}))  # the log of that end
     assert (await answers(addon))["slug"] == addon.slug
 
 

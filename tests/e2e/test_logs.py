@@ -16,13 +16,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import REPOSITORY, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.git_server import GitServer
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.journal import boot_id, entry, gateway, write
+from tests.rig.addon import Addon
+from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.git_server import GitServer
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("logs")
 
@@ -166,6 +166,27 @@ async def test_log_of_the_host_is_whole_and_knows_its_boots(talks: Addon) -> Non
     assert boots == {"boots": {"0": boot_id(1), "-1": boot_id(0)}}
     assert earlier == "2026-01-31 09:00:00.000 homebox sshd: an earlier boot\n"
     assert everything == "one\n" + f"{TEXT}\n" * LINES
+
+
+@SOURCES
+async def test_frontend_pages_back_from_the_end_of_a_long_log(talks: Addon, path: str) -> None:
+    async def page(range: str) -> tuple[list[str], str]:
+        wanted = f"{path.format(addon=talks.slug)}?format=timestamp"
+        async with talks.daemon.request("GET", wanted, headers={"Range": range}) as answer:
+            return (await answer.text()).splitlines(), answer.headers.get("X-First-Cursor", "")
+
+    async with asyncio.timeout(60):
+        latest, cursor = await page("entries=:-99:100")
+        lines = latest
+        for _ in range(12):
+            before, cursor = await page(f"entries={cursor}:-100:100")
+            lines = before + lines
+        again, _ = await page(f"entries={cursor}:0:1300")
+
+    assert len(lines) == 1300
+    assert again == lines
+    times = [line[:23] for line in lines]
+    assert times == sorted(times)
 
 
 @SOURCES

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 import aiohasupervisor.exceptions as refusals
@@ -32,13 +33,13 @@ from aiohasupervisor.models import (
 from attrs import evolve, frozen
 
 from tests.contract.client_answers import checked
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.registry import Registry
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("official-client")
 
@@ -268,6 +269,8 @@ async def test_log_is_read_in_each_of_the_ways_that_the_client_knows(client: Sup
     verbose = await read(LogsOptions(format=LogFormat.VERBOSE, no_colors=True))
     last = await read(LogsOptions(lines=1))
     ranged = await read(LogsOptions(range="entries=:0:1"))
+    since = int(datetime.fromisoformat(f"{timed[0][:23]}+00:00").timestamp() * 1_000_000)
+    by_time = await read(LogsOptions(range=f"realtime={since}:{since // 1_000_000 + 3600}:1000"))
     latest = await read(latest=True)
 
     assert whole[0] == "\x1b[32mready\x1b[0m" and plain[0] == latest[0] == "ready"
@@ -276,6 +279,7 @@ async def test_log_is_read_in_each_of_the_ways_that_the_client_knows(client: Sup
     )
     assert verbose[0].endswith(f" app_{rich.slug}: ready") and verbose[0][:23] == timed[0][:23]
     assert last == whole[-1:] and ranged == whole[:1]
+    assert by_time == whole
 
 
 async def test_stats_of_a_running_add_on_are_understood(client: SupervisorClient, rich: Addon) -> None:

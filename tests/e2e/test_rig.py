@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import INSTANCE_LABEL, Engine
-from tests.e2e.rig.git_server import GitServer, git
-from tests.e2e.rig.own_engine import own_engine
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.service_process import ServiceProcess, free_port, listens
+from tests.rig.daemon import Daemon
+from tests.rig.engine import CHECKOUT, INSTANCE_LABEL, Engine
+from tests.rig.fork_server import forked
+from tests.rig.git_server import GitServer, git
+from tests.rig.own_engine import own_engine
+from tests.rig.registry import Registry
+from tests.rig.service_process import ServiceProcess, free_port, listens
+from tests.rig.waiting import wait_until
 
 
 def test_base_image_runs_without_any_registry(engine: Engine, base_image: str) -> None:
@@ -86,6 +89,59 @@ def test_server_is_gone_after_its_block(tmp_path: Path) -> None:
     assert server.process.returncode == -signal.SIGTERM
 
 
+def test_server_ends_with_who_started_it(tmp_path: Path) -> None:
+    port = free_port()
+    code = f"""
+import os, sys
+from pathlib import Path
+from tests.rig.service_process import ServiceProcess
+command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
+with ServiceProcess(command, port={port}, log=Path({str(tmp_path / "log")!r})):
+    os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    wait_until(lambda: not listens(port), within_s=10, what="the server's end")
+
+
+async def test_forked_program_is_as_it_would_be_after_python_m(tmp_path: Path) -> None:
+    """``json.tool`` is a program with arguments, standard input and output, and an exit status."""
+    async with forked("json.tool", "--compact") as tool:
+        tool.stdin.write(b'{"a": 1}')
+        assert await tool.communicate() == (b'{"a":1}\n', None)
+        assert tool.returncode == 0
+    with (tmp_path / "errors").open("wb") as errors:
+        async with forked("json.tool", "--nothing", stderr=errors.fileno()) as tool:
+            assert await tool.communicate() == (b"", None)
+    assert tool.returncode == 2
+    assert b"unrecognized arguments: --nothing" in (tmp_path / "errors").read_bytes()
+
+
+async def test_forked_program_ends_with_its_block() -> None:
+    async with forked("json.tool") as tool:
+        assert tool.returncode is None
+
+    assert tool.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{tool.pid}").exists()
+
+
+def test_forked_program_ends_with_who_wanted_it() -> None:
+    code = """
+import asyncio, os
+from tests.rig.fork_server import forked
+async def main():
+    async with forked("json.tool") as tool:
+        print(tool.pid, flush=True)
+        os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    wait_until(lambda: not Path(f"/proc/{int(killed.stdout)}").exists(), within_s=10, what="the program's end")
+
+
 def test_server_that_ends_at_once_is_reported_with_its_words(tmp_path: Path) -> None:
     server = ServiceProcess(["sh", "-c", "echo no disk; exit 3"], port=free_port(), log=tmp_path / "log")
 
@@ -109,7 +165,9 @@ def test_engine_of_our_own_comes_and_goes_without_a_trace_on_the_machine(engine:
     assert not ours.exists()
 
 
-async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon) -> None:
+@pytest.mark.parametrize("by_command", [True, False], ids=["by command", "forked"])
+async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon, by_command: bool) -> None:
+    daemon.by_command = by_command
     await daemon.start()
     first = daemon.instance
 
@@ -119,3 +177,50 @@ async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon) -> None:
     assert daemon.instance == first
     assert (await daemon.call("GET", "/supervisor/ping"))[0] == 200
     assert await daemon.stop() == 0
+
+
+async def test_forked_daemon_is_like_one_by_command(daemon: Daemon) -> None:
+    daemon.environment = {"ROOFTREE_LOG_FORMAT": "json", "TZ": "Asia/Tokyo"}
+    seen = []
+    for daemon.by_command in (True, False):
+        await daemon.start()
+        process = Path("/proc", str(daemon.pid))
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+        session = os.getsid(daemon.pid) == os.getpgid(daemon.pid) == daemon.pid
+        files = sorted(str((process / "fd" / str(number)).readlink()) for number in range(3))
+        limits = (process / "limits").read_text()
+        masks = [status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "CapEff", "Umask")]
+        seen.append((session, files, limits, masks, (process / "cwd").readlink()))
+        await daemon.stop()
+
+    assert seen[0] == seen[1]
+    assert daemon.log().count('"event": "stopped"') == 2
+
+
+async def test_failpoint_ends_the_forked_daemon_it_is_armed_for_and_no_other(daemon: Daemon) -> None:
+    with pytest.raises(RuntimeError, match="ended instead of starting"):
+        await daemon.start(failpoints="database.after_commit=kill")
+    assert await daemon.ended() == -signal.SIGKILL
+
+    await daemon.start()
+
+    assert await daemon.stop() == 0
+
+
+FORKS_AND_DIES = """
+import os, sys, time
+from tests.rig.fork_server import fork
+with open(sys.argv[2], "wb") as output:
+    arguments = "tests.rig.rooftree_command", "run", "--config", sys.argv[1]
+    daemon = fork(*arguments, environment=os.environ, output=output.fileno())
+print(daemon.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_daemon_ends_with_the_process_that_wanted_it_however_that_ends(daemon: Daemon) -> None:
+    command = [sys.executable, "-c", FORKS_AND_DIES, daemon.settings, daemon.folder / "log"]
+    dead = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    assert dead.returncode == -signal.SIGKILL
+    wait_until(lambda: not Path("/proc", dead.stdout.strip()).exists(), within_s=10, what="the daemon's end")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.footprint import Footprint
-from tests.e2e.rig.git_server import GitServer
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.signing import Signer, digest_in, simple_signature
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.footprint import Footprint
+from tests.rig.git_server import GitServer
+from tests.rig.registry import Registry
+from tests.rig.signing import Signer, digest_in, simple_signature
 
 pytestmark = pytest.mark.xdist_group("updates")
 

@@ -10,14 +10,14 @@ import pytest
 import pytest_asyncio
 from attrs import frozen
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.footprint import Footprint
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.waiting import until
+from tests.rig.addon import Addon
+from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.footprint import Footprint
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.registry import Registry
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("updates")
 
@@ -119,7 +119,7 @@ async def test_version_that_ends_at_once_is_taken_back_within_the_update(street:
     status, refusal = await street.daemon.call("POST", f"/store/addons/{addon.slug}/update", {})
 
     info = await addon.info()
-    assert (status, refusal["error_key"]) == (500, "app_update_rolled_back_error")
+    assert (status, refusal["error_key"]) == (400, "app_update_rolled_back_error")
     assert "exit code 7" in refusal["message"]
     assert (info["version"], info["state"], await version(addon)) == ("1.0", "started", "1.0")
     assert (addon.data / "book").read_text() == "abcdef"

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import base_image
-from tests.e2e.requirements import require_docker
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.git_server import GitServer, serve_git
-from tests.e2e.rig.registry import Registry, serve_images
 from tests.host.rig.host import Host, test_host
 from tests.host.rig.image import Unavailable
 from tests.host.rig.releases import HomeAssistantOs
 from tests.requirements import missing
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.fixtures import base_image
+from tests.rig.git_server import GitServer, serve_git
+from tests.rig.registry import Registry, serve_images
+from tests.rig.requirements import require_docker
 
 __all__ = ["base_image"]  # a fixture of the other end-to-end tests, for the engine below
 

@@ -13,10 +13,10 @@ from rooftree_host.bus_properties import declared
 from rooftree_machine import agent, udisks
 from rooftree_os import bus_objects as objects
 from rooftree_os.disks import PARTITION_NAME, PARTITION_TYPE
-from tests.e2e.rig.daemon import Daemon
 from tests.host.rig.bus import BusError, bus_of, method_of, properties_of
 from tests.host.rig.host import Host
 from tests.host.rig.releases import HomeAssistantOs
+from tests.rig.daemon import Daemon
 
 pytestmark = pytest.mark.xdist_group("host")
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.waiting import until
 from tests.host.rig.host import Host
 from tests.plugins.host.loop_devices import LoopDevice, unused_loop_device
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.waiting import until
 
-pytestmark = pytest.mark.xdist_group("host")
+pytestmark = [pytest.mark.timed, pytest.mark.xdist_group("host")]
 
 MIB = 1024 * 1024
 DISK = {"vendor": "Acme", "model": "SSD", "serial": "0002"}

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.waiting import until
 from tests.host.rig.host import Host
 from tests.host.rig.releases import HomeAssistantOs
 from tests.host.rig.version_server import VersionServer
+from tests.rig.daemon import Daemon
+from tests.rig.engine import Engine
+from tests.rig.waiting import until
 from tests.torture.requirements import small_disk
 
 pytestmark = [

@@ -14,11 +14,11 @@ from rooftree_host import machine
 from rooftree_host.bus_properties import declared
 from rooftree_host.facts import SOURCES
 from rooftree_machine import hostnamed, systemd
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.waiting import until
 from tests.host.rig.bus import bus_of, method_of, properties_of
 from tests.host.rig.host import Host
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("host")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.e2e.rig.engine import Engine
 from tests.host.rig.bus import BusError, bus_of
 from tests.host.rig.host import FOLDER_LABEL, Host, remove_orphans
+from tests.rig.engine import Engine
 
 pytestmark = pytest.mark.xdist_group("host")
 

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.e2e.rig.daemon import Daemon, disposable_daemon
-from tests.e2e.rig.engine import Engine
 from tests.host.rig.host import Host
 from tests.host.rig.old_journal import BOOTS, PROGRAMS, old_journal
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
 
 pytestmark = [pytest.mark.xdist_group("host"), pytest.mark.torture]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.waiting import until
 from tests.host.rig.host import Host
 from tests.host.rig.releases import HomeAssistantOs
 from tests.host.rig.version_server import VersionServer
+from tests.rig.daemon import Daemon
+from tests.rig.waiting import until
 
 pytestmark = [
     pytest.mark.xdist_group("host"),

@@ -15,18 +15,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.e2e.rig.addon import Addon
-from tests.e2e.rig.addon_files import REPOSITORY, addon_files
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.footprint import Footprint
-from tests.e2e.rig.git_server import GitServer, serve_git
-from tests.e2e.rig.line import line_to
-from tests.e2e.rig.registry import Registry, serve_images
-from tests.e2e.rig.waiting import until
 from tests.host.rig.host import Host
 from tests.host.rig.releases import HomeAssistantOs
 from tests.host.rig.version_server import VersionServer
+from tests.rig.addon import Addon
+from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.daemon import Daemon
+from tests.rig.engine import Engine
+from tests.rig.footprint import Footprint
+from tests.rig.git_server import GitServer, serve_git
+from tests.rig.line import line_to
+from tests.rig.registry import Registry, serve_images
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("host")
 

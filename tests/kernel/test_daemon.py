@@ -124,3 +124,15 @@ async def test_daemon_does_not_carry_what_only_the_command_line_draws_with() -> 
     output, _ = await process.communicate()
 
     assert output.decode().strip() == "[]"
+
+
+async def test_daemon_keeps_no_text_of_generated_code() -> None:
+    code = (
+        "import rooftree.process.daemon, linecache, attrs; from rooftree.model import structure\n"
+        "@attrs.frozen\nclass Lamp:\n    name: str\n"
+        "print(structure({'name': 'hall'}, Lamp), [key for key in linecache.cache if 'attrs generated' in key])"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE)
+    output, _ = await process.communicate()
+
+    assert output.decode().strip() == "Lamp(name='hall') []"

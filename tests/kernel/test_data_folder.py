@@ -20,6 +20,7 @@ from rooftree.errors import Conflict, Failed
 from rooftree.state import failpoints
 from rooftree.state.database import Database
 from rooftree.state.folder import DAMAGED_KEPT, DataFolder, DataFolderUnusable, write_file_atomically
+from tests.requirements import needs
 from tests.torture.requirements import small_disk
 
 
@@ -57,7 +58,7 @@ def test_missing_folder_is_made_and_keeps_its_instance_id(tmp_path: Path) -> Non
 
 def test_second_owner_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, rooftree.process.structlog_alone, rooftree.state.folder as d\n"
+        "import sys, pathlib, rooftree.process.lean_imports, rooftree.state.folder as d\n"
         "folder = d.DataFolder.open(pathlib.Path(sys.argv[1])); print('taken', flush=True); input()"
     )
     with subprocess.Popen(
@@ -176,7 +177,7 @@ async def test_lost_instance_id_without_database_is_told_even_after_a_kill_in_be
 def test_first_start_that_is_killed_halfway_is_still_a_first_start(tmp_path: Path) -> None:
     """One of its two files is whole, the other unfinished; ``tests/torture`` takes every call."""
     program = (
-        "import sys, pathlib, rooftree.process.structlog_alone, rooftree.state.folder as d\n"
+        "import sys, pathlib, rooftree.process.lean_imports, rooftree.state.folder as d\n"
         "d.DataFolder.open(pathlib.Path(sys.argv[1]))"
     )
     killed = subprocess.run(
@@ -262,7 +263,7 @@ def test_full_disk_leaves_the_old_file_and_the_space(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, rooftree.process.structlog_alone, rooftree.state.folder as d\n"
+        "import sys, pathlib, rooftree.process.lean_imports, rooftree.state.folder as d\n"
         "d.write_file_atomically(pathlib.Path(sys.argv[1]), b'', 384)"
     )
     path = tmp_path / "token"
@@ -351,7 +352,7 @@ def test_link_is_not_followed_when_folders_are_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@needs(os.geteuid() == 0, "needs root, to be somebody else")
 def test_another_user_of_the_host_sees_nothing_of_it() -> None:
     place = Path(tempfile.mkdtemp(dir="/tmp"))
     place.chmod(0o755)

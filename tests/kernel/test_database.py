@@ -418,6 +418,44 @@ async def test_copy_of_a_damaged_document_is_refused_so_that_good_copies_last(tm
         assert list(first.parent.iterdir()) == [first]
 
 
+async def test_copy_with_a_page_that_the_disk_lost_is_refused_so_that_good_copies_last(tmp_path: Path) -> None:
+    """No document is damaged; the page belongs to a table that nobody has read since the start."""
+    async with opened(tmp_path) as database:
+        first = await database.copy()
+    async with opened(tmp_path) as database:
+        await database.commit(Write("a"))
+        number = await database.read(
+            lambda c: c.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'damaged_document'").fetchone()[0]
+        )
+        with database.folder.database_path.open("r+b") as file:
+            file.seek((number - 1) * 4096)
+            file.write(b"\xff" * 4096)
+
+        with pytest.raises(StateDamaged, match=r"(?s)is damaged .*no copy was made of it, the older ones are kept"):
+            await database.copy()
+
+        assert list(first.parent.iterdir()) == [first]
+
+
+@pytest.mark.parametrize(("statement", "says"), [
+    ("DELETE FROM meta WHERE key = 'schema'", "does not say which version it has"),
+    ("DROP TABLE damaged_document", "lacks the tables damaged_document"),
+])  # fmt: skip
+async def test_copy_that_no_start_could_use_is_refused(tmp_path: Path, statement: str, says: str) -> None:
+    class Break:
+        def apply(self, connection: sqlite3.Connection, view: View) -> None:
+            connection.execute(statement)
+
+    async with opened(tmp_path) as database:
+        first = await database.copy()
+        await database.commit(Break())
+
+        with pytest.raises(StateDamaged, match=says):
+            await database.copy()
+
+        assert list(first.parent.iterdir()) == [first]
+
+
 # Damage
 
 
@@ -672,7 +710,7 @@ async def test_damaged_database_with_only_newer_copies_refuses_and_is_left_as_it
 
 OPEN = """
 import asyncio, pathlib, sys
-import rooftree.process.structlog_alone
+import rooftree.process.lean_imports
 from rooftree.state.folder import DataFolder
 from rooftree.state.database import Database
 async def main():

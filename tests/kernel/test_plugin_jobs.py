@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import pytest
 
 from rooftree import (
     PUBLIC,
+    Failed,
     JobCall,
     JobInfo,
     Kernel,
@@ -30,6 +32,7 @@ from rooftree.jobs import suspension
 from rooftree.plugins import plugins
 from rooftree.plugins.life import Health
 from rooftree.process.system import System
+from rooftree.state import failpoints
 from rooftree.testing import Client, running_system
 from tests.kernel.plugins_under_test import Fine, info_of, until
 
@@ -42,6 +45,10 @@ class Walls:
         self.undone = list[str]()
         self.at_work = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.crumbling = ""
+        """The wall on which no paint holds."""
+        self.undoing: Callable[[], None] = lambda: None
+        """Called when a northern wall has been taken back, and that is about to be journaled."""
 
 
 WALLS = Service[Walls]("walls/1")
@@ -57,10 +64,14 @@ class Paint(Step):
     async def do(self, run: Run, walls: Walls) -> None:
         walls.at_work.set()
         await walls.go_on.wait()
+        if self.wall == walls.crumbling:
+            raise Failed(f"The {self.wall} wall crumbles")
         walls.done.append(self.wall)
 
     async def undo(self, before: object, walls: Walls) -> None:
         walls.undone.append(self.wall)
+        if "north" in self.wall:
+            asyncio.get_running_loop().call_soon(walls.undoing)
 
 
 async def both_walls(house: str) -> Steps:
@@ -96,10 +107,12 @@ class Painter(Plugin):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(suspension, "RETRY_S", (0.01,))
     monkeypatch.setattr(plugins, "DRAIN_S", 0.05)
     Painter.walls = Walls()
+    yield
+    failpoints.arm("")
 
 
 @asynccontextmanager
@@ -210,6 +223,42 @@ async def test_job_waits_for_its_plugin_over_restarts_of_the_system(tmp_path: Pa
         await until(lambda: shown(system, job_id).done is True)
 
         assert Painter.walls.done == ["red north", "red south"]
+
+
+@pytest.mark.parametrize("disk", ["nospace", ""], ids=["refuses it", "takes it"])
+async def test_job_that_was_taken_back_is_not_taken_back_again_when_its_plugin_stops_while_its_end_is_written(
+    tmp_path: Path, disk: str
+) -> None:
+    release, held = threading.Event(), asyncio.Event()
+    walls = Painter.walls
+    walls.crumbling = "red south"
+    walls.go_on.set()
+    async with house(tmp_path) as (system, _):
+
+        def hold() -> None:
+            failpoints.arm(f"database.before_commit={disk}" if disk else "")
+            waits.append(asyncio.ensure_future(system.database.read(lambda _: release.wait(30))))
+            held.set()
+
+        waits = list[asyncio.Future[Any]]()
+        walls.undoing = hold
+        calling = asyncio.create_task(system.jobs.run(back(house="red")))
+        await held.wait()
+        restarting = asyncio.create_task(system.plugins.restart("painter"))
+        with pytest.raises(NotReady, match="goes on when it runs again"):
+            await calling
+        waits.append(asyncio.ensure_future(system.database.read(lambda _: failpoints.arm(""))))
+        release.set()
+        await asyncio.gather(restarting, *waits)
+        walls.crumbling = ""
+
+        await system.jobs.run(forward(house="red"))  # nothing holds it
+
+        assert walls.done == ["red north", "red north", "red south"]
+        assert walls.undone == ["red south", "red north"]
+    async with house(tmp_path) as (system, _):
+        await until(lambda: all(info.done for info in system.jobs.listing()))
+        assert walls.undone == ["red south", "red north"]
 
 
 async def test_restart_of_a_plugin_takes_its_jobs_along(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import sqlite3
@@ -16,7 +18,7 @@ from rooftree import Plugin, Routes, Secret, SecretLocked, document
 from rooftree.access.rules import PUBLIC
 from rooftree.errors import Invalid
 from rooftree.model.conversion import structure, unstructure
-from rooftree.model.secret import CREDENTIAL
+from rooftree.model.secret import CREDENTIAL, structure_document, unstructure_document
 from rooftree.state.documents import Collection
 from rooftree.testing import Client, running_system
 from tests.kernel.test_state import opened
@@ -96,6 +98,33 @@ async def test_with_a_key_it_is_sealed_on_the_disk(tmp_path: Path, key: Path) ->
     assert await kept(tmp_path / "data") == Login("me", Secret(WORD))
 
 
+async def test_same_secret_is_sealed_differently_each_time(tmp_path: Path, key: Path) -> None:
+    """Two that are sealed alike tell that they are the same, and with a nonce that comes twice the key is broken."""
+    login = Login("me", Secret(WORD), (Secret(WORD), Secret(WORD.upper())))
+    seals = list[str]()
+    for _ in range(2):
+        await keep(tmp_path / "data", login)
+        body = json.loads(on_disk(tmp_path / "data"))
+        seals += [body["word"], *body["older"]]
+
+    raw = [base64.b64decode(seal.rpartition(":")[2]) for seal in seals]
+    starts = {content[:length] for content in raw for length in (8, 12)}
+    assert len(starts) == 2 * len(seals)
+    assert len({content[12:] for content in raw}) == len(seals)
+
+
+def test_sealed_secret_that_somebody_has_changed_is_not_one(key: Path) -> None:
+    sealed = unstructure_document(Secret(WORD))
+    name, content = sealed.rsplit(":", 1)
+    raw = base64.b64decode(content)
+
+    for place in (0, 12, len(raw) - 1):  # the nonce, the text, the tag
+        changed = bytes([*raw[:place], raw[place] ^ 1, *raw[place + 1 :]])
+        with pytest.raises(Invalid, match="is a sealed secret that somebody has changed"):
+            structure_document(f"{name}:{base64.b64encode(changed).decode()}", Secret)
+    assert structure_document(sealed, Secret) == Secret(WORD)
+
+
 async def test_key_that_comes_later_reads_what_was_kept_without(tmp_path: Path, key: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv("CREDENTIALS_DIRECTORY")
@@ -123,11 +152,13 @@ async def test_secret_whose_key_is_gone_is_locked_and_there_again_with_the_key(
     assert await kept(data) == Login("another name", Secret(WORD))
 
 
-async def test_another_key_locks_it_too(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alike", [0, 63], ids=["all of it differs", "its last byte differs"])
+async def test_another_key_locks_it_too(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch, alike: int) -> None:
     await keep(tmp_path / "data", Login("me", Secret(WORD)))
     other = tmp_path / "other"
     other.mkdir()
-    (other / CREDENTIAL).write_bytes(os.urandom(32))
+    content = (key / CREDENTIAL).read_bytes()
+    (other / CREDENTIAL).write_bytes(content[:alike] + bytes(byte ^ 1 for byte in content[alike:]))
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(other))
 
     assert (await kept(tmp_path / "data")).word.is_locked

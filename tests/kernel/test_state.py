@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from rooftree.errors import Failed
 from rooftree.state import failpoints
-from rooftree.state.database import Change, Database, NewerState, StateDamaged, StateUnwritable
+from rooftree.state.database import Change, Database, NewerState, StateDamaged, StateUnwritable, document_sum
 from rooftree.state.documents import Collection, State, document, document_kind
 from rooftree.state.folder import DataFolder
 
@@ -271,17 +271,36 @@ async def test_older_documents_are_migrated_once_after_a_copy(tmp_path: Path) ->
     newer = declared(3, {1: shout, 2: repeat})
 
     async with opened(tmp_path) as state:
+        lamps = await state.collection(Lamp)
+        await state.commit(lamps.put("a", Lamp(1)))
         assert names(await state.collection(newer)) == {"hall": "HALLHALL", "loft": "LOFTLOFT"}
-        copy = max((tmp_path / "copies").iterdir())
-        with closing(sqlite3.connect(copy)) as connection:
-            assert connection.execute("SELECT DISTINCT version FROM document").fetchall() == [(1,)]
+        with closing(sqlite3.connect(tmp_path / "copies/rooftree-2.db")) as connection:
+            copied = connection.execute("SELECT key, version FROM document ORDER BY key").fetchall()
+        assert copied == [("a", 1), ("hall", 1), ("loft", 1)]
 
     assert names(await stored(tmp_path, newer)) == {"hall": "HALLHALL", "loft": "LOFTLOFT"}
 
 
+@pytest.mark.parametrize("place", ["database.copying", "database.before_replace"])
+async def test_without_a_copy_nothing_is_migrated(tmp_path: Path, place: str) -> None:
+    await two_rooms(tmp_path)
+    newer = declared(2, {1: shout})
+
+    async with opened(tmp_path) as state:
+        lamps = await state.collection(Lamp)
+        await state.commit(lamps.put("a", Lamp(1)))
+        failpoints.arm(f"{place}=nospace")
+        with pytest.raises(StateUnwritable, match="was not copied"):
+            await state.collection(newer)
+        assert names(await state.collection(Room)) == {"hall": "hall", "loft": "loft"}
+        failpoints.arm("")
+    async with opened(tmp_path) as state:
+        assert names(await state.collection(newer)) == {"hall": "HALL", "loft": "LOFT"}
+
+
 MIGRATE = """
 import asyncio, pathlib, sys
-import rooftree.process.structlog_alone
+import rooftree.process.lean_imports
 from attrs import frozen
 from rooftree.state.folder import DataFolder
 from rooftree.state.database import Database
@@ -417,6 +436,26 @@ async def test_document_that_does_not_decode_is_taken_from_the_last_copy_that_do
         assert dict(rooms) == {}
         assert [loss.restored_from for loss in state.database.losses] == [None, None]
         assert "size: is required" in state.database.losses[0].message
+
+
+@pytest.mark.parametrize("sum_is_right", [True, False])
+async def test_place_of_a_damaged_document_is_not_taken_by_one_of_a_newer_version(
+    tmp_path: Path, sum_is_right: bool
+) -> None:
+    """Somebody has put back the database of before an update; the newest copies are of after it."""
+    await two_rooms(tmp_path)
+    newer = declared(2, {1: shout})
+    assert names(await stored(tmp_path, newer)) == {"hall": "HALL", "loft": "LOFT"}
+    copies = tmp_path / "copies"
+    assert {path.name for path in copies.iterdir()} == {"rooftree-1.db", "rooftree-2.db"}
+    shutil.copyfile(copies / "rooftree-1.db", tmp_path / "rooftree.db")
+    body = b'{"size":1}'
+    digest = document_sum(b"test.room", b"hall", 1, body) if sum_is_right else bytes(8)
+    edit(tmp_path / "rooftree.db", "UPDATE document SET body = ?, sum = ? WHERE key = 'hall'", body, digest)
+
+    async with opened(tmp_path) as state:
+        assert names(await state.collection(Room)) == {"hall": "hall", "loft": "loft"}
+        assert [loss.restored_from for loss in state.database.losses] == [copies / "rooftree-1.db"]
 
 
 async def test_document_that_becomes_damaged_while_running_is_not_updated(tmp_path: Path) -> None:

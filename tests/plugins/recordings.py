@@ -1,19 +1,18 @@
 """The shape of our answers beside what the existing supervisor was recorded to answer.
 
-The recordings lie beside a checkout of the project's own, and nowhere else; without them these tests are skipped.
+The recordings lie beside a checkout of the project's own, and nowhere else.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.requirements import SHARED, needs_shared
 
-RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "recordings.json"
+RECORDINGS = SHARED / "reference" / "recordings.json"
 
-needs_recordings = pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings are not beside this checkout")
+needs_recordings = needs_shared(RECORDINGS)
 
 
 def recorded(name: str) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_docker.engine import DockerEngine
 from tests.e2e.docker.conftest import MakeDriver
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
+from tests.rig.engine import Engine
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.docker
 

@@ -15,10 +15,10 @@ from rooftree.testing.container_engine_contract import NAME, ContainerEngineCont
 from rooftree_docker.engine import DockerEngine
 from tests.e2e.docker.conftest import IMPATIENT, Events, MakeDriver, watching
 from tests.e2e.docker.engine_proxy import EngineProxy
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.service_process import free_port
+from tests.rig.engine import Engine
+from tests.rig.files import write_files
+from tests.rig.registry import Registry
+from tests.rig.service_process import free_port
 
 SCRIPTS: dict[Program, str] = {
     "waits": "sleep 600",

@@ -24,9 +24,9 @@ from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.engine import DockerEngine
 from rooftree_docker.network import FALLBACK_SUBNETS, NetworkSettings, RangeMoved
 from tests.e2e.docker.conftest import MakeDriver, random_subnet
-from tests.e2e.requirements import engine_url
-from tests.e2e.rig.engine import CHECKOUT, Engine
-from tests.e2e.rig.waiting import until
+from tests.rig.engine import CHECKOUT, Engine
+from tests.rig.requirements import engine_url
+from tests.rig.waiting import until
 
 pytestmark = pytest.mark.docker
 

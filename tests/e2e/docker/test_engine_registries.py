@@ -14,9 +14,9 @@ import pytest
 from rooftree.interfaces.containers import DataPath, PullFailed, RegistryLoginRefused, RegistryRateLimited
 from rooftree_docker.image_reference import AuthInfo
 from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
-from tests.e2e.requirements import engine_url
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.service_process import ServiceProcess, free_port
+from tests.rig.engine import Engine
+from tests.rig.requirements import engine_url
+from tests.rig.service_process import ServiceProcess, free_port
 
 pytestmark = pytest.mark.docker
 
@@ -129,14 +129,16 @@ async def test_build_logs_in_for_its_base_image(
 
 
 async def test_rate_limit_is_told_apart(make_driver: MakeDriver) -> None:
-    async with registry_that_answers(b"429 Too Many Requests") as address:
-        with pytest.raises(RegistryRateLimited, match=address):
+    async with registry_that_answers(b"429 Too Many Requests\r\nRetry-After: 3") as address:
+        with pytest.raises(RegistryRateLimited, match=f"{address}.* asked again in 3 s") as refused:
             await pull(make_driver, f"{address}/thing:1")
 
+    assert refused.value.extra_fields["wait_s"] == 3.0
 
-async def test_broken_registry_cannot_be_reached(make_driver: MakeDriver) -> None:
+
+async def test_broken_registry_is_not_called_out_of_reach(make_driver: MakeDriver) -> None:
     async with registry_that_answers(b"503 Service Unavailable") as address:
-        with pytest.raises(PullFailed, match=f"{address} cannot be reached"):
+        with pytest.raises(PullFailed, match=f"{address} answers that something is wrong with itself"):
             await pull(make_driver, f"{address}/thing:1")
 
 

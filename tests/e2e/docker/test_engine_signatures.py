@@ -16,10 +16,10 @@ from rooftree_docker.engine import DockerEngine
 from rooftree_docker.signatures import SignatureRefused, SignedImages
 from tests.e2e.docker.conftest import MakeDriver
 from tests.e2e.docker.test_engine_images import pulled
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.registry import Registry
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.signing import Signer, bundle, digest_in, referrers, simple_signature
+from tests.rig.engine import Engine
+from tests.rig.registry import Registry
+from tests.rig.service_process import free_port
+from tests.rig.signing import Signer, bundle, digest_in, referrers, simple_signature
 
 pytestmark = pytest.mark.docker
 

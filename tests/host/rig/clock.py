@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.rig.daemon import Daemon
 from tests.requirements import missing
+from tests.rig.daemon import Daemon
 
 LIBRARIES = "*/faketime/libfaketimeMT.so.1"
 

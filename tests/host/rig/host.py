@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.rig.engine import Engine, Surroundings
-from tests.e2e.rig.waiting import wait_until
 from tests.host.rig.image import FAMILY_LABEL, test_host_image
 from tests.host.rig.os_agent import OsAgent
 from tests.host.rig.releases import HomeAssistantOs
 from tests.plugins.host.loop_devices import LoopDevice, unused_loop_device
+from tests.rig.engine import Engine, Surroundings
+from tests.rig.waiting import wait_until
 
 HOSTNAME = "testhost"
 BOOT_S = 60.0

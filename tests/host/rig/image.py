@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.e2e.rig.engine import Engine
+from tests.rig.engine import Engine
 
 RECIPE = Path(__file__).with_name("image")
 NAME = "rooftree-test-host"

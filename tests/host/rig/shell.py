@@ -11,11 +11,11 @@ import os
 import sys
 from contextlib import AsyncExitStack, suppress
 
-from tests.e2e.rig.daemon import ROOFTREE, disposable_daemon
-from tests.e2e.rig.engine import Engine
 from tests.host.rig.host import Host, test_host
 from tests.host.rig.image import Unavailable
 from tests.host.rig.releases import HomeAssistantOs
+from tests.rig.daemon import ROOFTREE, disposable_daemon
+from tests.rig.engine import Engine
 
 RELEASE = HomeAssistantOs()
 

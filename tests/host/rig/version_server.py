@@ -7,8 +7,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.service_process import free_port
+from tests.rig.daemon import Daemon
+from tests.rig.service_process import free_port
 
 
 class VersionServer:

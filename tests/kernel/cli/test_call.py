@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.requirements import needs
+
 from .conftest import Cli, StandIn
 
 ROOFTREE = (sys.executable, "-m", "rooftree.cli")
@@ -243,7 +245,7 @@ async def test_socket_path_that_is_too_long_is_told(cli: Cli, tmp_path: Path) ->
     assert "can't be used: AF_UNIX path too long" in result.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@needs(os.geteuid() == 0, "needs root, to become somebody else")
 async def test_socket_of_another_user_is_told_with_what_to_do(daemon: StandIn, environment: Mapping[str, str]) -> None:
     daemon.socket.chmod(0o600)
     daemon.socket.parent.chmod(0o755)

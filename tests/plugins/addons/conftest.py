@@ -9,6 +9,7 @@ import pytest
 
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_containers import container_steps as steps
+from tests.plugins.addons.host_ports import let_it_have
 from tests.plugins.addons.house import House, house
 
 
@@ -29,3 +30,15 @@ async def home(tmp_path: Path, engine: FakeContainerEngine) -> AsyncIterator[Hou
     """A house with nothing installed."""
     async with house(tmp_path, engine) as here:
         yield here
+
+
+@pytest.fixture
+def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in the network that the tests are in: an interface of its is here."""
+    let_it_have("lo", engine, monkeypatch)
+
+
+@pytest.fixture
+def elsewhere(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs in another network, whatever runs on this machine."""
+    let_it_have("elsewhere0", engine, monkeypatch)

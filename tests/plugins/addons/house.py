@@ -21,8 +21,8 @@ from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon
 from rooftree_addons.plugin import AddonsPlugin
 from rooftree_store import AddonSlug
 from rooftree_store.plugin import StorePlugin
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.waiting import until
+from tests.rig.files import write_files
+from tests.rig.waiting import until
 
 WITHIN_S = 10.0
 REGISTRY = "registry.example"

@@ -20,8 +20,8 @@ from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import address_probe
 from rooftree_containers.watchdog import Watchdog
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, done, house
+from tests.rig.waiting import until
 
 type Handler = Callable[[web.Request], Awaitable[web.Response]]
 

@@ -10,9 +10,9 @@ from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import hotplug
 from rooftree_host import devices
 from rooftree_host.plugin import HostPlugin
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, WITHIN_S, House, done, house
 from tests.plugins.host.loop_devices import unused_loop_device
+from tests.rig.waiting import until
 
 NO_BUS = {"plugins.host.bus": "unix:path=/nonexistent/bus"}
 

@@ -6,56 +6,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
-from rooftree.interfaces.containers import AddonNetwork, PortConflict
-from rooftree.testing.containers import FakeContainerEngine
+from rooftree.interfaces.containers import PortConflict
 from rooftree_addons.ports import Listener, listeners, process_of
+from tests.plugins.addons.host_ports import FAMILIES, listening
 from tests.plugins.addons.house import HELLO, House, done, refusal
-
-FAMILIES = {"4": (socket.AF_INET, "127.0.0.1"), "6": (socket.AF_INET6, "::1")}
-
-
-@contextmanager
-def listening(protocol: str = "tcp", family: str = "4") -> Iterator[int]:
-    """A socket of this process that listens on a free port of loopback."""
-    version, address = FAMILIES[family]
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(version, kind) as taken:
-        try:
-            taken.bind((address, 0))
-        except OSError:
-            pytest.skip(f"this machine has no {address}")
-        if protocol == "tcp":
-            taken.listen()
-        yield taken.getsockname()[1]
-
-
-def let_it_have(interface: str, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine's network has that interface, on whichever machine it is."""
-    ordinary = engine.network
-
-    async def network() -> AddonNetwork:
-        return evolve(await ordinary(), interface=interface)
-
-    monkeypatch.setattr(engine, "network", network)
-
-
-@pytest.fixture
-def on_the_host(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine runs in the network that the tests are in: an interface of its is here."""
-    let_it_have("lo", engine, monkeypatch)
-
-
-@pytest.fixture
-def elsewhere(engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine runs in another network, whatever runs on this machine."""
-    let_it_have("elsewhere0", engine, monkeypatch)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -23,8 +23,8 @@ from rooftree_addons.container import LABEL_SLUG
 from rooftree_containers import Desired, watchdog
 from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_store import AddonSlug
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, house
+from tests.rig.waiting import until
 
 CONTAINER = f"app_{HELLO}"
 
@@ -207,6 +207,19 @@ async def test_problem_of_an_add_on_ends_with_it(tmp_path: Path) -> None:
         await home.post(HELLO, "uninstall")
 
         assert home.problem("boot_fail") is None
+
+
+async def test_add_on_that_cannot_be_stopped_is_told_as_that(tmp_path: Path) -> None:
+    engine = FakeContainerEngine()
+    async with house(tmp_path, engine) as home:
+        await home.run()
+        await home.post(HELLO, "stop")
+    await engine.start(CONTAINER)
+    engine.fail("stop", EngineRefused("It would not"))
+    async with house(tmp_path, engine) as home:
+        problem = await home.until_problem("boot_fail")
+
+    assert "could not be stopped: It would not" in problem.message
 
 
 # --- the host's boot --------------------------------------------------------------------------------------------------

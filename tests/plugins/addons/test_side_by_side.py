@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import WITHIN_S, House, done
+from tests.rig.waiting import until
 
 
 async def test_second_installation_from_a_repository_does_not_wait_for_the_first(home: House) -> None:

@@ -14,8 +14,8 @@ from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import AddonState, tidying
 from rooftree_store import AddonSlug
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, REGISTRY, House, done, house
+from tests.rig.waiting import until
 
 GONE = AddonSlug("local_gone")
 

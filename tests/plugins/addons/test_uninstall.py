@@ -15,9 +15,9 @@ from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import removals
 from rooftree_addons.removals import PROBLEM
 from rooftree_files import RemovalStopped
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, done, house
 from tests.plugins.addons.removing import hold_fast, pin
+from tests.rig.waiting import until
 
 DATA = f"apps/data/{HELLO}"
 CONFIG = f"app_configs/{HELLO}"

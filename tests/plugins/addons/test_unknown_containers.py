@@ -15,8 +15,8 @@ from rooftree_addons.container import LABEL_SLUG
 from rooftree_containers import Desired
 from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_containers.unknown_containers import UNKNOWN_CONTAINER
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House, addon_config, done, house, write_offer
+from tests.rig.waiting import until
 
 CONFIG = {
     "options": {"greeting": "hello", "often": 1},

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree.interfaces.containers import ContainerStatus, Health, PortConflict
+from rooftree.interfaces.containers import ContainerStatus, EngineRefused, Health, PortConflict
 from rooftree.state import failpoints
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_addons import AddonRolledBack, AddonState
 from rooftree_containers import Desired, snapshot
 from rooftree_containers.probation_watch import SUSPECT_S, UNHEALTHY_S
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, REGISTRY, WITHIN_S, House, done, house, refusal
 from tests.plugins.addons.removing import hold_fast
+from tests.rig.waiting import until
 
 type BreakStep = Callable[[str], None]
 
@@ -85,6 +85,7 @@ GREETING = {"options": {"greeting": "hi"}, "schema": {"greeting": "str"}}
 UPDATE_STEPS = [
     "docker.keep_image/1",
     "docker.pull_image/1",
+    "addons.check_start/1",
     "addons.stop_container/1",
     "addons.keep_data/1",
     "addons.install_profile/1",
@@ -168,7 +169,7 @@ async def test_update_brings_back_version_and_options_when_the_new_one_ends_at_o
     answer = await home.client.post(f"/store/addons/{HELLO}/update")
 
     container = await home.container()
-    assert "exit code 1" in refusal(answer, 500, "app_update_rolled_back_error")
+    assert "exit code 1" in refusal(answer, 400, "app_update_rolled_back_error")
     assert await running(home) == before
     assert container is not None
     assert container.image == IMAGE
@@ -186,6 +187,18 @@ async def test_update_brings_back_the_old_version_when_the_new_one_cannot_be_sta
     assert await running(home) == before
 
 
+async def test_new_version_that_the_engine_cannot_start_is_to_blame(home: House) -> None:
+    before = await ready_for_update(home)
+    home.engine.fail("start", EngineRefused("The container engine refused to start it: /run.sh: no such file"))
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/update")
+
+    assert "does not work here: The container engine refused" in refusal(answer, 400, "app_update_rolled_back_error")
+    assert await running(home) == before
+    assert home.installed().failed_version == "2.0"
+    assert home.problem("update_rolled_back") is not None
+
+
 async def test_update_brings_back_the_old_version_when_the_new_one_fails_its_health_check_by_ending(
     home: House,
 ) -> None:
@@ -196,7 +209,7 @@ async def test_update_brings_back_the_old_version_when_the_new_one_fails_its_hea
     home.engine.crash(f"app_{HELLO}", 9)
     answer = await updating
 
-    assert "exit code 9" in refusal(answer, 500, "app_update_rolled_back_error")
+    assert "exit code 9" in refusal(answer, 400, "app_update_rolled_back_error")
     assert await running(home) == before
 
 
@@ -226,7 +239,7 @@ async def test_update_that_fails_at_any_step_is_taken_back(home: House, step: st
     assert home.tokens() == {container.labels["io.rooftree.token"]}
 
 
-async def test_options_that_are_set_while_an_update_is_taken_back_stay(home: House) -> None:
+async def test_options_that_are_set_while_an_update_is_taken_back_hold_from_the_next_start(home: House) -> None:
     await ready_for_update(home, FakeImage(health_check=True))
 
     updating = asyncio.create_task(home.client.post(f"/store/addons/{HELLO}/update"))
@@ -236,7 +249,8 @@ async def test_options_that_are_set_while_an_update_is_taken_back_stay(home: Hou
     await updating
 
     assert home.installed().version == "1.0"
-    assert home.options_file() == {"greeting": "good day"}
+    assert home.installed().effective_options == {"greeting": "good day"}
+    assert home.options_file() == {"greeting": "hello"}  # as it ran
 
 
 async def test_update_leaves_an_image_that_another_add_on_uses(home: House) -> None:
@@ -421,7 +435,7 @@ async def test_update_whose_new_version_is_unhealthy_from_the_start_fails(home: 
     home.engine.set_health(f"app_{HELLO}", Health.UNHEALTHY)
     answer = await updating
 
-    assert "was not healthy" in refusal(answer, 500, "app_update_rolled_back_error")
+    assert "was not healthy" in refusal(answer, 400, "app_update_rolled_back_error")
     assert await running(home) == before
 
 
@@ -575,7 +589,7 @@ async def test_later_update_takes_the_place_of_what_was_on_probation(home: House
     home.engine.crash(f"app_{HELLO}")
     await home.let_pass(clock, timedelta(seconds=SUSPECT_S))
 
-    assert failed.status == 500
+    refusal(failed, 400, "app_update_rolled_back_error")
     assert between == ("2.0", "1.0")
     assert (home.installed().version, value(home).read_text()) == ("2.0", "broken")
     assert own_images(home) == {NEWER}
@@ -671,7 +685,7 @@ async def test_rebuilt_image_that_does_not_run_gives_way_to_the_old_one_of_that_
     answer = await home.post(HELLO, "rebuild")
 
     container = await home.container()
-    refusal(answer, 500, "app_update_rolled_back_error")
+    refusal(answer, 400, "app_update_rolled_back_error")
     assert home.engine.images[image].id == first
     assert container is not None
     assert (container.image_id, container.status) == (first, ContainerStatus.RUNNING)

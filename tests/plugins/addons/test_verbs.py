@@ -183,6 +183,8 @@ async def test_build_that_breaks_leaves_nothing(home: House) -> None:
     [
         ({}, "app_build_dockerfile_missing_error"),
         ({"Dockerfile": "FROM base\n", "build.json": "{"}, None),
+        ({"Dockerfile": "ARG BUILD_FROM\nFROM $BUILD_FROM\n"}, None),
+        ({"Dockerfile": "FROM $BUILD_FROM\n", "build.json": "{}"}, None),
     ],
 )
 async def test_add_on_that_cannot_be_built_is_refused_before_anything_is_done(
@@ -194,6 +196,25 @@ async def test_add_on_that_cannot_be_built_is_refused_before_anything_is_done(
 
     assert HELLO in refusal(answer, 400, error_key)
     assert calls(home) == []
+
+
+async def test_image_that_nothing_sets_is_refused_with_what_to_write(home: House) -> None:
+    await home.offer(files={"Dockerfile": "ARG BUILD_FROM\nFROM $BUILD_FROM\n"}, config={"image": None})
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    said = refusal(answer, 400, None)
+    assert f"Add-on {HELLO} cannot be built. Line 2 of its Dockerfile: FROM $BUILD_FROM names no image" in said
+    assert "write ARG BUILD_FROM=<image> above the first FROM" in said
+
+
+async def test_dockerfile_that_leads_out_of_the_add_on_is_refused_as_that(home: House) -> None:
+    await home.offer(files={"x": ""}, config={"image": None})
+    (home.data / "apps" / "local" / "hello" / "Dockerfile").symlink_to("../../elsewhere")
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert "its Dockerfile leads out of its folder" in refusal(answer, 400, None)
 
 
 async def test_install_is_refused_for_what_is_installed_unknown_or_not_for_this_machine(home: House) -> None:
@@ -428,7 +449,7 @@ async def test_restart_of_what_is_stopped_starts_it(home: House) -> None:
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
-@pytest.mark.parametrize("step", ["addons.stop_container/1", *START_STEPS])
+@pytest.mark.parametrize("step", ["addons.check_start/1", "addons.stop_container/1", *START_STEPS])
 async def test_restart_that_fails_at_any_step_leaves_it_running(home: House, step: str, break_step: BreakStep) -> None:
     await home.run()
     before = home.installed()
@@ -507,6 +528,62 @@ async def test_image_that_says_itself_that_it_is_older_is_refused(home: House, l
         assert "says that it is version 0.9" in refusal(answer, 400, "app_image_downgraded_error")
         assert nothing_of(home)
         assert home.engine.images == {}
+
+
+async def test_image_for_another_platform_is_refused_at_install_and_update(home: House) -> None:
+    foreign = FakeImage(architecture="arm64")
+    await home.offer(image=foreign)
+
+    refused = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert f"{IMAGE} is made for arm64" in refusal(refused, 400, "image_platform_error")
+    assert nothing_of(home)
+    assert home.engine.images == {}
+
+    await home.run()
+    await home.offer(version="1.1", image=foreign)
+    refused = await home.client.post(f"/store/addons/{HELLO}/update")
+
+    assert "is made for arm64" in refusal(refused, 400, "image_platform_error")
+    assert home.installed().version == "1.0" and list(home.engine.images) == [IMAGE]
+    assert (await home.info(HELLO))["state"] == "started"
+
+
+BASE = {"io.hass.type": "base", "io.hass.name": "Alpine base"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        BASE | {"io.hass.version": "0.9"},
+        {"io.hass.type": "addon", "io.hass.name": "What it was built on", "io.hass.version": "0.9"},
+    ],
+)
+async def test_labels_of_what_an_image_was_built_on_say_nothing_of_the_add_on(
+    home: House, labels: dict[str, str]
+) -> None:
+    await home.offer(image=FakeImage(labels=labels))
+
+    done(await home.client.post(f"/store/addons/{HELLO}/install"))
+
+    await home.offer(version="1.1", image=FakeImage(labels=labels))
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+
+
+@pytest.mark.parametrize("kind", ["addon", "app"])
+async def test_labels_of_its_own_say_that_an_image_is_older(home: House, kind: str) -> None:
+    labels = {"io.hass.type": kind, "io.hass.name": "Hello", "io.hass.version": "0.9"}
+    await home.offer(image=FakeImage(labels=labels))
+
+    answer = await home.client.post(f"/store/addons/{HELLO}/install")
+
+    assert "says that it is version 0.9" in refusal(answer, 400, "app_image_downgraded_error")
+
+
+async def test_image_of_the_release_is_not_older_than_its_packaging(home: House) -> None:
+    await home.offer(version="1.17.1-1", image=FakeImage(labels={"io.hass.version": "1.17.1"}))
+
+    done(await home.client.post(f"/store/addons/{HELLO}/install"))
 
 
 async def test_restart_leaves_the_add_on_running_when_its_image_is_gone_for_good(home: House) -> None:

@@ -10,8 +10,8 @@ from rooftree.interfaces.containers import Container
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_containers.lifetime import TOKEN_USED_ELSEWHERE
 from rooftree_containers.whereabouts import addresses_of_host
-from tests.e2e.rig.waiting import until
 from tests.plugins.addons.house import HELLO, House
+from tests.rig.waiting import until
 
 OWN = "127.0.0.9"
 """The address of the add-on's container: an address of loopback, so that the test can call from there."""

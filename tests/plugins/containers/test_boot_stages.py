@@ -18,7 +18,7 @@ from rooftree_containers import Desired, DomainNames, ManagedContainer, Stage, b
 from rooftree_containers.boot_stages import waits_for
 from rooftree_containers.container_jobs import domain_jobs
 from rooftree_containers.standing import StandingContainer, StandingDomain, look_after
-from tests.e2e.rig.waiting import until
+from tests.rig.waiting import until
 
 
 async def plain(_: str, name: str = "x") -> ContainerSpec:

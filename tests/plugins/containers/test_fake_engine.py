@@ -25,7 +25,7 @@ from rooftree.interfaces.containers import (
 from rooftree.testing import running_system
 from rooftree.testing.container_engine_contract import NAME, ContainerEngineContract, Program, World
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
-from tests.e2e.rig.files import write_files
+from tests.rig.files import write_files
 
 PROGRAMS: dict[Program, FakeImage] = {
     "waits": FakeImage(),

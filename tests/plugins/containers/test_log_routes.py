@@ -30,6 +30,11 @@ WITHIN_S = 20
 type Keeper = Literal["journal", "engine"]
 
 
+def at(boot: int, seconds: float) -> int:
+    """A time in microseconds since 1970."""
+    return int((NINE + timedelta(days=boot, seconds=seconds)).timestamp() * 1_000_000)
+
+
 def written(boot: int) -> list[str]:
     return [f"boot {boot} line {number}" for number in range(LINES)]
 
@@ -101,6 +106,12 @@ class House:
             answer = await self.client.get(f"/box/logs{path}", headers=headers)
         assert answer.status == 200, answer.text
         return answer.text.splitlines()
+
+    async def page(self, path: str, range: str) -> tuple[list[str], str]:
+        """What a route of the family sends, and the place of its first line."""
+        answer = await self.client.get(f"/box/logs{path}", headers={"Range": range})
+        assert answer.status == 200, answer.text
+        return answer.text.splitlines(), answer.headers.get("X-First-Cursor", "")
 
     async def refusal(self, path: str = "", **headers: str) -> tuple[int, str]:
         """How a route of the family refuses."""
@@ -186,10 +197,84 @@ async def in_engine(tmp_path: Path) -> AsyncIterator[House]:
         ("/boots/-1?lines=99", None, written(1)),
         ("/boots/-1", "entries=:1:2", written(1)[1:3]),
         ("/boots/-1", "entries=:-2:2", written(1)[-3:-1]),
+        ("", "entries=:-0:", EVERYTHING[-1:]),
+        ("", "entries=:-0:9", EVERYTHING[-1:]),
+        ("", f"realtime={at(1, 2)}:", EVERYTHING[7:]),
+        ("", f"realtime={at(1, 1.5)}:", EVERYTHING[7:]),
+        ("", f"realtime={at(1, 2)}::1:2", EVERYTHING[8:10]),
+        ("", f"realtime={at(1, 2)}::-1:3", EVERYTHING[6:9]),
+        ("", f"realtime={at(1, 2)}:{at(1, 3) // 1_000_000}:1000", EVERYTHING[7:9]),
+        ("", f"realtime={at(1, 2)}:{at(1, 3.9)}:1", EVERYTHING[7:8]),
+        ("", f"realtime=:{at(1, 2)}", EVERYTHING[:8]),
+        ("", f"realtime=:{at(1, 2)}:-0:", EVERYTHING[7:8]),
+        ("", f"realtime=:{at(1, 2.5)}:-2:2", EVERYTHING[5:7]),
+        ("", f"realtime={at(9, 0)}:", []),
+        ("", f"realtime=:{at(-1, 0)}", []),
+        ("", "realtime=:", EVERYTHING),
+        ("/boots/-1", f"realtime={at(0, 1)}:{at(1, 1)}", written(1)[:2]),
+        ("/boots/-1", f"realtime={at(1, 3)}:", written(1)[3:]),
+        ("/boots/-1", f"realtime=:{at(1, 3)}:-1:", written(1)[2:4]),
+        ("/boots/0", f"realtime={at(0, 0)}:", written(2)),
     ],
 )
 async def test_lines_are_those_that_were_asked_for(kept: House, path: str, range: str | None, lines: list[str]) -> None:
     assert await kept.lines(path, **({"Range": range} if range else {})) == lines
+
+
+@pytest.mark.parametrize(
+    ("path", "written_there"), [("", EVERYTHING), ("/boots/-1", written(1)), ("/boots/0", written(2))]
+)
+@pytest.mark.parametrize("size", [2, 4, 7])
+async def test_log_is_paged_back_to_its_first_line_as_the_frontend_does_and_on_again(
+    kept: House, path: str, written_there: list[str], size: int
+) -> None:
+    lines, cursor = await kept.page(path, f"entries=:-{size - 1}:")
+    begins = [cursor]
+    while True:
+        page, cursor = await kept.page(path, f"entries={cursor}:-{size}:{size}")
+        if not page:
+            break
+        lines = page + lines
+        begins.append(cursor)
+
+    assert lines == written_there
+    again = [await kept.page(path, f"entries={begin}:0:{size}") for begin in reversed(begins)]
+    assert again[-1][0] == written_there[-size:]
+    assert [begin for _, begin in again] == begins[::-1]
+
+
+@pytest.mark.parametrize("path", ["/follow", "/boots/0/follow"])
+async def test_followed_log_names_where_it_begins(kept: House, path: str) -> None:
+    await kept.engine.start("app_x")
+    async with asyncio.timeout(WITHIN_S), kept.client.streaming("GET", f"/box/logs{path}?lines=2") as answer:
+        cursor = answer.headers["X-First-Cursor"]
+
+    assert await kept.lines(Range=f"entries={cursor}:-2:2") == EVERYTHING[-4:-2]
+
+
+@pytest.mark.parametrize("path", ["/follow", "/boots/0/follow"])
+async def test_followed_log_ends_with_its_time(kept: House, path: str) -> None:
+    await kept.engine.start("app_x")
+    headers = {"Range": f"realtime={at(2, 3)}:{at(2, 90)}:"}
+    async with (
+        asyncio.timeout(WITHIN_S),
+        writer(kept.journal) as journal,
+        kept.client.streaming("GET", f"/box/logs{path}", headers=headers) as answer,
+    ):
+        before = await answer.content.readline() + await answer.content.readline()
+        for text, second in (("in time", 90), ("too late", 91)):
+            kept.engine.write("app_x", text, at=NINE + timedelta(days=2, seconds=second))
+            journal.write(entry(text.encode(), boot=2, at=second))
+        rest = await answer.content.read()
+
+    assert (before, rest) == (b"boot 2 line 3\nboot 2 line 4\n", b"in time\n")
+
+
+async def test_times_that_are_none_are_refused(kept: House) -> None:
+    for header in ("realtime=1767225600", "realtime=yesterday:", "realtime=2:1"):
+        status, text = await kept.refusal(Range=header)
+
+        assert (status, "The header Range" in text) == (400, True), text
 
 
 async def test_boot_is_known_by_its_id_as_a_uuid_too(kept: House) -> None:
@@ -337,6 +422,22 @@ async def test_cursor_is_unavailable_while_the_journal_is_away(in_journal: House
     status, text = await in_journal.refusal(Range=f"entries={cursor}:0:2")
 
     assert (status, "systemctl enable --now systemd-journal-gatewayd.socket" in text) == (503, True)
+
+
+async def test_place_that_the_engine_named_leads_on_while_the_journal_is_away_and_when_it_is_back(
+    in_journal: House,
+) -> None:
+    in_the_engine(in_journal)
+    in_journal.gateway.kill()
+    in_journal.gateway.path.rename(in_journal.gateway.path.with_suffix(".away"))
+    _, cursor = await in_journal.page("", "entries=:-2:")
+
+    away = await in_journal.lines(Range=f"entries={cursor}:-2:2")
+    in_journal.gateway.path.with_suffix(".away").rename(in_journal.gateway.path)
+    in_journal.gateway.start()
+    back = await in_journal.lines(Range=f"entries={cursor}:-2:2")
+
+    assert away == back == EVERYTHING[-5:-3]
 
 
 async def test_gateway_that_is_killed_ends_a_followed_log_which_says_so(in_journal: House) -> None:

@@ -1,4 +1,4 @@
-"""The logs family: what a client may ask, and the text that it gets."""
+"""Lines of a log as the text that is sent, and routes as domains write them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from rooftree import PUBLIC, Invalid, Plugin, Routes, Stream, Unavailable
+from rooftree import PUBLIC, Plugin, Routes, Stream, Unavailable
 from rooftree.interfaces.containers import LogLine
-from rooftree.interfaces.journal import JournalRange
 from rooftree.testing import Client, running_system
-from rooftree_containers.logs import (
-    BATCH_BYTES,
-    AskedLatestLog,
-    AskedLog,
-    LogQuery,
-    LogSource,
-    asked_query,
-    log_answer,
-    strip_colors,
-    text_answer,
-)
+from rooftree_containers.log_place import Place
+from rooftree_containers.log_query import AskedLatestLog, AskedLog, LogQuery
+from rooftree_containers.logs import BATCH_BYTES, LogSource, log_answer, strip_colors, text_answer
 
 NINE = datetime(2026, 1, 31, 9, 0, 0, 123_456, UTC)
-CURSOR = "s=0a1b;i=4f;b=2c;m=3d;t=60a2;x=9e"
 SOURCE = LogSource(identifier="app_local_hello", host="homebox")
 
 
@@ -45,93 +35,23 @@ async def written_text(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
+def cursor_of(text: bytes, time: datetime = NINE) -> str:
+    return str(Place.of(time, text))
+
+
 async def text_of(answer: Stream) -> bytes:
     return b"".join([chunk async for chunk in answer.chunks])
-
-
-# --- what is asked ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("asked", "query"),
-    [
-        ({}, LogQuery(tail=100)),
-        ({"lines": 7}, LogQuery(tail=7)),
-        ({"lines": 1}, LogQuery(tail=1)),
-        ({"lines": 0}, LogQuery(tail=1)),
-        ({"lines": -5}, LogQuery(tail=1)),
-        ({"lines": 7, "range": "entries=:-9:10"}, LogQuery(tail=7)),
-        ({"verbose": True}, LogQuery(tail=100, format="verbose")),
-        ({"no_colors": True}, LogQuery(tail=100, no_colors=True)),
-        ({"accept": "text/x-log"}, LogQuery(tail=100, format="verbose")),
-        ({"accept": "text/x-log; charset=utf-8, text/plain"}, LogQuery(tail=100, format="verbose")),
-        ({"accept": "text/plain"}, LogQuery(tail=100)),
-        ({"accept": "text/html, */*;q=0.8"}, LogQuery(tail=100)),
-        ({"accept": ""}, LogQuery(tail=100)),
-        ({"accept": "text/plain", "verbose": True}, LogQuery(tail=100, format="verbose")),
-        ({"range": "entries=:-99:100"}, LogQuery(tail=100, count=100)),
-        ({"range": "entries=:-99:"}, LogQuery(tail=100)),
-        ({"range": "entries=:-99:18446744073709551615"}, LogQuery(tail=100, count=2**64 - 1)),
-        ({"range": "entries=:-9:3"}, LogQuery(tail=10, count=3)),
-        ({"range": "entries=:0:3"}, LogQuery(count=3)),
-        ({"range": "entries=:5:3"}, LogQuery(skip=5, count=3)),
-        ({"range": "entries=:+5:3"}, LogQuery(skip=5, count=3)),
-        ({"range": "entries=::3"}, LogQuery(count=3)),
-        ({"range": "entries=:3"}, LogQuery(count=3)),
-        ({"range": "entries="}, LogQuery()),
-        ({"range": f"entries={CURSOR}"}, LogQuery(cursor=CURSOR)),
-        ({"range": f"entries={CURSOR}:1:9"}, LogQuery(cursor=CURSOR, skip=1, count=9)),
-        ({"range": f"entries={CURSOR}:-9:"}, LogQuery(cursor=CURSOR, skip=-9)),
-    ],
-)
-def test_query_is_read_from_what_the_client_says(asked: dict[str, Any], query: LogQuery) -> None:
-    assert asked_query(**asked) == query
-
-
-@pytest.mark.parametrize(
-    "range",
-    ["", "bytes=0-99", "entries", "entries=:a:3", "entries=:-:3", "entries=:0:0", "entries=:-9:-3", "entries=:1:2:3",
-     "entries=:1:٣", "entries=:1:" + "9" * 30, "entries=s=1&x:0:3", "entries=s=1/2:0:3"],
-)  # fmt: skip
-def test_range_of_another_form_is_refused_with_the_right_form(range: str) -> None:
-    with pytest.raises(Invalid, match="must look like entries=:-99:100"):
-        asked_query(range=range)
-
-
-def test_cursor_is_refused_where_there_is_no_journal() -> None:
-    with pytest.raises(Invalid, match="cursor of the system journal"):
-        asked_query(range=f"entries={CURSOR}:-9:10").without_cursor()
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        (LogQuery(tail=100), JournalRange(skip=-99)),
-        (LogQuery(tail=10, count=3), JournalRange(skip=-9, count=3)),
-        (LogQuery(skip=5, count=3), JournalRange(skip=5, count=3)),
-        (LogQuery(), JournalRange()),
-        (LogQuery(cursor=CURSOR, skip=-9, count=3), JournalRange(cursor=CURSOR, skip=-9, count=3)),
-    ],
-)
-def test_query_is_a_range_of_the_journal(query: LogQuery, expected: JournalRange) -> None:
-    assert query.journal_range == expected
-
-
-@pytest.mark.parametrize("accept", ["application/json", "text/html", "image/*"])
-def test_accept_of_nothing_that_logs_are_sent_as_is_refused(accept: str) -> None:
-    with pytest.raises(Invalid, match=r"text/plain or text/x-log"):
-        asked_query(accept=accept)
 
 
 # --- what is sent -------------------------------------------------------------------------------------------------
 
 
 async def test_plain_log_is_the_messages_one_to_a_line() -> None:
-    answer = log_answer(written([b"one", b"", b"three"]), LogQuery(), SOURCE)
+    answer = await log_answer(written([b"one", b"", b"three"]), LogQuery(), SOURCE)
 
     assert await text_of(answer) == b"one\n\nthree\n"
     assert answer.content_type == "text/plain"
-    assert answer.headers == {"X-Accel-Buffering": "no"}
+    assert answer.headers == {"X-Accel-Buffering": "no", "X-First-Cursor": cursor_of(b"one")}
 
 
 async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
@@ -141,7 +61,9 @@ async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
         yield line(b"one")
         yield line(b"two", datetime(2026, 1, 31, 11, 0, 1, 0, east))
 
-    answer = log_answer(lines(), LogQuery(format="verbose"), LogSource(identifier="rooftree", pid=42, host="homebox"))
+    answer = await log_answer(
+        lines(), LogQuery(format="verbose"), LogSource(identifier="rooftree", pid=42, host="homebox")
+    )
 
     assert await text_of(answer) == (
         b"2026-01-31 09:00:00.123 homebox rooftree[42]: one\n2026-01-31 09:00:01.000 homebox rooftree[42]: two\n"
@@ -149,27 +71,13 @@ async def test_verbose_log_has_time_in_utc_host_and_author() -> None:
 
 
 async def test_process_id_that_nobody_knows_is_left_out() -> None:
-    answer = log_answer(written([b"one"]), LogQuery(format="verbose"), SOURCE)
+    answer = await log_answer(written([b"one"]), LogQuery(format="verbose"), SOURCE)
 
     assert await text_of(answer) == b"2026-01-31 09:00:00.123 homebox app_local_hello: one\n"
 
 
-@pytest.mark.parametrize(
-    ("query", "text"),
-    [
-        (LogQuery(skip=1, count=2), b"2\n3\n"),
-        (LogQuery(skip=3), b"4\n"),
-        (LogQuery(count=1), b"1\n"),
-        (LogQuery(count=99), b"1\n2\n3\n4\n"),
-        (LogQuery(skip=99), b""),
-    ],
-)
-async def test_skip_and_count_are_kept(query: LogQuery, text: bytes) -> None:
-    assert await text_of(log_answer(written([b"1", b"2", b"3", b"4"]), query, SOURCE)) == text
-
-
 async def test_bytes_that_are_no_text_are_replaced() -> None:
-    answer = log_answer(written([b"caf\xc3\xa9 \xff!"]), LogQuery(), SOURCE)
+    answer = await log_answer(written([b"caf\xc3\xa9 \xff!"]), LogQuery(), SOURCE)
 
     assert (await text_of(answer)).decode() == "café \ufffd!\n"
 
@@ -191,30 +99,31 @@ async def test_bytes_that_are_no_text_are_replaced() -> None:
 )
 async def test_no_colors_takes_escape_sequences_out_and_nothing_else(text: bytes, plain: bytes) -> None:
     assert strip_colors(text) == plain
-    assert await text_of(log_answer(written([text]), LogQuery(no_colors=True), SOURCE)) == plain + b"\n"
-    assert await text_of(log_answer(written([text]), LogQuery(), SOURCE)) == text + b"\n"
+    assert await text_of(await log_answer(written([text]), LogQuery(no_colors=True), SOURCE)) == plain + b"\n"
+    assert await text_of(await log_answer(written([text]), LogQuery(), SOURCE)) == text + b"\n"
 
 
 async def test_escape_sequence_without_an_end_takes_no_other_line_with_it() -> None:
     text = written_text([b"\x1b]0;no end\nnext\nlast\n"])
 
-    assert await text_of(text_answer(text, LogQuery(no_colors=True))) == b"\nnext\nlast\n"
+    assert await text_of(text_answer(text, LogQuery(no_colors=True), None)) == b"\nnext\nlast\n"
 
 
 async def test_text_is_made_readable_and_sent_as_it_comes() -> None:
-    answer = text_answer(written_text([b"caf\xc3\xa9 \xff!\n", b"\x1b[31mred\x1b[0m\n"]), LogQuery(no_colors=True))
+    text = written_text([b"caf\xc3\xa9 \xff!\n", b"\x1b[31mred\x1b[0m\n"])
+    answer = text_answer(text, LogQuery(no_colors=True), line(b"caf\xc3\xa9 \xff!"))
 
     chunks = [chunk async for chunk in answer.chunks]
 
     assert [chunk.decode() for chunk in chunks] == ["café \ufffd!\n", "red\n"]
-    assert answer.headers == {"X-Accel-Buffering": "no"}
+    assert answer.headers == {"X-Accel-Buffering": "no", "X-First-Cursor": cursor_of(b"caf\xc3\xa9 \xff!")}
 
 
 # --- as it comes --------------------------------------------------------------------------------------------------
 
 
 async def test_lines_that_wait_together_are_sent_in_one_piece() -> None:
-    answer = log_answer(written([b"x" * 9] * 1000), LogQuery(), SOURCE)
+    answer = await log_answer(written([b"x" * 9] * 1000), LogQuery(), SOURCE)
 
     chunks = [chunk async for chunk in answer.chunks]
 
@@ -230,7 +139,7 @@ async def test_what_is_there_is_sent_before_the_next_line_comes() -> None:
         await more.wait()
         yield line(b"three")
 
-    chunks = log_answer(lines(), LogQuery(), SOURCE).chunks
+    chunks = (await log_answer(lines(), LogQuery(), SOURCE)).chunks
 
     assert await anext(chunks) == b"one\ntwo\n"
     more.set()
@@ -247,7 +156,7 @@ async def test_no_more_is_read_ahead_than_a_batch_while_the_client_is_slow() -> 
             read += 1
             yield line(b"x" * 1023)
 
-    chunks = cast("Any", log_answer(endless(), LogQuery(), SOURCE).chunks)
+    chunks = cast("Any", (await log_answer(endless(), LogQuery(), SOURCE)).chunks)
 
     sent = [len(await anext(chunks)) for _ in range(5)]
     for _ in range(100):  # the client does not read now: whoever could run ahead gets the chance
@@ -268,25 +177,11 @@ async def test_source_is_closed_when_the_client_goes_while_it_waits_for_a_line()
         finally:
             closed.set()
 
-    chunks = cast("Any", log_answer(lines(), LogQuery(), SOURCE).chunks)
+    chunks = cast("Any", (await log_answer(lines(), LogQuery(), SOURCE)).chunks)
     await anext(chunks)
 
     await chunks.aclose()
 
-    assert closed.is_set()
-
-
-async def test_source_is_closed_when_the_wanted_number_of_lines_is_sent() -> None:
-    closed = asyncio.Event()
-
-    async def lines() -> AsyncIterator[LogLine]:
-        try:
-            while True:
-                yield line(b"again")
-        finally:
-            closed.set()
-
-    assert await text_of(log_answer(lines(), LogQuery(count=2), SOURCE)) == b"again\nagain\n"
     assert closed.is_set()
 
 
@@ -295,7 +190,7 @@ async def test_failure_of_the_source_is_raised_after_what_came_before_it() -> No
         yield line(b"one")
         raise Unavailable("the engine has gone")
 
-    chunks = log_answer(lines(), LogQuery(), SOURCE).chunks
+    chunks = (await log_answer(lines(), LogQuery(), SOURCE)).chunks
 
     assert await anext(chunks) == b"one\n"
     with pytest.raises(Unavailable, match="the engine has gone"):
@@ -312,14 +207,14 @@ asked: list[LogQuery] = []
 async def recent(name: str, query: AskedLog) -> Stream:
     """A logs route as a domain writes it."""
     asked.append(query)
-    return log_answer(written([name.encode()]), query, SOURCE)
+    return await log_answer(written([name.encode()]), query, SOURCE)
 
 
 @routes.get("/log/{name}/latest", access=PUBLIC)
-def latest(name: str, query: AskedLatestLog) -> Stream:
+async def latest(name: str, query: AskedLatestLog) -> Stream:
     """The same without waiting."""
     asked.append(query)
-    return log_answer(written([name.encode()]), query, SOURCE)
+    return await log_answer(written([name.encode()]), query, SOURCE)
 
 
 class LogPlugin(Plugin):

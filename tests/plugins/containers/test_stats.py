@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
+from typing import Any
 
 from rooftree import structure, unstructure
 from rooftree.interfaces.containers import ContainerStats
 from rooftree_containers.stats import Stats
-
-RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "recordings.json"
+from tests.plugins.recordings import needs_recordings, recorded
 
 
 def test_stats_are_the_reading_with_percents_of_two_decimals() -> None:
@@ -38,8 +34,8 @@ def test_stats_are_the_reading_with_percents_of_two_decimals() -> None:
     }
 
 
-@pytest.mark.skipif(not RECORDINGS.exists(), reason="the recordings are not beside this checkout")
+@needs_recordings
 def test_recorded_answer_fits_our_model() -> None:
-    data = json.loads(RECORDINGS.read_text())["addons.stats"]["answer"]["data"]
+    data: dict[str, Any] = recorded("addons.stats")["answer"]["data"]
 
     assert unstructure(structure(data, Stats)) == data

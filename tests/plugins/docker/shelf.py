@@ -14,7 +14,7 @@ from attrs import field, mutable
 from rooftree_docker.image_reference import AuthInfo, ImageReference
 from rooftree_docker.registry import registry_of
 from rooftree_docker.signatures import SignatureRefused, signed_digest
-from tests.e2e.rig.signing import Signer, Stored, digest_of, payload, signature_layer, signature_tag
+from tests.rig.signing import Signer, Stored, digest_of, payload, signature_layer, signature_tag
 
 MANIFEST = b'{"schemaVersion": 2, "layers": []}'
 DIGEST = digest_of(MANIFEST)
@@ -34,6 +34,10 @@ class Shelf:
     """What it answers to those who ask for the referrers of a digest."""
     statuses: dict[str, int] = field(factory=dict)
     """What is answered instead to those who ask for a manifest or a blob."""
+    refusal: dict[str, str] = field(factory=dict)
+    """The headers of such an answer."""
+    reason: str = ""
+    """Its body."""
     accepts: str | None = None
     """The authorization that it wants, if any."""
     elsewhere: str | None = None
@@ -79,7 +83,7 @@ class Shelf:
         if self.accepts is not None and sent != self.accepts:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="test"'})
         if wanted in self.statuses:
-            return web.Response(status=self.statuses[wanted])
+            return web.Response(status=self.statuses[wanted], headers=self.refusal, text=self.reason)
         found = contents.get(wanted)
         return web.Response(body=found) if found is not None else web.Response(status=404)
 

@@ -97,15 +97,17 @@ async def test_folder_that_is_too_large_is_refused_before_anything_is_sent(
     [
         ("../Dockerfile", "is no plain path"),
         ("missing", "There is no missing"),
-        ("link", "is a link"),
+        ("out", "leads out of its folder"),
+        ("dangling", "is a link that leads nowhere"),
         ("pipe", "is a pipe"),
         ("rootfs", "is a folder"),
         ("large", "larger than"),
-        ("elsewhere/Dockerfile", "leads through elsewhere, which is a link"),
+        ("elsewhere/Dockerfile", "leads out of its folder"),
     ],
 )
 async def test_dockerfile_must_be_a_file_of_the_folder(folder: Path, dockerfile: str, reason: str) -> None:
-    (folder / "link").symlink_to("Dockerfile")
+    (folder / "out").symlink_to("../Dockerfile")
+    (folder / "dangling").symlink_to("nowhere")
     (folder / "elsewhere").symlink_to("/etc")
     os.mkfifo(folder / "pipe")
     with (folder / "large").open("wb") as file:
@@ -113,6 +115,17 @@ async def test_dockerfile_must_be_a_file_of_the_folder(folder: Path, dockerfile:
 
     with pytest.raises(BuildFailed, match=reason):
         await archived(folder, dockerfile)
+
+
+async def test_dockerfile_may_be_a_link_within_the_folder(folder: Path) -> None:
+    (folder / "Dockerfile").rename(folder / "rootfs" / "how")
+    (folder / "Dockerfile").symlink_to("rootfs/how")
+
+    async with open_context(lambda: Folder.open(folder), "Dockerfile") as context:
+        assert context.text == "FROM scratch\n"
+    members = await archived(folder)
+
+    assert members["Dockerfile"].isreg() and members["Dockerfile"].size == len("FROM scratch\n")
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "Dockerfile", "/etc/passwd"])

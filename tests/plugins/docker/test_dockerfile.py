@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooftree_docker.dockerfile import ImageNotTold, images_used
+from rooftree_docker.dockerfile import images_used
+from rooftree_files.dockerfile import ImageNotTold, builder_variables, naming, unset_in_from
 
 ARGUMENTS = {"BUILD_FROM": "ghcr.io/acme/base:1", "BUILD_ARCH": "amd64", "EMPTY": ""}
 
@@ -53,6 +54,63 @@ def used(text: str) -> list[str]:
 )  # fmt: skip
 def test_images_are_found_where_the_builder_looks_for_them(text: str, images: list[str]) -> None:
     assert used(text) == images
+
+
+@pytest.mark.parametrize(
+    ("text", "unset"),
+    [
+        ("ARG BUILD_FROM\nFROM $BUILD_FROM", []),
+        ("ARG BASE\nFROM $BASE", [(2, "$BASE", "", ("BASE",))]),
+        ("\n# remark\nFROM \\\n  ${BASE}:${TAG} AS x\n", [(3, "${BASE}:${TAG}", ":", ("BASE", "TAG"))]),
+        ("FROM $BUILD_FROM", [(1, "$BUILD_FROM", "", ("BUILD_FROM",))]),
+        ("FROM a\nARG BUILD_FROM\nFROM $BUILD_FROM", [(3, "$BUILD_FROM", "", ("BUILD_FROM",))]),
+        ("ARG TAG\nFROM acme/base:$TAG", [(2, "acme/base:$TAG", "acme/base:", ("TAG",))]),
+        ("ARG BASE=$OTHER\nFROM $BASE", []),
+        ("ARG BASE=acme/base\nFROM $BASE", []),
+        ("FROM ${BASE:-acme/base}", []),
+        ("FROM ${BASE-acme/base}${EXTRA:+-x}", []),
+        ("ARG EMPTY\nFROM acme/base$EMPTY", []),
+        ("FROM --platform=$BUILDPLATFORM acme/${TARGETARCH}-base", []),
+        ("RUN echo $BASE", []),
+        ("FROM $" + "A" * 1000, []),
+    ],
+)
+def test_what_nothing_sets_in_from_is_told_with_its_line(
+    text: str, unset: list[tuple[int, str, str, tuple[str]]]
+) -> None:
+    images = unset_in_from(text, ARGUMENTS)
+
+    assert [(image.line, image.words, image.image, image.names) for image in images] == unset
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "not_named"),
+    [
+        ("FROM a\nARG TARGETARCH\nARG OTHER\n", {"TARGETARCH"}, set()),
+        ("FROM a\nARG TARGETARCH=amd64\nFROM b\nARG TARGETARCH\n", set(), set()),
+        ("FROM --platform=$BUILDPLATFORM a\nFROM b-${TARGETARCH}\n", set(), {"BUILDPLATFORM", "TARGETARCH"}),
+        ("ARG BUILDPLATFORM\nFROM --platform=$BUILDPLATFORM a\n", {"BUILDPLATFORM"}, set()),
+        ("FROM a\nARG BUILDPLATFORM\nFROM --platform=$BUILDPLATFORM b", {"BUILDPLATFORM"}, {"BUILDPLATFORM"}),
+        ("FROM $BASE\nRUN echo $TARGETARCH\n", set(), set()),
+    ],
+)
+def test_what_a_dockerfile_expects_of_buildkit(text: str, named: set[str], not_named: set[str]) -> None:
+    variables = builder_variables(text)
+
+    assert (variables.named, variables.not_named) == (named, not_named)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("FROM a\n", "ARG X\nARG Y\nFROM a\n"),
+        ("# escape=`\n# remark\n\nFROM `\n a\n", "# escape=`\n# remark\n\nARG X\nARG Y\nFROM `\n a\n"),
+        ("\ufeffARG A=1\nFROM a", "ARG X\nARG Y\nARG A=1\nFROM a"),
+        ("# nothing\n", "ARG X\nARG Y\n# nothing\n"),
+    ],
+)
+def test_variables_are_named_behind_what_says_how_the_file_is_read(text: str, whole: str) -> None:
+    assert naming(text.encode(), {"Y", "X"}).decode() == whole
 
 
 def test_platform_is_that_of_the_instruction() -> None:

@@ -12,7 +12,10 @@ from attrs import field, mutable
 
 from rooftree_docker import pull_size, registry
 from rooftree_docker.image_reference import AuthInfo, ImageReference
+from rooftree_docker.platforms import Platform
 from rooftree_docker.pull_size import size_of_pull
+
+AMD64 = Platform("linux", "amd64")
 
 MANIFEST = {"config": {"size": 7}, "layers": [{"size": 1_000}, {"size": 20}]}
 INDEX = {
@@ -72,13 +75,13 @@ async def server() -> AsyncIterator[Registry]:
 
 
 async def test_size_is_that_of_all_layers_and_of_the_description(server: Registry) -> None:
-    assert await size_of_pull(server.image, "linux/amd64", None) == 1_027
+    assert await size_of_pull(server.image, AMD64, None) == 1_027
 
 
 async def test_long_manifest_is_read_whole(server: Registry) -> None:
     server.manifests["1.0"] = {**MANIFEST, "annotations": {"long": "x" * (registry.LARGEST_BYTES - 1_000)}}
 
-    assert await size_of_pull(server.image, "linux/amd64", None) == 1_027
+    assert await size_of_pull(server.image, AMD64, None) == 1_027
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ async def test_index_leads_to_the_manifest_of_the_platform(server: Registry, pla
     arm = {"config": {"size": 0}, "layers": [{"size": 50}]}
     server.manifests = {"1.0": INDEX, "sha256:arm": arm, "sha256:amd": MANIFEST}
 
-    assert await size_of_pull(server.image, platform, None) == size
+    assert await size_of_pull(server.image, Platform.parse(platform), None) == size
 
 
 TOKEN = 'Bearer realm="http://127.0.0.1:{port}/token",service="registry.example",scope="repository:some/thing:pull"'
@@ -100,7 +103,7 @@ async def test_token_is_fetched_where_the_registry_says_with_the_login_there_is(
 ) -> None:
     server.challenge, server.accepts = TOKEN, "Bearer granted"
 
-    assert await size_of_pull(server.image, "linux/amd64", login) == 1_027
+    assert await size_of_pull(server.image, AMD64, login) == 1_027
 
     assert server.logins == [encode_basic_auth("me", "s3cret") if login else None]
 
@@ -108,9 +111,9 @@ async def test_token_is_fetched_where_the_registry_says_with_the_login_there_is(
 async def test_login_is_sent_to_a_registry_that_wants_one_and_to_no_other(server: Registry) -> None:
     server.challenge, server.accepts = 'Basic realm="test"', encode_basic_auth("me", "s3cret")
 
-    assert await size_of_pull(server.image, "linux/amd64", LOGIN) == 1_027
-    assert await size_of_pull(server.image, "linux/amd64", None) is None
-    assert await size_of_pull(server.image, "linux/amd64", AuthInfo("me", "wrong")) is None
+    assert await size_of_pull(server.image, AMD64, LOGIN) == 1_027
+    assert await size_of_pull(server.image, AMD64, None) is None
+    assert await size_of_pull(server.image, AMD64, AuthInfo("me", "wrong")) is None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,7 @@ async def test_login_is_sent_to_a_registry_that_wants_one_and_to_no_other(server
 async def test_challenge_that_leads_nowhere_is_followed_nowhere(server: Registry, challenge: str) -> None:
     server.challenge, server.accepts = challenge or " ", "Bearer granted"
 
-    assert await size_of_pull(server.image, "linux/amd64", LOGIN) is None
+    assert await size_of_pull(server.image, AMD64, LOGIN) is None
 
     assert len(server.asked) == 1
 
@@ -157,11 +160,11 @@ async def test_challenge_that_leads_nowhere_is_followed_nowhere(server: Registry
 async def test_answer_that_does_not_tell_is_not_known_and_no_error(server: Registry, answer: object) -> None:
     server.manifests = {"1.0": answer, "other": MANIFEST}
 
-    assert await size_of_pull(server.image, "linux/amd64", None) is None
+    assert await size_of_pull(server.image, AMD64, None) is None
 
 
 async def test_registry_that_is_not_there_is_not_known_and_no_error() -> None:
-    assert await size_of_pull(ImageReference.parse("127.0.0.1:9/some/thing:1.0"), "linux/amd64", None) is None
+    assert await size_of_pull(ImageReference.parse("127.0.0.1:9/some/thing:1.0"), AMD64, None) is None
 
 
 async def test_registry_that_does_not_answer_is_given_up_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +179,7 @@ async def test_registry_that_does_not_answer_is_given_up_after_the_deadline(monk
 
     async with asyncio.timeout(5):
         image = ImageReference.parse(f"127.0.0.1:{port}/some/thing:1.0")
-        assert await size_of_pull(image, "linux/amd64", None) is None
+        assert await size_of_pull(image, AMD64, None) is None
 
     silent.close()
     silent.close_clients()

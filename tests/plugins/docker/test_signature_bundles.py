@@ -22,8 +22,8 @@ from rooftree_docker.signature_bundles import (
     statement_and_signatures,
 )
 from rooftree_docker.signature_check import MOST_SIGNATURES, Doubt
-from tests.e2e.rig.signing import BUNDLE, COSIGN_SIGNS, Signer, bundle, envelope, referrers
 from tests.plugins.docker.shelf import ACME, DIGEST, OTHER, STRANGER, Shelf, check, refusal
+from tests.rig.signing import BUNDLE, COSIGN_SIGNS, Signer, bundle, envelope, referrers
 
 TAG = DIGEST.replace(":", "-")
 

@@ -38,7 +38,8 @@ from rooftree_docker.simple_signing import (
     payload_and_signature,
     signature_layers,
 )
-from tests.e2e.rig.signing import (
+from tests.plugins.docker.shelf import ACME, DIGEST, MANIFEST, OTHER, STRANGER, Shelf, check, refusal
+from tests.rig.signing import (
     Signer,
     digest_of,
     payload,
@@ -46,7 +47,6 @@ from tests.e2e.rig.signing import (
     signature_tag,
     simple_signature,
 )
-from tests.plugins.docker.shelf import ACME, DIGEST, MANIFEST, OTHER, STRANGER, Shelf, check, refusal
 
 SIGNERS = {
     "P-256": ACME,
@@ -438,6 +438,29 @@ async def test_what_a_registry_refuses_us_is_told_as_what_it_refuses_the_engine(
 
     reports = [told for told in shelf.asked if "rate_limit" in told]
     assert len(reports) == (1 if status == 429 else 0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "quote"),
+    [
+        ('{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow\\ndown, please"}]}', "slow down, please"),
+        ('{"errors": [{"message": 7}]}', "HTTP 429"),
+        ('{"errors": {}}', "HTTP 429"),
+        ("<html>", "HTTP 429"),
+        (f'{{"errors": [{{"message": "{"x" * 20_000}"}}]}}', "HTTP 429"),
+    ],
+)
+async def test_registry_that_is_tired_of_us_is_quoted_and_says_when_it_may_be_asked_again(
+    shelf: Shelf, key: Path, reason: str, quote: str
+) -> None:
+    shelf.statuses["1.0"], shelf.reason, shelf.refusal = 429, reason, {"Retry-After": "3"}
+
+    error = await pulling(shelf, key)
+
+    assert isinstance(error, RegistryRateLimited)
+    assert error.extra_fields["wait_s"] == 3.0
+    assert quote in error.message and "asked again in 3 s" in error.message
+    assert len(error.message) < 500
 
 
 async def test_registry_whose_tls_is_broken_is_not_taken_for_one_that_is_away(shelf: Shelf, key: Path) -> None:

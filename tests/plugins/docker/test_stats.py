@@ -11,7 +11,7 @@ import pytest
 
 from rooftree_docker.control_group import processor_time
 from rooftree_docker.stats import ProcessorMeter, ProcessorSample, container_stats, processor_percent
-from tests.e2e.rig.files import write_files
+from tests.rig.files import write_files
 
 
 def reading(container_ns: int, machine_ns: int) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rooftree_files import Folder, Listing, TreeChanged, TreeLimits, TreeTooLarge, listings
-from tests.e2e.rig.files import write_files
 from tests.plugins.files.test_trees import few_open_files, make_deep, removed
+from tests.rig.files import write_files
 
 
 def paths(place: Path, **options: object) -> list[str]:

@@ -17,8 +17,9 @@ import pytest
 from rooftree_files import Folder, RemovalIncomplete, TreeChanged, TreeLimits, TreeTooLarge, copy_tree, size_of, walk
 from rooftree_files.copying import CopyStopped
 from rooftree_files.removal import RemovalStopped, remove_tree
+from tests.requirements import needs
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, owners and mounts")
+needs_root = needs(os.geteuid() == 0, "needs root, to make devices, owners and mounts")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rooftree.interfaces.bus import (
     BusObject,
     bus_property,
 )
-from rooftree_host.system_bus import SystemBusClient
+from rooftree_host.system_bus import HostBus
 from tests.bus.machine import AGENT, HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH, TIMEDATE
 
 HOST = BusObject(HOSTNAME, "/org/freedesktop/hostname1", HOSTNAME)
@@ -72,6 +72,6 @@ class Told:
                 await self._changed.wait()
 
 
-async def connected(client: SystemBusClient, told: Told) -> None:
+async def connected(client: HostBus, told: Told) -> None:
     await told.until(lambda event: isinstance(event, BusConnected))
     assert client.connected

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rooftree_host import system_bus
-from rooftree_host.system_bus import SystemBusClient
+from rooftree_host.system_bus import HostBus
 from tests.bus.private_bus import PrivateBus, Services, services
 from tests.plugins.host.bus_client import Told
 from tests.plugins.host.journal import GatewayProcess, gateway
@@ -57,10 +57,10 @@ def told() -> Told:
 
 
 @pytest.fixture
-async def client(socket_folder: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SystemBusClient]:
+async def client(socket_folder: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HostBus]:
     """A client that keeps connected."""
     monkeypatch.setattr(system_bus, "RETRY_S", 0.05)
-    client = SystemBusClient(f"unix:path={socket_folder / 'bus'}", told)
+    client = HostBus(f"unix:path={socket_folder / 'bus'}", told)
     running = asyncio.create_task(client.run())
     try:
         yield client

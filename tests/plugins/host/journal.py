@@ -6,7 +6,6 @@ import asyncio
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,12 +13,8 @@ from pathlib import Path
 
 from tests.requirements import missing
 
-HANDED_OVER = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.execve(sys.argv[2], sys.argv[2:], {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
-"""
-"""Hands a listening socket over as sd_listen_fds(3) says: as descriptor 3, to the process with that id."""
+HANDED_OVER = 'exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+"""Hands its standard input, a listening socket, over as sd_listen_fds(3) says: as descriptor 3, to that process."""
 PROGRAMS = Path("/usr/lib/systemd")
 NINE = datetime(2026, 1, 31, 9, tzinfo=UTC)
 
@@ -100,9 +95,7 @@ class GatewayProcess:
         """Start it."""
         command = [program("systemd-journal-gatewayd"), "-D", str(self._folder)]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", HANDED_OVER, str(self._listening.fileno()), *command],
-            pass_fds=(self._listening.fileno(),),
-            stderr=subprocess.DEVNULL,
+            ["sh", "-c", HANDED_OVER, "sh", *command], stdin=self._listening, stderr=subprocess.DEVNULL
         )
 
     def kill(self) -> None:

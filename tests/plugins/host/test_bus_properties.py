@@ -21,16 +21,16 @@ from rooftree.interfaces.bus import (
     Variant,
 )
 from rooftree_host import bus_properties, system_bus
-from rooftree_host.system_bus import SystemBusClient
+from rooftree_host.system_bus import HostBus
 from tests.bus.machine import HOSTNAME, TIMEDATE
 from tests.bus.private_bus import PrivateBus, Services, services
 from tests.bus.stand_ins import PROPERTIES
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.bus_client import CLOCK, HOST, OS_AGENT, Agent, ClockState, Host, Told, connected
+from tests.rig.waiting import until
 
 
 async def test_properties_are_read_once_and_shown_as_they_change(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     first = await asyncio.gather(*(client.read(Host, HOST) for _ in range(20)))
@@ -49,7 +49,7 @@ async def test_properties_are_read_once_and_shown_as_they_change(
 
 
 async def test_property_of_which_only_the_change_is_told_is_read_again(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await client.read(Host, HOST)
@@ -65,7 +65,7 @@ async def test_property_of_which_only_the_change_is_told_is_read_again(
 
 
 async def test_what_is_read_anew_is_what_is_remembered_from_then_on(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await client.read(Host, HOST)
@@ -82,7 +82,7 @@ async def test_what_is_read_anew_is_what_is_remembered_from_then_on(
 
 
 async def test_nobody_is_told_what_is_void_while_another_reads_it_anew(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await client.read(Host, HOST)
@@ -102,7 +102,7 @@ async def test_nobody_is_told_what_is_void_while_another_reads_it_anew(
 
 
 async def test_answer_that_was_made_before_a_change_and_comes_after_it_is_not_kept(
-    bus: PrivateBus, client: SystemBusClient, told: Told
+    bus: PrivateBus, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     name = "StaticHostname"
@@ -129,9 +129,7 @@ async def test_answer_that_was_made_before_a_change_and_comes_after_it_is_not_ke
     service.disconnect()
 
 
-async def test_what_is_missing_or_of_another_kind_is_none(
-    machine: Services, client: SystemBusClient, told: Told
-) -> None:
+async def test_what_is_missing_or_of_another_kind_is_none(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
 
     host = await client.read(Host, HOST)
@@ -140,7 +138,7 @@ async def test_what_is_missing_or_of_another_kind_is_none(
 
 
 async def test_what_is_not_told_is_asked_for_again_when_it_is_old(
-    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+    machine: Services, client: HostBus, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connected(client, told)
     before = await client.read(ClockState, CLOCK)
@@ -155,7 +153,7 @@ async def test_what_is_not_told_is_asked_for_again_when_it_is_old(
     assert (before.synchronized, soon.synchronized, later.synchronized) == (True, True, False)
 
 
-async def test_property_is_written(machine: Services, client: SystemBusClient, told: Told) -> None:
+async def test_property_is_written(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
     before = await client.read(Agent, OS_AGENT)
 
@@ -164,9 +162,7 @@ async def test_property_is_written(machine: Services, client: SystemBusClient, t
     assert (before.diagnostics, (await client.read(Agent, OS_AGENT)).diagnostics) == (False, True)
 
 
-async def test_service_that_is_started_again_is_read_again(
-    bus: PrivateBus, client: SystemBusClient, told: Told
-) -> None:
+async def test_service_that_is_started_again_is_read_again(bus: PrivateBus, client: HostBus, told: Told) -> None:
     await connected(client, told)
     async with services(bus.address, HOSTNAME) as first:
         await told.until(lambda event: event == BusServiceChanged(HOSTNAME, runs=True))
@@ -182,7 +178,7 @@ async def test_service_that_is_started_again_is_read_again(
 
 
 async def test_service_that_hangs_costs_one_wait_and_is_asked_again_later(
-    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+    machine: Services, client: HostBus, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(system_bus, "READ_S", 0.3)
     await connected(client, told)
@@ -204,7 +200,7 @@ async def test_service_that_hangs_costs_one_wait_and_is_asked_again_later(
 
 
 async def test_who_waits_for_a_reading_gets_it_though_its_first_asker_is_cancelled(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=HOSTNAME)
@@ -223,7 +219,7 @@ async def test_who_waits_for_a_reading_gets_it_though_its_first_asker_is_cancell
 
 
 async def test_service_that_hangs_is_asked_once_however_many_give_up_and_come_again(
-    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+    machine: Services, client: HostBus, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(system_bus, "READ_S", 0.2)
     monkeypatch.setattr(system_bus, "SILENCE_S", 0.0)
@@ -246,7 +242,7 @@ async def test_service_that_hangs_is_asked_once_however_many_give_up_and_come_ag
 
 
 async def test_reading_that_fails_when_nobody_waits_any_more_is_no_error_of_the_loop(
-    machine: Services, client: SystemBusClient, told: Told, caplog: pytest.LogCaptureFixture
+    machine: Services, client: HostBus, told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=HOSTNAME)
@@ -268,7 +264,7 @@ async def test_reading_that_fails_when_nobody_waits_any_more_is_no_error_of_the_
     ] == []
 
 
-async def test_hundreds_of_objects_are_read_at_once(machine: Services, client: SystemBusClient, told: Told) -> None:
+async def test_hundreds_of_objects_are_read_at_once(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
     many = [BusObject(HOSTNAME, f"/org/freedesktop/hostname1/{number}", HOSTNAME) for number in range(300)]
     for at in many:
@@ -282,7 +278,7 @@ async def test_hundreds_of_objects_are_read_at_once(machine: Services, client: S
 
 async def test_what_fails_for_the_first_asker_fails_for_all_and_is_asked_once(
     machine: Services,
-    client: SystemBusClient,
+    client: HostBus,
     told: Told,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -302,7 +298,7 @@ async def test_what_fails_for_the_first_asker_fails_for_all_and_is_asked_once(
 
 
 async def test_answer_of_a_service_that_has_lost_its_name_meanwhile_is_not_kept(
-    bus: PrivateBus, machine: Services, client: SystemBusClient, told: Told
+    bus: PrivateBus, machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await machine.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
@@ -321,7 +317,7 @@ async def test_answer_of_a_service_that_has_lost_its_name_meanwhile_is_not_kept(
 
 
 async def test_service_that_is_started_by_being_read_need_not_be_read_again(
-    bus: PrivateBus, told: Told, client: SystemBusClient
+    bus: PrivateBus, told: Told, client: HostBus
 ) -> None:
     program = f"{sys.executable} -m tests.bus.stand_ins {bus.address} {HOSTNAME}"
     bus.offers(HOSTNAME, f"/bin/sh -c 'sleep 3 | {program}'")
@@ -335,12 +331,12 @@ async def test_service_that_is_started_by_being_read_need_not_be_read_again(
     assert client.remembered(Host, HOST) is not None
 
 
-async def _is_activatable(client: SystemBusClient) -> bool:
+async def _is_activatable(client: HostBus) -> bool:
     return client.connected and client.is_activatable(HOSTNAME)
 
 
 async def test_service_that_is_started_on_demand_keeps_what_it_said_when_it_ends(
-    bus: PrivateBus, told: Told, client: SystemBusClient, socket_folder: Path
+    bus: PrivateBus, told: Told, client: HostBus, socket_folder: Path
 ) -> None:
     bus.offers(HOSTNAME, "/bin/false")
     await bus.kill()

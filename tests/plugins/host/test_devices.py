@@ -18,8 +18,8 @@ from rooftree_host import devices as devices_module
 from rooftree_host import udev as udev_module
 from rooftree_host.devices import HostDevices
 from rooftree_host.udev import Changes, Entry, Udev, Uevents, UeventsUnavailable
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.loop_devices import LoopDevice, unused_loop_device
+from tests.rig.waiting import until
 
 WITHIN_S = 10.0
 STICK = "/sys/devices/usb1/1-1/tty/ttyACM0"
@@ -51,6 +51,11 @@ class Witness:
 def witness() -> Witness:
     """Who is told."""
     return Witness()
+
+
+@pytest.fixture(autouse=True)
+def devices_stay() -> None:
+    """Here they do not."""
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from rooftree_host import disk_usage
 from rooftree_host.disk_usage import DiskUsages, measure
 from rooftree_host.plugin import HostPlugin
 from tests.plugins.recordings import difference, needs_recordings, recorded
+from tests.requirements import needs
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def children_of(usage: disk_usage.DiskUsage) -> dict[str, disk_usage.DiskUsage]:
     return {child.id: child for child in usage.children}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@needs(os.geteuid() == 0, "needs root, to mount")
 def test_what_is_mounted_below_is_not_counted(data: Path) -> None:
     place = data / "media" / "elsewhere"
     place.mkdir()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rooftree import Failed
-from rooftree_host.export_format import LONGEST_VALUE_BYTES, ExportReader, Form, WithTime, cursor_in, plain
-from tests.plugins.host.journal import entry, field
+from rooftree_host.export_format import LONGEST_VALUE_BYTES, Cut, ExportReader, Form, WithTime, cursor_in, plain
+from tests.plugins.host.journal import NINE, entry, field
 
 
 def verbose() -> Form:
@@ -141,3 +142,54 @@ def test_cursor_is_found_where_a_gateway_puts_it() -> None:
     (first,) = reader.feed(b"__CURSOR=s=1;i=2\nMESSAGE=one\n\n")
 
     assert cursor_in(first) == "s=1;i=2"
+
+
+# --- cut short -----------------------------------------------------------------------------------------------------
+
+
+def placed(second: int, message: bytes, end: bytes = b"") -> bytes:
+    """An entry as a gateway sends it: its cursor comes first."""
+    time_us = int((NINE + timedelta(seconds=second)).timestamp() * 1_000_000)
+    return field("__CURSOR", b"s=0a;i=%x;b=0b;m=1;t=%x;x=%x" % (second, time_us, second)) + entry(
+        message, at=second, **({"LAST": end.decode()} if end else {})
+    )
+
+
+CUTS = st.lists(
+    st.sampled_from([b"plain", b"", b"\x1b[31mred", FORGED, b"\n__CURSOR=t=ffffffffffffffff\n"]), max_size=6
+)
+
+
+@given(CUTS, st.integers(-1, 7), st.integers(1, 400), st.sampled_from(["until", "cursor"]))
+def test_cut_is_between_two_entries_in_blocks_of_any_size(
+    messages: list[bytes], count: int, block_bytes: int, by: str
+) -> None:
+    data = b"".join(placed(number, message, b"end") for number, message in enumerate(messages))
+    time_us = int((NINE + timedelta(seconds=count)).timestamp() * 1_000_000)
+    if by == "until":
+        cut = Cut(until=NINE + timedelta(seconds=count, microseconds=-1))
+    else:
+        cut = Cut(cursor=f"s=0a;i={count:x};b=0b;m=1;t={time_us:x};x={count:x}")
+    reader, render, first_cursor, text = ExportReader(), WithTime(author=False), None, b""
+    blocks = [data[at : at + block_bytes] for at in range(0, len(data), block_bytes)]
+    for block in blocks:
+        pieces = [*cut(reader.feed(block))]
+        if pieces and first_cursor is None:
+            first_cursor = cursor_in(pieces[0])
+        text += render(iter(pieces))
+        if cut.is_over:
+            break
+
+    kept = messages[: max(count, 0)] if by == "until" or count >= 0 else messages
+    assert text == read(b"".join(placed(n, message) for n, message in enumerate(kept)), lambda: WithTime(author=False))
+    assert cut.is_over == (len(kept) < len(messages))
+    if not kept:
+        assert first_cursor is None
+
+
+def test_nothing_is_cut_where_nothing_is_said() -> None:
+    data = placed(0, b"one") + b"__CURSOR=x\nMESSAGE=two\n\n"
+    cut = Cut()
+
+    assert plain(cut(ExportReader().feed(data))) == b"one\ntwo\n"
+    assert not cut.is_over

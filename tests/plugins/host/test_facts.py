@@ -23,9 +23,9 @@ from rooftree_host.mounts_seen import propagates
 from rooftree_host.plugin import HostPlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.machine import AGENT, HOSTNAME, LOGIN, RESOLVE, SYSTEMD, SYSTEMD_PATH, TIMEDATE
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.house import House, house
 from tests.plugins.recordings import difference, needs_recordings, recorded
+from tests.rig.waiting import until
 
 
 async def test_every_field_has_its_source(tmp_path: Path, socket_folder: Path) -> None:

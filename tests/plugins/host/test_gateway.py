@@ -133,7 +133,7 @@ async def read_lines(text: JournalText, count: int) -> list[str]:
 async def test_followed_text_goes_on_with_what_is_written(
     journal: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "FIRST_ENTRY_S", WITHIN_S)  # however busy this machine is, the first entry is there
+    monkeypatch.setattr(gateway, "FIRST_LINE_S", WITHIN_S)  # however busy this machine is, the first entry is there
     write(tmp_path / "journal", entry(b"one"), entry(b"two"))
 
     text = await journal.text(query(JournalRange(skip=-1), containers=("app_x",), follow=True))

@@ -19,7 +19,7 @@ from rooftree import Event
 from rooftree.interfaces import bus as interface
 from rooftree.interfaces.bus import SYSTEM_BUS, BusObject, BusUnavailable, bus_property
 from rooftree_host import system_bus
-from rooftree_host.system_bus import SystemBusClient
+from rooftree_host.system_bus import HostBus
 from tests.bus.machine import HOSTNAME, SYSTEMD
 from tests.bus.private_bus import private_bus
 from tests.plugins.host.house import house
@@ -58,10 +58,10 @@ async def liar(address: str, answer: Callable[[Message], Message | None]) -> Asy
 
 
 @asynccontextmanager
-async def connected_client(address: str) -> AsyncIterator[tuple[SystemBusClient, list[Event]]]:
+async def connected_client(address: str) -> AsyncIterator[tuple[HostBus, list[Event]]]:
     """A client on the bus, and what it publishes."""
     told: list[Event] = []
-    client = SystemBusClient(address, told.append)
+    client = HostBus(address, told.append)
     assert await client.connect()
     try:
         yield client, told

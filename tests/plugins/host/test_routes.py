@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ import pytest
 from rooftree.testing import Client, running_system
 from rooftree_host import host_log
 from rooftree_host.plugin import HostPlugin
-from tests.plugins.host.journal import GatewayProcess, boot_id, entry, write, writer
+from tests.plugins.host.journal import NINE, GatewayProcess, boot_id, entry, write, writer
 
 WITHIN_S = 20
 KERNEL = "2026-02-01 09:00:02.000 homebox kernel: tick 1\n"
@@ -90,6 +91,54 @@ async def test_cursor_leads_back_to_its_place(client: Client) -> None:
     answer = await client.get("/host/logs", headers={"Range": f"entries={cursor}:1:1"})
 
     assert answer.text == KERNEL
+
+
+ROUTES = ["", "/boots/0", "/identifiers/kernel", "/boots/0/identifiers/kernel"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_log_is_read_by_time_and_paged(client: Client, tmp_path: Path, path: str) -> None:
+    times = [NINE + timedelta(days=1, seconds=60 + number) for number in range(9)]
+    write(
+        tmp_path / "journal",
+        *(entry(b"%d" % number, name="kernel", boot=1, at=60 + number, epoch=None) for number in range(9)),
+    )
+    begin, end = (int(times[number].timestamp()) for number in (2, 5))
+
+    async def read(range: str) -> tuple[str, str]:
+        answer = await client.get(f"/host/logs{path}?format=plain", headers={"Range": range})
+        assert answer.status == 200, answer.text
+        return answer.text.replace("\n", ""), answer.headers.get("X-First-Cursor", "")
+
+    timed, cursor = await read(f"realtime={begin}000000:{end}:1000")
+
+    assert timed == "2345"
+    assert (await read(f"realtime={begin}:{end}:1:2"))[0] == "34"
+    assert (await read(f"realtime=:{end}.5:-1:"))[0] == "45"
+    assert (await read(f"realtime=:{end}:-0:"))[0] == "5"
+    assert (await read("entries=:-0:"))[0] == "8"
+    assert (await read(f"entries={cursor}:-2:2"))[0] == "01"
+    assert (await read(f"realtime={end + 9}:")) == ("", "")
+    refused = await client.get(f"/host/logs{path}", headers={"Range": f"realtime={end}:{begin}"})
+    assert (refused.status, "which is later" in refused.text) == (400, True)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_followed_log_ends_with_its_time(client: Client, tmp_path: Path, path: str) -> None:
+    until = NINE + timedelta(days=1, seconds=61)
+    async with (
+        asyncio.timeout(WITHIN_S),
+        writer(tmp_path / "journal") as journal,
+        client.streaming(
+            "GET", f"/host/logs{path}/follow?format=plain", headers={"Range": f"realtime=:{until.timestamp():f}:-0:"}
+        ) as answer,
+    ):
+        before = await answer.content.readline()
+        journal.write(entry(b"in time", name="kernel", boot=1, at=61, epoch=None))
+        journal.write(entry(b"too late", name="kernel", boot=1, at=61.000001, epoch=None))
+        rest = await answer.content.read()
+
+    assert (before, rest) == (b"tick 1\n", b"in time\n")
 
 
 async def test_boots_and_identifiers_are_listed(client: Client) -> None:

@@ -21,14 +21,14 @@ from rooftree.interfaces.bus import (
     BusUnavailable,
 )
 from rooftree_host import system_bus
-from rooftree_host.system_bus import SystemBusClient
+from rooftree_host.system_bus import HostBus
 from tests.bus.machine import HOSTNAME, MANAGER, SYSTEMD, SYSTEMD_PATH
 from tests.bus.private_bus import PrivateBus, Services, services
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.bus_client import HOST, SET_HOSTNAME, START_UNIT, UNITS, Host, Told, connected
+from tests.rig.waiting import until
 
 
-async def test_method_is_called_and_its_effect_seen(machine: Services, client: SystemBusClient, told: Told) -> None:
+async def test_method_is_called_and_its_effect_seen(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
     await client.read(Host, HOST)
 
@@ -40,9 +40,7 @@ async def test_method_is_called_and_its_effect_seen(machine: Services, client: S
     assert (await client.read(Host, HOST)).name == "cellar"
 
 
-async def test_refusal_has_the_services_reason_and_its_name(
-    machine: Services, client: SystemBusClient, told: Told
-) -> None:
+async def test_refusal_has_the_services_reason_and_its_name(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
 
     with pytest.raises(BusRefused, match=r"Unit nothing\.service not found") as refused:
@@ -51,14 +49,14 @@ async def test_refusal_has_the_services_reason_and_its_name(
     assert refused.value.name == "org.freedesktop.systemd1.NoSuchUnit"
 
 
-async def test_answer_of_another_form_is_refused(machine: Services, client: SystemBusClient, told: Told) -> None:
+async def test_answer_of_another_form_is_refused(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
 
     with pytest.raises(BusUnavailable, match="answers StartUnit with o, where u is expected"):
         await client.call(UNITS, BusMethod("StartUnit", "ss", "u"), "ssh.service", "replace")
 
 
-async def test_without_a_bus_everything_says_so_at_once(client: SystemBusClient, socket_folder: Path) -> None:
+async def test_without_a_bus_everything_says_so_at_once(client: HostBus, socket_folder: Path) -> None:
     began = asyncio.get_running_loop().time()
 
     for asked in (client.read(Host, HOST), client.call(UNITS, START_UNIT, "a", "b"), client.objects(SYSTEMD, "/")):
@@ -70,7 +68,7 @@ async def test_without_a_bus_everything_says_so_at_once(client: SystemBusClient,
 
 
 async def test_service_that_is_not_there_is_said_and_noticed_when_it_comes(
-    bus: PrivateBus, client: SystemBusClient, told: Told
+    bus: PrivateBus, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     with pytest.raises(BusUnavailable, match=HOSTNAME):
@@ -88,7 +86,7 @@ async def test_service_that_is_not_there_is_said_and_noticed_when_it_comes(
 
 
 async def test_service_that_is_installed_later_is_there_once_everything_is_asked_anew(
-    bus: PrivateBus, client: SystemBusClient, told: Told
+    bus: PrivateBus, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     bus.offers(HOSTNAME, "/bin/false")
@@ -108,7 +106,7 @@ async def test_service_that_is_installed_later_is_there_once_everything_is_asked
 
 
 async def test_service_that_ends_in_the_middle_of_a_call_is_unavailable(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=SYSTEMD)
@@ -123,7 +121,7 @@ async def test_service_that_ends_in_the_middle_of_a_call_is_unavailable(
 
 
 async def test_bus_that_dies_in_the_middle_of_a_call_is_unavailable_and_found_again(
-    bus: PrivateBus, machine: Services, client: SystemBusClient, told: Told
+    bus: PrivateBus, machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await client.read(Host, HOST)
@@ -150,7 +148,7 @@ async def test_bus_that_dies_in_the_middle_of_a_call_is_unavailable_and_found_ag
 async def test_service_that_hung_is_asked_at_once_on_another_bus(
     bus: PrivateBus,
     machine: Services,
-    client: SystemBusClient,
+    client: HostBus,
     told: Told,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -174,7 +172,7 @@ async def test_service_that_hung_is_asked_at_once_on_another_bus(
 
 
 async def test_call_that_meets_the_breaking_of_the_connection_is_unavailable_and_the_next_is_answered(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     assert client._client is not None
@@ -190,7 +188,7 @@ async def test_call_that_meets_the_breaking_of_the_connection_is_unavailable_and
 
 
 async def test_breaking_of_the_connection_that_a_call_meets_is_no_error_of_the_loop(
-    bus: PrivateBus, client: SystemBusClient, told: Told
+    bus: PrivateBus, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     complaints: list[dict[str, Any]] = []
@@ -209,7 +207,7 @@ async def test_breaking_of_the_connection_that_a_call_meets_is_no_error_of_the_l
 
 
 async def test_service_that_was_asked_when_the_connection_broke_is_asked_at_once_on_the_next(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=HOSTNAME)
@@ -229,7 +227,7 @@ async def test_service_that_was_asked_when_the_connection_broke_is_asked_at_once
 
 
 async def test_who_gives_up_while_a_match_is_added_costs_no_match(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     async def listen() -> None:
         async with client.listening(UNITS, "JobRemoved"):
@@ -247,7 +245,7 @@ async def test_who_gives_up_while_a_match_is_added_costs_no_match(
 
 
 async def test_bus_that_takes_no_more_calls_is_connected_to_anew(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=SYSTEMD)
@@ -265,7 +263,7 @@ async def test_bus_that_takes_no_more_calls_is_connected_to_anew(
 
 
 async def test_everything_asked_anew_is_asked_of_the_silent_too(
-    machine: Services, client: SystemBusClient, told: Told, monkeypatch: pytest.MonkeyPatch
+    machine: Services, client: HostBus, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(system_bus, "READ_S", 0.2)
     await connected(client, told)
@@ -281,9 +279,7 @@ async def test_everything_asked_anew_is_asked_of_the_silent_too(
     assert (await client.read(Host, HOST)).name == "attic"
 
 
-async def test_call_that_is_given_up_leaves_nothing_behind(
-    machine: Services, client: SystemBusClient, told: Told
-) -> None:
+async def test_call_that_is_given_up_leaves_nothing_behind(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=SYSTEMD)
     for _ in range(3):
@@ -305,7 +301,7 @@ async def test_call_that_is_given_up_leaves_nothing_behind(
 
 @pytest.mark.parametrize("name", ["at\0tic", "\ud800"])
 async def test_what_the_bus_has_no_words_for_is_refused_and_costs_no_connection(
-    machine: Services, client: SystemBusClient, told: Told, name: str
+    machine: Services, client: HostBus, told: Told, name: str
 ) -> None:
     await connected(client, told)
 
@@ -318,7 +314,7 @@ async def test_what_the_bus_has_no_words_for_is_refused_and_costs_no_connection(
 
 
 async def test_who_gives_up_leaving_the_bus_has_left_it_all_the_same(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await machine.order(do="hang", service=SYSTEMD)
@@ -336,7 +332,7 @@ async def test_who_gives_up_leaving_the_bus_has_left_it_all_the_same(
     await told.until(lambda event: event == BusLost())
 
 
-async def test_who_listens_again_is_told_again(machine: Services, client: SystemBusClient, told: Told) -> None:
+async def test_who_listens_again_is_told_again(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
     for number in range(3):
         async with client.listening(UNITS, "JobNew") as signals:
@@ -348,7 +344,7 @@ async def test_who_listens_again_is_told_again(machine: Services, client: System
 
 
 async def test_signals_that_cannot_be_asked_for_are_refused_each_time(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     nobody = BusObject(SYSTEMD, "/it's/no/path", MANAGER)
@@ -361,9 +357,7 @@ async def test_signals_that_cannot_be_asked_for_are_refused_each_time(
                 pass
 
 
-async def test_signals_reach_who_listens_until_the_service_goes(
-    machine: Services, client: SystemBusClient, told: Told
-) -> None:
+async def test_signals_reach_who_listens_until_the_service_goes(machine: Services, client: HostBus, told: Told) -> None:
     await connected(client, told)
     signal = {"do": "signal", "service": SYSTEMD, "path": SYSTEMD_PATH, "interface": MANAGER}
     async with client.listening(UNITS, "JobRemoved") as signals:
@@ -380,7 +374,7 @@ async def test_signals_reach_who_listens_until_the_service_goes(
 
 
 async def test_who_stops_listening_takes_the_signals_from_nobody_else_and_the_last_from_the_bus(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     signal = {"do": "signal", "service": SYSTEMD, "path": SYSTEMD_PATH, "interface": MANAGER, "name": "JobRemoved"}
@@ -400,7 +394,7 @@ async def test_who_stops_listening_takes_the_signals_from_nobody_else_and_the_la
 
 
 async def test_service_that_comes_and_goes_a_thousand_times_does_no_harm(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     await client.read(Host, HOST)
@@ -413,7 +407,7 @@ async def test_service_that_comes_and_goes_a_thousand_times_does_no_harm(
 
 
 async def test_connection_whose_watcher_is_ended_is_lost_and_can_be_closed(
-    machine: Services, client: SystemBusClient, told: Told
+    machine: Services, client: HostBus, told: Told
 ) -> None:
     await connected(client, told)
     connection = client._client
@@ -429,7 +423,7 @@ async def test_connection_whose_watcher_is_ended_is_lost_and_can_be_closed(
 
 @pytest.mark.parametrize("address", ["unix:path=/nonexistent/bus", "nonsense", "unix:path=/dev/null", "tcp:host="])
 async def test_address_that_leads_nowhere_is_said_and_waits_for_nobody(address: str, told: Told) -> None:
-    client = SystemBusClient(address, told)
+    client = HostBus(address, told)
 
     async with asyncio.timeout(1):
         assert not await client.connect()

@@ -95,7 +95,7 @@ asyncio.run(main())
     assert not any("caf" in path for path in (*said["heard"], *said["found"]))
 
 
-@pytest.mark.skipif(not all(os.access(uevent, os.W_OK) for uevent in UEVENTS), reason="/sys is read-only here")
+@needs(all(os.access(uevent, os.W_OK) for uevent in UEVENTS), "needs a /sys that can be written to")
 async def test_when_uevents_are_about_more_devices_than_are_kept_everything_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

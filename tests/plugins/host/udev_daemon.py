@@ -20,9 +20,9 @@ from rooftree.interfaces.hardware import Device
 from rooftree_host import devices as devices_module
 from rooftree_host.devices import HostDevices
 from rooftree_host.udev import DAEMON, Udev
-from tests.e2e.rig.waiting import until
 from tests.plugins.host.loop_devices import CONTROL, LoopDevice
 from tests.requirements import needs
+from tests.rig.waiting import until
 
 UDEVD = Path("/lib/systemd/systemd-udevd")
 RULES = Path("/usr/lib/udev/rules.d")

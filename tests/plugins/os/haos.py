@@ -23,7 +23,7 @@ from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.private_bus import PrivateBus, Services, services
-from tests.e2e.rig.waiting import until
+from tests.rig.waiting import until
 
 MACHINE = "tests.bus.os_machine"
 NEW = "16.2"

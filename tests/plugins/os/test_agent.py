@@ -14,8 +14,8 @@ from rooftree_os.models import SwapSize
 from tests.bus.machine import AGENT, HOSTNAME, SYSTEMD
 from tests.bus.os_machine import CPE
 from tests.bus.private_bus import services
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import MACHINE, Haos, Surroundings, surroundings
+from tests.rig.waiting import until
 
 SWAP = "/os/config/swap"
 FIRMWARE = "/os/boards/raspberrypi/firmware"

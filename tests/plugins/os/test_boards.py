@@ -19,8 +19,8 @@ from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_os import boards
 from rooftree_os.plugin import OsPlugin
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.conftest import Box, Lamps, Running, driver
+from tests.rig.waiting import until
 
 BOX = "/os/boards/box"
 STICK = Device(name="ttyUSB0", sysfs="/sys/devices/x/ttyUSB0", dev_path="/dev/ttyUSB0", subsystem="tty")

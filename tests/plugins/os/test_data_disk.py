@@ -23,8 +23,8 @@ from tests.bus.os_machine import (
     SWAPPING,
     VOLUME,
 )
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import Haos, Surroundings
+from tests.rig.waiting import until
 
 CHANGES = ("Format", "CreatePartition", "MarkDataMove", "ChangeDevice", "ScheduleWipeDevice", "Reboot")
 

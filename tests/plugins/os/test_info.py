@@ -18,8 +18,8 @@ from rooftree_os.watch import MarkedBoot
 from tests.bus.machine import AGENT, HOSTNAME, UDISKS
 from tests.bus.os_machine import CPE, RAUC
 from tests.bus.private_bus import services
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import MACHINE, NEW, Haos, Surroundings, surroundings
+from tests.rig.waiting import until
 
 HOST = "/org/freedesktop/hostname1"
 NOTHING = {

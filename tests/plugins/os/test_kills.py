@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from signal import SIGKILL
 
 import pytest
@@ -17,39 +16,39 @@ from rooftree_os.bus_objects import IDLE, Installer
 from rooftree_os.reboot import Reboots
 from rooftree_os.slots import operation
 from tests.bus.os_machine import RAUC
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import NEW, Haos, Surroundings
+from tests.rig.fork_server import ForkedProcess, forked
+from tests.rig.waiting import until
 
-type Process = asyncio.subprocess.Process
 
-
-async def calling(around: Surroundings, path: str, body: Mapping[str, object], armed: str = "") -> Process:
+@asynccontextmanager
+async def calling(
+    around: Surroundings, path: str, body: Mapping[str, object], armed: str = ""
+) -> AsyncIterator[ForkedProcess]:
     """A process that makes that call, and dies where ``armed`` says."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.plugins.os.killed_call", str(around.folder), path, json.dumps(body),
-        json.dumps(around.settings), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "ROOFTREE_FAILPOINTS": armed},
-    )  # fmt: skip
+    arguments = [str(around.folder), path, json.dumps(body), json.dumps(around.settings), armed]
+    async with forked("tests.plugins.os.killed_call", *arguments) as process:
+        yield process
 
 
 async def killed(around: Surroundings, path: str, body: Mapping[str, object], place: str) -> None:
     """Make that call in a process that is killed at that place."""
-    process = await calling(around, path, body, f"{place}=kill")
-    said, _ = await process.communicate()
+    async with calling(around, path, body, f"{place}=kill") as process:
+        said, _ = await process.communicate()
     assert process.returncode == -SIGKILL, said
 
 
 async def killed_while_rauc_installs(around: Surroundings) -> None:
     """Update the system in a process that is killed while rauc, which stops in the middle, is at work."""
     await around.parts.order(do="remember", service=RAUC, hold=True)
-    process = await calling(around, "/os/update", {})
 
     async def installs() -> bool:
         return any(name == "InstallBundle" for name, _ in await around.parts.calls())
 
-    await until(installs, within_s=20, what="the installation")
-    process.kill()
-    await process.communicate()
+    async with calling(around, "/os/update", {}) as process:
+        await until(installs, within_s=20, what="the installation")
+        process.kill()
+        await process.wait()
 
 
 async def recovered(running: Haos) -> list[dict[str, object]]:

@@ -15,8 +15,8 @@ from rooftree_os.reboot import REBOOTS
 from rooftree_os.slots import operation
 from tests.bus.machine import LOGIN, SYSTEMD
 from tests.bus.os_machine import INSTALLER, RAUC
-from tests.e2e.rig.waiting import until
 from tests.plugins.os.haos import NEW, Haos, Surroundings
+from tests.rig.waiting import until
 
 
 def bundles(haos: Haos) -> list[str]:

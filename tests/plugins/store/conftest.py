@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig.git_server import GitServer, serve_git
 from tests.plugins.store.shop import Shop, shop
+from tests.rig.git_server import GitServer, serve_git
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-from tests.requirements import needs
+from tests.requirements import SHARED, needs_shared
 
-CORPUS: Final = Path(__file__).resolve().parents[4] / "shared" / "corpus"
-needs_corpus: Final = needs(CORPUS.is_dir(), "the corpus of real add-on repositories, in ../shared beside the checkout")
+CORPUS: Final = SHARED / "corpus"
+needs_corpus: Final = needs_shared(CORPUS)
 
 
 def rows(name: str) -> list[list[str]]:

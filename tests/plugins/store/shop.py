@@ -16,7 +16,7 @@ from rooftree.testing import Answer, Client, running_system
 from rooftree_store import ADDON_STORE, AddonStore
 from rooftree_store.plugin import StorePlugin
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.files import write_files
+from tests.rig.files import write_files
 
 SETTINGS = {"plugins.store.repositories": [], "plugins.store.machine": "generic-x86-64"}
 ARCHITECTURES = ["amd64", "aarch64", "armv7", "armhf", "i386"]

@@ -19,10 +19,10 @@ def parse(**keys):
     return parse_addon_config(MINIMAL | keys)
 
 
-def problems(**keys):
+def findings(**keys):
     with pytest.raises(ConfigInvalid) as refusal:
         parse(**keys)
-    return {problem.path: problem.message for problem in refusal.value.problems}
+    return {finding.path: finding.message for finding in refusal.value.findings}
 
 
 def test_minimal_config_gets_the_documented_defaults():
@@ -44,7 +44,7 @@ def test_unknown_keys_are_dropped():
 
 
 def test_every_problem_is_named_at_once():
-    found = problems(
+    found = findings(
         slug="has space",
         arch=["amd64", "arm64"],
         ports={"80/tcp": 0, "x": 1},
@@ -69,7 +69,7 @@ def test_required_key_is_required(missing):
     with pytest.raises(ConfigInvalid) as refusal:
         parse_addon_config({key: value for key, value in MINIMAL.items() if key != missing})
 
-    assert [str(problem) for problem in refusal.value.problems] == [f"{missing}: is required"]
+    assert [str(finding) for finding in refusal.value.findings] == [f"{missing}: is required"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_required_key_is_required(missing):
     ],
 )
 def test_wrong_value_is_refused_under_its_key(key, value):
-    found = problems(**{key: value})
+    found = findings(**{key: value})
 
     assert all(path == key or path.startswith((f"{key}.", f"{key}[")) for path in found)
 
@@ -203,7 +203,7 @@ def test_dynamic_ingress_port_excludes_ports_of_its_range():
     parse(ingress=True, ingress_port=0, ports={"61999/tcp": 1, "65501/tcp": 2})
     parse(ingress=False, ingress_port=0, ports={"62000/tcp": 1})
 
-    assert set(problems(ingress=True, ingress_port=0, ports={"62000/tcp": None, "65500": 1})) == {
+    assert set(findings(ingress=True, ingress_port=0, ports={"62000/tcp": None, "65500": 1})) == {
         "ports.62000/tcp",
         "ports.65500",
     }
@@ -236,7 +236,7 @@ def test_message_is_cut_when_there_is_no_end_of_problems():
     with pytest.raises(ConfigInvalid) as refusal:
         parse(environment={f"K{number}": number for number in range(100)})
 
-    assert len(refusal.value.problems) == 50
+    assert len(refusal.value.findings) == 50
     assert refusal.value.message.endswith("; and many more")
     assert len(refusal.value.message) < 1000
 

@@ -7,20 +7,21 @@ import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from rooftree_store import git
 from rooftree_store.git_process import GitFailed, GitUnavailable, Limits, RepositoryTooLarge
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.git_server import git as run_git
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
+from tests.rig.files import write_files
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 REPOSITORY = {"repository.yaml": "name: Mine\n", "hello/config.yaml": "version: 1\n"}
 
@@ -137,6 +138,29 @@ async def test_clone_that_fails_says_why_and_leaves_nothing(
         await git.clone(RepositorySource.parse(real), tmp_path / "clone")
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+async def broken_server() -> AsyncIterator[str]:
+    """The address of a server that answers everything with an error of its own."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=502)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_server_that_is_broken_is_not_called_out_of_reach(broken_server: str, tmp_path: Path) -> None:
+    with pytest.raises(GitUnavailable, match=r"something is wrong with itself: .*502") as failure:
+        await git.clone(RepositorySource.parse(f"{broken_server}/a.git"), tmp_path / "clone")
+
+    assert "cannot be reached" not in failure.value.message
 
 
 async def test_update_from_a_server_that_is_gone_leaves_the_clone_as_it_is(clone: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 from rooftree_store import git, git_process
 from rooftree_store.git_process import GitFailed, RepositoryTooLarge
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.git_server import git as run_git
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
 
 
 @pytest.fixture
@@ -115,5 +115,5 @@ async def test_path_longer_than_any_line_is_refused(
     run_git("-C", repository.folder, "reset", "--quiet", "--soft", commit)
     run_git("-C", repository.folder, "push", "--quiet", "origin", "HEAD:main")
 
-    with pytest.raises(GitFailed, match="a path of more than 65536 bytes"):
+    with pytest.raises(RepositoryTooLarge, match="a path of more than 65536 bytes"):
         await git.update(source, clone)

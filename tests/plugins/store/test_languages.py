@@ -17,8 +17,8 @@ from rooftree_store import languages
 from rooftree_store.catalogue import ConfigReader, Offer, read_contents
 from rooftree_store.languages import Languages
 from rooftree_store.slugs import RepositorySlug
-from tests.e2e.rig.files import write_files
 from tests.plugins.store.shop import config
+from tests.rig.files import write_files
 
 LOCAL = RepositorySlug("local")
 

@@ -11,10 +11,10 @@ import pytest
 
 from rooftree_files import Folder, RemovalIncomplete
 from rooftree_store import leftovers
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_server import GitRepository, GitServer
 from tests.plugins.files.test_trees import few_open_files, make_deep
 from tests.plugins.store.shop import Shop, config, shop
+from tests.rig.files import write_files
+from tests.rig.git_server import GitRepository, GitServer
 
 type Publish = Callable[[], GitRepository]
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from rooftree_store.lint import Finding, Report, Severity, check
-from tests.e2e.rig.files import write_files
-from tests.plugins.store.test_corpus import CORPUS, rows
+from rooftree_store.lint import FileFinding, Report, Severity, check
+from tests.plugins.store.corpus import CORPUS, needs_corpus, rows
 from tests.plugins.store.test_strange_input import MAPPINGS
+from tests.rig.files import write_files
 
 CONFIG = """\
 name: Lamp
@@ -88,7 +88,7 @@ def test_error_stands_where_its_value_does(folder: Path, text: str, line: int, c
     assert [(found.line, found.column, found.key) for found in errors] == [(line, column, key)]
 
 
-def check_text(folder: Path, text: str) -> list[Finding]:
+def check_text(folder: Path, text: str) -> list[FileFinding]:
     (folder / "config.yaml").write_text(CONFIG + text)
     return check([folder]).findings
 
@@ -136,6 +136,9 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(folder: Path) -> N
     assert found.key == "\\x1b[2Jred"
 
 
+WEBUI = "ports: {80/tcp: 80}\nwebui: http://[HOST]:[PORT:80]/\n"
+
+
 # --- what is said of a configuration ----------------------------------------------------------------------------------
 
 
@@ -145,20 +148,20 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(folder: Path) -> N
         ("ingres: true\n", "unknown-key", "ingres", "did you mean ingress?"),
         ("map: [{type: ssl, readonly: false}]\n", "unknown-key", "map[0].readonly", "did you mean read_only?"),
         ("ulimits: {nofile: {soft: 1, hard: 1, hrd: 2}}\n", "unknown-key", "ulimits.nofile.hrd", "did you mean hard?"),
-        ("stage: stable\nstage: stable\n", "repeated-key", "stage", "only the last one counts"),
+        ("stage: stable\nstage: deprecated\n", "repeated-key", "stage", "only the last one counts"),
         ("advanced: true\n", "advanced", "advanced", "take it out"),
         ("codenotary: x\n", "codenotary", "codenotary", "take it out"),
         ("machine: [tinker]\n", "deprecated-machine", "machine", "32-bit system: tinker"),
         ("machine: ['!green']\n", "never-available", "machine", "nothing but exceptions"),
         ("startup: before\n", "deprecated-startup", "startup", "before is called services now"),
-        ("auto_uart: true\n", "auto_uart", "auto_uart", "is called uart now"),
-        ("snapshot: cold\n", "snapshot-key", "snapshot", "is called backup now"),
+        ("auto_uart: true\n", "auto_uart", "auto_uart", "is called uart now, since Supervisor 2021.02"),
+        ("snapshot: cold\n", "snapshot-key", "snapshot", "is called backup now, since Supervisor 2021.08"),
         ("tmpfs: size=1M\n", "tmpfs-format", "tmpfs", "true or false"),
         ("devices: ['/dev/a:/dev/b:rwm']\n", "devices-format", "devices[0]", "a path alone now: /dev/a"),
         ("map: [ssl, moon]\n", "map-entry-invalid", "map[1]", "'moon' is no folder"),
         ("map: [ssl:w]\n", "map-entry-invalid", "map[0]", "ro or rw"),
         ("map: [{path: /x}]\n", "map-entry-invalid", "map[0]", "has no type"),
-        ("map: [share, addons]\n", "legacy-map-type", "map[1]", "addons is called local_apps now"),
+        ("map: [share, addons]\n", "legacy-map-type", "map[1]", "local_apps now, since Supervisor 2026.07. Older"),
         ("map: [config:rw]\n", "map-config-deprecated", "map[0]", "use homeassistant_config"),
         ("full_access: true\nuart: true\n", "full_access-redundant", "uart", "drop full_access"),
         ("backup: cold\nbackup_pre: sync\n", "backup-cold-commands", "backup_pre", "never run"),
@@ -172,6 +175,22 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(folder: Path) -> N
         ("map: [{type: share, read_only: 'false'}]\n", "refused-elsewhere", "map[0].read_only", "without quotes"),
         ("map: [{type: share, read_only: 0}]\n", "refused-elsewhere", "map[0].read_only", "true or false"),
         ("ingress: true\ningress_port: '0'\n", "refused-elsewhere", "ingress_port", "write 0"),
+        ("map: [config:rw]\n", "map-config-deprecated", "map[0]", "called addon_config before Supervisor 2026.07"),
+        ("boot: auto\n", "default-value", "boot", "is 'auto', as it is where it is not there"),
+        ("init: true\n", "default-value", "init", "is true, as it is"),
+        ("timeout: 10\n", "default-value", "timeout", "is 10, as it is"),
+        ("map: []\n", "default-value", "map", "is empty, as it is"),
+        ("options: {}\n", "default-value", "options", "is empty, as it is"),
+        ("video: 'on'\n", "flag-as-text", "video", "is 'on', and read as true: write that, without quotes"),
+        ("apparmor: 'false'\n", "flag-as-text", "apparmor", "and read as false"),
+        ("host_network: 1\n", "flag-as-text", "host_network", "is 1, and read as true"),
+        ("timeout: '30'\n", "number-as-text", "timeout", "is '30', and read as the number"),
+        ("ports: {80/tcp: '8080'}\n", "number-as-text", "ports.80/tcp", "write it without quotes"),
+        ("ulimits: {nofile: {soft: '1', hard: 1}}\n", "number-as-text", "ulimits.nofile.soft", "is '1'"),
+        (f"ingress: true\n{WEBUI}", "webui-beside-ingress", "webui", "hardly needed beside ingress"),
+        ("ingress: true\ningress_port: 0\n", "ingress-port-0", "ingress_port", "the port can be named"),
+        ("full_access: true\n", "full-access", "full_access", "name them (devices, uart"),
+        ("watchdog: tcp://[HOST]:80\n", "watchdog-address", "watchdog", "a HEALTHCHECK in the image's Dockerfile"),
         ("breaking_versions: [2.10]\n", "unquoted-version", "breaking_versions[0]", "2.1"),
         ("version: some day\n", "unordered-version", "version", "cannot be compared"),
         ("ports_description: {80/tcp: Web}\n", "unknown-port", "ports_description.80/tcp", "not among the ports"),
@@ -199,6 +218,36 @@ def test_entry_of_a_mapping_under_map_is_said_at_its_place(folder: Path) -> None
     found = of(folder, "map: {share: rw, moon: rw}\n")
 
     assert [(one[0], one[3]) for one in found] == [("map-format", "map"), ("map-entry-invalid", "map.moon")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "boot: manual\ninit: false\ntimeout: 30\n",
+        "ingress: true\ningress_port: 0\nhost_network: true\n",
+        "ingress: true\ningress_port: 8080\n",
+        WEBUI,
+        "ports: {80/tcp: null, 81/tcp: 8081}\n",
+        "homeassistant: '2026.1'\n",
+    ],
+)
+def test_what_has_its_reason_is_not_hinted_at(folder: Path, text: str) -> None:
+    assert of(folder, text) == []
+
+
+def test_hints_are_hints(folder: Path) -> None:
+    found = check_text(folder, "boot: auto\nvideo: 'on'\nwatchdog: tcp://[HOST]:80\nmap: [addon_config]\n")
+
+    assert {found.severity for found in found} == {Severity.HINT} and len(found) == 4
+
+
+def test_deprecated_architectures_of_a_build_file_are_hinted_at(built: Path) -> None:
+    (built / "Dockerfile").write_text("ARG BUILD_FROM\nFROM $BUILD_FROM\n")
+    (built / "build.yaml").write_text("build_from: {amd64: a/b, aarch64: a/b, armv7: a/b}\n")
+
+    found = [found for found in check([built]).findings if found.code == "deprecated-arch"]
+
+    assert [(found.severity, found.key, found.line) for found in found] == [(Severity.HINT, "build_from.armv7", 1)]
 
 
 @pytest.mark.parametrize("subsystem", ["video4linux", "rpivid-hevcmem"])
@@ -312,6 +361,93 @@ def test_what_cannot_be_built_is_said(folder: Path) -> None:
     assert nothing[0][4].endswith("no Dockerfile to build one from")
     assert half[0][4].endswith("for aarch64")
     assert told(check([folder])) == []
+
+
+UNSET = "ARG BUILD_VERSION\nARG BUILD_FROM\nFROM $BUILD_FROM\nRUN true\n"
+
+
+@pytest.fixture
+def built(folder: Path) -> Path:
+    """An add-on that is built on the host, with nothing but its Dockerfile missing."""
+    text = CONFIG.replace("image: example.com/lamp\n", "").replace("[amd64]", "[amd64, aarch64]")
+    (folder / "config.yaml").write_text(text)
+    return folder
+
+
+def errors(folder: Path) -> list[tuple[str, str, int | None, str]]:
+    """File, code, line and sentence of what is refused."""
+    return [
+        (Path(found.file).name, found.code, found.line, found.message)
+        for found in check([folder]).findings
+        if found.severity is Severity.ERROR
+    ]
+
+
+def test_image_that_nothing_sets_is_said_with_what_to_write(built: Path) -> None:
+    (built / "Dockerfile").write_text(UNSET)
+
+    assert errors(built) == [
+        (
+            "Dockerfile",
+            "no-base-image",
+            3,
+            "FROM $BUILD_FROM names no image, because nothing sets BUILD_FROM: write ARG BUILD_FROM=<image> above the "
+            "first FROM, or name it under build_from in build.yaml",
+        )
+    ]
+
+
+def test_image_is_looked_for_as_each_architecture_is_built(built: Path) -> None:
+    (built / "Dockerfile").write_text("FROM scratch\n")
+    (built / "Dockerfile.aarch64").write_text("ARG BUILD_ARCH\nFROM acme/$BUILD_ARCH:$TAG")
+
+    ((file, code, line, sentence),) = errors(built)
+
+    assert (file, code, line) == ("Dockerfile.aarch64", "no-base-image", 2)
+    assert sentence.endswith("write ARG TAG=<value> above the first FROM, or name it under args in build.yaml")
+
+
+@pytest.mark.parametrize(
+    "build", ["{}", "build_from: {amd64: acme/base:1, aarch64: acme/base:2}", "build_from: acme/x"]
+)
+def test_build_file_sets_the_image(built: Path, build: str) -> None:
+    (built / "Dockerfile").write_text(UNSET)
+    (built / "build.yaml").write_text(build)
+
+    assert errors(built) == []
+
+
+def test_image_of_the_build_file_does_not_count_where_no_arg_names_it(built: Path) -> None:
+    (built / "Dockerfile").write_text("FROM $BUILD_FROM\n")
+    (built / "build.yaml").write_text("build_from: acme/base:1")
+
+    ((_, _, _, sentence),) = errors(built)
+
+    assert "write ARG BUILD_FROM above the first FROM, without which the value that it is given does not" in sentence
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("nowhere", "is a link that leads nowhere, and cannot be built from"),
+        ("../Dockerfile", "leads out of its folder, and cannot be built from"),
+        ("docs", "is a folder, not a regular file, and cannot be built from"),
+    ],
+)
+def test_dockerfile_that_is_none_is_said(built: Path, target: str, says: str) -> None:
+    (built.parent / "Dockerfile").write_text("FROM scratch\n")
+    (built / "docs").mkdir()
+    (built / "Dockerfile").symlink_to(target)
+
+    assert errors(built) == [("Dockerfile", "unusable-dockerfile", None, says)]
+    assert errors(built.parent)[-1] == ("Dockerfile", "unusable-dockerfile", None, says)
+
+
+def test_dockerfile_may_be_a_link_within_the_add_on(built: Path) -> None:
+    (built / "how").write_text(UNSET)
+    (built / "Dockerfile").symlink_to("how")
+
+    assert [(file, code) for file, code, *_ in errors(built)] == [("Dockerfile", "no-base-image")]
 
 
 def test_what_the_store_could_show_is_said_in_one_hint(folder: Path) -> None:
@@ -483,7 +619,7 @@ def test_single_translation_is_compared_with_its_add_on(folder: Path) -> None:
 # --- all of the corpus, and what nobody wrote -------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@needs_corpus
 def test_every_config_of_the_corpus_gets_the_verdict_of_the_reference_and_advisories_in_words() -> None:
     expected = {row[0]: row[1] == "valid" for row in rows("expected.tsv")}
     normalised = {}
@@ -507,7 +643,7 @@ def test_every_config_of_the_corpus_gets_the_verdict_of_the_reference_and_adviso
         assert valid or said[path] & {"invalid", "unreadable", "no-addon"}, path
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@needs_corpus
 def test_every_other_file_of_the_corpus_gets_the_verdict_of_the_reference() -> None:
     wrong = {}
     for _, path, verdict, *_ in rows("expected-other.tsv"):

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from rooftree import Secret
 from rooftree.model.secret import CREDENTIAL, structure_document
 from rooftree.state.documents import document_kind
+from rooftree_store.git_process import MOST_SAID
 from rooftree_store.logins import Login, RepositoryAddress
 from rooftree_store.slugs import RepositorySlug
-from tests.e2e.rig.git_http_server import GitHttpServer, serve_git_over_http
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.service_process import free_port
 from tests.plugins.store.shop import Shop, config, refusal, shop
+from tests.rig.git_http_server import GitHttpServer, serve_git_over_http
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.service_process import free_port
 
 TOKEN = "hunter2-7d0c/@:ä"
 QUOTED = "hunter2-7d0c%2F%40%3A%C3%A4"
@@ -155,6 +157,27 @@ async def test_login_is_told_to_nobody(
 
         assert here.problem("fatal_error") is not None
         assert [text for text in told if "hunter2" in text] == []
+
+
+@pytest.mark.parametrize("repeats", [
+    lambda given: f"No repository at http://somebody:else@127.0.0.1/x.git for {given}",
+    lambda given: f"Unknown login {b64decode(given.split()[1]).decode()}",
+    lambda given: f"No repository at http://reader:{QUOTED}@127.0.0.1/x.git",
+    lambda given: TOKEN * MOST_SAID,
+], ids=["header", "login", "address", "where the rest is cut off"])  # fmt: skip
+async def test_login_that_a_server_repeats_is_told_to_nobody(
+    here: Shop, server: GitHttpServer, private: GitRepository, caplog: pytest.LogCaptureFixture,
+    repeats: Callable[[str], str],
+) -> None:  # fmt: skip
+    server.refuses = repeats
+
+    answer = await here.add(address(server, private))
+
+    message = refusal(answer, 500, "store_repository_unknown_error")
+    assert "remote: " in message or "***" in message
+    basic = b64encode(f"reader:{TOKEN}".encode()).decode()
+    for told in (message, caplog.text, repr(await here.system.database.read(journal))):
+        assert [secret for secret in ("hunter2", "7d0c", basic, "somebody", "else@") if secret in told] == []
 
 
 def journal(connection: sqlite3.Connection) -> list[object]:

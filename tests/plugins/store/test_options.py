@@ -42,10 +42,10 @@ def value(kind, given):
     return check({"x": kind}, {"x": given}).options["x"]
 
 
-def problems(schema, options):
+def findings(schema, options):
     with pytest.raises(OptionsInvalid) as refusal:
         check(schema, options)
-    return {problem.path: problem.message for problem in refusal.value.problems}
+    return {finding.path: finding.message for finding in refusal.value.findings}
 
 
 OPTIONAL = [
@@ -69,7 +69,7 @@ def test_empty_text_for_an_optional_option_is_not_set_and_for_a_required_one_is_
     assert check({"x": {"y": f"{kind}?"}}, {"x": {"y": ""}}).options == {"x": {}}
     assert check({"x": [f"{kind}?"]}, {"x": [""]}).options == {"x": []}
     assert check({"x": [{"y": f"{kind}?"}]}, {"x": [{"y": ""}]}).options == {"x": [{}]}
-    assert set(problems({"x": kind}, {"x": ""})) == {"x"}
+    assert set(findings({"x": kind}, {"x": ""})) == {"x"}
 
 
 @pytest.mark.parametrize("kind", ["str?", "password?", "match(.*)?", "match([0-9]*)?", "list(|a)?"])
@@ -84,11 +84,11 @@ def test_empty_text_names_no_device():
 
 
 def test_choice_that_yaml_made_another_value_of_says_so():
-    assert problems({"x": "list(yes|no)"}, {"x": True}) == {
+    assert findings({"x": "list(yes|no)"}, {"x": True}) == {
         "x": "must be one of yes, no, as text: it is true or false, so put it in quotes"
     }
-    assert problems({"x": "list(01|02)"}, {"x": 1})["x"].endswith("as text: it is a number, so put it in quotes")
-    assert problems({"x": "list(yes|no)"}, {"x": "maybe"}) == {"x": "must be one of yes, no"}
+    assert findings({"x": "list(01|02)"}, {"x": 1})["x"].endswith("as text: it is a number, so put it in quotes")
+    assert findings({"x": "list(yes|no)"}, {"x": "maybe"}) == {"x": "must be one of yes, no"}
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_type_accepts_and_converts(kind, given, expected):
     ],
 )
 def test_type_refuses_with_a_sentence(kind, given, message):
-    assert problems({"x": kind}, {"x": given}) == {"x": message}
+    assert findings({"x": kind}, {"x": given}) == {"x": message}
 
 
 def test_every_problem_has_its_path():
     schema = {"logins": [{"user": "str", "password": "password(8,)"}], "net": {"port": "port"}, "tags": ["int"]}
     options = {"logins": [{"user": "me", "password": "short"}, {"password": "longenough"}], "tags": [1, "x"]}
 
-    assert problems(schema, options) == {
+    assert findings(schema, options) == {
         "logins[0].password": "must have at least 8 characters",
         "logins[1].user": "is required",
         "net.port": "is required",
@@ -190,7 +190,7 @@ def test_unknown_keys_are_dropped_and_reported():
     result = check({"a": {"b": "str"}}, {"a": {"b": "x", "c": 1}, "d": 2})
 
     assert result.options == {"a": {"b": "x"}}
-    assert {problem.path for problem in result.warnings} == {"a.c", "d"}
+    assert {finding.path for finding in result.warnings} == {"a.c", "d"}
 
 
 def test_what_may_be_missing_may_be_null_too():
@@ -202,11 +202,11 @@ def test_what_may_be_missing_may_be_null_too():
 
 
 def test_lists_of_mappings_and_of_required_values_are_required():
-    assert set(problems({"a": ["str"], "b": [{"c": "str?"}]}, {})) == {"a", "b"}
+    assert set(findings({"a": ["str"], "b": [{"c": "str?"}]}, {})) == {"a", "b"}
 
 
 def test_null_inside_a_list_is_refused():
-    assert set(problems({"a": ["str?"]}, {"a": ["x", None]})) == {"a[1]"}
+    assert set(findings({"a": ["str?"]}, {"a": ["x", None]})) == {"a[1]"}
 
 
 def test_password_hashes_are_collected_but_not_of_empty_ones():
@@ -249,7 +249,7 @@ def test_schema_false_hands_options_through():
 def test_pattern_that_explodes_ends_within_its_budget(pattern):
     started = time.perf_counter()
 
-    found = problems({"a": [f"match({pattern})"]}, {"a": ["x" * 20_000] * 20})
+    found = findings({"a": [f"match({pattern})"]}, {"a": ["x" * 20_000] * 20})
 
     assert time.perf_counter() - started < 2
     assert all("too long" in message or "must match" in message for message in found.values())
@@ -272,20 +272,20 @@ def test_pattern_that_explodes_ends_within_its_budget(pattern):
 def test_pattern_that_is_dear_to_compile_is_not_compiled(pattern):
     started = time.perf_counter()
 
-    assert "affordable" in problems({"a": f"match({pattern})"}, {"a": "a"})["a"]
+    assert "affordable" in findings({"a": f"match({pattern})"}, {"a": "a"})["a"]
     assert time.perf_counter() - started < 1
 
 
 def test_budget_is_for_all_values_together():
     started = time.perf_counter()
 
-    problems({"a": ["match((x+x+)+y)"]}, {"a": ["x" * 5000] * 5000})
+    findings({"a": ["match((x+x+)+y)"]}, {"a": ["x" * 5000] * 5000})
 
     assert time.perf_counter() - started < 2
 
 
 def test_choices_without_end_are_not_all_listed():
-    message = problems({"a": f"list({'|'.join(map(str, range(1000)))})"}, {"a": "x"})["a"]
+    message = findings({"a": f"list({'|'.join(map(str, range(1000)))})"}, {"a": "x"})["a"]
 
     assert message.endswith("28, 29, …")
 

@@ -10,7 +10,7 @@ from rooftree_store.yaml_files import Places, parse_document
 
 
 def paths(refusal):
-    return [problem.path for problem in refusal.value.problems]
+    return [finding.path for finding in refusal.value.findings]
 
 
 def test_repository_needs_a_name_only():
@@ -38,7 +38,7 @@ def test_build_file_names_every_problem_and_what_is_right_is_used():
         {"build_from": {"arm64": "a/b", "amd64": "a/b:1", "i386": 5}, "args": None, "labels": {"v": 0.1, "w": []}}
     )
 
-    assert [problem.path for problem in build.problems] == [
+    assert [finding.path for finding in build.findings] == [
         "build_from.arm64", "build_from.i386", "args", "labels.v", "labels.w",
     ]  # fmt: skip
     assert (build.base_image("amd64"), build.args, build.labels) == ("a/b:1", {}, {"v": "0.1"})
@@ -50,7 +50,7 @@ def test_image_that_other_supervisors_refuse_is_built_on_and_told():
     build = parse_build_file({"build_from": {"amd64": "debian:12", "aarch64": "no image"}})
 
     assert build.base_image("amd64") == "debian:12"
-    assert "say other supervisors" in build.problems[0].message
+    assert "say other supervisors" in build.findings[0].message
     with pytest.raises(Invalid, match=r"build_from\.aarch64: must be an image"):
         build.base_image("aarch64")
     with pytest.raises(Invalid, match="build_from: must be"):
@@ -64,7 +64,7 @@ def test_what_was_written_is_used_where_yaml_made_another_value_of_it():
     build = parse_build_file(raw, places.written)
 
     assert build.args == {"A": "1.10", "B": "010", "C": "yes", "D": "1", "E": "true"}
-    assert [problem.path for problem in build.problems] == [f"args.{name}" for name in "ABCDEF"]
+    assert [finding.path for finding in build.findings] == [f"args.{name}" for name in "ABCDEF"]
     assert build.left_out == {"args.F"}
 
 
@@ -87,7 +87,7 @@ def test_keys_that_are_left_empty_are_not_there():
     assert (build.base_image("amd64"), build.args, build.labels) == (DEFAULT_BASE_IMAGE, {}, {})
     translation = parse_translation({"configuration": None, "network": None})
     assert translation.as_json() == {"configuration": {}, "network": {}}
-    assert all("left empty" in problem.message for problem in (*build.problems, *translation.problems))
+    assert all("left empty" in finding.message for finding in (*build.findings, *translation.findings))
 
 
 def test_translation_keeps_its_shape():
@@ -113,7 +113,7 @@ def test_translation_names_every_problem_and_the_rest_is_used():
         }
     )
 
-    assert [problem.path for problem in translation.problems] == [
+    assert [finding.path for finding in translation.findings] == [
         "configuration.a.fields.b.name", "configuration.c", "configuration.e.name", "configuration.f.description",
         "configuration.f.fields", "configuration.g.name", "network.80", "network.81",
     ]  # fmt: skip

@@ -6,25 +6,29 @@ import asyncio
 import itertools
 import secrets
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rooftree import RooftreeError
 from rooftree.events.bus import Event
 from rooftree.interfaces.hooks import RepositoriesChange, set_repositories
 from rooftree.state import failpoints
 from rooftree_store import Installed, StoreReloaded, store
+from rooftree_store.repositories import add_repository
 from rooftree_store.slugs import AddonSlug
 from rooftree_store.sources import RepositorySource
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.line import line_to
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
 from tests.plugins.store.shop import Shop, config, refusal, shop
+from tests.rig.files import write_files
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
+from tests.rig.line import line_to
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 type Publish = Callable[..., GitRepository]
 
@@ -57,7 +61,48 @@ def served(repository: GitRepository, server: GitServer) -> Path:
     return server.served / f"{repository.folder.name}.git"
 
 
+async def add_as_before(here: Shop, text: str) -> RepositorySource:
+    """Add a repository as it was entered when nothing was taken off its address."""
+    source = RepositorySource.parse(text)
+    await here.system.jobs.run(add_repository(source=source))
+    return source
+
+
 # --- adding -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["{url}/", " {url}", "{url} ", "{url}//", "{without_git}"])
+async def test_address_in_other_words_is_the_repository_that_is_there(here: Shop, publish: Publish, text: str) -> None:
+    repository = publish()
+    await here.add(repository.url)
+
+    again = await here.add(text.format(url=repository.url, without_git=repository.url.removesuffix(".git")))
+
+    assert "is already there" in refusal(again, 409, "store_repository_already_added_error")
+    assert here.sources() == [repository.url]
+
+
+async def test_address_is_kept_without_what_does_not_count(here: Shop, publish: Publish) -> None:
+    repository = publish()
+
+    await here.add(f" {repository.url}/ ")
+
+    assert here.sources() == [repository.url]
+    assert list(here.offered()) == [f"{slug(repository)}_hello"]
+
+
+async def test_repository_that_was_entered_with_a_slash_before_keeps_its_slug(
+    here: Shop, publish: Publish, tmp_path: Path
+) -> None:
+    repository = publish()
+    older = await add_as_before(here, f"{repository.url}/")
+
+    again = await here.add(repository.url)
+
+    assert f"{older} is already there" in refusal(again, 409, "store_repository_already_added_error")
+    assert here.sources() == [older]
+    assert list(here.offered()) == [f"{older.slug}_hello"]
+    assert older.slug != slug(repository)
 
 
 async def test_added_repository_is_offered_and_kept_over_a_restart(tmp_path: Path, publish: Publish) -> None:
@@ -387,6 +432,41 @@ async def test_damaged_clone_is_made_anew(here: Shop, publish: Publish, damage: 
     assert here.problem("fatal_error") is None
 
 
+@pytest.mark.parametrize(
+    ("what", "says"), [("branch", "has no branch main"), ("everything", "has no branch"), ("name", "path of more than")]
+)
+async def test_what_the_server_has_is_no_damage_of_the_clone(
+    here: Shop, publish: Publish, git_server: GitServer, what: str, says: str
+) -> None:
+    repository = publish()
+    url = f"{repository.url}#main" if what == "branch" else repository.url
+    await here.add(url)
+    place = served(repository, git_server)
+    if what == "name":
+        push_name(repository, "x" * 100_000)
+    else:
+        run_git("-C", place, "update-ref", "-d", "refs/heads/main")
+
+    with capture_logs() as lines:
+        await here.reload()
+
+    assert "clone_damaged" not in [line["event"] for line in lines]
+    problem = here.problem("fatal_error")
+    assert problem is not None and says in problem.message
+    assert here.offered() == {f"{RepositorySource.parse(url).slug}_hello": "1.0"}
+
+
+def push_name(repository: GitRepository, name: str) -> None:
+    """Push a commit with a file of that name, which no file system could have."""
+    blob = run_git("-C", repository.folder, "rev-parse", "HEAD:repository.yaml")
+    tree = subprocess.run(
+        ["git", "-C", repository.folder, "mktree"],
+        input=f"100644 blob {blob}\t{name}\n", text=True, check=True, capture_output=True,
+    ).stdout.strip()  # fmt: skip
+    commit = run_git("-C", repository.folder, "commit-tree", "-m", "long", "-p", "HEAD", tree)
+    run_git("-C", repository.folder, "push", "--quiet", "origin", f"{commit}:main")
+
+
 async def test_damaged_clone_stays_while_its_server_is_away(
     here: Shop, publish: Publish, git_server: GitServer
 ) -> None:
@@ -451,6 +531,17 @@ async def set_all(here: Shop, *sources: str) -> RepositoriesChange:
     except RooftreeError as error:
         return RepositoriesChange(refusal=error)
     return answer
+
+
+async def test_list_in_other_words_changes_nothing(here: Shop, publish: Publish) -> None:
+    repository = publish()
+    older = await add_as_before(here, f"{repository.url}/")
+
+    answer = await set_all(here, f" {repository.url}", f"{repository.url}//")
+
+    assert answer.refusal is None
+    assert here.sources() == [older]
+    assert list(here.offered()) == [f"{older.slug}_hello"]
 
 
 async def test_list_replaces_what_was_added(here: Shop, publish: Publish) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rooftree_store.logins import RepositoryAddress
 from rooftree_store.sources import CORE_URL, RepositorySource
 
 
@@ -91,6 +92,44 @@ def test_password_is_not_repeated() -> None:
 )
 def test_slug_comes_from_the_source(text: str, slug: str) -> None:
     assert RepositorySource.parse(text).slug == slug
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("https://example.com/a", "https://example.com/a"),
+        (" https://example.com/a/", "https://example.com/a"),
+        ("\thttps://example.com/a//\r\n", "https://example.com/a"),
+        ("https://example.com/a/#main", "https://example.com/a#main"),
+        ("https://name:token@example.com/a/ ", "https://example.com/a"),
+        ("https://example.com/a.git/", "https://example.com/a.git"),
+        ("core ", "core"),
+    ],
+)
+def test_address_is_entered_without_what_does_not_count(text: str, source: str) -> None:
+    assert RepositoryAddress.parse(text).source == source
+
+
+@pytest.mark.parametrize("text", ["https://example.com/", " ", "https://example.com/a b/", "https://exam\x00ple.com/a"])
+def test_address_that_is_none_stays_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^(must|has) "):
+        RepositoryAddress.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "same"),
+    [
+        ("https://example.com/a", "https://example.com/a/", True),
+        ("https://example.com/a", "https://Example.com/A.git", True),
+        ("https://example.com/a.git/#main", "https://example.com/a#main", True),
+        ("https://example.com/a", "https://example.com/a#main", False),
+        ("https://example.com/a", "http://example.com/a", False),
+        ("https://example.com/a", "https://example.com/agit", False),
+        ("core", CORE_URL + "/", True),
+    ],
+)
+def test_what_stands_for_the_same_repository(text: str, other: str, same: bool) -> None:
+    assert RepositorySource.parse(text).is_same_as(RepositorySource.parse(other)) is same
 
 
 def test_branch_makes_another_repository() -> None:

@@ -21,7 +21,7 @@ from rooftree_store.readers import ContentInvalid, Refused
 from rooftree_store.repository_file import parse_repository_file
 from rooftree_store.translations import parse_translation
 from rooftree_store.yaml_files import FileInvalid, parse_document
-from tests.plugins.store.test_corpus import CORPUS, rows
+from tests.plugins.store.corpus import CORPUS, needs_corpus, rows
 
 WORDS = st.sampled_from(
     ["", "ssl:rw", "config", "type", "!green", "8080/tcp", "!secret x", "amd64", "mqtt:need", "a@b.cd", "http://x",
@@ -117,7 +117,7 @@ def test_options_that_were_accepted_are_accepted_again_unchanged(raw, data):
     try:
         accepted = validate_options(schema, options, secrets={}.get).options
     except OptionsInvalid as refusal:
-        assert refusal.problems
+        assert refusal.findings
         return
 
     again = validate_options(schema, accepted, secrets={}.get)
@@ -160,7 +160,7 @@ def damaged_files(draw):
     return path.name, bytes(data)
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@needs_corpus
 @settings(deadline=None, max_examples=400)
 @given(st.data())
 def test_real_files_that_were_damaged_are_read_or_refused(data):
@@ -178,7 +178,7 @@ def test_real_files_that_were_damaged_are_read_or_refused(data):
     try:
         config = parse_addon_config(raw).config
     except ConfigInvalid as refused:
-        assert refused.problems
+        assert refused.findings
         return
     assert parse_addon_config(json.loads(json.dumps(config.normalised(), allow_nan=False))).config == config
     with contextlib.suppress(OptionsInvalid):
@@ -188,7 +188,7 @@ def test_real_files_that_were_damaged_are_read_or_refused(data):
 
 
 @pytest.mark.torture
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout")
+@needs_corpus
 def test_a_hundred_thousand_damaged_files_are_read_or_refused():
     chance = random.Random(25)
     for _ in range(100_000):

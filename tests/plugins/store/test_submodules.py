@@ -14,12 +14,12 @@ from rooftree_store.git import clone
 from rooftree_store.git_process import USUAL, Limits
 from rooftree_store.sources import RepositorySource
 from rooftree_store.submodules import bring_submodules
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.git_http_server import serve_git_over_http
-from tests.e2e.rig.git_server import GitRepository, GitServer
-from tests.e2e.rig.git_server import git as run_git
-from tests.e2e.rig.service_process import free_port
 from tests.plugins.store.shop import Shop, config
+from tests.rig.files import write_files
+from tests.rig.git_http_server import serve_git_over_http
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.git_server import git as run_git
+from tests.rig.service_process import free_port
 
 type Publish = Callable[..., GitRepository]
 

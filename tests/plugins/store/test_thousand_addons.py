@@ -12,7 +12,7 @@ import pytest
 
 from rooftree_store.catalogue import ConfigReader, read_contents
 from rooftree_store.slugs import RepositorySlug
-from tests.e2e.rig.files import write_files
+from tests.rig.files import write_files
 
 REPOSITORY = RepositorySlug("0123abcd")
 ADDONS = 1000

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rooftree.cli import rooftree
-from tests.e2e.rig.files import write_files
 from tests.plugins.store.test_lint import CONFIG
+from tests.rig.files import write_files
 
 
 def validate(*arguments: str | Path) -> Result:
@@ -84,7 +84,7 @@ def test_json_has_the_problems_and_the_normalised_configuration(tmp_path: Path, 
         "severity": "warning",
         "code": "advanced",
         "message": "has no effect any more; take it out",
-    } in answer["problems"]
+    } in answer["findings"]
 
 
 def test_several_paths_are_checked_in_one_go(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from rooftree_store.versions import LONGEST_CHARACTERS, Order, is_ordered, is_update, order
+from rooftree_store.versions import LONGEST_CHARACTERS, Order, is_ordered, is_release_of, is_update, order
 from rooftree_store.yaml_files import read_document
 from tests.plugins.store.corpus import CORPUS, needs_corpus, rows
 
@@ -91,6 +91,24 @@ def test_the_same_version_is_no_update(version: str) -> None:
 def test_the_same_version_in_other_words_is_an_update(version: str, other: str) -> None:
     assert order(version, other) is Order.SAME
     assert is_update(version, other)
+
+
+@pytest.mark.parametrize(
+    ("version", "of", "is_release"),
+    [
+        ("1.17.1", "1.17.1-1", True),
+        ("v1.17", "1.17.0_3", True),
+        ("24.08.29", "24.08.29_2", True),
+        ("1.17.1", "1.17.1", True),
+        ("1.17.1-1", "1.17.1-2", False),
+        ("1.17", "1.17.1", False),
+        ("1.17.1", "1.17.10", False),
+        ("dev", "1.0", False),
+        ("2", "nightly-2", False),
+    ],
+)
+def test_release_of_a_version_is_what_it_counts_on_from(version: str, of: str, is_release: bool) -> None:
+    assert is_release_of(version, of) is is_release
 
 
 def test_version_has_an_order_when_it_counts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +13,8 @@ from rooftree.process.logs import RecentLogs
 from rooftree.testing import Client
 
 NINE = datetime(2026, 1, 31, 9, 0, 0, 123_000, UTC)
+LATER = datetime(2046, 1, 31, 9, tzinfo=UTC)
+"""After whatever the system logs while the tests run."""
 
 
 @pytest.fixture
@@ -84,6 +86,32 @@ async def test_followed_log_from_the_first_line_has_everything_that_is_kept(clie
         text = await answer.text()
 
     assert text.splitlines() == [line.text for line in logs.lines()[:kept]]
+
+
+async def test_log_in_memory_is_paged_back_and_read_by_time(client: Client, logs: RecentLogs) -> None:
+    for number in range(250):
+        logs.append(LATER + timedelta(seconds=number // 2), str(number))  # each time has two lines
+    known = len(logs.lines())
+
+    pages = [await client.get("/supervisor/logs?lines=100")]
+    while pages[-1].text:
+        cursor = pages[-1].headers["X-First-Cursor"]
+        pages.append(await client.get("/supervisor/logs", headers={"Range": f"entries={cursor}:-100:100"}))
+    text = "".join(page.text for page in reversed(pages))
+    ten = int((LATER + timedelta(seconds=10)).timestamp())
+    timed = await client.get("/supervisor/logs", headers={"Range": f"realtime={ten}000000:{ten + 2}:1000"})
+    last = await client.get("/supervisor/logs", headers={"Range": "entries=:-0:"})
+
+    assert text.splitlines()[:known] == [line.text for line in logs.lines()[:known]]
+    assert timed.text.splitlines() == [str(number) for number in range(20, 26)]
+    assert last.text == "249\n"
+
+
+async def test_followed_log_in_memory_names_where_it_begins(client: Client, three_lines: RecentLogs) -> None:
+    async with asyncio.timeout(10), client.streaming("GET", "/supervisor/logs/follow?lines=2") as answer:
+        cursor = answer.headers["X-First-Cursor"]
+
+    assert (await client.get("/supervisor/logs", headers={"Range": f"entries={cursor}:1:1"})).text == "three\n"
 
 
 @pytest.mark.parametrize(

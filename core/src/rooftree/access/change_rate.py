@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, job_under_way
 from rooftree.errors import RateLimited
-from rooftree.model import Meter, Rate
+from rooftree.model import Limit, Rate, Throttle
 from rooftree.principal import CallerKind, Principal, Role
 
 
@@ -24,8 +23,7 @@ class ChangeRate:
     def __init__(self, rate: Rate, kind_of: Callable[[str], CallerKind | None], clock: Clock = MACHINE) -> None:
         self.rate = rate
         self._kind_of = kind_of
-        self._clock = clock
-        self._meters: dict[str, Meter] = {}
+        self._throttle = Throttle(clock)
 
     def note(self) -> None:
         """The call under way is about to change something; raises :class:`~rooftree.errors.RateLimited` where its
@@ -33,16 +31,11 @@ class ChangeRate:
         who = caller.get()
         if who is None or job_under_way.get() is not None or not self._is_counted(who):
             return
-        name = str(who)
-        meter = self._meters.get(name)
-        if meter is None:
-            self._meters = {other: known for other, known in self._meters.items() if not known.is_idle}
-            meter = self._meters[name] = Meter(self.rate, self._clock)
-        wait_s = math.ceil(meter.wait_s())
-        if wait_s:
-            sentence = f"{name} may change something {self.rate}; it may again in {wait_s} s"
-            raise RateLimited(sentence, who=name, wait_s=wait_s)
-        meter.note()
+        limit = Limit("change", str(who), self.rate)
+        if wait_s := self._throttle.wait_s(limit):
+            sentence = f"{who} may change something {self.rate}; it may again in {wait_s} s"
+            raise RateLimited(sentence, who=str(who), wait_s=wait_s)
+        self._throttle.note([limit])
 
     def _is_counted(self, who: Principal) -> bool:
         if who.role is not Role.ADMIN:

@@ -7,161 +7,81 @@ by the plugins that own them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree.principal import INCLUDES, CallerKind, Principal, Role
 
+type Decision = Callable[[Principal | None, Mapping[str, str]], bool]
+"""Whether somebody may call a route with these parts of its path."""
 
+
+@frozen(eq=False)
 class Access:
-    """Who may call a route; combine with ``|``."""
+    """Who may call a route; combine with ``|``. Made by what follows: the set of them is closed."""
 
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        """Whether ``principal`` may call the route with these path parts."""
-        raise NotImplementedError
+    name: str
+    """As a table shows it."""
+    allows: Decision = field(repr=False)
+    self_parts: Mapping[str, tuple[CallerKind, ...]] = field(factory=dict)
+    """The path parts in which the word ``self`` stands for who calls, with the kinds of those who may use it."""
+    named_parts: frozenset[str] = frozenset()
+    """The path parts that the decision looks at; a route without one of them is refused when it is bound."""
 
     def __or__(self, other: Access) -> Access:
-        return _Either(self, other)
-
-    def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
-        """The path parts in which the word ``self`` stands for who calls, with the kinds of those who may use it."""
-        return {}
-
-    def named_parts(self) -> frozenset[str]:
-        """The path parts that the decision looks at; a route without one of them is refused when it is bound."""
-        return frozenset(self.self_parts())
-
-
-@frozen
-class _Either(Access):
-    first: Access
-    second: Access
-
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return self.first.allows(principal, parts) or self.second.allows(principal, parts)
-
-    def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
-        first, second = self.first.self_parts(), self.second.self_parts()
-        return {part: first.get(part, ()) + second.get(part, ()) for part in {**first, **second}}
-
-    def named_parts(self) -> frozenset[str]:
-        return self.first.named_parts() | self.second.named_parts()
-
-    def __str__(self) -> str:
-        return f"{self.first} or {self.second}"
-
-
-@frozen
-class _Public(Access):
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return "public"
-
-
-@frozen
-class _Nobody(Access):
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return False
-
-    def __str__(self) -> str:
-        return "nobody"
-
-
-@frozen
-class _Known(Access):
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return principal is not None
-
-    def __str__(self) -> str:
-        return "anybody known"
-
-
-@frozen
-class _HasRole(Access):
-    role: Role
-    not_on: Access | None
-
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        if principal is None or principal.role not in INCLUDES[self.role]:
-            return False
-        return self.not_on is None or not self.not_on.allows(principal, parts)
-
-    def named_parts(self) -> frozenset[str]:
-        return self.not_on.named_parts() if self.not_on else frozenset()
-
-    def __str__(self) -> str:
-        return f"role {self.role}" + (f", not on {self.not_on}" if self.not_on else "")
-
-
-@frozen
-class _Itself(Access):
-    part: str
-    kind: CallerKind
-
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return (
-            principal is not None
-            and principal.kind == self.kind.name
-            and parts.get(self.part) in {"self", principal.id}
+        selves = {
+            part: self.self_parts.get(part, ()) + other.self_parts.get(part, ())
+            for part in {**self.self_parts, **other.self_parts}
+        }
+        return Access(
+            f"{self} or {other}",
+            lambda who, parts: self.allows(who, parts) or other.allows(who, parts),
+            selves,
+            self.named_parts | other.named_parts,
         )
 
-    def self_parts(self) -> Mapping[str, tuple[CallerKind, ...]]:
-        return {self.part: (self.kind,)}
-
     def __str__(self) -> str:
-        return f"itself ({self.part})"
+        return self.name
 
 
-@frozen
-class _OfKind(Access):
-    kind: CallerKind
-
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return principal is not None and principal.kind == self.kind.name
-
-    def __str__(self) -> str:
-        return f"{self.kind.name} only"
-
-
-@frozen
-class _HasGrant(Access):
-    name: str
-
-    def allows(self, principal: Principal | None, parts: Mapping[str, str]) -> bool:
-        return principal is not None and self.name in principal.grants
-
-    def __str__(self) -> str:
-        return f"grant {self.name}"
-
-
-PUBLIC: Access = _Public()
+PUBLIC = Access("public", lambda who, parts: True)
 """No token needed."""
-NOBODY: Access = _Nobody()
+NOBODY = Access("nobody", lambda who, parts: False)
 """Closed for everybody, administrators too, whatever the method: a path that a proxied tail beside it would otherwise
 reach."""
-KNOWN: Access = _Known()
+KNOWN = Access("anybody known", lambda who, parts: who is not None)
 """Anybody with a valid token."""
 
 
 def role(minimum: Role, *, not_on: Access | None = None) -> Access:
     """Whoever has the role or one that includes it, but those whom ``not_on`` allows: ``not_on=itself("slug", kind)``
     for what nobody of that kind may do to itself."""
-    return _HasRole(minimum, not_on)
+    sufficient = INCLUDES[minimum]
+    if not_on is None:
+        return Access(f"role {minimum}", lambda who, parts: who is not None and who.role in sufficient)
+    return Access(
+        f"role {minimum}, not on {not_on}",
+        lambda who, parts: who is not None and who.role in sufficient and not not_on.allows(who, parts),
+        named_parts=not_on.named_parts,
+    )
 
 
 def itself(part: str, kind: CallerKind) -> Access:
     """Callers of that kind, on themselves: by their own id or the word ``self`` in path part ``part``."""
-    return _Itself(part, kind)
+    return Access(
+        f"itself ({part})",
+        lambda who, parts: who is not None and who.kind == kind.name and parts.get(part) in {"self", who.id},
+        {part: (kind,)},
+        frozenset({part}),
+    )
 
 
 def of_kind(kind: CallerKind) -> Access:
     """All callers of that kind, with or without a role, and nobody else, not even an administrator."""
-    return _OfKind(kind)
+    return Access(f"{kind.name} only", lambda who, parts: who is not None and who.kind == kind.name)
 
 
 def grant(name: str) -> Access:
     """Whoever was given this single permission."""
-    return _HasGrant(name)
+    return Access(f"grant {name}", lambda who, parts: who is not None and name in who.grants)

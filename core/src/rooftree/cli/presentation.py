@@ -15,7 +15,8 @@ from typing import IO, Any, Final
 
 import click
 
-from rooftree.model import ColouredText, printable, printable_json, printable_lines
+from rooftree.cli.terminal_text import ColouredText, printable_json, printable_lines
+from rooftree.model import printable
 
 NOTHING: Final = "-"
 """Stands in a table where there is nothing to say."""

@@ -77,7 +77,7 @@ class Endpoint:
         if unused:
             raise TypeError(f"{route.method} {route.path}: the handler takes no {', '.join(sorted(unused))}")
         for path in route.paths:
-            lacking = (names | route.access.named_parts()) - route.parts(path)
+            lacking = (names | route.access.named_parts) - route.parts(path)
             if lacking:
                 raise TypeError(f"{route.method} {path}: the path has no part {', '.join(sorted(lacking))}")
             tail = route.tail(path)
@@ -94,7 +94,7 @@ class Endpoint:
             and isinstance(value.parameter.kind, type)
             and issubclass(value.parameter.kind, FreeText)
         )
-        if compared := self.free_texts & route.access.named_parts():
+        if compared := self.free_texts & route.access.named_parts:
             raise TypeError(
                 f"{route.method} {route.path}: who may call it can't depend on {', '.join(compared)}, a free text"
             )

@@ -362,7 +362,7 @@ class HttpServer:
 
 def _resolve_self(access: Access, principal: Principal, parts: dict[str, str]) -> None:
     """Put the caller's id in the place of ``self``; raises :class:`Invalid` where it means callers of another kind."""
-    for part, kinds in access.self_parts().items():
+    for part, kinds in access.self_parts.items():
         if parts.get(part) == "self":
             if principal.kind not in {kind.name for kind in kinds}:
                 who = " or ".join(f"the {kind.noun}" for kind in kinds)

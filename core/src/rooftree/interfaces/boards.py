@@ -86,7 +86,7 @@ class Board:
         """Called once, before anything else, with what other domains offer: keep it, or leave it."""
 
     async def present(self) -> bool:
-        """Whether this machine is that board; a driver that was installed by hand need not ask."""
+        """Whether this host is that board; a driver that was installed by hand need not ask."""
         return True
 
     async def read(self) -> Any:

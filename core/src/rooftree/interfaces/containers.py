@@ -35,6 +35,13 @@ class ImageNotFound(NotFound):
     error_key = "image_not_found_error"
 
 
+class ImageForOtherPlatform(Failed):
+    """The image is not made for the platform it is to run on. ``extra_fields``: ``image``."""
+
+    status = 400
+    error_key = "image_platform_error"
+
+
 class ContainerNotFound(NotFound):
     """The engine has no such container."""
 
@@ -68,7 +75,8 @@ class PortConflict(Conflict):
 
 
 class RegistryRateLimited(RateLimited):
-    """The registry answered that we pulled too often."""
+    """The registry answered that we pulled too often. ``extra_fields``: ``registry``; ``wait_s``, the seconds after
+    which it may be asked again, where it says so."""
 
     error_key = "container_registry_rate_limit_exceeded"
 
@@ -241,6 +249,8 @@ class Container:
     """Whether it has no network of its own, but the host's."""
     log_driver: str = ""
     """Where the engine puts what it writes: ``json-file``, ``journald`` …"""
+    ports: tuple[Port, ...] = ()
+    """What it publishes on the host while it runs, as it was made."""
 
 
 @frozen(kw_only=True)
@@ -251,13 +261,17 @@ class Image:
     """The engine's content id, ``sha256:…``."""
     tags: tuple[str, ...]
     architecture: str
-    """Go's word for it: ``amd64``, ``arm64``."""
+    """Go's word for it: ``amd64``, ``arm64``; empty where it does not tell."""
     size: int
     """Bytes."""
     has_health_check: bool
     digests: tuple[str, ...] = ()
     """What registries know it by, ``name@sha256:…``; none for one that was built here."""
     labels: Mapping[str, str]
+    system: str = "linux"
+    """Empty where it does not tell."""
+    variant: str = ""
+    """Of the architecture: ``v7``; empty where it does not tell."""
 
 
 @frozen(kw_only=True)
@@ -350,7 +364,11 @@ class ContainerEngine(Protocol):
 
     def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
         """Fetch ``name:tag`` from its registry; ``name:tag@sha256:…`` fetches that very image, whatever the tag means
-        by now, and names it so. Raises the registry errors of this module."""
+        by now, and names it so. Raises the registry errors of this module.
+
+        One that is made for another platform than the engine's, or the one that is given, is refused
+        (:class:`ImageForOtherPlatform`), and what came of it taken away.
+        """
         ...
 
     async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
@@ -368,7 +386,8 @@ class ContainerEngine(Protocol):
         labels: Mapping[str, str],
         platform: str | None = None,
     ) -> AsyncIterator[Progress]:
-        """Build ``name:tag`` from a folder. Raises :class:`BuildFailed`."""
+        """Build ``name:tag`` from a folder. Raises :class:`BuildFailed`, and :class:`ImageForOtherPlatform` where it is
+        built on what is made for another platform."""
         ...
 
     async def image(self, image: str) -> Image | None:
@@ -408,7 +427,22 @@ class ContainerEngine(Protocol):
         ...
 
     async def remove(self, name: str) -> None:
-        """Take it away with its anonymous volumes, running or not. Nothing to do when it is gone."""
+        """Take it away with its anonymous volumes, running or not, and what was set aside of that name. Nothing to do
+        when it is gone."""
+        ...
+
+    async def set_aside(self, name: str) -> None:
+        """Let an ended container make room for another of its logical name, in place of one that was set aside earlier:
+        no other call shows or finds it, and no event tells of it but ``destroy``. Nothing to do when there is none."""
+        ...
+
+    async def put_back(self, name: str) -> bool:
+        """Let the container that was set aside have its name again, in place of what has it now. ``False``, with
+        nothing done, when none was."""
+        ...
+
+    async def drop_aside(self, name: str) -> None:
+        """Take the container away that was set aside. Nothing to do when none was."""
         ...
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
@@ -423,7 +457,11 @@ class ContainerEngine(Protocol):
     def logs(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncIterator[LogLine]:
-        """What it wrote; ``tail`` lines at most, then on as it comes with ``follow``. Raises ContainerNotFound."""
+        """What it wrote, then on as it comes with ``follow``. Raises ContainerNotFound.
+
+        :param tail: of the last so many lines only
+        :param since: those of them that were written at this time or later
+        """
         ...
 
     def log_text(

@@ -1,4 +1,4 @@
-"""Devices of the machine: those that are there, and those that come and go, as told to other domains.
+"""Devices of the host: those that are there, and those that come and go, as told to other domains.
 
 Whoever wants to act on a device that appears implements the hooks ``hardware_added`` and ``hardware_removed``
 (:mod:`rooftree.interfaces.hooks`); whoever only keeps something true listens to the events.
@@ -38,7 +38,7 @@ class Device:
 
 
 class Hardware(Protocol):
-    """The machine's devices. Answers come from memory, which the kernel's and udev's events keep true; a device that
+    """The host's devices. Answers come from memory, which the kernel's and udev's events keep true; a device that
     comes and goes many times a second is shown as it was left."""
 
     @property

@@ -56,14 +56,14 @@ def supervisor_info() -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[str, An
 
 @hookspec
 def hardware_added(device: Device) -> Coroutine[Any, Any, None] | None:
-    """A device appeared on this machine. Called once for each, in no order among plugins; those that were there when
+    """A device appeared on this host. Called once for each, in no order among plugins; those that were there when
     Rooftree started are not told of."""
     raise NotImplementedError
 
 
 @hookspec
 def hardware_removed(device: Device) -> Coroutine[Any, Any, None] | None:
-    """A device vanished from this machine."""
+    """A device vanished from this host."""
     raise NotImplementedError
 
 
@@ -134,28 +134,28 @@ def addon_facts(slug: str) -> Mapping[str, Any] | Coroutine[Any, Any, Mapping[st
 
 @frozen(kw_only=True)
 class EndingWork:
-    """What a domain does before the machine goes down."""
+    """What a domain does before the host goes down."""
 
     name: str
     """For the log: ``add-ons``."""
     order: int
     """The lowest first; those of one number side by side. Add-ons have 10, Core 20, base services 30."""
     run: Callable[[], Awaitable[None]]
-    """Must leave what is desired as it is: the machine may come back."""
+    """Must leave what is desired as it is: the host may come back."""
     within_s: float
-    """Seconds after which the machine goes down all the same."""
+    """Seconds after which the host goes down all the same."""
     ends: tuple[str, ...] = ()
-    """What runs now and would be ended, by name; for who asks what ending the machine would do."""
+    """What runs now and would be ended, by name; for who asks what ending the host would do."""
 
 
 @hookspec
 def before_host_ends() -> list[EndingWork]:
-    """What has to be done before the machine is switched off or started again. Answer with the work, don't do it."""
+    """What has to be done before the host is switched off or started again. Answer with the work, don't do it."""
     raise NotImplementedError
 
 
 @hookspec
 def objections_to_host_end() -> str | Coroutine[Any, Any, str | None] | None:
-    """Why the machine should not be ended now, as a sentence without its full stop; ``None`` where nothing speaks
+    """Why the host should not be ended now, as a sentence without its full stop; ``None`` where nothing speaks
     against it. The user may do it all the same."""
     raise NotImplementedError

@@ -24,13 +24,20 @@ class JournalUnavailable(Unavailable):
 
 @frozen(kw_only=True)
 class JournalRange:
-    """Which of the entries that match: the header ``Range`` of systemd-journal-gatewayd(8)."""
+    """Which of the entries that match: the header ``Range`` of systemd-journal-gatewayd(8).
+
+    Counted is from a cursor, from a time, or from the first entry (with a negative skip, from the last).
+    """
 
     cursor: str = ""
-    """Count from the entry with this ``__CURSOR``; empty counts from the first entry, or, with a negative skip, from
-    the last."""
+    """Count from the entry with this ``__CURSOR``. What goes back from it, and counts no more than that, ends before
+    it, even where there are fewer."""
+    since: datetime | None = None
+    """Count from the first entry of this time or later; with a negative skip, from the last one of it or before."""
     skip: int = 0
-    """Pass over so many entries; a negative number goes back, so that -9 without a cursor begins ten before the end."""
+    """Pass over so many entries; a negative number goes back, so that -9 from the end begins ten before it."""
+    until: datetime | None = None
+    """End before the first entry that is later. A negative skip from nowhere counts from the last one that is not."""
     count: int | None = None
     """End after so many; ``None`` for no end."""
 
@@ -97,7 +104,7 @@ class SystemJournal(Protocol):
         ...
 
     async def last(self, query: JournalQuery) -> JournalEntry | None:
-        """The newest entry that matches (its range does not count), or ``None``."""
+        """The newest entry that matches (of its range only ``until`` counts), or ``None``."""
         ...
 
     async def boots(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Ending the machine, for every domain that has to: there is one way, so that what runs is always ended first."""
+"""Ending the host, for every domain that has to: there is one way, so that what runs is always ended first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ type Way = Literal["reboot", "shutdown"]
 
 @frozen
 class HostStays(Event):
-    """The machine was to be ended, could not be, and goes on: what was ended for that is to run again."""
+    """The host was to be ended, could not be, and goes on: what was ended for that is to run again."""
 
 
 class HostPower(Protocol):
-    """Ends the machine. A step that does so remembers the boot that it is to end: after the machine's next start the
+    """Ends the host. A step that does so remembers the boot that it is to end: after the host's next start the
     job is found again, and must not end that too."""
 
     async def refuse_objections(self) -> None:
@@ -39,7 +39,7 @@ class HostPower(Protocol):
         ...
 
     async def end(self, way: Way) -> None:
-        """End the machine; publishes :class:`HostStays` where that fails, and raises."""
+        """End the host; publishes :class:`HostStays` where that fails, and raises."""
         ...
 
 

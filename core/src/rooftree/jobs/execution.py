@@ -158,7 +158,7 @@ class Execution:
         except Suspended:
             raise
         except Exception as error:
-            log.exception("undo_failed", stage=job.stage)
+            log.error("undo_failed", stage=job.stage, reason=str(error), exc_info=not isinstance(error, RooftreeError))
             failure = error if isinstance(error, RooftreeError) else Failed(f"Taking back failed: {error}")
             job.add_error(error, failure)
             self._report(job, step.step, failure)

@@ -215,6 +215,16 @@ class Job:
         """Something has changed that it may be waiting for."""
         self._woken.set()
 
+    async def wait(self, seconds: float) -> None:
+        """Wait as its step wants, and show that."""
+        stage, self.stage = self.stage, WAITING_STAGE
+        self._changed(self)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.stage = stage
+            self._changed(self)
+
     async def rest(self, seconds: float) -> None:
         """Wait for something that is missing, and show that, until the time is over or it is woken."""
         stage, self.stage = self.stage, WAITING_STAGE

@@ -121,6 +121,9 @@ class Runner(Protocol):
     def result_of(self, kind: type[Step], before: int) -> Any:
         """The result of the nearest step of that class before number ``before``."""
 
+    async def wait(self, seconds: float) -> None:
+        """Wait, and show that."""
+
 
 class Run:
     """A step's view of the run it is part of."""
@@ -137,6 +140,10 @@ class Run:
     def progress(self, done: float, total: float) -> None:
         """Say how far this step is; never runs backwards."""
         self._job.advance(self._number, done / total if total else 0.0)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for something outside that is known to take so long; the job shows the stage ``waiting`` meanwhile."""
+        await self._job.wait(seconds)
 
     def before[T](self, expected: type[T]) -> T:
         """What this step's own ``before`` returned when the step was begun, which may have been before a kill."""

@@ -11,14 +11,14 @@ from rooftree.model.conversion import (
     structure,
     unstructure,
 )
-from rooftree.model.printable_text import ColouredText, printable, printable_json, printable_lines, without_addresses
+from rooftree.model.misspelling import likely_meant
+from rooftree.model.printable_text import printable, without_addresses
 from rooftree.model.rates import Limit, Meter, Rate, Throttle
 from rooftree.model.secret import Secret, SecretLocked, check_key, structure_document, unstructure_document
 
 __all__ = [
     "DEEPEST",
     "UNSET",
-    "ColouredText",
     "Limit",
     "Meter",
     "ParsedString",
@@ -31,9 +31,8 @@ __all__ = [
     "converter",
     "describe",
     "is_deeper",
+    "likely_meant",
     "printable",
-    "printable_json",
-    "printable_lines",
     "structure",
     "structure_document",
     "unstructure",

@@ -241,8 +241,14 @@ def _union_hook(kind: Any) -> Any:
     return structure
 
 
+_KEEP_NO_SOURCE: Final[Any] = {"_cattrs_use_linecache": False}
+"""Of the functions that cattrs writes: a kilobyte for each class, for debuggers alone."""
+
+
 def _attrs_structure(kind: type) -> Any:
-    hook: Any = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True)
+    hook: Any = make_dict_structure_fn(
+        kind, converter, _cattrs_forbid_extra_keys=True, _cattrs_use_alias=True, **_KEEP_NO_SOURCE
+    )
 
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -259,7 +265,7 @@ def _attrs_unstructure(kind: type) -> Any:
         for field in attrs.fields(kind)
         if Unset in get_args(hints[field.name]) and field.default is UNSET
     }
-    return make_dict_unstructure_fn(kind, converter, _cattrs_use_alias=True, **omitted)
+    return make_dict_unstructure_fn(kind, converter, _cattrs_use_alias=True, **_KEEP_NO_SOURCE, **omitted)
 
 
 def _shown(value: object) -> str:

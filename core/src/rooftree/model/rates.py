@@ -58,7 +58,7 @@ class Meter:
 
 @frozen
 class Limit:
-    """How often a job may begin for one reference."""
+    """How often something may begin, such as a job, for one reference."""
 
     name: str
     reference: str | None
@@ -69,18 +69,21 @@ class Limit:
 
 
 class Throttle:
-    """Counts how often limited jobs began. What was not begun lately takes no memory."""
+    """Counts how often what is limited began. What was not begun lately takes no memory."""
 
     def __init__(self, clock: Clock = MACHINE) -> None:
         self._clock = clock
         self._meters: dict[tuple[str, str | None], Meter] = {}
 
+    def wait_s(self, limit: Limit) -> int:
+        """Whole seconds until it may begin; 0 when it may now."""
+        meter = self._meters.get((limit.name, limit.reference))
+        return math.ceil(meter.wait_s()) if meter else 0
+
     def refuse_too_soon(self, limits: Iterable[Limit]) -> None:
         """Raise :class:`~rooftree.errors.RateLimited`, saying when it may, for what would begin too often."""
         for limit in limits:
-            meter = self._meters.get((limit.name, limit.reference))
-            wait_s = math.ceil(meter.wait_s()) if meter else 0
-            if wait_s:
+            if wait_s := self.wait_s(limit):
                 sentence = f"{limit} may begin {limit.rate}; it may again in {wait_s} s"
                 raise RateLimited(sentence, job=limit.name, reference=limit.reference, wait_s=wait_s)
 

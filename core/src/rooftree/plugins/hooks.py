@@ -11,7 +11,6 @@ implementation runs on its own with a deadline, and one that fails is recorded a
 from __future__ import annotations
 
 import asyncio
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable
@@ -23,6 +22,7 @@ import structlog
 
 from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.errors import RooftreeError
+from rooftree.model import likely_meant
 
 log = structlog.get_logger(__name__)
 
@@ -94,8 +94,8 @@ class Hooks:
         for name in dir(kind):
             mark = getattr(getattr(kind, name, None), f"{PROJECT}_impl", None)
             if mark and name not in specified and not mark["optionalhook"]:
-                near = difflib.get_close_matches(name, specified, 1, 0.6)
-                meant = f"; did you mean {near[0]}?" if near else ""
+                near = likely_meant(name, specified)
+                meant = f"; did you mean {near}?" if near else ""
                 raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies{meant}")
             if mark and name in specified:
                 self._refuse_other_parameters(kind, name)
@@ -107,8 +107,8 @@ class Hooks:
         allowed = getattr(self._manager.hook, name).spec.argnames
         for parameter in taken:
             if parameter not in allowed:
-                near = difflib.get_close_matches(parameter, allowed, 1, 0.6)
-                meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(allowed) or 'none'}"
+                near = likely_meant(parameter, allowed)
+                meant = f"; did you mean {near}?" if near else f"; it has {', '.join(allowed) or 'none'}"
                 raise HookNameUnknown(f"{kind.__name__}.{name}: the hook has no parameter {parameter}{meant}")
 
     def unregister(self, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import threading
 from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
@@ -16,7 +15,7 @@ import structlog
 from attrs import frozen
 from packaging.version import InvalidVersion, Version
 
-from rooftree.model import ParsedString
+from rooftree.model import ParsedString, likely_meant
 
 ALMOST: Final = 0.85
 """How alike two words are that differ by a slip: a letter more, fewer or other. 1 is the same word."""
@@ -193,6 +192,6 @@ def refuse_misspelt(kind: type, base: type, verbs: Collection[str], attributes: 
     }
     for own, value in written.items():
         words = verbs if isfunction(value) else attributes
-        near = difflib.get_close_matches(own, words, 1, ALMOST)
+        near = likely_meant(own, words, ALMOST)
         if near and own not in words and not own.startswith("_"):
-            raise TypeError(f"{kind.__name__}.{own}: did you mean {near[0]}?")
+            raise TypeError(f"{kind.__name__}.{own}: did you mean {near}?")

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Collection
 from pathlib import Path
 
-import rooftree.process.structlog_alone  # noqa: F401  # first: decides what comes with structlog
+import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes with structlog
 
 # isort: split
 import structlog

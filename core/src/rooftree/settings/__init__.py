@@ -7,9 +7,9 @@ can say what it contradicts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import attrs
 from attrs import Factory, field, frozen
@@ -115,6 +115,10 @@ class KernelSettings:
     """How many of them may be of one caller, who beyond that replaces its own."""
 
 
+_CHOICES: Final = ("enabled", "disabled")
+"""What else stands in ``[plugins]``."""
+
+
 @frozen
 class _PluginChoice:
     """What stands in ``[plugins]`` beside the tables of the plugins."""
@@ -177,17 +181,14 @@ class Settings:
         :param known: the installed plugins, with the attrs class of their settings (``None``: has no settings)
         :param unchecked: those of them whose class can't be had, because they could not be loaded
         """
-        problems: list[str] = []
-        installed = {canonical_name(name): name for name in known}
-        for name, given in self._sources.children(("plugins",)).items():
-            where = f"{given.place}: {given.key}: "
-            if name in {"enabled", "disabled"}:
-                strangers = [plugin for plugin in getattr(self, name) if plugin not in known]
-                problems += [f"{where}{not_installed(plugin, known)}" for plugin in strangers]
-            elif name not in installed:
-                problems.append(f"{where}{not_installed(name, known, 'plugins.')}")
-            elif known[installed[name]] is None and installed[name] not in unchecked:
-                problems.append(f"{where}the plugin {installed[name]} has no settings; remove this")
+        problems = [
+            f"{given.place}: {given.key}: {not_installed(name, known)}"
+            for choice, given in self._sources.children(("plugins",)).items()
+            if choice in _CHOICES
+            for name in getattr(self, choice)
+            if name not in known
+        ]
+        problems += self._wrong_sections("plugins", "plugin", known, unchecked)
         for plugin, kind in known.items():
             if kind is not None and plugin not in unchecked and self.runs(plugin):
                 build(self._sources, ("plugins", plugin), kind, problems)
@@ -209,16 +210,27 @@ class Settings:
             if table not in known:
                 problems.append(f"{given.place}: {unknown_table(table, (), known)}")
                 continue
-            drivers = {canonical_name(name): name for name in known[table]}
-            for key, inner in self._sources.children((table,)).items():
-                where, name = f"{inner.place}: {inner.key}: ", drivers.get(key)
-                if name is None:
-                    problems.append(f"{where}{not_installed(key, known[table], f'{table}.', 'driver')}")
-                elif f"{table}.{name}" not in unchecked and (kind := known[table][name]) is None:
-                    problems.append(f"{where}the driver {name} has no settings; remove this")
-                elif f"{table}.{name}" not in unchecked and kind is not None:
+            unloaded = [name for name in known[table] if f"{table}.{name}" in unchecked]
+            problems += self._wrong_sections(table, "driver", known[table], unloaded)
+            said_of = self._sources.children((table,))
+            for name, kind in known[table].items():
+                if kind is not None and name not in unloaded and canonical_name(name) in said_of:
                     build(self._sources, (table, name), kind, problems)
         return problems
+
+    def _wrong_sections(
+        self, table: str, what: str, known: Mapping[str, type | None], unchecked: Collection[str]
+    ) -> Iterator[str]:
+        """What is said of plugins or drivers that are not there, or have no settings."""
+        names = {canonical_name(name): name for name in known}
+        for key, given in self._sources.children((table,)).items():
+            if table == "plugins" and key in _CHOICES:
+                continue
+            name = names.get(key)
+            if name is None:
+                yield f"{given.place}: {given.key}: {not_installed(key, known, f'{table}.', what)}"
+            elif known[name] is None and name not in unchecked:
+                yield f"{given.place}: {given.key}: the {what} {name} has no settings; remove this"
 
 
 def load(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:

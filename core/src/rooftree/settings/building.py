@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_type_hints
 import attrs
 
 from rooftree.errors import Invalid
-from rooftree.model import structure
+from rooftree.model import likely_meant, structure
 from rooftree.settings.environment_text import members, parse_text
 from rooftree.settings.secret_names import looks_secret
 from rooftree.settings.sources import Given, Sources
@@ -97,7 +96,7 @@ def _unknown_setting(given: Given, key: Key, name: str, known: Collection[str]) 
     def spelt(item: str) -> str:
         return _variable((*key, item)) if given.is_text else ".".join((*key, item))
 
-    near = _near(name, known)
+    near = likely_meant(name.lower(), known)
     hint = f"did you mean {spelt(near)}?" if near else f"known are {', '.join(map(spelt, known)) or 'none'}"
     return f"{'.'.join((*key, name))} is not a setting; {hint}"
 
@@ -110,14 +109,14 @@ def may_be_of_drivers(sources: Sources, name: str) -> bool:
     has_values = any(
         value is not None and not value.is_text and not isinstance(value.value, Mapping) for value in given
     )
-    return bool(drivers) and not has_values and _near(name, ("kernel", "plugins")) is None
+    return bool(drivers) and not has_values and likely_meant(name.lower(), ("kernel", "plugins")) is None
 
 
 def unknown_table(name: str, kernel_settings: Collection[str], drivers: Collection[str] = ()) -> str:
     """``name`` is no table at the top of the file."""
-    if near := _near(name, ("kernel", "plugins", *drivers)):
+    if near := likely_meant(name.lower(), ("kernel", "plugins", *drivers)):
         hint = f"did you mean [{near}]?"
-    elif near := _near(name, kernel_settings):
+    elif near := likely_meant(name.lower(), kernel_settings):
         hint = f"did you mean {near} in the table [kernel]?"
     else:
         tables = "".join(f", [{table}.<name>]" for table in sorted(drivers))
@@ -127,10 +126,6 @@ def unknown_table(name: str, kernel_settings: Collection[str], drivers: Collecti
 
 def not_installed(name: str, known: Collection[str], prefix: str = "", what: str = "plugin") -> str:
     """``name`` is no plugin (or driver) that is installed."""
-    near = _near(name, known)
+    near = likely_meant(name.lower(), known)
     hint = f"did you mean {prefix}{near}?" if near else f"installed are {', '.join(sorted(known)) or 'none'}"
     return f"no {what} {name} is installed; {hint}"
-
-
-def _near(name: str, known: Collection[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name.lower(), known, n=1)), None)

@@ -245,8 +245,17 @@ class State:
         """Over all collections, those of plugins that are not running too: copies are made of intact documents only."""
         rows = await self.database.read(stored_documents)
         damaged = [row for row in rows if not row.is_intact]
+        newest: dict[bytes, int] = {}
+        for row in rows:
+            if row.is_intact:
+                newest[row.collection] = max(row.version, newest.get(row.collection, 0))
+
+        def is_no_newer(row: StoredDocument) -> bool:
+            """Than the others of its collection, which its plugin can read."""
+            return row.version <= newest.get(row.collection, row.version)
+
         if damaged:
-            await self.commit(*(_SetAside(self.database, row, _WRONG_SUM, _any_version) for row in damaged))
+            await self.commit(*(_SetAside(self.database, row, _WRONG_SUM, is_no_newer) for row in damaged))
 
     async def _load[T](self, kind: DocumentKind[T]) -> dict[str, T]:
         reading = await self.database.read(partial(_read_all, kind))
@@ -386,10 +395,6 @@ def _shown(raw: object) -> str:
 
 def _full_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _any_version(row: StoredDocument) -> bool:
-    return True
 
 
 def _write[T](connection: sqlite3.Connection, kind: DocumentKind[T], key: str, document: T) -> None:

@@ -327,6 +327,36 @@ class ContainerEngineContract:
         assert first != second
         assert [(c.id, c.status) for c in await world.engine.containers()] == [(second, ContainerStatus.CREATED)]
 
+    async def test_container_that_was_set_aside_is_nowhere_until_it_is_put_back(self, world: World) -> None:
+        first = await world.engine.create(world.spec())
+        await world.engine.start(NAME)
+        await world.engine.stop(NAME, 1)
+
+        await world.engine.set_aside(NAME)
+        meanwhile = (await world.engine.container(NAME), await world.engine.containers())
+        second = await world.engine.create(world.spec())
+        await world.engine.start(NAME)
+        beside = [container.id for container in await world.engine.containers()]
+        done = [await world.engine.put_back(NAME) for _ in range(2)]
+        back = await _shown(world)
+        await world.engine.start(NAME)
+
+        assert (meanwhile, beside, done) == ((None, []), [second], [True, False])
+        assert (back.id, back.status) == (first, ContainerStatus.EXITED)
+        assert (await _shown(world)).status is ContainerStatus.RUNNING
+
+    @pytest.mark.parametrize("verb", ["drop_aside", "remove"])
+    async def test_container_that_was_set_aside_goes_for_good(self, world: World, verb: str) -> None:
+        for _ in range(2):  # of what is not there, nothing is to be done
+            await getattr(world.engine, verb)(NAME)
+            await world.engine.set_aside(NAME)
+            await world.engine.create(world.spec())
+
+        await getattr(world.engine, verb)(NAME)
+
+        assert await world.engine.put_back(NAME) is False
+        assert (await world.engine.container(NAME) is None) is (verb == "remove")
+
     async def test_strangers_container_of_the_name_is_left_alone(self, world: World) -> None:
         await world.add_stranger(NAME)
 
@@ -354,8 +384,8 @@ class ContainerEngineContract:
 
         assert await world.engine.container(NAME) is None
 
-    async def test_port_in_use_is_named(self, world: World) -> None:
-        ports = (Port(80, world.free_port),)
+    async def test_port_in_use_is_named_and_shown_by_who_has_it(self, world: World) -> None:
+        ports = (Port(80, world.free_port), Port(53, world.free_port, "udp"))
         await world.engine.create(world.spec(ports=ports))
         await world.engine.create(world.spec(name="app_other", ports=ports))
         await world.engine.start(NAME)
@@ -364,6 +394,7 @@ class ContainerEngineContract:
             await world.engine.start("app_other")
 
         assert refused.value.extra_fields["port"] == world.free_port
+        assert set((await _shown(world)).ports) == set(ports)
 
     # --- inside a container -----------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ from rooftree.interfaces.containers import (
     Health,
     HostPath,
     Image,
+    ImageForOtherPlatform,
     ImageNotFound,
     LogLine,
     PortConflict,
@@ -57,13 +58,15 @@ from rooftree.plugins import Kernel, Plugin
 
 type Verb = Literal[
     "info", "network", "pull", "build", "image", "tag_image", "remove_image", "containers", "container", "create",
-    "start", "stop", "remove", "execute", "write_stdin", "logs", "stats",
+    "start", "stop", "remove", "set_aside", "put_back", "drop_aside", "execute", "write_stdin", "logs", "stats",
 ]  # fmt: skip
 """The engine's calls, by name."""
 
 SIGTERM_EXIT = 143
 """How a program ends that does nothing about SIGTERM: 128 and the signal's number."""
 SIGKILL_EXIT = 137
+ARCHITECTURE = "amd64"
+"""Of the engine: it fetches no image that is made for another."""
 BROKEN_INSTRUCTION = "RUN false"
 """A Dockerfile with this line cannot be built, here as in reality."""
 
@@ -77,7 +80,7 @@ class FakeImage:
     """An image, and what the program in it does."""
 
     size: int = 1_000_000
-    architecture: str = "amd64"
+    architecture: str = ARCHITECTURE
     health_check: bool = False
     """Containers are ``STARTING`` until :meth:`FakeContainerEngine.set_health` says otherwise."""
     exit_code: int | None = None
@@ -137,6 +140,7 @@ class _Kept:
             on_host_network=self.spec.network == "host",
             started_at=self.started_at,
             log_driver=self.log_driver,
+            ports=self.spec.ports,
         )
 
 
@@ -189,6 +193,7 @@ class FakeContainerEngine:
         """Where containers that are made from now on are said to log to."""
         self._strangers: set[str] = set()
         self._kept: dict[str, _Kept] = {}
+        self._aside: dict[str, _Kept] = {}
         self._failures: dict[Verb, deque[Exception]] = {}
         self._holds: dict[Verb, deque[Hold]] = {}
         self._gone: str | None = None
@@ -281,7 +286,7 @@ class FakeContainerEngine:
             storage="memory",
             logging=self.log_driver,
             cgroup="2",
-            architecture="amd64",
+            architecture=ARCHITECTURE,
             operating_system="none",
             root_dir="/nowhere",
         )
@@ -291,7 +296,7 @@ class FakeContainerEngine:
         await self._enter("network")
         return AddonNetwork(
             name="hassio",
-            interface="hassio",
+            interface="fake-hassio",  # no machine's own: what listens there is no affair of a test
             subnet="172.30.32.0/23",
             gateway="172.30.32.1",
             supervisor="172.30.32.2",
@@ -306,6 +311,8 @@ class FakeContainerEngine:
         published = self._published.get(digest) if digest else self.registry.get(image)
         if published is None:
             raise ImageNotFound(f"The registry has no image {image}.", image=image)
+        if published.architecture != ARCHITECTURE:
+            raise ImageForOtherPlatform(f"The image {image} is made for {published.architecture}", image=image)
         for quarter in range(4):
             yield Progress(done=quarter * published.size // 4, total=published.size)
             if quarter == 2:
@@ -379,7 +386,9 @@ class FakeContainerEngine:
     async def remove_image(self, image: str) -> bool:
         """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""
         await self._enter("remove_image", image)
-        if image not in self.images or any(kept.spec.image == image for kept in self._kept.values()):
+        if image not in self.images or any(
+            kept.spec.image == image for kept in (*self._kept.values(), *self._aside.values())
+        ):
             return False
         del self.images[image]
         return True
@@ -441,7 +450,29 @@ class FakeContainerEngine:
     async def remove(self, name: str) -> None:
         """Take it away, running or not. Nothing to do when it is gone."""
         await self._enter("remove", name)
+        self._drop_aside(name)
         self._take_away(name)
+
+    async def set_aside(self, name: str) -> None:
+        """Let an ended container make room. Nothing to do when there is none."""
+        await self._enter("set_aside", name)
+        if name in self._kept:
+            self._drop_aside(name)
+            self._aside[name] = self._kept.pop(name)
+
+    async def put_back(self, name: str) -> bool:
+        """Let it have its name again. ``False`` when none was set aside."""
+        await self._enter("put_back", name)
+        if name not in self._aside:
+            return False
+        self._take_away(name)
+        self._kept[name] = self._aside.pop(name)
+        return True
+
+    async def drop_aside(self, name: str) -> None:
+        """Take away what was set aside."""
+        await self._enter("drop_aside", name)
+        self._drop_aside(name)
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
         """Answer as :attr:`answers` says."""
@@ -578,6 +609,11 @@ class FakeContainerEngine:
             self._end(kept, SIGKILL_EXIT)
         del self._kept[name]
         self._tell(kept, "destroy")
+
+    def _drop_aside(self, name: str) -> None:
+        kept = self._aside.pop(name, None)
+        if kept is not None:
+            self._tell(kept, "destroy")
 
     def _tell(self, kept: _Kept, action: Literal["start", "die", "destroy", "health"]) -> None:
         if self._gone is None:

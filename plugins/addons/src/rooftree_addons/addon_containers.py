@@ -91,7 +91,9 @@ def described(addons: Addons, addon: InstalledAddon) -> ManagedContainer:
         version=addon.version,
         image=addon.image,
         desired=addon.desired,
-        specification=partial(preparation.specification, addons, slug),
+        specification=partial(preparation.specification, addons, addon),
+        prepare=partial(preparation.prepare, addons, addon),
+        makes=preparation.made_by_us(addon),
         missing_image=partial(missing_image, addons, addon),
         stage=STAGES[config.startup],
         provides=_services(addon, offered=True),
@@ -102,11 +104,14 @@ def described(addons: Addons, addon: InstalledAddon) -> ManagedContainer:
         probe=partial(complaint, addons, addon) if config.watchdog is not None else None,
         kept_for_roll_back={"data": DataPath(data_folder(slug)), "config": DataPath(config_folder(slug))},
         probation=addons.upkeep.probation,
-        refuse=partial(preparation.refuse, addons, addon),
+        refuse=partial(preparation.refuse_impossible, addons, addon),
+        refuse_conflicts=partial(refuse_taken_ports, addons, addon),
         check=_check,
-        before_start=partial(refuse_taken_ports, addons, addon),
         start_refused=partial(_start_refused, addons, addon),
         created=partial(preparation.note_container_id, addons, addon),
+        set_aside=partial(preparation.set_aside, addons, addon),
+        put_back=partial(preparation.put_back, addons, addon),
+        drop_aside=partial(preparation.drop_aside, addons, addon),
         notes=partial(_notes, addons, addon),
     )
 
@@ -157,6 +162,10 @@ class AddonContainers:
         """The same; raises :class:`~rooftree_addons.installed.AddonNotInstalled`."""
         return described(self._addons, self._addons.get(AddonSlug(name)))
 
+    def as_version(self, name: str, version: ImageVersion) -> ManagedContainer:
+        """It, as it would be in another version, with its options and its user's choices."""
+        return described(self._addons, self._addons.get(AddonSlug(name)).with_version_of(InstalledVersion.of(version)))
+
     def title(self, name: str) -> str:
         """What people call it."""
         return f"add-on {name}"
@@ -204,13 +213,12 @@ class AddonContainers:
 
     def noting_failed(self, name: str, version: str | None) -> Sequence[Change]:
         """Note the version that was rolled back last."""
-        return [self._addons.installed.update(name, lambda now: evolve(now, failed_version=version))]
+        return [self._addons.installed.update(name, lambda addon: evolve(addon, failed_version=version))]
 
     def putting_version(self, name: str, version: ImageVersion) -> Sequence[Change]:
         """Let it be the version again that it was."""
-        if not isinstance(version, InstalledVersion):
-            raise TypeError(f"an add-on is more than its version and image: {version}")
-        return [self._addons.installed.update(name, lambda now: now.with_version_of(version))]
+        known = InstalledVersion.of(version)
+        return [self._addons.installed.update(name, lambda addon: addon.with_version_of(known))]
 
     async def remove(self, *folders: str) -> None:
         """Delete folders, now or in their time."""
@@ -235,10 +243,12 @@ class AddonContainers:
         """Tell the store."""
         self._addons.tell_store()
 
-    def rolled_back(self, what: RolledBack) -> None:
+    def rolled_back(self, rollback: RolledBack) -> None:
         """Tell everybody."""
-        slug = AddonSlug(what.name)
-        self._addons.kernel.publish(AddonRolledBack(slug, what.version, what.back_to, what.reason, what.set_aside))
+        slug = AddonSlug(rollback.name)
+        self._addons.kernel.publish(
+            AddonRolledBack(slug, rollback.version, rollback.back_to, rollback.reason, rollback.set_aside)
+        )
 
     # --- containers of ours that are not known -----------------------------------------------------------------------
 

@@ -187,12 +187,12 @@ class Addons:
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
 
-    def restart_due(self, slug: AddonSlug, what: str) -> None:
+    def restart_due(self, slug: AddonSlug, reason: str) -> None:
         """Say that a running add-on has something only from its next start on.
 
-        :param what: what that is, as a sentence
+        :param reason: what that is, as a sentence
         """
-        self.containers.observation.restart_due(slug, what)
+        self.containers.observation.restart_due(slug, reason)
 
     # --- options -----------------------------------------------------------------------------------------------------
 
@@ -210,8 +210,8 @@ class Addons:
                 complete = effective_options(addon.config.options, options)
                 await self.checked_choice(addon, options, complete, by_itself=by_itself)
 
-            def changed(now: InstalledAddon) -> InstalledAddon:
-                chosen = now if options is None else now.with_options(options, by_itself=by_itself)
+            def changed(installed: InstalledAddon) -> InstalledAddon:
+                chosen = installed if options is None else installed.with_options(options, by_itself=by_itself)
                 return evolve(chosen, **changes)
 
             await self.change(slug, changed)

@@ -79,12 +79,12 @@ def named_profile(text: str, slug: AddonSlug) -> str:
 
 def _refuse_files_of_the_host(text: str, slug: AddonSlug) -> None:
     """Refuse files by path: the parser, which is root, would read any file or device, for as long as it gives."""
-    for found in _NAMES_A_FILE.finditer(text):
-        if found["ours"] is None:
-            line = text.count("\n", 0, found.start()) + 1
+    for statement in _NAMES_A_FILE.finditer(text):
+        if statement["ours"] is None:
+            line = text.count("\n", 0, statement.start()) + 1
             raise ProfileInvalid(
-                f"apparmor.txt of {slug}, line {line}: after {found['verb']} must stand rules of the host's own, such "
-                f"as <abstractions/base>, in comments too; not {found['other'].strip() or 'nothing'}",
+                f"apparmor.txt of {slug}, line {line}: after {statement['verb']} must stand rules of the host's own, "
+                f"such as <abstractions/base>, in comments too; not {statement['other'].strip() or 'nothing'}",
                 app=str(slug),
             )
 
@@ -95,8 +95,8 @@ def host_parser() -> tuple[str, ...] | None:
         enabled = _ENABLED.read_text().strip() == "Y"  # ours: the kernel's
     except OSError:
         return None
-    found = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    return (found,) if enabled and found else None
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    return (parser,) if enabled and parser else None
 
 
 class Profiles:
@@ -130,9 +130,7 @@ class Profiles:
         if text is None:
             await self.remove(slug)
             return
-        profile = named_profile(text, slug)
-        if self._parser is not None:
-            await self._refuse_wrong(slug, profile)
+        profile = await self._checked(slug, text)
         await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)  # ours: as above
         await asyncio.to_thread(write_file_atomically, self._file(slug), profile.encode(), 0o600)
         self._loaded.discard(slug)
@@ -145,47 +143,57 @@ class Profiles:
         if not await asyncio.to_thread(self.is_custom, slug):
             return False
         if slug not in self._loaded:
-            code, said = await self._run("--replace", "--skip-cache", str(self._file(slug)))
+            code, output = await self._run("--replace", "--skip-cache", str(self._file(slug)))
             if code:
-                raise ProfileNotLoaded(f"The AppArmor profile of {slug} cannot be loaded: {said}", app=str(slug))
+                raise ProfileNotLoaded(f"The AppArmor profile of {slug} cannot be loaded: {output}", app=str(slug))
             self._loaded.add(slug)
         return True
 
     async def remove(self, slug: AddonSlug) -> None:
         """Let the kernel and us forget the add-on's profile; nothing to do when it has none."""
         if await asyncio.to_thread(self.is_custom, slug):
-            code, said = await self._run("--remove", str(self._file(slug)))
+            code, output = await self._run("--remove", str(self._file(slug)))
             if code:  # it was never loaded, or is used until the container has gone: it dies with the kernel
-                log.info("apparmor_profile_stays", addon=slug, reason=said)
+                log.info("apparmor_profile_stays", addon=slug, reason=output)
         self._loaded.discard(slug)
         await asyncio.to_thread(self._file(slug).unlink, missing_ok=True)  # ours: as above
 
-    async def _refuse_wrong(self, slug: AddonSlug, profile: str) -> None:
-        """Refuse what the parser does not understand, and what would replace another's profile."""
-        code, said = await self._run("--names", stdin=profile)
+    async def refuse_wrong(self, slug: AddonSlug, text: str | None) -> None:
+        """Raise :class:`ProfileInvalid` for what :meth:`install` would refuse; changes nothing."""
+        if text is not None:
+            await self._checked(slug, text)
+
+    async def _checked(self, slug: AddonSlug, text: str) -> str:
+        """The profile under the add-on's name, refusing what the parser does not understand, and what would replace
+        another's profile."""
+        profile = named_profile(text, slug)
+        if self._parser is None:
+            return profile
+        code, output = await self._run("--names", stdin=profile)
         if not code:
             code, error = await self._run("--skip-kernel-load", "--skip-cache", stdin=profile)
-            said = error if code else said
+            output = error if code else output
         if code:
-            raise ProfileInvalid(f"apparmor.txt of {slug} is no AppArmor profile: {said}", app=str(slug))
-        others = [name for name in said.splitlines() if name != slug and not name.startswith(f"{slug}//")]
+            raise ProfileInvalid(f"apparmor.txt of {slug} is no AppArmor profile: {output}", app=str(slug))
+        others = [name for name in output.splitlines() if name != slug and not name.startswith(f"{slug}//")]
         if others:
             raise ProfileInvalid(
                 f"apparmor.txt of {slug} has profiles besides its own: {', '.join(others)}", app=str(slug)
             )
+        return profile
 
     async def _run(self, *arguments: str, stdin: str = "") -> tuple[int, str]:
         """Run the parser. Its exit status and its answer, or where it failed the last line of its complaint."""
         command = [*(self._parser or ()), *arguments]
         try:
-            done = await asyncio.to_thread(
+            result = await asyncio.to_thread(
                 subprocess.run, command, input=stdin.encode(), capture_output=True, timeout=PARSER_S, check=False
             )
         except subprocess.TimeoutExpired:
             return 1, f"apparmor_parser does not end within {PARSER_S:g} s"
-        if done.returncode:
-            return done.returncode, done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        return 0, done.stdout.decode(errors="replace")
+        if result.returncode:
+            return result.returncode, result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        return 0, result.stdout.decode(errors="replace")
 
     def _file(self, slug: AddonSlug) -> Path:
         return self._folder / slug

@@ -39,10 +39,10 @@ class SeenOffer:
 class AutoUpdate:
     """Updates add-ons by themselves."""
 
-    def __init__(self, kernel: Kernel, addons: Addons, seen: Collection[SeenOffer]) -> None:
+    def __init__(self, kernel: Kernel, addons: Addons, seen_offers: Collection[SeenOffer]) -> None:
         self._kernel = kernel
         self._addons = addons
-        self._seen = seen
+        self._seen = seen_offers
 
     async def note_offers(self) -> None:
         """Take down which updates are on offer since now."""
@@ -92,10 +92,10 @@ class AutoUpdate:
             return f"it asks for more than version {addon.version} ({', '.join(more)}); update by hand to accept that"
         if new == addon.failed_version:
             return "it was tried, and did not work here"
-        seen = self._seen.get(addon.slug)
-        if seen is None:  # it was withdrawn while another add-on was updated
+        seen_offer = self._seen.get(addon.slug)
+        if seen_offer is None:  # it was withdrawn while another add-on was updated
             return "it is no longer on offer"
-        seasoned = seen.since + SEASONED_AFTER
+        seasoned = seen_offer.since + SEASONED_AFTER
         if self._kernel.clock.now() < seasoned:
             return f"it is on offer for less than {SEASONED_AFTER}; not before {seasoned.isoformat(timespec='seconds')}"
         try:
@@ -119,7 +119,7 @@ def first_breaking(breaking: Iterable[str], installed: str, new: str) -> str | N
     return None
 
 
-def _is_before(one: str, other: str) -> bool | None:
+def _is_before(version: str, other: str) -> bool | None:
     """Whether a version comes before another; ``None`` where they cannot be compared."""
-    known = order(one, other)
+    known = order(version, other)
     return None if known is Order.UNKNOWN else known is Order.OLDER

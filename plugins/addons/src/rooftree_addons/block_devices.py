@@ -99,13 +99,13 @@ class BlockDevices:
 
     def layers(self, block: Block) -> Iterator[Block]:
         """The device, the disk it is a part of, and what these are made of, down to the metal."""
-        seen = {block}
+        visited = {block}
         level = [block]
         for _ in range(MAX_DEPTH):
             yield from level
-            level = [below for upper in level for below in self._below(upper) if below not in seen]
+            level = [below for upper in level for below in self._below(upper) if below not in visited]
             level = list(dict.fromkeys(level))
-            seen.update(level)
+            visited.update(level)
             if not level:
                 return
 

@@ -234,8 +234,8 @@ def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
     ]
     mounts += [
         Mount(HostPath(source), target, read_only=read_only)
-        for asked, source, target, read_only in wanted
-        if asked and Path(source).exists()  # ours: the host's own
+        for is_wanted, source, target, read_only in wanted
+        if is_wanted and Path(source).exists()  # ours: the host's own
     ]
     return mounts
 

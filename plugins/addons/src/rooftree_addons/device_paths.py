@@ -114,14 +114,14 @@ def read_attribute(path: Path, tree: HostTree = HOST) -> str | None:
     pipe that somebody mounted there) is not opened at all."""
     try:
         sysfs = tree.sys.stat().st_dev
-        found = os.open(os.path.realpath(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        node = os.open(os.path.realpath(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
     try:
-        status = os.fstat(found)
+        status = os.fstat(node)
         if not stat.S_ISREG(status.st_mode) or status.st_dev != sysfs:
             return None
-        opened = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(f"/proc/self/fd/{node}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return os.read(opened, ATTRIBUTE_BYTES).decode(errors="replace")
         finally:
@@ -129,7 +129,7 @@ def read_attribute(path: Path, tree: HostTree = HOST) -> str | None:
     except OSError:
         return None
     finally:
-        os.close(found)
+        os.close(node)
 
 
 def read_table(path: Path) -> list[str]:

@@ -43,10 +43,10 @@ class DeviceNode:
     @classmethod
     def at(cls, path: str, tree: HostTree = HOST) -> Self | None:
         """The host's node at ``path`` below ``/dev`` (links followed), or ``None``. Blocks for a moment."""
-        found = node_at(path, tree)
-        if found is None:
+        node = node_at(path, tree)
+        if node is None:
             return None
-        real, status = found
+        real, status = node
         kind: Literal["c", "b"] = "c" if stat.S_ISCHR(status.st_mode) else "b"
         by_id = path if path != real else None
         return cls(real, kind, os.major(status.st_rdev), os.minor(status.st_rdev), by_id)

@@ -52,16 +52,16 @@ def refuse_infeasible(addon: InstalledAddon, data: Path) -> None:
     :param data: the data folder, which tells whether what is to be shown within another folder has its place there
     """
     config = addon.config
-    found = [
+    faults = [
         *_ports(config),
         *_ulimits(config),
         *_targets(config),
         *_places(addon, data),
         *_environment(config),
     ]
-    if found:
+    if faults:
         raise AddonConfigUnusable(
-            f"Add-on {addon.slug} cannot be started with its configuration: {'; '.join(found)}. Tell its author",
+            f"Add-on {addon.slug} cannot be started with its configuration: {'; '.join(faults)}. Tell its author",
             app=str(addon.slug),
         )
 

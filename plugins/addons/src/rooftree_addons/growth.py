@@ -63,10 +63,10 @@ def _words(config: AddonConfig) -> Iterator[str]:
 
 def asks_for_more(installed: AddonConfig, offered: AddonConfig) -> tuple[str, ...]:
     """The declarations of what is offered that reach further than what is installed."""
-    had = set(declared(installed))
-    had.update(f"map: {entry.type}:ro" for entry in installed.map)
-    had.update(f"hassio_role: {role}" for role in Role if Role(installed.hassio_role) in INCLUDES[role])
-    return tuple(word for word in declared(offered) if word not in had)
+    words_before = set(declared(installed))
+    words_before.update(f"map: {entry.type}:ro" for entry in installed.map)
+    words_before.update(f"hassio_role: {role}" for role in Role if Role(installed.hassio_role) in INCLUDES[role])
+    return tuple(word for word in declared(offered) if word not in words_before)
 
 
 def is_as_installed(addon: InstalledAddon, profile: str | None, offered: AddonConfig, its_profile: str | None) -> bool:
@@ -81,13 +81,13 @@ def sentences(addon: InstalledAddon, before: AddonConfig | None = None) -> list[
     """
     config = addon.config
     words = declared(config) if before is None else asks_for_more(before, config)
-    told = [word for word in words if not word.startswith("devices: ")]
-    held_back = [word for word in told if addon.protected and word in _NOT_WHILE_PROTECTED]
-    given = [word for word in told if word not in held_back]
-    what = "declared" if before is None else f"new in version {config.version}"
+    words_shown = [word for word in words if not word.startswith("devices: ")]
+    held_back = [word for word in words_shown if addon.protected and word in _NOT_WHILE_PROTECTED]
+    given = [word for word in words_shown if word not in held_back]
+    heading = "declared" if before is None else f"new in version {config.version}"
     return [
-        *([f"{what}: {_listed(given)}"] if given else []),
-        *([f"{what}, but held back while it is protected: {_listed(held_back)}"] if held_back else []),
+        *([f"{heading}: {_listed(given)}"] if given else []),
+        *([f"{heading}, but held back while it is protected: {_listed(held_back)}"] if held_back else []),
     ]
 
 

@@ -70,8 +70,10 @@ class Hotplug:
         if f"{node.kind} {node.major}:* rwm" in rules:
             return False
         names = {device.dev_path, device.sysfs, device.by_id}
-        asked = set(config.devices or ())
-        return bool(names & asked) or node.path in await asyncio.to_thread(_nodes, asked | await self._chosen(addon))
+        declared = set(config.devices or ())
+        return bool(names & declared) or node.path in await asyncio.to_thread(
+            _nodes, declared | await self._chosen(addon)
+        )
 
     def _why_not(self, addon: InstalledAddon, node: DeviceNode) -> str | None:
         rule = HardwareRule(protected=addon.protected, data=self._kernel.data.path)

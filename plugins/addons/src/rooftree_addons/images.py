@@ -6,20 +6,23 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rooftree import Failed, Invalid, RooftreeError, Step
+from rooftree import Invalid, RooftreeError, Step
 from rooftree.interfaces.containers import ImageNotFound
 from rooftree_addons.addons import Addons
-from rooftree_addons.installed import DockerfileMissing, InstalledAddon, refuse_downgraded
+from rooftree_addons.installed import DockerfileMissing, InstalledAddon, label_text, refuse_downgraded
 from rooftree_containers.steps import BuildImage, PullImage
-from rooftree_files import Folder
+from rooftree_files import Folder, PathRefused
+from rooftree_files.dockerfile import read_dockerfile
 from rooftree_store import (
     AddonSlug,
     AddonStore,
     BuildFile,
     Offer,
     Places,
+    build_arguments,
+    dockerfile_of,
     document_in,
-    is_file,
+    missing_bases,
     parse_build_file,
     pick_arch,
 )
@@ -42,7 +45,7 @@ async def known_digest(addons: Addons, image: str, config: Mapping[str, Any]) ->
     on_engine = await addons.engine.image(image)
     if on_engine is None:
         return None
-    refuse_downgraded(image, str(config["version"]), on_engine.labels)
+    refuse_downgraded(image, config, on_engine.labels)
     name = image.rpartition(":")[0]
     return next((digest.rpartition("@")[2] for digest in on_engine.digests if digest.rpartition("@")[0] == name), None)
 
@@ -74,39 +77,47 @@ async def bring_image(store: AddonStore, offer: Offer) -> Step:
 
 
 def _build(store: AddonStore, offer: Offer, image: str, arch: str) -> BuildImage:
-    with store.open_repository(offer.repository) as folder:
-        dockerfile = _first_of(folder, offer, (f"Dockerfile.{arch}", "Dockerfile"))
-        if dockerfile is None:
-            raise DockerfileMissing(
-                f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
-            )
-        if not is_file(folder, offer.within(dockerfile)):
-            raise Failed(f"The {dockerfile} of {offer.slug} is no file, or leads out of its repository")
-        present = _first_of(folder, offer, BUILD_FILES)
-        build, places = BuildFile(), Places()
-        if present is not None:
-            try:
-                content = document_in(folder, offer.within(present), places).content
-            except RooftreeError as error:
-                raise Invalid(f"The build file of {offer.slug} cannot be read: {error.message}") from None
-            build = parse_build_file(content, places.written)
+    with store.open_repository(offer.repository) as repository:
+        build = _build_file(repository, offer)
+        arguments = build_arguments(build, offer.config.version, arch)
+        with repository.folder(offer.place) if offer.place else repository as folder:
+            dockerfile = _checked_dockerfile(folder, offer, arch, arguments)
     config = offer.config
     labels = {
         "io.hass.version": config.version,
         "io.hass.arch": arch,
         "io.hass.type": "addon",
-        "io.hass.name": config.name.replace("'", ""),
-        "io.hass.description": config.description.replace("'", ""),
+        "io.hass.name": label_text(config.name),
+        "io.hass.description": label_text(config.description),
         **({"io.hass.url": config.url} if config.url else {}),
-        **build.labels,
+        **(build.labels if build else {}),
     }
-    arguments = {"BUILD_VERSION": config.version, "BUILD_ARCH": arch, **build.args}
-    build.refuse_left_out("args", *(path for path in build.left_out if path.startswith("args.")))
-    if present is not None:
-        arguments["BUILD_FROM"] = build.base_image(arch)
     return BuildImage(image, offer.folder, dockerfile, arguments, labels)
 
 
-def _first_of(folder: Folder, offer: Offer, names: Sequence[str]) -> str | None:
-    """The first of an add-on's files that is there, whatever it is: one that leads out is no absent one."""
-    return next((name for name in names if folder.status(offer.within(name)) is not None), None)
+def _build_file(repository: Folder, offer: Offer) -> BuildFile | None:
+    name = next((name for name in BUILD_FILES if repository.status(offer.within(name)) is not None), None)
+    if name is None:
+        return None
+    places = Places()
+    try:
+        content = document_in(repository, offer.within(name), places).content
+    except RooftreeError as error:
+        raise Invalid(f"The build file of {offer.slug} cannot be read: {error.message}") from None
+    return parse_build_file(content, places.written)
+
+
+def _checked_dockerfile(folder: Folder, offer: Offer, arch: str, arguments: Mapping[str, str]) -> str:
+    """The name of the Dockerfile, which is there and has an image to begin with."""
+    name = dockerfile_of(folder, arch)
+    if name is None:
+        raise DockerfileMissing(
+            f"Add-on {offer.slug} names no image and has no Dockerfile to build one from", addon=str(offer.slug)
+        )
+    try:
+        text = (read_dockerfile(folder, name) or b"").decode(errors="replace")
+    except PathRefused as error:
+        raise Invalid(f"Add-on {offer.slug} cannot be built: its {error}") from None
+    for base in missing_bases(text, arguments):
+        raise Invalid(f"Add-on {offer.slug} cannot be built. Line {base.line} of its {name}: FROM {base.reason}")
+    return name

@@ -6,7 +6,7 @@ import enum
 import secrets
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 from attrs import evolve, field, frozen
@@ -20,10 +20,14 @@ from rooftree_store import (
     Order,
     Startup,
     effective_options,
+    is_release_of,
     order,
     parse_addon_config,
     secret_references,
 )
+
+_OWN_TYPES: Final = frozenset({"addon", "app"})
+"""What the label ``io.hass.type`` says of an add-on's image; that of a base image says ``base``."""
 
 type AddonOptions = dict[str, Any]
 """An add-on's options: which there are, and of what type, says the schema in the add-on's own configuration."""
@@ -127,6 +131,13 @@ class InstalledVersion(ImageVersion):
 
     config_json: str = field(repr=False)
     digest: str | None = None
+
+    @classmethod
+    def of(cls, version: ImageVersion) -> Self:
+        """The library's word for it; raises ``TypeError`` where that is not one of ours."""
+        if not isinstance(version, cls):
+            raise TypeError(f"an add-on is more than its version and image: {version}")
+        return version
 
 
 @document("addons.installed", version=2, migrations={1: _with_secret_references})
@@ -274,15 +285,30 @@ def _dynamic_port(config: AddonConfig, taken: set[int]) -> int | None:
     return next(port for port in range(62000, 65501) if port not in taken)
 
 
-def refuse_downgraded(image: str, wanted: str, labels: Mapping[str, str]) -> None:
+def refuse_downgraded(image: str, config: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     """Raise :class:`ImageDowngraded` for an image whose own label says that it is older than the version wanted.
 
-    Labels that are no versions, or say a newer one, are their author's affair.
+    Labels that are no versions, or say a newer one, are their author's affair, and so is one that names the release
+    (``1.17.1``) where only the packaging was counted on (``1.17.1-1``). An image inherits the labels of what it was
+    built on: those of a base image, or of another add-on, say nothing of this one.
+
+    :param config: the add-on's configuration, as it was written
     """
-    own = labels.get("io.hass.version", "")
+    own, wanted = labels.get("io.hass.version", ""), str(config["version"])
+    is_inherited = labels.get("io.hass.type", "addon") not in _OWN_TYPES or labels.get("io.hass.name") not in {
+        None,
+        label_text(config["name"]),
+    }
+    if is_inherited or is_release_of(own, wanted):
+        return
     if order(own, wanted) is Order.OLDER:
         raise ImageDowngraded(
             f"The image {image} says that it is version {own}, which is older than {wanted}. It was put there by "
             "mistake, or by somebody who should not; it is not installed. Tell the add-on's author",
             image=image,
         )
+
+
+def label_text(text: str) -> str:
+    """A text of a configuration as image labels have it."""
+    return text.replace("'", "")

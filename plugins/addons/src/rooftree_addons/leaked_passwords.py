@@ -47,8 +47,8 @@ class LeakedPasswords:
         """Whether one of these SHA-1 hashes (upper-case hex) is known; ``None`` where it cannot be told."""
         if not self._address:
             return None
-        for each in hashes:
-            verdict = await self._is_leaked(each)
+        for password_hash in hashes:
+            verdict = await self._is_leaked(password_hash)
             if verdict is not False:
                 return verdict
         return False
@@ -60,15 +60,15 @@ class LeakedPasswords:
             return None
         self._meter.note()
         try:
-            found = password_hash[_PREFIX:] in await self._leaked_with(password_hash[:_PREFIX])
+            is_leaked = password_hash[_PREFIX:] in await self._leaked_with(password_hash[:_PREFIX])
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             self._not_before = self._clock.monotonic() + LEAVE_ALONE_S
             log.info("leaked_passwords_unknown", reason=str(error) or type(error).__name__)
             return None
         if len(self._known) >= REMEMBERED:
             del self._known[next(iter(self._known))]
-        self._known[password_hash] = found
-        return found
+        self._known[password_hash] = is_leaked
+        return is_leaked
 
     async def _leaked_with(self, prefix: str) -> set[str]:
         """The rest of every leaked hash that begins so. Padding, which hides how many there are, counts zero times."""

@@ -15,7 +15,7 @@ from rooftree_addons.device_grants import HardwareRule, chosen_disks
 from rooftree_addons.devices import HostDevices
 from rooftree_addons.installed import AddonOptions, InstalledAddon, Seccomp
 from rooftree_addons.sandbox import MOST_PROCESSES, rating_of, relaxations, sandbox
-from rooftree_containers.logs import DEFAULT_FORMAT, LogFormat
+from rooftree_containers.log_query import DEFAULT_FORMAT, LogFormat
 from rooftree_store import (
     CHANGELOG,
     DOCUMENTATION,

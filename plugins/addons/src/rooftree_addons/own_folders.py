@@ -8,6 +8,7 @@ refused by name, before anything is stopped or started for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 CID_FOLDER: Final = "cid_files"
 KEPT_FOLDER: Final = "apps/kept"
 """Where updates keep copies of data, below the data folder: next to ``apps/data``, and in no container."""
+MOST_OPTIONS_BYTES: Final = 16 * 1024 * 1024
+"""More are not read back; the body of a request that sets them could not be longer."""
 MOST_CONFIG_FOLDERS: Final = 2_000
 """As many folders are shown writable to an add-on that may write the configurations of all: each is a mount."""
 
@@ -79,6 +82,35 @@ def write_options(data: Path, slug: AddonSlug, options: bytes) -> None:
         own.write(OPTIONS_FILE, options, 0o600)
 
 
+def keep_options(data: Path, slug: AddonSlug, container: str) -> None:
+    """Keep the options that a container was given, beside its id. What an add-on has put in the place of the file is
+    not its options, and is not kept. Blocks."""
+    with Folder.open(data) as root, root.make(CID_FOLDER, 0o700) as kept:
+        try:
+            content = root.read(f"{data_folder(slug)}/{OPTIONS_FILE}", MOST_OPTIONS_BYTES)
+        except (PathRefused, FileNotFoundError, NotADirectoryError):
+            kept.remove(_kept_options(container))
+        else:
+            kept.write(_kept_options(container), content, 0o600)
+
+
+def put_back_options(data: Path, slug: AddonSlug, container: str) -> None:
+    """Write the options again that were kept; nothing to do where none were. Blocks."""
+    with suppress(FileNotFoundError), Folder.open(data) as root, root.make(CID_FOLDER, 0o700) as kept:
+        write_options(data, slug, kept.read(_kept_options(container), MOST_OPTIONS_BYTES))
+        kept.remove(_kept_options(container))
+
+
+def drop_kept_options(data: Path, container: str) -> None:
+    """Delete what was kept of them. Blocks."""
+    with Folder.open(data) as root, root.make(CID_FOLDER, 0o700) as kept:
+        kept.remove(_kept_options(container))
+
+
+def _kept_options(container: str) -> str:
+    return f"{container}.options.json"
+
+
 def write_cid(data: Path, container: str, container_id: str) -> None:
     """Write the file that tells a container its own id. Blocks.
 
@@ -90,9 +122,10 @@ def write_cid(data: Path, container: str, container_id: str) -> None:
 
 
 def remove_cid(data: Path, container: str) -> None:
-    """Delete it; nothing to do where it is not. Blocks."""
+    """Delete it, and what was kept beside it; nothing to do where it is not. Blocks."""
     with Folder.open(data) as root, root.make(CID_FOLDER, 0o700) as folder:
         folder.remove(f"{container}.cid")
+        folder.remove(_kept_options(container))
 
 
 def config_folders(data: Path) -> tuple[str, ...]:
@@ -107,6 +140,12 @@ def config_folders(data: Path) -> tuple[str, ...]:
     return tuple(names[:MOST_CONFIG_FOLDERS])
 
 
+def make_shared_folders(data: Path) -> None:
+    """Make the folders that add-ons may be shown, where somebody took them away. Blocks."""
+    for folder in MAPPED_FOLDERS:  # root may have put some of them elsewhere; no add-on can
+        (data / folder).mkdir(parents=True, exist_ok=True)  # ours: no add-on can change their parents
+
+
 def prepare(data: Path) -> None:
     """Make the folders that add-ons may be shown, and keep the host's other users out of what is add-ons' and ours.
 
@@ -114,8 +153,7 @@ def prepare(data: Path) -> None:
     and ``app_configs`` keep theirs too: whether others of the host get there is decided by the data folder's own group,
     or by who mounts one of them elsewhere. Blocks.
     """
-    for folder in MAPPED_FOLDERS:  # root may have put some of them elsewhere; no add-on can
-        (data / folder).mkdir(parents=True, exist_ok=True)  # ours: no add-on can change their parents
+    make_shared_folders(data)
     close_to_others(data / "apps", 0o7750)
     for folder in ("apps/data", KEPT_FOLDER, "apps/removed", CID_FOLDER, "apparmor"):
         close_to_others(data / folder, 0o7700)

@@ -81,7 +81,7 @@ class AddonsPlugin(Plugin):
         )
         profiles = Profiles(kernel.data.path / "apparmor", await asyncio.to_thread(host_parser))
         removals = Removals(kernel, await kernel.collection(DueRemoval))
-        boots, seen = await kernel.collection(LastBoot), await kernel.collection(SeenOffer)
+        boots, seen_offers = await kernel.collection(LastBoot), await kernel.collection(SeenOffer)
         await asyncio.to_thread(prepare, kernel.data.path)
         self.addons = Addons(
             kernel,
@@ -93,7 +93,7 @@ class AddonsPlugin(Plugin):
             lambda addons: ManagedContainers(kernel, AddonContainers(addons, boots), JOBS, STEPS),
         )
         self.containers = self.addons.containers
-        self.auto_update = AutoUpdate(kernel, self.addons, seen)
+        self.auto_update = AutoUpdate(kernel, self.addons, seen_offers)
         self.hotplug = Hotplug(kernel, self.addons)
         self.tidying = Tidying(kernel, self.addons)
         await self.tidying.note_what_is_installed()

@@ -81,14 +81,21 @@ def refuse_doubled_ports(network: Mapping[str, int | None]) -> None:
 
 
 async def refuse_taken_ports(addons: Addons, addon: InstalledAddon) -> None:
-    """Raise :class:`AddonPortConflict`, and report the problem, where a port that the add-on publishes is taken."""
-    wanted = () if addon.config.host_network else published_ports(addon)
+    """Raise :class:`AddonPortConflict`, and report the problem, where a port that the add-on publishes is taken; those
+    that its container has already are its own."""
+    observation = addons.containers.observation
+    own = {(port.protocol, port.host) for port in observation.ports(addon.slug)}
+    published = () if addon.config.host_network else published_ports(addon)
+    wanted = [port for port in published if (port.protocol, port.host) not in own]
     if not wanted:
         return
+    for port in wanted:
+        if _holding_addon(addons, addon, port.host, port.protocol):
+            raise port_conflict(addons, addon, port.host)
     network = await addons.engine.network()
     if (taken := await asyncio.to_thread(_first_taken, network.interface, wanted)) is not None:
-        port, process = taken
-        raise port_conflict(addons, addon, port, process)
+        number, process = taken
+        raise port_conflict(addons, addon, number, process)
 
 
 def port_conflict(
@@ -125,22 +132,29 @@ def _printable(name: str) -> str:
 def _first_taken(interface: str, wanted: Iterable[Port]) -> tuple[int, str | None] | None:
     if interface not in Path("/proc/net/dev").read_text().replace(":", " ").split():  # ours: the kernel's
         return None  # the engine publishes its ports elsewhere than where we could look
-    there = {(listener.protocol, listener.port): listener for listener in listeners()}
+    by_port = {(listener.protocol, listener.port): listener for listener in listeners()}
     for port in wanted:
-        listener = there.get((port.protocol, port.host))
+        listener = by_port.get((port.protocol, port.host))
         if listener is not None:
             return port.host, process_of(listener)
     return None
 
 
-def _holding_addon(addons: Addons, asking: InstalledAddon, port: int | None) -> str | None:
-    """The running add-on that has the port, by its options as they are now."""
+def _holding_addon(
+    addons: Addons, asking: InstalledAddon, number: int | None, protocol: str | None = None
+) -> str | None:
+    """The running add-on that has the port: as its container was made, whatever was set since then.
+
+    :param protocol: ``None`` for either
+    """
     for other in addons.installed.values():
-        if other.slug == asking.slug or port is None or not addons.runs(other.slug):
+        if other.slug == asking.slug or number is None or not addons.runs(other.slug):
             continue
-        own = other.ports or {}
-        ports = {int(name.partition("/")[0]) for name in own} if other.config.host_network else set(own.values())
-        if port in ports:
+        if other.config.host_network:
+            ports = [(_protocol(name), int(name.partition("/")[0])) for name in other.ports or {}]
+        else:
+            ports = [(port.protocol, port.host) for port in addons.containers.observation.ports(other.slug)]
+        if any(port == number and protocol in {None, kind} for kind, port in ports):
             return f"add-on {other.slug}"
     return None
 

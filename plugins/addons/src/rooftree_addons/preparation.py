@@ -11,6 +11,8 @@ from rooftree.interfaces.containers import ContainerSpec
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import (
+    MAPPED_FOLDERS,
+    cid_file,
     config_folder,
     container_spec,
     data_folder,
@@ -21,7 +23,11 @@ from rooftree_addons.feasibility import refuse_infeasible
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.own_folders import (
     config_folders,
+    drop_kept_options,
     has_folder,
+    keep_options,
+    make_shared_folders,
+    put_back_options,
     refuse_what_is_no_folder,
     write_cid,
     write_options,
@@ -44,12 +50,6 @@ async def refuse_impossible(addons: Addons, addon: InstalledAddon) -> None:
     await asyncio.to_thread(refuse_what_is_no_folder, data, folders)
 
 
-async def refuse(addons: Addons, addon: InstalledAddon) -> None:
-    """The same, with the options that it would be started with."""
-    await refuse_impossible(addons, addon)
-    await addons.checked_options(addon)
-
-
 async def make_folders(addons: Addons, slug: AddonSlug, *, config_folder_too: bool) -> None:
     """Make an add-on's own folders."""
     data = addons.kernel.data.path
@@ -69,33 +69,63 @@ def _tell_who_may_not_write(addons: Addons, slug: AddonSlug) -> None:
             addons.restart_due(other.slug, f"It may write all configurations, and that of add-on {slug} is new.")
 
 
-async def specification(addons: Addons, slug: AddonSlug, token: str) -> ContainerSpec:
-    """All that the engine is told of an add-on whose container is made now, with everything in its place for that."""
-    addon, kernel = addons.get(slug), addons.kernel
+async def prepare(addons: Addons, addon: InstalledAddon) -> None:
+    """Put everything in its place for an add-on whose container is made now."""
+    data = addons.kernel.data.path
+    checked = await addons.checked_options(addon)
+    await make_folders(addons, addon.slug, config_folder_too=wants_config_folder(addon.config))
+    await asyncio.to_thread(make_shared_folders, data)
+    options = orjson.dumps(checked.options, option=orjson.OPT_INDENT_2)
+    await asyncio.to_thread(write_options, data, addon.slug, options)
+    await asyncio.to_thread(write_cid, data, addon.container, "")
+    addons.tell_refused(addon.slug, await addons.hardware(addon, checked))
+    if addon.config.apparmor:
+        await addons.profiles.ensure_loaded(addon.slug)
+
+
+async def specification(addons: Addons, addon: InstalledAddon, token: str) -> ContainerSpec:
+    """All that the engine is told of an add-on."""
+    kernel = addons.kernel
     data = kernel.data.path
     await asyncio.to_thread(refuse_infeasible, addon, data)
     checked = await addons.checked_options(addon)
-    await make_folders(addons, slug, config_folder_too=wants_config_folder(addon.config))
-    options = orjson.dumps(checked.options, option=orjson.OPT_INDENT_2)
-    await asyncio.to_thread(write_options, data, slug, options)
-    await asyncio.to_thread(write_cid, data, addon.container, "")
     preferences = kernel.find(INSTALLATION_PREFERENCES)
-    hardware = await addons.hardware(addon, checked)
-    addons.tell_refused(slug, hardware)
     return await asyncio.to_thread(
         container_spec,
         addon,
         await addons.engine.network(),
         token,
         timezone=await asyncio.to_thread(host_timezone),
-        hardware=hardware,
+        hardware=await addons.hardware(addon, checked),
         sandbox=sandbox(addon, addons.upkeep.sandboxes),
-        own_profile=addon.config.apparmor and await addons.profiles.ensure_loaded(slug),
+        own_profile=addon.config.apparmor and await asyncio.to_thread(addons.profiles.is_custom, addon.slug),
         drop_net_raw=preferences is None or preferences.drop_net_raw,
         config_folders=await asyncio.to_thread(config_folders, data) if writes_all_configs(addon.config) else (),
     )
 
 
+def made_by_us(addon: InstalledAddon) -> frozenset[str]:
+    """What :func:`prepare` makes of what an add-on is shown, relative to the data folder."""
+    return frozenset({data_folder(addon.slug), config_folder(addon.slug), cid_file(addon), *MAPPED_FOLDERS})
+
+
 async def note_container_id(addons: Addons, addon: InstalledAddon, container_id: str) -> None:
     """Let the container know its own id."""
     await asyncio.to_thread(write_cid, addons.kernel.data.path, addon.container, container_id)
+
+
+async def set_aside(addons: Addons, addon: InstalledAddon) -> None:
+    """Keep what a container was given that makes room for another."""
+    await asyncio.to_thread(keep_options, addons.kernel.data.path, addon.slug, addon.container)
+
+
+async def put_back(addons: Addons, addon: InstalledAddon, container_id: str) -> None:
+    """Give a container what was kept of it; it has its place again."""
+    data = addons.kernel.data.path
+    await asyncio.to_thread(put_back_options, data, addon.slug, addon.container)
+    await asyncio.to_thread(write_cid, data, addon.container, container_id)
+
+
+async def drop_aside(addons: Addons, addon: InstalledAddon) -> None:
+    """What was kept is of no use any more."""
+    await asyncio.to_thread(drop_kept_options, addons.kernel.data.path, addon.container)

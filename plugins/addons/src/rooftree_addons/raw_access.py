@@ -179,8 +179,8 @@ def why_raw_node(major: int, minor: int, tree: HostTree, drivers: Mapping[int, s
     known = character_drivers(tree) if drivers is None else drivers
     shown = tree.sys / "dev" / "char" / f"{major}:{minor}"
     device = name_of(shown)
-    said = read_attribute(shown / "device" / "type", tree) if major == SCSI_GENERIC else None
-    scsi_type = int(said) if said and said.strip().isdigit() else None
+    device_type = read_attribute(shown / "device" / "type", tree) if major == SCSI_GENERIC else None
+    scsi_type = int(device_type) if device_type and device_type.strip().isdigit() else None
     return why_raw(major, minor, driver=known.get(major), device=device, scsi_type=scsi_type)
 
 

@@ -148,9 +148,9 @@ class Removals:
 
     async def _forget_what_is_gone(self) -> None:
         """Clear the problems about what somebody else has deleted meanwhile."""
-        there = {_origin(path) for path in await asyncio.to_thread(_put_away_by_now, self._data)} | {*self._due}
+        known_paths = {_origin(path) for path in await asyncio.to_thread(_put_away_by_now, self._data)} | {*self._due}
         for problem in self._kernel.problems:
-            if problem.type == PROBLEM and problem.reference not in there:
+            if problem.type == PROBLEM and problem.reference not in known_paths:
                 self._kernel.problems.clear(PROBLEM, problem.context, problem.reference)
 
 
@@ -162,12 +162,12 @@ async def _ended(task: asyncio.Task[None] | None) -> None:
 
 
 def _put_away(data: Path, path: str) -> None:
-    where = PurePosixPath(path)
-    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(str(where.parent)) as parent:
-        if parent.status(where.name) is None:
+    place = PurePosixPath(path)
+    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(str(place.parent)) as parent:
+        if parent.status(place.name) is None:
             return
         with root.make(REMOVED_FOLDER, 0o700) as removed:
-            parent.move(where.name, removed, f"{secrets.token_hex(8)}.{path.replace('/', '+')[:200]}")
+            parent.move(place.name, removed, f"{secrets.token_hex(8)}.{path.replace('/', '+')[:200]}")
 
 
 def _put_away_by_now(data: Path) -> list[str]:
@@ -179,11 +179,11 @@ def _put_away_by_now(data: Path) -> list[str]:
 
 def _origin(path: str) -> str:
     """Where that was which has been put away."""
-    where = PurePosixPath(path)
-    return where.name.partition(".")[2].replace("+", "/") if str(where.parent) == REMOVED_FOLDER else path
+    place = PurePosixPath(path)
+    return place.name.partition(".")[2].replace("+", "/") if str(place.parent) == REMOVED_FOLDER else path
 
 
 def _delete(data: Path, path: str, stop: Callable[[], bool]) -> None:
-    where = PurePosixPath(path)
-    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(str(where.parent)) as parent:
-        remove_tree(parent.descriptor, where.name, stop)
+    place = PurePosixPath(path)
+    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(str(place.parent)) as parent:
+        remove_tree(parent.descriptor, place.name, stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from attrs import asdict, evolve
 
@@ -116,7 +117,13 @@ def _of_running(slug: AddonSlug) -> Iterator[None]:
 def addon_log(addons: Addons, addon: AddonSlug) -> ContainerLog:
     """An add-on's log; existing supervisors called its container by another name."""
     installed_addon = addons.get(addon)
-    return ContainerLog(addons.kernel, addons.engine, installed_addon.container, former_names=(f"addon_{addon}",))
+    return ContainerLog(
+        addons.kernel,
+        addons.engine,
+        installed_addon.container,
+        former_names=(f"addon_{addon}",),
+        earlier=partial(addons.containers.crash_logs.lines, addon),
+    )
 
 
 routes.include(log_routes("/addons/{addon}/logs", addon_log, access=OWN))
@@ -172,7 +179,7 @@ async def set_security(addons: Addons, addon: AddonSlug, body: SecurityChange) -
     """Switch an add-on's protection, or change how far it is kept from the kernel; it counts from the next start."""
     before = addons.get(addon)
     given = body.given()
-    await addons.change(addon, lambda now: evolve(now, **given))
+    await addons.change(addon, lambda current: evolve(current, **given))
     if addons.get(addon) != before:
         addons.restart_due(addon, f"How far it is kept from the machine was changed ({', '.join(sorted(given))}).")
 
@@ -188,7 +195,7 @@ async def set_system_options(addons: Addons, addon: AddonSlug, body: SystemOptio
     }
     if not given:
         raise Invalid("Send system_managed, system_managed_config_entry, or both")
-    await addons.change(addon, lambda now: evolve(now, **given))
+    await addons.change(addon, lambda current: evolve(current, **given))
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
+
 from rooftree import Step, step
+from rooftree.services import ServiceDirectory
 from rooftree_addons import growth
-from rooftree_addons.addons import Addons
+from rooftree_addons.addons import ADDONS, Addons
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
@@ -21,6 +24,7 @@ from rooftree_addons.preparation import make_folders
 from rooftree_addons.removals import JOB_PATIENCE_S
 from rooftree_containers import Desired
 from rooftree_containers.container_steps import (
+    CheckingStart,
     ContainerStep,
     Creating,
     Removing,
@@ -69,9 +73,9 @@ class InstallProfile(Step):
         """Check and keep it; the next start loads it."""
         await addons.profiles.install(self.slug, self.text)
 
-    async def undo(self, was: str | None, addons: Addons) -> None:
+    async def undo(self, profile: str | None, addons: Addons) -> None:
         """The profile that it had, again."""
-        await addons.profiles.install(self.slug, was)
+        await addons.profiles.install(self.slug, profile)
 
 
 @step("addons.register/1")
@@ -137,22 +141,22 @@ class ChangeVersion(Step):
 
     async def notes(self, addons: Addons) -> list[str]:
         """What it declares that it did not; the hardware that it would get then, and would not."""
-        now = addons.get(self.slug)
-        changed = now.with_version(self.image, None, self.config)
-        return [*growth.sentences(changed, now.config), *(await addons.hardware_now(changed)).sentences()]
+        addon = addons.get(self.slug)
+        changed = addon.with_version(self.image, None, self.config)
+        return [*growth.sentences(changed, addon.config), *(await addons.hardware_now(changed)).sentences()]
 
     async def do(self, addons: Addons) -> None:
         """Change it."""
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda now: now.with_version(self.image, digest, self.config)),
+            addons.installed.update(self.slug, lambda addon: addon.with_version(self.image, digest, self.config)),
             addons.images.put(self.image, BroughtImage(self.slug)),
         )
         addons.tell_store()
 
-    async def undo(self, was: InstalledVersion, addons: Addons) -> None:
+    async def undo(self, version: InstalledVersion, addons: Addons) -> None:
         """Back to what it was, keeping what its user changed meanwhile."""
-        await addons.kernel.commit(addons.installed.update(self.slug, lambda now: now.with_version_of(was)))
+        await addons.kernel.commit(addons.installed.update(self.slug, lambda addon: addon.with_version_of(version)))
         addons.tell_store()
 
 
@@ -178,6 +182,20 @@ class SetDesired(OfAddon, SettingDesired):
 
     slug: AddonSlug
     desired: Desired
+
+
+@step("addons.check_start/1")
+class CheckStart(OfAddon, CheckingStart):
+    """See that an add-on can be started, before what runs of it is stopped for that."""
+
+    slug: AddonSlug
+    version: InstalledVersion | None = None
+
+    async def do(self, services: ServiceDirectory) -> None:
+        """Look; at what the image says of itself, too."""
+        await super().do(services)
+        if self.version is not None:
+            await known_digest(services.get(ADDONS), self.version.image, orjson.loads(self.version.config_json))
 
 
 @step("addons.create_container/1")

@@ -106,9 +106,11 @@ class Tidying:
     async def due(self) -> Mapping[AddonSlug, Leftovers]:
         """What is due, by add-on."""
         await self._forget_images_that_are_gone()
-        gone = {AddonSlug(slug) for slug in await asyncio.to_thread(_slugs_with_files, self._kernel.data.path)}
+        slugs_with_files = {
+            AddonSlug(slug) for slug in await asyncio.to_thread(_slugs_with_files, self._kernel.data.path)
+        }
         slugs = (
-            gone
+            slugs_with_files
             | {entry.slug for entry in self._images.values()}
             | {AddonSlug(token.subject) for token in self._kernel.tokens.known(ADDON.name).values()}
         )
@@ -121,7 +123,7 @@ class Tidying:
 
         :param has_container: then what its container needs is not due, though nobody may know the add-on
         """
-        gone = slug not in self._addons.installed and not has_container
+        is_gone = slug not in self._addons.installed and not has_container
         needed = self._needed_images()
         probation = self._addons.probations.get(slug)
         data = self._kernel.data.path
@@ -129,9 +131,9 @@ class Tidying:
         return Leftovers(
             images=tuple(i for i, entry in self._images.items() if entry.slug == slug and i not in needed),
             copies=tuple(copy for copy in copies if probation is None or copy != probation.kept.folder),
-            profile=gone and await asyncio.to_thread(self._addons.profiles.kept, slug) is not None,
-            cid=gone and f"app_{slug}.cid" in await asyncio.to_thread(_names, data, CID_FOLDER),
-            tokens=gone and bool(self._kernel.tokens.known(ADDON.name, slug)),
+            profile=is_gone and await asyncio.to_thread(self._addons.profiles.kept, slug) is not None,
+            cid=is_gone and f"app_{slug}.cid" in await asyncio.to_thread(_names, data, CID_FOLDER),
+            tokens=is_gone and bool(self._kernel.tokens.known(ADDON.name, slug)),
         )
 
     def _needed_images(self) -> set[str]:

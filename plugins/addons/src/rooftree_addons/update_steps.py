@@ -10,6 +10,7 @@ from rooftree_addons.addons import ADDONS
 from rooftree_addons.installed import InstalledVersion
 from rooftree_addons.probation import Probation
 from rooftree_addons.steps import (
+    CheckStart,
     CreateContainer,
     OfAddon,
     RemoveAddonContainer,
@@ -99,6 +100,9 @@ class DropKeptData(OfAddon, DroppingKeptData):
 
 STEPS = ContainerSteps(
     set_desired=lambda name, desired: SetDesired(AddonSlug(name), desired),
+    check_start=lambda name, version: CheckStart(
+        AddonSlug(name), None if version is None else InstalledVersion.of(version)
+    ),
     create=lambda name, new_version: CreateContainer(AddonSlug(name), new_version),
     start=lambda name, must_run: StartContainer(AddonSlug(name), must_run),
     stop=lambda name: StopContainer(AddonSlug(name)),

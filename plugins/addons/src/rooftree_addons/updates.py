@@ -89,18 +89,17 @@ def _detached(slug: AddonSlug) -> str:
 
 async def _replace(addons: Addons, store: AddonStore, addon: InstalledAddon, offer: Offer) -> Steps:
     """Put what is offered in the place of what is installed; it runs afterwards if it ran before."""
-    slug, image = addon.slug, store.image(offer)
+    slug, image, config = addon.slug, store.image(offer), offer.config.normalised()
     await refuse_impossible(addons, addons.on_offer(slug))
     profile = await asyncio.to_thread(addons.profiles.kept, slug)
+    fresh_profile = await read_text(store, offer, APPARMOR)
+    await addons.profiles.refuse_wrong(slug, fresh_profile)
     return await plans.replace(
         addons.containers,
         slug,
-        image,
+        addon.with_version(image, None, config).what_it_is,
         await bring_image(store, offer),
-        [
-            InstallProfile(slug, await read_text(store, offer, APPARMOR)),
-            ChangeVersion(slug, image, offer.config.normalised()),
-        ],
+        [InstallProfile(slug, fresh_profile), ChangeVersion(slug, image, config)],
         lambda kept: BeginProbation(slug, offer.config.version, addon.what_it_is, kept, profile),
     )
 

@@ -45,10 +45,12 @@ async def install(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     offer = store.addon(slug)
     store.refuse_unavailable(offer)
     await refuse_impossible(addons, addons.on_offer(slug))
+    profile = await read_text(store, offer, APPARMOR)
+    await addons.profiles.refuse_wrong(slug, profile)
     return [
         await bring_image(store, offer),
         CreateDataFolder(slug),
-        InstallProfile(slug, await read_text(store, offer, APPARMOR)),
+        InstallProfile(slug, profile),
         RegisterAddon(slug, store.image(offer), offer.config.normalised()),
     ]
 

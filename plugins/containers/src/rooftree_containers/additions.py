@@ -79,9 +79,9 @@ def _new_mounts(container: str, known: Iterable[Mount], more: Iterable[Mount]) -
     taken = {mount.target.rstrip("/"): mount for mount in known}
     fresh = []
     for mount in more:
-        there = taken.setdefault(mount.target.rstrip("/"), mount)
-        if there is mount:
+        present = taken.setdefault(mount.target.rstrip("/"), mount)
+        if present is mount:
             fresh.append(mount)
-        elif there != mount:
+        elif present != mount:
             log.warning("addition_dropped", container=container, what=mount.target, reason="something is there already")
     return fresh

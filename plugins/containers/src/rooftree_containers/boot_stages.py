@@ -146,11 +146,11 @@ class BootStages:
 
     async def stop(self) -> None:
         """Wait no longer for those that are still starting; their jobs go on."""
-        late = set(self._late)
-        for task in late:
+        tasks = set(self._late)
+        for task in tasks:
             task.cancel()
-        if late:
-            await asyncio.wait(late)
+        if tasks:
+            await asyncio.wait(tasks)
 
     @property
     def _wait_s(self) -> int:
@@ -172,11 +172,11 @@ class BootStages:
         self._late.update(tasks.values())
         for task in tasks.values():
             task.add_done_callback(self._late.discard)
-        done, late = await asyncio.wait(tasks.values(), timeout=STAGE_WITHIN_S)
-        if late:
-            names = sorted(name for name, task in tasks.items() if task in late)
+        finished, unfinished = await asyncio.wait(tasks.values(), timeout=STAGE_WITHIN_S)
+        if unfinished:
+            names = sorted(name for name, task in tasks.items() if task in unfinished)
             log.warning("stage_goes_on_without", containers=names, waited_s=STAGE_WITHIN_S)
-        return bool(late) or any(task.result() for task in done)
+        return bool(unfinished) or any(task.result() for task in finished)
 
 
 async def _settle_after(

@@ -16,6 +16,7 @@ from rooftree import JobCall, Lock, Rate, Steps, job
 from rooftree.services import ServiceDirectory
 from rooftree_containers import plans
 from rooftree_containers.container_steps import (
+    CheckStart,
     CreateContainer,
     RemoveContainer,
     SetDesired,
@@ -118,6 +119,7 @@ def domain_steps(plugin: str) -> ContainerSteps:
     """The library's kinds of steps, for a plugin's domain."""
     return ContainerSteps(
         set_desired=lambda name, desired: SetDesired(name, plugin, desired),
+        check_start=lambda name, version: CheckStart(name, plugin, version),
         create=lambda name, new_version: CreateContainer(name, plugin, new_version),
         start=lambda name, must_run: StartContainer(name, plugin, must_run),
         stop=lambda name: StopContainer(name, plugin),

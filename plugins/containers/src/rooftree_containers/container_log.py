@@ -7,8 +7,9 @@ and knows boots and cursors. The engine's own log does the rest: its lines are t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
@@ -24,7 +25,10 @@ from rooftree.interfaces.journal import (
     SystemJournal,
 )
 from rooftree_containers.boots import BootReference
-from rooftree_containers.logs import HEADERS, LogQuery, LogSource, closing, log_answer, text_answer
+from rooftree_containers.kept_log import Kept, KeptLog
+from rooftree_containers.log_place import names_place
+from rooftree_containers.log_query import LogQuery
+from rooftree_containers.logs import FIRST_CURSOR, HEADERS, LogSource, closing
 
 JOURNALD: Final = "journald"
 START_SLACK: Final = timedelta(seconds=1)
@@ -34,18 +38,19 @@ BOOT_SLACK: Final = timedelta(seconds=5)
 """How long before the calculated time of a boot a line may be of it: clocks are set a little after the boot."""
 
 
-async def journal_answer(journal: SystemJournal, wanted: JournalQuery, query: LogQuery) -> Stream:
+async def journal_answer(system_journal: SystemJournal, wanted: JournalQuery, query: LogQuery) -> Stream:
     """The answer of a logs route, from the system journal.
 
     :param wanted: which entries; the range is the query's
     """
-    if query.tail == 1 and not query.cursor:
-        last = await journal.last(wanted)
-        wanted_range = JournalRange(cursor=last.cursor if last else "", count=query.count)
-    else:
-        wanted_range = query.journal_range
-    text = await journal.text(evolve(wanted, range=wanted_range), format=query.format, colors=not query.no_colors)
-    cursor = {"X-First-Cursor": text.first_cursor} if text.first_cursor else {}
+    wanted_range = query.journal_range
+    if query.tail == 1:
+        last = await system_journal.last(evolve(wanted, range=wanted_range))
+        wanted_range = JournalRange(cursor=last.cursor if last else "", until=query.until, count=query.count)
+    text = await system_journal.text(
+        evolve(wanted, range=wanted_range), format=query.format, colors=not query.no_colors
+    )
+    cursor = {FIRST_CURSOR: text.first_cursor} if text.first_cursor else {}
     return Stream(text.chunks, headers=HEADERS | cursor)
 
 
@@ -55,73 +60,67 @@ class ContainerLog:
 
     :param name: its logical name
     :param former_names: under which it may have written to the system journal too
+    :param earlier: what is kept of earlier containers of that name, given the id of the one there is: shown before the
+        engine's lines
     """
 
     kernel: Kernel
     engine: ContainerEngine
     name: str
     former_names: tuple[str, ...] = ()
+    earlier: Callable[[str | None], Awaitable[Sequence[LogLine]]] | None = None
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
         """Its latest lines."""
-        if (journal := await self._journal()) is not None:
-            with self._unless_lost(query):
-                return await journal_answer(journal, evolve(self._entries(), follow=follow), query)
-        return self._from_engine(query, follow=follow)
+        if (system_journal := await self._system_journal()) is not None:
+            with unless_lost(query):
+                return await journal_answer(system_journal, evolve(self._entries(), follow=follow), query)
+        return await (await self._from_engine()).answer(query, follow=follow)
 
     async def latest(self, query: LogQuery) -> Stream:
         """What it wrote since it was last started."""
-        if (journal := await self._journal()) is not None:
-            with self._unless_lost(query):
-                last = await journal.last(self._entries())
+        if (system_journal := await self._system_journal()) is not None:
+            with unless_lost(query):
+                last = await system_journal.last(self._entries())
                 # Engines before Docker 23 name no epoch; then the time of the start decides, as without a journal.
                 if last is not None and (epoch := last.text("CONTAINER_LOG_EPOCH")) is not None:
-                    return await journal_answer(journal, evolve(self._entries(), epoch=epoch), query)
+                    return await journal_answer(system_journal, evolve(self._entries(), epoch=epoch), query)
         container = await self.engine.container(self.name)
         if container is None:
             raise ContainerNotFound(f"There is no container {self.name}, so it has no log")
-        since = container.started_at - START_SLACK if container.started_at else None
-        return self._from_engine(query, since=since)
+        begin = container.started_at - START_SLACK if container.started_at else None
+        return await self._kept(begin=begin).answer(query)
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
         """What it wrote in one boot of the host."""
-        if (journal := await self._journal()) is not None:
-            with self._unless_lost(query):
-                ids = await journal.boots()
+        if (system_journal := await self._system_journal()) is not None:
+            with unless_lost(query):
+                ids = await system_journal.boots()
                 entries = evolve(self._entries(), boot_id=ids[boot.place_among(ids)], follow=follow)
-                return await journal_answer(journal, entries, query)
+                return await journal_answer(system_journal, entries, query)
         boots = self.kernel.service(HOST_BOOTS).known()
         index = boot.place_among([known.id for known in boots])
         begin = boots[index].began - BOOT_SLACK if index else None
-        if index == len(boots) - 1:
-            return self._from_engine(query, since=begin, follow=follow)
-        end = boots[index + 1].began - BOOT_SLACK
-        tail = query.tail
-        if tail is not None:  # the engine counts from the end of its whole log
-            count = 0
-            async with closing(self._between(begin, end)) as lines:
-                async for _ in lines:
-                    count += 1
-            query = evolve(query, tail=None, skip=max(0, count - tail))
-        return log_answer(self._between(begin, end), query.without_cursor(), LogSource(identifier=self.name))
+        end = boots[index + 1].began - BOOT_SLACK if index < len(boots) - 1 else None
+        return await (await self._from_engine(begin, end)).answer(query, follow=follow)
 
     # --- from where ---------------------------------------------------------------------------------------------------
 
-    async def _journal(self) -> SystemJournal | None:
+    async def _system_journal(self) -> SystemJournal | None:
         """The system journal, if it has what this container writes."""
-        journal = self.kernel.find(SYSTEM_JOURNAL)
-        if journal is None:
+        system_journal = self.kernel.find(SYSTEM_JOURNAL)
+        if system_journal is None:
             return None
         try:
             container = await self.engine.container(self.name)
             driver = container.log_driver if container is not None else (await self.engine.info()).logging
         except Unavailable:  # the journal is there without the engine, and may tell what became of it
-            return journal if await self._has_entries(journal) else None
-        return journal if driver == JOURNALD else None
+            return system_journal if await self._has_entries(system_journal) else None
+        return system_journal if driver == JOURNALD else None
 
-    async def _has_entries(self, journal: SystemJournal) -> bool:
+    async def _has_entries(self, system_journal: SystemJournal) -> bool:
         try:
-            return await journal.last(self._entries()) is not None
+            return await system_journal.last(self._entries()) is not None
         except JournalUnavailable:
             return False
 
@@ -129,25 +128,56 @@ class ContainerLog:
         names = (self.name, *self.former_names)
         return JournalQuery(containers=tuple(self.engine.name_on_engine(name) for name in names))
 
-    @contextlib.contextmanager
-    def _unless_lost(self, query: LogQuery) -> Iterator[None]:
-        """Go on with the engine where the journal can't be read, unless only the journal has what is asked for."""
-        try:
-            yield
-        except JournalUnavailable:
-            if query.cursor:
-                raise
+    async def _from_engine(self, begin: datetime | None = None, end: datetime | None = None) -> KeptLog:
+        if self.earlier is None:
+            return self._kept(begin, end)
+        container = await self.engine.container(self.name)
+        return self._kept(begin, end, await self.earlier(container.id if container is not None else None))
 
-    def _from_engine(self, query: LogQuery, *, since: datetime | None = None, follow: bool = False) -> Stream:
-        query = query.without_cursor()
-        if query.format != "plain" or query.skip or query.count is not None:
-            lines = self.engine.logs(self.name, follow=follow, tail=query.tail, since=since)
-            return log_answer(lines, query, LogSource(identifier=self.name))
-        return text_answer(self.engine.log_text(self.name, follow=follow, tail=query.tail, since=since), query)
+    def _kept(
+        self, begin: datetime | None = None, end: datetime | None = None, earlier: Sequence[LogLine] = ()
+    ) -> KeptLog:
+        current = partial(self.engine.logs, self.name)
+        return KeptLog(
+            lines=partial(_behind, earlier, current) if earlier else current,
+            text=None if earlier else partial(self.engine.log_text, self.name),
+            source=LogSource(identifier=self.name),
+            begin=begin,
+            end=end,
+        )
 
-    async def _between(self, begin: datetime | None, end: datetime) -> AsyncGenerator[LogLine]:
-        async with closing(self.engine.logs(self.name, since=begin)) as lines:
+
+async def _behind(
+    earlier: Sequence[LogLine],
+    current: Kept[LogLine],
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: datetime | None = None,
+) -> AsyncGenerator[LogLine]:
+    """A log with what is kept from before it; its container may be gone."""
+    if tail is not None:
+        count = 0
+        with contextlib.suppress(ContainerNotFound):
+            async with closing(current(tail=tail)) as lines:
+                async for _ in lines:
+                    count += 1
+        earlier = earlier[max(0, len(earlier) + count - tail) :]
+    for line in earlier:
+        if since is None or line.time >= since:
+            yield line
+    with contextlib.suppress(ContainerNotFound):
+        async with closing(current(follow=follow, tail=tail, since=since)) as lines:
             async for line in lines:
-                if line.time >= end:
-                    return
                 yield line
+
+
+@contextlib.contextmanager
+def unless_lost(query: LogQuery) -> Iterator[None]:
+    """Go on with what else has the log where the system journal can't be read, unless only the journal has what is
+    asked for."""
+    try:
+        yield
+    except JournalUnavailable:
+        if query.cursor and not names_place(query.cursor):
+            raise

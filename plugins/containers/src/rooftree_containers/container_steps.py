@@ -8,15 +8,18 @@ journals are older than this library keeps its kinds, with the arguments that th
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import structlog
 from attrs import evolve
 
-from rooftree import RooftreeError, Step, step
-from rooftree.interfaces.containers import Container, ContainerStatus, Health
+from rooftree import RooftreeError, Run, Step, Unavailable, step
+from rooftree.interfaces.containers import Container, ContainerStatus, EngineRefused, Health, ImageNotFound
 from rooftree.services import ServiceDirectory
-from rooftree_containers.managed import Desired, ManagedContainer
+from rooftree_containers.managed import Desired, ImageVersion, ManagedContainer
 from rooftree_containers.managed_containers import ManagedContainers, containers_of
+from rooftree_containers.observation import runs
+from rooftree_containers.start_check import refuse_unstartable
 
 log = structlog.get_logger(__name__)
 
@@ -60,13 +63,34 @@ class SettingDesired(ContainerStep):
         """Note it."""
         await self._want(services, self.desired)
 
-    async def undo(self, was: Desired, services: ServiceDirectory) -> None:
+    async def undo(self, desired: Desired, services: ServiceDirectory) -> None:
         """What was wanted before, again."""
-        await self._want(services, was)
+        await self._want(services, desired)
 
     async def _want(self, services: ServiceDirectory, desired: Desired) -> None:
         containers = self.containers(services)
         await containers.kernel.commit(containers.domain.desiring(self.name, desired))
+
+
+class CheckingStart(ContainerStep):
+    """See that a container can be started, before what runs of it is stopped for that."""
+
+    version: ImageVersion | None
+    """The version that it will be; ``None``: the one that it is."""
+
+    async def do(self, services: ServiceDirectory) -> None:
+        """Look, as the plan has done: since then an image was fetched, which may have taken long."""
+        containers = self.containers(services)
+        domain, version = containers.domain, self.version
+        container = domain.get(self.name) if version is None else domain.as_version(self.name, version)
+        await refuse_unstartable(containers, container)
+        if await containers.observation.engine.image(container.image) is None:
+            raise ImageNotFound(
+                f"The image {container.image} is gone again; somebody took it away", image=container.image
+            )
+
+    async def undo(self, _: None) -> None:
+        """Nothing was changed."""
 
 
 class Creating(ContainerStep):
@@ -75,19 +99,22 @@ class Creating(ContainerStep):
     new_version: bool
     """Whether another step of the job changes the version, and tells what that means."""
 
+    async def before(self, services: ServiceDirectory) -> str | None:
+        """The id of the container that there is."""
+        shown = await self.containers(services).observation.look(self.name)
+        return shown.id if shown is not None else None
+
     async def notes(self, services: ServiceDirectory) -> list[str]:
         """What its domain has to say of it."""
         return [] if self.new_version else await self.containers(services).domain.get(self.name).notes()
 
-    async def do(self, services: ServiceDirectory) -> None:
-        """Make it."""
-        await self.containers(services).lifetimes.create(self.name)
+    async def do(self, run: Run, services: ServiceDirectory) -> None:
+        """Make it; the one that there was is set aside until it runs."""
+        await self.containers(services).lifetimes.create(self.name, run.before(str | None))  # type: ignore[arg-type]  # a type form
 
-    async def undo(self, _: None, services: ServiceDirectory) -> None:
-        """Take it away."""
-        containers = self.containers(services)
-        await containers.lifetimes.remove(self.name)
-        containers.observation.observe(self.name, None)
+    async def undo(self, replaced: str | None, services: ServiceDirectory) -> None:
+        """Take it away, and put the one back that there was."""
+        await self.containers(services).lifetimes.put_back(self.name, replaced)
 
 
 class Starting(ContainerStep):
@@ -102,10 +129,12 @@ class Starting(ContainerStep):
         """Start it."""
         containers = self.containers(services)
         container, observation = containers.domain.get(self.name), containers.observation
-        await container.before_start()
+        await container.refuse_conflicts()
         try:
             await observation.engine.start(containers.domain.container_name(self.name))
         except RooftreeError as error:
+            if self.must_run and isinstance(error, EngineRefused):  # such as a program that is not there
+                await self._refuse(containers, container, error.message)
             refused = container.start_refused(error)
             if refused is error:
                 raise
@@ -121,8 +150,9 @@ class Starting(ContainerStep):
             failure = await _failure(containers, container, steady_s=0.0 if checked else STEADY_S)
             if failure is not None:
                 await self._refuse(containers, container, failure)
+        await containers.lifetimes.drop_aside(self.name)
 
-    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> None:
+    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         """Note why the new version failed, for whoever takes the job back, and fail."""
         domain = containers.domain
         probation = domain.probation(self.name)
@@ -186,17 +216,25 @@ class Stopping(ContainerStep):
     async def do(self, services: ServiceDirectory) -> None:
         """End it."""
         containers = self.containers(services)
+        shown = await containers.observation.look(self.name)
         await containers.lifetimes.end(self.name, containers.domain.get(self.name).stop_timeout_s)
         await containers.lifetimes.revoke_tokens(self.name)
+        if shown is not None and runs(shown) and containers.watchdog.is_bringing_back(self.name):
+            await containers.crash_logs.keep(self.name, shown)
         await containers.observation.look(self.name)
 
-    async def undo(self, ran: bool, services: ServiceDirectory) -> None:
-        """Run it again, if it ran."""
-        if ran:
-            containers = self.containers(services)
-            await containers.lifetimes.create(self.name)
-            await containers.observation.engine.start(containers.domain.container_name(self.name))
-            await containers.observation.look(self.name)
+    async def undo(self, was_running: bool, services: ServiceDirectory) -> None:
+        """Run it again as it ran, if it did."""
+        if not was_running:
+            return
+        containers = self.containers(services)
+        try:
+            await containers.lifetimes.resume(self.name)
+        except Unavailable:  # it is tried again when what it needs is there
+            raise
+        except RooftreeError:
+            containers.watchdog.failed(self.name)  # as with any that is to run and does not
+            raise
 
 
 class Removing(ContainerStep):
@@ -222,6 +260,15 @@ class SetDesired(SettingDesired):
     name: str
     plugin: str
     desired: Desired
+
+
+@step("containers.check_start/1")
+class CheckStart(CheckingStart):
+    """See that a container can be started, before what runs of it is stopped for that."""
+
+    name: str
+    plugin: str
+    version: ImageVersion | None = None
 
 
 @step("containers.create_container/1")

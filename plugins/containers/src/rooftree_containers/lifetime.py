@@ -12,11 +12,12 @@ from attrs import evolve
 
 from rooftree import Kernel, Problem
 from rooftree.access import Token, TokenUsedElsewhere
-from rooftree.interfaces.containers import Container, ContainerStatus
+from rooftree.interfaces.containers import Container, ContainerSpec, ContainerStatus
 from rooftree.interfaces.hooks import ContainerOwner
 from rooftree_containers.additions import with_additions
-from rooftree_containers.managed import ContainerDomain
-from rooftree_containers.observation import RESTART_DUE, Observation
+from rooftree_containers.crash_log import CrashLogs
+from rooftree_containers.managed import ContainerDomain, ManagedContainer
+from rooftree_containers.observation import RESTART_DUE, Observation, runs
 
 LABEL_VERSION: Final = "io.rooftree.version"
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
@@ -26,33 +27,91 @@ TOKEN_USED_ELSEWHERE: Final = "token_used_elsewhere"  # noqa: S105  # the type o
 class Lifetimes:
     """Begins and ends the lives of a domain's containers."""
 
-    def __init__(self, kernel: Kernel, domain: ContainerDomain, observation: Observation) -> None:
+    def __init__(
+        self, kernel: Kernel, domain: ContainerDomain, observation: Observation, crash_logs: CrashLogs
+    ) -> None:
         self._kernel = kernel
         self._domain = domain
         self._observation = observation
+        self._crash_logs = crash_logs
 
-    async def create(self, name: str) -> None:
+    async def create(self, name: str, replaced: str | None = None) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
 
         A token is valid only once its container is there, so that no look at the engine finds one without the other.
+
+        :param replaced: the id of the container that is set aside for it, until :meth:`drop_aside` or :meth:`put_back`;
+            any other is taken away
         """
         container, names, tokens = self._domain.get(name), self._domain.names, self._kernel.tokens
+        await self._make_room(container, replaced)
+        await container.prepare()
         token = tokens.new(names.tokens, name) if names.tokens else None
-        spec = await container.specification(token.text if token is not None else "")
-        own = {LABEL_VERSION: container.version} | ({LABEL_TOKEN: token.digest} if token is not None else {})
-        spec = evolve(spec, labels={**spec.labels, **own})
-        spec = await with_additions(self._kernel, ContainerOwner(names.owner, name), spec)
-        container.check(spec)
+        if token is None:
+            spec = await self.specification(container)
+        else:
+            spec = await self.specification(container, token.text, {LABEL_TOKEN: token.digest})
         await container.created(await self._observation.engine.create(spec))
         if token is not None:
             await self._kernel.commit(*map(tokens.revocation, tokens.known(names.tokens, name)), token.change)
         for problem in (TOKEN_USED_ELSEWHERE, RESTART_DUE):
             self._kernel.problems.clear(problem, names.context, name)
 
+    async def specification(
+        self, container: ManagedContainer, token: str = "", token_label: Mapping[str, str] = {}
+    ) -> ContainerSpec:
+        """All that the engine is told of a container, with what other domains add; raises what the domain has against
+        that. Without a token it is only looked at."""
+        spec = await container.specification(token)
+        spec = evolve(spec, labels={**spec.labels, LABEL_VERSION: container.version, **token_label})
+        spec = await with_additions(self._kernel, ContainerOwner(self._domain.names.owner, container.name), spec)
+        container.check(spec)
+        return spec
+
+    async def _make_room(self, container: ManagedContainer, replaced: str | None) -> None:
+        name, engine = self._domain.container_name(container.name), self._observation.engine
+        shown = await engine.container(name) if replaced is not None else None
+        if shown is not None and shown.id == replaced:
+            if shown.exit_code and not self._observation.was_ended_by_us(container.name, shown.id):
+                await self._crash_logs.keep(container.name, shown)
+            await self.end(container.name, container.stop_timeout_s)  # somebody else has started it meanwhile
+            await container.set_aside()
+            await engine.set_aside(name)
+
+    async def put_back(self, name: str, replaced: str | None) -> None:
+        """Take the container away that :meth:`create` made, and let the one it was made in place of be as it was; does
+        not start it."""
+        container, engine = self._domain.get(name), self._observation.engine
+        logical = self._domain.container_name(name)
+        shown = await engine.container(logical)
+        if replaced is None or ((shown is None or shown.id != replaced) and not await engine.put_back(logical)):
+            await self.remove(name)
+        else:
+            await self.revoke_tokens(name)
+            await container.put_back(replaced)
+        await self._observation.look(name)
+
+    async def drop_aside(self, name: str) -> None:
+        """Take the container away that was set aside: the one in its place runs."""
+        await self._observation.engine.drop_aside(self._domain.container_name(name))
+        await self._domain.get(name).drop_aside()
+
+    async def resume(self, name: str) -> None:
+        """Run the container again that there is, as it was made, and with the token that it has; a fresh one if it is
+        gone."""
+        shown = await self._observation.look(name)
+        if shown is None:
+            await self.create(name)
+        else:
+            await self.adopt(name, shown, self.all_tokens())
+        self._observation.note_ended(name, None)  # it may fail again
+        await self._observation.engine.start(self._domain.container_name(name))
+        await self._observation.look(name)
+
     async def end(self, name: str, timeout_s: int) -> None:
         """Let a container end."""
         container = await self._observation.look(name)
-        if container is None:
+        if container is None or not runs(container):
             return
         self._observation.note_ended(name, container.id)
         try:

@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 from rooftree import From, Routes, Stream
 from rooftree.access import Access
 from rooftree_containers.boots import BootReference
-from rooftree_containers.logs import DEFAULT_FORMAT, AskedLatestLog, LogFormat, LogQuery, asked_in
+from rooftree_containers.log_query import DEFAULT_FORMAT, AskedLatestLog, LogFormat, LogQuery, asked_in
 
 
 class RecentLog(Protocol):
@@ -65,15 +65,15 @@ def recent_log_routes(
     :param default: how lines look where a client does not say
     """
     routes = Routes()
-    asked = asked_in(default)
+    reader = asked_in(default)
 
     @routes.get(path, access=access)
-    async def logs(log: Annotated[RecentLog, From(source)], query: Annotated[LogQuery, From(asked)]) -> Stream:
+    async def logs(log: Annotated[RecentLog, From(source)], query: Annotated[LogQuery, From(reader)]) -> Stream:
         """The latest lines of this log."""
         return await log.recent(query, follow=False)
 
     @routes.get(f"{path}/follow", access=access)
-    async def follow_logs(log: Annotated[RecentLog, From(source)], query: Annotated[LogQuery, From(asked)]) -> Stream:
+    async def follow_logs(log: Annotated[RecentLog, From(source)], query: Annotated[LogQuery, From(reader)]) -> Stream:
         """The latest lines of this log, and then every new one."""
         return await log.recent(query, follow=True)
 
@@ -85,18 +85,18 @@ def boot_log_routes(
 ) -> Routes:
     """The part of a family that looks at one boot of the host."""
     routes = Routes()
-    asked = asked_in(default)
+    reader = asked_in(default)
 
     @routes.get(f"{path}/boots/{{bootid}}", access=access)
     async def boot_logs(
-        log: Annotated[BootLog, From(source)], bootid: BootReference, query: Annotated[LogQuery, From(asked)]
+        log: Annotated[BootLog, From(source)], bootid: BootReference, query: Annotated[LogQuery, From(reader)]
     ) -> Stream:
         """The latest lines of one boot of the host."""
         return await log.boot(bootid, query, follow=False)
 
     @routes.get(f"{path}/boots/{{bootid}}/follow", access=access)
     async def follow_boot_logs(
-        log: Annotated[BootLog, From(source)], bootid: BootReference, query: Annotated[LogQuery, From(asked)]
+        log: Annotated[BootLog, From(source)], bootid: BootReference, query: Annotated[LogQuery, From(reader)]
     ) -> Stream:
         """The latest lines of one boot of the host, and then every new one."""
         return await log.boot(bootid, query, follow=True)

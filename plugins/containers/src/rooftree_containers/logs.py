@@ -1,8 +1,8 @@
-"""What the logs of all domains share: what a client may ask, and how lines become the text that is sent.
+"""How the lines of a log become the text that is sent.
 
-:mod:`rooftree_containers.log_routes` makes the routes. What answers them hands lines on with :func:`log_answer`, or
-text that needs nothing done to it with :func:`text_answer`. Both send what comes as it comes, lines in one piece where
-several wait; however long a log is, memory stays flat.
+Lines are handed on with :func:`log_answer`, and text that needs nothing done to it with :func:`text_answer`. Both send
+what comes as it comes, lines in one piece where several wait; however long a log is, memory stays flat. The first line
+is waited for a little, because the head of the answer names its place in the log.
 """
 
 from __future__ import annotations
@@ -11,60 +11,23 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC
-from typing import Annotated, Final
+from typing import Final
 
 from attrs import field, frozen
 
-from rooftree import From, Header, Invalid, Stream
+from rooftree import Stream
 from rooftree.interfaces.containers import LogLine
-from rooftree.interfaces.journal import JournalRange, TextFormat
+from rooftree_containers.log_place import Place
+from rooftree_containers.log_query import LogQuery
 
-DEFAULT_LINES: Final = 100
-"""How many lines a client gets that does not say how many it wants."""
 BATCH_BYTES: Final = 64 * 1024
 """About how much is read ahead while the client takes what it was sent."""
-
-
-LogFormat = TextFormat
-"""How a line is shown: as it was written, with its time, or with its time and who wrote it."""
-DEFAULT_FORMAT: Final[LogFormat] = "plain"
-"""How add-ons' lines and ours are shown to who asks for nothing else."""
-
-
-@frozen(kw_only=True)
-class LogQuery:
-    """Which lines a client wants, and how they are to look."""
-
-    tail: int | None = None
-    """Begin so many lines before the end; ``None`` begins with the first line there is."""
-    cursor: str = ""
-    """Begin with the line at this place of the system journal, before anything else is counted."""
-    skip: int = 0
-    """Pass over so many lines from there; negative, which it is only with a cursor, goes back."""
-    count: int | None = None
-    """End after so many lines; ``None`` sends all there are (or, when following, come)."""
-    format: LogFormat = DEFAULT_FORMAT
-    """How each line looks."""
-    no_colors: bool = False
-    """Without the escape sequences that colour a terminal."""
-
-    @property
-    def journal_range(self) -> JournalRange:
-        """The same for the system journal; a ``tail`` of 1 has no range there and is read as 2."""
-        if self.cursor or self.tail is None:
-            return JournalRange(cursor=self.cursor, skip=self.skip, count=self.count)
-        return JournalRange(skip=min(1 - self.tail, -1), count=self.count)
-
-    def without_cursor(self) -> LogQuery:
-        """The query, for a log that does not come from the system journal; raises :class:`Invalid` for a cursor."""
-        if self.cursor:
-            raise Invalid(
-                "The header Range names a cursor of the system journal, and this log does not come from there: "
-                "leave the cursor empty, as in entries=:-99:100"
-            )
-        return self
+FIRST_LINE_S: Final = 0.3
+"""Seconds that a followed log's first line is waited for, so that its cursor can be told."""
+FIRST_CURSOR: Final = "X-First-Cursor"
+"""The header that names the place of an answer's first line."""
 
 
 @frozen(kw_only=True)
@@ -78,111 +41,29 @@ class LogSource:
     host: str = field(factory=socket.gethostname)
 
 
-# --- what is asked ------------------------------------------------------------------------------------------------
-
-
-def asked_in(default: LogFormat) -> Callable[..., LogQuery]:
-    """Reads what a client asks for of a log whose lines look like ``default`` where it does not say."""
-
-    def asked(
-        lines: int | None = None,
-        verbose: bool = False,
-        no_colors: bool = False,
-        format: LogFormat | None = None,
-        accept: Annotated[str | None, Header("Accept")] = None,
-        range: Annotated[str | None, Header("Range")] = None,
-    ) -> LogQuery:
-        look = _format(format, accept, verbose, default)
-        if lines is not None or range is None:
-            tail = DEFAULT_LINES if lines is None else max(lines, 1)
-            return LogQuery(tail=tail, format=look, no_colors=no_colors)
-        found = _parsed_range(range)
-        cursor, skip, count = found["cursor"], int(found["skip"] or 0), int(found["count"]) if found["count"] else None
-        if skip < 0 and not cursor:
-            return LogQuery(tail=1 - skip, count=count, format=look, no_colors=no_colors)
-        return LogQuery(cursor=cursor, skip=skip, count=count, format=look, no_colors=no_colors)
-
-    return asked
-
-
-asked_query = asked_in(DEFAULT_FORMAT)
-"""What a client of a logs route asks for; raises :class:`Invalid` for a header that can't be met.
-
-``lines`` (at least 1 is sent) is stronger than ``Range``, as with the existing supervisor.
-"""
-
-
-def asked_latest(
-    lines: int | None = None,
-    verbose: bool = False,
-    format: LogFormat | None = None,
-    accept: Annotated[str | None, Header("Accept")] = None,
-) -> LogQuery:
-    """The same for what was written since the last start: all of it unless ``lines`` says less, without colours."""
-    tail = None if lines is None else max(lines, 1)
-    return LogQuery(tail=tail, format=_format(format, accept, verbose, DEFAULT_FORMAT), no_colors=True)
-
-
-AskedLog = Annotated[LogQuery, From(asked_query)]
-"""The type of a logs route's parameter."""
-AskedLatestLog = Annotated[LogQuery, From(asked_latest)]
-"""The type of the parameter of a route that shows what was written since the last start."""
-
-
-def _format(format: LogFormat | None, accept: str | None, verbose: bool, default: LogFormat) -> LogFormat:
-    """How lines are to look: as ``format`` says, which newer clients send, or as the older ways of saying it do."""
-    older = "verbose" if _wants_verbose(accept) or verbose else default
-    return format or older
-
-
-def _wants_verbose(accept: str | None) -> bool:
-    """Whether ``Accept`` names the verbose format; the first type in it that we have decides."""
-    if accept is None or not accept.strip():
-        return False
-    for choice in accept.split(","):
-        kind = choice.partition(";")[0].strip().lower()
-        if kind == "text/x-log":
-            return True
-        if kind in {"text/plain", "text/*", "*/*"}:
-            return False
-    raise Invalid(f"Logs are sent as text/plain or text/x-log, not as {accept!r}: say so in the header Accept")
-
-
-_RANGE: Final = re.compile(
-    r"entries=(?P<cursor>[0-9a-z=;]*)(?::(?P<skip>[+-]?\d{0,19}))??(?::(?P<count>\d{0,20}))?", re.ASCII
-)
-
-
-def _parsed_range(text: str) -> re.Match[str]:
-    """``entries=cursor[[:skip]:count]``, the header of systemd-journal-gatewayd(8), in its parts.
-
-    A negative skip without a cursor counts from the end: -99 begins with the hundredth line from there.
-    """
-    found = _RANGE.fullmatch(text.replace(" ", ""))
-    if found is None or found["skip"] in {"+", "-"} or (found["count"] or "1").strip("0") == "":
-        raise Invalid(f"The header Range must look like entries=:-99:100 (entries=cursor:skip:count), not {text!r}")
-    return found
-
-
-# --- what is sent -------------------------------------------------------------------------------------------------
-
-
 HEADERS: Final = {"X-Accel-Buffering": "no"}
 """What every answer of a logs route says: no proxy is to hold it back."""
 
 
-def log_answer(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> Stream:
+async def log_answer(
+    lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource, *, follow: bool = False
+) -> Stream:
     """The answer of a logs route.
 
-    :param lines: from where ``query.tail`` says; what else the query says is done here. Closed when the client goes.
+    :param lines: those that are wanted, which are written as ``query`` says; closed when the client goes
+    :param follow: whether they may be long in coming
     """
-    return Stream(_batched(_rendered(lines, query, source)), headers=dict(HEADERS))
+    headers = dict(HEADERS)
+    text = BegunText(_batched(_rendered(lines, query, source, headers)))
+    await text.begin(FIRST_LINE_S if follow else None)
+    return Stream(text, headers=headers)
 
 
-def text_answer(text: AsyncIterator[bytes], query: LogQuery) -> Stream:
-    """The answer of a logs route whose lines are wanted as they are: plain, and all from where ``query.tail`` says.
+def text_answer(text: AsyncIterator[bytes], query: LogQuery, first: LogLine | None) -> Stream:
+    """The answer of a logs route whose lines are wanted as they are, that is, plain.
 
     :param text: whole lines. Closed when the client goes.
+    :param first: the first of them, if there is one yet
     """
 
     async def pieces() -> AsyncGenerator[bytes]:
@@ -190,7 +71,54 @@ def text_answer(text: AsyncIterator[bytes], query: LogQuery) -> Stream:
             async for piece in text:
                 yield readable(piece, colors=not query.no_colors)
 
-    return Stream(pieces(), headers=dict(HEADERS))
+    cursor = {} if first is None else {FIRST_CURSOR: str(Place.of(first.time, first.text))}
+    return Stream(pieces(), headers=HEADERS | cursor)
+
+
+class BegunText:
+    """Pieces of a text, of which the first is waited for before the head of the answer is sent. Whoever gets one
+    iterates or closes it."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
+        self._pieces = pieces
+        self._first: asyncio.Task[bytes | None] | None = None
+
+    async def begin(self, patience_s: float | None) -> None:
+        """Wait for the first piece, for so long at most; raises what there is in its place."""
+
+        async def first() -> bytes | None:
+            return await anext(self._pieces, None)
+
+        self._first = asyncio.create_task(first(), name="read the beginning of a log")
+        try:
+            await asyncio.wait({self._first}, timeout=patience_s)
+            if self._first.done():
+                self._first.result()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    def __aiter__(self) -> BegunText:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first is None:
+            return await anext(self._pieces)
+        piece = await self._first
+        self._first = None
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        first, self._first = self._first, None
+        if first is not None:
+            first.cancel()
+            await asyncio.wait({first})
+            if not first.cancelled():
+                first.exception()  # of no interest any more
+        await self._pieces.aclose()
 
 
 def readable(text: bytes, *, colors: bool) -> bytes:
@@ -200,21 +128,19 @@ def readable(text: bytes, *, colors: bool) -> bytes:
     return text if text.isascii() else text.decode("utf-8", "replace").encode()
 
 
-async def _rendered(lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource) -> AsyncGenerator[bytes]:
-    """The lines that are wanted, each as the bytes that are sent."""
+async def _rendered(
+    lines: AsyncIterator[LogLine], query: LogQuery, source: LogSource, headers: dict[str, str]
+) -> AsyncGenerator[bytes]:
+    """Each line as the bytes that are sent; the place of the first one goes into the headers."""
     process = f"[{source.pid}]" if source.pid is not None else ""
     author = f" {source.host} {source.identifier}{process}: ".encode() if query.format == "verbose" else b" "
     with_time = query.format != "plain"
-    number = 0
     async with closing(lines):
         async for line in lines:
-            number += 1
-            if number <= query.skip:
-                continue
+            if FIRST_CURSOR not in headers:
+                headers[FIRST_CURSOR] = str(Place.of(line.time, line.text))
             text = readable(line.text, colors=not query.no_colors)
             yield b"%b%b%b\n" % (_time(line), author, text) if with_time else text + b"\n"
-            if query.count is not None and number - query.skip >= query.count:
-                return
 
 
 def _time(line: LogLine) -> bytes:

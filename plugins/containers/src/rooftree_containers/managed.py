@@ -80,8 +80,14 @@ class ManagedContainer:
     """Name and tag of the image it runs as."""
     desired: Desired
     specification: Callable[[str], Awaitable[ContainerSpec]]
-    """Everything the engine is told, for a container that is about to be made, given a token for it: a fresh one, valid
-    once the container is there; empty where the domain's containers have none."""
+    """Everything the engine is told, given a token: a fresh one for a container that is about to be made, valid once
+    that is there; empty where the domain's containers have none, and where it is only looked at what would be told. It
+    looks, and changes nothing."""
+    prepare: Callable[[], Awaitable[None]] = _nothing
+    """Puts everything in its place for a container that is about to be made: folders, options. Then the specification
+    is asked for."""
+    makes: frozenset[str] = frozenset()
+    """What :attr:`prepare` makes of the mounts' sources, relative to the data folder."""
     missing_image: Callable[[], Awaitable[Sequence[Step]]] = _no_image
     """The steps that bring the image back if somebody took it away, such as ``rooftree_containers.steps.PullImage``;
     none while it is there. Without it the start says that there is no image."""
@@ -109,13 +115,21 @@ class ManagedContainer:
     # What a domain does besides, at its moment:
     refuse: Callable[[], Awaitable[None]] = _nothing
     """Raises where it can't run as it is set up; asked before anything is stopped for it."""
+    refuse_conflicts: Callable[[], Awaitable[None]] = _nothing
+    """Raises where something else has what it needs of the host, such as a port. What its own running container has is
+    its own. Asked before anything is stopped for it, and again before it is started."""
     check: Callable[[ContainerSpec], None] = lambda _: None
     """Raises for a specification that must not be, once other domains have added to it."""
-    before_start: Callable[[], Awaitable[None]] = _nothing
     start_refused: Callable[[RooftreeError], RooftreeError] = lambda error: error
     """What to raise in the place of the engine's refusal."""
     created: Callable[[str], Awaitable[None]] = _nothing
     """Called with the id of the container that was made."""
+    set_aside: Callable[[], Awaitable[None]] = _nothing
+    """Called before its container makes room for another, which may fail: keeps what that one was given."""
+    put_back: Callable[[str], Awaitable[None]] = _nothing
+    """Called with the id of the container that has its place again: gives it what was kept."""
+    drop_aside: Callable[[], Awaitable[None]] = _nothing
+    """Called when the other one runs: what was kept is of no use any more."""
     notes: Callable[[], Awaitable[list[str]]] = _no_notes
     """What somebody should know before it is made, in sentences; shown in plans."""
 
@@ -157,8 +171,10 @@ class RolledBack:
 
 
 class UpdateRolledBack(Failed):
-    """A new version failed as soon as it was started, and the one before it came back."""
+    """A new version failed as soon as it was started, and the one before it came back. It is to blame, and nothing of
+    ours."""
 
+    status = 400
     error_key = "update_rolled_back_error"
 
 
@@ -224,6 +240,10 @@ class ContainerDomain(Protocol):
 
     def get(self, name: str) -> ManagedContainer:
         """The same; raises the domain's own error."""
+        ...
+
+    def as_version(self, name: str, version: ImageVersion) -> ManagedContainer:
+        """The same, as it would be in another version, set up as it is."""
         ...
 
     def title(self, name: str) -> str:
@@ -297,7 +317,7 @@ class ContainerDomain(Protocol):
         """What :meth:`putting_version` answered is committed."""
         ...
 
-    def rolled_back(self, what: RolledBack) -> None:
+    def rolled_back(self, rollback: RolledBack) -> None:
         """An update was rolled back."""
         ...
 
@@ -347,6 +367,8 @@ class ContainerSteps:
     """The steps with one container, by its name: the library's own kinds, or those of a domain."""
 
     set_desired: Callable[[str, Desired], Step]
+    check_start: Callable[[str, ImageVersion | None], Step]
+    """The second: the version that it will be; ``None``: the one that it is."""
     create: Callable[[str, bool], Step]
     """The second: whether another step of the job changes the version."""
     start: Callable[[str, bool], Step]

@@ -15,6 +15,7 @@ from rooftree.interfaces.power import HostStays
 from rooftree.plugins import Health
 from rooftree.services import SERVICES, ServiceDirectory
 from rooftree_containers.boot_stages import BootStages
+from rooftree_containers.crash_log import CrashLogs
 from rooftree_containers.lifetime import TOKEN_USED_ELSEWHERE, Lifetimes
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ContainerSteps
 from rooftree_containers.observation import RESTART_DUE, Observation
@@ -40,10 +41,11 @@ class ManagedContainers:
         self.steps = steps
         self._health_changed = asyncio.Event()
         self.observation = Observation(kernel, domain)
-        self.lifetimes = Lifetimes(kernel, domain, self.observation)
+        self.crash_logs = CrashLogs(kernel, domain, self.observation)
+        self.lifetimes = Lifetimes(kernel, domain, self.observation, self.crash_logs)
         self.probation = ProbationWatch(kernel, domain, jobs, self.observation)
         kernel.defer(self.probation.stop)
-        self.watchdog = Watchdog(kernel, domain, jobs, self.observation, self.probation.complained)
+        self.watchdog = Watchdog(kernel, domain, jobs, self.observation, self.crash_logs, self.probation.complained)
         kernel.defer(self.watchdog.stop)
         self.stages = BootStages(kernel, domain, jobs, self.observation, self._stages_of_others)
         kernel.defer(self.stages.stop)

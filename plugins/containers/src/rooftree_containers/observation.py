@@ -10,7 +10,14 @@ from typing import Final
 import structlog
 
 from rooftree import Kernel, Problem
-from rooftree.interfaces.containers import CONTAINER_ENGINE, Container, ContainerEngine, ContainerStatus, Health
+from rooftree.interfaces.containers import (
+    CONTAINER_ENGINE,
+    Container,
+    ContainerEngine,
+    ContainerStatus,
+    Health,
+    Port,
+)
 from rooftree_containers.managed import ContainerDomain, ContainerState, Desired
 from rooftree_containers.whereabouts import ContainerWhereabouts
 
@@ -28,6 +35,7 @@ class Observation:
         self._domain = domain
         self._states: dict[str, ContainerState] = {}
         self._addresses: dict[str, str | None] = {}
+        self._ports: dict[str, tuple[Port, ...]] = {}
         self._startups_over: dict[str, asyncio.Event] = {}
         self._ended: dict[str, str] = {}
         self._listeners: list[Callable[[str, ContainerState], None]] = [domain.state_changed]
@@ -62,6 +70,10 @@ class Observation:
         """Its address on the add-on network while it runs."""
         return self._addresses.get(name)
 
+    def ports(self, name: str) -> tuple[Port, ...]:
+        """The ports of the host that it has, as long as it runs."""
+        return self._ports.get(name, ()) if self.runs(name) else ()
+
     async def look(self, name: str) -> Container | None:
         """Ask the engine about a container, and take the answer over."""
         container = await self.engine.container(self._domain.container_name(name))
@@ -78,6 +90,7 @@ class Observation:
     def observe(self, name: str, container: Container | None) -> None:
         """Take over what the engine shows of a container."""
         self._addresses[name] = container.ip_address if container else None
+        self._ports[name] = container.ports if container else ()
         self.whereabouts.note(name, container)
         state = _state_of(container)
         if state is ContainerState.ERROR and container is not None and self._was_to_end(name, container.id):
@@ -106,7 +119,7 @@ class Observation:
 
     def forget(self, name: str) -> None:
         """It is no container of the domain any more."""
-        for known in (self._states, self._addresses, self._startups_over, self._ended):
+        for known in (self._states, self._addresses, self._ports, self._startups_over, self._ended):
             known.pop(name, None)
         self.whereabouts.forget(name)
         self.changes += 1
@@ -122,14 +135,14 @@ class Observation:
         """Whether that container's end was our doing: no reason to bring it back."""
         return self._ended.get(name) == container_id
 
-    def restart_due(self, name: str, what: str) -> None:
+    def restart_due(self, name: str, reason: str) -> None:
         """Say that a running container has something only from its next start on.
 
-        :param what: what that is, as a sentence
+        :param reason: what that is, as a sentence
         """
         if self.runs(name):
             title = self._domain.title(name)
-            message = f"{what} That holds from the next start of {title}: restart it"
+            message = f"{reason} That holds from the next start of {title}: restart it"
             context = self._domain.names.context
             self._kernel.problems.report(Problem(RESTART_DUE, context, name, message, ("execute_restart",)))
 

@@ -14,9 +14,10 @@ from rooftree_containers import snapshot
 from rooftree_containers.managed import Desired, ImageVersion, ManagedContainer, Probation
 from rooftree_containers.managed_containers import ManagedContainers
 from rooftree_containers.observation import runs
+from rooftree_containers.start_check import refuse_unstartable
 from rooftree_containers.steps import BringBackImage, KeepImage, PullImage, RemoveImage, UseNewImage
 from rooftree_containers.update_backup import UpdateBackup
-from rooftree_containers.update_steps import BeginProbation, ChangeVersion
+from rooftree_containers.update_steps import BY_HAND, BeginProbation, ChangeVersion
 from rooftree_containers.words import sentence
 
 
@@ -26,7 +27,6 @@ async def start(containers: ManagedContainers, name: str) -> Steps:
     if runs(await containers.observation.look(name)):
         wanted = container.desired is Desired.STARTED
         return [] if wanted else [containers.steps.set_desired(name, Desired.STARTED)]
-    await container.before_start()
     return await _run(containers, container)
 
 
@@ -37,8 +37,11 @@ async def stop(containers: ManagedContainers, name: str) -> Steps:
 
 
 async def restart(containers: ManagedContainers, name: str) -> Steps:
-    """End a container and run it again."""
-    return await _run(containers, containers.domain.get(name), containers.steps.stop(name))
+    """End a container and run it again; it runs on where it is known that it could not be started again."""
+    container = containers.domain.get(name)
+    await containers.observation.look(name)
+    steps = containers.steps
+    return await _run(containers, container, steps.check_start(name, None), steps.stop(name))
 
 
 async def end(containers: ManagedContainers, name: str) -> Steps:
@@ -68,7 +71,7 @@ async def restart_if_desired(containers: ManagedContainers, name: str) -> Steps:
 
 async def _run(containers: ManagedContainers, container: ManagedContainer, *first: Step) -> Steps:
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
-    await container.refuse()
+    await refuse_unstartable(containers, container)
     steps = containers.steps
     ready = [
         steps.set_desired(container.name, Desired.STARTED),
@@ -84,7 +87,7 @@ async def _run(containers: ManagedContainers, container: ManagedContainer, *firs
 async def replace(
     containers: ManagedContainers,
     name: str,
-    image: str,
+    version: ImageVersion,
     bring_image: Step,
     change: Sequence[Step],
     begin_probation: Callable[[UpdateBackup], Step],
@@ -94,14 +97,17 @@ async def replace(
     While the job runs, a failure takes its steps back, as with every job. Afterwards the container is on probation, and
     the :mod:`~rooftree_containers.probation_watch` ends that with :func:`keep_update` or :func:`roll_back`.
 
-    :param image: the new one
+    :param version: the new one
     :param bring_image: makes it be there
     :param change: makes the container be the new version, as its domain keeps it
     :param begin_probation: the step that notes what the new version has to prove
     """
     domain, steps, data = containers.domain, containers.steps, containers.kernel.data.path
     container = domain.get(name)
-    ran = runs(await containers.observation.look(name))
+    is_running = runs(await containers.observation.look(name))
+    if is_running:
+        await refuse_unstartable(containers, domain.as_version(name, version))
+    image = version.image
     live = [folder.path for folder in container.kept_for_roll_back.values()]
     place, no_room = domain.names.kept_folder, domain.names.errors.no_room
     await asyncio.to_thread(snapshot.refuse_without_room, data, place, live, no_room)
@@ -110,13 +116,13 @@ async def replace(
     return [
         KeepImage(container.image, kept.image),
         bring_image,
-        *([steps.stop(name)] if ran else []),
+        *([steps.check_start(name, version), steps.stop(name)] if is_running else []),
         *([UseNewImage(image, kept.image)] if image == container.image else []),
         steps.keep_data(name, kept),
         *change,
-        *([steps.create(name, True)] if ran else []),
+        *([steps.create(name, True)] if is_running else []),
         begin_probation(kept),
-        *([steps.start(name, True)] if ran else []),
+        *([steps.start(name, True)] if is_running else []),
         *(letting_go(containers, name, earlier, image) if earlier else []),
     ]
 
@@ -124,26 +130,29 @@ async def replace(
 async def update(containers: ManagedContainers, name: str, version: ImageVersion) -> Steps:
     """Go to a version whose image comes from a registry, for a container that is nothing but its version and image."""
     container, plugin = containers.domain.get(name), containers.domain.names.plugin
-    was = ImageVersion(container.version, container.image)
+    version_before = ImageVersion(container.version, container.image)
     return await replace(
         containers,
         name,
-        version.image,
+        version,
         PullImage(version.image),
         [ChangeVersion(name, plugin, version)],
-        lambda kept: BeginProbation(name, plugin, version.version, was, kept),
+        lambda kept: BeginProbation(name, plugin, version.version, version_before, kept),
     )
 
 
 async def roll_back(
     containers: ManagedContainers, name: str, update: str, reason: str, put_back: Sequence[Step] = ()
 ) -> Steps:
-    """Put the version before an update back, with the data it had.
+    """Put the version before an update back, with the data it had. Who asks for it is refused where it is known that
+    it could not be started; a version that does not work is left in any case.
 
     :param put_back: what else the domain puts back
     """
     domain, steps = containers.domain, containers.steps
     container, probation = domain.get(name), probation_of(containers, name, update)
+    if reason == BY_HAND and runs(await containers.observation.look(name)):
+        await refuse_unstartable(containers, domain.as_version(name, probation.was))
     old, new, kept = probation.was.image, container.image, probation.kept
     new_goes = new != old and not domain.is_needed_by_others(new, name)
     return [

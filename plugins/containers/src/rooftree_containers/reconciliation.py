@@ -124,22 +124,22 @@ class Reconciliation:
 
     async def _settle(self, shown: Mapping[str, Container], tokens: Mapping[str, Token], name: str) -> bool:
         """Bring about what is desired of a container; whether it was started."""
-        names, seen = self._domain.names, shown.get(self._domain.container_name(name))
+        names, shown_container = self._domain.names, shown.get(self._domain.container_name(name))
         container = self._domain.find(name)
         if container is None:
             return False  # it has gone meanwhile
-        todo = action(container, seen)
+        todo = action(container, shown_container)
         log.debug("reconcile", **{names.context: name}, action=todo)
         try:
             if todo == "stop" and state_is_damaged(self._kernel):  # what is known may be older than what is shown
                 await self._kernel.commit(self._domain.desiring(name, Desired.STARTED))
                 todo = "adopt"
-            if todo == "adopt" and seen is not None:
-                await self._lifetimes.adopt(name, seen, tokens)
+            if todo == "adopt" and shown_container is not None:
+                await self._lifetimes.adopt(name, shown_container, tokens)
                 self._watchdog.clear_problems(name)
                 return False
-            self._observation.observe(name, seen)
-            await self._lifetimes.end_stale_tokens(name, seen, tokens)
+            self._observation.observe(name, shown_container)
+            await self._lifetimes.end_stale_tokens(name, shown_container, tokens)
             if todo == "start":
                 await self._kernel.jobs.run(self._jobs.start(name))
             elif todo == "stop":
@@ -149,17 +149,17 @@ class Reconciliation:
             if name not in self._domain.known():
                 log.info("container_gone_meanwhile", **{names.context: name})
                 return False
-            self._report(name, error)
+            self._report(name, error, "stopped" if todo == "stop" else "started")
         return todo == "start"
 
-    def _report(self, name: str, error: RooftreeError | KeyError) -> None:
+    def _report(self, name: str, error: RooftreeError | KeyError, outcome: str) -> None:
         reason = error.message if isinstance(error, RooftreeError) else str(error)
         self._kernel.problems.report(
             Problem(
                 BOOT_FAILED,
                 self._domain.names.context,
                 name,
-                f"{sentence(self._domain.title(name))} could not be started: {reason}",
+                f"{sentence(self._domain.title(name))} could not be {outcome}: {reason}",
                 suggestions=("execute_start", "disable_boot"),
             )
         )

@@ -160,12 +160,12 @@ def _copy_now(data: Path, source: str, target: str, stop: Callable[[], bool], te
     name = PurePosixPath(target).name
     with Folder.open(data) as root, root.folder(source) as original, _parent(root, target) as parent:
         try:
-            total, told = _measured(original), 0
+            total, reported = _measured(original), 0
 
             def progress(done: int) -> None:
-                nonlocal told
-                if done >= told + _STEP_BYTES:
-                    told = done
+                nonlocal reported
+                if done >= reported + _STEP_BYTES:
+                    reported = done
                     tell(done, total)
 
             with parent.make(name, 0o700) as copy:

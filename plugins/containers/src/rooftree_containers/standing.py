@@ -85,8 +85,8 @@ def pulled_if_missing(kernel: Kernel, image: str, digest: str | None = None) -> 
     """
 
     async def steps() -> Sequence[Step]:
-        there = await kernel.service(CONTAINER_ENGINE).image(image)
-        return [] if there is not None else [PullImage(image, digest)]
+        image_on_engine = await kernel.service(CONTAINER_ENGINE).image(image)
+        return [] if image_on_engine is not None else [PullImage(image, digest)]
 
     return steps
 
@@ -137,6 +137,10 @@ class StandingDomain[S: StandingContainer]:
         if container is None:
             raise NotFound(f"There is no {self.title(name)} here")
         return container
+
+    def as_version(self, name: str, version: ImageVersion) -> ManagedContainer:
+        """It, as it would be in another version."""
+        return self._describe(name, evolve(self.documents[name], version=version.version, image=version.image))
 
     def title(self, name: str) -> str:
         """What people call it."""
@@ -210,9 +214,9 @@ class StandingDomain[S: StandingContainer]:
     def version_changed(self, name: str) -> None:
         """Nobody keeps anything of it."""
 
-    def rolled_back(self, what: RolledBack) -> None:
+    def rolled_back(self, rollback: RolledBack) -> None:
         """Tell everybody."""
-        self._kernel.publish(UpdateTakenBack(self.names.plugin, what))
+        self._kernel.publish(UpdateTakenBack(self.names.plugin, rollback))
 
     # --- containers of ours that are not known -----------------------------------------------------------------------
 

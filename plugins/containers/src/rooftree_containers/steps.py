@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from typing import Final
 
+import structlog
 from attrs import Factory
 
 from rooftree import Run, Step, step
-from rooftree.interfaces.containers import ContainerEngine, DataPath, ImageNotFound
+from rooftree.interfaces.containers import (
+    ContainerEngine,
+    DataPath,
+    ImageNotFound,
+    Progress,
+    RegistryRateLimited,
+)
+
+log = structlog.get_logger(__name__)
+
+LONGEST_WAIT_S: Final = 60.0
+"""Seconds within which a registry must be willing again for a job to wait for it; longer is for people to decide."""
+WAITS_IN_ALL_S: Final = 180.0
+"""Seconds that one step waits for registries."""
+SHORTEST_WAIT_S: Final = 1.0
+"""Seconds of the first wait at least, and twice as long each time: a registry that counts by the minute says that it
+may be asked again in some microseconds, and is then asked by many."""
 
 
 @step("docker.pull_image/1")
@@ -34,8 +53,7 @@ class PullImage(Step):
         """Fetch it, with progress in bytes."""
         wanted = f"{self.image}@{self.digest}" if self.digest else self.image
         try:
-            async for progress in engine.pull(wanted):
-                run.progress(progress.done, progress.total)
+            await _fetch(run, self.image, lambda: engine.pull(wanted))
         except ImageNotFound as error:
             if self.digest is None:
                 raise
@@ -45,9 +63,9 @@ class PullImage(Step):
                 image=self.image,
             ) from None
 
-    async def undo(self, had: str | None, engine: ContainerEngine) -> None:
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""
-        if had is None:
+        if image_before is None:
             await engine.remove_image(self.image)
 
 
@@ -75,15 +93,12 @@ class BuildImage(Step):
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Build it, with progress in Dockerfile steps."""
         context = DataPath(self.folder)
-        building = engine.build(
-            self.image, context, dockerfile=self.dockerfile, arguments=self.arguments, labels=self.labels
-        )
-        async for progress in building:
-            run.progress(progress.done, progress.total)
+        build = partial(engine.build, dockerfile=self.dockerfile, arguments=self.arguments, labels=self.labels)
+        await _fetch(run, self.image, lambda: build(self.image, context))
 
-    async def undo(self, had: str | None, engine: ContainerEngine) -> None:
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if there was none of that name."""
-        if had is None:
+        if image_before is None:
             await engine.remove_image(self.image)
 
 
@@ -116,9 +131,9 @@ class KeepImage(Step):
         with suppress(ImageNotFound):
             await engine.tag_image(self.image, self.kept)
 
-    async def undo(self, was: str | None, engine: ContainerEngine) -> None:
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Let its own name mean it again, and the further one nothing."""
-        if was is not None and await _image_id(engine, self.image) != was:
+        if image_before is not None and await _image_id(engine, self.image) != image_before:
             await _bring_back(engine, self.image, self.kept)
         await engine.remove_image(self.kept)
 
@@ -150,6 +165,27 @@ class BringBackImage(Step):
     async def do(self, engine: ContainerEngine) -> None:
         """Name it."""
         await _bring_back(engine, self.image, self.kept)
+
+
+async def _fetch(run: Run, image: str, attempt: Callable[[], AsyncIterator[Progress]]) -> None:
+    """Do what fetches an image, with its progress; again where a registry refuses it and says that it may be asked
+    again soon: until then the job waits, and shows that."""
+    waited_s, at_least_s = 0.0, SHORTEST_WAIT_S
+    while True:
+        try:
+            async for progress in attempt():
+                run.progress(progress.done, progress.total)
+            return
+        except RegistryRateLimited as error:
+            told_s = error.extra_fields.get("wait_s")
+            if not isinstance(told_s, int | float) or told_s > LONGEST_WAIT_S:
+                raise
+            wait_s = max(told_s, at_least_s)
+            if waited_s + wait_s > WAITS_IN_ALL_S:
+                raise
+            log.info("registry_waited_for", image=image, wait_s=wait_s, reason=error.message)
+            await run.wait(wait_s)
+            waited_s, at_least_s = waited_s + wait_s, at_least_s * 2
 
 
 async def _bring_back(engine: ContainerEngine, image: str, kept: str) -> None:

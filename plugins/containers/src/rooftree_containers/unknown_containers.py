@@ -54,9 +54,11 @@ class UnknownContainers:
         self._reported &= unknown.keys()
         for name, container in unknown.items():
             try:
-                now = await self._observation.engine.container(container.name)  # a job may have seen to it meanwhile
-                if now is not None:
-                    await self._decide(name, now, damaged)
+                current = await self._observation.engine.container(
+                    container.name
+                )  # a job may have seen to it meanwhile
+                if current is not None:
+                    await self._decide(name, current, damaged)
             except (RooftreeError, OSError) as error:
                 log.warning("unknown_container_left", container=container.name, reason=str(error))
 
@@ -88,7 +90,7 @@ class UnknownContainers:
             self._forget(name)
             log.warning("unknown_container_removed", container=container.name)
 
-    def _report(self, name: str, container: Container, why: str) -> None:
+    def _report(self, name: str, container: Container, reason: str) -> None:
         self._reported.add(name)
         version = container.labels.get(LABEL_VERSION, "of an unknown version")
         engine_name = self._observation.engine.name_on_engine(container.name)
@@ -97,8 +99,8 @@ class UnknownContainers:
                 UNKNOWN_CONTAINER,
                 self._domain.names.context,
                 name,
-                f"The container {engine_name} belongs to {self._domain.title(name)} ({version}), {why}. It is left as "
-                f"it is. Install or update that, or remove the container (docker rm -f {engine_name})",
+                f"The container {engine_name} belongs to {self._domain.title(name)} ({version}), {reason}. It is "
+                f"left as it is. Install or update that, or remove the container (docker rm -f {engine_name})",
                 extra={"container": engine_name, "version": version},
             )
         )

@@ -239,9 +239,9 @@ class ChangeVersion(ContainerStep):
         """Change it."""
         await self._change(services, self.version)
 
-    async def undo(self, was: ImageVersion, services: ServiceDirectory) -> None:
+    async def undo(self, version: ImageVersion, services: ServiceDirectory) -> None:
         """What it was, again."""
-        await self._change(services, was)
+        await self._change(services, version)
 
     async def _change(self, services: ServiceDirectory, version: ImageVersion) -> None:
         containers = self.containers(services)

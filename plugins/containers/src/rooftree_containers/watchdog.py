@@ -16,6 +16,8 @@ from typing import Any, Final
 import structlog
 
 from rooftree import Kernel, Problem, RateLimited, RooftreeError
+from rooftree.interfaces.containers import Health
+from rooftree_containers.crash_log import CrashLogs
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ContainerState, Desired, Probe
 from rooftree_containers.observation import Observation, is_well
 from rooftree_containers.words import sentence
@@ -42,12 +44,14 @@ class Watchdog:
         domain: ContainerDomain,
         jobs: ContainerJobs,
         observation: Observation,
+        crash_logs: CrashLogs,
         rolls_back: Callable[[str, str], bool],
     ) -> None:
         self._kernel = kernel
         self._domain = domain
         self._jobs = jobs
         self._observation = observation
+        self._crash_logs = crash_logs
         self._rolls_back = rolls_back
         self._bringing_back: dict[str, asyncio.Task[None]] = {}
         self._restarting: dict[str, asyncio.Task[None]] = {}
@@ -57,6 +61,10 @@ class Watchdog:
     def watching(self) -> frozenset[str]:
         """Those that it is bringing back just now."""
         return frozenset(self._bringing_back)
+
+    def is_bringing_back(self, name: str) -> bool:
+        """Whether a restart of that one is this watchdog's doing just now."""
+        return name in self._bringing_back or name in self._restarting
 
     @property
     def restarting(self) -> frozenset[str]:
@@ -100,7 +108,7 @@ class Watchdog:
                 await self._kernel.jobs.run(self._jobs.restart(name))
             except RateLimited as error:
                 log.warning("watchdog_too_often", **self._whose(name), reason=error.message)
-                self._give_up(name)
+                await self._give_up(name)
                 return
             except RooftreeError as error:
                 log.warning("watchdog_failed", **self._whose(name), reason=error.message)
@@ -108,10 +116,17 @@ class Watchdog:
         with contextlib.suppress(RooftreeError):
             if await self._needs_nobody(name):
                 return
-        self._give_up(name)
+        await self._give_up(name)
 
-    def _give_up(self, name: str) -> None:
-        message = f"{sentence(self._domain.title(name))} keeps failing; the watchdog has given up. Its log says why"
+    async def _give_up(self, name: str) -> None:
+        with contextlib.suppress(RooftreeError):  # the engine is gone: what was kept before is what there is
+            shown = await self._observation.look(name)
+            if shown is not None and (shown.exit_code or shown.health is Health.UNHEALTHY):
+                await self._crash_logs.keep(name, shown)
+        kept = await self._crash_logs.whereabouts(name)
+        message = f"{sentence(self._domain.title(name))} keeps failing; the watchdog has given up. Its log says why" + (
+            f"; the end of it, from the last failure, is also in {kept}" if kept else ""
+        )
         context = self._domain.names.context
         self._kernel.problems.report(Problem(GAVE_UP, context, name, message, suggestions=("execute_start",)))
 

@@ -1,9 +1,10 @@
 """A folder as the tar stream that the engine's builder wants.
 
-The folder is opened once, and everything in it from there; no link is followed, and nothing but regular files is read.
-Its Dockerfile is read before anything is sent, and those very bytes are sent: what was looked at is what is built. The
-archive is written by a thread into a pipe and read from there as the engine takes it, so neither it nor a file is ever
-whole in memory. Symbolic links stay links, and what ``.dockerignore`` names stays at home.
+The folder is opened once, and everything in it from there; no link is followed but a Dockerfile's that stays in the
+folder, and nothing but regular files is read. The Dockerfile is read before anything is sent, and those very bytes are
+sent: what was looked at is what is built. The archive is written by a thread into a pipe and read from there as the
+engine takes it, so neither it nor a file is ever whole in memory. Symbolic links stay links, and what ``.dockerignore``
+names stays at home.
 """
 
 from __future__ import annotations
@@ -23,12 +24,10 @@ from attrs import field, frozen
 
 from rooftree.errors import Invalid
 from rooftree.interfaces.containers import BuildFailed
-from rooftree_docker.dockerfile import words_of_from
 from rooftree_docker.ignore_rules import LARGEST_FILE_BYTES, IgnoreRules
 from rooftree_docker.image_reference import ImageReference
 from rooftree_files import (
     Entry,
-    FileTooLarge,
     Folder,
     FolderMissing,
     PathRefused,
@@ -38,13 +37,13 @@ from rooftree_files import (
     printable,
     walk,
 )
+from rooftree_files.dockerfile import read_dockerfile, words_of_from
 
 LARGEST_CONTEXT_BYTES: Final = 2 * 1024**3
 MOST_ENTRIES: Final = 200_000
 """That are looked at."""
 LONGEST_PATH_BYTES: Final = 4095
 """The engine could not unpack a longer one (PATH_MAX, path_resolution(7))."""
-LARGEST_DOCKERFILE_BYTES: Final = 1024 * 1024
 LOOKING_S: Final = 120.0
 """Seconds that a look through the folder may take, before anything is sent."""
 
@@ -119,29 +118,26 @@ def _opened(open_folder: Callable[[], Folder], dockerfile: str) -> BuildContext:
     except (FolderMissing, FileNotFoundError, NotADirectoryError, PathRefused) as error:
         raise BuildFailed(f"There is no folder to build from: {error}") from None
     try:
-        instructions = _read(folder, dockerfile, LARGEST_DOCKERFILE_BYTES)
+        instructions = read_dockerfile(folder, dockerfile)
         if instructions is None:
             raise BuildFailed(f"There is no {dockerfile} in {folder.name} to build from.")
-        ignored = _read(folder, _IGNORE_FILE, LARGEST_FILE_BYTES) or b""
-        rules = IgnoreRules.parse(ignored.decode(errors="surrogateescape"), [dockerfile, _IGNORE_FILE])
+        rules = IgnoreRules.parse(_ignored(folder).decode(errors="surrogateescape"), [dockerfile, _IGNORE_FILE])
+    except PathRefused as error:
+        folder.close()
+        raise BuildFailed(f"{folder.name} cannot be built from: {error}.") from None
     except BaseException:
         folder.close()
         raise
     return BuildContext(folder, dockerfile, instructions, rules)
 
 
-def _read(folder: Folder, path: str, most: int) -> bytes | None:
-    """What a file says, ``None`` where there is none."""
+def _ignored(folder: Folder) -> bytes:
     try:
-        return folder.read(path, most)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except FileTooLarge:
-        raise BuildFailed(f"{path} in {folder.name} is larger than the {most} bytes that are read of it.") from None
-    except PathRefused as error:
-        raise BuildFailed(f"{folder.name} cannot be built from: {error}.") from None
+        return folder.read(_IGNORE_FILE, LARGEST_FILE_BYTES)
+    except FileNotFoundError:
+        return b""
     except OSError as error:
-        raise BuildFailed(f"{path} in {folder.name} cannot be read: {error.strerror}.") from error
+        raise BuildFailed(f"{_IGNORE_FILE} in {folder.name} cannot be read: {error.strerror}.") from error
 
 
 def _look_through(context: BuildContext) -> None:

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from aiodocker import Docker
 from aiodocker.exceptions import DockerError
 
 from rooftree.errors import Conflict, Unavailable
@@ -39,6 +38,7 @@ from rooftree.interfaces.containers import (
 from rooftree_docker.api_socket import ApiSocket, open_api_socket
 from rooftree_docker.assessment import Remark, assess
 from rooftree_docker.container_exec import ContainerExec, not_running
+from rooftree_docker.container_removal import delete_container
 from rooftree_docker.control_group import processor_time
 from rooftree_docker.data_folder import DataFolder, own_container
 from rooftree_docker.engine_client import Deadlines, EngineClient, Json
@@ -327,9 +327,35 @@ class DockerEngine:
 
     async def remove(self, name: str) -> None:
         """Take it away with its anonymous volumes, running or not. Nothing to do when it is gone."""
+        await self.drop_aside(name)
         details = await self._find(name)
         if details is not None:
             await self._delete(details["Id"], name)
+
+    async def set_aside(self, name: str) -> None:
+        """Let an ended container make room for another of its logical name. Nothing to do when there is none."""
+        details = await self._find(name)
+        if details is not None:
+            await self.drop_aside(name)
+            await self._rename(details["Id"], self._naming.aside_name(name))
+
+    async def put_back(self, name: str) -> bool:
+        """Let the container that was set aside have its name again, in place of what has it now. ``False`` when none
+        was."""
+        aside = await self._find_aside(name)
+        if aside is None:
+            return False
+        details = await self._find(name)
+        if details is not None:
+            await self._delete(details["Id"], name)
+        await self._rename(aside["Id"], self._naming.engine_name(name))
+        return True
+
+    async def drop_aside(self, name: str) -> None:
+        """Take the container away that was set aside. Nothing to do when none was."""
+        aside = await self._find_aside(name)
+        if aside is not None:
+            await self._delete(aside["Id"], name)
 
     async def execute(self, name: str, command: Sequence[str]) -> ExecResult:
         """Run a command inside and wait for its end; raises :class:`ContainerNotRunning`.
@@ -411,7 +437,20 @@ class DockerEngine:
         filters = self._naming.filter_for(name)
         async with self._client.call(f"look for the container {name}") as docker:
             listed = await docker.containers.list(all=1, filters=_json(filters))
-        return await self._inspect(listed[0].id) if listed else None
+        for container in listed:
+            described = await self._inspect(container.id)
+            if described is not None and not self._is_aside(described):
+                return described
+        return None
+
+    async def _find_aside(self, name: str) -> Json | None:
+        """The same for the one that was set aside."""
+        described = await self._inspect(self._naming.aside_name(name))
+        is_it = described is not None and self._is_ours(described) and self._is_aside(described)
+        return described if is_it else None
+
+    def _is_aside(self, described: Json) -> bool:
+        return self._naming.is_aside(described["Name"], described["Config"].get("Labels"))
 
     def _is_ours(self, described: Json) -> bool:
         return self._naming.is_ours(described["Config"].get("Labels"))
@@ -429,22 +468,18 @@ class DockerEngine:
         return details
 
     def _container(self, described: Json | None) -> Container | None:
-        if described is None or not self._is_ours(described):
+        if described is None or not self._is_ours(described) or self._is_aside(described):
             return None
         name = self._naming.name_of(described["Name"], described["Config"].get("Labels"))
         return None if name is None else container_of(described, name, self._network.name)
 
-    async def _delete(self, container_id: str, name: str) -> None:
-        doing = f"remove the container {name}"
+    async def _rename(self, container_id: str, engine_name: str) -> None:
+        doing = f"rename a container to {engine_name}"
         async with self._client.call(doing, deadline=self._deadlines.change) as docker:
-            container = docker.containers.container(container_id)
-            try:
-                await container.delete(force=True, v=True)
-            except DockerError as error:
-                if error.status == 409:  # somebody removes it already: gone is gone
-                    await _gone(container_id, docker)
-                elif error.status != 404:
-                    raise
+            await docker.containers.container(container_id).rename(engine_name)  # ours: a container
+
+    async def _delete(self, container_id: str, name: str) -> None:
+        await delete_container(self._client, container_id, name, self._deadlines.change)
 
 
 def _json(value: object) -> str:
@@ -470,11 +505,3 @@ def _refuse_taken_address(network: Json, address: str) -> None:
                 f"The container {endpoint.get('Name')} has {address} on the network {network['Name']}, where add-ons "
                 "expect Rooftree. Stop it: two supervisors cannot share one network."
             )
-
-
-async def _gone(container_id: str, docker: Docker) -> None:
-    try:
-        await docker.containers.container(container_id).wait(condition="removed")
-    except DockerError as error:
-        if error.status != 404:
-            raise

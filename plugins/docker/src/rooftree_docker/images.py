@@ -29,16 +29,19 @@ from rooftree_docker import manifest_check
 from rooftree_docker.build_context import BuildContext, base_images, build_context, tar_stream
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.data_folder import DataFolder
-from rooftree_docker.dockerfile import ImageNotTold, ImageUsed, images_used
+from rooftree_docker.dockerfile import ImageUsed, images_used
 from rooftree_docker.engine_client import Deadlines, EngineClient, Json, json_lines
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
-from rooftree_docker.inspection import image_of
+from rooftree_docker.inspection import image_of, made_for
+from rooftree_docker.platform_arguments import with_platforms
+from rooftree_docker.platforms import Platform
 from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.pull_size import size_of_pull
 from rooftree_docker.registry import AnswerRefused, RegistryError, registry_of
-from rooftree_docker.registry_errors import RegistryUnreachable, pull_error, unreachable
+from rooftree_docker.registry_errors import RegistryUnreachable, other_platform, pull_error, unreachable
 from rooftree_docker.signatures import DEADLINE_S, SETTING, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
+from rooftree_files.dockerfile import ImageNotTold
 
 log = structlog.get_logger(__name__)
 
@@ -77,58 +80,76 @@ class Images:
         When the registry cannot be reached and the engine has that very image already, that counts as fetched: a home
         without internet starts what it has.
         """
-        reference = ImageReference.parse(image)
+        async with aclosing(self._fetch(ImageReference.parse(image), platform)) as messages:
+            async for progress in messages:
+                yield progress
+
+    async def _fetch(
+        self, reference: ImageReference, platform: str | None, *, any_platform: bool = False
+    ) -> AsyncGenerator[Progress]:
+        """:param any_platform: whether an image that is made for another platform will do"""
         try:
-            async with aclosing(self._pull(reference, platform)) as messages:
+            async with aclosing(self._pull(reference, platform, any_platform)) as messages:
                 async for progress in messages:
                     yield progress
         except RegistryUnreachable as error:
-            local = await self.find(image)
-            if local is None or not _is_for(platform, local):
+            local = await self.find(str(reference))
+            wanted = await self._platform(platform, f"fetch {reference}")
+            if local is None or not (any_platform or wanted.runs(made_for(local))):
                 raise
-            log.warning("registry_unreachable_local_image_used", image=image, reason=str(error))
+            log.warning("registry_unreachable_local_image_used", image=str(reference), reason=str(error))
             yield Progress(done=local.size, total=local.size)
 
     async def size_of_pull(self, image: str, *, platform: str | None = None) -> int | None:
         """Bytes that a pull fetches at most, as the registry tells; ``None`` if it doesn't, or the engine is away."""
         reference = ImageReference.parse(image)
         try:
-            platform = platform or await self._own_platform()
+            wanted = await self._platform(platform, "tell its platform")
         except Unavailable:
             return None
-        return await size_of_pull(reference, platform, self._login_for(reference.registry))
+        return await size_of_pull(reference, wanted, self._login_for(reference.registry))
 
-    async def _own_platform(self, doing: str = "tell its platform") -> str:
+    async def _platform(self, given: str | None, doing: str) -> Platform:
+        """The platform that is given, else the engine's own."""
+        if given is not None:
+            return Platform.parse(given)
         async with self._client.call(doing) as docker:
             version = await docker.version()
-        return f"{version['Os']}/{version['Arch']}"
+        return Platform(version["Os"], version["Arch"])
 
     async def _looked_at(
-        self, reference: ImageReference, platform: str | None, login: AuthInfo | None
-    ) -> ImageReference:
-        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing.
+        self, reference: ImageReference, platform: Platform, any_platform: bool, login: AuthInfo | None
+    ) -> tuple[ImageReference, float | None]:
+        """The image by the digest of what its registry shows us, or as it is where the registry shows us nothing; and
+        the seconds after which the registry may be asked again, if it refuses us for being asked too often.
 
-        Raises :class:`~rooftree_docker.manifest_check.ManifestRefused`.
+        Raises :class:`~rooftree_docker.manifest_check.ManifestRefused`, and
+        :class:`~rooftree.interfaces.containers.ImageForOtherPlatform` unless ``any_platform`` will do.
         """
-        platform = platform or await self._own_platform(f"fetch {reference}")
         wanted = reference.digest or reference.tag or "latest"
         try:
             async with registry_of(reference, login, manifest_check.DEADLINE_S) as registry:
-                digest = await manifest_check.checked_digest(registry, wanted, platform)
+                manifest = await manifest_check.checked_manifest(registry, wanted, platform)
         except AnswerRefused as error:
             raise manifest_check.refused(reference, error) from None
         except (RegistryError, aiohttp.ClientError, OSError, ValueError) as error:  # of which TimeoutError is one
             log.info("registry_left_to_engine", image=str(reference), reason=str(error) or type(error).__name__)
-            return reference
-        return evolve(reference, digest=digest) if digest else reference
+            return reference, getattr(error, "wait_s", None)
+        if not any_platform and manifest.made_for is not None and not platform.runs(manifest.made_for):
+            raise other_platform(reference, platform, manifest.made_for)
+        return (evolve(reference, digest=manifest.digest) if manifest.digest else reference), None
 
-    async def _pull(self, reference: ImageReference, platform: str | None) -> AsyncGenerator[Progress]:
-        login = self._login_for(reference.registry)
+    async def _pull(self, image: ImageReference, given: str | None, any_platform: bool) -> AsyncGenerator[Progress]:
+        login = self._login_for(image.registry)
+        platform: Platform | None = None  # the engine is asked for nothing before a signature holds
+        wait_s: float | None = None
 
         def refused(status: int, text: str) -> RooftreeError:
-            error = pull_error(reference, status=status, text=text, platform=platform, has_login=login is not None)
+            error = pull_error(
+                image, status=status, text=text, platform=platform, has_login=login is not None, wait_s=wait_s
+            )
             if isinstance(error, RegistryRateLimited):
-                self._report_pull(reference.registry, error)
+                self._report_pull(image.registry, error)
             return error
 
         def explain(error: DockerError) -> RooftreeError:
@@ -136,23 +157,28 @@ class Images:
             code = detail.get("code")
             return refused(code if isinstance(code, int) else error.status, error.message)
 
-        if keys := self._policy.keys_for(reference):
+        reference = image
+        if keys := self._policy.keys_for(image):
             try:
-                async with registry_of(reference, login, DEADLINE_S) as registry:
-                    digest = await signed_digest(registry, reference, keys)
+                async with registry_of(image, login, DEADLINE_S) as registry:
+                    digest = await signed_digest(registry, image, keys)
             except (RegistryError, aiohttp.ClientSSLError, ValueError) as error:
+                wait_s = getattr(error, "wait_s", None)
                 raise refused(getattr(error, "status", 0), str(error)) from error
             except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
-                raise unreachable(reference, str(error) or f"no answer for {DEADLINE_S:g} s") from error
-            reference = evolve(reference, digest=digest)
-        reference = await self._looked_at(reference, platform, login)
+                raise unreachable(image, str(error) or f"no answer for {DEADLINE_S:g} s") from error
+            reference = evolve(image, digest=digest)
+        platform = await self._platform(given, f"fetch {image}")
+        reference, wait_s = await self._looked_at(reference, platform, any_platform, login)
         params = {"fromImage": reference.name, "tag": reference.digest or reference.tag or "latest"}
-        if platform:
-            params["platform"] = platform
+        if platform.asked:
+            params["platform"] = platform.asked
+        fetched = f"{reference.name}@{reference.digest}" if reference.digest else f"{reference.name}:{reference.tag}"
+        earlier = await self.find(fetched)
         headers = {"X-Registry-Auth": login_header(reference.registry, login)} if login else {}
         state = PullProgress()
         stream = self._client.stream(
-            f"fetch {reference}",
+            f"fetch {image}",
             "POST",
             "images/create",
             params=params,
@@ -172,13 +198,33 @@ class Images:
             if not isinstance(error.__cause__, TimeoutError) or not await self._answers():
                 raise
             raise RegistryUnreachable(
-                f"The registry {reference.registry} sent nothing of {reference} for {self._deadlines.stall:g} s. "
+                f"The registry {image.registry} sent nothing of {image} for {self._deadlines.stall:g} s. "
                 "Check the host's network, and try again later."
             ) from error
-        self._report_pull(reference.registry, None)
+        self._report_pull(image.registry, None)
+        if not any_platform:
+            await self._refuse_other_platform(image, fetched, platform, earlier)
         if reference.digest and reference.tag:  # the engine gives what is fetched by digest no name
-            await self.tag(f"{reference.name}@{reference.digest}", f"{reference.name}:{reference.tag}")
+            await self.tag(fetched, f"{reference.name}:{reference.tag}")
         yield state.finished()
+
+    async def _refuse_other_platform(
+        self, image: ImageReference, name: str, platform: Platform, earlier: Image | None
+    ) -> None:
+        """Raise :class:`ImageForOtherPlatform` for what came under a name and is made for another platform.
+
+        It is taken away again, and the name is what it was.
+
+        :param earlier: what had the name before
+        """
+        came = await self.find(name)
+        if came is None or platform.runs(made_for(came)):
+            return
+        if earlier is None or earlier.id != came.id:
+            await self.remove(name)
+            if earlier is not None:
+                await self.tag(earlier.id, name)
+        raise other_platform(image, platform, made_for(came))
 
     async def build(
         self,
@@ -210,10 +256,14 @@ class Images:
         labels: Mapping[str, str],
         platform: str | None,
     ) -> AsyncGenerator[Progress]:
+        own = await self._platform(None, f"build {reference}")
+        wanted, earlier = Platform.parse(platform) if platform else own, await self.find(str(reference))
+        context, arguments = await asyncio.to_thread(with_platforms, context, arguments, wanted, own)
         for base in await asyncio.to_thread(self._images_of, context, arguments):
             if not self._policy.keys_for(base.reference) and await self.find(str(base.reference)) is not None:
                 continue
-            async with aclosing(self.pull(str(base.reference), platform=base.platform or platform)) as fetching:
+            fetching = self._fetch(base.reference, base.platform or platform, any_platform=True)  # to copy from, maybe
+            async with aclosing(fetching):
                 async for _ in fetching:
                     pass  # a build's progress is told in its own steps
         params = {
@@ -242,7 +292,8 @@ class Images:
                     f"The container engine has no space left on its disk to build {reference}. "
                     "Free some: remove images and add-ons that are not used."
                 )
-            return BuildFailed(f"Building {reference} failed{told}")
+            foreign = f" What it is built on is not made for {wanted}." if "exec format error" in told else ""
+            return BuildFailed(f"Building {reference} failed{told}{foreign}")
 
         async with tar_stream(context) as archive:
             stream = self._client.stream(
@@ -266,6 +317,7 @@ class Images:
                         raise _stream_error(message)
                     for progress in output.feed(message):
                         yield progress
+        await self._refuse_other_platform(reference, str(reference), wanted, earlier)
         for progress in output.finished():
             yield progress
 
@@ -338,10 +390,6 @@ class Images:
 
 def _json(value: object) -> str:
     return json.dumps(value)
-
-
-def _is_for(platform: str | None, image: Image) -> bool:
-    return platform is None or platform.split("/")[1:2] == [image.architecture]
 
 
 def _stream_error(message: Json) -> DockerStreamError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image
+from rooftree.interfaces.containers import Container, ContainerStatus, EngineInfo, Health, Image, Port
 from rooftree_docker.engine_client import Json
+from rooftree_docker.platforms import Platform
 
 _STATUS: Final = {
     "created": ContainerStatus.CREATED,
@@ -51,7 +53,18 @@ def container_of(described: Json, name: str, network: str) -> Container:
         ipv6_address=endpoint.get("GlobalIPv6Address") or None,
         on_host_network=(described.get("HostConfig") or {}).get("NetworkMode") == "host",
         log_driver=((described.get("HostConfig") or {}).get("LogConfig") or {}).get("Type") or "",
+        ports=tuple(_ports(described)),
     )
+
+
+def _ports(described: Json) -> Iterator[Port]:
+    """What it was told to publish; without a port of the host's, the engine chooses any."""
+    bindings = (described.get("HostConfig") or {}).get("PortBindings") or {}
+    for own, entries in bindings.items():
+        number, _, protocol = own.partition("/")
+        for entry in entries or ():
+            if entry.get("HostPort"):
+                yield Port(int(number), int(entry["HostPort"]), "udp" if protocol == "udp" else "tcp")
 
 
 def image_of(described: Json) -> Image:
@@ -61,12 +74,19 @@ def image_of(described: Json) -> Image:
     return Image(
         id=described["Id"],
         tags=tuple(described.get("RepoTags") or ()),
-        architecture=described["Architecture"],
+        architecture=described.get("Architecture") or "",
         size=described.get("Size") or 0,
         has_health_check=bool(check) and check[0] != "NONE",
         digests=tuple(described.get("RepoDigests") or ()),
         labels=configuration.get("Labels") or {},
+        system=described.get("Os") or "",
+        variant=described.get("Variant") or "",
     )
+
+
+def made_for(image: Image) -> Platform:
+    """The platform of an image."""
+    return Platform(image.system, image.architecture, image.variant)
 
 
 def engine_info_of(info: Json, version: Json) -> EngineInfo:

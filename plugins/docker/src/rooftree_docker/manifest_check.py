@@ -15,8 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from attrs import frozen
+
 from rooftree.interfaces.containers import PullFailed
 from rooftree_docker.image_reference import ImageReference
+from rooftree_docker.platforms import Platform
 from rooftree_docker.registry import LARGEST_BYTES, AnswerRefused, Content, Registry, RegistryError
 from rooftree_docker.signature_check import DIGEST
 
@@ -46,34 +49,48 @@ def refused(reference: ImageReference, error: AnswerRefused) -> ManifestRefused:
     )
 
 
-async def checked_digest(registry: Registry, wanted: str, platform: str) -> str | None:
-    """The digest of what ``wanted`` (a tag or a digest) stands for, once all that the engine will read of it was read.
+@frozen
+class CheckedManifest:
+    """What the registry has, once all that the engine will read of it was read."""
 
-    ``None`` for one in a form of old, which is not known by the digest of what travels (Docker's schema 1).
+    digest: str | None
+    """``None`` for one in a form of old, which is not known by the digest of what travels (Docker's schema 1)."""
+    made_for: Platform | None = None
+    """``None`` for an index, from which the engine chooses."""
+
+
+async def checked_manifest(registry: Registry, wanted: str, platform: Platform) -> CheckedManifest:
+    """What ``wanted`` (a tag or a digest) stands for.
 
     Raises :class:`AnswerRefused`, and what :func:`~rooftree_docker.registry.registry_of` names.
-
-    :param platform: as in ``linux/arm64``
     """
     content = await registry.manifest(wanted)
     if DIGEST.fullmatch(wanted) and content.digest != wanted:
         raise AnswerRefused(f"the registry sent something else than {wanted}")
     manifest = _object(content)
     if manifest.get("schemaVersion") != 2:
-        return None
+        return CheckedManifest(None)
     if "manifests" not in manifest:
-        await _check(registry, manifest)
-        return content.digest
+        configuration = await _checked_configuration(registry, manifest)
+        return CheckedManifest(content.digest, _made_for(configuration))
     for digest in _of_platform(manifest["manifests"], platform):
         below = await registry.manifest(digest)
         if below.digest != digest:
             raise AnswerRefused(f"the registry sent something else than {digest}")
-        await _check(registry, _object(below))
-    return content.digest
+        await _checked_configuration(registry, _object(below))
+    return CheckedManifest(content.digest)
 
 
-async def _check(registry: Registry, manifest: Mapping[str, Any]) -> None:
-    """Raise :class:`AnswerRefused` for a manifest of one platform that the engine should not see."""
+def _made_for(configuration: Content) -> Platform | None:
+    try:
+        return Platform.of(configuration.json(), "os", "architecture", "variant")
+    except RegistryError:  # what is no image has a configuration of its own; the engine says so
+        return None
+
+
+async def _checked_configuration(registry: Registry, manifest: Mapping[str, Any]) -> Content:
+    """The configuration that a manifest of one platform names. Raises :class:`AnswerRefused` for a manifest that the
+    engine should not see."""
     layers = manifest.get("layers")
     if not isinstance(layers, list):
         raise AnswerRefused("its manifest has no list of layers")
@@ -83,7 +100,7 @@ async def _check(registry: Registry, manifest: Mapping[str, Any]) -> None:
     digest = config.get("digest") if isinstance(config, dict) else None
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise AnswerRefused("its manifest names no configuration")
-    await registry.blob(digest, LARGEST_BYTES)
+    return await registry.blob(digest, LARGEST_BYTES)
 
 
 def _object(content: Content) -> Mapping[str, Any]:
@@ -93,17 +110,16 @@ def _object(content: Content) -> Mapping[str, Any]:
         raise AnswerRefused(f"its manifest cannot be read: {error}") from None
 
 
-def _of_platform(manifests: Any, platform: str) -> list[str]:
+def _of_platform(manifests: Any, platform: Platform) -> list[str]:
     """The digests of an index that the engine may choose from."""
     if not isinstance(manifests, list) or len(manifests) > MOST_MANIFESTS:
         raise AnswerRefused(f"its index is no list of at most {MOST_MANIFESTS} manifests")
-    system, _, architecture = platform.partition("/")
     digests = [
         entry.get("digest")
         for entry in manifests
         if isinstance(entry, dict)
         and isinstance(on := entry.get("platform"), dict)
-        and (on.get("os"), on.get("architecture")) == (system, architecture.partition("/")[0])
+        and (on.get("os"), on.get("architecture")) == (platform.system, platform.architecture)
     ]
     if len(digests) > MOST_OF_A_PLATFORM:
         raise AnswerRefused(f"its index has more than {MOST_OF_A_PLATFORM} manifests for {platform}")

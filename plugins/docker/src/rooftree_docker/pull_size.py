@@ -12,6 +12,7 @@ import aiohttp
 import structlog
 
 from rooftree_docker.image_reference import AuthInfo, ImageReference
+from rooftree_docker.platforms import Platform
 from rooftree_docker.registry import Registry, RegistryError, registry_of
 
 log = structlog.get_logger(__name__)
@@ -20,11 +21,8 @@ DEADLINE_S: Final = 3.0
 """Seconds for all questions together: somebody who looks at a plan waits for the answer, or a job that begins."""
 
 
-async def size_of_pull(reference: ImageReference, platform: str, login: AuthInfo | None) -> int | None:
-    """Bytes that the image's layers have as they travel, for an engine that has none of them; ``None`` if not known.
-
-    :param platform: as in ``linux/arm64``
-    """
+async def size_of_pull(reference: ImageReference, platform: Platform, login: AuthInfo | None) -> int | None:
+    """Bytes that the image's layers have as they travel, for an engine that has none of them; ``None`` if not known."""
     try:
         async with registry_of(reference, login, DEADLINE_S) as registry:
             return await _size(registry, reference.digest or reference.tag or "latest", platform)
@@ -33,7 +31,7 @@ async def size_of_pull(reference: ImageReference, platform: str, login: AuthInfo
         return None
 
 
-async def _size(registry: Registry, wanted: str, platform: str) -> int:
+async def _size(registry: Registry, wanted: str, platform: Platform) -> int:
     manifest = (await registry.manifest(wanted)).json()
     if "manifests" in manifest:
         manifest = (await registry.manifest(_for_platform(manifest["manifests"], platform))).json()
@@ -44,11 +42,10 @@ async def _size(registry: Registry, wanted: str, platform: str) -> int:
     return sum(sizes)
 
 
-def _for_platform(manifests: Any, platform: str) -> str:
+def _for_platform(manifests: Any, platform: Platform) -> str:
     """The digest of the manifest for a platform, whatever its variant."""
-    system, _, architecture = platform.partition("/")
     for manifest in manifests if isinstance(manifests, list) else ():
         on = manifest.get("platform") if isinstance(manifest, dict) else None
-        if isinstance(on, dict) and (on.get("os"), on.get("architecture")) == (system, architecture.partition("/")[0]):
+        if isinstance(on, dict) and (on.get("os"), on.get("architecture")) == (platform.system, platform.architecture):
             return str(manifest.get("digest"))
     raise RegistryError(f"there is none for {platform}")

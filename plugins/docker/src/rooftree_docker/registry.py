@@ -13,6 +13,7 @@ import ipaddress
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,12 +23,14 @@ from attrs import field, frozen
 from yarl import URL
 
 from rooftree_docker.image_reference import DOCKER_HUB, AuthInfo, ImageReference
+from rooftree_docker.retry_after import seconds_in_header
 
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 """No manifest is longer; the specification asks of registries that they take as much."""
 MOST_REDIRECTS: Final = 5
 WHOLE_WITHIN_S: Final = 20.0
 """Seconds that an answer may take from its beginning to its end."""
+_LONGEST_REASON_BYTES: Final = 16 * 1024
 LONGEST_TOKEN: Final = 16 * 1024
 """Characters; the header that it travels in could not be longer anyway."""
 
@@ -46,11 +49,13 @@ class RegistryError(Exception):
     """The registry does not give what it was asked for, or not in words that we know.
 
     :param status: the HTTP status of its answer; 0 where that is not the reason
+    :param wait_s: seconds after which it may be asked again, where it says so
     """
 
-    def __init__(self, reason: str, status: int = 0) -> None:
+    def __init__(self, reason: str, status: int = 0, wait_s: float | None = None) -> None:
         super().__init__(reason)
         self.status = status
+        self.wait_s = wait_s
 
 
 class AnswerRefused(RegistryError):
@@ -198,8 +203,26 @@ class Registry:
 
 
 async def _content(answer: aiohttp.ClientResponse, largest_bytes: int) -> Content:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait_s = seconds_in_header(answer.headers.get("Retry-After", ""), datetime.now(UTC))
+        raise RegistryError(f"the registry answered HTTP 429{await _own_words(answer)}", answer.status, wait_s)
     if answer.status != HTTPStatus.OK:
         raise RegistryError(f"the registry answered HTTP {answer.status}", answer.status)
+    return await _body(answer, largest_bytes)
+
+
+async def _own_words(answer: aiohttp.ClientResponse) -> str:
+    """Why the registry refuses, as the specification has it said; empty where it does not say."""
+    try:
+        errors = (await _body(answer, _LONGEST_REASON_BYTES)).json().get("errors")
+    except (RegistryError, aiohttp.ClientError, OSError):  # of which TimeoutError is one
+        return ""
+    first = errors[0] if isinstance(errors, list) and errors else None
+    message = first.get("message") if isinstance(first, dict) else None
+    return f": {' '.join(message.split())}" if isinstance(message, str) else ""
+
+
+async def _body(answer: aiohttp.ClientResponse, largest_bytes: int) -> Content:
     if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise AnswerRefused("the answer is compressed, which nobody has asked for")
     came = bytearray()

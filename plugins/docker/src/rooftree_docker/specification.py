@@ -67,6 +67,15 @@ class Naming:
         bare = engine_name.removeprefix("/")
         return bare.removeprefix(self.prefix) if bare.startswith(self.prefix) else None
 
+    def aside_name(self, name: str) -> str:
+        """The engine's name for the container that was set aside of that logical name."""
+        return f"{self.engine_name(name)}.aside"
+
+    def is_aside(self, engine_name: str, labels: Mapping[str, str] | None) -> bool:
+        """Whether what the engine calls so was set aside; its label tells its own name."""
+        name = (labels or {}).get(NAME_LABEL)
+        return name is not None and engine_name.removeprefix("/") == f"{self.prefix}{name}.aside"
+
     def labels(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The labels of everything we create; ours win."""
         return {**(more or {}), MANAGED_LABEL: "", INSTANCE_LABEL: self.instance_id}

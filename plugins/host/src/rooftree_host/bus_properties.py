@@ -23,7 +23,7 @@ from rooftree.interfaces.bus import (
 
 if TYPE_CHECKING:
     from rooftree_host.bus_client import BusClient
-    from rooftree_host.system_bus import SystemBusClient
+    from rooftree_host.system_bus import HostBus
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class _Known:
 class PropertyMemory:
     """The properties that somebody has read."""
 
-    def __init__(self, bus: SystemBusClient, publish: Callable[[Event], None]) -> None:
+    def __init__(self, bus: HostBus, publish: Callable[[Event], None]) -> None:
         self._bus = bus
         self._publish = publish
         self._known: dict[BusObject, _Known] = {}

@@ -1,4 +1,4 @@
-"""The machine's devices: what is there, kept true by uevents, and told to the other domains.
+"""The host's devices: what is there, kept true by uevents, and told to the other domains.
 
 Two things go on. One follows the uevents and keeps what is known: it never waits for anybody. The other tells the
 hooks, one device after the other, and only ever what is still different from what they were told: however often a

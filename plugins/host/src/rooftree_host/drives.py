@@ -57,7 +57,7 @@ class Filesystem:
     name: str
     """Its label; empty where it has none."""
     system: bool
-    """Whether it is on a disk that belongs to the machine."""
+    """Whether it is on a disk that belongs to the host."""
     mount_points: Sequence[str]
     """Folders of the host."""
 

@@ -29,6 +29,10 @@ _NAME: Final = rb"\n([A-Z0-9_]{1,%d})\n" % _LONGEST_NAME_BYTES
 _BINARY_NAME: Final = re.compile(_NAME)
 _NAME_AT_END: Final = re.compile(_NAME + rb"[^\0]{0,%d}\Z" % (_LENGTH_BYTES - 1))
 
+_CURSOR: Final = re.compile(rb"\n__CURSOR=([^\n]*)\n")
+_TIME_OF_CURSOR: Final = re.compile(rb"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 type Piece = bytes | tuple[bytes, bytes]
 """A stretch of whole lines of text, with a line feed in front, or the name and value of a field that has any bytes."""
 
@@ -131,6 +135,44 @@ def _cut(value: bytes, size: int) -> bytes:
     return value if size <= LONGEST_VALUE_BYTES else b"%b [cut: %d bytes in all]" % (value, size)
 
 
+# --- cut short ---------------------------------------------------------------------------------------------------
+
+
+class Cut:
+    """Hands on pieces up to the first entry that is too late, or is the one at a cursor.
+
+    :param until: the last time that is not too late
+    """
+
+    def __init__(self, *, until: datetime | None = None, cursor: str | None = None) -> None:
+        self.is_over = False
+        self._until_us = None if until is None else microseconds(until)
+        self._cursor = None if cursor is None else cursor.encode()
+        self._cuts = until is not None or cursor is not None
+
+    def __call__(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """What is before the cut."""
+        for piece in pieces:
+            end = self._end(piece) if self._cuts and isinstance(piece, bytes) else None
+            if end is None:
+                yield piece
+                continue
+            self.is_over = True
+            if end:
+                yield piece[: end + 1]  # type: ignore[misc]
+            return
+
+    def _end(self, piece: bytes) -> int | None:
+        """Where the first entry begins that is too much; its cursor comes first, and has its time."""
+        for entry in _CURSOR.finditer(piece):
+            if entry[1] == self._cursor:
+                return entry.start()
+            time = _TIME_OF_CURSOR.search(entry[1])
+            if self._until_us is not None and time is not None and int(time[1], 16) > self._until_us:
+                return entry.start()
+        return None
+
+
 # --- as text ------------------------------------------------------------------------------------------------------
 
 
@@ -159,7 +201,6 @@ _SHOWN_LINES: Final = tuple((name, b"\n%b=" % name, len(name) + 2) for name in _
 _NO_TIME_US: Final = 2**55
 """From here on systemd takes a time for none (the year 3111)."""
 _MOST_DIGITS: Final = len(str(_NO_TIME_US))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class WithTime:
@@ -225,10 +266,13 @@ def time_us(text: bytes) -> int:
     return microseconds
 
 
+def microseconds(time: datetime) -> int:
+    """Since 1970."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
 type Form = Callable[[Iterator[Piece]], bytes]
 """What makes text of pieces."""
-
-_CURSOR: Final = re.compile(rb"\n__CURSOR=([^\n]*)\n")
 
 
 def cursor_in(piece: Piece) -> str | None:

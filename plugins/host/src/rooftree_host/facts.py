@@ -16,9 +16,7 @@ from rooftree import Kernel, Service
 from rooftree.interfaces.bus import BusObject, BusRefused, BusUnavailable, SystemBus
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_containers.timezone import host_timezone
-from rooftree_host.disk_wear import DiskWear
-from rooftree_host.gateway import Gateway
-from rooftree_host.machine import (
+from rooftree_host.bus_objects import (
     AGENT_APPARMOR,
     LOGIN,
     NETWORK_MANAGER,
@@ -29,6 +27,8 @@ from rooftree_host.machine import (
     Systemd,
     Timedate,
 )
+from rooftree_host.disk_wear import DiskWear
+from rooftree_host.gateway import Gateway
 from rooftree_host.models import HostInfo
 from rooftree_host.mounts_seen import propagates
 from rooftree_machine.agent import OS_AGENT, Agent

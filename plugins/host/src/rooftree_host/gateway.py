@@ -7,7 +7,7 @@ the gateway to be there; each query tries anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,16 +25,25 @@ from rooftree.interfaces.journal import (
     JournalUnavailable,
     TextFormat,
 )
-from rooftree_containers.logs import readable
-from rooftree_host.export_format import ExportReader, Form, Piece, WithTime, cursor_in, last_entry, plain, time_us
+from rooftree_containers.logs import FIRST_LINE_S, BegunText, readable
+from rooftree_host.export_format import (
+    Cut,
+    ExportReader,
+    Form,
+    Piece,
+    WithTime,
+    cursor_in,
+    last_entry,
+    microseconds,
+    plain,
+    time_us,
+)
 
 EXPORT_FORMAT: Final = "application/vnd.fdo.journal"
 ANSWER_S: Final = 20.0
 """Seconds until the gateway begins to answer."""
 STALL_S: Final = 120.0
 """Seconds that it may search a large journal without a word; only what is followed may be silent for longer."""
-FIRST_ENTRY_S: Final = 0.3
-"""Seconds that a followed text's first entry is waited for, so that its cursor can be told."""
 BLOCK_BYTES: Final = 128 * 1024
 """About how much is read at a time."""
 AT_A_TIME: Final = 8
@@ -71,19 +80,19 @@ class Gateway:
     async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
         """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         form = plain if format == "plain" else WithTime(author=format == "verbose")
-        response = await self._entries(query)
-        chunks = _Chunks(self, response, query, form, colors=colors)
+        entries = _Entries(self, await self._entries(query), query, form, colors=colors)
+        text = BegunText(entries.text())
         try:
-            await chunks.begin()
+            await text.begin(FIRST_LINE_S if query.follow else None)
         except BaseException:
-            await chunks.aclose()
+            entries.release()
             raise
-        return JournalText(chunks.first_cursor, chunks)
+        return JournalText(entries.first_cursor, text)
 
     async def last(self, query: JournalQuery) -> JournalEntry | None:
         """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         # A gateway counts back from behind the last entry but one, so the last one alone can't be asked for.
-        return await self._one(query, JournalRange(skip=-1, count=2))
+        return await self._one(query, JournalRange(skip=-1, until=query.range.until, count=2))
 
     async def _one(self, query: JournalQuery, range: JournalRange) -> JournalEntry | None:
         wanted = JournalQuery(
@@ -94,10 +103,10 @@ class Gateway:
             range=range,
         )
         response = await self._entries(wanted)
-        reader, pieces = ExportReader(), list[Piece]()
+        reader, cut, pieces = ExportReader(), _cut(range), list[Piece]()
         async with self._reading(response, STALL_S) as blocks:
             async for block in blocks:
-                pieces += reader.feed(block)
+                pieces += cut(reader.feed(block))
         fields = last_entry(iter(pieces))
         return None if fields is None else JournalEntry(fields=fields)
 
@@ -243,8 +252,8 @@ class Gateway:
             ) from error
 
 
-class _Chunks:
-    """An answer as text, in pieces as they come."""
+class _Entries:
+    """An answer, as text."""
 
     def __init__(
         self, gateway: Gateway, response: aiohttp.ClientResponse, query: JournalQuery, form: Form, *, colors: bool
@@ -253,67 +262,54 @@ class _Chunks:
         self._gateway = gateway
         self._response = response
         self._reader = ExportReader()
+        self._cut = _cut(query.range)
         self._form = form
         self._colors = colors
         self._follow = query.follow
         self._endless = query.follow and query.range.count in {None, MOST_ENTRIES}
-        self._first: asyncio.Task[bytes] | None = None
-        self._ended = False
 
-    async def begin(self) -> None:
-        """Wait for the first entry's cursor; where one is followed that may be long in coming, only for a little."""
-        self._first = asyncio.create_task(self._read(), name="read the journal's first entries")
-        await asyncio.wait({self._first}, timeout=FIRST_ENTRY_S if self._follow else None)
-        if self._first.done():
-            self._first.result()
-
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._ended:
-            if self._first is not None:
-                text = await self._first
-                self._first = None
-            else:
-                text = await self._read()
-            if text:
-                return text
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Read no more."""
-        self._ended = True
-        self._gateway.release(self._response)
-        first, self._first = self._first, None
-        if first is not None:
-            first.cancel()
-            await asyncio.wait({first})
-            if not first.cancelled():
-                first.exception()  # of no interest any more
-
-    async def _read(self) -> bytes:
-        """The next piece, which may be empty; notes the end."""
-        lost = self._endless
+    async def text(self) -> AsyncGenerator[bytes]:
+        """It, in pieces as they come."""
         try:
-            block = await self._gateway.block(self._response, None if self._follow else STALL_S)
+            while block := await self._block():
+                pieces = [*self._cut(self._reader.feed(block))]
+                if self.first_cursor is None and pieces:
+                    self.first_cursor = cursor_in(pieces[0])
+                if text := readable(self._form(iter(pieces)), colors=self._colors):
+                    yield text
+                if self._cut.is_over:
+                    return
+            if self._endless:
+                yield b"[the system journal's gateway went away: follow the log again]\n"
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Read no more."""
+        self._gateway.release(self._response)
+
+    async def _block(self) -> bytes:
+        try:
+            return await self._gateway.block(self._response, None if self._follow else STALL_S)
         except JournalUnavailable:
             if not self._follow:
                 raise
-            block, lost = b"", True
-        if not block:
-            self._ended = True
-            self._gateway.release(self._response)
-            return b"[the system journal's gateway went away: follow the log again]\n" if lost else b""
-        pieces = list(self._reader.feed(block))
-        if self.first_cursor is None and pieces:
-            self.first_cursor = cursor_in(pieces[0])
-        return readable(self._form(iter(pieces)), colors=self._colors)
+            self._endless = True
+            return b""
+
+
+def _cut(range: JournalRange) -> Cut:
+    """What a gateway can't be told: versions before 255 know no times, and none ends before the cursor."""
+    goes_back = range.cursor and range.count is not None and range.skip + range.count <= 0
+    return Cut(until=range.until, cursor=range.cursor if goes_back else None)
 
 
 def _range(range: JournalRange) -> str:
     count = MOST_ENTRIES if range.count is None else min(range.count, MOST_ENTRIES)
-    return f"entries={range.cursor}:{max(-LARGEST_SKIP, min(range.skip, LARGEST_SKIP))}:{count}"
+    cursor = range.cursor
+    if (time := range.since or (range.until if range.skip < 0 and not cursor else None)) is not None:
+        cursor = f"t={microseconds(time):x}"  # a cursor need not have more, and then the next entry is taken
+    return f"entries={cursor}:{max(-LARGEST_SKIP, min(range.skip, LARGEST_SKIP))}:{count}"
 
 
 def _reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ routes = Routes()
 
 @frozen
 class HardwareInfo:
-    """The devices of the machine, and its drives."""
+    """The devices of the host, and its drives."""
 
     devices: Sequence[Device]
     drives: Sequence[Drive]
@@ -25,7 +25,7 @@ class HardwareInfo:
 
 @frozen
 class HardwareAudio:
-    """The sound devices of the machine."""
+    """The sound devices of the host."""
 
     audio: SoundDevices
 
@@ -37,7 +37,7 @@ def info_revision(hardware: Hardware, drives: Drives) -> str:
 
 @routes.get("/hardware/info", access=role(Role.DEFAULT) | OBSERVER, revision=info_revision)
 async def info(hardware: Hardware, drives: Drives) -> HardwareInfo:
-    """The devices of the machine, and its drives with the file systems on them. Without UDisks2 no drives are known."""
+    """The devices of the host, and its drives with the file systems on them. Without UDisks2 no drives are known."""
     return HardwareInfo(hardware.devices(), await drives.drives())
 
 
@@ -48,5 +48,5 @@ def audio_revision(hardware: Hardware) -> str:
 
 @routes.get("/hardware/audio", access=role(Role.MANAGER), revision=audio_revision)
 async def audio(hardware: Hardware) -> HardwareAudio:
-    """The inputs and outputs of the machine's sound cards, by card and device: ``{"1,0": "HDA Intel PCH: HDMI 0"}``."""
+    """The inputs and outputs of the host's sound cards, by card and device: ``{"1,0": "HDA Intel PCH: HDMI 0"}``."""
     return HardwareAudio(await sound_devices(hardware.devices()))

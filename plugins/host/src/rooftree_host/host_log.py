@@ -11,7 +11,7 @@ from rooftree import Stream
 from rooftree.interfaces.journal import JournalQuery, SystemJournal
 from rooftree_containers.boots import BootReference
 from rooftree_containers.container_log import journal_answer
-from rooftree_containers.logs import LogQuery
+from rooftree_containers.log_query import LogQuery
 
 REQUEST_BYTES: Final = 24 * 1024
 """What the names of all programs may come to: systemd-journal-gatewayd has 32 KiB for a request and its parameters."""
@@ -27,7 +27,7 @@ class HostLog:
     :param within: of that boot alone
     """
 
-    journal: SystemJournal
+    system_journal: SystemJournal
     identifier: str | None = None
     within: BootReference | None = None
 
@@ -42,11 +42,11 @@ class HostLog:
     async def _answer(self, boot: BootReference | None, query: LogQuery, *, follow: bool) -> Stream:
         boot_id = None
         if boot is not None:
-            ids = await self.journal.boots()
+            ids = await self.system_journal.boots()
             boot_id = ids[boot.place_among(ids)]
         names = await self._of_the_host() if self.identifier is None else (self.identifier,)
         return await journal_answer(
-            self.journal, JournalQuery(identifiers=names, boot_id=boot_id, follow=follow), query
+            self.system_journal, JournalQuery(identifiers=names, boot_id=boot_id, follow=follow), query
         )
 
     async def _of_the_host(self) -> tuple[str, ...]:
@@ -54,9 +54,9 @@ class HostLog:
 
         A gateway can be told what is wanted, not what is unwanted.
         """
-        of_containers = set(await self.journal.container_identifiers())
+        of_containers = set(await self.system_journal.container_identifiers())
         if not of_containers:
             return ()
-        names = tuple(name for name in await self.journal.identifiers() if name not in of_containers)
+        names = tuple(name for name in await self.system_journal.identifiers() if name not in of_containers)
         size = sum(len(quote(name)) + BYTES_BESIDE_A_NAME for name in names)
         return names if size <= REQUEST_BYTES else ()

@@ -1,4 +1,4 @@
-"""The machine's name."""
+"""The host's name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_CHARACTERS: Final = 64
 
 
 class HostnameInvalid(Invalid):
-    """The machine cannot have that name."""
+    """The host cannot have that name."""
 
     error_key = "host_invalid_hostname"
 
@@ -56,7 +56,7 @@ class SetHostname(Step):
 
 @job("host_set_hostname", reference="hostname", locks=lambda hostname: [Lock("host", "hostname")])
 async def set_hostname(bus: SystemBus, hostname: str) -> Steps:
-    """Give the machine a name; nothing to do where it has it."""
+    """Give the host a name; nothing to do where it has it."""
     refuse_no_hostname(hostname)
     if (await bus.read(Hostname, HOSTNAME)).static_hostname == hostname:
         return []

@@ -66,7 +66,7 @@ class HostOptions:
 
 @frozen
 class EndOptions:
-    """How the machine is ended."""
+    """How the host is ended."""
 
     force: bool = False
     """Also while something speaks against it."""

@@ -22,7 +22,7 @@ from rooftree_host.facts import HOST_FACTS, HostFacts
 from rooftree_host.gateway import Gateway
 from rooftree_host.power import Power
 from rooftree_host.routes import routes
-from rooftree_host.system_bus import SystemBusClient, usual_address
+from rooftree_host.system_bus import HostBus, usual_address
 from rooftree_host.time_servers import TIME_SERVERS, TimeServers
 from rooftree_host.units import UNITS, Units
 
@@ -64,7 +64,7 @@ class HostPlugin(Plugin):
         kernel.defer(gateway.close)
         usages = DiskUsages(kernel.data.path)
         kernel.defer(usages.stop)
-        self.bus = bus = SystemBusClient(settings.bus, kernel.publish)
+        self.bus = bus = HostBus(settings.bus, kernel.publish)
         kernel.defer(bus.close)
         await bus.connect()
         kernel.provide(SYSTEM_BUS, bus)

@@ -1,4 +1,4 @@
-"""Ending the machine: what runs on it first, then the machine itself."""
+"""Ending the host: what runs on it first, then the host itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rooftree.clock import boot_id
 from rooftree.interfaces.bus import BusRefused, SystemBus
 from rooftree.interfaces.hooks import EndingWork, before_host_ends, objections_to_host_end
 from rooftree.interfaces.power import HostPower, HostStays, Way
-from rooftree_host.machine import LOGIN, POWER_OFF_BY_LOGIN, REBOOT_BY_LOGIN
+from rooftree_host.bus_objects import LOGIN, POWER_OFF_BY_LOGIN, REBOOT_BY_LOGIN
 from rooftree_machine.systemd import POWER_OFF, REBOOT, SYSTEMD
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ _BY_SYSTEMD: Final = {"reboot": REBOOT, "shutdown": POWER_OFF}
 
 
 class HostBusy(Unavailable):
-    """Something speaks against ending the machine now."""
+    """Something speaks against ending the host now."""
 
     error_key = "host_busy_error"
 
@@ -74,7 +74,7 @@ class Power:
             log.warning("not_ended", what=work.name, reason=str(error), exc_info=True)
 
     async def end(self, way: Way) -> None:
-        """End the machine. logind is preferred: it lets others object, and tells who is logged in."""
+        """End the host. logind is preferred: it lets others object, and tells who is logged in."""
         log.warning("host_ends", way=way)
         if self._bus.has(LOGIN.service):
             try:
@@ -106,7 +106,7 @@ class EndWhatRuns(Step):
         return ", ".join(self.ends) or None
 
     async def do(self, power: HostPower) -> None:
-        """End it, unless the machine has been ended since."""
+        """End it, unless the host has been ended since."""
         if self.boot_id == await boot_id():
             await power.end_what_runs()
 
@@ -115,7 +115,7 @@ class EndWhatRuns(Step):
 class EndHost(Step):
     """Reboot or switch off the machine.
 
-    Once: not again when Rooftree finds this job after the machine's next start.
+    Once: not again when Rooftree finds this job after the host's next start.
     """
 
     way: Way
@@ -138,11 +138,11 @@ async def _plan(power: HostPower, way: Way, force: bool) -> Steps:
 
 @job("host_reboot", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)
 async def reboot(power: HostPower, force: bool) -> Steps:
-    """Start the machine again."""
+    """Start the host again."""
     return await _plan(power, "reboot", force)
 
 
 @job("host_shutdown", locks=lambda force: [Lock("host", "power")], recovery="forward", makes_room=True)
 async def shut_down(power: HostPower, force: bool) -> Steps:
-    """Switch the machine off."""
+    """Switch the host off."""
     return await _plan(power, "shutdown", force)

@@ -10,8 +10,8 @@ from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.hardware import Hardware
 from rooftree.interfaces.journal import SystemJournal
 from rooftree_containers.boots import BootReference
+from rooftree_containers.log_query import AskedLog
 from rooftree_containers.log_routes import boot_log_routes, recent_log_routes
-from rooftree_containers.logs import AskedLog
 from rooftree_host.disk_usage import DiskUsages
 from rooftree_host.facts import HostFacts
 from rooftree_host.hardware_routes import routes as hardware_routes
@@ -63,13 +63,13 @@ async def reload(bus: SystemBus, hardware: Hardware) -> None:
 
 @routes.post("/host/reboot", access=MANAGER)
 def start_again(body: EndOptions | None = None) -> JobCall[None]:
-    """End what runs on the machine, and start it again."""
+    """End what runs on the host, and start it again."""
     return reboot(force=body.force if body else False)
 
 
 @routes.post("/host/shutdown", access=MANAGER)
 def switch_off(body: EndOptions | None = None) -> JobCall[None]:
-    """End what runs on the machine, and switch it off."""
+    """End what runs on the host, and switch it off."""
     return shut_down(force=body.force if body else False)
 
 
@@ -119,19 +119,19 @@ async def set_time_options(time_servers: TimeServers, body: TimeOptions) -> None
     await time_servers.choose(body.servers, body.fallback_servers)
 
 
-def host_log(journal: SystemJournal) -> HostLog:
+def host_log(system_journal: SystemJournal) -> HostLog:
     """What the programs of the host wrote."""
-    return HostLog(journal)
+    return HostLog(system_journal)
 
 
-def program_log(journal: SystemJournal, identifier: Identifier) -> HostLog:
+def program_log(system_journal: SystemJournal, identifier: Identifier) -> HostLog:
     """What one of them wrote."""
-    return HostLog(journal, identifier)
+    return HostLog(system_journal, identifier)
 
 
-def program_log_of_boot(journal: SystemJournal, bootid: BootReference, identifier: Identifier) -> HostLog:
+def program_log_of_boot(system_journal: SystemJournal, bootid: BootReference, identifier: Identifier) -> HostLog:
     """What one of them wrote in one boot."""
-    return HostLog(journal, identifier, bootid)
+    return HostLog(system_journal, identifier, bootid)
 
 
 routes.include(hardware_routes)
@@ -150,12 +150,12 @@ async def follow_program_log_of_boot(log: Annotated[HostLog, From(program_log_of
 
 
 @routes.get("/host/logs/identifiers", access=MANAGER)
-async def identifiers(journal: SystemJournal) -> Identifiers:
+async def identifiers(system_journal: SystemJournal) -> Identifiers:
     """The programs that wrote to the system journal, containers among them."""
-    return Identifiers(await journal.identifiers())
+    return Identifiers(await system_journal.identifiers())
 
 
 @routes.get("/host/logs/boots", access=MANAGER)
-async def boots(journal: SystemJournal) -> JournalBoots:
+async def boots(system_journal: SystemJournal) -> JournalBoots:
     """The boots that the system journal has entries of."""
-    return JournalBoots.of(await journal.boots())
+    return JournalBoots.of(await system_journal.boots())

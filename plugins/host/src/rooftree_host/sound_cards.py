@@ -1,4 +1,4 @@
-"""Sound devices of the machine, as ALSA numbers them.
+"""Sound devices of the host, as ALSA numbers them.
 
 Which there are is known from the devices (``pcmC1D0p``: card 1, device 0, playback); what they are called is in
 ``/proc/asound``, see https://docs.kernel.org/sound/designs/procfile.html. In a container that folder is usually masked,
@@ -32,7 +32,7 @@ class SoundDevices:
 
 
 async def sound_devices(devices: Iterable[Device], asound: Path = ASOUND) -> SoundDevices:
-    """The sound devices among the machine's devices."""
+    """The sound devices among the host's devices."""
     names = await asyncio.to_thread(_names, asound)
     by_direction: dict[str, dict[str, str]] = {"c": {}, "p": {}}
     for device in devices:

@@ -52,7 +52,7 @@ _PROPERTIES_CHANGED: Final = "sa{sv}as"
 """The signature of ``PropertiesChanged``."""
 
 
-class SystemBusClient:
+class HostBus:
     """Provides :class:`~rooftree.interfaces.bus.SystemBus`.
 
     :param address: a D-Bus address such as ``unix:path=/run/dbus/system_bus_socket``

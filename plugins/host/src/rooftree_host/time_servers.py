@@ -16,7 +16,7 @@ from attrs import frozen
 
 from rooftree import Collection, Conflict, Invalid, Kernel, Service, Unavailable, Unset, document
 from rooftree.interfaces.bus import BusConnected, BusRefused, BusServiceChanged, BusUnavailable, SystemBus
-from rooftree_host.machine import SET_RUNTIME_SERVERS, TIMESYNC, Timesync
+from rooftree_host.bus_objects import SET_RUNTIME_SERVERS, TIMESYNC, Timesync
 from rooftree_host.models import TimeConfig, TimeInfo
 
 log = structlog.get_logger(__name__)

@@ -62,7 +62,7 @@ ENDING: Final = frozenset(
         "suspend-then-hibernate",
     )
 )
-"""Units whose start is the machine's end, or its sleep."""
+"""Units whose start is the host's end, or its sleep."""
 
 type Verb = Literal["start", "stop", "reload"]
 _METHODS: Final = {"start": START_UNIT, "stop": STOP_UNIT, "reload": RELOAD_UNIT}
@@ -114,7 +114,7 @@ class Units:
         """The unit's own name, for which the given one may be an alias.
 
         :raises NotFound: where there is no such unit
-        :raises UnitGuarded: for a unit that must go on, or that ends the machine
+        :raises UnitGuarded: for a unit that must go on, or that ends the host
         """
         known = await systemd.unit_named(self._bus, unit)
         if known.load == "not-found":

@@ -27,4 +27,4 @@ class AgentBoards:
     """The boards that the agent knows."""
 
     board: str | None = bus_property("Board", "s")
-    """The one that this machine is."""
+    """The one that this host is."""

@@ -1,4 +1,4 @@
-"""The machine's name and kind: org.freedesktop.hostname1(5)."""
+"""The host's name and kind: org.freedesktop.hostname1(5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine and its system are called as far as anybody can see from here, without asking the system bus."""
+"""What this host and its system are called as far as anybody can see from here, without asking the system bus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def own_hostname() -> str | None:
-    """The name that the kernel has for this machine, gethostname(2); ``None`` where it has none."""
+    """The name that the kernel has for this host, gethostname(2); ``None`` where it has none."""
     name = socket.gethostname()
     return None if name in {"", "(none)"} else name
 

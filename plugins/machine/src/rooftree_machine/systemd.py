@@ -1,4 +1,4 @@
-"""systemd on the bus, org.freedesktop.systemd1(5): the machine's end, and its units."""
+"""systemd on the bus, org.freedesktop.systemd1(5): the host's end, and its units."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The machine's operating system: its version and updates, slots, swap, data disk, and its boards."""
+"""The host's operating system: its version and updates, slots, swap, data disk, and its boards."""

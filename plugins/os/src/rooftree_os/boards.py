@@ -1,6 +1,6 @@
-"""The boards of this machine: their drivers, what is kept of their settings, and what they are told.
+"""The boards of this host: their drivers, what is kept of their settings, and what they are told.
 
-A driver is somebody else's code beside a machine's switches: each call has a deadline, and what goes wrong in one is
+A driver is somebody else's code beside a host's switches: each call has a deadline, and what goes wrong in one is
 said as a problem of that board and harms nothing else.
 """
 
@@ -47,7 +47,7 @@ class BoardSettings:
 
 
 class BoardNotInUse(Invalid):
-    """This machine is another board, or none that anybody knows. ``extra_fields``: ``board``."""
+    """This host is another board, or none that anybody knows. ``extra_fields``: ``board``."""
 
     error_key = "os_board_not_in_use_error"
 
@@ -73,7 +73,7 @@ class ServicesOfBoard:
 
 
 class Boards:
-    """The boards whose drivers are installed and say that this machine is theirs."""
+    """The boards whose drivers are installed and say that this host is theirs."""
 
     def __init__(
         self,
@@ -154,13 +154,13 @@ class Boards:
         return iter(self._boards)
 
     def refuse_unknown(self, name: str) -> None:
-        """Raise :class:`BoardNotInUse` for a board that this machine is not."""
+        """Raise :class:`BoardNotInUse` for a board that this host is not."""
         if name not in self._boards:
             there = f"there is {', '.join(sorted(self._boards))}" if self._boards else "no board driver is in use"
             raise BoardNotInUse(f"This machine is no board {name}; {there}", board=name)
 
     async def read(self, name: str) -> BoardOptions:
-        """A board's settings now; empty for one that has none, and for this machine's own where no driver knows it.
+        """A board's settings now; empty for one that has none, and for this host's own where no driver knows it.
         Raises :class:`BoardNotInUse`, :class:`Unavailable`."""
         if name not in self._boards:
             home_assistant_os = await self._system.found_if_known()

@@ -159,7 +159,7 @@ class ScheduleWipe(Step):
 @job("data_disk_migrate", reference="device", locks=lambda device: [_LOCK],
      conditions=("healthy", "haos", "os_agent"), recovery="forward", when_busy="refuse")  # fmt: skip
 async def move_data(system: OperatingSystem, disks: DataDisksOfMachine, power: HostPower, device: str) -> Steps:
-    """Move the data to another disk: what is on that is erased, and the machine rebooted."""
+    """Move the data to another disk: what is on that is erased, and the host rebooted."""
     disk = (await disks.disks()).wanted(device)
     reboot = await final_reboot(power)
     if newer(MARKS_MOVES_SINCE, await system.agent_version()):

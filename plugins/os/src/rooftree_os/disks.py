@@ -1,4 +1,4 @@
-"""The disks of the machine, and what speaks against putting the data on one.
+"""The disks of the host, and what speaks against putting the data on one.
 
 UDisks2 describes them: drives, the block devices that they are, partitions, and what is on those. A disk that the
 running system uses in any way is never offered: whatever is on a disk that is moved to is erased.

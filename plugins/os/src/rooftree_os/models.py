@@ -55,7 +55,7 @@ class SwapSize(ParsedString):
 
 @frozen(kw_only=True)
 class BootSlot:
-    """A slot that the machine can boot from."""
+    """A slot that the host can boot from."""
 
     state: Literal["active", "inactive"]
     """``active``: it runs."""

@@ -28,7 +28,7 @@ class OtherSystem(Invalid):
 
 
 class OperatingSystem:
-    """The system of this machine, as far as the bus tells."""
+    """The system of this host, as far as the bus tells."""
 
     def __init__(self, kernel: Kernel, versions: VersionFile) -> None:
         self._kernel = kernel

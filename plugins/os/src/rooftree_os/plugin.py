@@ -35,7 +35,7 @@ class OsSettings:
 
 
 class OsPlugin(Plugin):
-    """The operating system of the machine: its version and updates, slots, swap and data disk, through rauc and the OS
+    """The operating system of the host: its version and updates, slots, swap and data disk, through rauc and the OS
     agent; and its boards, by drivers in the group ``rooftree.boards``."""
 
     name = "os"
@@ -68,7 +68,7 @@ class OsPlugin(Plugin):
         return routes
 
     def tasks(self) -> Iterable[Task]:
-        """Stay in step with the machine, and with what there is to update to."""
+        """Stay in step with the host, and with what there is to update to."""
         yield Task("operating system", self.watch.run)
         yield Task("versions of the operating system", self.watch.read_versions)
 

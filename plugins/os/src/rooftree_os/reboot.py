@@ -16,7 +16,7 @@ PROBLEM: Final = "reboot_required"
 
 
 class Reboots:
-    """Reboots the machine, and knows whether it has to be.
+    """Reboots the host, and knows whether it has to be.
 
     :param boot_id: of the boot that we run in
     """
@@ -65,7 +65,7 @@ class Reboot(Step):
     downtime = True
 
     def acts_on(self) -> str | None:
-        """The machine: nothing that has a name."""
+        """The host: nothing that has a name."""
         return None
 
     async def before(self, reboots: Reboots) -> str:
@@ -93,7 +93,7 @@ class RequireReboot(Step):
     reason: str
 
     def acts_on(self) -> str | None:
-        """The machine."""
+        """The host."""
         return None
 
     async def before(self, reboots: Reboots) -> str:
@@ -101,6 +101,6 @@ class RequireReboot(Step):
         return reboots.boot_id
 
     async def do(self, run: Run, reboots: Reboots) -> None:
-        """Report it, unless the machine was booted meanwhile."""
+        """Report it, unless the host was booted meanwhile."""
         if reboots.boot_id == run.before(str):
             reboots.require(self.reason)

@@ -101,7 +101,7 @@ def firmware_update() -> JobCall[None]:
 
 @routes.get("/os/boards/{board}", access=MANAGER)
 async def board(boards: Boards, board: BoardName) -> BoardOptions:
-    """The settings of the board that this machine is; which there are, its driver says."""
+    """The settings of the board that this host is; which there are, its driver says."""
     return await boards.read(board)
 
 

@@ -1,4 +1,4 @@
-"""The slots that the machine can boot from, as rauc knows them."""
+"""The slots that the host can boot from, as rauc knows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Staying in step with the machine: services come to the bus when they like, and each start has its duties.
+"""Staying in step with the host: services come to the bus when they like, and each start has its duties.
 
 The slot that runs is marked good once we run: this is what tells the bootloader that it need not fall back to the other
 one. Once for each boot it is made the one that is booted next as well, so that a fallback lasts; not more often, for an
@@ -50,7 +50,7 @@ class MarkedBoot:
 
 
 class Watch:
-    """Looks at the machine when something has changed."""
+    """Looks at the host when something has changed."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Watch:
         await self._kernel.commit(self._marked.put(_KEY, MarkedBoot(self._reboots.boot_id)))
 
     def _is_changing(self) -> bool:
-        """Whether another slot is to be booted next, or may be: a job that an end of the machine interrupted says so
+        """Whether another slot is to be booted next, or may be: a job that an end of the host interrupted says so
         only when it is done."""
         jobs = self._kernel.jobs.listing()
         return self._reboots.is_required or any(job.name in CHANGING and not job.done for job in jobs)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from rooftree_store.addon_config import AddonConfig, MapEntry, UlimitPair, parse_addon_config
     from rooftree_store.assessment import pick_arch, rating
     from rooftree_store.build_file import BuildFile, parse_build_file
-    from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer, is_file
+    from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, Offer
     from rooftree_store.files import ShownText, read_text, shown_text
+    from rooftree_store.local_build import build_arguments, dockerfile_of, missing_bases
     from rooftree_store.option_places import device_options, device_places, secret_references
     from rooftree_store.options import (
         CheckedOptions,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
-    from rooftree_store.versions import Order, is_update, order
+    from rooftree_store.versions import Order, is_release_of, is_update, order
     from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
     from rooftree_store.yaml_files import FileInvalid, Places, document_in, parse_document, read_document
 
@@ -39,8 +40,9 @@ _HOMES = {
     "addon_config": "AddonConfig MapEntry UlimitPair parse_addon_config",
     "assessment": "pick_arch rating",
     "build_file": "BuildFile parse_build_file",
-    "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README is_file",
+    "catalogue": "APPARMOR CHANGELOG DOCUMENTATION ICON LOGO Offer README",
     "files": "ShownText read_text shown_text",
+    "local_build": "build_arguments dockerfile_of missing_bases",
     "option_places": "device_options device_places secret_references",
     "options": "CheckedOptions DeviceRefused Devices HostDevice OptionsInvalid SecretsUnreadable effective_options"
     " validate_options",
@@ -50,7 +52,7 @@ _HOMES = {
     "store": "ADDON_STORE AddonStore Installed StoreReloaded",
     "translations": "TranslationTexts parse_translation",
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
-    "versions": "Order is_update order",
+    "versions": "Order is_release_of is_update order",
     "vocabulary": "Boot HassioRole MapType Startup",
     "yaml_files": "FileInvalid Places document_in parse_document read_document",
 }
@@ -91,12 +93,15 @@ __all__ = [
     "TranslationTexts",
     "UlimitPair",
     "WatchdogTarget",
+    "build_arguments",
     "device_options",
     "device_places",
+    "dockerfile_of",
     "document_in",
     "effective_options",
-    "is_file",
+    "is_release_of",
     "is_update",
+    "missing_bases",
     "order",
     "parse_addon_config",
     "parse_build_file",

@@ -23,7 +23,7 @@ from rooftree_store.image_name import image_template
 from rooftree_store.options_schema import OptionsSchema, parse_schema
 from rooftree_store.readers import (
     ContentInvalid,
-    Problems,
+    Findings,
     Reader,
     Refused,
     filled_text,
@@ -91,7 +91,7 @@ class UlimitPair:
 
 
 class ConfigInvalid(ContentInvalid):
-    """An add-on's configuration was read and is not allowed; ``problems`` names every field that is wrong."""
+    """An add-on's configuration was read and is not allowed; ``findings`` names every field that is wrong."""
 
 
 @lru_cache(maxsize=4096)
@@ -136,12 +136,12 @@ _map_type = one_of(MapType)
 def _map_entry(value: Any) -> MapEntry | None:
     if value is None:  # what it was says nothing we know
         return None
-    problems = Problems()
-    kind = problems.required(value, "type", _map_type)
-    read_only = problems.optional(value, "read_only", flag)
-    path = problems.optional(value, "path", _absolute_path)
-    if kind is None or problems.noted:
-        raise Refused(*problems.noted)
+    findings = Findings()
+    kind = findings.required(value, "type", _map_type)
+    read_only = findings.optional(value, "read_only", flag)
+    path = findings.optional(value, "path", _absolute_path)
+    if kind is None or findings.noted:
+        raise Refused(*findings.noted)
     return MapEntry(kind, read_only is not False, path)
 
 
@@ -149,7 +149,7 @@ _map_entries = list_of(_map_entry)
 
 
 def _map(value: Any) -> tuple[MapEntry, ...]:
-    """The entries that say something; the others keep their place until here, so that problems name the right one."""
+    """The entries that say something; the others keep their place until here, so that findings name the right one."""
     return tuple(entry for entry in _map_entries(value) if entry is not None)
 
 
@@ -169,11 +169,11 @@ _limit = whole(-1, 2**63 - 1)
 def _ulimit(value: Any) -> int | UlimitPair:
     if not isinstance(value, Mapping):
         return _limit(value)
-    problems = Problems()
-    soft = problems.required(value, "soft", _limit)
-    hard = problems.required(value, "hard", _limit)
+    findings = Findings()
+    soft = findings.required(value, "soft", _limit)
+    hard = findings.required(value, "hard", _limit)
     if soft is None or hard is None:
-        raise Refused(*problems.noted)
+        raise Refused(*findings.noted)
     return UlimitPair(soft, hard)
 
 
@@ -321,18 +321,18 @@ class ParsedAddon:
 def parse_addon_config(raw: Mapping[Any, Any]) -> ParsedAddon:
     """The typed configuration of ``raw``, a decoded ``config.yaml``.
 
-    Older forms are migrated, unknown keys ignored. Raises :class:`ConfigInvalid` with every problem.
+    Older forms are migrated, unknown keys ignored. Raises :class:`ConfigInvalid` with every finding.
     """
-    problems = Problems()
-    current, advisories = _migrate(raw, problems)
+    findings = Findings()
+    current, advisories = _migrate(raw, findings)
     for name in REQUIRED:
         if name not in current:
-            problems.add(name, "is required")
+            findings.add(name, "is required")
     values: dict[str, Any] = {
-        name: problems.read(name, reader, current[name]) for name, reader in _READERS.items() if name in current
+        name: findings.read(name, reader, current[name]) for name, reader in _READERS.items() if name in current
     }
-    if problems.noted:
-        raise ConfigInvalid(problems.noted)
+    if findings.noted:
+        raise ConfigInvalid(findings.noted)
     config = AddonConfig(**values)
     _refuse_port_clash(config)
     advisories |= {code for code, applies in _ADVISORIES.items() if applies(config)}
@@ -342,13 +342,13 @@ def parse_addon_config(raw: Mapping[Any, Any]) -> ParsedAddon:
 def _refuse_port_clash(config: AddonConfig) -> None:
     if not config.ingress or config.ingress_port != 0:
         return
-    problems = Problems()
+    findings = Findings()
     for key in config.ports or ():
         if int(key.partition("/")[0]) in DYNAMIC_INGRESS_PORTS:
             first, last = DYNAMIC_INGRESS_PORTS[0], DYNAMIC_INGRESS_PORTS[-1]
-            problems.add(f"ports.{key}", f"lies in {first} to {last}, where ingress_port: 0 picks its port")
-    if problems.noted:
-        raise ConfigInvalid(problems.noted)
+            findings.add(f"ports.{key}", f"lies in {first} to {last}, where ingress_port: 0 picks its port")
+    if findings.noted:
+        raise ConfigInvalid(findings.noted)
 
 
 def _maps(config: AddonConfig, *types: MapType) -> bool:
@@ -393,7 +393,7 @@ WITHOUT_EFFECT: Final = ("advanced", "codenotary")
 _MAP_TEXT: Final = re.compile(rf"(?P<type>{'|'.join(MapType)})(?::(?P<mode>rw|ro))?")
 
 
-def _migrate(raw: Mapping[Any, Any], problems: Problems) -> tuple[dict[Any, Any], set[str]]:
+def _migrate(raw: Mapping[Any, Any], findings: Findings) -> tuple[dict[Any, Any], set[str]]:
     """``raw`` in today's form, and the advisories for what had to be changed. Never touches ``raw``."""
     current = dict(raw)
     advisories = {key for key in WITHOUT_EFFECT if key in raw}

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from rooftree.errors import Invalid
 from rooftree_store.image_name import base_image, is_image
-from rooftree_store.readers import Problem, Problems, Refused, flag, sentence, shown, word_of
+from rooftree_store.readers import Finding, Findings, Refused, flag, sentence, shown, word_of
 from rooftree_store.vocabulary import ARCHITECTURES, ELSEWHERE
 
 DEFAULT_BASE_IMAGE: Final = "ghcr.io/home-assistant/base:latest"
@@ -26,7 +26,7 @@ class BuildFile:
     labels: Mapping[str, str] = field(factory=dict)
     squash: bool = False
     """Kept to warn about: it does nothing."""
-    problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
     """What is wrong in the file. It was left out, or taken as it is meant, which other supervisors do not do."""
     left_out: frozenset[str] = frozenset()
     """The paths of what could not be taken."""
@@ -46,7 +46,7 @@ class BuildFile:
     def refuse_left_out(self, *paths: str) -> None:
         """Raise :class:`Invalid` where something at these paths could not be taken: a build that needs it is another
         without."""
-        wrong = [problem for problem in self.problems if problem.path in self.left_out and problem.path in paths]
+        wrong = [finding for finding in self.findings if finding.path in self.left_out and finding.path in paths]
         if wrong:
             raise Invalid(f"The add-on's build file cannot be used: {sentence(wrong)}")
 
@@ -59,13 +59,13 @@ class _Reading:
     """One go through a build file."""
 
     written: Mapping[str, str]
-    problems: Problems = field(factory=Problems)
+    findings: Findings = field(factory=Findings)
     left_out: set[str] = field(factory=set)
 
     def entries[T](self, path: str, value: Any, item: Callable[[str, Any], T | None]) -> dict[str, T]:
         if value is not None and not isinstance(value, Mapping):
             self.left_out.add(path)
-        return self.problems.entries(path, value, item)
+        return self.findings.entries(path, value, item)
 
     def build_from(self, value: Any) -> str | Mapping[str, str] | None:
         if isinstance(value, Mapping) or value is None:
@@ -73,7 +73,7 @@ class _Reading:
         return self._image("build_from", value)
 
     def _image_for_arch(self, path: str, value: Any) -> str | None:
-        arch = self.problems.read(path, _arch, path.removeprefix("build_from."))
+        arch = self.findings.read(path, _arch, path.removeprefix("build_from."))
         return None if arch is None else self._image(path, value)
 
     def _image(self, path: str, value: Any) -> str | None:
@@ -82,10 +82,10 @@ class _Reading:
         except Refused as error:
             wrong = str(error)
         if isinstance(value, str) and is_image(value):
-            self.problems.add(path, f"{wrong}, say other supervisors, and use nothing of the file")
+            self.findings.add(path, f"{wrong}, say other supervisors, and use nothing of the file")
             return value
         self.left_out.add(path)
-        self.problems.add(path, wrong)
+        self.findings.add(path, wrong)
         return None
 
     def text(self, path: str, value: Any) -> str | None:
@@ -94,10 +94,10 @@ class _Reading:
             return value
         if isinstance(value, bool | int | float):
             taken = self.written.get(path, str(value).lower() if isinstance(value, bool) else str(value))
-            self.problems.add(path, f"must be a string, and other supervisors refuse it: put {taken} in quotes")
+            self.findings.add(path, f"must be a string, and other supervisors refuse it: put {taken} in quotes")
             return taken
         self.left_out.add(path)
-        self.problems.add(path, f"must be a string, not {shown(value)}")
+        self.findings.add(path, f"must be a string, not {shown(value)}")
         return None
 
 
@@ -110,5 +110,5 @@ def parse_build_file(raw: Mapping[Any, Any], written: Mapping[str, str] = Mappin
     build_from = reading.build_from(raw["build_from"]) if "build_from" in raw else None
     args = reading.entries("args", raw["args"], reading.text) if "args" in raw else {}
     labels = reading.entries("labels", raw["labels"], reading.text) if "labels" in raw else {}
-    squash = reading.problems.optional(raw, "squash", flag) or False
-    return BuildFile(build_from, args, labels, squash, tuple(reading.problems.noted), frozenset(reading.left_out))
+    squash = reading.findings.optional(raw, "squash", flag) or False
+    return BuildFile(build_from, args, labels, squash, tuple(reading.findings.noted), frozenset(reading.left_out))

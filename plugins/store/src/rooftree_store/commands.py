@@ -12,7 +12,7 @@ import click
 from rooftree.commands import Invocation, pass_invocation, print_json, tell
 
 if TYPE_CHECKING:
-    from rooftree_store.lint import Finding, Report
+    from rooftree_store.lint import FileFinding, Report
 
 _COLOURS: Final = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
@@ -26,7 +26,7 @@ def addon() -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
 @click.option("--strict", is_flag=True, help="Fail for warnings too.")
 @click.option("--quiet", "-q", is_flag=True, help="Leave hints out.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: the problems, and what each configuration says.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the findings, and what each configuration says.")
 @pass_invocation
 def validate(invocation: Invocation, /, paths: tuple[Path, ...], *, strict: bool, quiet: bool, as_json: bool) -> None:
     """Check an add-on's folder, a whole repository, or single files.
@@ -61,14 +61,14 @@ def _summary(report: Report) -> str:
     return f"Checked {checked}: {told or 'nothing to complain about'}."
 
 
-def _as_json(report: Report, shown: list[Finding]) -> dict[str, object]:
+def _as_json(report: Report, shown: list[FileFinding]) -> dict[str, object]:
     import attrs
 
     from rooftree_store.lint import Severity
 
     return {
         "valid": not report.count(Severity.ERROR),
-        "problems": [attrs.asdict(finding) for finding in shown],
+        "findings": [attrs.asdict(finding) for finding in shown],
         "addons": [addon.as_json() for addon in report.addons],
         "files": report.files,
     }

@@ -28,6 +28,7 @@ from rooftree_store.git_process import (
 )
 from rooftree_store.leftovers import remove_folder
 from rooftree_store.logins import Login
+from rooftree_store.shallow_fetch import NEWEST, git_fetching
 from rooftree_store.sources import RepositorySource
 
 log = structlog.get_logger(__name__)
@@ -42,9 +43,9 @@ async def clone(source: RepositorySource, folder: Path, limits: Limits = USUAL, 
     """Fetch the newest commit into ``folder``, which must not exist; nothing stays there on failure."""
     branch = ["--branch", source.branch] if source.branch else []
     try:
-        await git(
-            source, "clone", "--quiet", "--depth", "1", "--single-branch", "--no-tags", "--no-recurse-submodules",
-            "--no-checkout", *branch, "--", source.url, str(folder), limits=limits, login=login,
+        await git_fetching(
+            source, "clone", "--quiet", NEWEST, "--single-branch", "--no-tags", "--no-recurse-submodules",
+            "--no-checkout", *branch, "--", source.url, str(folder), folder=folder, limits=limits, login=login,
         )  # fmt: skip
         commit = await head(source, folder)
         await left_by(source, folder, commit, limits)
@@ -76,9 +77,10 @@ async def update(source: RepositorySource, folder: Path, limits: Limits = USUAL,
     if newest == present and untouched:
         return False
     try:
-        await git(
-            source, *within(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--force", "--update-shallow",
-            "--no-recurse-submodules", "--", source.url, source.branch or "HEAD", limits=limits, login=login,
+        await git_fetching(
+            source, *within(folder), "fetch", "--quiet", NEWEST, "--no-tags", "--force", "--update-shallow",
+            "--no-recurse-submodules", "--", source.url, source.branch or "HEAD",
+            folder=folder, limits=limits, login=login,
         )  # fmt: skip
         fetched = await head(source, folder, "FETCH_HEAD")
         await left_by(source, folder, fetched, limits)

@@ -13,11 +13,12 @@ import os
 import re
 import resource
 import signal
+from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 
@@ -88,6 +89,14 @@ class GitFailed(Failed):
     error_key = "store_repository_unknown_error"
 
 
+class BranchMissing(GitFailed):
+    """The server has the repository, and not the branch that is asked for (any more)."""
+
+
+class DepthRefused(GitFailed):
+    """The server cannot hand out a part of a repository's history, only all of it."""
+
+
 class RepositoryTooLarge(Failed):
     """A repository is larger than it may be; what was fetched of it is thrown away."""
 
@@ -95,7 +104,7 @@ class RepositoryTooLarge(Failed):
 
 
 class GitUnavailable(Unavailable):
-    """There is no git on this machine, or the server cannot be reached."""
+    """There is no git on this machine, or the server cannot be reached, or says that it is broken."""
 
     error_key = "store_repository_unreachable_error"
 
@@ -144,7 +153,7 @@ async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = 
             while line := await child.stdout.readline():
                 yield line.decode(errors="replace")
         except ValueError:  # the reader's word for a line beyond its limit
-            raise GitFailed(f"{source} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
+            raise RepositoryTooLarge(f"{source} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
         errors = await _end_of(child.stderr)
         await child.wait()
     if child.returncode:
@@ -205,11 +214,13 @@ MOST_SAID = 2000
 """Characters of git's complaint that are looked at."""
 _UNREACHABLE = re.compile(
     r"(?i)could not resolve|unable to look up|connection (refused|timed out|reset)|failed to connect|unable to connect|"
-    r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow|"
-    r"the requested URL returned error: 5"
+    r"network is unreachable|no route to host|early eof|remote end hung up|operation too slow"
 )
+_BROKEN = re.compile(r"(?i)the requested URL returned error: 5")
 _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|terminal prompts disabled|permission denied")
+_NO_DEPTH = re.compile(r"(?i)does not support (?:--)?shallow")
 _TOO_LARGE = re.compile("(?i)file too large|out of memory")
+_LOGIN_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
 _EMPTY = re.compile(r"(?i)needed a single revision")
 _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
 
@@ -224,24 +235,39 @@ def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
 
 def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login | None = None) -> Failed | Unavailable:
     """git's complaint as one of ours. It quotes the server; what matters stands at the end."""
-    errors = errors[-MOST_SAID:]
+    errors = _without_login(errors, login)[-MOST_SAID:]
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
-    said = re.sub(r"(?<=://)[^/@\s]+@", "", "; ".join(lines[-3:])) or "it said nothing"
+    said = "; ".join(lines[-3:]) or "it said nothing"
     said = "".join(letter if letter.isprintable() else "�" for letter in said)  # a server says what it likes
     if _TOO_LARGE.search(errors):
         return too_large(source, limits)
     if _EMPTY.search(errors):
         return GitFailed(f"There is nothing in the git repository at {source} yet")
+    if _NO_DEPTH.search(errors):
+        return DepthRefused(f"The server of {source} has all of its history or nothing: {said}")
+    if _BROKEN.search(errors):
+        return GitUnavailable(f"The server of {source} answers that something is wrong with itself: {said}")
     if _UNREACHABLE.search(errors):
         return GitUnavailable(f"The server of {source} cannot be reached: {said}")
     if "Remote branch" in errors or "couldn't find remote ref" in errors:
-        return GitFailed(f"{source} has no branch {source.branch or 'that git could choose'}")
+        return BranchMissing(f"{source} has no branch {source.branch or 'that git could choose'}")
     if _NO_LOGIN.search(errors):
         return GitFailed(_no_login(source, said, login))
     if _MISSING.search(errors):
         return GitFailed(f"There is no git repository at {source}: {said}")
     return GitFailed(f"git failed on {source}: {said}")
+
+
+def _without_login(errors: str, login: Login | None) -> str:
+    """git's complaint without what only the server may know. git leaves logins out of addresses of its own; a server
+    may repeat what it was given, in any of the forms that it came in."""
+    if login is not None:
+        name, password = login.name.reveal(), login.password.reveal()
+        secret = password or name
+        for form in (secret, quote(secret, safe=""), b64encode(f"{name}:{password}".encode()).decode()):
+            errors = errors.replace(form, "***")
+    return _LOGIN_IN_ADDRESS.sub("", errors)
 
 
 def _no_login(source: RepositorySource, said: str, login: Login | None) -> str:

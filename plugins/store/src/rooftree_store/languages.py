@@ -161,8 +161,8 @@ def _texts(stop: Callable[[], bool], folder: Folder, offer: Offer, names: list[s
             reason = f"the translations of the add-on take more than {MAX_TEXTS_BYTES // 1024**2} MiB up to here"
         if reason is None:
             by_language[name.rpartition(".")[0]] = translation.as_json()
-            if translation.problems:
-                log.warning("texts_left_out", file=printable(path), reason=sentence(translation.problems))
+            if translation.findings:
+                log.warning("texts_left_out", file=printable(path), reason=sentence(translation.findings))
         else:
             log.warning("translation_left_out", file=printable(path), reason=reason)
         if cost_bytes > MAX_TEXTS_BYTES:

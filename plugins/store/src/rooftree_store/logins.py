@@ -36,7 +36,10 @@ class Login:
 
 
 class RepositoryAddress(ParsedString):
-    """What a user gives to add a repository: its source, with a login in it where the server wants one."""
+    """What a user gives to add a repository: its source, with a login in it where the server wants one.
+
+    Blanks around it do not count, nor slashes at the end of the address.
+    """
 
     __slots__ = ()
 
@@ -56,7 +59,7 @@ class RepositoryAddress(ParsedString):
     @property
     def source(self) -> RepositorySource:
         """The source, without a login."""
-        return RepositorySource(_split(self)[0])
+        return RepositorySource(_split(self)[0]).canonical
 
     @property
     def login(self) -> Login | None:
@@ -68,6 +71,7 @@ class RepositoryAddress(ParsedString):
 
 
 def _split(text: str) -> tuple[str, Login | None]:
+    text = text.strip(" \t\r\n")
     match = _WITH_LOGIN.fullmatch(text)
     if match is None:
         return text, None

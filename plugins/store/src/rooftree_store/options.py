@@ -1,6 +1,6 @@
 """The options of an add-on: the check of what a user set, by the schema that the add-on has for it.
 
-Checking reports every problem with its path (``logins[0].password: is required``) and never repeats a value: any of
+Checking reports every finding with its path (``logins[0].password: is required``) and never repeats a value: any of
 them may be a secret. Patterns come from strangers, so matching has a budget of time. Better than the
 reference, on purpose:
 
@@ -28,9 +28,9 @@ from rooftree_store.option_places import SECRET_PREFIX
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
 from rooftree_store.patterns import compiled
 from rooftree_store.readers import (
-    MAX_PROBLEMS,
-    Problem,
-    Problems,
+    MAX_FINDINGS,
+    Finding,
+    Findings,
     Refused,
     flag,
     is_url,
@@ -102,11 +102,11 @@ class NoDevices:
 
 
 class OptionsInvalid(Invalid):
-    """The options do not fit the schema; ``problems`` has everything that is wrong, without any of the values."""
+    """The options do not fit the schema; ``findings`` has everything that is wrong, without any of the values."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(sentence(problems))
-        self.problems = list(problems)
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(sentence(findings))
+        self.findings = list(findings)
 
 
 @frozen
@@ -114,7 +114,7 @@ class CheckedOptions:
     """Options that fit, and what was seen on the way."""
 
     options: dict[str, Any]
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     """Keys that the schema does not know; they were left out."""
     password_hashes: frozenset[str] = frozenset()
     """SHA-1 in upper-case hex of every ``password`` that is not empty, for the look-up of known leaks."""
@@ -139,8 +139,8 @@ def validate_options(
         return CheckedOptions(dict(options))
     check = _Check(secrets, devices or NoDevices(), granted_secrets)
     result = check.mapping(schema.root, options, "")
-    if check.problems.noted:
-        raise OptionsInvalid(check.problems.noted)
+    if check.findings.noted:
+        raise OptionsInvalid(check.findings.noted)
     return CheckedOptions(result, tuple(check.warnings), frozenset(check.password_hashes), tuple(check.devices_used))
 
 
@@ -179,8 +179,8 @@ class _Check:
     secrets: SecretLookup
     devices: Devices
     granted_secrets: Mapping[str, str] | None = None
-    problems: Problems = Factory(Problems)
-    warnings: list[Problem] = Factory(list)
+    findings: Findings = Factory(Findings)
+    warnings: list[Finding] = Factory(list)
     password_hashes: set[str] = Factory(set)
     devices_used: list[HostDevice] = Factory(list)
     match_seconds_left: float = MATCH_BUDGET_S
@@ -195,11 +195,11 @@ class _Check:
                 # What is missing inside is named; nothing is when every key may be missing.
                 result[name] = self.mapping(inner, {}, join(path, name))
             elif not may_be_missing(inner):
-                self.problems.add(join(path, name), "is required" + (", it must not be null" if name in values else ""))
+                self.findings.add(join(path, name), "is required" + (", it must not be null" if name in values else ""))
         unknown = (name for name in values if name not in element.fields)
         self.warnings.extend(
-            Problem(join(path, str(name)[:80]), "is not an option of this add-on and was left out")
-            for name in islice(unknown, MAX_PROBLEMS - len(self.warnings))
+            Finding(join(path, str(name)[:80]), "is not an option of this add-on and was left out")
+            for name in islice(unknown, MAX_FINDINGS - len(self.warnings))
         )
         return result
 
@@ -218,13 +218,13 @@ class _Check:
             case MapOf():
                 if isinstance(value, Mapping):
                     return self.mapping(element, value, path)
-                self.problems.add(path, f"must be a mapping, not {_type_name(value)}")
+                self.findings.add(path, f"must be a mapping, not {_type_name(value)}")
             case ListOf():
                 if isinstance(value, list | tuple):
                     return self.elements(element.element, value, path)
-                self.problems.add(path, f"must be a list, not {_type_name(value)}")
+                self.findings.add(path, f"must be a list, not {_type_name(value)}")
             case Scalar():
-                return self.problems.read(path, lambda given: self.scalar(element, given, path), value)
+                return self.findings.read(path, lambda given: self.scalar(element, given, path), value)
         return None
 
     def elements(self, element: Element, values: Sequence[Any], path: str) -> list[Any]:
@@ -233,7 +233,7 @@ class _Check:
             where = f"{path}[{index}]"
             if not self.counts_as_missing(element, item, where):
                 items.append(self.element(element, item, where))
-            if self.problems.are_enough:
+            if self.findings.are_enough:
                 break
         return items
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from rooftree_store.readers import MAX_DEPTH, Problems, join, shown
+from rooftree_store.readers import MAX_DEPTH, Findings, join, shown
 
 MAX_SHARED_CHARACTERS: Final = 256
 """Longer type strings are rare, and kept only as long as the add-on that has them."""
@@ -98,57 +98,57 @@ _TYPES: Final = (
 
 
 def parse_schema(raw: Any) -> OptionsSchema:
-    """The typed form of a configuration's ``schema``; raises ``Refused`` with every problem."""
-    problems = Problems()
-    root = _parse_map(raw, "", 0, problems)
-    problems.raise_if_any()
+    """The typed form of a configuration's ``schema``; raises ``Refused`` with every finding."""
+    findings = Findings()
+    root = _parse_map(raw, "", 0, findings)
+    findings.raise_if_any()
     return OptionsSchema(root)
 
 
-def _parse_map(raw: Any, path: str, depth: int, problems: Problems) -> MapOf:
+def _parse_map(raw: Any, path: str, depth: int, findings: Findings) -> MapOf:
     if not isinstance(raw, Mapping):
-        problems.add(path, f"must be a mapping of options to types, not {shown(raw)}")
+        findings.add(path, f"must be a mapping of options to types, not {shown(raw)}")
         return MapOf({})
     fields: dict[str, Element] = {}
     for name, element in raw.items():
         if isinstance(name, str):
-            fields[sys.intern(str(name))] = _parse_element(element, join(path, name[:80]), depth + 1, problems)
+            fields[sys.intern(str(name))] = _parse_element(element, join(path, name[:80]), depth + 1, findings)
         else:
-            problems.add(path, f"the key {shown(name)} must be a string; put it in quotes")
-        if problems.are_enough:
+            findings.add(path, f"the key {shown(name)} must be a string; put it in quotes")
+        if findings.are_enough:
             break
     return MapOf(fields)
 
 
-def _parse_element(raw: Any, path: str, depth: int, problems: Problems) -> Element:
+def _parse_element(raw: Any, path: str, depth: int, findings: Findings) -> Element:
     if depth > MAX_DEPTH:
-        problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
+        findings.add(path, f"nests deeper than {MAX_DEPTH} levels")
     elif isinstance(raw, Mapping):
-        return _parse_map(raw, path, depth, problems)
+        return _parse_map(raw, path, depth, findings)
     elif isinstance(raw, list | tuple):
-        return _parse_list(raw, path, depth, problems)
+        return _parse_list(raw, path, depth, findings)
     elif isinstance(raw, str):
         scalar = parse_type(raw)
         if scalar is not None:
             return scalar
-        problems.add(path, f"{shown(raw)} is no type; allowed are {_TYPES}")
+        findings.add(path, f"{shown(raw)} is no type; allowed are {_TYPES}")
     else:
-        problems.add(path, f"must be a type in quotes, a list or a mapping, not {shown(raw)}")
+        findings.add(path, f"must be a type in quotes, a list or a mapping, not {shown(raw)}")
     return _ANYTHING
 
 
-def _parse_list(raw: Sequence[Any], path: str, depth: int, problems: Problems) -> Element:
+def _parse_list(raw: Sequence[Any], path: str, depth: int, findings: Findings) -> Element:
     if not raw:
-        problems.add(path, "must hold the type of its elements")
+        findings.add(path, "must hold the type of its elements")
         return _ANYTHING
     parsed = []
     for index, element in enumerate(raw):
         step = f"{path}[{index}]"
         if isinstance(element, list | tuple):
-            problems.add(step, "a list must not hold a list directly; put a mapping between them")
+            findings.add(step, "a list must not hold a list directly; put a mapping between them")
         else:
-            parsed.append(_parse_element(element, step, depth + 1, problems))
-        if problems.are_enough:
+            parsed.append(_parse_element(element, step, depth + 1, findings))
+        if findings.are_enough:
             break
     if not parsed or isinstance(parsed[0], ListOf):
         return _ANYTHING
@@ -156,7 +156,7 @@ def _parse_list(raw: Sequence[Any], path: str, depth: int, problems: Problems) -
 
 
 _ANYTHING: Final = Scalar("str", Kind.STR)
-"""Stands where a problem was noted; the whole is refused anyway."""
+"""Stands where a finding was noted; the whole is refused anyway."""
 
 
 def parse_type(source: str) -> Scalar | None:

@@ -119,7 +119,7 @@ class StorePlugin(Plugin):
             given = structure(sources, list[RepositoryAddress])
         except RooftreeError as error:
             return RepositoriesChange(refusal=error)
-        wanted = [address.source for address in given]
+        wanted = [self.store.known_as(address.source) for address in given]
         there = tuple(slug for slug in self.store.sources if not self.store.is_built_in(slug))
         touched = tuple(dict.fromkeys([*(source.slug for source in wanted), *there]))
         call = repositories.set_repositories(sources=tuple(wanted), touched=touched)

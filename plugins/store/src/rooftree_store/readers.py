@@ -6,7 +6,6 @@ every element before they give up, so that the author of a file sees everything 
 
 from __future__ import annotations
 
-import difflib
 import enum
 import math
 import re
@@ -18,16 +17,17 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from rooftree.errors import Invalid
+from rooftree.model import likely_meant
 
 type Reader[T] = Callable[[Any], T]
 
 MAX_DEPTH: Final = 50
 """How deep default options may nest."""
-MAX_SHOWN_PROBLEMS: Final = 20
-MAX_PROBLEMS: Final = 50
+MAX_SHOWN_FINDINGS: Final = 20
+MAX_FINDINGS: Final = 50
 """When so much is wrong with something, the rest of it is not read any more."""
 LONGEST_SENTENCE: Final = 800
-"""Characters of what is said of all problems together."""
+"""Characters of what is said of all findings together."""
 EMPTY: Final = "is left empty, which counts as if it were not there, and which other supervisors refuse"
 _MAX_SHOWN_CHARACTERS: Final = 60
 _MAX_NEAREST_CHARACTERS: Final = 40
@@ -36,8 +36,8 @@ _MAX_PATH_CHARACTERS: Final = 300
 
 
 @frozen
-class Problem:
-    """One thing wrong, and where: ``Problem("ports.80/tcp", "must be …")``. The path is empty for the whole."""
+class Finding:
+    """One thing wrong, and where: ``Finding("ports.80/tcp", "must be …")``. The path is empty for the whole."""
 
     path: str
     message: str
@@ -50,9 +50,9 @@ class Problem:
             path = f"{path[: _MAX_PATH_CHARACTERS // 2]}…{path[-_MAX_PATH_CHARACTERS // 2 :]}"
         return f"{path}: {self.message}"
 
-    def under(self, step: str) -> Problem:
-        """The same problem, seen from one level further out."""
-        return Problem(join(step, self.path), self.message)
+    def under(self, step: str) -> Finding:
+        """The same finding, seen from one level further out."""
+        return Finding(join(step, self.path), self.message)
 
 
 def join(path: str, step: str) -> str:
@@ -63,60 +63,60 @@ def join(path: str, step: str) -> str:
 
 
 class Refused(Exception):
-    """What a reader raises: at least one problem, with paths relative to the value it was given."""
+    """What a reader raises: at least one finding, with paths relative to the value it was given."""
 
-    def __init__(self, *problems: Problem) -> None:
-        super().__init__("; ".join(map(str, problems)))
-        self.problems = problems
+    def __init__(self, *findings: Finding) -> None:
+        super().__init__("; ".join(map(str, findings)))
+        self.findings = findings
 
 
 def refused(message: str) -> Refused:
     """The exception for a value that is wrong as a whole."""
-    return Refused(Problem("", message))
+    return Refused(Finding("", message))
 
 
 class ContentInvalid(Invalid):
-    """A file was read, and what it says is not allowed. ``problems`` has everything that is wrong with it."""
+    """A file was read, and what it says is not allowed. ``findings`` has everything that is wrong with it."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(sentence(problems))
-        self.problems = list(problems)
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(sentence(findings))
+        self.findings = list(findings)
 
 
-def sentence(problems: Sequence[Problem]) -> str:
-    """All problems in one line, cut after a number that people still read."""
+def sentence(findings: Sequence[Finding]) -> str:
+    """All findings in one line, cut after a number that people still read."""
     told: list[str] = []
     room = LONGEST_SENTENCE
-    for problem in problems[:MAX_SHOWN_PROBLEMS]:
-        line = str(problem)
+    for finding in findings[:MAX_SHOWN_FINDINGS]:
+        line = str(finding)
         if told and len(line) > room:
             break
         told.append(line if len(line) <= LONGEST_SENTENCE else f"{line[:LONGEST_SENTENCE]}…")
         room -= len(line) + 2
-    more = len(problems) - len(told)
-    if len(problems) >= MAX_PROBLEMS:
+    more = len(findings) - len(told)
+    if len(findings) >= MAX_FINDINGS:
         return f"{'; '.join(told)}; and many more"
     return f"{'; '.join(told)}; and {more} more" if more else "; ".join(told)
 
 
 @frozen
-class Problems:
-    """Collects what is wrong while a whole is read part by part, up to :data:`MAX_PROBLEMS`."""
+class Findings:
+    """Collects what is wrong while a whole is read part by part, up to :data:`MAX_FINDINGS`."""
 
-    noted: list[Problem] = field(factory=list)
+    noted: list[Finding] = field(factory=list)
 
     @property
     def are_enough(self) -> bool:
         """Whether so much is wrong that nothing more is noted: who reads a list or a mapping may stop."""
-        return len(self.noted) >= MAX_PROBLEMS
+        return len(self.noted) >= MAX_FINDINGS
 
     def read[T](self, step: str, reader: Reader[T], value: Any) -> T | None:
         """The part as ``reader`` gives it, or ``None`` after noting what is wrong with it."""
         try:
             return reader(value)
         except Refused as error:
-            room = MAX_PROBLEMS - len(self.noted)
-            self.noted.extend(problem.under(step) for problem in error.problems[:room])
+            room = MAX_FINDINGS - len(self.noted)
+            self.noted.extend(finding.under(step) for finding in error.findings[:room])
             return None
 
     def required[T](self, whole: Mapping[Any, Any], key: str, reader: Reader[T]) -> T | None:
@@ -153,7 +153,7 @@ class Problems:
     def add(self, path: str, message: str) -> None:
         """Note something wrong."""
         if not self.are_enough:
-            self.noted.append(Problem(path, message))
+            self.noted.append(Finding(path, message))
 
     def raise_if_any(self) -> None:
         """Raise :class:`Refused` with everything noted so far."""
@@ -285,8 +285,8 @@ def nearest(value: object, words: Iterable[str]) -> str:
     """``; did you mean manual?`` where one of the words is what was probably meant, else nothing."""
     if not isinstance(value, str) or len(value) > _MAX_NEAREST_CHARACTERS:
         return ""
-    near = difflib.get_close_matches(value, words, 1, 0.75)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = likely_meant(value, words, 0.75)
+    return f"; did you mean {near}?" if near else ""
 
 
 def matching(pattern: re.Pattern[str], allowed: str) -> Reader[str]:
@@ -322,16 +322,16 @@ def list_of[T](item: Reader[T], *, unique: bool = False) -> Reader[tuple[T, ...]
     def read(value: Any) -> tuple[T, ...]:
         if not isinstance(value, list | tuple):
             raise refused(f"must be a list, not {shown(value)}")
-        problems = Problems()
+        findings = Findings()
         items = []
         for index, element in enumerate(value):
-            items.append(problems.read(f"[{index}]", item, element))
-            if problems.are_enough:
+            items.append(findings.read(f"[{index}]", item, element))
+            if findings.are_enough:
                 break
-        problems.raise_if_any()
+        findings.raise_if_any()
         if unique and len(set(items)) != len(items):
             raise refused("must not name anything twice")
-        return tuple(items)  # type: ignore[arg-type]  # no problems means that no element is None
+        return tuple(items)  # type: ignore[arg-type]  # no findings means that no element is None
 
     return read
 
@@ -342,17 +342,17 @@ def mapping_of[T](item: Reader[T], *, key: Reader[str] = text) -> Reader[dict[st
     def read(value: Any) -> dict[str, T]:
         if not isinstance(value, Mapping):
             raise refused(f"must be a mapping of keys to values, not {shown(value)}")
-        problems = Problems()
+        findings = Findings()
         items: dict[str, Any] = {}
         for name, element in value.items():
             step = step_of(name)
-            name = problems.read(step, _as_key(key), name)  # noqa: PLW2901  # the key, read
-            result = problems.read(step, item, element)
+            name = findings.read(step, _as_key(key), name)  # noqa: PLW2901  # the key, read
+            result = findings.read(step, item, element)
             if name is not None:
                 items[sys.intern(str(name))] = result
-            if problems.are_enough:
+            if findings.are_enough:
                 break
-        problems.raise_if_any()
+        findings.raise_if_any()
         return items
 
     return read
@@ -363,7 +363,7 @@ def _as_key(key: Reader[str]) -> Reader[str]:
         try:
             return key(value)
         except Refused as error:
-            raise Refused(*(Problem("", f"the key {problem.message}") for problem in error.problems)) from None
+            raise Refused(*(Finding("", f"the key {finding.message}") for finding in error.findings)) from None
 
     return read
 
@@ -383,45 +383,45 @@ def maybe[T](reader: Reader[T]) -> Reader[T | None]:
         try:
             return reader(value)
         except Refused as error:
-            raise Refused(*(_or_null(problem) for problem in error.problems)) from None
+            raise Refused(*(_or_null(finding) for finding in error.findings)) from None
 
     return read
 
 
-def _or_null(problem: Problem) -> Problem:
+def _or_null(finding: Finding) -> Finding:
     begins = "must be "
-    if problem.path or not problem.message.startswith(begins):
-        return problem
-    return Problem("", f"{begins}null or {problem.message.removeprefix(begins)}")
+    if finding.path or not finding.message.startswith(begins):
+        return finding
+    return Finding("", f"{begins}null or {finding.message.removeprefix(begins)}")
 
 
 def json_object(value: Any) -> dict[str, Any]:
     """A mapping that JSON can carry as it is: string keys, finite numbers of at most 64 bits, no bottomless nesting."""
     if not isinstance(value, dict):
         raise refused(f"must be a mapping of keys to values, not {shown(value)}")
-    problems = Problems()
-    _check_json(value, "", 0, problems)
-    problems.raise_if_any()
+    findings = Findings()
+    _check_json(value, "", 0, findings)
+    findings.raise_if_any()
     return value
 
 
-def _check_json(value: object, path: str, depth: int, problems: Problems) -> None:
-    if problems.are_enough:
+def _check_json(value: object, path: str, depth: int, findings: Findings) -> None:
+    if findings.are_enough:
         return
     if isinstance(value, dict | list) and depth > MAX_DEPTH:
-        problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
+        findings.add(path, f"nests deeper than {MAX_DEPTH} levels")
     elif isinstance(value, dict):
         for name, inner in value.items():
             step = join(path, step_of(name))
             if not isinstance(name, str):
-                problems.add(step, f"the key {shown(name)} must be a string; put it in quotes")
-            _check_json(inner, step, depth + 1, problems)
+                findings.add(step, f"the key {shown(name)} must be a string; put it in quotes")
+            _check_json(inner, step, depth + 1, findings)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _check_json(inner, f"{path}[{index}]", depth + 1, problems)
+            _check_json(inner, f"{path}[{index}]", depth + 1, findings)
     elif isinstance(value, float) and not math.isfinite(value):
-        problems.add(path, "must be a finite number")
+        findings.add(path, "must be a finite number")
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
-        problems.add(path, "must fit into 64 bits")
+        findings.add(path, "must fit into 64 bits")
     elif not isinstance(value, str | int | float | None):
-        problems.add(path, f"must be text, a number, true, false, null, a list or a mapping, not {shown(value)}")
+        findings.add(path, f"must be text, a number, true, false, null, a list or a mapping, not {shown(value)}")

@@ -23,7 +23,7 @@ from rooftree import (
 )
 from rooftree_store import git
 from rooftree_store.catalogue import open_repository, read_repository_file
-from rooftree_store.git_process import GitFailed, RepositoryTooLarge
+from rooftree_store.git_process import BranchMissing, GitFailed, RepositoryTooLarge
 from rooftree_store.leftovers import OLD
 from rooftree_store.repository_file import RepositoryFile
 from rooftree_store.slugs import RepositorySlug
@@ -107,6 +107,8 @@ async def bring_up_to_date(store: AddonStore, source: RepositorySource) -> Broug
             await asyncio.to_thread(_described, folder)
             brought = await bring_submodules(source, folder, limits, login)
             return evolve(brought, changed=changed or brought.changed)
+        except BranchMissing:
+            raise
         except GitFailed as error:
             if not await git.reachable(source, limits, login):
                 raise

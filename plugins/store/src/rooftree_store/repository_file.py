@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from rooftree_store.readers import ContentInvalid, Problems, maybe, text, url
+from rooftree_store.readers import ContentInvalid, Findings, maybe, text, url
 
 
 class RepositoryInvalid(ContentInvalid):
@@ -24,11 +24,11 @@ class RepositoryFile:
 
 
 def parse_repository_file(raw: Mapping[Any, Any]) -> RepositoryFile:
-    """The typed file; unknown keys are ignored. Raises :class:`RepositoryInvalid` with every problem."""
-    problems = Problems()
-    name = problems.required(raw, "name", text)
-    link = problems.optional(raw, "url", maybe(url))
-    maintainer = problems.optional(raw, "maintainer", maybe(text))
-    if name is None or problems.noted:
-        raise RepositoryInvalid(problems.noted)
+    """The typed file; unknown keys are ignored. Raises :class:`RepositoryInvalid` with every finding."""
+    findings = Findings()
+    name = findings.required(raw, "name", text)
+    link = findings.optional(raw, "url", maybe(url))
+    maintainer = findings.optional(raw, "maintainer", maybe(text))
+    if name is None or findings.noted:
+        raise RepositoryInvalid(findings.noted)
     return RepositoryFile(name, link, maintainer)

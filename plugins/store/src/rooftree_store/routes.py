@@ -125,7 +125,7 @@ def list_repositories(store: AddonStore) -> list[StoreRepository]:
 @routes.post("/store/repositories", access=MANAGER)
 def add_repository(store: AddonStore, body: NewRepository) -> JobCall[None]:
     """Add a repository. A login in the address is kept apart from it; for a repository that is there it is renewed."""
-    call = repositories.add_repository(source=body.repository.source)
+    call = repositories.add_repository(source=store.known_as(body.repository.source))
     return call.during(store.offered_logins([body.repository]))
 
 

@@ -63,6 +63,23 @@ class RepositorySource(ParsedString):
             raise ValueError("must name a repository on that host")
 
     @property
+    def canonical(self) -> RepositorySource:
+        """The same source as it is entered when it is added: without slashes at the end of the address."""
+        url, hash_sign, branch = self.partition("#")
+        return RepositorySource(url.rstrip("/") + hash_sign + branch)
+
+    def is_same_as(self, other: RepositorySource) -> bool:
+        """Whether two texts stand for one repository: slashes and ``.git`` at the end of the address do not count, and
+        upper and lower case are one."""
+        return self._compared == other._compared
+
+    @property
+    def _compared(self) -> tuple[str, str]:
+        source = self.canonical.lower()
+        url, _, branch = (CORE_URL if source == "core" else source).partition("#")
+        return url.removesuffix(".git"), branch
+
+    @property
     def url(self) -> str:
         """What git is asked to fetch."""
         return CORE_URL if self == "core" else self.partition("#")[0]

@@ -182,6 +182,12 @@ class AddonStore:
         except KeyError:
             raise RepositoryNotFound(f"There is no repository {repository}") from None
 
+    def known_as(self, source: RepositorySource) -> RepositorySource:
+        """The source of the repository that is there, where the same was entered in other words: its slug names folders
+        and add-ons, and stays. Else the one that is given."""
+        there = (other for other in self.sources.values() if other.is_same_as(source))
+        return source if source.slug in self.sources else next(there, source)
+
     def is_built_in(self, repository: RepositorySlug) -> bool:
         """Whether the operator's settings, not the API, decide that it is there."""
         return repository in self._built_in
@@ -199,7 +205,9 @@ class AddonStore:
     def offered_logins(self, addresses: Iterable[RepositoryAddress]) -> Iterator[None]:
         """While a job is under way, let it find the logins in these addresses: only memory knows them until it has kept
         them."""
-        logins = {address.source.slug: address.login for address in addresses if address.login is not None}
+        logins = {
+            self.known_as(address.source).slug: address.login for address in addresses if address.login is not None
+        }
         self._new_logins.update(logins)
         try:
             yield

@@ -24,6 +24,7 @@ from rooftree_store.catalogue import is_file, open_repository
 from rooftree_store.git import head, left_by
 from rooftree_store.git_process import USUAL, GitFailed, Limits, git, git_lines, server_of, within
 from rooftree_store.logins import Login
+from rooftree_store.shallow_fetch import NEWEST, git_fetching
 from rooftree_store.sources import RepositorySource
 
 MAX_DEPTH: Final = 3
@@ -142,9 +143,9 @@ async def _bring(source: RepositorySource, folder: Path, commit: str, limits: Li
     try:
         await asyncio.to_thread(_empty, folder)
         await git(source, "init", "--quiet", "--template=", "--", str(folder), limits=limits)
-        await git(
-            source, *within(folder), "fetch", "--quiet", "--depth", "1", "--no-tags", "--no-recurse-submodules",
-            "--", source.url, commit, limits=limits, login=login,
+        await git_fetching(
+            source, *within(folder), "fetch", "--quiet", NEWEST, "--no-tags", "--no-recurse-submodules",
+            "--", source.url, commit, folder=folder, limits=limits, login=login,
         )  # fmt: skip
         await left_by(source, folder, commit, limits)
         await git(source, *within(folder), "reset", "--quiet", "--hard", commit, limits=limits)

@@ -8,7 +8,7 @@ from typing import Any, Final, NotRequired, TypedDict
 
 from attrs import field, frozen
 
-from rooftree_store.readers import MAX_DEPTH, Problem, Problems, maybe, shown, text
+from rooftree_store.readers import MAX_DEPTH, Finding, Findings, maybe, shown, text
 from rooftree_store.yaml_files import SUFFIXES
 
 TRANSLATIONS: Final = "translations"
@@ -69,7 +69,7 @@ class Translation:
     """By option."""
     network: Mapping[str, str] = field(factory=dict)
     """By port, such as ``8080/tcp``."""
-    problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
     """What could not be used, and was left out."""
 
     def as_json(self) -> TranslationTexts:
@@ -82,28 +82,28 @@ class Translation:
 
 def parse_translation(raw: Mapping[Any, Any]) -> Translation:
     """What of a file can be used, with what is wrong with the rest of it; unknown keys are ignored."""
-    problems = Problems()
+    findings = Findings()
 
     def option(path: str, value: Any, depth: int = 0) -> OptionText | None:
         if depth > MAX_DEPTH:
-            problems.add(path, f"nests deeper than {MAX_DEPTH} levels")
+            findings.add(path, f"nests deeper than {MAX_DEPTH} levels")
             return None
         if not isinstance(value, Mapping):
-            problems.add(path, f"must be a mapping with a name, not {shown(value)}")
+            findings.add(path, f"must be a mapping with a name, not {shown(value)}")
             return None
-        name = problems.read(f"{path}.name", text, value.get("name")) if "name" in value else None
+        name = findings.read(f"{path}.name", text, value.get("name")) if "name" in value else None
         if "name" not in value:
-            problems.add(f"{path}.name", "is required")
-        description = problems.read(f"{path}.description", maybe(text), value.get("description"))
+            findings.add(f"{path}.name", "is required")
+        description = findings.read(f"{path}.description", maybe(text), value.get("description"))
         fields = None
         if "fields" in value:
-            fields = problems.entries(f"{path}.fields", value["fields"], partial(option, depth=depth + 1))
+            fields = findings.entries(f"{path}.fields", value["fields"], partial(option, depth=depth + 1))
         return None if name is None else OptionText(name, description, fields)
 
-    configuration = problems.entries("configuration", raw["configuration"], option) if "configuration" in raw else {}
-    ports = problems.entries("network", raw["network"], _port_text(problems)) if "network" in raw else {}
-    return Translation(configuration, ports, tuple(problems.noted))
+    configuration = findings.entries("configuration", raw["configuration"], option) if "configuration" in raw else {}
+    ports = findings.entries("network", raw["network"], _port_text(findings)) if "network" in raw else {}
+    return Translation(configuration, ports, tuple(findings.noted))
 
 
-def _port_text(problems: Problems) -> Callable[[str, Any], str | None]:
-    return lambda path, value: problems.read(path, text, value)
+def _port_text(findings: Findings) -> Callable[[str, Any], str | None]:
+    return lambda path, value: findings.read(path, text, value)

@@ -122,6 +122,14 @@ def is_update(version: str, installed: str) -> bool:
     return version != installed and order(version, installed) is not Order.OLDER
 
 
+def is_release_of(version: str, of: str) -> bool:
+    """Whether ``version`` is what the other counts on from: ``1.17.1`` of ``1.17.1-1``."""
+    ours, other = _Version.parsed(version), _Version.parsed(of)
+    if ours is None or other is None or ours.parts or ours.before != other.before:
+        return False
+    return all(number == other_number for number, other_number in zip_longest(ours.release, other.release, fillvalue=0))
+
+
 def is_ordered(version: str) -> bool:
     """Whether a version has a number by which it can be compared with others of its kind."""
     return _Version.parsed(version) is not None

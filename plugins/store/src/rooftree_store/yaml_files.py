@@ -81,7 +81,7 @@ class RepeatedKey:
 
 @frozen
 class Places:
-    """Where each value of a file stands, by the path that problems name (``ports.80/tcp``, ``map[2]``).
+    """Where each value of a file stands, by the path that findings name (``ports.80/tcp``, ``map[2]``).
 
     Filled while a file is read, for who asks for it: the daemon does not.
     """
@@ -449,7 +449,7 @@ _CONSTRUCTORS: Final = {
 }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # the words that configurations use all the time; more would only hold their texts
 def _resolve(text: str) -> str:
     """The tag of an unquoted scalar by YAML 1.1's rules. Dates stay text: JSON has none."""
     for tag, pattern in _RESOLVERS.get(text[:1], ()):

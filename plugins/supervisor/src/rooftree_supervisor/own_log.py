@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from datetime import datetime
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -16,13 +17,14 @@ from rooftree.interfaces.journal import (
     HOST_BOOTS,
     SYSTEM_JOURNAL,
     JournalQuery,
-    JournalUnavailable,
     SystemJournal,
 )
 from rooftree.process import RecentLine, RecentLogs
 from rooftree_containers.boots import BootReference
-from rooftree_containers.container_log import journal_answer
-from rooftree_containers.logs import LogQuery, LogSource, log_answer
+from rooftree_containers.container_log import journal_answer, unless_lost
+from rooftree_containers.kept_log import KeptLog
+from rooftree_containers.log_query import LogQuery
+from rooftree_containers.logs import LogSource, closing
 
 IDENTIFIER = "rooftree"
 """What our lines are called in the system journal: systemd.exec(5) takes the name of the program unless it is told."""
@@ -46,43 +48,37 @@ class OwnLog:
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
         """The latest lines of our own log."""
-        if (journal := self._journal()) is not None:
-            try:
-                return await journal_answer(journal, JournalQuery(identifiers=(IDENTIFIER,), follow=follow), query)
-            except JournalUnavailable:
-                if query.cursor:
-                    raise
-        return self._from_memory(query, follow=follow)
+        if (system_journal := self._system_journal()) is not None:
+            with unless_lost(query):
+                return await journal_answer(
+                    system_journal, JournalQuery(identifiers=(IDENTIFIER,), follow=follow), query
+                )
+        return await self._in_memory().answer(query, follow=follow)
 
     async def latest(self, query: LogQuery) -> Stream:
         """What we have logged since we started, as far as it is kept."""
-        return self._from_memory(query)
+        return await self._in_memory().answer(query)
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:
         """What we logged in one boot of the host; without the system journal only this one is kept."""
-        if (journal := self._journal()) is not None:
-            try:
-                ids = await journal.boots()
+        if (system_journal := self._system_journal()) is not None:
+            with unless_lost(query):
+                ids = await system_journal.boots()
                 wanted = JournalQuery(identifiers=(IDENTIFIER,), follow=follow)
-                return await journal_answer(journal, evolve(wanted, boot_id=ids[boot.place_among(ids)]), query)
-            except JournalUnavailable:
-                if query.cursor:
-                    raise
+                return await journal_answer(system_journal, evolve(wanted, boot_id=ids[boot.place_among(ids)]), query)
         ids = [known.id for known in self.kernel.service(HOST_BOOTS).known()]
         if boot.place_among(ids) != len(ids) - 1:
             raise NotFound(
                 "What Rooftree logged in an earlier boot is not kept: it does not write to the system journal. "
                 "Ask for boot 0"
             )
-        return self._from_memory(query, follow=follow)
+        return await self._in_memory().answer(query, follow=follow)
 
-    def _journal(self) -> SystemJournal | None:
+    def _system_journal(self) -> SystemJournal | None:
         return self.kernel.find(SYSTEM_JOURNAL) if self.in_journal else None
 
-    def _from_memory(self, query: LogQuery, *, follow: bool = False) -> Stream:
-        query = query.without_cursor()
-        lines = _following(self.lines, query.tail) if follow else _kept(self.lines, query.tail)
-        return log_answer(lines, query, LogSource(identifier=IDENTIFIER, pid=os.getpid()))
+    def _in_memory(self) -> KeptLog:
+        return KeptLog(lines=partial(_kept, self.lines), source=LogSource(identifier=IDENTIFIER, pid=os.getpid()))
 
 
 OWN_LOG = Service[OwnLog]("own_log/1")
@@ -98,16 +94,16 @@ def writes_to_journal(environment: Mapping[str, str]) -> bool:
         return False
 
 
-async def _kept(recent: RecentLogs, tail: int | None) -> AsyncGenerator[LogLine]:
-    for line in recent.lines(tail):
-        yield _as_log_line(line)
-
-
-async def _following(recent: RecentLogs, tail: int | None) -> AsyncGenerator[LogLine]:
-    async with aclosing(recent.follow(sys.maxsize if tail is None else tail)) as lines:
+async def _kept(
+    recent: RecentLogs, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
+) -> AsyncGenerator[LogLine]:
+    last = sys.maxsize if tail is None else tail
+    async with closing(recent.follow(last) if follow else _as_they_are(recent.lines(last))) as lines:
         async for line in lines:
-            yield _as_log_line(line)
+            if since is None or line.time >= since:
+                yield LogLine(time=line.time, stream="stderr", text=line.text.encode("utf-8", "replace"))
 
 
-def _as_log_line(line: RecentLine) -> LogLine:
-    return LogLine(time=line.time, stream="stderr", text=line.text.encode("utf-8", "replace"))
+async def _as_they_are(lines: list[RecentLine]) -> AsyncGenerator[RecentLine]:
+    for line in lines:
+        yield line

@@ -23,12 +23,12 @@ from rooftree_store.lint.addon_folder import (
     check_translation,
 )
 from rooftree_store.lint.config_file import check_config
-from rooftree_store.lint.findings import CheckedFile, Finding, Severity, is_there
+from rooftree_store.lint.findings import CheckedFile, FileFinding, Severity, is_there
 from rooftree_store.recognition import NOT_MEANT
 from rooftree_store.repository_file import RepositoryInvalid, parse_repository_file
 from rooftree_store.yaml_files import SUFFIXES
 
-__all__ = ["CheckedAddon", "Finding", "Report", "Severity", "check"]
+__all__ = ["CheckedAddon", "FileFinding", "Report", "Severity", "check"]
 
 
 @frozen
@@ -54,7 +54,7 @@ class CheckedAddon:
 class Report:
     """What was found in everything that was checked."""
 
-    findings: list[Finding] = field(factory=list)
+    findings: list[FileFinding] = field(factory=list)
     addons: list[CheckedAddon] = field(factory=list)
     files: int = 0
     """How many were looked into."""

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from rooftree_files import PathRefused
+from rooftree.errors import Invalid
+from rooftree_files import Folder, PathRefused
+from rooftree_files.dockerfile import read_dockerfile
 from rooftree_store.addon_config import AddonConfig
-from rooftree_store.build_file import parse_build_file
+from rooftree_store.build_file import BuildFile, parse_build_file
 from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, open_repository
 from rooftree_store.lint.findings import BEGINNING, CheckedFile, Severity, is_there
+from rooftree_store.local_build import build_arguments, dockerfile_of, missing_bases
 from rooftree_store.options_schema import Element, ListOf, MapOf
 from rooftree_store.readers import join
 from rooftree_store.translations import (
@@ -21,6 +24,7 @@ from rooftree_store.translations import (
     language_files,
     parse_translation,
 )
+from rooftree_store.vocabulary import DEPRECATED_ARCHITECTURES, SUPPORTED_ARCHITECTURES
 from rooftree_store.yaml_files import SUFFIXES, FileInvalid, Place, content_in
 
 BUILD_NAMES: Final = tuple(f"build{suffix}" for suffix in SUFFIXES)
@@ -40,7 +44,7 @@ def check_addon_folder(
         files.append(check_profile(folder / APPARMOR, root, config))
     files += [picture for name in (ICON, LOGO) if (picture := _check_picture(folder / name, root))]
     if config is not None:
-        _check_build(config_file, folder, root, config)
+        files += _check_build(config_file, folder, root, config)
         if config.schema is not None and config.schema.root.fields and not translations:
             config_file.hint(
                 "no-translations", "schema", "has options without names: translations/en.yaml gives them some"
@@ -52,14 +56,52 @@ def check_addon_folder(
     return files
 
 
-def _check_build(config_file: CheckedFile, folder: Path, root: Path, config: AddonConfig) -> None:
-    if config.image is not None or is_there(folder / "Dockerfile", root):
+def _check_build(config_file: CheckedFile, folder: Path, root: Path, config: AddonConfig) -> Iterator[CheckedFile]:
+    """The Dockerfiles in which something is wrong; that there is none for an architecture is noted beside."""
+    if config.image is not None:
         return
-    missing = [arch for arch in config.arch if not is_there(folder / f"Dockerfile.{arch}", root)]
+    missing: list[str] = []
+    wrong: dict[str, CheckedFile] = {}
+    build = _build_file(folder, root)
+    with open_repository(root) as opened, _below(opened, folder, root) as context:
+        for arch in config.arch:
+            name = dockerfile_of(context, arch)
+            if name is None:
+                missing.append(arch)
+                continue
+            file = wrong.setdefault(name, CheckedFile.of(folder / name))
+            try:
+                text = (read_dockerfile(context, name) or b"").decode(errors="replace")
+                arguments = build_arguments(build, config.version, arch)
+            except PathRefused as error:
+                _note_once(file, None, "unusable-dockerfile", f"{error.reason}, and cannot be built from")
+            except Invalid:
+                pass  # said of the build file
+            else:
+                for base in missing_bases(text, arguments):
+                    _note_once(file, Place(base.line, 1), "no-base-image", f"FROM {base.reason}")
     if missing:
         architectures = f" for {', '.join(missing)}" if len(missing) < len(config.arch) else ""
         sentence = f"there is no image to fetch, and no Dockerfile to build one from{architectures}"
         config_file.note_at(None, Severity.ERROR, "no-dockerfile", sentence)
+    yield from (file for file in wrong.values() if file.findings)
+
+
+def _build_file(folder: Path, root: Path) -> BuildFile | None:
+    name = next((name for name in BUILD_NAMES if is_there(folder / name, root)), None)
+    if name is None:
+        return None
+    file = CheckedFile.read(folder / name, root)
+    return parse_build_file(file.content, file.places.written)
+
+
+def _below(opened: Folder, folder: Path, root: Path) -> Folder:
+    return opened if folder == root else opened.folder(str(folder.relative_to(root)))
+
+
+def _note_once(file: CheckedFile, place: Place | None, code: str, sentence: str) -> None:
+    if sentence not in {finding.message for finding in file.findings}:  # of another architecture
+        file.note_at(place, Severity.ERROR, code, sentence)
 
 
 def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) -> CheckedFile:
@@ -71,13 +113,19 @@ def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) 
     if "squash" in file.content:
         file.warning("without-effect", "squash", "has no effect any more; take it out")
     build = parse_build_file(file.content, file.places.written)
-    file.left_out(build.problems)
+    file.left_out(build.findings)
     if config is not None and config.image is None and isinstance(build.build_from, Mapping):
         for arch in config.arch:
             if arch not in build.build_from:
                 file.warning(
                     "no-base-image", "build_from", f"has no image for {arch}, which the add-on says it supports"
                 )
+    for arch in build.build_from if isinstance(build.build_from, Mapping) else ():
+        if arch in DEPRECATED_ARCHITECTURES:
+            supported = " and ".join(SUPPORTED_ARCHITECTURES)
+            file.hint(
+                "deprecated-arch", f"build_from.{arch}", f"is for a deprecated architecture; supported are {supported}"
+            )
     file.note_at(
         None, Severity.HINT, "deprecated-build-file", "build files are deprecated; the Dockerfile can say all of it"
     )
@@ -109,7 +157,7 @@ def check_translation(path: Path, root: Path, config: AddonConfig | None = None)
     file.unknown_keys("", file.content, ("configuration", "network"))
     _check_text_keys(file, file.content.get("configuration"), "configuration")
     translation = parse_translation(file.content)
-    file.left_out(translation.problems)
+    file.left_out(translation.findings)
     if config is None:
         return file
     if config.schema is not None:

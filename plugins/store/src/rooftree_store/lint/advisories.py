@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rooftree_store.addon_config import OLD_KEYS, AddonConfig
-from rooftree_store.lint.findings import CheckedFile
+from rooftree_store.lint.findings import CheckedFile, Severity
 from rooftree_store.vocabulary import (
     DEPRECATED_ARCHITECTURES,
     DEPRECATED_MACHINES,
@@ -21,6 +21,15 @@ from rooftree_store.vocabulary import (
 type _Told = Iterator[tuple[str, str]]
 """Keys, with a sentence each."""
 
+BESIDE_FULL_ACCESS: Final = ("devices", "uart", "auto_uart", "usb", "gpio")
+"""Keys that add nothing to ``full_access``."""
+_HINTS: Final = frozenset({"legacy-map-type"})
+"""Codes of what is right as long as older supervisors are to read it."""
+_SINCE: Final = {
+    "auto_uart": "2021.02",
+    **dict.fromkeys(("snapshot", "snapshot_exclude", "snapshot_pre", "snapshot_post"), "2021.08"),
+}
+"""Since which version of the existing supervisor a key has its new name."""
 _SUCCESSORS: Final = {
     MapType.ADDON_CONFIG: MapType.APP_CONFIG,
     MapType.ALL_ADDON_CONFIGS: MapType.ALL_APP_CONFIGS,
@@ -32,7 +41,7 @@ def note_advisories(file: CheckedFile, config: AddonConfig, codes: tuple[str, ..
     """Note what a configuration should be brought up to date in."""
     for code in codes:
         for key, sentence in _SENTENCES[code](file.content, config):
-            file.warning(code, key, sentence)
+            file.note(Severity.HINT if code in _HINTS else Severity.WARNING, code, key, sentence)
 
 
 def _advanced(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
@@ -57,7 +66,7 @@ def _old_key(*keys: str) -> Callable[[Mapping[Any, Any], AddonConfig], _Told]:
     def told(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
         for key in keys:
             if key in raw:
-                yield key, f"is called {OLD_KEYS[key]} now"
+                yield key, f"is called {OLD_KEYS[key]} now, since Supervisor {_SINCE[key]}"
 
     return told
 
@@ -117,7 +126,11 @@ def _entries(written: object) -> Iterator[tuple[str, Any]]:
 def _legacy_map(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
     for key, kind in _map_types(raw):
         if kind in LEGACY_MAP_TYPES:
-            yield key, f"{kind} is called {_SUCCESSORS[kind]} now"
+            yield (
+                key,
+                f"{kind} is called {_SUCCESSORS[kind]} now, since Supervisor 2026.07. Older ones do not know that "
+                "name, and newer ones know both",
+            )
 
 
 def _map_config(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
@@ -126,7 +139,7 @@ def _map_config(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
             yield (
                 key,
                 "config is deprecated: use homeassistant_config (at /homeassistant) for Home Assistant's folder, "
-                "app_config (at /config) for one of the add-on's own",
+                "app_config (at /config; called addon_config before Supervisor 2026.07) for one of the add-on's own",
             )
 
 
@@ -144,7 +157,7 @@ def _cold_commands(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
 
 
 def _full_access(raw: Mapping[Any, Any], config: AddonConfig) -> _Told:
-    for key in ("devices", "uart", "auto_uart", "usb", "gpio"):
+    for key in BESIDE_FULL_ACCESS:
         if raw.get(key):
             yield key, "adds nothing to full_access, which opens every device; better keep this and drop full_access"
 

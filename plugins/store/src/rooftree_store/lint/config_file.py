@@ -20,6 +20,7 @@ from rooftree_store.addon_config import (
 )
 from rooftree_store.lint.advisories import note_advisories
 from rooftree_store.lint.findings import CheckedFile
+from rooftree_store.lint.hints import note_hints
 from rooftree_store.option_places import SECRET_PREFIX
 from rooftree_store.options import check_value, may_be_missing
 from rooftree_store.options_schema import Element, Kind, ListOf, MapOf, OptionsSchema, Scalar
@@ -56,6 +57,7 @@ def check_config(file: CheckedFile) -> ParsedAddon | None:
     _check_reach(file, config)
     _check_options(file, config)
     _check_elsewhere(file, config)
+    note_hints(file, config)
     return parsed
 
 
@@ -213,7 +215,7 @@ def _check_scalar(file: CheckedFile, element: Scalar, value: Any, path: str) -> 
     try:
         check_value(element, value)
     except Refused as error:
-        wrong = error.problems[0].message
+        wrong = error.findings[0].message
         if value == "" and element.optional:
             return
         if value == "":

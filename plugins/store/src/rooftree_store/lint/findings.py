@@ -12,7 +12,7 @@ from attrs import Factory, define, field, frozen
 from rooftree.model import printable
 from rooftree_files import PathRefused
 from rooftree_store.catalogue import open_repository
-from rooftree_store.readers import ContentInvalid, Problem, nearest
+from rooftree_store.readers import ContentInvalid, Finding, nearest
 from rooftree_store.recognition import is_meant, may_be_meant
 from rooftree_store.yaml_files import FileInvalid, Place, Places, content_in, parse_document
 
@@ -33,7 +33,7 @@ class Severity(enum.StrEnum):
 
 
 @frozen(kw_only=True)
-class Finding:
+class FileFinding:
     """One thing, and where: the file, the line and column from 1, and the key's path (``options.logins[0].name``)."""
 
     file: str
@@ -71,7 +71,7 @@ class CheckedFile:
     readable: bool = True
     may_be_addon: bool = False
     """Whether an add-on's configuration is meant with it."""
-    findings: list[Finding] = field(factory=list)
+    findings: list[FileFinding] = field(factory=list)
     places: Places = field(factory=Places)
 
     @classmethod
@@ -117,7 +117,7 @@ class CheckedFile:
             message = f"has more than {MOST_FINDINGS - 1} things wrong; the rest is not shown"
         line, column = (place.line, place.column) if place is not None else (None, None)
         self.findings.append(
-            Finding(
+            FileFinding(
                 file=self.name,
                 line=line,
                 column=column,
@@ -147,24 +147,24 @@ class CheckedFile:
     def refused(self, error: ContentInvalid, former: Mapping[str, str] = {}) -> None:
         """Note what a reader refused.
 
-        :param former: what keys are called now, by what they were called before; a problem is told of the key that is
+        :param former: what keys are called now, by what they were called before; a finding is told of the key that is
             in the file
         """
         written = {new: old for old, new in former.items() if old in self.content and new not in self.content}
-        for problem in error.problems:
-            first, _, rest = problem.path.partition(".")
-            key = f"{written[first]}.{rest}".rstrip(".") if first in written else problem.path
-            self.error("invalid", key, problem.message + self.as_written(key))
+        for finding in error.findings:
+            first, _, rest = finding.path.partition(".")
+            key = f"{written[first]}.{rest}".rstrip(".") if first in written else finding.path
+            self.error("invalid", key, finding.message + self.as_written(key))
 
     def as_written(self, key: str) -> str:
         """The end of a sentence about a value: what was written, where YAML made something else of it."""
         written = self.places.written.get(key)
         return "" if written is None else f"; YAML makes another value of {written} without quotes"
 
-    def left_out(self, problems: Iterable[Problem]) -> None:
+    def left_out(self, findings: Iterable[Finding]) -> None:
         """Note what of a file that is used counts for nothing, or for something else elsewhere."""
-        for problem in problems:
-            self.warning("partly-refused", problem.path, problem.message)
+        for finding in findings:
+            self.warning("partly-refused", finding.path, finding.message)
 
     def unknown_keys(self, path: str, value: object, known: Iterable[str]) -> None:
         """Note the keys of a mapping that nothing reads."""

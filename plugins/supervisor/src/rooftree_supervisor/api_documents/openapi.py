@@ -157,7 +157,7 @@ class Describer:
         return wanted if self._ids[wanted] == 1 else f"{wanted}.{self._ids[wanted]}"
 
     def _parameters(self, route: Route, path: str, values: Sequence[Input], named: dict[str, str]) -> Iterator[Schema]:
-        selves = route.access.self_parts()
+        selves = route.access.self_parts
         for value in values:
             kind, name = value.parameter.kind, value.name
             text = named.get(value.parameter.name)

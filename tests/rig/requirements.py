@@ -1,8 +1,4 @@
-"""What the end-to-end tests need from the machine, and what happens where it is missing.
-
-On a developer's machine a missing part skips the test with the reason; in CI (``CI=true``) it fails it, because there a
-skipped test would look like a passed one.
-"""
+"""What the rig needs from the machine: root and a Docker Engine. Without them a test is skipped, and fails in CI."""
 
 from __future__ import annotations
 

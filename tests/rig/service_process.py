@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -11,10 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.rig.waiting import wait_until
+from tests.rig.waiting import wait_until
 
 START_S = 10.0
 STOP_S = 10.0
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def die_with_parent() -> None:
+    """Called in a child: the kernel kills it when the thread that made it ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -33,7 +41,7 @@ def listens(port: int) -> bool:
 
 
 class ServiceProcess:
-    """Runs ``command`` in a process group of its own until the block ends; entered once ``port`` answers."""
+    """Runs ``command`` in a process group of its own until the block ends, or we do; entered once ``port`` answers."""
 
     def __init__(self, command: Sequence[str | Path], *, port: int, log: Path) -> None:
         self.command = command
@@ -43,7 +51,12 @@ class ServiceProcess:
     def __enter__(self) -> Self:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509  it takes no lock
             )
         try:
             wait_until(self._answers, within_s=START_S, what=f"port {self.port} of {self.command[0]}")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
-from tests.e2e.rig.files import write_files
-from tests.e2e.rig.service_process import ServiceProcess, free_port
+from tests.rig.files import write_files
+from tests.rig.service_process import ServiceProcess, free_port
 
 BRANCH = "main"
 IDENTITY = {
@@ -74,23 +74,35 @@ class GitServer:
     port: int
     served: Path
     written: Path
+    firsts: Path
+    """The first repository of those with the same files, as it was made."""
+    _first_names: dict[frozenset[tuple[str, str]], str] = field(factory=dict)
 
     def repository(self, name: str, files: Mapping[str, str]) -> GitRepository:
-        """A new repository with ``files`` as its first commit."""
+        """A new repository with ``files`` as its first commit: made by git the first time, a copy of that later."""
         bare, folder = self.served / f"{name}.git", self.written / name
+        repository = GitRepository(f"git://127.0.0.1:{self.port}/{name}.git", folder)
+        first = self._first_names.setdefault(frozenset(files.items()), name)
+        if first != name:
+            shutil.copytree(self.firsts / first / "bare", bare, symlinks=True)
+            shutil.copytree(self.firsts / first / "folder", folder, symlinks=True)
+            configuration = folder / ".git" / "config"
+            configuration.write_text(configuration.read_text().replace(f"/{first}.git\n", f"/{name}.git\n"))
+            return repository
         git("init", "--quiet", "--bare", "--initial-branch", BRANCH, bare)
         git("init", "--quiet", "--initial-branch", BRANCH, folder)
         git("-C", folder, "remote", "add", "origin", bare)
-        repository = GitRepository(f"git://127.0.0.1:{self.port}/{name}.git", folder)
         repository.write(files)
         repository.push("Begin")
+        shutil.copytree(bare, self.firsts / name / "bare", symlinks=True)
+        shutil.copytree(folder, self.firsts / name / "folder", symlinks=True)
         return repository
 
 
 @contextmanager
 def serve_git(folder: Path) -> Iterator[GitServer]:
     """A git server of its own that keeps its repositories below ``folder``."""
-    server = GitServer(free_port(), folder / "served", folder / "written")
+    server = GitServer(free_port(), folder / "served", folder / "written", folder / "firsts")
     server.served.mkdir()
     server.written.mkdir()
     command = [

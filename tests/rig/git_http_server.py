@@ -22,6 +22,10 @@ class GitHttpServer:
         """What it wants to see, ``name:password``; ``None``: it is open to everybody."""
         self.leads_to: str | None = None
         """Where it redirects to instead of answering."""
+        self.refuses: Callable[[str], str] | None = None
+        """What it says instead of serving, of the header ``Authorization`` that it was given."""
+        self.is_dumb = False
+        """Whether it hands out files, as any web server does, and understands no question of git's."""
         self.asked: list[tuple[str, str | None]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         """What is done while a client waits for its answer."""
@@ -41,6 +45,10 @@ class GitHttpServer:
         wanted = None if self.login is None else f"Basic {b64encode(self.login.encode()).decode()}"
         if wanted is not None and given != wanted:
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="git"'})
+        if self.refuses is not None:
+            return web.Response(status=404, text=self.refuses(given or ""))
+        if self.is_dumb:
+            return await self._file(request.path)
         variables = {
             "GIT_PROJECT_ROOT": str(self.served),
             "GIT_HTTP_EXPORT_ALL": "1",
@@ -60,6 +68,15 @@ class GitHttpServer:
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         status = int(headers.pop("Status", "200").split()[0])
         return web.Response(status=status, body=body, headers=headers)
+
+    async def _file(self, path: str) -> web.StreamResponse:
+        name, dot_git, inside = path.partition(".git/")
+        place = self.served / f"{name.lstrip('/')}{dot_git}"
+        if inside == "info/refs":  # what a hook of the server does at each push
+            update = await asyncio.create_subprocess_exec("git", "-C", str(place), "update-server-info")
+            await update.wait()
+        file = place / inside
+        return web.Response(body=file.read_bytes()) if file.is_file() else web.Response(status=404)
 
 
 @contextlib.asynccontextmanager

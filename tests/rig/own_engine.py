@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.waiting import wait_until
+from tests.rig.engine import Engine
+from tests.rig.waiting import wait_until
 
 START_S = 30.0
 STOP_S = 30.0

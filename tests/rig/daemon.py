@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ import aiohttp
 
 from rooftree_docker.network import interface_name
 from rooftree_docker.wire_rules import GUARD, PORTS
-from tests.e2e.rig.engine import HERE, Engine, Surroundings
-from tests.e2e.rig.service_process import free_port
-from tests.e2e.rig.waiting import until
+from tests.rig.engine import HERE, Engine, Surroundings
+from tests.rig.fork_server import ForkedProgram, fork, is_as_new
+from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 ROOFTREE = Path(sys.executable).with_name("rooftree")
 ADMIN = "the admin token"
@@ -74,8 +75,10 @@ class Daemon:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment: dict[str, str] = {}
         """What its operator's shell adds to the environment."""
+        self.by_command = False
+        """Whether it is the command itself that is run, as its operator does, imports and all; else it is forked."""
         self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProgram | None = None
         self.settings.write_text(
             SETTINGS.format(
                 data_dir=json.dumps(str(self.data_dir)),
@@ -149,15 +152,21 @@ class Daemon:
         environment |= {**self.surroundings.environment, **self.environment}
         if failpoints:
             environment["ROOFTREE_FAILPOINTS"] = failpoints
+        arguments = ["run", "--config", str(self.settings)]
         with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*self.surroundings.command, ROOFTREE, "run", "--config", self.settings],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
+            if not (self.by_command or self.surroundings.command) and is_as_new(environment):
+                self._process = fork(
+                    "tests.rig.rooftree_command", *arguments, environment=environment, output=output.fileno()
+                )
+            else:
+                self._process = subprocess.Popen(
+                    [*self.surroundings.command, ROOFTREE, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    start_new_session=True,
+                )
         await until(self._has_started, within_s=START_S, what="the end of the start")
 
     async def stop(self) -> int:
@@ -220,7 +229,13 @@ class Daemon:
 
     @contextlib.asynccontextmanager
     async def request(
-        self, method: str, path: str, json: object = None, *, token: str | None = ADMIN
+        self,
+        method: str,
+        path: str,
+        json: object = None,
+        *,
+        token: str | None = ADMIN,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer while it comes, for streams. ``token=None`` calls without any.
 
@@ -228,11 +243,11 @@ class Daemon:
         our address an add-on's is refused, whose container is elsewhere.
         """
         bearer = self.admin_token if token == ADMIN else token
-        headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
+        authorization = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         unix = None if token in {ADMIN, None} else aiohttp.UnixConnector(str(self.socket))
         async with (
-            aiohttp.ClientSession(self.url, headers=headers, connector=unix) as session,
-            session.request(method, path, json=json) as response,
+            aiohttp.ClientSession(self.url, headers=authorization, connector=unix) as session,
+            session.request(method, path, json=json, headers=headers) as response,
         ):
             yield response
 

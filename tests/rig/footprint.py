@@ -8,8 +8,8 @@ from typing import Self
 
 from attrs import frozen
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
+from tests.rig.daemon import Daemon
+from tests.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
 
 KEPT = "rooftree-kept"
 """The name of images that are kept for the way back from an update."""

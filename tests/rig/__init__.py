@@ -1,4 +1,4 @@
-"""The parts of a real world for end-to-end tests: an engine, a registry, a git server, and the daemon as a process.
+"""The parts of a real world that tests stand on: an engine, a registry, a git server, and the daemon as a process.
 
 Nothing here imports Rooftree: the rig sees it as any operator does, through its command, its files and its API.
 """

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 INSTANCE_LABEL = "io.rooftree.instance"
 BUILT_BY_LABEL = "io.rooftree.built-by"
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[2]
 CLASSIC_BUILDER = {"DOCKER_BUILDKIT": "0"}
 OBJECTS = {
     "container": (["ps", "--all"], ["rm", "--force", "--volumes"]),

@@ -8,9 +8,9 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.rig.daemon import Daemon
-from tests.e2e.rig.engine import Engine
-from tests.e2e.rig.namespaces import in_namespace_of
+from tests.rig.daemon import Daemon
+from tests.rig.engine import Engine
+from tests.rig.namespaces import in_namespace_of
 
 OWN = "$SUPERVISOR_TOKEN"
 """Stands for the token that an add-on finds in its environment."""

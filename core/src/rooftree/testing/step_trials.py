@@ -91,6 +91,10 @@ class _Trial:
     def advance(self, number: int, fraction: float) -> None:
         """Nobody looks."""
 
+    async def wait(self, seconds: float) -> None:
+        """What it waits for comes at once, and it can be cancelled here."""
+        await asyncio.sleep(0)
+
     def result_of(self, kind: type[Step], before: int) -> Any:
         return self.results[kind]
 

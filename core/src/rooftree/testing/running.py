@@ -10,6 +10,8 @@ from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces import hooks
 from rooftree.plugins import GROUP, Plugin
@@ -64,6 +66,7 @@ async def running_system(
     :param logs: where the latest log lines are kept, as :func:`rooftree.process.logs.configure` returned it
     :param clock: what the system goes by, such as a :class:`~rooftree.testing.FakeClock`
     """
+    _print_plainly()
     # In a folder of its own: the path of a unix socket has 107 characters at most, and that of a test may have more.
     socket_folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
     try:
@@ -81,6 +84,14 @@ async def running_system(
                 await failures.heard()
     finally:
         await asyncio.to_thread(socket_folder.cleanup)
+
+
+def _print_plainly() -> None:
+    """Where nobody has set logging up, structlog prints tracebacks without rich: to load that when the first error is
+    logged holds the loop, of which the test would be told."""
+    if not structlog.is_configured():
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
 
 
 def _settings(folder: Path, socket_folder: Path, settings: Mapping[str, object]) -> Settings:

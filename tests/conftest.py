@@ -10,8 +10,9 @@ import pytest
 import structlog
 from _pytest.nodeid import coerce_node_id
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
-from rooftree.state import database_file
+from tests.lazy_disk import lazy_disk
 from tests.requirements import missing
 from tests.workspace import plugins
 
@@ -20,6 +21,11 @@ os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Where this is set, each daemon of a test compiles all its code again: half of the time that it needs to start."""
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+"""Hypothesis's own clocks measure how busy the machine is; its profile for CI has none either. What has to be quick has
+tests that say so."""
 
 OURS = ("rooftree", *(plugin.package for plugin in plugins()))
 """Blocking calls are looked for below these; what a test itself does on its loop is its own affair."""
@@ -63,15 +69,9 @@ def blocking_calls_are_errors() -> Iterator[BlockBuster]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def disks_are_not_waited_for() -> Iterator[None]:
-    """What a process has written outlives its end: only a power cut could show whether it was flushed, and the waiting
-    was a third of all. Child processes do flush, which ``test_database`` and ``tests/torture`` hold them to."""
-    durable = "synchronous = FULL"
-    assert durable in database_file._PRAGMAS
-    with pytest.MonkeyPatch.context() as patch:
-        lazy = tuple("synchronous = OFF" if pragma == durable else pragma for pragma in database_file._PRAGMAS)
-        patch.setattr(database_file, "_PRAGMAS", lazy)
-        patch.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)
+def disk_is_lazy() -> Iterator[None]:
+    """Nobody waits for it."""
+    with lazy_disk():
         yield
 
 

@@ -1,25 +1,11 @@
-"""Jobs on marker files, run by processes that failpoints kill.
-
-As a module that is run, it is asked over standard input, one line of JSON for each process, and tells how that process
-ended. Each is forked from here, so that the imports are paid for once.
-"""
+"""Jobs on marker files, to be killed: :mod:`tests.kernel.killed_process` runs them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
-import traceback
 from pathlib import Path
 
 from rooftree import Conflict, Kernel, Plugin, Run, Service, Step, Steps, job, step
-from rooftree.errors import RooftreeError
-from rooftree.jobs import suspension
-from rooftree.plugins.life import Health
-from rooftree.process import logs
-from rooftree.state import failpoints
-from rooftree.testing import running_system
 
 BEFORE = {"replaced": "original", "removed": "precious"}
 AFTER = {"written": "new", "replaced": "changed"}
@@ -188,50 +174,3 @@ def plugin_for(folder: Path) -> type[Plugin]:
 def markers_in(folder: Path) -> dict[str, str]:
     """The markers as they are."""
     return {path.name: path.read_text() for path in folder.iterdir()}
-
-
-async def live(root: Path, name: str | None) -> None:
-    """Start a system and run the job ``name``; with none, wait for the recovery of what was interrupted."""
-    async with running_system(root, plugins=[plugin_for(root / "markers")]) as system:
-        assert all(info.state is Health.OK for info in system.plugins)
-        if name == "change_and_hesitate":
-            started = await system.jobs.run((JOBS[name])().in_background())
-            assert started is not None
-            await hesitates.wait()
-            await system.jobs.cancel(started.job_id)
-            await failpoints.reach(CANCELLED)
-        elif name is not None:
-            await system.jobs.run((JOBS[name])())
-        while any(not info.done for info in system.jobs.listing()):
-            await asyncio.sleep(0.001)
-
-
-def _child(root: str, name: str | None, armed: str) -> int:
-    failpoints.arm(armed)
-    try:
-        asyncio.run(live(Path(root), name))
-    except RooftreeError as error:
-        print(error.message, file=sys.stderr)
-        return 1
-    return 0
-
-
-def main() -> None:
-    """Serve requests until standard input ends."""
-    suspension.RETRY_S = (0.002,) * 4
-    logs.configure("debug", "text")  # to standard error: standard output has the answers
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            status = 70
-            try:
-                status = _child(**json.loads(line))
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +14,11 @@ from rooftree import JobInfo
 from rooftree.jobs import suspension
 from rooftree.testing import running_system
 from tests.kernel.killed_jobs import AFTER, BEFORE, CANCELLED, KINDS, markers_in, plugin_for
+from tests.rig.fork_server import forked
 
 KILLED = -signal.SIGKILL
-REPOSITORY = Path(__file__).parents[2]
 
-type Process = Callable[[str | None, str], int]
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """A process that forks those to be killed."""
-    leftovers = tmp_path_factory.mktemp("kill")  # a killed process does not remove its temporary files
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(leftovers)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.kernel.killed_jobs"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-        env=environment,
-    ) as server:
-        yield server
+type Process = Callable[[str | None, str], Awaitable[int]]
 
 
 @pytest.fixture(autouse=True)
@@ -45,20 +26,26 @@ def waits_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suspension, "RETRY_S", (0.002,))
 
 
+@pytest.fixture(scope="module")
+def leftovers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a killed process leaves its temporary files; a short path, for sockets."""
+    return tmp_path_factory.mktemp("kill")
+
+
 @pytest.fixture
-def process(forks: subprocess.Popen[str], tmp_path: Path) -> Process:
+def process(tmp_path: Path, leftovers: Path) -> Process:
     """Runs a job in a process of its own, with failpoints armed; tells how the process ended."""
     markers = tmp_path / "markers"
     markers.mkdir()
     for name, text in BEFORE.items():
         (markers / name).write_text(text)
 
-    def run(name: str | None, armed: str) -> int:
-        assert forks.stdin is not None
-        assert forks.stdout is not None
-        forks.stdin.write(json.dumps({"root": str(tmp_path), "name": name, "armed": armed}) + "\n")
-        forks.stdin.flush()
-        return int(forks.stdout.readline())
+    environment = {**os.environ, "TMPDIR": str(leftovers)}
+
+    async def run(name: str | None, armed: str) -> int:
+        arguments = [str(tmp_path), name or "", armed]
+        async with forked("tests.kernel.killed_process", *arguments, environment=environment) as child:
+            return await child.wait()
 
     return run
 
@@ -79,7 +66,7 @@ STEP_PLACES = [f"step:{kind}:{verb}" for kind in KINDS for verb in ("before", "d
 async def test_job_killed_before_its_last_step_was_journaled_is_taken_back(
     process: Process, tmp_path: Path, place: str
 ) -> None:
-    assert process("change_or_back", f"{place}=kill") == KILLED
+    assert await process("change_or_back", f"{place}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -91,7 +78,7 @@ async def test_job_killed_before_its_last_step_was_journaled_is_taken_back(
 async def test_job_that_goes_forward_is_finished_wherever_it_was_killed(
     process: Process, tmp_path: Path, place: str
 ) -> None:
-    assert process("change_forward", f"{place}=kill") == KILLED
+    assert await process("change_forward", f"{place}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -100,7 +87,7 @@ async def test_job_that_goes_forward_is_finished_wherever_it_was_killed(
 
 
 async def test_job_killed_when_all_is_done_counts_as_done(process: Process, tmp_path: Path) -> None:
-    assert process("change_or_back", "job:end=kill") == KILLED
+    assert await process("change_or_back", "job:end=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -112,7 +99,7 @@ async def test_job_killed_when_all_is_done_counts_as_done(process: Process, tmp_
 async def test_failed_job_killed_while_it_is_taken_back_is_taken_back_wholly(
     process: Process, tmp_path: Path, place: str
 ) -> None:
-    assert process("change_and_fail", f"{place}=kill") == KILLED
+    assert await process("change_and_fail", f"{place}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -122,8 +109,8 @@ async def test_failed_job_killed_while_it_is_taken_back_is_taken_back_wholly(
 
 @pytest.mark.parametrize("again", [f"step:{kind}:undo" for kind in KINDS])
 async def test_recovery_that_is_killed_itself_is_recovered(process: Process, tmp_path: Path, again: str) -> None:
-    assert process("change_or_back", f"step:{KINDS[-1]}:done=kill") == KILLED
-    assert process(None, f"{again}=kill") == KILLED
+    assert await process("change_or_back", f"step:{KINDS[-1]}:done=kill") == KILLED
+    assert await process(None, f"{again}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -137,9 +124,11 @@ async def test_kill_around_any_commit_of_the_journal_leaves_before_or_after(
     process: Process, tmp_path: Path, commit: int, side: str
 ) -> None:
     """Commit 1 accepts the job, 2 to 7 begin and end its three steps, 8 ends it."""
-    assert process(None, "") == 0, "a start without a job makes the commits of a first start, so that none is left"
+    assert await process(None, "") == 0, (
+        "a start without a job makes the commits of a first start, so that none is left"
+    )
 
-    assert process("change_or_back", f"database.{side}_commit=kill@{commit}") == KILLED
+    assert await process("change_or_back", f"database.{side}_commit=kill@{commit}") == KILLED
 
     async with running_system(tmp_path, plugins=[plugin_for(tmp_path / "markers")]) as system:
         while any(not info.done for info in system.jobs.listing()):
@@ -157,7 +146,7 @@ async def test_kill_around_any_commit_of_the_journal_leaves_before_or_after(
 async def test_job_in_parts_that_is_killed_is_taken_back_with_all_its_parts(
     process: Process, tmp_path: Path, place: str
 ) -> None:
-    assert process("change_in_parts", f"{place}=kill") == KILLED
+    assert await process("change_in_parts", f"{place}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -170,7 +159,7 @@ async def test_job_in_parts_that_is_killed_is_taken_back_with_all_its_parts(
 async def test_job_in_parts_that_goes_forward_is_finished_with_all_its_parts(
     process: Process, tmp_path: Path, place: str
 ) -> None:
-    assert process("change_in_parts_forward", f"{place}=kill") == KILLED
+    assert await process("change_in_parts_forward", f"{place}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -187,7 +176,7 @@ def parts_of(info: JobInfo) -> list[tuple[str, str | None, bool | None]]:
 async def test_cancelled_job_goes_back_wherever_it_was_killed_though_it_would_go_forward(
     process: Process, tmp_path: Path, place: str
 ) -> None:
-    assert process("change_and_hesitate", f"{place}=kill") == KILLED
+    assert await process("change_and_hesitate", f"{place}=kill") == KILLED
 
     info = await recovered(tmp_path)
 
@@ -196,15 +185,15 @@ async def test_cancelled_job_goes_back_wherever_it_was_killed_though_it_would_go
 
 
 async def test_cancelled_job_that_is_not_killed_goes_back(process: Process, tmp_path: Path) -> None:
-    assert process("change_and_hesitate", "") == 0
+    assert await process("change_and_hesitate", "") == 0
     assert markers_in(tmp_path / "markers") == BEFORE
 
 
 async def test_job_that_is_not_killed_is_done(process: Process, tmp_path: Path) -> None:
-    assert process("change_or_back", "") == 0
+    assert await process("change_or_back", "") == 0
     assert markers_in(tmp_path / "markers") == AFTER
 
 
 async def test_job_that_fails_is_taken_back(process: Process, tmp_path: Path) -> None:
-    assert process("change_and_fail", "") == 1
+    assert await process("change_and_fail", "") == 1
     assert markers_in(tmp_path / "markers") == BEFORE

@@ -14,6 +14,7 @@ from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
+from tests.lazy_disk import lazy_disk
 from tests.plugins.os.haos import BOARDS
 
 
@@ -23,9 +24,10 @@ async def main() -> None:
     failpoints.arm(armed)
     plugins = [SupervisorPlugin, HostPlugin, OsPlugin, *BOARDS]
     running = running_system(Path(folder), plugins=plugins, specifications=[hooks], settings=json.loads(settings))
-    async with running as system, Client.over_unix(system) as client:
-        answer = await client.post(path, json=json.loads(body))
-        print(answer.status, answer.text, flush=True)
+    with lazy_disk():
+        async with running as system, Client.over_unix(system) as client:
+            answer = await client.post(path, json=json.loads(body))
+            print(answer.status, answer.text, flush=True)
 
 
 if __name__ == "__main__":

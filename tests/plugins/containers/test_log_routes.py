@@ -252,6 +252,24 @@ async def test_followed_log_names_where_it_begins(kept: House, path: str) -> Non
     assert await kept.lines(Range=f"entries={cursor}:-2:2") == EVERYTHING[-4:-2]
 
 
+@pytest.mark.parametrize("path", ["/follow", "/boots/0/follow"])
+async def test_followed_log_ends_with_its_time(kept: House, path: str) -> None:
+    await kept.engine.start("app_x")
+    headers = {"Range": f"realtime={at(2, 3)}:{at(2, 90)}:"}
+    async with (
+        asyncio.timeout(WITHIN_S),
+        writer(kept.journal) as journal,
+        kept.client.streaming("GET", f"/box/logs{path}", headers=headers) as answer,
+    ):
+        before = await answer.content.readline() + await answer.content.readline()
+        for text, second in (("in time", 90), ("too late", 91)):
+            kept.engine.write("app_x", text, at=NINE + timedelta(days=2, seconds=second))
+            journal.write(entry(text.encode(), boot=2, at=second))
+        rest = await answer.content.read()
+
+    assert (before, rest) == (b"boot 2 line 3\nboot 2 line 4\n", b"in time\n")
+
+
 async def test_times_that_are_none_are_refused(kept: House) -> None:
     for header in ("realtime=1767225600", "realtime=yesterday:", "realtime=2:1"):
         status, text = await kept.refusal(Range=header)

@@ -33,6 +33,8 @@ TEXTS = (
 NUMBERS = (0, 1, -1, 2, 7, 60, 255, 65_536, 2**31, 2**53 + 1, 2**63, -(2**31), 0.5, -0.0, 1e308)
 HEADERS = (
     ("Range", "entries=:-99:100"), ("Range", "entries=" + "9" * 30), ("Range", "bytes=0-"), ("Range", "entries=:::::"),
+    ("Range", "realtime=1767225600000000:1767229200:100"), ("Range", "realtime=:1:-0:"), ("Range", "realtime=:::::"),
+    ("Range", "entries=t=1;c=00000000:-9:9"), ("Range", "realtime=" + "9" * 40 + ":"),
     ("Accept", "text/x-log"), ("Accept", "*/*"), ("Accept", "image/png"), ("Accept", ";;;,,,"), ("If-None-Match", "*"),
     ("If-None-Match", 'W/"x"'), ("Expect", "100-continue"), ("Expect", "the-worst"), ("X-Forwarded-For", "127.0.0.1"),
     ("Last-Event-ID", "x-1"), ("Last-Event-ID", "00000000-99999999999999999999"), ("Cookie", "a=b; " * 200),

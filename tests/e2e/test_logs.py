@@ -185,7 +185,8 @@ async def test_frontend_pages_back_from_the_end_of_a_long_log(talks: Addon, path
 
     assert len(lines) == 1300
     assert again == lines
-    assert (path == HOST) or lines == sorted(lines)
+    times = [line[:23] for line in lines]
+    assert times == sorted(times)
 
 
 @SOURCES

@@ -483,6 +483,7 @@ async def crowd_is_borne(process: Process, *, idle: int, slow: int, times: int, 
     return figures
 
 
+@pytest.mark.timed
 async def test_two_thousand_idle_and_some_slow_clients_cost_the_others_nothing(tmp_path: Path) -> None:
     require_files(2_500)
     async with served_process(tmp_path, {"HEAD_S": 3.0, "FLOW_S": 3.0, "LOOK_S": 0.5}) as process:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rooftree import Invalid, Stream, Unavailable
-from rooftree.interfaces.containers import LogLine, LogText
+from rooftree.interfaces.containers import LogLine
 from rooftree_containers import kept_log
 from rooftree_containers.kept_log import KeptLog
 from rooftree_containers.log_place import Place
 from rooftree_containers.log_query import LogQuery, asked_query
-from rooftree_containers.logs import LogSource
+from rooftree_containers.logs import LogSource, closing
 
 NINE = datetime(2026, 1, 31, 9, tzinfo=UTC)
 SOURCE = LogSource(identifier="app_x", host="homebox")
@@ -37,6 +37,7 @@ class Keeper:
 
     kept: list[LogLine]
     read: int = 0
+    as_text: int = 0
     open: int = 0
     writes: int = 0
     """Lines that are written after each time that somebody looks."""
@@ -66,9 +67,11 @@ class Keeper:
                 LogLine(time=last + number * SECOND, stream="stdout", text=b"later") for number in range(self.writes)
             ]
 
-    async def text(self, **options: Any) -> AsyncIterator[LogText]:
-        async for line in self.lines(**options):
-            yield LogText(line.time, line.text + b"\n")
+    async def text(self, **options: Any) -> AsyncIterator[bytes]:
+        async with closing(self.lines(**options)) as lines:
+            async for line in lines:
+                self.as_text += 1
+                yield line.text + b"\n"
 
 
 async def read(answer: Stream) -> tuple[list[str], str]:
@@ -350,12 +353,21 @@ async def test_place_anywhere_costs_no_more_than_some_times_the_lines_behind_it(
     assert keeper.read < 5 * 10_000 + 5 * kept_log.FIRST_LOOK
 
 
-async def test_plain_lines_that_are_wanted_as_they_are_come_as_text() -> None:
+@pytest.mark.parametrize("query", [LogQuery(), LogQuery(no_colors=True)])
+async def test_all_plain_lines_come_as_text_with_the_place_of_the_first(query: LogQuery) -> None:
     keeper = Keeper(written(*TEN))
-    log = evolve(keeper.log(), lines=keeper.text)
+    lines, cursor = await read(await keeper.log(begin=NINE + 2 * SECOND).answer(query))
 
-    for query in (LogQuery(tail=3), LogQuery()):
-        assert (await read(await log.answer(query)))[0] == TEN[-(query.tail or 10) :]
+    assert (lines, keeper.as_text, keeper.open) == (TEN[2:], 8, 0)
+    assert (await ask(keeper, f"entries={cursor}:-2:4"))[0] == TEN[:4]
+
+
+@pytest.mark.parametrize("query", [LogQuery(tail=3), LogQuery(format="timestamp"), LogQuery(skip=1), LogQuery(count=1)])
+async def test_other_lines_come_one_by_one(query: LogQuery) -> None:
+    keeper = Keeper(written(*TEN))
+    await read(await keeper.log().answer(query))
+
+    assert (keeper.as_text, keeper.open) == (0, 0)
 
 
 async def test_failure_before_the_first_line_is_raised_before_anything_is_sent() -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from rooftree import PUBLIC, Plugin, Routes, Stream, Unavailable
-from rooftree.interfaces.containers import LogLine, LogText
+from rooftree.interfaces.containers import LogLine
 from rooftree.testing import Client, running_system
 from rooftree_containers.log_place import Place
 from rooftree_containers.log_query import AskedLatestLog, AskedLog, LogQuery
@@ -30,9 +30,9 @@ async def written(texts: Iterable[bytes]) -> AsyncIterator[LogLine]:
         yield line(text)
 
 
-async def written_text(pieces: Iterable[bytes]) -> AsyncIterator[LogText]:
+async def written_text(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
-        yield LogText(NINE, piece)
+        yield piece
 
 
 def cursor_of(text: bytes, time: datetime = NINE) -> str:
@@ -106,13 +106,12 @@ async def test_no_colors_takes_escape_sequences_out_and_nothing_else(text: bytes
 async def test_escape_sequence_without_an_end_takes_no_other_line_with_it() -> None:
     text = written_text([b"\x1b]0;no end\nnext\nlast\n"])
 
-    assert await text_of(await text_answer(text, LogQuery(no_colors=True))) == b"\nnext\nlast\n"
+    assert await text_of(text_answer(text, LogQuery(no_colors=True), None)) == b"\nnext\nlast\n"
 
 
 async def test_text_is_made_readable_and_sent_as_it_comes() -> None:
-    answer = await text_answer(
-        written_text([b"caf\xc3\xa9 \xff!\n", b"\x1b[31mred\x1b[0m\n"]), LogQuery(no_colors=True)
-    )
+    text = written_text([b"caf\xc3\xa9 \xff!\n", b"\x1b[31mred\x1b[0m\n"])
+    answer = text_answer(text, LogQuery(no_colors=True), line(b"caf\xc3\xa9 \xff!"))
 
     chunks = [chunk async for chunk in answer.chunks]
 

@@ -307,15 +307,6 @@ class LogLine:
     text: bytes
 
 
-@frozen
-class LogText:
-    """Lines a container wrote, one after the other, each with its line feed."""
-
-    time: datetime
-    """Of the first of them."""
-    text: bytes
-
-
 @frozen(kw_only=True)
 class ExecResult:
     """What a command inside a container answered."""
@@ -475,8 +466,8 @@ class ContainerEngine(Protocol):
 
     def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[LogText]:
-        """The same as text, for readers that need not every line's time: in pieces of any number of lines."""
+    ) -> AsyncIterator[bytes]:
+        """The same as text, for readers that need no times: whole lines, in pieces of any number of them."""
         ...
 
     def name_on_engine(self, name: str) -> str:

@@ -51,7 +51,6 @@ from rooftree.interfaces.containers import (
     ImageForOtherPlatform,
     ImageNotFound,
     LogLine,
-    LogText,
     PortConflict,
     Progress,
 )
@@ -513,10 +512,10 @@ class FakeContainerEngine:
 
     async def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncIterator[LogText]:
+    ) -> AsyncIterator[bytes]:
         """The same as text."""
         async for line in self.logs(name, follow=follow, tail=tail, since=since):
-            yield LogText(line.time, line.text + b"\n")
+            yield line.text + b"\n"
 
     def name_on_engine(self, name: str) -> str:
         """The same: there is no second instance on this engine."""

@@ -38,7 +38,7 @@ async def keep_log(engine: ContainerEngine, container: str, data: Path, folder: 
 async def _end_of_log(engine: ContainerEngine, container: str) -> bytes:
     text = bytearray()
     async for piece in engine.log_text(container, tail=LINES):
-        text += piece.text
+        text += piece
         del text[:-MAX_BYTES]
     return bytes(text)
 

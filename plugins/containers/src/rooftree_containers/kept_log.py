@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from attrs import evolve, frozen
 
 from rooftree import Stream
-from rooftree.interfaces.containers import LogLine, LogText
+from rooftree.interfaces.containers import LogLine
 from rooftree_containers.log_place import Place
 from rooftree_containers.log_query import LogQuery
 from rooftree_containers.logs import LogSource, closing, log_answer, text_answer
@@ -64,14 +64,14 @@ class _Begin:
 class KeptLog:
     """See the module.
 
-    :param text: reads the same as text, where that is quicker
+    :param text: reads the same as text, where that is quicker: for who wants all that there is
     :param begin: lines before this time are none of the log
     :param end: nor are lines of this time or later, and then no more can come
     """
 
     lines: Kept[LogLine]
     source: LogSource
-    text: Kept[LogText] | None = None
+    text: Kept[bytes] | None = None
     begin: datetime | None = None
     end: datetime | None = None
 
@@ -83,10 +83,11 @@ class KeptLog:
         begin = await self._begin(query)
         if query.cursor and query.count is not None and query.skip + query.count <= 0:
             query = evolve(query, count=max(0, query.count - begin.missing))
-        passed_over = begin.skip or begin.anchor or query.until or query.count is not None
-        if self.text is not None and query.format == "plain" and not passed_over:
-            text = self.text(follow=follow, tail=begin.tail, since=begin.since)
-            return await text_answer(text, query, follow=follow)
+        is_part = begin.tail is not None or begin.skip or query.until is not None or query.count is not None
+        if self.text is not None and query.format == "plain" and not is_part:
+            async with closing(self.lines(since=begin.since)) as lines:
+                first = await anext(aiter(lines), None)
+            return text_answer(self.text(follow=follow, since=begin.since), query, first)
         return await log_answer(self._chosen(begin, query, follow=follow), query, self.source, follow=follow)
 
     async def _chosen(self, begin: _Begin, query: LogQuery, *, follow: bool) -> AsyncGenerator[LogLine]:

@@ -18,7 +18,7 @@ from typing import Final
 from attrs import field, frozen
 
 from rooftree import Stream
-from rooftree.interfaces.containers import LogLine, LogText
+from rooftree.interfaces.containers import LogLine
 from rooftree_containers.log_place import Place
 from rooftree_containers.log_query import LogQuery
 
@@ -54,27 +54,25 @@ async def log_answer(
     :param follow: whether they may be long in coming
     """
     headers = dict(HEADERS)
-    return await _begun(_batched(_rendered(lines, query, source, headers)), headers, follow=follow)
+    text = BegunText(_batched(_rendered(lines, query, source, headers)))
+    await text.begin(FIRST_LINE_S if follow else None)
+    return Stream(text, headers=headers)
 
 
-async def text_answer(text: AsyncIterator[LogText], query: LogQuery, *, follow: bool = False) -> Stream:
-    """The answer of a logs route whose lines are wanted as they are, that is, plain."""
-    headers = dict(HEADERS)
+def text_answer(text: AsyncIterator[bytes], query: LogQuery, first: LogLine | None) -> Stream:
+    """The answer of a logs route whose lines are wanted as they are, that is, plain.
+
+    :param text: whole lines. Closed when the client goes.
+    :param first: the first of them, if there is one yet
+    """
 
     async def pieces() -> AsyncGenerator[bytes]:
         async with closing(text):
             async for piece in text:
-                if FIRST_CURSOR not in headers:
-                    headers[FIRST_CURSOR] = str(Place.of(piece.time, piece.text.partition(b"\n")[0]))
-                yield readable(piece.text, colors=not query.no_colors)
+                yield readable(piece, colors=not query.no_colors)
 
-    return await _begun(pieces(), headers, follow=follow)
-
-
-async def _begun(pieces: AsyncGenerator[bytes], headers: dict[str, str], *, follow: bool) -> Stream:
-    text = BegunText(pieces)
-    await text.begin(FIRST_LINE_S if follow else None)
-    return Stream(text, headers=headers)
+    cursor = {} if first is None else {FIRST_CURSOR: str(Place.of(first.time, first.text))}
+    return Stream(pieces(), headers=HEADERS | cursor)
 
 
 class BegunText:

@@ -32,7 +32,6 @@ from rooftree.interfaces.containers import (
     Image,
     ImageNotFound,
     LogLine,
-    LogText,
     Progress,
     RegistryRateLimited,
 )
@@ -383,8 +382,8 @@ class DockerEngine:
 
     def log_text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncGenerator[LogText]:
-        """The same as text, in pieces of any number of lines."""
+    ) -> AsyncGenerator[bytes]:
+        """The same as text: whole lines, in pieces of any number of them."""
         return self._logs.text(name, follow=follow, tail=tail, since=since)
 
     def name_on_engine(self, name: str) -> str:

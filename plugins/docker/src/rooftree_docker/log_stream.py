@@ -22,8 +22,7 @@ _ENGINE_PIECE_BYTES: Final = 16 * 1024
 _HEADER_BYTES: Final = 8
 _LONGEST_TIME_BYTES: Final = len(b"2006-01-02T15:04:05.000000000+07:00 ")
 _TIME: Final = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ")
-NO_TIME: Final = datetime.fromtimestamp(0, UTC)
-"""Of what the engine sends without its time."""
+_NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 type StreamName = Literal["stdout", "stderr"]
 
@@ -60,26 +59,24 @@ class Frames:
         self._rest = data[at:]
 
 
-class OpenLine:
-    """A line of a stream whose end has not come yet."""
+class _OpenLine:
+    """A line whose end has not come yet."""
 
     __slots__ = ("size", "stream", "text", "time")
 
     def __init__(self, stream: StreamName) -> None:
         self.stream: StreamName = stream
-        self.time = NO_TIME
+        self.time = _NO_TIME
         self.text: list[bytes] = []
         self.size = 0
 
     def add(self, time: datetime, piece: bytes) -> None:
-        """Take another piece of it; the time of its first one is the line's."""
         if not self.text:
             self.time = time
         self.text.append(piece)
         self.size += len(piece)
 
     def take(self, end: bytes = b"") -> LogLine:
-        """The line, without its ``end``; the next piece begins another one."""
         line = LogLine(time=self.time, stream=self.stream, text=b"".join(self.text).removesuffix(end))
         self.text, self.size = [], 0
         return line
@@ -90,12 +87,12 @@ class FramedLog:
 
     def __init__(self) -> None:
         self._frames = Frames()
-        self._open = {1: OpenLine("stdout"), 2: OpenLine("stderr")}
+        self._open = {1: _OpenLine("stdout"), 2: _OpenLine("stderr")}
 
     def feed(self, block: bytes) -> Iterator[LogLine]:
         """The lines that ``block`` completes."""
         for number, message in self._frames.feed(block):
-            time, text = timed(message)
+            time, text = _timed(message)
             line = self._open[2 if number == 2 else 1]
             if text.endswith(b"\n"):
                 if line.text:
@@ -120,7 +117,7 @@ class TerminalLog:
 
     def __init__(self) -> None:
         self._rest = b""
-        self._line = OpenLine("stdout")
+        self._line = _OpenLine("stdout")
         self._piece_bytes = 0
         self._time: datetime | None = None
 
@@ -135,12 +132,12 @@ class TerminalLog:
                 at += self._read_time(data[at : at + _LONGEST_TIME_BYTES])
             stop = data.find(b"\n", at, at + _ENGINE_PIECE_BYTES - self._piece_bytes + 1)
             if stop >= 0:
-                self._line.add(self._time or NO_TIME, data[at:stop])
+                self._line.add(self._time or _NO_TIME, data[at:stop])
                 yield self._line.take(end=b"\r")  # a terminal ends its lines with both
                 at, self._time, self._piece_bytes = stop + 1, None, 0
                 continue
             piece = data[at : at + _ENGINE_PIECE_BYTES - self._piece_bytes]
-            self._line.add(self._time or NO_TIME, piece)
+            self._line.add(self._time or _NO_TIME, piece)
             at += len(piece)
             self._piece_bytes += len(piece)
             if self._piece_bytes == _ENGINE_PIECE_BYTES:
@@ -152,7 +149,7 @@ class TerminalLog:
     def end(self) -> Iterator[LogLine]:
         """What is left of a line without an end."""
         if self._rest:
-            time, text = timed(self._rest)
+            time, text = _timed(self._rest)
             self._line.add(time, text)
             self._rest = b""
         if self._line.text:
@@ -161,24 +158,22 @@ class TerminalLog:
     def _read_time(self, beginning: bytes) -> int:
         match = _TIME.match(beginning)
         if match is None:
-            self._time = NO_TIME
+            self._time = _NO_TIME
             return 0
-        self._time = parsed_time(match[1])
+        self._time = _parsed(match[1])
         return match.end()
 
 
-def timed(message: bytes) -> tuple[datetime, bytes]:
-    """When a message was written, and its text with the line feed; a message without a time is kept whole."""
+def _timed(message: bytes) -> tuple[datetime, bytes]:
     text, space, rest = message.partition(b" ")
     if not space:
         # A message without text is only a time, and the engine may leave its space out.
         text, rest = message.rstrip(b"\n"), message[len(message.rstrip(b"\n")) :]
     try:
-        return parsed_time(text), rest
+        return _parsed(text), rest
     except ValueError:
-        return NO_TIME, message
+        return _NO_TIME, message
 
 
-def parsed_time(text: bytes) -> datetime:
-    """A time as the engine writes it; raises ``ValueError``."""
+def _parsed(text: bytes) -> datetime:
     return datetime.fromisoformat(text.decode("ascii"))

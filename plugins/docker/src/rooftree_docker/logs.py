@@ -10,7 +10,7 @@ from aiodocker.exceptions import DockerError
 from aiohttp import ClientResponse
 
 from rooftree.errors import RooftreeError
-from rooftree.interfaces.containers import ContainerNotFound, EngineUnavailable, LogLine, LogText
+from rooftree.interfaces.containers import ContainerNotFound, EngineUnavailable, LogLine
 from rooftree_docker.engine_client import EngineClient, Explanation, Json, blocks, refusal
 from rooftree_docker.log_stream import FramedLog, LogParser, TerminalLog
 from rooftree_docker.log_text import FramedText, TerminalText, TextReader
@@ -37,7 +37,7 @@ class Logs:
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncGenerator[LogLine]:
         """What it wrote, line by line."""
-        async with self._log(name, follow=follow, tail=tail, since=since) as (response, terminal):
+        async with self._log(name, follow=follow, tail=tail, since=since, times=True) as (response, terminal):
             parser: LogParser = TerminalLog() if terminal else FramedLog()
             async for block in blocks(response, None if follow else self._client.deadlines.answer):
                 for line in parser.feed(block):
@@ -47,23 +47,25 @@ class Logs:
 
     async def text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
-    ) -> AsyncGenerator[LogText]:
+    ) -> AsyncGenerator[bytes]:
         """The same as text."""
-        async with self._log(name, follow=follow, tail=tail, since=since) as (response, terminal):
+        async with self._log(name, follow=follow, tail=tail, since=since, times=False) as (response, terminal):
             reader: TextReader = TerminalText() if terminal else FramedText()
             async for block in blocks(response, None if follow else self._client.deadlines.answer):
-                if (text := reader.feed(block)) is not None:
+                if text := reader.feed(block):
                     yield text
-        if (text := reader.end()) is not None:
+        if text := reader.end():
             yield text
 
     @asynccontextmanager
     async def _log(
-        self, name: str, *, follow: bool, tail: int | None, since: datetime | None
+        self, name: str, *, follow: bool, tail: int | None, since: datetime | None, times: bool
     ) -> AsyncIterator[tuple[ClientResponse, bool]]:
         """A log as the engine streams it, and whether it comes from a terminal."""
         details = await self._find(name)
-        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": "all" if tail is None else str(tail)}
+        params = {"stdout": "1", "stderr": "1", "tail": "all" if tail is None else str(tail)}
+        if times:
+            params["timestamps"] = "1"
         if follow:
             params["follow"] = "1"
         if since is not None:

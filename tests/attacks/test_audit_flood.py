@@ -108,7 +108,7 @@ async def test_what_others_did_stays_whatever_one_does(system: System, path: str
 
     for _ in range(3):
         statuses = await changes(system, HOSTILE, 500, path)
-        system.state._about_to_change.__self__._meters.clear()  # type: ignore[attr-defined]  # a minute has passed
+        system.state._about_to_change.__self__._throttle._meters.clear()  # type: ignore[attr-defined]  # a minute has passed
 
     assert 429 in statuses
     assert [await rows_of(system, QUIET), await rows_of(system, CORE)] == before == [10, 50]
@@ -143,7 +143,7 @@ async def test_one_callers_jobs_do_not_push_out_the_records_of_others(
 
     for _ in range(3):
         await changes(system, HOSTILE, 30, "/job")
-        system.state._about_to_change.__self__._meters.clear()  # type: ignore[attr-defined]  # a minute has passed
+        system.state._about_to_change.__self__._throttle._meters.clear()  # type: ignore[attr-defined]  # a minute has passed
 
     def callers(connection: object) -> list[str]:
         return [who for (who,) in connection.execute("SELECT caller FROM job")]  # type: ignore[attr-defined]

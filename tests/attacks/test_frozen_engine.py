@@ -21,7 +21,7 @@ from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
 from tests.rig.waiting import until
 
-pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("frozen engine")]
+pytestmark = [pytest.mark.timed, pytest.mark.docker, pytest.mark.xdist_group("frozen engine")]
 
 WITHIN_S = 1.0
 PROMPT_S = 0.1

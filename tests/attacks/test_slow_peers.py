@@ -20,6 +20,8 @@ from attrs import field, frozen
 
 from tests.kernel.served_process import LARGE_BYTES, Process, served_process
 
+pytestmark = pytest.mark.timed
+
 P99_S = 0.050
 PER_CONNECTION = 30 * 1024
 """Bytes of memory that a connection may cost."""

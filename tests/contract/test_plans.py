@@ -1,27 +1,25 @@
 """For every route that starts a job: ``?plan=1`` says what the same call then does, and does nothing itself.
 
-The routes are those whose handlers return the call of a job. Each has its situations in ``CALLS``; a route that has
-none fails the test. The journal is the witness of what really happened.
+The routes are those whose handlers return the call of a job. Each has its situations in ``situations/<domain>.py``; a
+route that has none fails the test. The journal is the witness of what really happened.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
+import importlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from attrs import frozen
 
 from rooftree.http.routes import Route
 from rooftree.http.signature import answer_of
-from rooftree.interfaces import hooks
-from rooftree.interfaces.boards import GROUP, Board
+from rooftree.interfaces.boards import GROUP
 from rooftree.jobs.journal import JobRecord, Journal
 from rooftree.jobs.steps import KINDS
 from rooftree.testing import Client, InstalledPlugin, running_system
@@ -31,44 +29,17 @@ from rooftree_containers import container_steps as steps
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_store.plugin import StorePlugin
-from rooftree_store.sources import RepositorySource
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.private_bus import PrivateBus, services
 from tests.contract.door import house_with_closed_rooms
-from tests.plugins.addons.house import HELLO, SETTINGS, House
+from tests.contract.situations.os import Box
+from tests.contract.situations.scene import CALLS, Scene, Situation
+from tests.plugins.addons.house import SETTINGS, House
 from tests.plugins.os.haos import surroundings
-from tests.rig.git_server import GitRepository, GitServer, serve_git
+from tests.rig.git_server import GitServer, serve_git
 
-BUILT: Mapping[str, Any] = {"files": {"Dockerfile": "FROM base\n"}, "config": {"image": None}}
-"""An add-on that is built here."""
-
-
-@frozen
-class Scene:
-    """Where a call is made."""
-
-    home: House
-    git: GitServer
-
-    def publish(self) -> GitRepository:
-        """A repository that can be added."""
-        return self.git.repository(secrets.token_hex(4), {"repository.yaml": "name: A shop"})
-
-    async def added(self) -> GitRepository:
-        """A repository that was added."""
-        repository = self.publish()
-        answer = await self.home.client.post("/store/repositories", json={"repository": repository.url})
-        assert answer.data == {}
-        return repository
-
-
-@frozen
-class Call:
-    """A call."""
-
-    path: str
-    body: object = None
-
+for path in sorted((Path(__file__).parent / "situations").glob("*.py")):
+    importlib.import_module(f"tests.contract.situations.{path.stem}")
 
 FETCHING = {
     "docker.pull_image/1",
@@ -79,228 +50,6 @@ FETCHING = {
 }
 """Steps that fetch something from elsewhere."""
 
-type Situation = Callable[[Scene], Awaitable[Call]]
-
-CALLS: dict[str, list[Situation]] = {}
-
-
-def situation(*routes: str) -> Callable[[Situation], Situation]:
-    """Say how routes are called, once they are in the situation that the function makes."""
-
-    def decorate(make: Situation) -> Situation:
-        for route in routes:
-            CALLS.setdefault(route, []).append(make)
-        return make
-
-    return decorate
-
-
-# --- add-ons ----------------------------------------------------------------------------------------------------------
-
-
-def _verb(scene: Scene, verb: str) -> Call:
-    return Call(f"/addons/{HELLO}/{verb}")
-
-
-@situation("POST /store/addons/{addon}/install")
-async def pulled(scene: Scene) -> Call:
-    await scene.home.offer()
-    return Call(f"/store/addons/{HELLO}/install")
-
-
-@situation("POST /store/addons/{addon}/install")
-async def pulled_in_the_background(scene: Scene) -> Call:
-    await scene.home.offer()
-    return Call(f"/store/addons/{HELLO}/install", {"background": True})
-
-
-@situation("POST /store/addons/{addon}/install")
-async def built(scene: Scene) -> Call:
-    await scene.home.offer(**BUILT)
-    return Call(f"/store/addons/{HELLO}/install")
-
-
-@situation("POST /addons/{addon}/install")
-async def installed_by_its_older_path(scene: Scene) -> Call:
-    await scene.home.offer()
-    return _verb(scene, "install")
-
-
-@situation("POST /store/addons/{addon}/install/{version}")
-async def installed_by_version(scene: Scene) -> Call:
-    await scene.home.offer()
-    return Call(f"/store/addons/{HELLO}/install/1.0")
-
-
-@situation("POST /store/addons/{addon}/update")
-async def updated_while_it_runs(scene: Scene) -> Call:
-    await scene.home.run()
-    await scene.home.offer(version="2.0")
-    return Call(f"/store/addons/{HELLO}/update")
-
-
-@situation("POST /store/addons/{addon}/update")
-async def updated_while_it_is_stopped(scene: Scene) -> Call:
-    await scene.home.install()
-    await scene.home.offer(version="2.0")
-    return Call(f"/store/addons/{HELLO}/update", {"background": True})
-
-
-@situation("POST /addons/{addon}/update")
-async def updated_by_its_older_path(scene: Scene) -> Call:
-    await scene.home.install()
-    await scene.home.offer(version="2.0")
-    return _verb(scene, "update")
-
-
-@situation("POST /store/addons/{addon}/update/{version}")
-async def updated_by_version(scene: Scene) -> Call:
-    await scene.home.install()
-    await scene.home.offer(version="2.0")
-    return Call(f"/store/addons/{HELLO}/update/2.0")
-
-
-@situation("POST /addons/{addon}/uninstall")
-async def uninstalled(scene: Scene) -> Call:
-    await scene.home.run()
-    return Call(f"/addons/{HELLO}/uninstall", {"remove_config": True})
-
-
-@situation("POST /addons/{addon}/rebuild")
-async def rebuilt(scene: Scene) -> Call:
-    await scene.home.run(**BUILT)
-    return _verb(scene, "rebuild")
-
-
-@situation("POST /kernel/v1/addons/{addon}/roll-back")
-async def rolled_back_while_it_runs(scene: Scene) -> Call:
-    await scene.home.run()
-    await scene.home.offer(version="2.0")
-    await scene.home.post(HELLO, "update")
-    return Call(f"/kernel/v1/addons/{HELLO}/roll-back")
-
-
-@situation("POST /kernel/v1/addons/{addon}/roll-back")
-async def rebuilt_one_rolled_back_while_it_is_stopped(scene: Scene) -> Call:
-    await scene.home.install(**BUILT)
-    await scene.home.post(HELLO, "rebuild")
-    return Call(f"/kernel/v1/addons/{HELLO}/roll-back")
-
-
-@situation("POST /addons/{addon}/uninstall")
-async def uninstalled_on_probation(scene: Scene) -> Call:
-    await rolled_back_while_it_runs(scene)
-    return Call(f"/addons/{HELLO}/uninstall", {})
-
-
-@situation("POST /addons/{addon}/start")
-async def started(scene: Scene) -> Call:
-    await scene.home.install()
-    return _verb(scene, "start")
-
-
-@situation("POST /addons/{addon}/start")
-async def started_without_its_image(scene: Scene) -> Call:
-    await scene.home.install()
-    scene.home.engine.images.clear()
-    return _verb(scene, "start")
-
-
-@situation("POST /addons/{addon}/start")
-async def started_while_it_runs(scene: Scene) -> Call:
-    await scene.home.run()
-    return _verb(scene, "start")
-
-
-@situation("POST /addons/{addon}/stop")
-async def stopped(scene: Scene) -> Call:
-    await scene.home.run()
-    return _verb(scene, "stop")
-
-
-@situation("POST /addons/{addon}/restart")
-async def restarted(scene: Scene) -> Call:
-    await scene.home.run()
-    return _verb(scene, "restart")
-
-
-# --- the store --------------------------------------------------------------------------------------------------------
-
-
-@situation("POST /store/reload")
-async def reloaded(scene: Scene) -> Call:
-    await scene.added()
-    return Call("/store/reload")
-
-
-@situation("POST /addons/reload")
-async def reloaded_by_its_older_path(scene: Scene) -> Call:
-    return Call("/addons/reload")
-
-
-@situation("POST /refresh_updates")
-async def refreshed(scene: Scene) -> Call:
-    await scene.added()
-    return Call("/refresh_updates")
-
-
-@situation("POST /store/repositories")
-async def repository_added(scene: Scene) -> Call:
-    return Call("/store/repositories", {"repository": scene.publish().url})
-
-
-@situation("DELETE /store/repositories/{repository}")
-async def repository_removed(scene: Scene) -> Call:
-    return Call(f"/store/repositories/{_slug(await scene.added())}")
-
-
-@situation("POST /store/repositories/{repository}/repair")
-async def repository_repaired(scene: Scene) -> Call:
-    return Call(f"/store/repositories/{_slug(await scene.added())}/repair")
-
-
-def _slug(repository: GitRepository) -> str:
-    return RepositorySource.parse(repository.url).slug
-
-
-# --- boards -----------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Lamps:
-    """What the lamps of a board may be set to."""
-
-    power: bool = True
-
-
-class Box(Board):
-    """A board."""
-
-    name = "box"
-    settings = Lamps
-    lamps: ClassVar[Lamps] = Lamps()
-
-    async def read(self) -> Lamps:
-        return Box.lamps
-
-    async def write(self, lamps: Lamps) -> None:
-        Box.lamps = lamps
-
-
-@situation("POST /os/boards/{board}")
-async def board_changed(scene: Scene) -> Call:
-    Box.lamps = Lamps()
-    return Call("/os/boards/box", {"power": False})
-
-
-@situation("POST /os/boards/{board}")
-async def board_as_it_is(scene: Scene) -> Call:
-    Box.lamps = Lamps()
-    return Call("/os/boards/box", {})
-
-
-# --- the operating system ---------------------------------------------------------------------------------------------
-
 ON_HOME_ASSISTANT_OS = (
     "POST /os/update",
     "POST /os/boot-slot",
@@ -309,98 +58,6 @@ ON_HOME_ASSISTANT_OS = (
     "POST /os/boards/raspberrypi/",
 )
 """What routes begin with that are called on Home Assistant OS."""
-
-
-@situation("POST /os/update")
-async def os_updated(scene: Scene) -> Call:
-    return Call("/os/update", {})
-
-
-@situation("POST /os/boot-slot")
-async def other_slot_booted(scene: Scene) -> Call:
-    return Call("/os/boot-slot", {"boot_slot": "B"})
-
-
-@situation("POST /os/config/sync")
-async def configuration_on_a_stick(scene: Scene) -> Call:
-    return Call("/os/config/sync")
-
-
-@situation("POST /os/config/swap")
-async def more_swap(scene: Scene) -> Call:
-    return Call("/os/config/swap", {"swap_size": "4G"})
-
-
-@situation("POST /os/config/swap")
-async def swap_as_it_is(scene: Scene) -> Call:
-    return Call("/os/config/swap", {})
-
-
-@situation("POST /os/datadisk/move")
-async def data_moved(scene: Scene) -> Call:
-    return Call("/os/datadisk/move", {"device": "SSD-0002"})
-
-
-@situation("POST /os/datadisk/wipe")
-async def data_wiped(scene: Scene) -> Call:
-    return Call("/os/datadisk/wipe")
-
-
-@situation("POST /os/boards/raspberrypi/firmware/update")
-async def firmware_updated(scene: Scene) -> Call:
-    return Call("/os/boards/raspberrypi/firmware/update")
-
-
-# --- the supervisor ---------------------------------------------------------------------------------------------------
-
-
-@situation("POST /supervisor/options")
-async def other_repositories_wanted(scene: Scene) -> Call:
-    await scene.added()
-    kept = await scene.added()
-    wanted = [kept.url, scene.publish().url, scene.publish().url]
-    return Call("/supervisor/options", {"addons_repositories": wanted, "wait_boot": 9})
-
-
-@situation("POST /supervisor/options")
-async def other_options_wanted(scene: Scene) -> Call:
-    return Call("/supervisor/options", {"wait_boot": 9})
-
-
-# --- the host ---------------------------------------------------------------------------------------------------------
-
-
-@situation("POST /host/options")
-async def another_name(scene: Scene) -> Call:
-    return Call("/host/options", {"hostname": f"attic-{secrets.token_hex(4)}"})
-
-
-@situation("POST /host/reboot")
-async def reboot_asked_for(scene: Scene) -> Call:
-    return Call("/host/reboot")
-
-
-@situation("POST /host/shutdown")
-async def shutdown_by_force(scene: Scene) -> Call:
-    return Call("/host/shutdown", {"force": True})
-
-
-@situation("POST /host/service/{service}/start")
-async def service_to_start(scene: Scene) -> Call:
-    return Call("/host/service/ssh/start")
-
-
-@situation("POST /host/service/{service}/stop")
-async def service_to_stop(scene: Scene) -> Call:
-    return Call("/host/service/ssh/stop")
-
-
-@situation("POST /host/service/{service}/reload")
-async def service_to_reload(scene: Scene) -> Call:
-    return Call("/host/service/ssh/reload")
-
-
-# --- the test ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -442,7 +99,7 @@ async def scene(
         if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):
             around = await stack.enter_async_context(surroundings(tmp_path))
             settings |= around.settings
-        running = running_system(tmp_path, plugins=[*ours, board], specifications=[hooks], settings=settings)
+        running = running_system(tmp_path, plugins=[*ours, board], settings=settings)
         system = await stack.enter_async_context(running)
         client = await stack.enter_async_context(Client.over_unix(system))
         yield Scene(House(system, client, engine), git_server)

@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import pytest
 from attrs import frozen
+
+pytestmark = pytest.mark.xdist_group("problems")  # all sources are read once
 
 HOUSE: Final = Path(__file__).parents[2]
 CONTEXTS: Final = {"addon", "core", "dns_server", "mount", "os", "plugin", "supervisor", "store", "system"}
@@ -143,7 +146,11 @@ def of_a_domain(mention: Mention) -> bool:
     return mention.owner == "plugins/containers" and mention.context is None
 
 
-def everything() -> tuple[list[Mention], list[Mention]]:
+type Mentions = list[Mention]
+
+
+@pytest.fixture(scope="module")
+def everything() -> tuple[Mentions, Mentions]:
     """What is reported, and what is cleared."""
     reported, cleared = [], []
     for path in sources():
@@ -152,15 +159,22 @@ def everything() -> tuple[list[Mention], list[Mention]]:
     return reported, cleared
 
 
-REPORTED, CLEARED = everything()
+@pytest.fixture
+def reported(everything: tuple[Mentions, Mentions]) -> Mentions:
+    return everything[0]
 
 
-def test_problems_of_this_house_are_found() -> None:
-    types = {mention.type for mention in REPORTED}
+@pytest.fixture
+def cleared(everything: tuple[Mentions, Mentions]) -> Mentions:
+    return everything[1]
+
+
+def test_problems_of_this_house_are_found(reported: Mentions, cleared: Mentions) -> None:
+    types = {mention.type for mention in reported}
 
     assert {"free_space", "boot_fail", "engine_unavailable", "fatal_error", "hardware_monitor", "board_failed"} <= types
-    assert len(REPORTED) > 35
-    assert len(CLEARED) > 20
+    assert len(reported) > 35
+    assert len(cleared) > 20
 
 
 def declared_contexts() -> dict[str, str | None]:
@@ -175,31 +189,31 @@ def declared_contexts() -> dict[str, str | None]:
     }
 
 
-def test_every_problem_has_a_context_that_clients_know() -> None:
+def test_every_problem_has_a_context_that_clients_know(reported: Mentions) -> None:
     declared = declared_contexts()
-    said = {mention.where: mention.context for mention in REPORTED if not of_a_domain(mention)} | declared
+    said = {mention.where: mention.context for mention in reported if not of_a_domain(mention)} | declared
 
     assert {where: context for where, context in said.items() if context not in CONTEXTS} == {}
     assert "addon" in declared.values()
 
 
-def test_what_core_shows_as_a_repair_has_its_key_and_the_context_that_it_looks_in() -> None:
+def test_what_core_shows_as_a_repair_has_its_key_and_the_context_that_it_looks_in(reported: Mentions) -> None:
     elsewhere = {
         mention.where: (mention.type, mention.context)
-        for mention in REPORTED
+        for mention in reported
         if mention.type in REPAIRS and REPAIRS[mention.type] != mention.context and not of_a_domain(mention)
     }
-    otherwise = {mention.where: mention.type for mention in REPORTED if mention.type in RENAMED}
+    otherwise = {mention.where: mention.type for mention in reported if mention.type in RENAMED}
 
     assert (elsewhere, otherwise) == ({}, {})
 
 
-def test_what_is_cleared_is_what_was_reported() -> None:
-    known = {(mention.type, mention.context) for mention in REPORTED}
-    contexts_of_unnamed = {mention.context for mention in REPORTED if mention.type is None}
+def test_what_is_cleared_is_what_was_reported(reported: Mentions, cleared: Mentions) -> None:
+    known = {(mention.type, mention.context) for mention in reported}
+    contexts_of_unnamed = {mention.context for mention in reported if mention.type is None}
     never = {
         mention.where: (mention.type, mention.context)
-        for mention in CLEARED
+        for mention in cleared
         if mention.type is not None and mention.context is not None
         if (mention.type, mention.context) not in known and mention.context not in contexts_of_unnamed
     }
@@ -207,9 +221,9 @@ def test_what_is_cleared_is_what_was_reported() -> None:
     assert never == {}
 
 
-def test_problem_of_which_there_is_one_belongs_to_one_domain() -> None:
+def test_problem_of_which_there_is_one_belongs_to_one_domain(reported: Mentions) -> None:
     owners: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for mention in REPORTED:
+    for mention in reported:
         if mention.type is not None and mention.context is not None and mention.reference == "":
             owners[mention.type, mention.context].add(mention.owner)
 

@@ -27,7 +27,7 @@ from tests.rig.own_engine import OwnEngine, open_firewall, own_engine
 from tests.rig.registry import Registry
 from tests.rig.waiting import until
 
-pytestmark = pytest.mark.xdist_group("outage")
+pytestmark = [pytest.mark.timed, pytest.mark.xdist_group("outage")]
 
 ANSWER_S, CHANGE_S = 1.5, 5.0
 DEADLINES = f"answer = {ANSWER_S}, change = {CHANGE_S}, stall = 5, heartbeat = 0.5, first_retry = 0.1, last_retry = 0.5"

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tests.rig.addon import Addon
 from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
@@ -407,7 +407,7 @@ async def test_add_on_that_ended_while_the_daemon_was_away_is_started_again(worl
     await daemon.start()
     await daemon.recovered()
 
-    await world.becomes(before)
+    await world.becomes(evolve(before, files=before.files | {f"{addon.slug} failed"}))  # the log of that end
     assert (await answers(addon))["slug"] == addon.slug
 
 

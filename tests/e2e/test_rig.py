@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig.daemon import Daemon
-from tests.rig.engine import INSTANCE_LABEL, Engine
+from tests.rig.engine import CHECKOUT, INSTANCE_LABEL, Engine
 from tests.rig.fork_server import forked
 from tests.rig.git_server import GitServer, git
 from tests.rig.own_engine import own_engine
@@ -165,7 +165,9 @@ def test_engine_of_our_own_comes_and_goes_without_a_trace_on_the_machine(engine:
     assert not ours.exists()
 
 
-async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon) -> None:
+@pytest.mark.parametrize("by_command", [True, False], ids=["by command", "forked"])
+async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon, by_command: bool) -> None:
+    daemon.by_command = by_command
     await daemon.start()
     first = daemon.instance
 
@@ -175,3 +177,50 @@ async def test_daemon_answers_again_after_it_was_killed(daemon: Daemon) -> None:
     assert daemon.instance == first
     assert (await daemon.call("GET", "/supervisor/ping"))[0] == 200
     assert await daemon.stop() == 0
+
+
+async def test_forked_daemon_is_like_one_by_command(daemon: Daemon) -> None:
+    daemon.environment = {"ROOFTREE_LOG_FORMAT": "json", "TZ": "Asia/Tokyo"}
+    seen = []
+    for daemon.by_command in (True, False):
+        await daemon.start()
+        process = Path("/proc", str(daemon.pid))
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+        session = os.getsid(daemon.pid) == os.getpgid(daemon.pid) == daemon.pid
+        files = sorted(str((process / "fd" / str(number)).readlink()) for number in range(3))
+        limits = (process / "limits").read_text()
+        masks = [status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "CapEff", "Umask")]
+        seen.append((session, files, limits, masks, (process / "cwd").readlink()))
+        await daemon.stop()
+
+    assert seen[0] == seen[1]
+    assert daemon.log().count('"event": "stopped"') == 2
+
+
+async def test_failpoint_ends_the_forked_daemon_it_is_armed_for_and_no_other(daemon: Daemon) -> None:
+    with pytest.raises(RuntimeError, match="ended instead of starting"):
+        await daemon.start(failpoints="database.after_commit=kill")
+    assert await daemon.ended() == -signal.SIGKILL
+
+    await daemon.start()
+
+    assert await daemon.stop() == 0
+
+
+FORKS_AND_DIES = """
+import os, sys, time
+from tests.rig.fork_server import fork
+with open(sys.argv[2], "wb") as output:
+    arguments = "tests.rig.rooftree_command", "run", "--config", sys.argv[1]
+    daemon = fork(*arguments, environment=os.environ, output=output.fileno())
+print(daemon.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_daemon_ends_with_the_process_that_wanted_it_however_that_ends(daemon: Daemon) -> None:
+    command = [sys.executable, "-c", FORKS_AND_DIES, daemon.settings, daemon.folder / "log"]
+    dead = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    assert dead.returncode == -signal.SIGKILL
+    wait_until(lambda: not Path("/proc", dead.stdout.strip()).exists(), within_s=10, what="the daemon's end")

@@ -20,7 +20,7 @@ from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
 from tests.rig.waiting import until
 
-pytestmark = pytest.mark.xdist_group("host")
+pytestmark = [pytest.mark.timed, pytest.mark.xdist_group("host")]
 
 MIB = 1024 * 1024
 DISK = {"vendor": "Acme", "model": "SSD", "serial": "0002"}

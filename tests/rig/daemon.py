@@ -24,6 +24,7 @@ import aiohttp
 from rooftree_docker.network import interface_name
 from rooftree_docker.wire_rules import GUARD, PORTS
 from tests.rig.engine import HERE, Engine, Surroundings
+from tests.rig.fork_server import ForkedProgram, fork, is_as_new
 from tests.rig.service_process import free_port
 from tests.rig.waiting import until
 
@@ -74,8 +75,10 @@ class Daemon:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment: dict[str, str] = {}
         """What its operator's shell adds to the environment."""
+        self.by_command = False
+        """Whether it is the command itself that is run, as its operator does, imports and all; else it is forked."""
         self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProgram | None = None
         self.settings.write_text(
             SETTINGS.format(
                 data_dir=json.dumps(str(self.data_dir)),
@@ -149,15 +152,21 @@ class Daemon:
         environment |= {**self.surroundings.environment, **self.environment}
         if failpoints:
             environment["ROOFTREE_FAILPOINTS"] = failpoints
+        arguments = ["run", "--config", str(self.settings)]
         with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*self.surroundings.command, ROOFTREE, "run", "--config", self.settings],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
+            if not (self.by_command or self.surroundings.command) and is_as_new(environment):
+                self._process = fork(
+                    "tests.rig.rooftree_command", *arguments, environment=environment, output=output.fileno()
+                )
+            else:
+                self._process = subprocess.Popen(
+                    [*self.surroundings.command, ROOFTREE, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    start_new_session=True,
+                )
         await until(self._has_started, within_s=START_S, what="the end of the start")
 
     async def stop(self) -> int:

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,8 @@ from attrs import define
 from tests.rig.service_process import die_with_parent
 
 REPOSITORY = Path(__file__).parents[2]
+READ_BY_INTERPRETERS = ("PYTHON", "LD_", "MALLOC_", "LANG", "LC_")
+"""How the variables begin that only a new process heeds."""
 LARGEST_ORDER = 2**18
 """Bytes: the environment is part of it."""
 
@@ -71,6 +74,65 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
+class ForkedProgram:
+    """A child that runs on by itself, with the methods of :class:`subprocess.Popen`."""
+
+    def __init__(self, status: socket.socket) -> None:
+        self.returncode: int | None = None
+        self._status = status.makefile("r", encoding="ascii")
+        self.pid = int(self._status.readline())
+        if priority := os.getpriority(os.PRIO_PROCESS, 0):  # the server has its own
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, self.pid, priority)
+
+    def poll(self) -> int | None:
+        """How it ended: the exit status, or minus the number of the signal; ``None`` while it runs."""
+        return self._ended_within(0)
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end, at most so many seconds: then :class:`subprocess.TimeoutExpired` is raised."""
+        if (status := self._ended_within(timeout)) is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+        return status
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _ended_within(self, seconds: float) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], seconds)[0]:
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+
+def fork(module: str, *arguments: str, environment: Mapping[str, str], output: int) -> ForkedProgram:
+    """``python -m module arguments…``, which reads nothing and says everything into that file."""
+    with Path(os.devnull).open("rb") as nothing, _ordered(
+        module, arguments, environment, (nothing.fileno(), output, output)
+    ) as status:  # fmt: skip
+        return ForkedProgram(status)
+
+
+def is_as_new(environment: Mapping[str, str]) -> bool:
+    """Whether a fork is what a new interpreter would be, with that environment and in the network that we are in: what
+    an interpreter or its loader read at their start is the server's, and so is the network."""
+    read = {
+        name for name in {*environment, *os.environ} if name.startswith(("PYTHON", "LD_", "MALLOC_", "LANG", "LC_"))
+    }
+    _server()
+    return _network_at_start == [_network()] and all(environment.get(name) == os.environ.get(name) for name in read)
+
+
 @asynccontextmanager
 async def forked(
     module: str,
@@ -85,17 +147,11 @@ async def forked(
     :param stderr: the descriptor of the child's standard error
     :param limit_bytes: the longest line that it says
     """
-    order = {
-        "module": module,
-        "arguments": arguments,
-        "environment": dict(os.environ if environment is None else environment),
-        "folder": str(Path.cwd()),
-    }
     ours, its = socket.socketpair()
-    told, tells = socket.socketpair()
-    with its, tells:
-        files = [its.fileno(), its.fileno(), stderr, tells.fileno()]
-        socket.send_fds(_server(), [json.dumps(order).encode()], files)
+    with its:
+        told = _ordered(
+            module, arguments, os.environ if environment is None else environment, (its.fileno(), its.fileno(), stderr)
+        )
     stdout, stdin = await asyncio.open_connection(sock=ours, limit=limit_bytes)
     status, hold = await asyncio.open_connection(sock=told)
     child = ForkedProcess(int(await status.readline()), stdin, stdout, status)
@@ -108,9 +164,35 @@ async def forked(
             stream.transport.abort()
 
 
+def _ordered(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], standard: tuple[int, int, int]
+) -> socket.socket:
+    """Have a program forked; what its number and then its status come from, a line each."""
+    order = {
+        "module": module,
+        "arguments": arguments,
+        "environment": dict(environment),
+        "folder": str(Path.cwd()),
+    }
+    told, tells = socket.socketpair()
+    with tells:
+        socket.send_fds(_server(), [json.dumps(order).encode()], [*standard, tells.fileno()])
+    return told
+
+
+_network_at_start: list[int] = []
+"""The server's, once there is one."""
+
+
+def _network() -> int:
+    """The network that this process is in."""
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
 @cache
 def _server() -> socket.socket:
     """What the server of this process hears; it ends when that is closed."""
+    _network_at_start.append(_network())
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         process = subprocess.Popen(

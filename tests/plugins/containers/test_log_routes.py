@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from attrs import frozen
 
 from rooftree import PUBLIC, Kernel, Plugin, Routes
@@ -148,9 +149,17 @@ def in_the_engine(house: House) -> None:
             house.engine.write("app_x", line, at=NINE + timedelta(days=boot, seconds=number))
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["journal", "engine"])
+async def to_read(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """Fifteen lines in three boots, kept by one or the other, for all who only read: they see no difference."""
+    async with house(tmp_path_factory.mktemp("logs"), request.param) as found:
+        await asyncio.to_thread(in_the_journal if request.param == "journal" else in_the_engine, found)
+        yield found
+
+
 @pytest.fixture(params=["journal", "engine"])
 async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
-    """Fifteen lines in three boots, kept by one or the other: who asks sees no difference."""
+    """The same for one test alone, which may change it."""
     async with house(tmp_path, request.param) as found:
         await asyncio.to_thread(in_the_journal if request.param == "journal" else in_the_engine, found)
         yield found
@@ -172,9 +181,13 @@ async def in_engine(tmp_path: Path) -> AsyncIterator[House]:
         yield found
 
 
+reads_only = pytest.mark.asyncio(loop_scope="module")
+"""On the event loop of the house that is only read."""
+
 # --- which lines --------------------------------------------------------------------------------------------------
 
 
+@reads_only
 @pytest.mark.parametrize(
     ("path", "range", "lines"),
     [
@@ -217,28 +230,31 @@ async def in_engine(tmp_path: Path) -> AsyncIterator[House]:
         ("/boots/0", f"realtime={at(0, 0)}:", written(2)),
     ],
 )
-async def test_lines_are_those_that_were_asked_for(kept: House, path: str, range: str | None, lines: list[str]) -> None:
-    assert await kept.lines(path, **({"Range": range} if range else {})) == lines
+async def test_lines_are_those_that_were_asked_for(
+    to_read: House, path: str, range: str | None, lines: list[str]
+) -> None:
+    assert await to_read.lines(path, **({"Range": range} if range else {})) == lines
 
 
+@reads_only
 @pytest.mark.parametrize(
     ("path", "written_there"), [("", EVERYTHING), ("/boots/-1", written(1)), ("/boots/0", written(2))]
 )
 @pytest.mark.parametrize("size", [2, 4, 7])
 async def test_log_is_paged_back_to_its_first_line_as_the_frontend_does_and_on_again(
-    kept: House, path: str, written_there: list[str], size: int
+    to_read: House, path: str, written_there: list[str], size: int
 ) -> None:
-    lines, cursor = await kept.page(path, f"entries=:-{size - 1}:")
+    lines, cursor = await to_read.page(path, f"entries=:-{size - 1}:")
     begins = [cursor]
     while True:
-        page, cursor = await kept.page(path, f"entries={cursor}:-{size}:{size}")
+        page, cursor = await to_read.page(path, f"entries={cursor}:-{size}:{size}")
         if not page:
             break
         lines = page + lines
         begins.append(cursor)
 
     assert lines == written_there
-    again = [await kept.page(path, f"entries={begin}:0:{size}") for begin in reversed(begins)]
+    again = [await to_read.page(path, f"entries={begin}:0:{size}") for begin in reversed(begins)]
     assert again[-1][0] == written_there[-size:]
     assert [begin for _, begin in again] == begins[::-1]
 
@@ -270,22 +286,25 @@ async def test_followed_log_ends_with_its_time(kept: House, path: str) -> None:
     assert (before, rest) == (b"boot 2 line 3\nboot 2 line 4\n", b"in time\n")
 
 
-async def test_times_that_are_none_are_refused(kept: House) -> None:
+@reads_only
+async def test_times_that_are_none_are_refused(to_read: House) -> None:
     for header in ("realtime=1767225600", "realtime=yesterday:", "realtime=2:1"):
-        status, text = await kept.refusal(Range=header)
+        status, text = await to_read.refusal(Range=header)
 
         assert (status, "The header Range" in text) == (400, True), text
 
 
-async def test_boot_is_known_by_its_id_as_a_uuid_too(kept: House) -> None:
+@reads_only
+async def test_boot_is_known_by_its_id_as_a_uuid_too(to_read: House) -> None:
     one = boot_id(1)
 
     assert (
-        await kept.lines(f"/boots/{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}?lines=1")
+        await to_read.lines(f"/boots/{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}?lines=1")
         == written(1)[-1:]
     )
 
 
+@reads_only
 @pytest.mark.parametrize(
     ("boot", "status", "sentence"),
     [
@@ -297,9 +316,9 @@ async def test_boot_is_known_by_its_id_as_a_uuid_too(kept: House) -> None:
     ],
 )
 async def test_boot_that_is_none_is_refused_with_those_that_are(
-    kept: House, boot: str, status: int, sentence: str
+    to_read: House, boot: str, status: int, sentence: str
 ) -> None:
-    answered, text = await kept.refusal(f"/boots/{boot}")
+    answered, text = await to_read.refusal(f"/boots/{boot}")
 
     assert (answered, sentence in text) == (status, True), text
 
@@ -320,18 +339,20 @@ async def test_followed_log_goes_on_with_what_is_written(kept: House, boot: str)
     assert (before, after) == (b"boot 2 line 4\n", b"and now\n")
 
 
-async def test_formats_name_time_and_author(kept: House) -> None:
-    (timed,) = await kept.lines("?lines=1&format=timestamp")
-    (verbose,) = await kept.lines("?lines=1&format=verbose")
-    (accepted,) = await kept.lines("?lines=1", Accept="text/x-log")
+@reads_only
+async def test_formats_name_time_and_author(to_read: House) -> None:
+    (timed,) = await to_read.lines("?lines=1&format=timestamp")
+    (verbose,) = await to_read.lines("?lines=1&format=verbose")
+    (accepted,) = await to_read.lines("?lines=1", Accept="text/x-log")
 
     assert timed == "2026-02-02 09:00:04.000 boot 2 line 4"
     assert verbose.startswith("2026-02-02 09:00:04.000 ") and verbose.endswith(" app_x: boot 2 line 4")
     assert accepted == verbose
 
 
-async def test_answer_is_text_that_no_proxy_holds_back(kept: House) -> None:
-    answer = await kept.client.get("/box/logs")
+@reads_only
+async def test_answer_is_text_that_no_proxy_holds_back(to_read: House) -> None:
+    answer = await to_read.client.get("/box/logs")
 
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.headers["X-Accel-Buffering"] == "no"

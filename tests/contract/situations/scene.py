@@ -1,0 +1,54 @@
+"""Where calls are made that start a job, and which: filled by the modules beside this one, one for each domain."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from tests.plugins.addons.house import House
+from tests.rig.git_server import GitRepository, GitServer
+
+
+@frozen
+class Scene:
+    """Where a call is made."""
+
+    home: House
+    git: GitServer
+
+    def publish(self) -> GitRepository:
+        """A repository that can be added."""
+        return self.git.repository(secrets.token_hex(4), {"repository.yaml": "name: A shop"})
+
+    async def added(self) -> GitRepository:
+        """A repository that was added."""
+        repository = self.publish()
+        answer = await self.home.client.post("/store/repositories", json={"repository": repository.url})
+        assert answer.data == {}
+        return repository
+
+
+@frozen
+class Call:
+    """A call."""
+
+    path: str
+    body: object = None
+
+
+type Situation = Callable[[Scene], Awaitable[Call]]
+
+CALLS: dict[str, list[Situation]] = {}
+
+
+def situation(*routes: str) -> Callable[[Situation], Situation]:
+    """Say how routes are called, once they are in the situation that the function makes."""
+
+    def decorate(make: Situation) -> Situation:
+        for route in routes:
+            CALLS.setdefault(route, []).append(make)
+        return make
+
+    return decorate

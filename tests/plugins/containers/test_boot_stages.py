@@ -11,7 +11,6 @@ import pytest
 from attrs import frozen
 
 from rooftree import Kernel, Plugin, Task, document
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerSpec, Health
 from rooftree.testing import running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
@@ -123,9 +122,7 @@ async def test_stage_begins_when_all_domains_are_through_with_those_before_it_or
     async def is_there(name: str) -> bool:
         return await engine.container(name) is not None
 
-    async with running_system(
-        tmp_path, plugins=[FakeEnginePlugin.serving(engine), LatePlugin, EarlyPlugin], specifications=[hooks]
-    ) as system:
+    async with running_system(tmp_path, plugins=[FakeEnginePlugin.serving(engine), LatePlugin, EarlyPlugin]) as system:
         await until(lambda: is_there("early"), within_s=10, what="the first")
         await system.bus.drained()
         await asyncio.sleep(0.05)

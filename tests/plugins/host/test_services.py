@@ -200,7 +200,7 @@ async def test_name_that_is_none_is_refused_before_anybody_is_asked(home: House,
 
 async def test_name_that_hostnamed_refuses_is_invalid(tmp_path: Path, socket_folder: Path) -> None:
     error = "org.freedesktop.DBus.Error.InvalidArgs"
-    async with house(tmp_path, socket_folder) as home:
+    async with house(tmp_path, socket_folder, allow={"undo_failed"}) as home:
         await home.machine.order(
             do="fail", service=HOSTNAME, method="SetStaticHostname", error=error, text="Invalid hostname 'x'"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +12,10 @@ import pytest_asyncio
 from attrs import frozen
 
 from rooftree import Invalid
-from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
 from rooftree.interfaces.hardware import Device
 from rooftree.process.system import System
-from rooftree.testing import InstalledPlugin, running_system
+from rooftree.testing import Failing, InstalledPlugin, running_system
 from rooftree_os import updates
 from rooftree_os.plugin import OsPlugin
 from tests.plugins.os.haos import Haos, Surroundings, surroundings
@@ -84,9 +83,9 @@ def machine(tmp_path: Path) -> Running:
     Box.lamps, Box.written, Box.devices, Box.wrong, Box.wrong_after_write, Box.stopped = Lamps(), [], [], None, None, 0
 
     @asynccontextmanager
-    async def run(*drivers: InstalledPlugin) -> AsyncIterator[System]:
+    async def run(*drivers: InstalledPlugin, allow: Collection[Failing] = ()) -> AsyncIterator[System]:
         chosen = drivers or (driver("box", lambda: Box),)
-        async with running_system(tmp_path, plugins=[OsPlugin, *chosen], specifications=[hooks]) as system:
+        async with running_system(tmp_path, plugins=[OsPlugin, *chosen], allow=allow) as system:
             yield system
 
     return run

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import pytest_asyncio
 from attrs import frozen
 
 from rooftree import Invalid
@@ -103,3 +104,13 @@ async def haos(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.setattr(updates, "LOOK_S", 0.02)
     async with around.system() as running:
         yield await running.settled()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def haos_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Haos]:
+    """The same for all tests of a module that change nothing; they run on its event loop."""
+    async with surroundings(tmp_path_factory.mktemp("haos")) as around, around.system() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(updates, "LOOK_S", 0.02)
+            await running.settled()
+        yield running

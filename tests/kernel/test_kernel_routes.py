@@ -122,7 +122,9 @@ async def test_a_plugin_that_was_disabled_is_enabled_by_the_command_line_though_
 
 async def test_no_plugin_takes_a_route_of_the_kernel_or_its_name(tmp_path: Path) -> None:
     routes = Routes()
-    routes.get("/kernel/v1/plugins", access=PUBLIC)(lambda: None)
+
+    @routes.get("/kernel/v1/plugins", access=PUBLIC)
+    def theirs() -> None: ...
 
     class Thief(Plugin):
         name = "thief"

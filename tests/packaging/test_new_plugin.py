@@ -46,7 +46,10 @@ def test_new_plugin_passes_its_own_tests_and_the_linters_where_it_is_installed(
     assert made.exit_code == 0, made.output
     folder, tests = SHAPES[shape]
     written = tmp_path / folder.format(name)
-    environment.install(wheels.of(written))
+    environment.uninstall(written.name)  # that of another shape has the same name
+    built = tmp_path / "built"
+    built.mkdir()
+    environment.install(Wheels(wheels.uv, built).of(written))
 
     told = environment.run("python", "-m", "pytest", "-q", "-W", "error", cwd=written)
     checks(environment, written, ("src", "tests") if shape == () else [file.name for file in written.glob("*.py")])

@@ -9,7 +9,6 @@ import asyncio
 import sys
 from pathlib import Path
 
-from rooftree.interfaces import hooks
 from rooftree.testing import running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons import ADDONS, InstalledAddon
@@ -21,7 +20,7 @@ from rooftree_store.plugin import StorePlugin
 async def main(folder: str, *repositories: str) -> None:
     plugins = [FakeEnginePlugin.serving(FakeContainerEngine()), StorePlugin, AddonsPlugin]
     settings = {"plugins.store.repositories": list(repositories), "plugins.store.reload_every_s": 1e9}
-    async with running_system(Path(folder), plugins=plugins, specifications=[hooks], settings=settings) as system:
+    async with running_system(Path(folder), plugins=plugins, settings=settings) as system:
         store, addons = system.services.get(ADDON_STORE), system.services.get(ADDONS)
         entered = []
         for offer in store.addons.values():

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from rooftree import Kernel
-from rooftree.interfaces import hooks
 from rooftree.process import configure
 from rooftree.testing import running_system
 from rooftree_store import AddonStore
@@ -40,7 +39,7 @@ class TimedStore(StorePlugin):
 async def main(folder: Path, urls: list[str]) -> None:
     settings = {"plugins.store.repositories": urls, "plugins.store.reload_every_s": 1e9}
     logs = configure("error", "text")  # the corpus has files that the store warns about
-    async with running_system(folder, plugins=[TimedStore], settings=settings, specifications=[hooks], logs=logs):
+    async with running_system(folder, plugins=[TimedStore], settings=settings, logs=logs):
         store = TimedStore.started
         again, revision = [], store.revision
         for _ in range(AGAIN):

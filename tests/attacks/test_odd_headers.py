@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rooftree import Principal, Role
-from rooftree.interfaces import hooks
 from rooftree.testing import running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.kernel.raw_http import send
@@ -17,7 +16,7 @@ OPENS = [("Connection", "upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Ve
 
 @pytest.mark.parametrize("key", ["é", "\u20ac" * 8, "!!", "AAAA", "A" * 4000, ""])
 async def test_websocket_with_a_key_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin]) as system:
         token = await token_for(system, Principal("addon", "local_hello", Role.MANAGER))
         bearer = ("Authorization", f"Bearer {token}")
         answer = await send(system, b"/kernel/v1/events", headers=[*OPENS, bearer, ("Sec-WebSocket-Key", key)])

@@ -13,7 +13,6 @@ import pytest
 
 from rooftree import KNOWN, CallerKind, Plugin, Principal, RawBody, Role, Routes, Socket, Stream
 from rooftree.access.tokens import Token
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -80,7 +79,7 @@ class Leaky(Plugin):
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     supervisor = InstalledPlugin("supervisor", lambda: SupervisorPlugin)
-    async with running_system(tmp_path, plugins=[Leaky, supervisor], specifications=[hooks]) as system:
+    async with running_system(tmp_path, plugins=[Leaky, supervisor]) as system:
         yield system
 
 

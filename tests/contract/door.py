@@ -21,7 +21,6 @@ from rooftree import Kernel, Plugin, Principal, Role, Routes
 from rooftree.http.answers import envelope, json_response
 from rooftree.http.binding import Call
 from rooftree.http.table import Entry, RouteTable
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.plugins.loading import GROUP
 from rooftree.process.system import System
@@ -69,7 +68,7 @@ class Reached:
 async def house_with_closed_rooms(folder: Path) -> AsyncIterator[System]:
     """The system; wait for nothing in it to happen."""
     plugins = await asyncio.to_thread(lambda: [*our_plugins(FakeContainerEngine())])
-    async with running_system(folder, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system:
+    async with running_system(folder, plugins=plugins, settings=SETTINGS) as system:
         table = system.server.table
         system.server.table = RouteTable(evolve(entry, endpoint=Reached(entry)) for entry in table.entries)
         yield system

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rooftree import Plugin
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree.testing.containers import FakeContainerEngine
@@ -70,7 +69,6 @@ async def inhabited_house(folder: Path, log_driver: str = "json-file") -> AsyncI
             running_system(
                 folder,
                 plugins=plugins,
-                specifications=[hooks],
                 settings=settings | {"plugins.host.bus": bus.address},
             ) as system,
             Client.over_unix(system) as client,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons.plugin import AddonsPlugin
@@ -33,7 +32,7 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     engine = FakeContainerEngine()
     plugins = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, SupervisorPlugin]
     async with (
-        running_system(tmp_path, plugins=plugins, specifications=[hooks], settings=SETTINGS) as system,
+        running_system(tmp_path, plugins=plugins, settings=SETTINGS) as system,
         Client.over_unix(system) as client,
     ):
         yield House(system, client, engine)

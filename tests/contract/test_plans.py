@@ -19,7 +19,6 @@ import pytest
 
 from rooftree.http.routes import Route
 from rooftree.http.signature import answer_of
-from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP
 from rooftree.jobs.journal import JobRecord, Journal
 from rooftree.jobs.steps import KINDS
@@ -100,7 +99,7 @@ async def scene(
         if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):
             around = await stack.enter_async_context(surroundings(tmp_path))
             settings |= around.settings
-        running = running_system(tmp_path, plugins=[*ours, board], specifications=[hooks], settings=settings)
+        running = running_system(tmp_path, plugins=[*ours, board], settings=settings)
         system = await stack.enter_async_context(running)
         client = await stack.enter_async_context(Client.over_unix(system))
         yield Scene(House(system, client, engine), git_server)

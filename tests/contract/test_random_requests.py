@@ -20,10 +20,9 @@ import pytest
 from attrs import define, field, frozen
 
 from rooftree import Principal, Role
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.process.system import System
-from rooftree.testing import Client, running_system, token_for
+from rooftree.testing import Client, Failing, running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine
 from tests.contract.door import our_plugins
 from tests.contract.random_requests import RandomRequest, RandomRequests
@@ -135,8 +134,9 @@ class House:
 async def house(folder: Path) -> AsyncIterator[House]:
     plugins = await asyncio.to_thread(lambda: [*our_plugins(FakeContainerEngine())])
     settings = {"plugins.store.repositories": [], "plugins.store.machine": "generic-x86-64", "kernel.min_free_mib": 0}
+    allow: set[Failing] = {"plugin_failed"}  # requests switch plugins off, so those that require them can't run
     async with (
-        running_system(folder, plugins=plugins, specifications=[hooks], settings=settings) as system,
+        running_system(folder, plugins=plugins, settings=settings, allow=allow) as system,
         Client.over_unix(system) as admin,
     ):
         engine = system.services.get(CONTAINER_ENGINE)

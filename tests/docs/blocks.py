@@ -10,7 +10,8 @@ from attrs import frozen
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "docs" / name for name in ("writing-a-plugin.md", "testing-a-plugin.md", "plugin-api.md")]
+NAMES = ("writing-a-plugin.md", "first-plugin.md", "testing-a-plugin.md", "plugin-recipes.md", "plugin-api.md")
+PAGES = [ROOT / "docs" / name for name in NAMES]
 
 
 @frozen
@@ -36,7 +37,9 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-EXCERPTS = [block for block in BLOCKS if block.about.startswith("service-clock/")]
+EXCERPTS = [block for block in BLOCKS if block.about.startswith(("service-clock/", "board-acme/"))]
+WRITTEN = [block for block in BLOCKS if block.about.startswith("rooftree-")]
+"""Pieces of what ``rooftree new-plugin`` writes on that page."""
 SESSION = [block for block in BLOCKS if (block.language, block.about) == ("console", "")]
 TESTS = [block for block in BLOCKS if (block.language, block.about) == ("python", "test")]
 SETTINGS = [block for block in BLOCKS if (block.language, block.about) == ("toml", "rooftree.toml")]

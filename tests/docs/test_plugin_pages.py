@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from rooftree.cli import rooftree
 from rooftree.http.routes import Routes
 from tests.docs.blocks import (
     BLOCKS,
@@ -27,6 +29,7 @@ from tests.docs.blocks import (
     SESSION,
     SETTINGS,
     TESTS,
+    WRITTEN,
     Block,
     commands_of,
 )
@@ -42,10 +45,10 @@ MARK = "=== end of a command ==="
 
 
 def test_every_block_is_checked_by_one_of_these_tests() -> None:
-    known = [*EXCERPTS, *SESSION, *TESTS, *SETTINGS, *PICTURES]
+    known = [*EXCERPTS, *WRITTEN, *SESSION, *TESTS, *SETTINGS, *PICTURES]
 
     assert [str(block) for block in BLOCKS if block not in known] == []
-    assert all((EXCERPTS, SESSION, TESTS, SETTINGS))
+    assert all((EXCERPTS, WRITTEN, SESSION, TESTS, SETTINGS))
 
 
 @pytest.mark.parametrize("block", EXCERPTS, ids=str)
@@ -53,6 +56,20 @@ def test_what_is_shown_of_a_file_is_in_the_file(block: Block) -> None:
     text = (ROOT / "examples" / block.about).read_text()
 
     assert block.text.rstrip() in text
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the page has written."""
+    folder = tmp_path_factory.mktemp("written")
+    for words in (("garden", "--one-file"), ("lamp", "--board")):
+        assert CliRunner().invoke(rooftree, ["new-plugin", *words, "--into", str(folder)]).exit_code == 0
+    return folder
+
+
+@pytest.mark.parametrize("block", WRITTEN, ids=str)
+def test_what_is_shown_of_a_new_plugin_is_in_it(block: Block, written: Path) -> None:
+    assert block.text.rstrip() in (written / block.about).read_text()
 
 
 def test_every_module_of_the_example_is_shown_whole() -> None:
@@ -151,7 +168,8 @@ class Shell:
 @pytest.fixture
 def shell(wheels: Wheels, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  # a fixture
     """A terminal of somebody to whom our packages are published, with what they have written so far beside them."""
-    folders = [ROOT / "core", *(plugin.folder for plugin in with_needs(["rooftree-supervisor"]))]
+    needed = with_needs(["rooftree-supervisor", "rooftree-os"])
+    folders = [ROOT / "core", *(plugin.folder for plugin in needed)]
     published = [wheels.of(folder).parent for folder in folders]
     with tempfile.TemporaryDirectory(prefix="rooftree-") as short:  # the path of a unix socket has 107 characters
         shutil.copytree(ROOT / "examples/service-clock", Path(short) / "service-clock")
@@ -169,7 +187,7 @@ def shell(wheels: Wheels, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  # a
         made.close()
 
 
-@pytest.mark.parametrize("page", [pytest.param(PAGES[0], marks=in_an_environment, id=PAGES[0].name)])
+@pytest.mark.parametrize("page", [pytest.param(page, marks=in_an_environment, id=page.name) for page in PAGES[:2]])
 def test_commands_print_what_the_page_shows(page: Path, shell: Shell) -> None:
     check = doctest.OutputChecker()
     commands = [command for block in SESSION if block.page == page for command in commands_of(block)]

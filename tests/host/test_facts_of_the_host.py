@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from rooftree.interfaces.bus import BusMethod, BusObject
-from rooftree_host import machine
+from rooftree_host import bus_objects
 from rooftree_host.bus_properties import declared
 from rooftree_host.facts import SOURCES
 from rooftree_machine import hostnamed, systemd
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.xdist_group("host")
 
 METHODS: Sequence[tuple[BusObject, BusMethod]] = [
     (hostnamed.HOSTNAME, hostnamed.SET_STATIC_HOSTNAME),
-    (machine.LOGIN, machine.REBOOT_BY_LOGIN),
-    (machine.LOGIN, machine.POWER_OFF_BY_LOGIN),
+    (bus_objects.LOGIN, bus_objects.REBOOT_BY_LOGIN),
+    (bus_objects.LOGIN, bus_objects.POWER_OFF_BY_LOGIN),
     (systemd.SYSTEMD, systemd.REBOOT),
     (systemd.SYSTEMD, systemd.POWER_OFF),
     (systemd.SYSTEMD, systemd.SUBSCRIBE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,14 @@ import pytest
 from rooftree.jobs import suspension
 from rooftree.process.system import System
 from rooftree.state import failpoints
-from rooftree.testing import running_system
+from rooftree.testing import Failing, fixtures, running_system
 from tests.kernel.world import (
     World,
     Worldly,
 )
+
+allow = fixtures.allow
+"""The fixture."""
 
 
 @pytest.fixture
@@ -25,8 +28,8 @@ def world(waits_are_short: None) -> Iterator[World]:
 
 
 @pytest.fixture
-async def system(tmp_path: Path, world: World) -> AsyncIterator[System]:
-    async with running_system(tmp_path, plugins=[Worldly]) as system:
+async def system(tmp_path: Path, world: World, allow: Collection[Failing]) -> AsyncIterator[System]:
+    async with running_system(tmp_path, plugins=[Worldly], allow=allow) as system:
         yield system
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from rooftree import PUBLIC, Kernel, Plugin, PluginInfo, Routes, Service
 from rooftree.plugins.life import Health
 from rooftree.process.system import System
+from tests.kernel.hooks_under_test import greeting, number
 
 
 class Thing:
@@ -48,6 +49,7 @@ class Fine(Plugin):
     """Is there in every test, and must not notice the others."""
 
     name = "fine"
+    hooks = (greeting, number)
 
     def routes(self) -> Routes:
         return routes_of("/fine")

@@ -89,7 +89,10 @@ async def test_handler_that_answers_something_else_is_named_in_the_log_and_its_c
         def routes(self) -> Routes:
             return routes
 
-    async with running_system(tmp_path, plugins=[Clock]) as system, Client.over_unix(system) as client:
+    async with (
+        running_system(tmp_path, plugins=[Clock], allow={"route_failed"}) as system,
+        Client.over_unix(system) as client,
+    ):
         answers = [await client.get("/face"), await client.get("/nothing")]
 
     assert [answer.status for answer in answers] == [500, 500]

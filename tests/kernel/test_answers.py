@@ -174,7 +174,7 @@ class Answers(Plugin):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with running_system(tmp_path_factory.mktemp("answers"), plugins=[Answers]) as system:
+    async with running_system(tmp_path_factory.mktemp("answers"), plugins=[Answers], allow={"route_failed"}) as system:
         yield system
 
 

@@ -41,7 +41,10 @@ async def test_block_is_a_problem_that_names_plugin_and_function(
         def routes(self) -> Routes:
             return routes
 
-    async with running_system(tmp_path, plugins=[Pondering]) as system, Client.over_unix(system) as client:
+    async with (
+        running_system(tmp_path, plugins=[Pondering], allow={"loop_blocked"}) as system,
+        Client.over_unix(system) as client,
+    ):
         await client.get("/ponder")
         async with asyncio.timeout(5):
             while not blocks(system):
@@ -57,7 +60,7 @@ async def test_block_is_a_problem_that_names_plugin_and_function(
 
 async def test_problem_stays_for_an_hour_after_the_last_block_of_that_plugin(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running_system(tmp_path, clock=clock) as system:
+    async with running_system(tmp_path, clock=clock, allow={"loop_blocked"}) as system:
 
         async def block(plugin: str | None) -> None:
             system.bus.publish(LoopBlocked(plugin=plugin, where="speed.py:7 ponder", seconds=1.5))
@@ -79,7 +82,7 @@ async def test_problem_stays_for_an_hour_after_the_last_block_of_that_plugin(tmp
 
 async def test_problem_of_an_earlier_process_goes_too(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running_system(tmp_path, clock=clock) as system:
+    async with running_system(tmp_path, clock=clock, allow={"loop_blocked"}) as system:
         system.bus.publish(LoopBlocked(plugin=None, where="nowhere", seconds=2.0))
         await system.bus.drained()
     async with running_system(tmp_path, clock=clock) as system:

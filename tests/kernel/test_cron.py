@@ -65,6 +65,16 @@ def test_day_of_the_month_and_of_the_week_are_either_as_in_a_crontab() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cron", "days"),
+    [("0 3 13 * */1", [13, 13, 13]), ("0 3 13 * */5", [13, 13, 13]), ("0 3 */10 * 5", [11, 1, 21])],
+)
+def test_field_with_an_asterisk_leaves_the_choice_to_the_other_as_in_a_crontab(cron: str, days: list[int]) -> None:
+    moments = [day.astimezone(BERLIN) for day in times(cron, datetime(2026, 11, 30, tzinfo=UTC), 3)]
+
+    assert [day.day for day in moments] == days
+
+
+@pytest.mark.parametrize(
     "cron",
     [
         "",

@@ -11,7 +11,7 @@ from attrs import field, frozen, validators
 
 from rooftree import Collection, Conflict, Driver, DriverInfo, Kernel, NotFound, Plugin, document
 from rooftree.process.system import System
-from rooftree.testing import Client, InstalledPlugin, running_system
+from rooftree.testing import Client, Failing, InstalledPlugin, running_system
 
 GROUP = "rooftree.horns"
 
@@ -73,10 +73,16 @@ def horn(name: str, kind: object) -> InstalledPlugin:
     return InstalledPlugin(name, lambda: kind, group=GROUP)
 
 
-def house(tmp_path: Path, *drivers: InstalledPlugin, plugins: Iterable[Any] = (Orchestra,), **settings: object) -> Any:
+def house(
+    tmp_path: Path,
+    *drivers: InstalledPlugin,
+    plugins: Iterable[Any] = (Orchestra,),
+    allow: Iterable[Failing] = (),
+    **settings: object,
+) -> Any:
     chosen = drivers or (horn("alp", Alp), horn("post", Post))
     given = {key.replace("__", "."): value for key, value in settings.items()}
-    return running_system(tmp_path, plugins=[*plugins, *chosen], settings=given)
+    return running_system(tmp_path, plugins=[*plugins, *chosen], settings=given, allow=allow)
 
 
 def drivers_of(system: System) -> dict[str, tuple[str, str | None]]:
@@ -87,7 +93,7 @@ async def test_drivers_are_listed_with_state_reason_and_who_takes_them(tmp_path:
     wrong = horn("hunting", type("Hunting", (Horn,), {"name": "hunting", "blowe": Horn.blow}))
     late = horn("late", type("Late", (Horn,), {"name": "late", "blow": lambda self: "toot"}))
     async with (
-        house(tmp_path, horn("alp", Alp), horn("post", Post), wrong, late) as system,
+        house(tmp_path, horn("alp", Alp), horn("post", Post), wrong, late, allow={"driver_failed"}) as system,
         Client.over_unix(system) as client,
     ):
         listed = (await client.get("/kernel/v1/plugins")).data["drivers"]
@@ -131,14 +137,16 @@ async def test_operator_sets_up_a_driver_in_a_table_of_its_own(tmp_path: Path) -
 async def test_slip_in_the_operators_settings_is_said(
     tmp_path: Path, settings: dict[str, object], sentence: str
 ) -> None:
-    async with house(tmp_path, **settings) as system:
+    async with house(tmp_path, **settings, allow={"driver_failed"}) as system:
         (problem,) = [problem for problem in system.problems if problem.type == "settings_invalid"]
 
     assert sentence in problem.message
 
 
 async def test_driver_whose_settings_are_wrong_fails_and_the_others_do_not(tmp_path: Path) -> None:
-    async with house(tmp_path, horn("alp", Alp), horn("post", Post), horns__alp__pitch=0) as system:
+    async with house(
+        tmp_path, horn("alp", Alp), horn("post", Post), horns__alp__pitch=0, allow={"driver_failed"}
+    ) as system:
         state, reason = drivers_of(system)["horns.alp"]
         assert drivers_of(system)["horns.post"][0] == "idle"
 
@@ -220,7 +228,7 @@ async def test_two_groups_of_one_last_word_are_refused(tmp_path: Path) -> None:
         async def setup(self, kernel: Kernel) -> None:
             await kernel.drivers("acme.horns", Horn)
 
-    async with house(tmp_path, plugins=(Orchestra, Other)) as system:
+    async with house(tmp_path, plugins=(Orchestra, Other), allow={"plugin_failed"}) as system:
         info = system.plugins.info("other")
 
     assert not isinstance(info, DriverInfo)

@@ -64,7 +64,10 @@ class Writing(Plugin):
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
-    async with running_system(tmp_path, plugins=[Writing]) as system, Client.over_unix(system) as client:
+    async with (
+        running_system(tmp_path, plugins=[Writing], allow={"route_failed"}) as system,
+        Client.over_unix(system) as client,
+    ):
         yield client
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from rooftree import Plugin, Unavailable, hookimpl
+from rooftree import Kernel, Plugin, Unavailable, hookimpl, hookspec
+from rooftree.interfaces import hooks as rooftrees
 from rooftree.plugins import hooks
 from rooftree.plugins.hooks import HookNameUnknown, Hooks
 from rooftree.plugins.life import Health
 from rooftree.testing import running_system
 from tests.kernel import hooks_under_test
 from tests.kernel.hooks_under_test import greeting, number
+from tests.kernel.plugins_under_test import Fine
 
 
 class Polite:
@@ -155,15 +157,15 @@ async def test_plugin_whose_hook_does_not_fit_is_failed_with_the_reason(
         def greeting(self, surname: str) -> str:
             return surname
 
-    class Fine(Plugin):
-        name = "fine"
+    class Fitting(Plugin):
+        name = "fitting"
 
         @hookimpl
         def greeting(self, name: str) -> str:
             return name
 
     plugin = {"misspelt": Misspelt, "arguments": Arguments}[parameters]
-    async with running_system(tmp_path, plugins=[plugin, Fine], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, plugin, Fitting], allow={"plugin_failed"}) as system:
         infos = {info.name: info for info in system.plugins}
 
         assert infos[parameters].state is Health.FAILED
@@ -179,7 +181,7 @@ async def test_failure_in_a_hook_is_a_problem_of_its_plugin(tmp_path: Path) -> N
         def greeting(self, name: str) -> str:
             raise RuntimeError("a bug")
 
-    async with running_system(tmp_path, plugins=[Failing], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Failing], allow={"hook_failed"}) as system:
         assert await system.hooks.call(greeting, "Ada") == []
 
         (problem,) = system.problems
@@ -198,7 +200,7 @@ async def test_problem_of_a_hook_ends_when_it_answers_again(tmp_path: Path) -> N
                 raise RuntimeError("a bug")
             return "better"
 
-    async with running_system(tmp_path, plugins=[Moody], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Moody], allow={"hook_failed"}) as system:
         assert await system.hooks.call(greeting, "Ada") == []
         Moody.fails = False
 
@@ -214,7 +216,70 @@ async def test_what_a_hook_lacks_just_now_is_no_failure_of_its_plugin(tmp_path: 
         def greeting(self, name: str) -> str:
             raise Unavailable("The engine is away")
 
-    async with running_system(tmp_path, plugins=[Waiting], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Waiting]) as system:
         assert await system.hooks.call(greeting, "Ada") == []
 
         assert list(system.problems) == []
+
+
+@hookspec
+def chime(hour: int) -> str:
+    """What sounds at the full hour."""
+    raise NotImplementedError
+
+
+class Bells(Plugin):
+    name = "bells"
+    hooks = (chime,)
+
+    async def setup(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+
+class Gong(Plugin):
+    """Is loaded before the plugin whose hook it answers."""
+
+    name = "a-gong"
+
+    @hookimpl
+    def chime(self, hour: int) -> str:
+        return "gong" * hour
+
+
+async def test_plugin_asks_a_hook_of_its_own_and_another_answers_before_and_after_a_restart(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[Gong, Bells]) as system:
+        assert await system.hooks.call(chime, 2) == ["gonggong"]
+
+        await system.plugins.restart("bells")
+
+        assert await system.hooks.call(chime, 1) == ["gong"]
+
+
+async def test_answer_to_a_hook_that_nobody_has_fails_its_plugin_unless_it_is_optional(tmp_path: Path) -> None:
+    class Careful(Plugin):
+        name = "careful"
+
+        @hookimpl(optionalhook=True)
+        def chime(self) -> str:
+            return "ding"
+
+    async with running_system(tmp_path, plugins=[Gong, Careful], allow={"plugin_failed"}) as system:
+        assert "a hook that nobody specifies" in (system.plugins.info("a-gong").reason or "")
+        assert system.plugins.info("careful").state is Health.OK
+
+
+@pytest.mark.parametrize(
+    ("specifications", "reason"),
+    [
+        ((len,), "TypeError: hooks: len is no hook: mark the function @hookspec"),
+        ((rooftrees.info,), "ValueError: hooks: info is a hook of Rooftree already; give yours another name"),
+        ((chime,), "ValueError: hooks: chime is a hook of bells already; give yours another name"),
+    ],
+)
+async def test_hook_that_somebody_has_or_that_is_none_fails_the_newcomer(
+    tmp_path: Path, specifications: tuple[Any, ...], reason: str
+) -> None:
+    newcomer = type("Newcomer", (Plugin,), {"name": "newcomer", "hooks": specifications})
+
+    async with running_system(tmp_path, plugins=[Bells, newcomer], allow={"plugin_failed"}) as system:
+        assert (system.plugins.info("newcomer").reason or "").startswith(reason)

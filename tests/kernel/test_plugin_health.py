@@ -74,7 +74,7 @@ async def test_plugins_are_listed_by_name_with_what_they_offer_and_use(tmp_path:
 
 
 async def test_failure_is_forgotten_when_the_plugin_runs_again(tmp_path: Path) -> None:
-    async with running_system(tmp_path, plugins=[RaisingSetup]) as system:
+    async with running_system(tmp_path, plugins=[RaisingSetup], allow={"plugin_failed"}) as system:
         assert [problem.reference for problem in system.problems] == ["broken"]
 
     async with running_system(tmp_path, plugins=[with_route("broken", "/broken")]) as system:
@@ -85,7 +85,7 @@ async def test_failure_is_forgotten_when_the_plugin_runs_again(tmp_path: Path) -
 async def test_failure_is_forgotten_when_the_plugin_is_gone_or_disabled(
     tmp_path: Path, settings: dict[str, object]
 ) -> None:
-    async with running_system(tmp_path, plugins=[RaisingSetup]) as system:
+    async with running_system(tmp_path, plugins=[RaisingSetup], allow={"plugin_failed"}) as system:
         system.problems.report(Problem("kept"))
 
     left = [RaisingSetup] if settings else []

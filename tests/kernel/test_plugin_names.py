@@ -10,7 +10,7 @@ import pytest
 
 from rooftree import PUBLIC, Kernel, Plugin, Routes, Service, hookimpl
 from rooftree.testing import Client, InstalledPlugin, running_system
-from tests.kernel import hooks_under_test
+from tests.kernel.plugins_under_test import Fine
 
 
 def distribution(folder: Path, name: str, version: str) -> Distribution:
@@ -94,7 +94,10 @@ async def test_a_strangers_name_earlier_in_the_alphabet_takes_no_route_and_no_se
         InstalledPlugin("aab", lambda: Fence, distribution(tmp_path, "acme-aab", "1")),
         InstalledPlugin("zeta", lambda: Owner, distribution(tmp_path, "rooftree-zeta", "1")),
     ]
-    async with running_system(tmp_path, plugins=points) as system, Client.over_unix(system) as client:
+    async with (
+        running_system(tmp_path, plugins=points, allow={"plugin_failed"}) as system,
+        Client.over_unix(system) as client,
+    ):
         states = {info.name: info.state for info in system.plugins}
         assert (await client.get("/who")).data == "ours"
 
@@ -117,7 +120,7 @@ async def test_reason_of_a_failure_names_type_and_place(tmp_path: Path) -> None:
         exec(compile((package / "plugin.py").read_text(), str(package / "plugin.py"), "exec"), namespace)
         return namespace["Boom"]
 
-    async with running_system(tmp_path, plugins=[InstalledPlugin("boom", load)]) as system:
+    async with running_system(tmp_path, plugins=[InstalledPlugin("boom", load)], allow={"plugin_failed"}) as system:
         assert system.plugins.info("boom").reason == "KeyError: 'token' (rooftree_boom/plugin.py:8, setup)"
 
 
@@ -148,11 +151,11 @@ def plain(self: Plugin) -> Routes:
         ({"setup": plain}, "Wrong.setup must be async def"),
         ({"routes": verb}, "Wrong.routes must be a plain def"),
         (
-            {"greting": hookimpl(lambda self: "hello")},
-            "Wrong.greting implements a hook that nobody specifies; did you mean greeting?",
+            {"avaliable_updates": hookimpl(lambda self: "hello")},
+            "Wrong.avaliable_updates implements a hook that nobody specifies; did you mean available_updates?",
         ),
         ({"sum_of_all": hookimpl(lambda self: 1)}, "Wrong.sum_of_all implements a hook that nobody specifies"),
-        ({"greeting": plain}, "Wrong.greeting is called like a hook: mark it @hookimpl, or rename it"),
+        ({"info": plain}, "Wrong.info is called like a hook: mark it @hookimpl, or rename it"),
         (
             {"greeting": hookimpl(lambda self, nme: "hello")},
             "Wrong.greeting: the hook has no parameter nme; did you mean name?",
@@ -176,7 +179,7 @@ def plain(self: Plugin) -> Routes:
 async def test_what_would_never_be_called_is_refused_with_what_was_meant(
     tmp_path: Path, members: dict[str, object], sentence: str
 ) -> None:
-    async with running_system(tmp_path, plugins=[misspelt(**members)], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, misspelt(**members)], allow={"plugin_failed"}) as system:
         reason = system.plugins.info("wrong").reason
 
     assert reason is not None
@@ -184,11 +187,9 @@ async def test_what_would_never_be_called_is_refused_with_what_was_meant(
     assert " object at 0x" not in reason
 
 
-@pytest.mark.parametrize("name", ["_setup", "_stopp", "_greeting", "unrelated", "options", "services", "stopped"])
+@pytest.mark.parametrize("name", ["_setup", "_stopp", "_info", "unrelated", "options", "services", "stopped"])
 async def test_names_of_an_authors_own_are_left_alone(tmp_path: Path, name: str) -> None:
-    async with running_system(
-        tmp_path, plugins=[misspelt(**{name: plain})], specifications=[hooks_under_test]
-    ) as system:
+    async with running_system(tmp_path, plugins=[misspelt(**{name: plain})]) as system:
         assert system.plugins.info("wrong").state == "ok"
 
 
@@ -201,7 +202,7 @@ async def test_slip_in_a_class_between_is_found_too(tmp_path: Path) -> None:
     class Wrong(Between):
         pass
 
-    async with running_system(tmp_path, plugins=[Wrong]) as system:
+    async with running_system(tmp_path, plugins=[Wrong], allow={"plugin_failed"}) as system:
         assert (system.plugins.info("wrong").reason or "").startswith("TypeError: Wrong.setupp: did you mean setup?")
 
 
@@ -214,7 +215,9 @@ async def test_slip_in_a_class_between_is_found_too(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_no_plugin_is_described(tmp_path: Path, found: object, reason: str) -> None:
-    async with running_system(tmp_path, plugins=[InstalledPlugin("right", lambda: found)]) as system:
+    async with running_system(
+        tmp_path, plugins=[InstalledPlugin("right", lambda: found)], allow={"plugin_failed"}
+    ) as system:
         assert (system.plugins.info("right").reason or "").startswith(f"TypeError: {reason}")
 
 
@@ -229,7 +232,7 @@ async def test_no_text_that_is_kept_says_where_an_object_lies(tmp_path: Path) ->
         def greeting(self, name: str) -> str:
             raise NotImplementedError
 
-    async with running_system(tmp_path, plugins=[Lamp], specifications=[hooks_under_test]) as system:
+    async with running_system(tmp_path, plugins=[Fine, Lamp], allow={"plugin_failed"}) as system:
         reason = system.plugins.info("lamp").reason or ""
         (message,) = [problem.message for problem in system.problems]
 

@@ -138,7 +138,7 @@ async def test_folder_is_closed_again_to_others_and_never_a_link(tmp_path: Path)
         async def setup(self, kernel: Kernel) -> None:
             folders.append(await kernel.folder())
 
-    async with running_system(tmp_path, plugins=[Keeping]) as system:
+    async with running_system(tmp_path, plugins=[Keeping], allow={"plugin_failed"}) as system:
         await asyncio.to_thread(folders[0].chmod, 0o755)
         await system.plugins.restart("keeping")
         assert await asyncio.to_thread(modes, folders[1]) == (0o700, 0o700)

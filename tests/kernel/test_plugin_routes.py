@@ -43,7 +43,10 @@ async def test_routes_of_a_plugin_that_fails_later_answer_503_with_the_reason(tm
         pass
 
     for plugin, reason in ((InstalledPlugin("broken", import_error), "acme"), (RaisingSetup, "the cable is loose")):
-        async with running_system(tmp_path, plugins=[plugin]) as system, Client.over_unix(system) as admin:
+        async with (
+            running_system(tmp_path, plugins=[plugin], allow={"plugin_failed"}) as system,
+            Client.over_unix(system) as admin,
+        ):
             answer = await admin.get("/broken")
 
             assert answer.status == 503

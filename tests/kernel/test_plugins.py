@@ -157,7 +157,10 @@ class RouteTwice(Plugin):
 
 
 BROKEN: dict[str, tuple[type[Plugin] | InstalledPlugin, str]] = {
-    "import error": (InstalledPlugin("broken", import_error), "ModuleNotFoundError: No module named 'acme'"),
+    "import error": (
+        InstalledPlugin("broken", import_error),
+        "ModuleNotFoundError: No module named 'acme' (tests/kernel/plugins_under_test.py:",
+    ),
     "exit at import": (InstalledPlugin("broken", sys_exit), "SystemExit"),
     "no plugin class": (InstalledPlugin("broken", lambda: int), "no subclass of rooftree.Plugin"),
     "an instance": (InstalledPlugin("broken", Fine), "no subclass of rooftree.Plugin"),
@@ -189,7 +192,9 @@ async def test_broken_plugin_is_failed_with_the_reason_and_the_others_are_served
     plugin, reason = BROKEN[what]
 
     async with (
-        running_system(tmp_path, plugins=[Fine, plugin], settings={"kernel.start_timeout_s": 0.2}) as system,
+        running_system(
+            tmp_path, plugins=[Fine, plugin], settings={"kernel.start_timeout_s": 0.2}, allow={"plugin_failed"}
+        ) as system,
         Client.over_tcp(system) as client,
     ):
         broken = info_of(system, "broken")
@@ -215,6 +220,7 @@ async def test_hanging_import_is_given_up_and_holds_up_neither_the_others_nor_th
                 tmp_path,
                 plugins=[InstalledPlugin("hanging", hanging), Fine],
                 settings={"kernel.start_timeout_s": 0.1},
+                allow={"plugin_failed"},
             ) as system,
         ):
             assert "not imported within 0.1 s" in (info_of(system, "hanging").reason or "")
@@ -278,7 +284,7 @@ async def test_failed_plugin_gets_everything_taken_back(tmp_path: Path) -> None:
         async def stop(self) -> None:
             happened.append("stop")
 
-    async with running_system(tmp_path, plugins=[Greedy, Fine]) as system:
+    async with running_system(tmp_path, plugins=[Greedy, Fine], allow={"plugin_failed"}) as system:
         system.bus.publish(Event())
         await system.bus.drained()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -28,8 +28,7 @@ from rooftree.plugins.life import Health
 from rooftree.process.logs import RecentLogs
 from rooftree.process.system import System
 from rooftree.settings import load
-from rooftree.testing import Client, InstalledPlugin, running_system
-from tests.kernel import hooks_under_test
+from rooftree.testing import Client, Failing, InstalledPlugin, running_system
 from tests.kernel.hooks_under_test import greeting
 from tests.kernel.plugins_under_test import (
     ALL_OK,
@@ -101,9 +100,11 @@ def fresh() -> None:
 
 
 @asynccontextmanager
-async def house(tmp_path: Path, *plugins: type[Plugin] | InstalledPlugin) -> AsyncIterator[tuple[System, Client]]:
+async def house(
+    tmp_path: Path, *plugins: type[Plugin] | InstalledPlugin, allow: Collection[Failing] = ()
+) -> AsyncIterator[tuple[System, Client]]:
     async with (
-        running_system(tmp_path, plugins=[Fine, *plugins], specifications=[hooks_under_test]) as system,
+        running_system(tmp_path, plugins=[Fine, *plugins], allow=allow) as system,
         Client.over_unix(system) as client,
     ):
         yield system, client
@@ -189,7 +190,7 @@ async def test_enabling_what_runs_and_disabling_what_does_not_changes_nothing(tm
 
 
 async def test_dependents_stop_before_and_start_after_what_they_require(tmp_path: Path) -> None:
-    async with house(tmp_path, *FAMILY) as (system, client):
+    async with house(tmp_path, *FAMILY, allow={"plugin_failed"}) as (system, client):
         Noted.happened.clear()
 
         await system.plugins.disable("base")
@@ -218,9 +219,9 @@ async def test_dependents_stop_before_and_start_after_what_they_require(tmp_path
 
 
 async def test_dependents_start_when_what_they_require_is_enabled_for_the_first_time(tmp_path: Path) -> None:
-    async with house(tmp_path, *FAMILY) as (system, _):
+    async with house(tmp_path, *FAMILY, allow={"plugin_failed"}) as (system, _):
         await system.plugins.disable("base")
-    async with house(tmp_path, *FAMILY) as (system, _):
+    async with house(tmp_path, *FAMILY, allow={"plugin_failed"}) as (system, _):
         assert states(system)["top"] is Health.FAILED
         assert list(states(system)) == ["base", "beside", "fine", "middle", "top"]
 
@@ -231,7 +232,7 @@ async def test_dependents_start_when_what_they_require_is_enabled_for_the_first_
 
 
 async def test_plugin_that_is_disabled_itself_does_not_start_with_what_it_requires(tmp_path: Path) -> None:
-    async with house(tmp_path, *FAMILY) as (system, _):
+    async with house(tmp_path, *FAMILY, allow={"plugin_failed"}) as (system, _):
         await system.plugins.disable("top")
         await system.plugins.disable("base")
         await system.plugins.enable("base")
@@ -303,7 +304,7 @@ async def test_plugin_that_nobody_has_installed_is_not_found(tmp_path: Path) -> 
 
 
 async def test_changes_that_come_at_once_are_done_one_after_another(tmp_path: Path) -> None:
-    async with house(tmp_path, *FAMILY) as (system, _):
+    async with house(tmp_path, *FAMILY, allow={"plugin_failed"}) as (system, _):
         Noted.happened.clear()
         plugins = system.plugins
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -12,8 +12,7 @@ import pytest
 from rooftree import Kernel, Plugin, Routes, Service, hookimpl
 from rooftree.plugins.life import Health
 from rooftree.process.system import System
-from rooftree.testing import Client, InstalledPlugin, running_system
-from tests.kernel import hooks_under_test
+from rooftree.testing import Client, Failing, InstalledPlugin, running_system
 from tests.kernel.hooks_under_test import greeting
 from tests.kernel.plugins_under_test import (
     ALL_OK,
@@ -33,9 +32,11 @@ from tests.kernel.plugins_under_test import (
 
 
 @asynccontextmanager
-async def house(tmp_path: Path, *plugins: type[Plugin] | InstalledPlugin) -> AsyncIterator[tuple[System, Client]]:
+async def house(
+    tmp_path: Path, *plugins: type[Plugin] | InstalledPlugin, allow: Collection[Failing] = ()
+) -> AsyncIterator[tuple[System, Client]]:
     async with (
-        running_system(tmp_path, plugins=[Fine, *plugins], specifications=[hooks_under_test]) as system,
+        running_system(tmp_path, plugins=[Fine, *plugins], allow=allow) as system,
         Client.over_unix(system) as client,
     ):
         yield system, client
@@ -55,7 +56,7 @@ class Moody(Base):
 async def test_plugin_whose_restart_fails_says_why_and_can_be_enabled_later_with_its_dependents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path, Top, Middle, Moody, Beside) as (system, client):
+    async with house(tmp_path, Top, Middle, Moody, Beside, allow={"plugin_failed"}) as (system, client):
         monkeypatch.setattr(Moody, "mood", "the cable is loose")
 
         await system.plugins.restart("base")
@@ -85,7 +86,7 @@ async def test_failed_plugin_that_is_disabled_is_no_problem_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Moody, "mood", "the cable is loose")
-    async with house(tmp_path, Moody) as (system, _):
+    async with house(tmp_path, Moody, allow={"plugin_failed"}) as (system, _):
         assert [problem.reference for problem in system.problems] == ["base"]
 
         await system.plugins.disable("base")
@@ -100,7 +101,7 @@ async def test_disabled_plugin_leaves_its_service_to_another(tmp_path: Path) -> 
         requires = (OTHER,)
         provides = (THING,)
 
-    async with house(tmp_path, Lacking, Base) as (system, _):
+    async with house(tmp_path, Lacking, Base, allow={"plugin_failed"}) as (system, _):
         assert "thing/1 is already provided by plugin lacking" in (info_of(system, "base").reason or "")
 
         await system.plugins.disable("lacking")
@@ -130,7 +131,7 @@ async def test_plugin_that_declares_what_another_has_fails_when_it_is_enabled(
     async with house(tmp_path, Base, empty) as (system, _):
         await system.plugins.disable("late")
 
-    async with house(tmp_path, Base, Late) as (system, client):
+    async with house(tmp_path, Base, Late, allow={"plugin_failed"}) as (system, client):
         await system.plugins.enable("late")
 
         assert states(system)["late"] is Health.FAILED
@@ -148,7 +149,7 @@ async def test_problem_of_a_hook_ends_with_its_plugin(tmp_path: Path) -> None:
         def greeting(self, name: str) -> str:
             raise RuntimeError("a bug")
 
-    async with house(tmp_path, Failing) as (system, _):
+    async with house(tmp_path, Failing, allow={"hook_failed"}) as (system, _):
         await system.hooks.call(greeting, "Ada")
         assert [problem.reference for problem in system.problems] == ["failing.greeting"]
 
@@ -158,7 +159,7 @@ async def test_problem_of_a_hook_ends_with_its_plugin(tmp_path: Path) -> None:
 
 
 async def test_problem_of_a_hook_in_a_run_that_was_killed_is_forgotten(tmp_path: Path) -> None:
-    async with house(tmp_path) as (system, _):
+    async with house(tmp_path, allow={"hook_failed"}) as (system, _):
         system._hook_failed("fine", "greeting", RuntimeError("a bug"))
 
     async with house(tmp_path) as (system, _):

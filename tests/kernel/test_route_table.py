@@ -166,6 +166,10 @@ def with_principal_less(thing) -> None:  # type: ignore[no-untyped-def]  # the m
     ...
 
 
+def without_answer():  # type: ignore[no-untyped-def]  # the mistake under test
+    ...
+
+
 def with_generic(items: list[str]) -> None: ...
 
 
@@ -181,6 +185,7 @@ def declared(path: str, handler: Callable[..., object], aliases: tuple[str, ...]
         (declared("/a/{slug}", handler), "takes no slug"),
         (declared("/a/{slug}", with_slug, aliases=("/b",)), "/b: the path has no part slug"),
         (declared("/a", with_principal_less), "needs a type"),
+        (declared("/a", without_answer), "GET /a: without_answer does not say what it answers: write -> and its type"),
         (declared("/a", with_generic), "is no service interface"),
         (Route("GET", "/a/{name}", lambda: None, itself("slug", ADDON)), "takes no name"),
         (Route("GET", "/a", handler, itself("slug", ADDON)), "the path has no part slug"),

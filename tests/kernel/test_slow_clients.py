@@ -26,6 +26,10 @@ routes = Routes()
 DEADLINE_S = 10.0
 HEAD = b"GET /quick HTTP/1.1\r\nHost: rooftree\r\n"
 MIB = 1024 * 1024
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 class Watched:
@@ -95,6 +99,24 @@ async def socket_route(watched: Watched) -> Socket:
     async def serve(opened: aiohttp.web.WebSocketResponse) -> None:
         await watched.go_on.wait()
         await opened.send_str("end")
+
+    return Socket(serve)
+
+
+@routes.get("/impatient", access=PUBLIC)
+async def impatient(watched: Watched) -> Socket:
+    async def serve(opened: aiohttp.web.WebSocketResponse) -> None:
+        patient = asyncio.create_task(opened.send_bytes(b"x" * 16 * MIB))
+        try:
+            for _ in range(3):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        while True:
+                            await opened.send_bytes(b"x" * MIB)
+            assert not patient.done()
+        finally:
+            patient.cancel()
+        watched.ended.set()
 
     return Socket(serve)
 
@@ -285,6 +307,15 @@ async def test_reader_that_takes_nothing_of_its_last_answer_is_dropped_too(syste
     with stalled_reader(system, b"/large", b"Connection: close\r\n"):
         await until_connections(system, 1)
         await until_connections(system, 0)
+
+
+async def test_who_gives_up_waiting_for_a_reader_ends_nobody_elses_wait_and_can_wait_again(
+    system: System, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "FLOW_S", DEADLINE_S)
+    with stalled_reader(system, b"/impatient", UPGRADE):
+        async with asyncio.timeout(DEADLINE_S):
+            await watched.ended.wait()
 
 
 async def test_reader_that_sips_is_dropped(system: System, watched: Watched) -> None:

@@ -13,7 +13,6 @@ import time_machine
 
 from rooftree import Clock, Kernel, Plugin, Task
 from rooftree.events.tasks import TaskSupervisor
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Client, FakeClock, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -149,7 +148,7 @@ async def test_added_tasks_end_with_their_plugin(tmp_path: Path) -> None:
 
 async def test_failures_still_count_when_the_times_are_changed(tmp_path: Path) -> None:
     clock = FakeClock(EVENING)
-    async with running_system(tmp_path, plugins=[Nightly], clock=clock) as system:
+    async with running_system(tmp_path, plugins=[Nightly], clock=clock, allow={"task_failed"}) as system:
         plugin = nightly(system)
 
         async def fail() -> None:
@@ -166,7 +165,7 @@ async def test_failures_still_count_when_the_times_are_changed(tmp_path: Path) -
 async def test_times_are_those_of_the_users_time_zone_from_when_it_is_changed_on(tmp_path: Path) -> None:
     clock = FakeClock(EVENING)
     async with (
-        running_system(tmp_path, plugins=[Nightly, SupervisorPlugin], specifications=(hooks,), clock=clock) as system,
+        running_system(tmp_path, plugins=[Nightly, SupervisorPlugin], clock=clock) as system,
         Client.over_unix(system) as client,
     ):
         plugin = nightly(system)
@@ -185,9 +184,7 @@ async def test_times_are_those_of_the_users_time_zone_from_when_it_is_changed_on
 
 async def test_times_are_utc_when_the_plugin_of_the_preferences_has_stopped(tmp_path: Path) -> None:
     settings = {"plugins.supervisor.timezone": AUCKLAND}
-    async with running_system(
-        tmp_path, plugins=[SupervisorPlugin], specifications=(hooks,), settings=settings
-    ) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], settings=settings) as system:
         there = str(system.tasks.zone)
         await system.plugins.disable("supervisor")
 
@@ -300,9 +297,7 @@ async def test_run_really_comes_at_its_time_by_the_clock_of_the_machine(tmp_path
     due = datetime(2026, 6, 2, 1 if zone == BERLIN else 3, tzinfo=UTC)
     with time_machine.travel(EVENING, tick=True) as wall:
         settings = {"plugins.supervisor.timezone": zone}
-        async with running_system(
-            tmp_path, plugins=[SupervisorPlugin], specifications=(hooks,), settings=settings
-        ) as system:
+        async with running_system(tmp_path, plugins=[SupervisorPlugin], settings=settings) as system:
             ran = asyncio.get_running_loop().create_future()
 
             async def note() -> None:

@@ -321,7 +321,7 @@ class Failing(Plugin):
 
 async def test_task_that_fails_three_times_in_a_row_is_a_problem_until_it_succeeds(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running_system(tmp_path, plugins=[Failing], clock=clock) as system:
+    async with running_system(tmp_path, plugins=[Failing], clock=clock, allow={"task_failed"}) as system:
         plugin = system.plugins.find("failing").plugin  # type: ignore[union-attr]
         await clock.advance(timedelta(minutes=2, seconds=30))
         early = [problem.type for problem in system.problems], system.plugins.info("failing").state
@@ -342,7 +342,7 @@ async def test_failing_task_is_no_problem_any_more_when_its_plugin_stops_or_the_
     tmp_path: Path,
 ) -> None:
     clock = FakeClock()
-    async with running_system(tmp_path, plugins=[Failing], clock=clock) as system:
+    async with running_system(tmp_path, plugins=[Failing], clock=clock, allow={"task_failed"}) as system:
         await clock.advance(timedelta(minutes=4))
         assert any(problem.type == "task_failing" for problem in system.problems)
         await system.plugins.disable("failing")

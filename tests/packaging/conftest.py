@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -19,10 +20,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
 def new_environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
     """Makes environments with the kernel, its test kit, the libraries, and the plugin that answers ``/kernel/v1``."""
 
-    def make() -> Environment:
+    @functools.cache
+    def first() -> Environment:
         environment = Environment.fresh(wheels.uv, tmp_path_factory.mktemp("environment") / "venv")
         plugins = [wheels.of(plugin.folder) for plugin in with_needs(["rooftree-supervisor"])]
         environment.install(f"rooftree[testing] @ {wheels.of(ROOT / 'core').as_uri()}", *plugins)
+        environment.run(
+            "python", "-c", "import pytest, rooftree.process.daemon, rooftree.testing, rooftree_supervisor.plugin"
+        )
         return environment
 
-    return make
+    return lambda: first().copy(tmp_path_factory.mktemp("environment") / "venv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -92,6 +93,14 @@ class Environment:
         """An empty one, with the Python that runs these tests."""
         run((uv, "venv", "--quiet", "--python", sys.executable, folder))
         return cls(uv, folder)
+
+    def copy(self, folder: Path) -> Environment:
+        """Another one with the same in it, compiled as far as it was here: that is most of what a first run costs."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        for script in (folder / "bin").iterdir():
+            if not script.is_symlink():
+                script.write_bytes(script.read_bytes().replace(os.fsencode(self.folder), os.fsencode(folder)))
+        return Environment(self.uv, folder)
 
     def command(self, name: str) -> Path:
         """A command that was installed."""

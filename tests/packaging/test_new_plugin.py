@@ -13,39 +13,48 @@ from hypothesis import strategies as st
 
 from rooftree.cli import rooftree
 from rooftree.cli.new_plugin import ALLOWED, LONGEST, TAKEN, names_of
+from rooftree.plugins import plugin_files
 from tests.packaging.environments import Environment, Wheels, checks
+from tests.workspace import with_needs
 
 in_an_environment = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
 NAMES = ["garden", "weather-station", "x", "a1-2b", "n".ljust(LONGEST, "o")]
 """Plain, of two words, the shortest, with digits where they may stand, and the longest: lines still fit."""
 
 
+SHAPES = {("--one-file",): ("rooftree-{}", 3), ("--board",): ("rooftree-board-{}", 1), (): ("rooftree-{}", 4)}
+"""What is written for these words: the name of the folder, and how many tests it comes with."""
+
+
 def new_plugin(*arguments: str | Path) -> Result:
     return CliRunner().invoke(rooftree, ["new-plugin", *map(str, arguments)])
 
 
-@pytest.fixture(params=[pytest.param(name, marks=in_an_environment) for name in NAMES])
-def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A new plugin's folder."""
-    made = new_plugin(request.param, "--into", tmp_path)
-    assert made.exit_code == 0, made.output
-    return tmp_path / f"rooftree-{request.param}"
-
-
 @pytest.fixture(scope="session")
-def environment(new_environment: Callable[[], Environment]) -> Environment:
-    return new_environment()
+def environment(new_environment: Callable[[], Environment], wheels: Wheels) -> Environment:
+    made = new_environment()
+    made.install(*(wheels.of(plugin.folder) for plugin in with_needs(["rooftree-os"])))  # for boards
+    return made
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda words: words[0] if words else "package")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=in_an_environment) for name in NAMES])
 def test_new_plugin_passes_its_own_tests_and_the_linters_where_it_is_installed(
-    written: Path, environment: Environment, wheels: Wheels
+    name: str, shape: tuple[str, ...], tmp_path: Path, environment: Environment, wheels: Wheels
 ) -> None:
-    environment.install(wheels.of(written))
+    made = new_plugin(name, *shape, "--into", tmp_path)
+    assert made.exit_code == 0, made.output
+    folder, tests = SHAPES[shape]
+    written = tmp_path / folder.format(name)
+    environment.uninstall(written.name)  # that of another shape has the same name
+    built = tmp_path / "built"
+    built.mkdir()
+    environment.install(Wheels(wheels.uv, built).of(written))
 
     told = environment.run("python", "-m", "pytest", "-q", "-W", "error", cwd=written)
-    checks(environment, written, ("src", "tests"))
+    checks(environment, written, ("src", "tests") if shape == () else [file.name for file in written.glob("*.py")])
 
-    assert "4 passed" in told
+    assert f"{tests} passed" in told
     assert not [path for path in written.rglob("*") if "$" in path.name or path.suffix == ".template"]
     assert not list(written.glob("LICEN*"))  # that choice is its author's
 
@@ -67,6 +76,22 @@ def test_name_of_an_installed_plugin_is_refused_with_its_distribution(tmp_path: 
     assert refused.exit_code == 2
     assert "rooftree-supervisor, which is installed, is called so" in " ".join(refused.output.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_name_of_an_installed_board_is_refused_for_a_board_and_for_nothing_else(tmp_path: Path) -> None:
+    refused = new_plugin("green", "--board", "--into", tmp_path)
+    written = new_plugin("green", "--into", tmp_path)
+
+    assert (refused.exit_code, written.exit_code) == (2, 0)
+    assert "rooftree-board-green, which is installed, is called so" in " ".join(refused.output.split())
+
+
+def test_file_of_a_new_plugin_runs_as_it_is(tmp_path: Path) -> None:
+    new_plugin("garden", "--one-file", "--into", tmp_path)
+
+    (file,) = plugin_files([tmp_path / "rooftree-garden" / "rooftree_garden.py"])
+
+    assert file.installed.point.load().name == "garden"
 
 
 def test_bad_name_is_refused_with_what_is_allowed(tmp_path: Path) -> None:

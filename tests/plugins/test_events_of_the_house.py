@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree_store.plugin import StorePlugin
 from rooftree_supervisor.event_stream import EVENTS
@@ -16,9 +15,7 @@ async def test_password_in_the_address_of_a_repository_is_told_to_nobody(tmp_pat
     settings = {"plugins.store.repositories": []}
     async with (
         asyncio.timeout(30),
-        running_system(
-            tmp_path, plugins=[SupervisorPlugin, StorePlugin], specifications=[hooks], settings=settings
-        ) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin, StorePlugin], settings=settings) as system,
         Client.over_unix(system) as client,
     ):
         address = "https://me:hunter2@127.0.0.1:1/repository"  # where nobody listens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from rooftree import Kernel, Plugin
-from rooftree.interfaces import hooks
 from rooftree.plugins.life import Health
 from rooftree.plugins.loading import GROUP
 from rooftree.process.system import System
-from rooftree.testing import Client, InstalledPlugin, running_system
+from rooftree.testing import Client, Failing, InstalledPlugin, running_system
 from tests.workspace import plugins
 
 HOUSE = sorted((point for point in entry_points(group=GROUP) if point.value.startswith("rooftree_")), key=str)
@@ -26,12 +25,14 @@ each_plugin = pytest.mark.parametrize("name", NAMES)
 
 
 @asynccontextmanager
-async def house(tmp_path: Path, points: Iterable[EntryPoint] = HOUSE) -> AsyncIterator[System]:
+async def house(
+    tmp_path: Path, points: Iterable[EntryPoint] = HOUSE, allow: Collection[Failing] = ()
+) -> AsyncIterator[System]:
     """All of them, with no Docker and no repositories to be fetched."""
     settings = {"plugins.store.repositories": [], "plugins.docker.socket": f"unix://{tmp_path / 'absent.sock'}"}
     async with (
         asyncio.timeout(60),
-        running_system(tmp_path, plugins=points, specifications=[hooks], settings=settings) as system,
+        running_system(tmp_path, plugins=points, settings=settings, allow=allow) as system,
     ):
         yield system
 
@@ -57,7 +58,7 @@ async def test_all_run_without_docker(tmp_path: Path) -> None:
 
 @each_plugin
 async def test_plugin_is_disabled_enabled_and_restarted_and_the_others_run(tmp_path: Path, name: str) -> None:
-    async with house(tmp_path) as system, Client.over_unix(system) as client:
+    async with house(tmp_path, allow={"plugin_failed"}) as system, Client.over_unix(system) as client:
         routes = {(entry.route.method, entry.route.path) for entry in system.server.table.entries}
         services, listeners = set(system.services), set(system.server.listeners)
 
@@ -95,7 +96,7 @@ def dependents(name: str) -> set[str]:
 
 @each_plugin
 async def test_plugin_leaves_no_task_of_its_own(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with house(tmp_path) as system:
+    async with house(tmp_path, allow={"plugin_failed"}) as system:
         await system.plugins.disable(name)
         before = len(asyncio.all_tasks())
         for _ in range(5):
@@ -131,7 +132,9 @@ async def test_all_is_given_back_after_a_setup_that_failed_at_its_end(
                 raise RuntimeError("at the very end")
 
     failing = InstalledPlugin(name, lambda: Failing)
-    async with house(tmp_path, [failing, *(point for point in HOUSE if point.name != name)]) as system:
+    async with house(
+        tmp_path, [failing, *(point for point in HOUSE if point.name != name)], allow={"plugin_failed"}
+    ) as system:
         assert (not_running(system)[name] or "").startswith("RuntimeError: at the very end (")
         assert set(not_running(system)) == {name, *dependents(name)}
         Failing.fails = False

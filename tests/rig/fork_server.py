@@ -126,9 +126,7 @@ def fork(module: str, *arguments: str, environment: Mapping[str, str], output: i
 def is_as_new(environment: Mapping[str, str]) -> bool:
     """Whether a fork is what a new interpreter would be, with that environment and in the network that we are in: what
     an interpreter or its loader read at their start is the server's, and so is the network."""
-    read = {
-        name for name in {*environment, *os.environ} if name.startswith(("PYTHON", "LD_", "MALLOC_", "LANG", "LC_"))
-    }
+    read = {name for name in {*environment, *os.environ} if name.startswith(READ_BY_INTERPRETERS)}
     _server()
     return _network_at_start == [_network()] and all(environment.get(name) == os.environ.get(name) for name in read)
 

@@ -10,6 +10,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from rooftree.source_texts import tell_whole
+
 
 @cache
 def _homes() -> dict[str, str]:
@@ -27,7 +29,7 @@ def __getattr__(name: str) -> Any:
     home = _homes().get(name)
     if home is None:
         raise AttributeError(f"module 'rooftree' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    value = tell_whole(getattr(import_module(home), name))
     globals()[name] = value
     return value
 

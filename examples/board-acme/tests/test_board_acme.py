@@ -34,7 +34,7 @@ def lights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def system(tmp_path: Path, lights: Path) -> AsyncIterator[System]:
     """A system on that box."""
     driver = InstalledPlugin("acme", lambda: Acme, group=GROUP)
-    async with running_system(tmp_path, plugins=[OsPlugin, driver], specifications=[hooks]) as running:
+    async with running_system(tmp_path, plugins=[OsPlugin, driver]) as running:
         yield running
 
 

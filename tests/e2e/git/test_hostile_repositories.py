@@ -55,9 +55,9 @@ async def test_links_that_lead_out_of_a_repository_are_never_followed(
     assert not [text for text in (*shown, copied, daemon.log()) if SECRET in text]
 
 
-@pytest.mark.parametrize(("name", "refusal"), [("Dockerfile", 500), ("build.yaml", 400)])
+@pytest.mark.parametrize("name", ["Dockerfile", "build.yaml"])
 async def test_instructions_to_build_that_lead_out_of_the_repository_are_refused(
-    daemon: Daemon, git_server: GitServer, base_image: str, outside: Path, name: str, refusal: int
+    daemon: Daemon, git_server: GitServer, base_image: str, outside: Path, name: str
 ) -> None:
     repository = git_server.repository(f"leading-{name}", {**REPOSITORY, **addon_files("lamp", base=base_image)})
     (repository.folder / "lamp" / name).unlink(missing_ok=True)
@@ -67,7 +67,7 @@ async def test_instructions_to_build_that_lead_out_of_the_repository_are_refused
 
     status, body = await daemon.call("POST", f"/store/addons/{slug}_lamp/install", {})
 
-    assert (status, body["result"]) == (refusal, "error")
+    assert (status, body["result"]) == (400, "error")
     assert ("Dockerfile" if name == "Dockerfile" else "build file") in body["message"]
     assert SECRET not in body["message"] and SECRET not in daemon.log()
     assert (await daemon.ok("GET", "/addons"))["addons"] == []

@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -255,10 +255,10 @@ async def test_check_config_tells_all_problems_of_the_kernel_and_exits_with_1(cl
 async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[Settings] = []
+    ran: list[tuple[Settings, Collection[Path]]] = []
 
-    def run(settings: Settings) -> int:
-        ran.append(settings)
+    def run(settings: Settings, plugins_in: Collection[Path]) -> int:
+        ran.append((settings, plugins_in))
         return 7
 
     monkeypatch.setattr("rooftree.process.run", run)
@@ -266,10 +266,12 @@ async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
     file.write_text("[kernel]\nhost = '0.0.0.0'\nport = 1\n")
 
     result = await cli(
-        "run", "--config", file, "--data-dir", tmp_path / "d", "--port", "0", "--log-level", "debug", "--socket", "/s"
-    )
+        "run", "--config", file, "--data-dir", tmp_path / "d", "--port", "0", "--log-level", "debug", "--socket", "/s",
+        "--plugin", tmp_path / "a.py", "--plugin", tmp_path / "b.py",
+    )  # fmt: skip
 
-    (settings,) = ran
+    ((settings, plugins_in),) = ran
+    assert plugins_in == (tmp_path / "a.py", tmp_path / "b.py")
     assert result.exit_code == 7
     assert (settings.kernel.data_dir, settings.kernel.port, settings.kernel.host) == (tmp_path / "d", 0, "0.0.0.0")
     assert (settings.kernel.log_level, settings.kernel.socket) == ("debug", Path("/s"))

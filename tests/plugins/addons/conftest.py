@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
 
+from rooftree.testing import Failing, fixtures
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_containers import container_steps as steps
 from tests.plugins.addons.host_ports import let_it_have
 from tests.plugins.addons.house import House, house
+
+allow = fixtures.allow
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +29,9 @@ def engine() -> FakeContainerEngine:
 
 
 @pytest.fixture
-async def home(tmp_path: Path, engine: FakeContainerEngine) -> AsyncIterator[House]:
+async def home(tmp_path: Path, engine: FakeContainerEngine, allow: Collection[Failing]) -> AsyncIterator[House]:
     """A house with nothing installed."""
-    async with house(tmp_path, engine) as here:
+    async with house(tmp_path, engine, allow=allow) as here:
         yield here
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,10 +13,9 @@ from typing import Any
 from rooftree import Plugin
 from rooftree.clock import MACHINE, Clock
 from rooftree.events.problems import Problem
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import Container
 from rooftree.process.system import System
-from rooftree.testing import Answer, Client, FakeClock, running_system
+from rooftree.testing import Answer, Client, Failing, FakeClock, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon
 from rooftree_addons.plugin import AddonsPlugin
@@ -193,15 +192,17 @@ async def house(
     settings: Mapping[str, object] | None = None,
     plugins: Sequence[type[Plugin]] = (),
     clock: Clock = MACHINE,
+    allow: Collection[Failing] = (),
 ) -> AsyncIterator[House]:
     """A house on that folder and engine; a second one on both is what a restart of the daemon finds.
 
     :param plugins: more of them, beside the store's and the add-ons'
+    :param allow: what may go wrong
     """
     installed = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, *plugins]
     chosen = SETTINGS | dict(settings or {})
     async with (
-        running_system(folder, plugins=installed, specifications=[hooks], settings=chosen, clock=clock) as system,
+        running_system(folder, plugins=installed, settings=chosen, clock=clock, allow=allow) as system,
         Client.over_unix(system) as client,
     ):
         yield House(system, client, engine)

@@ -52,7 +52,7 @@ class Broken(Plugin):
 
 async def test_hook_container_spec_adds_to_the_container_and_one_that_fails_is_left_out(tmp_path: Path) -> None:
     engine = FakeContainerEngine()
-    async with house(tmp_path, engine, plugins=[Broken, Sound]) as home:
+    async with house(tmp_path, engine, plugins=[Broken, Sound], allow={"hook_failed"}) as home:
         await home.run()
         await home.quiet()
 
@@ -64,7 +64,7 @@ async def test_hook_container_spec_adds_to_the_container_and_one_that_fails_is_l
 
 
 async def test_hook_addon_facts_are_in_the_info_as_far_as_they_fit_it(tmp_path: Path) -> None:
-    async with house(tmp_path, FakeContainerEngine(), plugins=[Broken, Sound]) as home:
+    async with house(tmp_path, FakeContainerEngine(), plugins=[Broken, Sound], allow={"hook_failed"}) as home:
         await home.install()
 
         info = await home.info(HELLO)

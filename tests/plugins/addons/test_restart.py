@@ -281,6 +281,7 @@ async def test_what_runs_again_as_it_ran_is_watched_again(home: House, monkeypat
     assert home.addons.state(HELLO) is AddonState.STARTED
 
 
+@pytest.mark.allow("undo_failed")  # that is what could not be put back
 async def test_watchdog_brings_back_what_could_not_be_put_back(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "pause", no_pause)
     await wants_port(home, 8080, watchdog=True)

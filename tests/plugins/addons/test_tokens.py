@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,34 @@ async def test_token_of_a_container_that_ended_while_we_were_away_is_not_valid_a
 
         assert home.tokens() == set()
         assert (await home.client.get("/addons/self/info", token=token)).status == 403
+
+
+async def test_token_is_left_alone_by_who_saw_the_end_of_what_runs_again_since(home: House) -> None:
+    await home.run()
+    lifetimes, known = home.addons.containers.lifetimes, home.addons.containers.lifetimes.all_tokens()
+    home.engine.crash(f"app_{HELLO}")
+    await home.quiet()
+    ended = await home.container()
+
+    await lifetimes.resume(HELLO)
+    await lifetimes.end_stale_tokens(HELLO, ended, known)
+
+    assert home.tokens() == set(known)
+
+
+async def test_token_of_what_is_just_being_started_again_is_left_alone(home: House) -> None:
+    await home.run()
+    lifetimes, known = home.addons.containers.lifetimes, home.addons.containers.lifetimes.all_tokens()
+    home.engine.crash(f"app_{HELLO}")
+    await home.quiet()
+    ended = await home.container()
+    starting = home.engine.hold("start")
+
+    resuming = asyncio.create_task(lifetimes.resume(HELLO))
+    await starting.reached.wait()
+    ending = asyncio.create_task(lifetimes.end_stale_tokens(HELLO, ended, known))
+    await home.quiet()
+    starting.release()
+    await asyncio.gather(resuming, ending)
+
+    assert home.tokens() == set(known)

@@ -38,6 +38,7 @@ class Keeper:
     kept: list[LogLine]
     read: int = 0
     as_text: int = 0
+    looks: int = 0
     open: int = 0
     writes: int = 0
     """Lines that are written after each time that somebody looks."""
@@ -49,6 +50,7 @@ class Keeper:
         self, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncIterator[LogLine]:
         self.open += 1
+        self.looks += 1
         try:
             first = 0 if tail is None else max(0, len(self.kept) - tail)
             number = first
@@ -351,6 +353,36 @@ async def test_place_anywhere_costs_no_more_than_some_times_the_lines_behind_it(
     await ask(keeper, f"entries={cursor}:-100:100")
 
     assert keeper.read < 5 * 10_000 + 5 * kept_log.FIRST_LOOK
+
+
+@pytest.mark.parametrize("range", ["entries={first}:-9:9", "realtime=:1:-9:", "entries=t=1;c=00000000:-9:9"])
+async def test_log_that_does_not_go_back_so_far_is_known_to_end_there(range: str) -> None:
+    keeper = Keeper(written(*TEN))
+    _, first = await ask(keeper, "entries=:0:1")
+    keeper.looks = 0
+
+    await ask(keeper, range.format(first=first))
+
+    assert keeper.looks <= 4
+
+
+async def test_client_that_goes_before_the_first_line_comes_leaves_nothing_open() -> None:
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def lines(**_: Any) -> AsyncIterator[LogLine]:
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+            yield written("never")[0]
+        finally:
+            closed.set()
+
+    answering = asyncio.create_task(KeptLog(lines=lines, source=SOURCE).answer(asked_query()))
+    await asked.wait()
+    answering.cancel()
+    await asyncio.wait({answering})
+
+    assert closed.is_set()
 
 
 @pytest.mark.parametrize("query", [LogQuery(), LogQuery(no_colors=True)])

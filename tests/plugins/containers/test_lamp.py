@@ -105,7 +105,7 @@ async def room(folder: Path, engine: FakeContainerEngine, clock: FakeClock, *mor
     """A room on that folder and engine, once the lamp is on or off as it is wanted."""
     (folder / "data" / "lamp" / "data").mkdir(parents=True, exist_ok=True)
     plugins = [FakeEnginePlugin.serving(engine), LampPlugin, *more]
-    async with running_system(folder, plugins=plugins, specifications=[hooks], clock=clock) as system:
+    async with running_system(folder, plugins=plugins, clock=clock) as system:
         here = Room(system, engine)
         await here.comes_true("lamp looked at", lambda: here.containers.observation.state("lamp") != "unknown")
         yield here

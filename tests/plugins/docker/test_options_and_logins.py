@@ -10,7 +10,6 @@ from urllib.parse import quote
 import pytest
 
 from rooftree import Secret
-from rooftree.interfaces import hooks
 from rooftree.interfaces.containers import RegistryRateLimited
 from rooftree.model.secret import CREDENTIAL
 from rooftree.process.system import System
@@ -27,7 +26,7 @@ HOST = "registry.example.com:5000"
 def living(folder: Path) -> AbstractAsyncContextManager[System]:
     """A system with the docker plugin, and no engine."""
     settings = {"plugins.docker.socket": f"unix://{folder}/nothing.sock"}
-    return running_system(folder, plugins=[DockerPlugin], specifications=[hooks], settings=settings)
+    return running_system(folder, plugins=[DockerPlugin], settings=settings)
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def test_header_says_seconds_or_a_date(header: str, seconds: float | None) -> No
         ("retry-after: 3.", 3.0),
         ("retry-after: 3x", None),
         ("retry-after: m", None),
+        ("retry-after: 3m5\u017f", None),  # a letter that is an S in upper case
         ("toomanyrequests: You have reached your pull rate limit.", None),
     ],
 )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from attrs import frozen
 
 from rooftree import Plugin
-from rooftree.interfaces import hooks
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.process.system import System
-from rooftree.testing import Client, running_system
+from rooftree.testing import Client, Failing, running_system
 from rooftree_host.plugin import HostPlugin
 from tests.bus.private_bus import PrivateBus, Services, private_bus, services
 
@@ -36,7 +35,12 @@ class House:
 
 @asynccontextmanager
 async def house(
-    folder: Path, sockets: Path, *names: str, plugins: Sequence[type[Plugin]] = (), stop_timeout_s: float = 20.0
+    folder: Path,
+    sockets: Path,
+    *names: str,
+    plugins: Sequence[type[Plugin]] = (),
+    allow: Collection[Failing] = (),
+    stop_timeout_s: float = 20.0,
 ) -> AsyncIterator[House]:
     """A house whose machine has the services of these names (all, if none is named)."""
     async with private_bus(sockets) as bus, services(bus.address, *names) as machine:
@@ -46,7 +50,7 @@ async def house(
             "plugins.host.journal": f"unix://{sockets / 'journal.sock'}",
         }
         async with (
-            running_system(folder, plugins=[HostPlugin, *plugins], specifications=[hooks], settings=settings) as system,
+            running_system(folder, plugins=[HostPlugin, *plugins], settings=settings, allow=allow) as system,
             Client.over_unix(system) as client,
         ):
             found = House(system, client, bus, machine)

@@ -21,7 +21,6 @@ from typing import Any, Self
 from attrs import define, field, frozen
 
 from rooftree import Plugin, hookimpl
-from rooftree.interfaces import hooks
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
@@ -199,7 +198,7 @@ async def _house(folder: Path, description: str) -> AsyncIterator[Callable[[Mapp
     testbed, heard = Testbed(description), Heard()
     plugins: list[type[Plugin]] = [HostPlugin, _listener(heard)]
     async with (
-        running_system(folder, plugins=plugins, settings=NO_BUS, specifications=[hooks]) as system,
+        running_system(folder, plugins=plugins, settings=NO_BUS) as system,
         Client.over_unix(system) as client,
     ):
         hardware = system.services.get(HARDWARE)

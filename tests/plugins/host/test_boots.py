@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from rooftree.interfaces import hooks
 from rooftree.interfaces.journal import HOST_BOOTS, HostBoot, HostBoots
 from rooftree.testing import running_system
 from rooftree_host import boots
@@ -37,7 +36,7 @@ async def known_after_start(folder: Path, *, after_days: int = 0) -> list[HostBo
 
 
 async def known_now(folder: Path) -> list[HostBoot]:
-    async with running_system(folder, plugins=[HostPlugin], specifications=[hooks]) as system:
+    async with running_system(folder, plugins=[HostPlugin]) as system:
         found: HostBoots = system.services.get(HOST_BOOTS)
         return list(found.known())
 

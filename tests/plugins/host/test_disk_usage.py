@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from rooftree import Unset
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree_host import disk_usage
 from rooftree_host.disk_usage import DiskUsages, measure
@@ -51,7 +50,7 @@ async def client(data: Path) -> AsyncIterator[Client]:
     """An administrator."""
     settings = {"plugins.host.bus": "unix:path=/nonexistent/bus"}
     async with (
-        running_system(data.parent, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        running_system(data.parent, plugins=[HostPlugin], settings=settings) as system,
         Client.over_unix(system) as found,
     ):
         yield found

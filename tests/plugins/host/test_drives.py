@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree_host import drives as drives_module
 from rooftree_host import system_bus
@@ -47,7 +46,7 @@ async def client(bus: PrivateBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(system_bus, "RETRY_S", 0.05)
     settings = {"plugins.host.bus": bus.address}
     async with (
-        running_system(tmp_path, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        running_system(tmp_path, plugins=[HostPlugin], settings=settings) as system,
         Client.over_unix(system) as found,
     ):
         yield found

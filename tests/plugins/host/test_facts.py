@@ -171,9 +171,7 @@ async def test_without_a_bus_the_answer_comes_at_once_with_what_the_kernel_knows
     settings = {"plugins.host.bus": f"unix:path={tmp_path / 'nothing'}"}
     began = asyncio.get_running_loop().time()
     async with (
-        running_system(
-            tmp_path, plugins=[HostPlugin, SupervisorPlugin], specifications=[hooks], settings=settings
-        ) as system,
+        running_system(tmp_path, plugins=[HostPlugin, SupervisorPlugin], settings=settings) as system,
         Client.over_unix(system) as client,
     ):
         info = (await client.get("/host/info")).data

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import pytest
 
-from rooftree.interfaces import hooks
 from rooftree.testing import Client, running_system
 from rooftree_host import host_log
 from rooftree_host.plugin import HostPlugin
@@ -33,7 +32,7 @@ async def client(served: GatewayProcess, tmp_path: Path) -> AsyncIterator[Client
         )
     settings = {"plugins.host.journal": served.url}
     async with (
-        running_system(tmp_path, plugins=[HostPlugin], specifications=[hooks], settings=settings) as system,
+        running_system(tmp_path, plugins=[HostPlugin], settings=settings) as system,
         Client.over_unix(system) as found,
     ):
         yield found

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +21,16 @@ from rooftree_host.hostname import HostnameInvalid, refuse_no_hostname
 from rooftree_host.units import UnitName
 from tests.bus.machine import HOSTNAME, SYSTEMD, TIMESYNC
 from tests.bus.private_bus import services
-from tests.plugins.host.house import house
+from tests.plugins.host.house import House, house
 from tests.plugins.recordings import difference, needs_recordings, recorded
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """A house for all tests that change nothing; they run on its event loop."""
+    with tempfile.TemporaryDirectory(prefix="rooftree-") as sockets:
+        async with house(tmp_path_factory.mktemp("house"), Path(sockets)) as found:
+            yield found
 
 
 async def test_services_are_those_that_systemd_has_loaded(tmp_path: Path, socket_folder: Path) -> None:
@@ -45,6 +56,7 @@ async def test_service_is_changed_and_the_end_of_it_waited_for(
     assert (method, ["ssh.service", "replace"]) in calls
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("name", "verb", "status", "reason"),
     [
@@ -63,12 +75,11 @@ async def test_service_is_changed_and_the_end_of_it_waited_for(
         ("a%20b", "stop", 404, "service unit"),
     ],
 )
-async def test_what_cannot_be_done_is_said(
-    tmp_path: Path, socket_folder: Path, name: str, verb: str, status: int, reason: str
-) -> None:
-    async with house(tmp_path, socket_folder) as home:
-        answer = await home.client.post(f"/host/service/{name}/{verb}")
-        calls = {called for called, _ in await home.machine.calls()}
+async def test_what_cannot_be_done_is_said(home: House, name: str, verb: str, status: int, reason: str) -> None:
+    await home.machine.calls()
+
+    answer = await home.client.post(f"/host/service/{name}/{verb}")
+    calls = {called for called, _ in await home.machine.calls()}
 
     assert (answer.status, answer.envelope["result"]) == (status, "error")
     assert reason in answer.envelope["message"]
@@ -176,22 +187,20 @@ async def test_name_is_set_for_good_and_shown(tmp_path: Path, socket_folder: Pat
     assert ("SetStaticHostname", ["cellar", False]) in calls
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "name", ["", "-attic", "attic-", "at tic", "attic..home", "a" * 65, "ätic", "attic.", "a/b", "attic\n"]
 )
-async def test_name_that_is_none_is_refused_before_anybody_is_asked(
-    tmp_path: Path, socket_folder: Path, name: str
-) -> None:
-    async with house(tmp_path, socket_folder) as home:
-        answer = await home.client.post("/host/options", json={"hostname": name})
+async def test_name_that_is_none_is_refused_before_anybody_is_asked(home: House, name: str) -> None:
+    answer = await home.client.post("/host/options", json={"hostname": name})
 
-        assert (answer.status, answer.envelope["error_key"]) == (400, "host_invalid_hostname")
-        assert json.dumps(await home.machine.calls()).count("SetStaticHostname") == 0
+    assert (answer.status, answer.envelope["error_key"]) == (400, "host_invalid_hostname")
+    assert json.dumps(await home.machine.calls()).count("SetStaticHostname") == 0
 
 
 async def test_name_that_hostnamed_refuses_is_invalid(tmp_path: Path, socket_folder: Path) -> None:
     error = "org.freedesktop.DBus.Error.InvalidArgs"
-    async with house(tmp_path, socket_folder) as home:
+    async with house(tmp_path, socket_folder, allow={"undo_failed"}) as home:
         await home.machine.order(
             do="fail", service=HOSTNAME, method="SetStaticHostname", error=error, text="Invalid hostname 'x'"
         )

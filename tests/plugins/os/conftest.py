@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import pytest_asyncio
 from attrs import frozen
 
 from rooftree import Invalid
-from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP, Board
 from rooftree.interfaces.hardware import Device
 from rooftree.process.system import System
-from rooftree.testing import InstalledPlugin, running_system
+from rooftree.testing import Failing, InstalledPlugin, running_system
 from rooftree_os import updates
 from rooftree_os.plugin import OsPlugin
 from tests.plugins.os.haos import Haos, Surroundings, surroundings
@@ -83,9 +83,9 @@ def machine(tmp_path: Path) -> Running:
     Box.lamps, Box.written, Box.devices, Box.wrong, Box.wrong_after_write, Box.stopped = Lamps(), [], [], None, None, 0
 
     @asynccontextmanager
-    async def run(*drivers: InstalledPlugin) -> AsyncIterator[System]:
+    async def run(*drivers: InstalledPlugin, allow: Collection[Failing] = ()) -> AsyncIterator[System]:
         chosen = drivers or (driver("box", lambda: Box),)
-        async with running_system(tmp_path, plugins=[OsPlugin, *chosen], specifications=[hooks]) as system:
+        async with running_system(tmp_path, plugins=[OsPlugin, *chosen], allow=allow) as system:
             yield system
 
     return run
@@ -104,3 +104,13 @@ async def haos(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.setattr(updates, "LOOK_S", 0.02)
     async with around.system() as running:
         yield await running.settled()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def haos_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Haos]:
+    """The same for all tests of a module that change nothing; they run on its event loop."""
+    async with surroundings(tmp_path_factory.mktemp("haos")) as around, around.system() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(updates, "LOOK_S", 0.02)
+            await running.settled()
+        yield running

@@ -14,7 +14,6 @@ from aiohttp import web
 from attrs import define, field
 
 from rooftree import Plugin
-from rooftree.interfaces import hooks
 from rooftree.interfaces.boards import GROUP
 from rooftree.process.system import System
 from rooftree.testing import Answer, Client, InstalledPlugin, running_system
@@ -129,7 +128,7 @@ class Surroundings:
         chosen = {**self.settings, **(settings or {})}
         plugins = [SupervisorPlugin, HostPlugin, OsPlugin, *boards, *more]
         async with (
-            running_system(self.folder, plugins=plugins, specifications=[hooks], settings=chosen) as system,
+            running_system(self.folder, plugins=plugins, settings=chosen) as system,
             Client.over_unix(system) as client,
         ):
             yield Haos(system, client, self)

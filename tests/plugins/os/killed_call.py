@@ -8,7 +8,6 @@ import json
 import sys
 from pathlib import Path
 
-from rooftree.interfaces import hooks
 from rooftree.state import failpoints
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
@@ -23,7 +22,7 @@ async def main() -> None:
     _, folder, path, body, settings, armed = sys.argv
     failpoints.arm(armed)
     plugins = [SupervisorPlugin, HostPlugin, OsPlugin, *BOARDS]
-    running = running_system(Path(folder), plugins=plugins, specifications=[hooks], settings=json.loads(settings))
+    running = running_system(Path(folder), plugins=plugins, settings=json.loads(settings))
     with lazy_disk():
         async with running as system, Client.over_unix(system) as client:
             answer = await client.post(path, json=json.loads(body))

@@ -61,6 +61,7 @@ async def test_swap_as_it_is_writes_nothing(haos: Haos) -> None:
     assert "reboot_required" not in haos.problems()
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
@@ -79,12 +80,12 @@ async def test_swap_as_it_is_writes_nothing(haos: Haos) -> None:
     ],
 )
 async def test_wrong_swap_is_named_and_nothing_is_written(
-    haos: Haos, body: Mapping[str, object], sentence: str
+    haos_as_it_is: Haos, body: Mapping[str, object], sentence: str
 ) -> None:
-    answer = await haos.post(SWAP, body)
+    answer = await haos_as_it_is.post(SWAP, body)
 
     assert (answer.status, sentence in answer.message) == (400, True), answer.message
-    assert await haos.called("Set") == []
+    assert await haos_as_it_is.called("Set") == []
 
 
 @pytest.mark.parametrize("size", ["0", "512M", "1GiB", "2GB", "100K", "39K", "1000000B"])

@@ -389,7 +389,9 @@ async def test_driver_that_cannot_be_used_is_left_out_with_its_reason(
     assert callable(loading)
     async with (
         machine(
-            driver("box", loading), driver("other-box", lambda: type("Fine", (Board,), {"name": "other-box"}))
+            driver("box", loading),
+            driver("other-box", lambda: type("Fine", (Board,), {"name": "other-box"})),
+            allow={"driver_failed"},
         ) as system,
         Client.over_unix(system) as client,
     ):
@@ -402,7 +404,7 @@ async def test_driver_that_cannot_be_used_is_left_out_with_its_reason(
 
 
 async def test_problem_of_a_driver_goes_when_the_driver_is_uninstalled(machine: Running) -> None:
-    async with machine(driver("box", lambda: 1 / 0)) as system:
+    async with machine(driver("box", lambda: 1 / 0), allow={"driver_failed"}) as system:
         assert problems(system)
 
     async with machine(driver("other", lambda: type("Other", (Board,), {"name": "other"}))) as system:
@@ -439,7 +441,7 @@ async def test_operator_sets_up_a_board_and_sees_how_it_is(tmp_path: Path) -> No
 
     async def state(**settings: object) -> tuple[str, str | None, list[str]]:
         async with running_system(
-            tmp_path, plugins=[OsPlugin, driver("box", lambda: Wired)], specifications=[hooks], settings=settings
+            tmp_path, plugins=[OsPlugin, driver("box", lambda: Wired)], settings=settings, allow={"driver_failed"}
         ) as system:
             (info,) = system.plugins.drivers()
             return info.state, info.reason, [problem.type for problem in system.problems]

@@ -49,6 +49,7 @@ async def test_only_disks_that_nothing_uses_are_offered(haos: Haos) -> None:
     assert len(DataDiskList.from_dict(listed).disks) == 1
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("device", "reason"),
     [
@@ -64,21 +65,24 @@ async def test_only_disks_that_nothing_uses_are_offered(haos: Haos) -> None:
         ("/dev/sr0", "it is an optical drive"),
     ],
 )
-async def test_disk_in_use_is_refused_with_the_reason_and_not_touched(haos: Haos, device: str, reason: str) -> None:
-    answer = await haos.post("/os/datadisk/move", {"device": device})
+async def test_disk_in_use_is_refused_with_the_reason_and_not_touched(
+    haos_as_it_is: Haos, device: str, reason: str
+) -> None:
+    answer = await haos_as_it_is.post("/os/datadisk/move", {"device": device})
 
     assert (answer.status, answer.envelope["error_key"]) == (400, "os_data_disk_refused_error")
     assert reason in answer.message
-    assert await haos.called(*CHANGES) == []
+    assert await haos_as_it_is.called(*CHANGES) == []
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("device", ["nothing", "", f"{FREE}1", f"{EMMC}boot0", None])
-async def test_disk_that_is_none_is_refused_with_those_that_are_offered(haos: Haos, device: object) -> None:
-    answer = await haos.post("/os/datadisk/move", {"device": device})
+async def test_disk_that_is_none_is_refused_with_those_that_are_offered(haos_as_it_is: Haos, device: object) -> None:
+    answer = await haos_as_it_is.post("/os/datadisk/move", {"device": device})
 
     assert (answer.status, "device: " in answer.message) == (400, True)
     assert device is None or f"no disk {device!r}; the data can be moved to SSD-0002" in answer.message
-    assert await haos.called(*CHANGES) == []
+    assert await haos_as_it_is.called(*CHANGES) == []
 
 
 async def test_disk_is_partitioned_marked_and_the_machine_rebooted(haos: Haos) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from rooftree import Plugin
 from rooftree.events.problems import Problem
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Answer, Client, running_system
 from rooftree_store import ADDON_STORE, AddonStore
@@ -87,7 +86,7 @@ async def shop(
     """A shop on that folder; a second one is what a restart of the daemon finds. Other plugins may be there too."""
     chosen = SETTINGS | dict(settings or {})
     async with (
-        running_system(folder, plugins=[StorePlugin, *others], specifications=[hooks], settings=chosen) as system,
+        running_system(folder, plugins=[StorePlugin, *others], settings=chosen) as system,
         Client.over_unix(system) as client,
     ):
         yield Shop(system, client)

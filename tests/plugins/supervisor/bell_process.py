@@ -20,7 +20,6 @@ import aiohttp
 from attrs import frozen
 
 from rooftree import PUBLIC, Event, Kernel, Plugin, Principal, Role, Routes
-from rooftree.interfaces import hooks
 from rooftree.process.logs import configure
 from rooftree.testing import running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -138,7 +137,7 @@ async def readers_process(bell: Bell, lines: int, sockets: int, events: int) -> 
 async def _serve(folder: Path) -> None:
     logs = configure("warning", "text")
     chosen = [SupervisorPlugin, BellPlugin]
-    async with running_system(folder, plugins=chosen, specifications=[hooks], logs=logs) as system:
+    async with running_system(folder, plugins=chosen, logs=logs) as system:
         print(system.port, await token_for(system, Principal("token", "reader", Role.MANAGER)), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
-from rooftree.interfaces import hooks
 from rooftree.process.logs import CHATTY, RecentLogs, configure
 from rooftree.process.system import System
-from rooftree.testing import Client, running_system
+from rooftree.testing import Client, Failing, fixtures, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 
@@ -39,10 +38,14 @@ async def loop_debug() -> AsyncIterator[None]:
     loop.set_debug(before)
 
 
+allow = fixtures.allow
+"""The fixture."""
+
+
 @pytest.fixture
-async def system(tmp_path: Path, logs: RecentLogs) -> AsyncIterator[System]:
+async def system(tmp_path: Path, logs: RecentLogs, allow: Collection[Failing]) -> AsyncIterator[System]:
     """The system."""
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], logs=logs) as running:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs, allow=allow) as running:
         yield running
 
 

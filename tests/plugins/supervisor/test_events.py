@@ -16,7 +16,6 @@ from attrs import frozen
 
 from rooftree import Event, Plugin, Principal, Problem, Role
 from rooftree.http import connection
-from rooftree.interfaces import hooks
 from rooftree.process.logs import RecentLogs
 from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
@@ -213,13 +212,13 @@ async def test_client_that_was_away_too_long_is_told_that_it_lost_something(
 
 @on_both
 async def test_place_of_before_a_restart_is_told_to_be_lost(tmp_path: Path, logs: RecentLogs, follow: Follow) -> None:
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], logs=logs) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as system:
         system.bus.publish(Rang(1))
         place = str(system.services.get(STREAM).now)
         boot = system.services.get(STREAM).boot
 
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], logs=logs) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as system,
         follow(system, f"?since={place}") as feed,
     ):
         hello, lost = await feed.take(2)
@@ -431,7 +430,7 @@ async def test_no_secret_is_told(system: System, client: Client, follow: Follow)
 
 @on_both
 async def test_stop_ends_the_streams_at_once(tmp_path: Path, logs: RecentLogs, follow: Follow) -> None:
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], logs=logs) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin], logs=logs) as system:
         async with follow(system) as feed:
             await feed.take(1)
             stream = system.services.get(STREAM)
@@ -485,7 +484,7 @@ async def test_events_of_plugins_that_are_switched_off_and_on_are_told(tmp_path:
 
     bell = InstalledPlugin("bell", lambda: Bell)
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin, bell], specifications=[hooks], logs=logs) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin, bell], logs=logs) as system,
         lines(system, "?types=plugin_health_changed") as feed,
         Client.over_unix(system) as client,
     ):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rooftree import Plugin, hookimpl
-from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import AvailableUpdate, RepositoriesChange
 from rooftree.testing import Client, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -50,7 +49,7 @@ class Answering(Plugin):
 @asynccontextmanager
 async def asking(tmp_path: Path, plugin: type[Plugin] = Answering) -> AsyncIterator[Client]:
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin, plugin], specifications=[hooks]) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin, plugin]) as system,
         Client.over_unix(system) as client,
     ):
         yield client

@@ -24,7 +24,6 @@ from rooftree import (
     job,
     step,
 )
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -121,7 +120,7 @@ class Working(Plugin):
 async def system(tmp_path: Path) -> AsyncIterator[System]:
     """The system, with somebody who has jobs."""
     Working.may_end = asyncio.Event()
-    async with running_system(tmp_path, plugins=[SupervisorPlugin, Working], specifications=[hooks]) as running:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin, Working]) as running:
         yield running
         Working.may_end.set()
 

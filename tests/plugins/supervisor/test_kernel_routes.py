@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from rooftree import Plugin, Principal, Problem, Role
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -28,7 +27,7 @@ class Broken(Plugin):
 
 async def test_plugins_are_listed_with_their_state_and_reason(tmp_path: Path) -> None:
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin, Broken], specifications=[hooks]) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin, Broken], allow={"plugin_failed"}) as system,
         Client.over_unix(system) as client,
     ):
         plugins = (await client.get("/kernel/v1/plugins")).data["plugins"]
@@ -37,7 +36,7 @@ async def test_plugins_are_listed_with_their_state_and_reason(tmp_path: Path) ->
         (
             "broken",
             "failed",
-            "RuntimeError: the antenna is off (tests/plugins/supervisor/test_kernel_routes.py:26, setup)",
+            "RuntimeError: the antenna is off (tests/plugins/supervisor/test_kernel_routes.py:25, setup)",
         ),
         ("supervisor", "ok", None),
     ]
@@ -55,7 +54,7 @@ async def test_what_an_uninstalled_plugin_left_is_listed_and_can_be_removed(tmp_
         pass
 
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin]) as system,
         Client.over_unix(system) as client,
     ):
         before = (await client.get("/kernel/v1/plugins")).data["left_behind"]
@@ -148,13 +147,13 @@ async def test_administrators_token_cannot_be_revoked_only_replaced(system: Syst
 
 
 async def test_what_the_refusal_says_replaces_the_administrators_token(tmp_path: Path) -> None:
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin]) as system:
         path = system.data.path / "admin-token"
         old = path.read_text().strip()
     path.unlink()
 
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin]) as system,
         Client.over_tcp(system) as client,
     ):
         new = path.read_text().strip()
@@ -184,12 +183,12 @@ async def test_problems_are_listed_until_they_are_cleared(client: Client, system
 
 
 async def test_a_disabled_plugin_says_so_on_its_routes(tmp_path: Path) -> None:
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]):
+    async with running_system(tmp_path, plugins=[SupervisorPlugin]):
         pass
 
     settings = {"plugins.disabled": ["supervisor"]}
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], settings=settings) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin], settings=settings) as system,
         Client.over_unix(system) as client,
     ):
         answer = await client.get("/supervisor/ping")
@@ -200,7 +199,7 @@ async def test_a_disabled_plugin_says_so_on_its_routes(tmp_path: Path) -> None:
 
 async def test_add_on_makes_no_token_that_would_outlive_it(tmp_path: Path) -> None:
     kind = "addon"
-    async with running_system(tmp_path, plugins=[SupervisorPlugin], specifications=[hooks]) as system:
+    async with running_system(tmp_path, plugins=[SupervisorPlugin]) as system:
         token = await token_for(system, Principal(kind, "local_climber", Role.ADMIN))
         async with Client.over_tcp(system, token) as addon:
             listed = await addon.get(TOKENS)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree.interfaces import hooks
 from rooftree.process.logs import RecentLogs
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
@@ -46,7 +45,6 @@ async def house(tmp_path: Path, logs: RecentLogs, monkeypatch: pytest.MonkeyPatc
             running_system(
                 tmp_path,
                 plugins=[SupervisorPlugin, HostPlugin],
-                specifications=[hooks],
                 logs=logs,
                 settings={"plugins.host.journal": process.url},
             ) as system,
@@ -108,7 +106,7 @@ async def test_boots_without_a_journal_are_this_one(
     plugins = [SupervisorPlugin, HostPlugin]
     settings = {"plugins.host.journal": f"unix://{tmp_path / 'absent.sock'}"}
     async with (
-        running_system(tmp_path, plugins=plugins, specifications=[hooks], logs=logs, settings=settings) as system,
+        running_system(tmp_path, plugins=plugins, logs=logs, settings=settings) as system,
         Client.over_unix(system) as client,
     ):
         logs.append(datetime.now(UTC), "from memory")

@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rooftree import JobChanged, JobError, JobInfo, Kernel, Plugin, Principal, Problem, Role
 from rooftree.http.traffic import BOUNDS_S, Traffic
-from rooftree.interfaces import hooks
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
@@ -111,7 +110,7 @@ async def test_metrics_of_plugins_are_shown_beside_the_kernels(tmp_path: Path) -
             kernel.metrics.gauge("hands", "Hands", read=lambda: 2)
 
     async with (
-        running_system(tmp_path, plugins=[SupervisorPlugin, Counting], specifications=[hooks]) as system,
+        running_system(tmp_path, plugins=[SupervisorPlugin, Counting]) as system,
         Client.over_unix(system) as client,
     ):
         numbers = await scraped(client)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from rooftree.plugins.kernel import Kernel
 from rooftree.process.logs import RecentLogs
 from rooftree.process.system import System
 from rooftree.settings import load
-from rooftree.testing import Client, InstalledPlugin, running_system
+from rooftree.testing import Client, Failing, InstalledPlugin, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin
 
 OPTIONS = "/supervisor/options"
@@ -42,11 +42,13 @@ async def shown(client: Client) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def administrator(folder: Path, *plugins: type[Plugin], **settings: object) -> AsyncIterator[Client]:
+async def administrator(
+    folder: Path, *plugins: type[Plugin], allow: Iterable[Failing] = (), **settings: object
+) -> AsyncIterator[Client]:
     """A client of a system with the supervisor and other plugins; ``__`` in a setting's name stands for a dot."""
     dotted = {name.replace("__", "."): value for name, value in settings.items()}
     async with (
-        running_system(folder, plugins=[SupervisorPlugin, *plugins], specifications=[hooks], settings=dotted) as system,
+        running_system(folder, plugins=[SupervisorPlugin, *plugins], settings=dotted, allow=allow) as system,
         Client.over_unix(system) as client,
     ):
         yield client
@@ -263,7 +265,7 @@ async def test_conflict_names_the_line_of_the_operators_file(tmp_path: Path) -> 
 async def test_unknown_time_zone_of_the_operator_stops_the_plugin_and_names_the_setting(tmp_path: Path) -> None:
     settings = {"plugins.supervisor.timezone": "Europe/Atlantis"}
     async with running_system(
-        tmp_path, plugins=[SupervisorPlugin], specifications=[hooks], settings=settings
+        tmp_path, plugins=[SupervisorPlugin], settings=settings, allow={"plugin_failed"}
     ) as system:
         (plugin,) = list(system.plugins)
 
@@ -344,7 +346,7 @@ async def test_repositories_that_nobody_takes_are_unavailable(
     monkeypatch.setattr(Repositories, "broken", broken)
     plugins = [Repositories] if broken else []
 
-    async with administrator(tmp_path, *plugins) as client:
+    async with administrator(tmp_path, *plugins, allow={"hook_failed"}) as client:
         answer = await client.post(OPTIONS, json={"addons_repositories": [], "country": "DE"})
         info = await shown(client)
 

@@ -13,7 +13,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from rooftree import Kernel, Plugin, Problem, hookimpl
-from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.process.system import SYSTEM, System
 from rooftree.testing import Client, running_system
@@ -66,7 +65,7 @@ async def contributing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
             monkeypatch.setattr(Contributing, name, value)
         plugins = [SupervisorPlugin, Contributing]
         async with (
-            running_system(tmp_path, plugins=plugins, specifications=[hooks]) as system,
+            running_system(tmp_path, plugins=plugins) as system,
             Client.over_unix(system) as client,
         ):
             return (await client.get(path)).data
@@ -224,7 +223,7 @@ async def test_state_is_setup_while_plugins_start(tmp_path: Path) -> None:
 
     systems: list[System] = []
     async with (
-        running_system(tmp_path, plugins=[Early, Slow], specifications=[hooks]) as system,
+        running_system(tmp_path, plugins=[Early, Slow]) as system,
         Client.over_unix(system) as client,
     ):
         seen.append((await client.get("/info")).data["state"])

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from rooftree import Kernel, Plugin, Principal, Role, Routes, Service, role
 from rooftree.cli import rooftree
-from rooftree.interfaces import hooks
 from rooftree.process.logs import RecentLogs
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
@@ -75,7 +74,7 @@ def winds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def system(tmp_path: Path, logs: RecentLogs) -> AsyncIterator[System]:
     chosen = [SupervisorPlugin, AlarmPlugin, ClockPlugin, LampPlugin]
-    async with running_system(tmp_path, plugins=chosen, specifications=[hooks], logs=logs) as running:
+    async with running_system(tmp_path, plugins=chosen, logs=logs, allow={"plugin_failed"}) as running:
         yield running
 
 
@@ -153,7 +152,7 @@ async def test_what_the_operators_settings_say_is_a_conflict_naming_where(tmp_pa
     chosen = [SupervisorPlugin, ClockPlugin]
     settings = {"plugins.disabled": ["clock"]}
     async with (
-        running_system(tmp_path, plugins=chosen, specifications=[hooks], logs=logs, settings=settings) as system,
+        running_system(tmp_path, plugins=chosen, logs=logs, settings=settings) as system,
         Client.over_unix(system) as client,
     ):
         answer = await client.post(f"{PLUGINS}/clock/enable")

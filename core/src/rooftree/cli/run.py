@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
@@ -13,6 +15,14 @@ from rooftree.cli.invocation import Invocation, invocation_options, pass_invocat
 @click.option("--host", metavar="ADDRESS", help="The address that the API listens on.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error", "critical"]))
 @click.option("--log-format", type=click.Choice(["text", "json"]))
+@click.option(
+    "--plugin",
+    "plugins_in",
+    type=click.Path(path_type=Path, resolve_path=True),
+    multiple=True,
+    metavar="FILE",
+    help="A plugin in a file, beside those that are installed; it is loaded anew when the file changes.",
+)
 @invocation_options
 @pass_invocation
 @click.pass_context
@@ -24,6 +34,7 @@ def run(
     host: str | None,
     log_level: str | None,
     log_format: str | None,
+    plugins_in: tuple[Path, ...],
 ) -> None:
     """Run the daemon in the foreground.
 
@@ -32,4 +43,4 @@ def run(
     settings = invocation.settings(port=port, host=host, log_level=log_level, log_format=log_format)
     from rooftree.process import run as run_daemon
 
-    context.exit(run_daemon(settings))
+    context.exit(run_daemon(settings, plugins_in))

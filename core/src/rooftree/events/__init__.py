@@ -3,7 +3,7 @@
 from rooftree.events.bus import Event, EventBus, Listener
 from rooftree.events.cron import zone_called
 from rooftree.events.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
-from rooftree.events.tasks import Task, TaskSupervisor
+from rooftree.events.tasks import Task, TaskSupervisor, TaskWatch
 
 __all__ = [
     "PROBLEMS",
@@ -16,5 +16,6 @@ __all__ = [
     "Problems",
     "Task",
     "TaskSupervisor",
+    "TaskWatch",
     "zone_called",
 ]

@@ -69,10 +69,11 @@ class Subscription:
                 pending = self._listener(event)
                 if pending is not None:
                     await pending
-            except (Exception, asyncio.CancelledError, SystemExit):
+            except (Exception, asyncio.CancelledError, SystemExit) as error:
                 if is_cancelled():
                     raise
                 log.exception("listener_failed", listener=self.owner, kind=type(event).__name__)
+                self._bus.on_failure(self.owner, type(event).__name__, error)
 
     async def cancel(self) -> None:
         """Stop delivering; what is under way is cancelled."""
@@ -95,6 +96,8 @@ class EventBus:
     """The kernel's bus."""
 
     def __init__(self) -> None:
+        self.on_failure: Callable[[str, str, BaseException], None] = _only_logged
+        """Told whose listener raised, on which kind of event, and what."""
         self._subscriptions: dict[type[Event], tuple[Subscription, ...]] = {}
 
     def subscribe[E: Event](self, kind: type[E], listener: Listener[E], owner: str) -> Subscription:
@@ -128,3 +131,7 @@ class EventBus:
         for subscriptions in list(self._subscriptions.values()):
             for subscription in subscriptions:
                 await subscription.drained()
+
+
+def _only_logged(owner: str, kind: str, error: BaseException) -> None:
+    """What a listener raised is in the log, and nobody else asks."""

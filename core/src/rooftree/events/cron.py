@@ -30,8 +30,8 @@ class CronTimes:
         if len(fields) != 5:
             raise ValueError(f"there are {len(fields)} fields")
         minute, hour, day, month, weekday = fields
+        either = not day.startswith("*") and not weekday.startswith("*")  # then a day that is one of both will do
         weekday = _weekdays(weekday)
-        either = not day.startswith("*") and weekday != "*"  # then a day that is one of both will do
         ways = [(day, "*"), ("*", weekday)] if either else [(day, weekday)]
         self._ways = [
             {"minute": minute, "hour": hour, "day": of_month, "month": month, "day_of_week": of_week}

@@ -28,8 +28,6 @@ BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Pauses before a failed task is begun again; the last is repeated."""
 STEADY_S = 300.0
 """A task that ran this long before it failed starts again with the shortest pause."""
-FAILING_AFTER = 3
-"""Failures in a row after which a task is a problem."""
 STOP_S = 5.0
 """Seconds that a cancelled task may take to end; then it is left behind, and named in the log."""
 _LOOK_AGAIN_S = 60.0
@@ -91,8 +89,8 @@ class Task:
 class TaskWatch(Protocol):
     """Who is told how tasks fare."""
 
-    def failing(self, owner: str, task: str, failures: int, error: BaseException) -> None:
-        """A task failed, that many times in a row, :data:`FAILING_AFTER` or more."""
+    def failed(self, owner: str, task: str, failures: int, error: BaseException) -> None:
+        """A task failed, that many times in a row."""
 
     def well(self, owner: str, task: str) -> None:
         """A task that was failing has done its work, or is no more."""
@@ -116,7 +114,7 @@ class _Entry:
 class TaskSupervisor:
     """Runs tasks by owner.
 
-    :param watch: is told which of them fail again and again
+    :param watch: is told which of them fail
     """
 
     def __init__(self, clock: Clock = MACHINE, watch: TaskWatch | None = None) -> None:
@@ -232,9 +230,9 @@ class TaskSupervisor:
     def _has_failed(self, entry: _Entry, error: BaseException, lasted_s: float) -> None:
         entry.failures = 1 if lasted_s > STEADY_S else entry.failures + 1
         log.error("task_failed", failures=entry.failures, exc_info=error)
-        if entry.failures >= FAILING_AFTER and self.watch is not None and self._is_kept(entry):
+        if self.watch is not None and self._is_kept(entry):
             entry.is_failing = True
-            self.watch.failing(entry.owner, entry.task.name, entry.failures, error)
+            self.watch.failed(entry.owner, entry.task.name, entry.failures, error)
 
     def _is_well(self, entry: _Entry) -> None:
         entry.failures = 0

@@ -104,7 +104,13 @@ class Endpoint:
         answer = _unmarked(marked)
         self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
         self.answers_text, self._encode = _encoder(answer)
-        self._declared = type_hints(route.handler).get("return", Any)
+        hints = type_hints(route.handler)
+        if "return" not in hints:
+            raise TypeError(
+                f"{route.method} {route.path}: {route.handler.__qualname__} does not say what it answers: write "
+                "-> and its type, such as -> JobCall[None], or -> None"
+            )
+        self._declared = hints["return"]
         self._is_declared = check_of(self._declared)
         self._takes_services_only = not self._readers and self._body is None
         self._revision = (

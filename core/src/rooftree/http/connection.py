@@ -192,6 +192,16 @@ class Connection(RequestHandler):
         if self._paused:
             await self._drain_helper()
 
+    async def _drain_helper(self) -> None:
+        """Wait until the client has taken in what waits. In aiohttp all who do wait for one future itself: the first
+        of them that gives up cancels it, and everybody who waits, or will, is told that he was cancelled."""
+        if self.transport is None or not self._paused:
+            await super()._drain_helper()
+            return
+        if self._drain_waiter is None:
+            self._drain_waiter = self._loop.create_future()
+        await asyncio.shield(self._drain_waiter)
+
     def expect_body(self, request: web.BaseRequest) -> None:
         """A handler reads a body that is not small: let it flow. Raises as :meth:`hold` does."""
         self.hold(BODY_AHEAD_BYTES)

@@ -7,9 +7,7 @@ ready, bind, run, encode. Everything that goes wrong on the way becomes an answe
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,7 +48,8 @@ from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
-from rooftree.principal import Principal, Role
+from rooftree.http.unix_socket import administrator, bound_unix
+from rooftree.principal import Principal
 from rooftree.state import explained
 
 log = structlog.get_logger(__name__)
@@ -65,7 +64,6 @@ CUT_OFF_S = 1.0
 """Seconds that a call gets to end when it is cut off."""
 CLOSED = "This path is closed to everybody"
 _AUTHORIZATION = istr("Authorization")  # istr: looked up quicker
-_PEER = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
 type Gate = Callable[[str], RooftreeError | None]
 
@@ -88,6 +86,8 @@ class HttpServer:
         self._gate = gate
         self._boot_id = boot_id
         self._wrong_tokens = WrongTokens(clock)
+        self.on_crash: Callable[[str, str, Exception], None] = _only_logged
+        """Told whose handler failed in a way it did not foresee, on which route, and how."""
         self._headers_of: dict[str, tuple[istr, ...]] = {}
         self._token_headers: tuple[istr, ...] = (_AUTHORIZATION,)
         self._runner: web.ServerRunner | None = None
@@ -133,7 +133,7 @@ class HttpServer:
     async def listen_unix(self, path: Path) -> None:
         """Listen on a unix socket whose peer credentials make root and our own user administrators."""
         try:
-            bound = await asyncio.to_thread(_bound_unix, path)
+            bound = await asyncio.to_thread(bound_unix, path)
         except OSError as error:
             raise Conflict(
                 f"Cannot listen on the unix socket {path}: {error.strerror or error}. Set kernel.socket"
@@ -235,10 +235,23 @@ class HttpServer:
         except web.HTTPException:
             raise
         except Exception as error:
-            response = _crashed(error, request, entry)
+            response = self._crashed(error, request, entry)
         route = entry.route.path if entry is not None else ""
         self.traffic.note(request.method, route, response.status, time.perf_counter() - began)
         return response
+
+    def _crashed(self, error: Exception, request: web.BaseRequest, entry: Entry | None) -> web.Response:
+        """The answer where a handler failed in a way it did not foresee; raises the error where nobody hears it."""
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            raise error
+        refusal = explained(error)
+        if refusal is not None:
+            log.warning("request_failed", method=request.method, path=request.path, error=str(error))
+            return error_response(refusal, text=_answers_text(entry))
+        log.exception("request_crashed", method=request.method, path=request.path)
+        owner, path = (entry.owner, entry.route.path) if entry is not None else ("kernel", request.path)
+        self.on_crash(owner, f"{request.method} {path}", error)
+        return error_response(RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where"))
 
     def _match_route(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
         """The route of the request, and the parts of its path."""
@@ -316,13 +329,13 @@ class HttpServer:
         """
         token = _token(request, self._token_headers)
         if token is None:
-            return _peer(request)
+            return administrator(request)
         if len(token) > MAX_TOKEN:
             return None
         connection = request.protocol
         assert isinstance(connection, Connection)
         key = connection.digest_of(token)
-        if connection.address is None and _peer(request) is not None:
+        if connection.address is None and administrator(request) is not None:
             return self._tokens.holder(key)
         return self._tokens.caller(key, connection.address)
 
@@ -330,7 +343,7 @@ class HttpServer:
         """Whom the request's token stands for now; where it came from was looked at when it came."""
         token = _token(request, self._token_headers)
         if token is None:
-            return _peer(request)
+            return administrator(request)
         connection = request.protocol
         assert isinstance(connection, Connection)
         return self._tokens.holder(connection.digest_of(token)) if len(token) <= MAX_TOKEN else None
@@ -404,42 +417,10 @@ def _refused(error: RooftreeError, request: web.BaseRequest, entry: Entry | None
     return response
 
 
-def _crashed(error: Exception, request: web.BaseRequest, entry: Entry | None) -> web.Response:
-    """The answer where a handler failed in a way it did not foresee; raises the error where nobody hears it."""
-    if isinstance(error, ConnectionError) and _is_gone(request):
-        raise error
-    refusal = explained(error)
-    if refusal is not None:
-        log.warning("request_failed", method=request.method, path=request.path, error=str(error))
-        return error_response(refusal, text=_answers_text(entry))
-    log.exception("request_crashed", method=request.method, path=request.path)
-    return error_response(RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where"))
-
-
-def _bound_unix(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # ours: at the top of the data folder, or where the operator says
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        bound.bind(str(path))
-        path.chmod(0o660)  # before it listens: nobody can have connected yet  # ours: made in the line above
-        bound.listen(128)
-    except BaseException:
-        bound.close()
-        raise
-    return bound
+def _only_logged(owner: str, route: str, error: Exception) -> None:
+    """What a handler raised is in the log, and nobody else asks."""
 
 
 def _is_gone(request: web.BaseRequest) -> bool:
     """Whether the client hung up: then nobody is there to be answered."""
     return request.transport is None or request.transport.is_closing()
-
-
-def _peer(request: web.BaseRequest) -> Principal | None:
-    """The administrator behind a unix socket, if it is one (SO_PEERCRED, socket(7))."""
-    if request.transport is None:
-        return None
-    connection = request.transport.get_extra_info("socket")
-    if connection is None or connection.family != socket.AF_UNIX:
-        return None
-    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return Principal("local", str(uid), Role.ADMIN) if uid in {0, os.getuid()} else None

@@ -27,6 +27,7 @@ import attrs
 
 from rooftree.interfaces.hardware import Device
 from rooftree.services import Service
+from rooftree.source_texts import tell_whole
 
 GROUP: Final = "rooftree.boards"
 """The entry-point group."""
@@ -49,6 +50,7 @@ class BoardServices(Protocol):
         ...
 
 
+@tell_whole
 class Board:
     """Base of every board driver. Constructing one has no side effects. Each verb may take ten seconds.
 

@@ -8,7 +8,7 @@ from rooftree.jobs.kinds import JobCall, JobStarted, Steps, job
 from rooftree.jobs.locks import Lock
 from rooftree.jobs.plans import Plan, PlannedStep
 from rooftree.jobs.running import JobCancelled
-from rooftree.jobs.steps import Run, Step, step
+from rooftree.jobs.steps import Run, Step, Verbs, forget_steps, step
 
 __all__ = [
     "CONDITIONS",
@@ -31,6 +31,8 @@ __all__ = [
     "Run",
     "Step",
     "Steps",
+    "Verbs",
+    "forget_steps",
     "job",
     "step",
 ]

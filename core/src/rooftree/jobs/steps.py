@@ -1,22 +1,4 @@
-"""Steps: the changes to the world that a job is made of.
-
-A step is a frozen class with a stable kind (``docker.pull_image/1``), plain arguments and up to four verbs whose
-further parameters are services::
-
-    @step("docker.pull_image/1")
-    class PullImage(Step):
-        image: str
-
-        async def before(self, engine: ContainerEngine) -> str | None: ...   # looks; what it returns is journaled
-        async def do(self, run: Run, engine: ContainerEngine) -> None: ...    # may be repeated
-        async def undo(self, before: str | None, engine: ContainerEngine) -> None: ...  # after none, half or all of do
-        async def fetch_bytes(self, engine: ContainerEngine) -> int | None: ...  # for the plan; only where it fetches
-        async def notes(self, engine: ContainerEngine) -> list[str]: ...   # for the plan; what else to know of it
-
-``before`` returns what ``undo`` will need and is journaled with the intent, ahead of ``do``. ``do`` may run again after
-a crash, so it starts from whatever it finds. ``undo`` takes back only what this job made. A step without ``undo`` can't
-be taken back, and what was done before it stays: a job that is killed in or after it goes forward. Put such steps last.
-"""
+"""Steps: the changes to the world that a job is made of."""
 
 from __future__ import annotations
 
@@ -33,7 +15,26 @@ KINDS: dict[str, type[Step]] = {}
 
 
 class Step:
-    """Base of every step; see the module's text for the verbs."""
+    """Base of every step.
+
+    A step is a frozen class with a stable kind (``docker.pull_image/1``), plain arguments and up to four verbs whose
+    further parameters are services::
+
+        @step("docker.pull_image/1")
+        class PullImage(Step):
+            image: str
+
+            async def before(self, engine: ContainerEngine) -> str | None: ...  # looks; what it returns is journaled
+            async def do(self, run: Run, engine: ContainerEngine) -> None: ...  # may be repeated
+            async def undo(self, before: str | None, engine: ContainerEngine) -> None: ...  # after a part of do
+            async def fetch_bytes(self, engine: ContainerEngine) -> int | None: ...  # for the plan; where it fetches
+            async def notes(self, engine: ContainerEngine) -> list[str]: ...  # for the plan; what else to know of it
+
+    ``before`` returns what ``undo`` will need and is journaled with the intent, ahead of ``do``. ``do`` may run again
+    after a crash, so it starts from whatever it finds. ``undo`` takes back only what this job made. A step without
+    ``undo`` can't be taken back, and what was done before it stays: a job that is killed in or after it goes forward.
+    Put such steps last.
+    """
 
     kind: ClassVar[str]
     weight: ClassVar[int] = 1
@@ -93,6 +94,12 @@ def step[S: Step](kind: str) -> Callable[[type[S]], type[S]]:
         return frozen
 
     return decorate
+
+
+def forget_steps(module: str) -> None:
+    """Forget the steps of a module, which is about to be loaded anew."""
+    for kind in [kind for kind, known in tuple(KINDS.items()) if known.__module__ == module]:
+        del KINDS[kind]
 
 
 def _full_name(cls: type) -> str:
@@ -196,4 +203,4 @@ class Verbs:
         return Injector(self._directory, wanted).resolve()
 
 
-__all__ = ["KINDS", "Run", "Step", "Verbs", "step"]
+__all__ = ["KINDS", "Run", "Step", "Verbs", "forget_steps", "step"]

@@ -9,6 +9,7 @@ from rooftree.plugins.loading import GROUP, PluginName
 from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
+from rooftree.plugins.plugin_file import PluginFile, PluginFiles, plugin_files
 from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.plugins import PLUGINS, Plugins
 from rooftree.plugins.remains import LeftBehind
@@ -30,6 +31,8 @@ __all__ = [
     "LeftBehind",
     "Metrics",
     "Plugin",
+    "PluginFile",
+    "PluginFiles",
     "PluginHealthChanged",
     "PluginInfo",
     "PluginLife",
@@ -40,5 +43,6 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "merged",
+    "plugin_files",
     "understood",
 ]

@@ -1,8 +1,9 @@
 """Hooks: named calls that plugins contribute to, carried by pluggy.
 
 A hook is specified by a small function whose docstring is its contract; the domains' hooks are in
-``rooftree.interfaces.hooks``. A plugin implements one by defining a method of that name, marked ``@hookimpl``; a name
-that no specification has is an error when the plugin starts. Whoever needs the answers asks with the specification
+``rooftree.interfaces.hooks``, and a plugin names those of its own in ``Plugin.hooks``. A plugin implements one by
+defining a method of that name, marked ``@hookimpl``; a name that no specification has is an error when the plugin
+starts, unless the mark is ``@hookimpl(optionalhook=True)``. Whoever needs the answers asks with the specification
 itself, ``await kernel.call(available_updates)``, and gets typed answers of all plugins that gave one: each
 implementation runs on its own with a deadline, and one that fails is recorded against its plugin and left out.
 """
@@ -51,9 +52,31 @@ class Hooks:
         self._manager = pluggy.PluginManager(PROJECT)
         for module in specifications:
             self._manager.add_hookspecs(module)
+        self._rooftrees = frozenset(vars(self._manager.hook))
+        self._specified: dict[str, str] = {}
+        """The hooks of plugins, with the plugin that specifies each."""
         self._on_failure = on_failure
         self._failing: set[tuple[str, str]] = set()
         self._trace = os.environ.get("ROOFTREE_TRACE_HOOKS") == "1"
+
+    def specify(self, specifications: Iterable[Callable[..., Any]], owner: str) -> None:
+        """Take in the hooks that a plugin specifies; those of an earlier start of it are replaced.
+
+        Raises ``ValueError`` for one that somebody else specifies, ``TypeError`` for what is not marked ``@hookspec``.
+        """
+        for specification in specifications:
+            name = getattr(specification, "__name__", repr(specification))
+            if not hasattr(specification, f"{PROJECT}_spec"):
+                raise TypeError(f"hooks: {name} is no hook: mark the function @hookspec")
+            other = "Rooftree" if name in self._rooftrees else self._specified.get(name, owner)
+            if other != owner:
+                raise ValueError(f"hooks: {name} is a hook of {other} already; give yours another name")
+            if name in self._specified:
+                getattr(self._manager.hook, name).spec = None
+            self._specified[name] = owner
+            home = ModuleType(owner)
+            setattr(home, name, specification)
+            self._manager.add_hookspecs(home)
 
     def register(self, plugin: object, name: str) -> None:
         """Take a plugin's implementations in; raises ``pluggy.PluginValidationError`` for one with other parameters
@@ -67,16 +90,16 @@ class Hooks:
     def refuse_misspelt(self, kind: type) -> None:
         """Raise :class:`HookNameUnknown` for a class that implements a hook that nobody specifies, and for one with a
         method that is called like a hook and is not marked as one."""
-        specified = {caller for caller in vars(self._manager.hook) if not caller.startswith("_")}
+        specified = self._rooftrees | self._specified.keys()
         for name in dir(kind):
-            is_marked = hasattr(getattr(kind, name, None), f"{PROJECT}_impl")
-            if is_marked and name not in specified:
+            mark = getattr(getattr(kind, name, None), f"{PROJECT}_impl", None)
+            if mark and name not in specified and not mark["optionalhook"]:
                 near = likely_meant(name, specified)
                 meant = f"; did you mean {near}?" if near else ""
                 raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies{meant}")
-            if is_marked:
+            if mark and name in specified:
                 self._refuse_other_parameters(kind, name)
-            if name in specified and not is_marked:
+            if name in self._rooftrees and not mark:
                 raise HookNameUnknown(f"{kind.__name__}.{name} is called like a hook: mark it @hookimpl, or rename it")
 
     def _refuse_other_parameters(self, kind: type, name: str) -> None:

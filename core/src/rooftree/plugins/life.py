@@ -25,6 +25,7 @@ from rooftree.events import Event, Problem
 from rooftree.http import DuplicateRoute, Endpoint, Entry, Routes
 from rooftree.model import without_addresses
 from rooftree.plugins.drivers import Drivers
+from rooftree.plugins.hooks import HookNameUnknown
 from rooftree.plugins.kernel import Kernel
 from rooftree.plugins.loading import Installed, LeftOut, described, in_thread_of_its_own, refuse_misspelt
 from rooftree.plugins.parts import KernelParts
@@ -39,7 +40,7 @@ LEFT_TASKS_S: Final = 2.0
 """Seconds that tasks get to end which a plugin made by itself and has not ended."""
 _ASYNC_VERBS: Final = ("setup", "stop")
 _PLAIN_VERBS: Final = ("routes", "tasks")
-_ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "settings")
+_ATTRIBUTES: Final = ("name", "provides", "requires", "optional", "hooks", "settings")
 
 
 class Health(enum.StrEnum):
@@ -112,8 +113,10 @@ class PluginLife:
 
     @property
     def package(self) -> str:
-        """The package that its class, and with it its jobs, come from."""
-        return self.plugin_class.__module__.partition(".")[0]
+        """The package that its class, and with it its jobs, come from; until it has been imported, what its entry
+        point says."""
+        module = self.point.module if self.plugin_class is Plugin else self.plugin_class.__module__
+        return module.partition(".")[0]
 
     @property
     def provides(self) -> tuple[Service[Any], ...]:
@@ -185,12 +188,21 @@ class PluginLife:
         self.plugin_class = checked_class(plugin_class, self.name)
         for key in self.plugin_class.provides:
             self._parts.services.declare(key, self.name)
-        self._parts.hooks.refuse_misspelt(self.plugin_class)
+        self._parts.hooks.specify(self.plugin_class.hooks, self.name)
         plugin = self.plugin_class()
         services = self._parts.services.beside(plugin)
         endpoints = [Endpoint(route, services) for route in _returned(plugin, "routes", Routes)]
         self.entries = tuple(Entry(endpoint.route, self.name, endpoint, endpoint.free_texts) for endpoint in endpoints)
         self.plugin = plugin
+
+    def refuse_misspelt_hooks(self) -> None:
+        """Fail it, where it is loaded, for a hook that nobody specifies or that is not marked as one."""
+        if self.plugin is None:
+            return
+        try:
+            self._parts.hooks.refuse_misspelt(self.plugin_class)
+        except HookNameUnknown as error:
+            self.not_loaded(error)
 
     def not_loaded(self, error: Exception) -> None:
         """It could not be loaded."""

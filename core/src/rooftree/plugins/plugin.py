@@ -9,7 +9,7 @@ in the reverse order, when it stops or its ``setup`` fails; so ``stop`` is rarel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from rooftree.events import Task
@@ -33,6 +33,8 @@ class Plugin:
     """Services that must be there: this plugin starts after whoever provides them, and stops before."""
     optional: ClassVar[tuple[Service[Any], ...]] = ()
     """Services that are used when they are there; ask with ``kernel.find`` at each use."""
+    hooks: ClassVar[tuple[Callable[..., Any], ...]] = ()
+    """Hooks of its own, which any plugin may answer: functions marked ``@hookspec``. Ask with ``kernel.call``."""
     settings: ClassVar[type | None] = None
     """A frozen attrs class with defaults for the plugin's table in ``rooftree.toml``, ``[plugins.<name>]``."""
 

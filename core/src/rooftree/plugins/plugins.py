@@ -24,7 +24,7 @@ from rooftree.http import Route, Routes
 from rooftree.plugins.choices import Choices
 from rooftree.plugins.drivers import DriverInfo, Drivers, report_left_out
 from rooftree.plugins.life import Health, PluginInfo, PluginLife, info_of_left_out
-from rooftree.plugins.loading import GROUP, KERNEL, LeftOut, installed
+from rooftree.plugins.loading import GROUP, KERNEL, Installed, LeftOut, installed
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.plugin_routes import PluginRoutes
@@ -134,13 +134,20 @@ class Plugins:
 
     # --- the start and the stop of all ------------------------------------------------------------------------------
 
-    async def start(self, given: Iterable[EntryPoint] | None = None) -> None:
-        """Load what is installed and enabled, and start it; returns when every plugin has started or failed."""
+    async def start(self, given: Iterable[EntryPoint] | None = None, in_files: Iterable[Installed] = ()) -> None:
+        """Load what is installed and enabled, and start it; returns when every plugin has started or failed.
+
+        :param given: what is installed; ``None``: what the import system says
+        :param in_files: plugins beside those, each in place of one of its name
+        """
         async with self._changing:
             points = tuple(await asyncio.to_thread(entry_points) if given is None else given)
             await self._drivers.choose(points, self._remains.groups())
-            choice = await asyncio.to_thread(installed, GROUP, points)
-            self._lives.update({used.name: PluginLife(self._parts, used) for used in choice.chosen})
+            replacing = {file.name: file for file in in_files}
+            beside = [point for point in points if point.group == GROUP and point.name not in replacing]
+            choice = await asyncio.to_thread(installed, GROUP, beside)
+            chosen = [*choice.chosen, *replacing.values()]
+            self._lives.update({used.name: PluginLife(self._parts, used) for used in chosen})
             self._left_out = choice.left_out
             report_left_out(self._parts.problems, GROUP, choice)
             self._forget_old_failures()
@@ -208,7 +215,8 @@ class Plugins:
         await self._change(change())
 
     async def restart(self, name: str) -> None:
-        """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded.
+        """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded,
+        but for one in a file (``rooftree run --plugin``).
 
         Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled and for a driver.
         """
@@ -229,6 +237,7 @@ class Plugins:
         async with self._stopped(life) as dependents:
             pass
         await self._bring_up_with_dependents(life, dependents)
+        self._report_settings()
 
     async def _choose_driver(self, name: str, *, enabled: bool) -> None:
         """Keep whether a driver is to be used, and restart the plugin that takes it, so that it is or is not."""
@@ -366,6 +375,8 @@ class Plugins:
             if plugin_class is not None:
                 with code_of(life.name):
                     self._load(life, plugin_class)
+        for life in chosen:  # only now it is known which hooks there are
+            life.refuse_misspelt_hooks()
         self._requirements.refuse_unmet()
         self._routes.rebuild()
         await asyncio.gather(*(self._start(life, self._requirements.providers(life)) for life in chosen))

@@ -2,13 +2,14 @@
 
 from rooftree.process.daemon import run
 from rooftree.process.logs import RecentLine, RecentLogs, configure, set_level
-from rooftree.process.loop_watchdog import LOOP_WATCHDOG
+from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopBlocked
 from rooftree.process.system import RECENT_LOGS, SETTINGS, System
 
 __all__ = [
     "LOOP_WATCHDOG",
     "RECENT_LOGS",
     "SETTINGS",
+    "LoopBlocked",
     "RecentLine",
     "RecentLogs",
     "System",

@@ -10,6 +10,8 @@ import contextlib
 import ctypes
 import resource
 import signal
+from collections.abc import Collection
+from pathlib import Path
 
 import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes with structlog
 
@@ -18,6 +20,7 @@ import structlog
 
 from rooftree.errors import RooftreeError
 from rooftree.interfaces import hooks
+from rooftree.plugins import PluginFile, plugin_files
 from rooftree.process.logs import configure
 from rooftree.process.service_manager import notify
 from rooftree.process.system import System
@@ -35,29 +38,34 @@ FILES = 65_536
 """As many open files as are taken where they are given: room for 20,000 connections."""
 
 
-def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; the exit status for the shell."""
+def run(settings: Settings, plugins_in: Collection[Path] = ()) -> int:
+    """Run until SIGTERM or SIGINT; the exit status for the shell.
+
+    :param plugins_in: files with plugins beside those that are installed; raises :class:`~rooftree.errors.Invalid` for
+        one that can be no plugin's
+    """
+    files = plugin_files(plugins_in)
     _keep_one_heap()
     _have_files_enough()
     logs = configure(settings.kernel.log_level, settings.kernel.log_format)
     system = System(settings, logs, [hooks])
     try:
         with asyncio.Runner() as runner:
-            runner.run(_live(system))
+            runner.run(_live(system, files))
     except RooftreeError as error:
         log.error("not_started", error=error.message)
         return EXIT_FAILED
     return EXIT_OK
 
 
-async def _live(system: System) -> None:
+async def _live(system: System, files: Collection[PluginFile]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     await system.open()
     try:
-        starting = asyncio.create_task(system.start_plugins(), name="start plugins")
+        starting = asyncio.create_task(system.start_plugins(files=files), name="start plugins")
         stop_asked = asyncio.create_task(stopped.wait(), name="wait for a signal")
         await asyncio.wait({starting, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():

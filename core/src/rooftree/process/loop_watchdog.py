@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import orjson
 import structlog
@@ -40,6 +41,8 @@ RECORD_S = 5.0
 EXIT_BLOCKED = 70
 """The exit status of a process that ended because its loop was blocked (EX_SOFTWARE of sysexits.h)."""
 _FILE = "blocked-by.json"
+_LOOP: Final = "asyncio.events"
+"""Where the loop calls what is due: what is further out only runs the loop."""
 
 
 @frozen(kw_only=True)
@@ -49,7 +52,7 @@ class Block:
     plugin: str | None
     """``None`` where no plugin's code is on the stack."""
     where: str
-    """The place in that code (else the innermost one), ``file:line function``."""
+    """The place in that code, else in ours, else the innermost one: ``file:line function``."""
 
     def __str__(self) -> str:
         return f"plugin {self.plugin}, in {self.where}" if self.plugin else self.where
@@ -98,10 +101,12 @@ class LoopWatchdog:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stop watching."""
+        """Stop watching; a block that was noticed, and of whose end the loop could not tell yet, is told of."""
         self._beating.cancel()
         self._ended.set()
         await asyncio.to_thread(self._thread.join)
+        if self._block is not None:
+            await self._over(self._block)
 
     def left_behind(self) -> Block | None:
         """Who blocked the loop when an earlier process ended, if that is how it ended. Asked in a thread."""
@@ -144,11 +149,12 @@ class LoopWatchdog:
 
     def _watch(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
         """Look every :data:`BEAT_S` seconds. Looks are counted, not seconds: a process that was stopped for a while, or
-        a machine that slept, holds up this thread as well and is no block."""
+        a machine that slept, holds up this thread as well and is no block. Nor is a loop that nobody runs just now, as
+        between two tests that share a system."""
         seen, looks, recorded = self._beats, 0, False
         record_s = min(RECORD_S, (watchdog_period_s() or RECORD_S * 2) / 2, self._exit_s or RECORD_S)
         while not self._ended.wait(BEAT_S):
-            if self._beats != seen:
+            if self._beats != seen or not loop.is_running():
                 seen, looks, recorded = self._beats, 0, False
                 continue
             looks += 1
@@ -170,16 +176,19 @@ class LoopWatchdog:
         log.error("loop_blocked", plugin=block.plugin, where=block.where)
 
     def _culprit(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> Block:
-        frame = sys._current_frames().get(thread_id)
-        innermost = frame
-        while frame is not None:
-            plugin = self._plugin_of(frame.f_globals.get("__name__", ""))
+        """Who holds the loop, and where: in a plugin's code, else in ours, else wherever it is."""
+        frame = innermost = sys._current_frames().get(thread_id)
+        ours: FrameType | None = None
+        while frame is not None and (module := frame.f_globals.get("__name__", "")) != _LOOP:
+            plugin = self._plugin_of(module)
             if plugin is not None:
                 return Block(plugin=plugin, where=_place(frame))
+            ours = ours or (frame if module.partition(".")[0] == "rooftree" else None)
             frame = frame.f_back
         task = asyncio.current_task(loop)
         plugin = task.get_context().get(plugin_under_way) if task is not None else None
-        return Block(plugin=plugin, where=_place(innermost) if innermost is not None else "an unknown place")
+        place = ours or innermost
+        return Block(plugin=plugin, where=_place(place) if place is not None else "an unknown place")
 
     def _record(self, block: Block) -> None:
         try:

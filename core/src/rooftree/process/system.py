@@ -7,7 +7,7 @@ import contextlib
 import enum
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -22,7 +22,7 @@ from rooftree.events import PROBLEMS, EventBus, Problem, Problems, Task, TaskSup
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
-from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, Plugins
+from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, PluginFile, PluginFiles, Plugins
 from rooftree.principal import Role
 from rooftree.process import kernel_routes
 from rooftree.process.block_problems import LOOK_EVERY, BlockProblems
@@ -149,12 +149,17 @@ class System:
         self._closing.push_async_callback(self.tasks.stop, "kernel")
         log.info("listening", port=self.port, socket=str(kernel.socket))
 
-    async def start_plugins(self, points: Iterable[EntryPoint] | None = None) -> None:
+    async def start_plugins(
+        self, points: Iterable[EntryPoint] | None = None, files: Collection[PluginFile] = ()
+    ) -> None:
         """Load and start the plugins; the system runs when they have started or failed.
 
         :param points: the entry points of plugins and drivers; ``None``: what is installed
+        :param files: plugins in files, which are loaded anew when they change
         """
-        await self.plugins.start(points)
+        await self.plugins.start(points, [file.installed for file in files])
+        if files:
+            self.tasks.start(PluginFiles(files, self.plugins).task(), "kernel")
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self.state_now = SystemState.RUNNING
 

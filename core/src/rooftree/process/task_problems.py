@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from attrs import define, field
 
@@ -10,6 +11,8 @@ from rooftree.events import Problem, Problems
 from rooftree.plugins import PluginLife
 
 PROBLEM = "task_failing"
+FAILING_AFTER: Final = 3
+"""Failures in a row after which a task is a problem."""
 
 
 @define
@@ -20,8 +23,10 @@ class TaskProblems:
     _life: Callable[[str], PluginLife | None]
     _reasons: dict[tuple[str, str], str] = field(factory=dict)
 
-    def failing(self, owner: str, task: str, failures: int, error: BaseException) -> None:
+    def failed(self, owner: str, task: str, failures: int, error: BaseException) -> None:
         """A task has failed that often in a row."""
+        if failures < FAILING_AFTER:
+            return
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         reason = f"its task {task!r} fails: {said}"
         self._reasons[owner, task] = reason
@@ -42,6 +47,8 @@ class TaskProblems:
     def well(self, owner: str, task: str) -> None:
         """It has done its work, or is no more."""
         reason = self._reasons.pop((owner, task), None)
+        if reason is None:
+            return
         self._problems.clear(PROBLEM, "plugin", f"{owner}/{task}")
         life = self._life(owner)
         if life is None or life.reason != reason:

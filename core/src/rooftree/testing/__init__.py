@@ -17,7 +17,19 @@ fixtures for pytest.
 from rooftree.process import System
 from rooftree.testing.client import Answer, Client
 from rooftree.testing.clock import FakeClock
+from rooftree.testing.failures import Failing
 from rooftree.testing.principals import token_for
 from rooftree.testing.running import InstalledPlugin, running_system
+from rooftree.testing.step_trials import check_step
 
-__all__ = ["Answer", "Client", "FakeClock", "InstalledPlugin", "System", "running_system", "token_for"]
+__all__ = [
+    "Answer",
+    "Client",
+    "Failing",
+    "FakeClock",
+    "InstalledPlugin",
+    "System",
+    "check_step",
+    "running_system",
+    "token_for",
+]

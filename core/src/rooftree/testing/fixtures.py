@@ -15,26 +15,36 @@ Then a test asks for what it needs::
 
         assert (await client.get("/notes")).data == {"notes": ["milk"]}
 
+What goes wrong in the system fails the test: a plugin that does not run, a task that raises … (see
+:data:`~rooftree.testing.Failing`). A test that is about such a thing says so::
+
+    @pytest.mark.allow("task_failed")
+    async def test_forecast_of_yesterday_is_shown_while_the_weather_service_is_away(client): ...
+
 They need ``pytest-asyncio``, which ``rooftree[testing]`` brings. They are not loaded by themselves: an environment
 with Rooftree in it may test other things.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import pytest_asyncio
 
-from rooftree.interfaces import hooks
 from rooftree.plugins import Plugin
 from rooftree.process import System
 from rooftree.testing.client import Client
 from rooftree.testing.clock import FakeClock
+from rooftree.testing.failures import Failing
 from rooftree.testing.running import running_system
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "allow(failing, …): what may go wrong in the system of this test")
 
 
 @pytest.fixture
@@ -50,9 +60,9 @@ def settings() -> Mapping[str, object]:
 
 
 @pytest.fixture
-def specifications() -> Iterable[ModuleType]:
-    """Modules with hooks: those that Rooftree's own domains specify."""
-    return [hooks]
+def allow(request: pytest.FixtureRequest) -> Collection[Failing]:
+    """What may go wrong in the system: what the test is marked with; yours to override."""
+    return frozenset(word for mark in request.node.iter_markers("allow") for word in mark.args)
 
 
 @pytest.fixture
@@ -66,13 +76,11 @@ async def system(
     tmp_path: Path,
     plugins: Iterable[type[Plugin] | EntryPoint],
     settings: Mapping[str, object],
-    specifications: Iterable[ModuleType],
+    allow: Collection[Failing],
     clock: FakeClock,
 ) -> AsyncIterator[System]:
     """A running system with the plugins."""
-    async with running_system(
-        tmp_path, plugins=plugins, settings=settings, specifications=specifications, clock=clock
-    ) as running:
+    async with running_system(tmp_path, plugins=plugins, settings=settings, allow=allow, clock=clock) as running:
         yield running
 
 

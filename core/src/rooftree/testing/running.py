@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import structlog
+
 from rooftree.clock import MACHINE, Clock
+from rooftree.interfaces import hooks
 from rooftree.plugins import GROUP, Plugin
 from rooftree.process import RecentLogs, System
 from rooftree.settings import Settings, load
+from rooftree.testing.failures import Failing, nothing_fails
 
 
 class InstalledPlugin(EntryPoint):
@@ -29,7 +32,7 @@ class InstalledPlugin(EntryPoint):
     def __init__(
         self, name: str, loading: Callable[[], Any], distribution: Distribution | None = None, group: str = GROUP
     ) -> None:
-        super().__init__(name, f"{__name__}:{name}", group)
+        super().__init__(name, f"{loading.__module__}:{name}", group)
         vars(self).update(loading=loading, dist=distribution)
 
     def load(self) -> Any:
@@ -43,7 +46,7 @@ async def running_system(
     *,
     plugins: Iterable[type[Plugin] | EntryPoint] = (),
     settings: Mapping[str, object] | None = None,
-    specifications: Iterable[ModuleType] = (),
+    allow: Collection[Failing] = (),
     logs: RecentLogs | None = None,
     clock: Clock = MACHINE,
 ) -> AsyncIterator[System]:
@@ -53,26 +56,42 @@ async def running_system(
     listens on a free port of the loopback interface (``system.port``) and on a unix socket. Two at once in one process
     must not have the same plugin: when one stops, the tasks that a plugin of it left are found by the plugin's name.
 
+    What goes wrong in the system though nobody asked about it (see :data:`~rooftree.testing.Failing`) is an
+    ``AssertionError`` at the end of the block.
+
     :param plugins: plugin classes, and entry points of plugins and drivers
     :param folder: the data folder is made in it; give the same again for a restart
     :param settings: by dotted key, such as ``{"kernel.start_timeout_s": 1, "plugins.notes.limit": 3}``
-    :param specifications: modules with the hooks that plugins may implement
+    :param allow: what may go wrong, such as ``{"task_failed"}``, because the test is about it
     :param logs: where the latest log lines are kept, as :func:`rooftree.process.logs.configure` returned it
     :param clock: what the system goes by, such as a :class:`~rooftree.testing.FakeClock`
     """
+    _print_plainly()
     # In a folder of its own: the path of a unix socket has 107 characters at most, and that of a test may have more.
     socket_folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-")
     try:
         chosen = await asyncio.to_thread(_settings, folder, Path(socket_folder.name), settings or {})
-        system = System(chosen, logs or RecentLogs(), specifications, clock)
-        await system.open()
-        try:
-            await system.start_plugins([_entry_point(plugin) for plugin in plugins])
-            yield system
-        finally:
-            await system.stop()
+        system = System(chosen, logs or RecentLogs(), [hooks], clock)
+        with nothing_fails(allow) as failures:
+            await system.open()
+            failures.watch(system)
+            try:
+                await system.start_plugins([_entry_point(plugin) for plugin in plugins])
+                yield system
+            finally:
+                failures.note_problems(system.problems)
+                await system.stop()
+                await failures.heard()
     finally:
         await asyncio.to_thread(socket_folder.cleanup)
+
+
+def _print_plainly() -> None:
+    """Where nobody has set logging up, structlog prints tracebacks without rich: to load that when the first error is
+    logged holds the loop, of which the test would be told."""
+    if not structlog.is_configured():
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
 
 
 def _settings(folder: Path, socket_folder: Path, settings: Mapping[str, object]) -> Settings:

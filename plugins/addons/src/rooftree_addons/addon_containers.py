@@ -84,7 +84,6 @@ class LastBoot:
 
 
 def described(addons: Addons, addon: InstalledAddon) -> ManagedContainer:
-    """What an add-on's container is."""
     config, slug = addon.config, addon.slug
     return ManagedContainer(
         name=slug,
@@ -154,7 +153,6 @@ class AddonContainers:
         return self._addons.installed.keys()
 
     def find(self, name: str) -> ManagedContainer | None:
-        """An add-on's container, or ``None``."""
         addon = self._addons.installed.get(name)
         return described(self._addons, addon) if addon is not None else None
 
@@ -167,7 +165,6 @@ class AddonContainers:
         return described(self._addons, self._addons.get(AddonSlug(name)).with_version_of(InstalledVersion.of(version)))
 
     def title(self, name: str) -> str:
-        """What people call it."""
         return f"add-on {name}"
 
     def container_name(self, name: str) -> str:
@@ -186,7 +183,6 @@ class AddonContainers:
     # --- what is kept of them ----------------------------------------------------------------------------------------
 
     def desiring(self, name: str, desired: Desired) -> Change:
-        """Want that of it."""
         return self._addons.installed.update(name, partial(InstalledAddon.wanting, desired=desired))
 
     @property
@@ -232,7 +228,6 @@ class AddonContainers:
     # --- what it is told ---------------------------------------------------------------------------------------------
 
     def state_changed(self, name: str, state: ContainerState) -> None:
-        """Tell everybody."""
         self._addons.kernel.publish(AddonStateChanged(AddonSlug(name), state))
 
     async def container_removed(self, name: str) -> None:
@@ -240,11 +235,9 @@ class AddonContainers:
         await asyncio.to_thread(remove_cid, self._addons.kernel.data.path, self.container_name(name))
 
     def version_changed(self, name: str) -> None:
-        """Tell the store."""
         self._addons.tell_store()
 
     def rolled_back(self, rollback: RolledBack) -> None:
-        """Tell everybody."""
         slug = AddonSlug(rollback.name)
         self._addons.kernel.publish(
             AddonRolledBack(slug, rollback.version, rollback.back_to, rollback.reason, rollback.set_aside)

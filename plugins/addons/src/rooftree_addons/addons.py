@@ -134,7 +134,6 @@ class Addons:
         return InstalledAddon.fresh(slug, self.store.image(offer), offer.config.normalised(), set())
 
     def state(self, slug: AddonSlug) -> ContainerState:
-        """What it is doing."""
         return self.containers.observation.state(slug)
 
     def runs(self, slug: AddonSlug) -> bool:
@@ -147,7 +146,6 @@ class Addons:
 
     @property
     def engine(self) -> ContainerEngine:
-        """The container engine."""
         return self.containers.observation.engine
 
     def update_available(self, addon: InstalledAddon) -> bool:
@@ -182,7 +180,6 @@ class Addons:
         )
 
     def forget(self, slug: AddonSlug) -> None:
-        """The add-on is gone."""
         self.containers.forget(slug)
         self._choosing.pop(slug, None)
         for problem in ADDON_PROBLEMS:

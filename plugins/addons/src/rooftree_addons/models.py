@@ -112,7 +112,6 @@ class ProbationState:
 
     @classmethod
     def of(cls, addons: Addons, addon: InstalledAddon) -> Self:
-        """The state of one add-on."""
         probation = addons.probations.get(addon.slug)
         return cls(
             version=addon.version,

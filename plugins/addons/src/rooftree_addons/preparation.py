@@ -51,7 +51,6 @@ async def refuse_impossible(addons: Addons, addon: InstalledAddon) -> None:
 
 
 async def make_folders(addons: Addons, slug: AddonSlug, *, config_folder_too: bool) -> None:
-    """Make an add-on's own folders."""
     data = addons.kernel.data.path
     folders = (data_folder(slug), *((config_folder(slug),) if config_folder_too else ()))
     for folder in folders:

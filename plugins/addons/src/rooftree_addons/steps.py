@@ -49,7 +49,6 @@ class CreateDataFolder(Step):
         return await asyncio.to_thread(has_folder, addons.kernel.data.path, data_folder(self.slug))
 
     async def do(self, addons: Addons) -> None:
-        """Make it."""
         await make_folders(addons, self.slug, config_folder_too=False)
 
     async def undo(self, was_there: bool, addons: Addons) -> None:
@@ -97,7 +96,6 @@ class RegisterAddon(Step):
         return [*growth.sentences(fresh), *(await addons.hardware_now(fresh)).sentences()]
 
     async def do(self, addons: Addons) -> None:
-        """Enter it."""
         taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
         digest = await known_digest(addons, self.image, self.config)
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
@@ -120,7 +118,6 @@ class UnregisterAddon(Step):
     slug: AddonSlug
 
     async def do(self, addons: Addons) -> None:
-        """Take it out."""
         await addons.containers.lifetimes.revoke_tokens(self.slug)
         if self.slug in addons.installed:
             await addons.kernel.commit(addons.installed.delete(self.slug))
@@ -146,7 +143,6 @@ class ChangeVersion(Step):
         return [*growth.sentences(changed, addon.config), *(await addons.hardware_now(changed)).sentences()]
 
     async def do(self, addons: Addons) -> None:
-        """Change it."""
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
             addons.installed.update(self.slug, lambda addon: addon.with_version(self.image, digest, self.config)),
@@ -167,12 +163,10 @@ class OfAddon(ContainerStep):
 
     @property
     def name(self) -> str:
-        """The add-on's slug."""
         return self.slug
 
     @property
     def plugin(self) -> str:
-        """The add-ons'."""
         return PLUGIN
 
 
@@ -251,5 +245,4 @@ class DeleteRemoved(Step):
     tidies = True
 
     async def do(self, addons: Addons) -> None:
-        """Delete it."""
         await addons.removals.delete(JOB_PATIENCE_S)

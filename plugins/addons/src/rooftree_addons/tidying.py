@@ -173,7 +173,6 @@ class Tidy(Step):
     tidies = True
 
     async def do(self, addons: Addons) -> None:
-        """Take it away."""
         await Tidying(addons.kernel, addons).take_away(self.slug)
 
 

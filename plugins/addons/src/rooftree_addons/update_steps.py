@@ -51,7 +51,6 @@ class BeginProbation(OfAddon, BeginningProbation):
     """The old version's AppArmor profile."""
 
     def probation(self, began: datetime) -> Probation:
-        """What is noted."""
         return Probation(version=self.version, was=self.was, kept=self.kept, profile=self.profile, began=began)
 
     async def before(self, services: ServiceDirectory) -> Probation | None:

@@ -5,8 +5,10 @@ A token belongs to one container: made with it, kept in its label as a digest, v
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Final
+from weakref import WeakValueDictionary
 
 from attrs import evolve
 
@@ -34,6 +36,7 @@ class Lifetimes:
         self._domain = domain
         self._observation = observation
         self._crash_logs = crash_logs
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def create(self, name: str, replaced: str | None = None) -> None:
         """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
@@ -99,14 +102,15 @@ class Lifetimes:
     async def resume(self, name: str) -> None:
         """Run the container again that there is, as it was made, and with the token that it has; a fresh one if it is
         gone."""
-        shown = await self._observation.look(name)
-        if shown is None:
-            await self.create(name)
-        else:
-            await self.adopt(name, shown, self.all_tokens())
-        self._observation.note_ended(name, None)  # it may fail again
-        await self._observation.engine.start(self._domain.container_name(name))
-        await self._observation.look(name)
+        async with self._ends_and_runs(name):
+            shown = await self._observation.look(name)
+            if shown is None:
+                await self.create(name)
+            else:
+                await self.adopt(name, shown, self.all_tokens())
+            self._observation.note_ended(name, None)  # it may fail again
+            await self._observation.engine.start(self._domain.container_name(name))
+            await self._observation.look(name)
 
     async def end(self, name: str, timeout_s: int) -> None:
         """Let a container end."""
@@ -152,8 +156,11 @@ class Lifetimes:
 
         :param known: the tokens from before the engine was asked, as for :meth:`adopt`
         """
-        if container is None or container.status is ContainerStatus.EXITED:
-            await self._revoke([key for key in self._known(name) if key in known])
+        if not _has_ended(container) or not self._known(name).keys() & known.keys():
+            return
+        async with self._ends_and_runs(name):
+            if _has_ended(await self._observation.look(name)):  # it may run again since, with the token that it had
+                await self._revoke(self._known(name).keys() & known.keys())
 
     def all_tokens(self) -> Mapping[str, Token]:
         """The tokens of all containers of the domain, by digest."""
@@ -178,6 +185,10 @@ class Lifetimes:
             )
         )
 
+    def _ends_and_runs(self, name: str) -> asyncio.Lock:
+        """Held by who decides from a container's state whether its token ends, and by who runs it again with that."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
     def _known(self, name: str) -> Mapping[str, Token]:
         kind = self._domain.names.tokens
         return self._kernel.tokens.known(kind, name) if kind is not None else {}
@@ -186,3 +197,7 @@ class Lifetimes:
         changes = list(map(self._kernel.tokens.revocation, digests))
         if changes:
             await self._kernel.commit(*changes)
+
+
+def _has_ended(container: Container | None) -> bool:
+    return container is None or container.status is ContainerStatus.EXITED

@@ -65,7 +65,6 @@ class BuildContext:
 
     @property
     def text(self) -> str:
-        """The Dockerfile."""
         return self.instructions.decode(errors="replace")
 
 

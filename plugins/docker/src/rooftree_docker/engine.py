@@ -247,7 +247,6 @@ class DockerEngine:
     # Containers
 
     async def containers(self) -> Sequence[Container]:
-        """Every container of this instance."""
         async with self._client.call("list containers") as docker:
             listed = await docker.containers.list(all=1, filters=_json(self._naming.filter))
         try:

@@ -34,7 +34,6 @@ class EventWatch:
         self._connected: bool | None = None
 
     async def run(self) -> None:
-        """Watch until cancelled."""
         deadlines = self._client.deadlines
         pause = deadlines.first_retry
         while True:

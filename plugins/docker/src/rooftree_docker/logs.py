@@ -48,7 +48,6 @@ class Logs:
     async def text(
         self, name: str, *, follow: bool = False, tail: int | None = None, since: datetime | None = None
     ) -> AsyncGenerator[bytes]:
-        """The same as text."""
         async with self._log(name, follow=follow, tail=tail, since=since, times=False) as (response, terminal):
             reader: TextReader = TerminalText() if terminal else FramedText()
             async for block in blocks(response, None if follow else self._client.deadlines.answer):

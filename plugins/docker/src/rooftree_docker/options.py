@@ -51,7 +51,6 @@ class Docker:
 
     @property
     def options(self) -> DockerOptions:
-        """What is set."""
         return self._stored.get(_ONLY, DockerOptions())
 
     async def set_options(self, **given: Any) -> None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-_QUOTED: Final = re.compile(r"retry-after:? {0,9}([0-9a-zµμ.]{1,40})", re.IGNORECASE)  # two kinds of micro
-_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|µs|μs|ms|s|m|h)", re.IGNORECASE)
+_ANY_CASE: Final = re.IGNORECASE | re.ASCII  # in Unicode, more letters are an S
+_QUOTED: Final = re.compile(r"retry-after:? {0,9}([0-9a-zµμ.]{1,40})", _ANY_CASE)  # two kinds of micro
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|µs|μs|ms|s|m|h)", _ANY_CASE)
 _UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST: Final = 9
 """Digits of a number of seconds that is read; more are no time that anybody waits."""

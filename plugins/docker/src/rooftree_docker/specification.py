@@ -98,7 +98,6 @@ class Naming:
         return labels.get(BUILT_BY_LABEL) not in {None, self.instance_id}
 
     def is_ours(self, labels: Mapping[str, str] | None) -> bool:
-        """Whether this instance made it."""
         return (labels or {}).get(INSTANCE_LABEL) == self.instance_id
 
     def name_of(self, engine_name: str, labels: Mapping[str, str] | None) -> str | None:

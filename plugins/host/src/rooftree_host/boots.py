@@ -49,6 +49,5 @@ class Boots:
         return cls(seen, current)
 
     def known(self) -> Sequence[HostBoot]:
-        """See :class:`~rooftree.interfaces.journal.HostBoots`."""
         boots = [HostBoot(boot, seen.began) for boot, seen in self._seen.items()]
         return sorted(boots, key=lambda boot: (boot.id == self._current, boot.began))

@@ -144,7 +144,6 @@ class PropertyMemory:
         reading.set_result(values)
 
     def changed(self, sender: str, path: str, interface: str, changed: Mapping[str, Variant], gone: list[str]) -> None:
-        """A service tells of changes."""
         for at, known in list(self._known.items()):
             if at.path != path or at.interface != interface or self._bus.owner(at.service) != sender:
                 continue

@@ -115,7 +115,6 @@ class HostDevices:
         return str(self._revision)
 
     def devices(self) -> Sequence[Device]:
-        """The devices that are shown."""
         return self._devices
 
     def device(self, path: str) -> Device | None:
@@ -137,7 +136,6 @@ class HostDevices:
             await self._look(Changes(everything=True))
 
     def close(self) -> None:
-        """Listen no more."""
         if self._uevents is not None:
             self._uevents.close()
             self._uevents = None

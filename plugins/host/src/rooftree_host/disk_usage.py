@@ -103,7 +103,6 @@ class DiskUsages:
             self._measured[max_depth] = _Measured(asyncio.get_running_loop().time(), done.result())
 
     async def stop(self) -> None:
-        """End what is being measured."""
         for answer in self._wanted.values():
             answer.stop.set()
         if self._works:

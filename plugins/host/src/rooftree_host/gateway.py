@@ -78,7 +78,6 @@ class Gateway:
         return self._socket is None or Path(self._socket).exists()  # ours: the host's
 
     async def text(self, query: JournalQuery, *, format: TextFormat = "plain", colors: bool = True) -> JournalText:
-        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         form = plain if format == "plain" else WithTime(author=format == "verbose")
         entries = _Entries(self, await self._entries(query), query, form, colors=colors)
         text = BegunText(entries.text())
@@ -90,7 +89,6 @@ class Gateway:
         return JournalText(entries.first_cursor, text)
 
     async def last(self, query: JournalQuery) -> JournalEntry | None:
-        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         # A gateway counts back from behind the last entry but one, so the last one alone can't be asked for.
         return await self._one(query, JournalRange(skip=-1, until=query.range.until, count=2))
 
@@ -135,15 +133,12 @@ class Gateway:
         return sorted(self._began_us, key=self._began_us.__getitem__)
 
     async def identifiers(self) -> Sequence[str]:
-        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         return sorted(await self._values("SYSLOG_IDENTIFIER"))
 
     async def container_identifiers(self) -> Sequence[str]:
-        """See :class:`~rooftree.interfaces.journal.SystemJournal`."""
         return sorted(await self._values("CONTAINER_TAG"))
 
     async def _values(self, field: str) -> set[str]:
-        """Every value of a field."""
         response = await self._get(f"fields/{field}", [], {"Accept": "application/json"})
         async with self._reading(response, STALL_S) as blocks:
             lines = b"".join([block async for block in blocks]).splitlines()
@@ -285,7 +280,6 @@ class _Entries:
             self.release()
 
     def release(self) -> None:
-        """Read no more."""
         self._gateway.release(self._response)
 
     async def _block(self) -> bytes:

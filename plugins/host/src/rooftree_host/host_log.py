@@ -32,7 +32,6 @@ class HostLog:
     within: BootReference | None = None
 
     async def recent(self, query: LogQuery, *, follow: bool) -> Stream:
-        """Its latest lines."""
         return await self._answer(self.within, query, follow=follow)
 
     async def boot(self, boot: BootReference, query: LogQuery, *, follow: bool) -> Stream:

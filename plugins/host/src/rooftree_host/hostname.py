@@ -50,7 +50,6 @@ class SetHostname(Step):
             raise HostnameInvalid(f"hostname: {error.message}", hostname=self.hostname) from None
 
     async def undo(self, was: str | None, bus: SystemBus) -> None:
-        """The one it had."""
         await bus.call(HOSTNAME, SET_STATIC_HOSTNAME, was or "", False)
 
 

@@ -102,7 +102,6 @@ class EndWhatRuns(Step):
     interruptible = True
 
     def acts_on(self) -> str | None:
-        """What runs."""
         return ", ".join(self.ends) or None
 
     async def do(self, power: HostPower) -> None:
@@ -123,7 +122,6 @@ class EndHost(Step):
     downtime = True
 
     async def do(self, power: HostPower) -> None:
-        """End it."""
         if self.boot_id == await boot_id():
             await power.end(self.way)
 

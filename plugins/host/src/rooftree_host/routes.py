@@ -125,7 +125,6 @@ def host_log(system_journal: SystemJournal) -> HostLog:
 
 
 def program_log(system_journal: SystemJournal, identifier: Identifier) -> HostLog:
-    """What one of them wrote."""
     return HostLog(system_journal, identifier)
 
 

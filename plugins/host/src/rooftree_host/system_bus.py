@@ -189,7 +189,6 @@ class HostBus:
         self._publish(BusLost())
 
     async def close(self) -> None:
-        """Leave the bus."""
         client = self._client
         if client is not None:
             client.bus.disconnect()
@@ -224,13 +223,11 @@ class HostBus:
     # --- calls -------------------------------------------------------------------------------------------------------
 
     async def call(self, at: BusObject, method: BusMethod, *arguments: Any, timeout_s: float = ANSWER_S) -> Any:
-        """Call a method; see :meth:`SystemBus.call`."""
         reply = await self._connected().call(at, method, list(arguments), timeout_s)
         values = unpack_variants(reply.body)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     async def write(self, at: BusObject, name: str, value: Variant) -> None:
-        """Set a property; see :meth:`SystemBus.write`."""
         await self.call(_properties(at), _SET, at.interface, name, value)
         self._memory.invalidate(at)  # not every service tells of what it was told itself
 

@@ -179,7 +179,6 @@ class ChangeUnit(Step):
     verb: Verb
 
     async def do(self, units: Units) -> None:
-        """Do it."""
         await units.change(self.unit, self.verb)
 
 

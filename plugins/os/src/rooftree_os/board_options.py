@@ -34,7 +34,6 @@ class WriteBoard(Step):
         await boards.change(self.board, self.values, self.values)
 
     async def undo(self, before: _Before, boards: Boards) -> None:
-        """Put it back."""
         await boards.change(self.board, before.values, before.kept)
 
 

@@ -60,15 +60,12 @@ class ServicesOfBoard:
     _driver: Driver[Board]
 
     def service[T](self, key: Service[T]) -> T:
-        """A service."""
         return self._kernel.service(key)
 
     def find[T](self, key: Service[T]) -> T | None:
-        """A service, or ``None``."""
         return self._kernel.find(key)
 
     def settings[S](self, kind: type[S]) -> S:
-        """The operator's settings."""
         return self._driver.settings(kind)
 
 

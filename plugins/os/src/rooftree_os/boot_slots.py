@@ -23,11 +23,9 @@ class ActivateSlot(Step):
         return (await system.slots()).primary
 
     async def do(self, bus: SystemBus) -> None:
-        """Mark it active."""
         await mark(bus, "active", self.slot)
 
     async def undo(self, before: str | None, bus: SystemBus) -> None:
-        """Mark the one that was."""
         if before is not None:
             await mark(bus, "active", before)
 

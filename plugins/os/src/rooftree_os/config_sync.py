@@ -22,7 +22,6 @@ class RestartUnit(Step):
     unit: str
 
     async def do(self, bus: SystemBus) -> None:
-        """Restart it."""
         try:
             async with asyncio.timeout(TAKES_S):
                 outcome = await change_unit(bus, RESTART_UNIT, self.unit)

@@ -146,7 +146,6 @@ class ScheduleWipe(Step):
     boot_id: str
 
     def acts_on(self) -> str | None:
-        """All of it."""
         return None
 
     async def do(self, bus: SystemBus, reboots: Reboots) -> None:

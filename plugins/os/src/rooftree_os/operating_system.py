@@ -84,7 +84,6 @@ class OperatingSystem:
 
     @property
     def machine(self) -> str | None:
-        """See :class:`~rooftree.interfaces.machine.RecognizedMachine`."""
         return machine_of_board(self._seen.board) if self._seen is not None else None
 
     def has_agent(self) -> bool:

@@ -64,7 +64,6 @@ class OsPlugin(Plugin):
         self.watch = Watch(kernel, system, self.boards, reboots, await kernel.collection(MarkedBoot))
 
     def routes(self) -> Routes:
-        """See :mod:`rooftree_os.routes`."""
         return routes
 
     def tasks(self) -> Iterable[Task]:

@@ -74,7 +74,6 @@ class Reboot(Step):
         return reboots.boot_id
 
     async def do(self, run: Run, power: HostPower, reboots: Reboots) -> None:
-        """Reboot once."""
         await reboots.now(power, run.before(str))
 
 
@@ -93,7 +92,6 @@ class RequireReboot(Step):
     reason: str
 
     def acts_on(self) -> str | None:
-        """The host."""
         return None
 
     async def before(self, reboots: Reboots) -> str:

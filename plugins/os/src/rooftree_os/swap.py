@@ -53,7 +53,6 @@ class SetSwap(Step):
         return _Before(now.swap_size, now.swappiness)
 
     async def do(self, bus: SystemBus) -> None:
-        """Write what is given."""
         await _write(bus, self.swap_size, self.swappiness)
 
     async def undo(self, before: _Before, bus: SystemBus) -> None:

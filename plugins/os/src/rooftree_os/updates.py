@@ -145,7 +145,6 @@ class DownloadBundle(Step):
         return BundleNotFetched(f"The bundle {self.url} was not fetched: {reason}", url=self.url)
 
     async def undo(self, _: None, bundles: Bundles) -> None:
-        """Remove it."""
         await _remove(bundles, self.version)
 
 
@@ -233,7 +232,6 @@ class RemoveBundle(Step):
     tidies = True
 
     async def do(self, bundles: Bundles) -> None:
-        """Remove it."""
         await _remove(bundles, self.version)
 
 

@@ -72,9 +72,7 @@ class HostDevice(Protocol):
         ...
 
     @property
-    def subsystem(self) -> str | None:
-        """The udev subsystem."""
-        ...
+    def subsystem(self) -> str | None: ...
 
 
 class Devices(Protocol):

@@ -78,7 +78,6 @@ class StorePlugin(Plugin):
         return Fetching(limits, asyncio.Semaphore(told.fetches_at_once))
 
     def routes(self) -> Routes:
-        """The catalogue's routes."""
         return routes
 
     def tasks(self) -> Iterable[Task]:
@@ -93,7 +92,6 @@ class StorePlugin(Plugin):
             await self.kernel.jobs.run(repositories.reload(repositories=missing))
 
     async def reload(self) -> None:
-        """Fetch every repository anew."""
         await self.kernel.jobs.run(repositories.reload(repositories=tuple(self.store.sources)))
 
     @hookimpl

@@ -151,7 +151,6 @@ class Findings:
         return entries
 
     def add(self, path: str, message: str) -> None:
-        """Note something wrong."""
         if not self.are_enough:
             self.noted.append(Finding(path, message))
 

@@ -157,7 +157,6 @@ class CloneRepository(Step):
         return None
 
     async def do(self, store: AddonStore) -> None:
-        """Clone and check it."""
         brought = await fetch(store, self.source)
         store.report_lacking(self.source.slug, brought.lacking)
 
@@ -178,7 +177,6 @@ class RegisterRepository(Step):
         return self.source.slug in store.sources
 
     async def do(self, store: AddonStore) -> None:
-        """Register it."""
         await store.register(self.source)
 
     async def undo(self, was_there: bool, store: AddonStore) -> None:
@@ -194,11 +192,9 @@ class UnregisterRepository(Step):
     source: RepositorySource
 
     async def do(self, store: AddonStore) -> None:
-        """Take it out."""
         await store.unregister(self.source.slug)
 
     async def undo(self, _: None, store: AddonStore) -> None:
-        """Enter it again."""
         await store.register(self.source)
 
 
@@ -210,7 +206,6 @@ class RemoveClone(Step):
     tidies = True
 
     async def do(self, store: AddonStore) -> None:
-        """Delete it."""
         await store.forget_login(self.repository)
         await store.leftovers.remove(store.repository_folder(self.repository))
 
@@ -230,7 +225,6 @@ class UpdateRepositories(Step):
         return 0 if set(self.repositories) <= {LOCAL} else None
 
     async def do(self, run: Run, store: AddonStore) -> None:
-        """Fetch and read."""
         await store.leftovers.try_again()
         done = 0
 

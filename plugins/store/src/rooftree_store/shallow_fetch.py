@@ -7,6 +7,7 @@ many files, so that a limit for each of them holds nothing: they are measured wh
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,8 @@ from rooftree_store.sources import RepositorySource
 NEWEST: Final = "--depth=1"
 """The option that is left out where the server does not know it."""
 MEASURED_EVERY_S: Final = 0.25
-MOST_OBJECTS: Final = 1_000_000
+"""Or less often, where it takes long: a tenth of the time is spent with it at most."""
+MOST_OBJECTS: Final = 500_000
 """Files that one history may consist of."""
 
 
@@ -36,11 +38,14 @@ async def git_fetching(
     except DepthRefused:
         whole = [argument for argument in arguments if argument != NEWEST]
         fetching = asyncio.create_task(git(source, *whole, limits=limits, login=login), name=f"fetch all of {source}")
+        pause_s = MEASURED_EVERY_S
         try:
             while not fetching.done():
-                await asyncio.wait({fetching}, timeout=MEASURED_EVERY_S)
+                await asyncio.wait({fetching}, timeout=pause_s)
+                begun = time.monotonic()
                 if await asyncio.to_thread(_has_more_than, folder / ".git" / "objects", limits.max_bytes):
                     raise too_large(source, limits) from None
+                pause_s = max(MEASURED_EVERY_S, 9 * (time.monotonic() - begun))
         finally:
             fetching.cancel()
             await asyncio.gather(fetching, return_exceptions=True)

@@ -75,7 +75,6 @@ class AddonSlug(ParsedString):
 
     @property
     def repository(self) -> RepositorySlug:
-        """The repository it belongs to."""
         return RepositorySlug(self.partition("_")[0])
 
     @property

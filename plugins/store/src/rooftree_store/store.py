@@ -236,7 +236,6 @@ class AddonStore:
         return repository in self._contents
 
     def repository_folder(self, repository: RepositorySlug) -> Path:
-        """Where a repository lies."""
         below = Path("apps") if repository in {LOCAL, "core"} else Path(GIT_FOLDER)
         return self._data / below / repository
 

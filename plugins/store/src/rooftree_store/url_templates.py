@@ -60,7 +60,6 @@ class WatchdogTarget:
 
     @property
     def url(self) -> str:
-        """The whole address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{_path(self.suffix)}"
 

@@ -253,7 +253,6 @@ class EventStream:
         return Recorded(sequence, kind, bytes(memoryview(orjson.dumps(facts))))
 
     def take(self, event: Event) -> None:
-        """Record an event."""
         self._sequence += 1
         kind = event_type(type(event))
         try:

@@ -123,7 +123,6 @@ class _Collector:
     families: Sequence[Family]
 
     def collect(self) -> Iterator[Metric]:
-        """Every family of numbers."""
         from prometheus_client.core import (  # noqa: PLC0415  # as above
             CounterMetricFamily,
             GaugeMetricFamily,

@@ -45,7 +45,6 @@ class SupervisorPlugin(Plugin):
         kernel.provide(OWN_LOG, await OwnLog.load(kernel, kernel.service(RECENT_LOGS)))
 
     def routes(self) -> Routes:
-        """See :mod:`rooftree_supervisor.routes`."""
         return routes
 
     @hookimpl

@@ -249,11 +249,9 @@ class KeepOptions(Step):
         return {name: chosen[name] for name in self.given}
 
     async def do(self, preferences: Preferences) -> None:
-        """Keep them."""
         await preferences.keep(self.given, self.detect)
 
     async def undo(self, before: GivenOptions, preferences: Preferences) -> None:
-        """What they were, again."""
         await preferences.keep(before, None if self.detect is None else not self.detect)
 
 

@@ -83,7 +83,6 @@ async def set_options(preferences: Preferences, body: OptionsChange) -> JobCall[
 
 
 def supervisor_log(log: OwnLog) -> OwnLog:
-    """Our own log."""
     return log
 
 

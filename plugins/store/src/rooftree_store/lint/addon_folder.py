@@ -105,7 +105,6 @@ def _note_once(file: CheckedFile, place: Place | None, code: str, sentence: str)
 
 
 def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) -> CheckedFile:
-    """Check a build file."""
     file = CheckedFile.read(path, root)
     if not file.readable:
         return file

@@ -133,15 +133,12 @@ class CheckedFile:
         self.note_at(self._place(key), severity, code, message, key=key)
 
     def error(self, code: str, key: str, message: str) -> None:
-        """Note an error."""
         self.note(Severity.ERROR, code, key, message)
 
     def warning(self, code: str, key: str, message: str) -> None:
-        """Note a warning."""
         self.note(Severity.WARNING, code, key, message)
 
     def hint(self, code: str, key: str, message: str) -> None:
-        """Note a hint."""
         self.note(Severity.HINT, code, key, message)
 
     def refused(self, error: ContentInvalid, former: Mapping[str, str] = {}) -> None:

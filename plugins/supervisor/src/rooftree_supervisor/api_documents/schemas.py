@@ -70,7 +70,6 @@ class Schemas:
         self._path: list[str] = []
 
     def of(self, kind: Any, way: Way) -> Schema:
-        """The schema of a type."""
         origin, arguments = get_origin(kind) or kind, get_args(kind)
         if kind in _PRIMITIVES:
             return dict(_PRIMITIVES[kind])
@@ -223,7 +222,6 @@ def _has_fields(kind: Any) -> bool:
 
 
 def or_null(schema: Schema) -> Schema:
-    """The schema, or null."""
     if isinstance(schema.get("type"), str) and "enum" not in schema:
         return schema | {"type": [schema["type"], "null"]}
     if set(schema) == {"enum"}:

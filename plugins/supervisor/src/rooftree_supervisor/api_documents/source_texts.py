@@ -1,19 +1,16 @@
 """What classes say of themselves, as Markdown: docstrings, and the strings below their fields.
 
-Python keeps no docstring of a field, so these are read from the source. It is done when a document is made, in its
-thread, and nothing of it is kept.
+The strings below fields are read from the source when a document is made, in its thread, and nothing of them is kept.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from rooftree.source_texts import texts_of
 
 _ROLE = re.compile(r":[a-z:]+:`~?([^`]+)`")
 _NAMED = re.compile(r"\s*:param (\w+): (.*?)(?=\s*:param |\n\n|\Z)", re.DOTALL)
@@ -44,7 +41,7 @@ class SourceTexts:
 
     def _of_module(self, name: str) -> Mapping[str, str]:
         if name not in self._modules:
-            self._modules[name] = dict(_texts(ast.parse(_source(name)).body, ""))
+            self._modules[name] = texts_of(name)
         return self._modules[name]
 
 
@@ -59,29 +56,3 @@ def of_function(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     text = inspect.cleandoc(function.__doc__ or "")
     named = {name: as_markdown(" ".join(words.split())) for name, words in _NAMED.findall(text)}
     return as_markdown(_NAMED.sub("", text)), named
-
-
-def _source(module: str) -> str:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    try:
-        return Path(file).read_text("utf-8") if file is not None and file.endswith(".py") else ""
-    except OSError:  # installed without its source
-        return ""
-
-
-def _texts(body: Sequence[ast.stmt], home: str) -> Iterator[tuple[str, str]]:
-    """Each name in a body with the string below it."""
-    for statement, below in pairwise([*body, None]):
-        match statement:
-            case ast.ClassDef(name=name, body=inner):
-                yield from _texts(inner, f"{home}{name}.")
-                continue
-            case ast.AnnAssign(target=ast.Name(id=name)) | ast.TypeAlias(name=ast.Name(id=name)):
-                pass
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                pass
-            case _:
-                continue
-        match below:
-            case ast.Expr(value=ast.Constant(value=str(text))):
-                yield home + name, text

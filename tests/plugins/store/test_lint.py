@@ -486,6 +486,18 @@ def test_build_file_is_checked(folder: Path, text: str, expected: set[str]) -> N
     assert codes(check([folder])) == {("build.yaml", code) for code in expected}
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("", True), ("args: {A: b}\n", True), ("build_from: debian\n", False), ("build_from: a/b\n", False)],
+)
+def test_build_file_without_a_base_image_is_told_which_one_that_means(folder: Path, text: str, named: bool) -> None:
+    (folder / "build.yaml").write_text(text)
+
+    said = next(finding.message for finding in check([folder]).findings if finding.code == "deprecated-build-file")
+
+    assert ("makes BUILD_FROM ghcr.io/home-assistant/base:latest" in said) is named
+
+
 OPTIONS = "schema: {a: str?, b: {c: str?, d: str?}}\nports: {80/tcp: 80}\n"
 
 

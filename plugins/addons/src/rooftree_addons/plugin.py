@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from attrs import field, frozen
-from attrs.validators import ge
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
@@ -16,6 +15,7 @@ from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, E
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.settings import between
 from rooftree_addons.addon_containers import AddonContainers, LastBoot
 from rooftree_addons.addons import ADDONS, AddonDocuments, Addons, Upkeep
 from rooftree_addons.apparmor import Profiles, host_parser
@@ -45,13 +45,13 @@ ADDON_CONTAINERS = managed_containers(PLUGIN)
 class AddonsSettings:
     """``[plugins.addons]`` in rooftree.toml."""
 
-    probation_minutes: float = field(default=10.0, validator=ge(0))
+    probation_minutes: float = field(default=10.0, validator=between(0, 525_600))
     """How long the new version of an add-on has to run well before what it replaced is given up."""
-    failed_data_days: float = field(default=7.0, validator=ge(0))
+    failed_data_days: float = field(default=7.0, validator=between(0, 3650))
     """How long the data stays that a version left which was rolled back."""
     seccomp: bool = True
     """Whether add-ons run under the engine's seccomp profile, but for those that declare that they need more."""
-    pids_limit: int = field(default=4096, validator=ge(0))
+    pids_limit: int = field(default=4096, validator=between(0, 4_194_304))
     """How many processes and threads an add-on may have; 0 for any number."""
     leak_lookup_url: str = USUAL_ADDRESS
     """Whom ``options/validate`` asks about passwords, five digits of a hash at a time; empty: nobody."""

@@ -183,7 +183,9 @@ def _check_file(report: Report, path: Path) -> None:
         report.addons.append(CheckedAddon(file.name, parsed))
     else:
         file = CheckedFile.of(path)
-        file.note_at(None, Severity.ERROR, "nothing-here", f"is no file of an add-on that can be checked: {_CHECKED}")
+        file.note_at(
+            None, Severity.ERROR, "nothing-here", f"is no file that can be checked alone; those are {_CHECKED}"
+        )
         report.add(file)
 
 

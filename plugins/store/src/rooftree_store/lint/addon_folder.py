@@ -11,7 +11,7 @@ from rooftree.errors import Invalid
 from rooftree_files import Folder, PathRefused
 from rooftree_files.dockerfile import read_dockerfile
 from rooftree_store.addon_config import AddonConfig
-from rooftree_store.build_file import BuildFile, parse_build_file
+from rooftree_store.build_file import DEFAULT_BASE_IMAGE, BuildFile, parse_build_file
 from rooftree_store.catalogue import APPARMOR, CHANGELOG, DOCUMENTATION, ICON, LOGO, README, open_repository
 from rooftree_store.lint.findings import BEGINNING, CheckedFile, Severity, is_there
 from rooftree_store.local_build import build_arguments, dockerfile_of, missing_bases
@@ -125,9 +125,10 @@ def check_build_file(path: Path, root: Path, config: AddonConfig | None = None) 
             file.hint(
                 "deprecated-arch", f"build_from.{arch}", f"is for a deprecated architecture; supported are {supported}"
             )
-    file.note_at(
-        None, Severity.HINT, "deprecated-build-file", "build files are deprecated; the Dockerfile can say all of it"
-    )
+    sentence = "build files are deprecated; the Dockerfile can say all of it"
+    if "build_from" not in file.content:
+        sentence += f". This one names no build_from, which makes BUILD_FROM {DEFAULT_BASE_IMAGE}"
+    file.note_at(None, Severity.HINT, "deprecated-build-file", sentence)
     return file
 
 

@@ -168,6 +168,21 @@ async def test_driver_is_disabled_and_enabled_and_its_plugin_does_without_it_mea
         assert set(Orchestra.horns) == {"alp", "post"}
 
 
+async def test_restart_of_a_driver_is_refused_and_names_the_plugin_that_takes_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as system, Client.over_unix(system) as client:
+        refused = await client.post("/kernel/v1/plugins/horns.alp/restart")
+        await system.plugins.disable("orchestra")
+        idle = await client.post("/kernel/v1/plugins/horns.alp/restart")
+    assert (refused.status, refused.message) == (
+        409,
+        "horns.alp is a driver, and is not restarted by itself: restart plugin orchestra, which takes it",
+    )
+    assert (idle.status, idle.message) == (
+        409,
+        "horns.alp is a driver, and is not restarted by itself: no plugin takes it just now",
+    )
+
+
 async def test_driver_is_switched_while_nobody_takes_it(tmp_path: Path) -> None:
     async with house(tmp_path) as system:
         await system.plugins.disable("orchestra")

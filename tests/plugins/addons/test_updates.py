@@ -239,6 +239,23 @@ async def test_update_that_fails_at_any_step_is_taken_back(home: House, step: st
     assert home.tokens() == {container.labels["io.rooftree.token"]}
 
 
+async def test_update_that_needs_an_option_which_the_installed_version_does_not_know_says_the_way_which_works(
+    home: House,
+) -> None:
+    await home.run()
+    await home.offer(version="2.0", config={"options": {}, "schema": {"needed": "str"}})
+
+    refused = await home.client.post(f"/store/addons/{HELLO}/update")
+    done(await home.post(HELLO, "stop"))
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+    await home.set_options(HELLO, options={"needed": "x"})
+    done(await home.post(HELLO, "start"))
+
+    said = refusal(refused, 400, "app_configuration_invalid_error")
+    assert "not valid for version 2.0: needed: is required. Stop the add-on, update it, set its options" in said
+    assert home.options_file() == {"needed": "x"}
+
+
 async def test_options_that_are_set_while_an_update_is_taken_back_hold_from_the_next_start(home: House) -> None:
     await ready_for_update(home, FakeImage(health_check=True))
 
@@ -640,6 +657,20 @@ async def test_version_that_proves_itself_ends_the_memory_of_one_that_failed(hom
 
     assert (failed, home.installed().failed_version) == ("2.0", None)
     assert home.problem("update_rolled_back") is None
+
+
+async def test_version_that_proves_itself_does_not_excuse_a_later_one_that_failed_meanwhile(
+    home: House, clock: FakeClock
+) -> None:
+    await on_probation(home)
+    await home.offer(version="3.0", image=FakeImage(exit_code=1), config=GREETING)
+    refusal(await home.client.post(f"/store/addons/{HELLO}/update"), 400, "app_update_rolled_back_error")
+
+    await home.let_pass(clock, PROBATION)
+
+    assert HELLO not in home.addons.probations
+    assert (home.installed().version, home.installed().failed_version) == ("2.0", "3.0")
+    assert home.problem("update_rolled_back") is not None
 
 
 async def test_data_of_a_failed_version_that_cannot_be_deleted_keeps_no_other(

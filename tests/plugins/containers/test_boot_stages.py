@@ -11,7 +11,7 @@ import pytest
 from attrs import frozen
 
 from rooftree import Kernel, Plugin, Task, document
-from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerSpec, Health
+from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerSpec, ContainerStatus, Health
 from rooftree.testing import running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_containers import Desired, DomainNames, ManagedContainer, Stage, boot_stages, managed_containers
@@ -122,14 +122,18 @@ async def test_stage_begins_when_all_domains_are_through_with_those_before_it_or
     async def is_there(name: str) -> bool:
         return await engine.container(name) is not None
 
+    async def runs(name: str) -> bool:
+        container = await engine.container(name)
+        return container is not None and container.status is ContainerStatus.RUNNING
+
     async with running_system(tmp_path, plugins=[FakeEnginePlugin.serving(engine), LatePlugin, EarlyPlugin]) as system:
-        await until(lambda: is_there("early"), within_s=10, what="the first")
+        await until(lambda: runs("early"), within_s=10, what="the first")
         await system.bus.drained()
         await asyncio.sleep(0.05)
         too_soon = await is_there("late")
         if patience_s > 1:
             assert not too_soon
             engine.set_health("early", Health.HEALTHY)
-        await until(lambda: is_there("late"), within_s=10, what="the second")
+        await until(lambda: runs("late"), within_s=10, what="the second")
         for name in ("early", "late"):
             engine.set_health(name, Health.HEALTHY)

@@ -21,6 +21,12 @@ def test_prefix_that_no_container_can_have_is_refused(prefix: str) -> None:
         DockerSettings(prefix=prefix)
 
 
+@pytest.mark.parametrize("subnet", ["172.30", "172.30.32.1/23", "fd00::/64", "172.30.32.0/29"])
+def test_subnet_that_no_network_can_have_is_refused_in_a_sentence(tmp_path: Path, subnet: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"plugins\.docker\.subnet must .*, such as 172\.30\.32\.0/23"):
+        settings_in(tmp_path, "[plugins.docker]", f'subnet = "{subnet}"')
+
+
 def settings_in(folder: Path, *lines: str) -> DockerSettings:
     """What these lines of rooftree.toml set."""
     file = folder / "rooftree.toml"

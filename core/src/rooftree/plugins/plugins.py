@@ -218,8 +218,12 @@ class Plugins:
         """Stop a plugin and those that depend on it, and start them again from new objects; its modules stay loaded,
         but for one in a file (``rooftree run --plugin``).
 
-        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled.
+        Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled and for a driver.
         """
+        if "." in name:
+            taker = self._drivers.info(name).plugin
+            instead = f"restart plugin {taker}, which takes it" if taker else "no plugin takes it just now"
+            raise Conflict(f"{name} is a driver, and is not restarted by itself: {instead}", driver=name)
         life = self._life(name)
 
         async def change() -> None:

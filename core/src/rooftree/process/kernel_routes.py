@@ -8,7 +8,7 @@ from rooftree.access import PUBLIC, role
 from rooftree.events import Problem, Problems
 from rooftree.http import Routes
 from rooftree.model import ParsedString
-from rooftree.plugins import DriverInfo, LeftBehind, PluginInfo, PluginName, Plugins
+from rooftree.plugins import DriverInfo, LeftBehind, PluginInfo, Plugins
 from rooftree.principal import Role
 
 routes = Routes()
@@ -75,7 +75,7 @@ async def disable_plugin(plugins: Plugins, plugin: SwitchName) -> PluginInfo | D
 
 
 @routes.post("/kernel/v1/plugins/{plugin}/restart", access=ADMIN)
-async def restart_plugin(plugins: Plugins, plugin: PluginName) -> PluginInfo | DriverInfo:
+async def restart_plugin(plugins: Plugins, plugin: SwitchName) -> PluginInfo | DriverInfo:
     """Stop a plugin and those that depend on it, and start them again."""
     await plugins.restart(plugin)
     return plugins.info(plugin)

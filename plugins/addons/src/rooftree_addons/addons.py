@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 DEVICE_PROBLEM: Final = "device_access_missing"
 ADOPTED: Final = "addon_taken_over"
+_WAY_ON: Final = "Stop the add-on, update it, set its options, and start it again"
+"""For the options of a version that is not installed yet: what the installed one does not know is not kept."""
 """The type of the problem that says that an add-on is known by its container only; cleared when its user sets it up."""
 ADDON_PROBLEMS: Final = (DEVICE_PROBLEM, REFUSED_PROBLEM, ADOPTED)
 """The types of problems that an add-on can have as long as it is installed, besides those of its container."""
@@ -257,8 +259,11 @@ class Addons:
                 granted_secrets=references,
             )
         except OptionsInvalid as error:
+            known = self.installed.get(addon.slug)
+            updates = known is not None and known.version != addon.version
             raise OptionsRefused(
-                f"The options of {addon.config.name} ({addon.slug}) are not valid: {error.message}",
+                f"The options of {addon.config.name} ({addon.slug}) are not valid"
+                + (f" for version {addon.version}: {error.message}. {_WAY_ON}" if updates else f": {error.message}"),
                 app=str(addon.slug),
                 validation_error=error.message,
             ) from None

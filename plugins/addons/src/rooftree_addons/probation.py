@@ -48,7 +48,12 @@ def _without_failure(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "failure": None}
 
 
-@document("addons.probation", version=2, migrations={1: _without_failure})
+def _without_later_failure(body: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 notes whether an update from the version on probation failed; before, its proof was taken for both."""
+    return {**body, "later_failed": False}
+
+
+@document("addons.probation", version=3, migrations={1: _without_failure, 2: _without_later_failure})
 @frozen(kw_only=True)
 class Probation(managed.Probation):
     """An add-on whose version has not proved itself yet."""

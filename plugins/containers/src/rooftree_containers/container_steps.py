@@ -161,7 +161,7 @@ class Starting(ContainerStep):
             await containers.kernel.commit(*noted)
         raise domain.names.errors.rolled_back(
             f"Version {container.version} of {domain.title(self.name)} does not work here: {failure}. The version "
-            "before it is back, with its data",
+            "before it is back, with its data; `rooftree problems` tells where the end of the failed one's log lies",
             **{domain.names.errors.names_it: self.name},
         )
 

@@ -111,7 +111,9 @@ def _wants_verbose(accept: str | None) -> bool:
             return True
         if kind in {"text/plain", "text/*", "*/*"}:
             return False
-    raise Invalid(f"Logs are sent as text/plain or text/x-log, not as {accept!r}: say so in the header Accept")
+    raise Invalid(
+        f"Logs are sent as text/plain or text/x-log, not as {accept!r}: ask for one of them in the header Accept"
+    )
 
 
 _SKIP_AND_COUNT: Final = r"(?::(?P<skip>[+-]?\d{0,19}))??(?::(?P<count>\d{0,20}))?"

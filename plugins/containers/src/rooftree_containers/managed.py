@@ -155,6 +155,9 @@ class Probation:
     failure: str | None = None
     """Why the version failed in the very job that installed it, until that has been taken back. It is kept here, and
     not in memory, so that a kill meanwhile does not let the failure pass for an interruption."""
+    later_failed: bool = False
+    """Whether an update from this version was tried meanwhile and failed: that this one proves itself says nothing of
+    the other, which stays the one that failed."""
 
 
 @frozen(kw_only=True)

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
+from attrs import evolve
 
 from rooftree import Problem, Run, step
 from rooftree.services import ServiceDirectory
+from rooftree.state import Change
 from rooftree_containers import snapshot
 from rooftree_containers.container_steps import ContainerStep
 from rooftree_containers.failed_log import keep_log
@@ -85,13 +87,14 @@ class BeginningProbation(ContainerStep):
         if current.failure is not None:
             await _keep_log(containers, self.name, self.kept)
         await _put_back(containers, self.kept)
-        changes = [*domain.putting_probation(self.name, earlier)]
+        changes: list[Change] = []
         if current.failure is None:  # it was interrupted, or something else failed: all is as if it had never begun
             await domain.remove(self.kept.set_aside)
         else:
             _tell(containers, self.name, current, current.failure)
             changes += domain.noting_failed(self.name, self.version)
-        await containers.kernel.commit(*changes)
+            earlier = earlier and evolve(earlier, later_failed=True)
+        await containers.kernel.commit(*changes, *domain.putting_probation(self.name, earlier))
 
 
 class KeepingFailedLog(ContainerStep):
@@ -147,10 +150,11 @@ class EndingProbation(ContainerStep):
         if probation is None or probation.kept.folder != self.folder:
             return
         changes = [*domain.putting_probation(self.name, None)]
-        if self.name in domain.known():
+        if self.name in domain.known() and not probation.later_failed:
             changes += domain.noting_failed(self.name, None)
         await containers.kernel.commit(*changes)
-        containers.kernel.problems.clear(ROLLED_BACK, domain.names.context, self.name)
+        if not probation.later_failed:
+            containers.kernel.problems.clear(ROLLED_BACK, domain.names.context, self.name)
         log.info("probation_ended", **{domain.names.context: self.name}, version=probation.version)
 
 

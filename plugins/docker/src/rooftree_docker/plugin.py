@@ -50,7 +50,10 @@ RETRY_S = 5.0
 
 
 def _is_subnet(_: object, __: object, text: str) -> None:
-    network = IPv4Network(text)  # raises ValueError, which says what is wrong
+    try:
+        network = IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"must be a range of IPv4 addresses, such as {USUAL_SUBNET}: {error}") from None
     if network.prefixlen > 28:
         raise ValueError(f"must have room for add-ons, such as {USUAL_SUBNET}, not {text}")
 

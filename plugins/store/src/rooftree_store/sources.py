@@ -50,7 +50,11 @@ class RepositorySource(ParsedString):
         except ValueError as error:
             raise ValueError(f"must be a URL: {error}") from None
         if parts.scheme not in _SCHEMES:
-            raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
+            allowed = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+            raise ValueError(
+                f"must begin with one of {allowed}; add-ons in a folder of this host need no repository: copy them to "
+                "apps/local in the data folder"
+            )
         if not parts.hostname or not _HOST.fullmatch(parts.hostname) or port == 0:
             raise ValueError("must name a host")
         if (parts.username or "").startswith("-"):

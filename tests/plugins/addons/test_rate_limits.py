@@ -60,7 +60,7 @@ async def test_wait_for_a_registry_can_be_cancelled(home: House) -> None:
     assert HELLO not in home.addons.installed
 
 
-@pytest.mark.parametrize("wait", [{}, {"wait_s": 3600.0}])
+@pytest.mark.parametrize("wait", [{}, {"wait_s": fetching.LONGEST_WAIT_S + 1}, {"wait_s": 3600.0}])
 async def test_registry_that_is_tired_for_long_is_told_with_its_own_words(home: House, wait: dict[str, float]) -> None:
     await home.offer()
     home.engine.fail("pull", tired(**wait))

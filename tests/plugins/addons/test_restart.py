@@ -12,9 +12,10 @@ from attrs import evolve, frozen
 from rooftree.interfaces.containers import ContainerStatus, EngineRefused, PortConflict
 from rooftree.testing.containers import FakeImage, Verb
 from rooftree_addons import AddonState
+from rooftree_addons.installed import OptionsRefused
 from rooftree_addons.ports import AddonPortConflict
 from rooftree_addons.updates import JOBS
-from rooftree_containers import watchdog
+from rooftree_containers import container_steps, watchdog
 from tests.plugins.addons.host_ports import listening
 from tests.plugins.addons.house import HELLO, House, done, refusal
 
@@ -185,6 +186,20 @@ async def test_roll_back_by_hand_to_what_could_not_be_started_stops_nothing(home
     assert not stopped(home)
 
 
+async def test_version_that_does_not_work_is_left_even_for_one_that_could_not_be_started(home: House) -> None:
+    await home.run(config=CONFIG | {"schema": {"greeting": "list(hi|hello)"}})
+    await home.offer(version="2.0", config=CONFIG)
+    done(await home.client.post(f"/store/addons/{HELLO}/update"))
+    await home.set_options(HELLO, options={"greeting": "good day"})
+    update = home.addons.probations[HELLO].kept.folder
+
+    with pytest.raises(OptionsRefused):
+        await home.system.jobs.run(JOBS.roll_back(HELLO, update, "it ended with exit code 1"))
+
+    assert home.installed().version == "1.0"
+    assert home.problem("update_rolled_back") is not None
+
+
 async def test_update_with_a_profile_that_is_none_stops_nothing(home: House) -> None:
     await home.run(config=CONFIG)
     await home.offer(version="2.0", config=CONFIG, files={"apparmor.txt": "no profile"})
@@ -208,6 +223,24 @@ async def test_image_that_says_that_it_is_older_stops_nothing(home: House) -> No
     answer = await home.client.post(f"/store/addons/{HELLO}/update")
 
     refusal(answer, 400, "app_image_downgraded_error")
+    assert await running(home) == before
+    assert not stopped(home)
+
+
+async def test_image_that_somebody_took_away_since_the_plan_was_made_stops_nothing(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.run(config=CONFIG)
+    before = await running(home)
+    home.engine.calls.clear()
+
+    async def take_away(*_: object) -> None:
+        home.engine.images.clear()
+
+    monkeypatch.setattr(container_steps, "refuse_unstartable", take_away)
+    answer = await home.post(HELLO, "restart")
+
+    assert "is gone again; somebody took it away" in refusal(answer, 404, "image_not_found_error")
     assert await running(home) == before
     assert not stopped(home)
 

@@ -8,6 +8,8 @@ from weakref import ref
 
 import pytest
 
+from rooftree.errors import Unavailable
+from rooftree.services import Service, ServiceDirectory
 from rooftree.services.injection import parameters, type_hints
 
 
@@ -58,3 +60,25 @@ def test_function_that_is_gone_is_not_kept() -> None:
     gc.collect()
 
     assert gone() is None
+
+
+def test_key_of_a_class_that_is_only_named_is_refused_where_it_is_made() -> None:
+    with pytest.raises(TypeError, match=r"Service\['Clock'\]: name the class itself, Service\[Clock\], below where"):
+        Service["Clock"]("clock/1")
+
+
+def test_functions_of_another_package_get_no_plugin_by_its_class() -> None:
+    class Speed:
+        pass
+
+    directory, speed = ServiceDirectory(), Speed()
+    directory.run(speed, "speed")
+
+    assert directory.beside_running(f"{__name__}.steps").get_by_kind(Speed) is speed
+    for others in (directory, directory.beside_running("stranger.steps")):
+        with pytest.raises(Unavailable, match="No enabled plugin provides Speed"):
+            others.get_by_kind(Speed)
+
+    directory.withdraw("speed")
+    with pytest.raises(Unavailable, match="No enabled plugin provides Speed"):
+        directory.beside_running(__name__).get_by_kind(Speed)

@@ -197,6 +197,64 @@ async def test_file_takes_the_place_of_an_installed_plugin_of_its_name(file: Pat
             assert (await client.get("/kernel/v1/problems")).data == {"problems": []}
 
 
+async def test_file_that_is_named_runs_whichever_installed_plugins_are_enabled(file: Path) -> None:
+    with TemporaryDirectory(prefix="rt-") as folder:
+        daemon = Daemon(Path(folder), file, "supervisor")
+        async with daemon.process() as process, daemon.client() as client:
+            await printed(process, "plugins_started")
+
+            assert (await client.get("/speed")).data["limit"] == 1
+            refused = await client.post("/kernel/v1/plugins/speed/disable")
+            assert refused.message == "Plugin speed is enabled by flag --plugin; change that"
+
+
+async def test_file_that_is_named_runs_though_it_was_disabled_in_an_earlier_run(
+    file: Path, point: EntryPoint, tmp_path: Path
+) -> None:
+    async with running_system(tmp_path, plugins=[point]) as system:
+        await system.plugins.disable("speed")
+
+    plugin_file = await asyncio.to_thread(PluginFile.at, file)
+    async with running_system(tmp_path) as system:
+        await system.plugins.stay_disabled("speed", "it blocked")
+        await system.plugins.start([], [plugin_file.installed])
+
+        assert system.plugins.info("speed").state == "ok"
+        assert list(system.problems) == []
+
+
+async def test_file_whose_plugin_the_operator_disables_is_refused(file: Path) -> None:
+    with TemporaryDirectory(prefix="rt-") as folder:
+        daemon = Daemon(Path(folder), file, "supervisor")
+        daemon.config.write_text(daemon.config.read_text().replace('enabled = ["supervisor"]', 'disabled = ["speed"]'))
+        async with daemon.process() as process:
+            status, said = await ended(process)
+
+    assert status != 0
+    assert "the plugin speed is disabled by rooftree.toml line 5; change that" in said
+
+
+async def test_steps_and_plans_take_the_plugin_that_runs_by_its_class(
+    file: Path, point: EntryPoint, tmp_path: Path
+) -> None:
+    text = SPEED.replace("async def do(self)", "async def do(self, speed: Speed)")
+    text = text.replace("await asyncio.sleep(3600)", "speed.count += 10")
+    text = text.replace(
+        "async def drive() -> Steps:", "async def drive(speed: Speed) -> Steps:\n    speed.count += 100"
+    )
+    file.write_text(text)
+    async with running_system(tmp_path, plugins=[point]) as system, Client.over_unix(system) as client:
+        for start in (1, 2):
+            assert (await client.get("/speed")).data["count"] == start
+            await client.post("/speed/drive")
+            async with asyncio.timeout(DEADLINE_S):
+                while not all(job.done for job in system.jobs.listing()):
+                    await asyncio.sleep(0.02)
+
+            assert (await client.get("/speed")).data["count"] == start + 110
+            await system.plugins.restart("speed")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -209,9 +267,14 @@ async def test_file_takes_the_place_of_an_installed_plugin_of_its_name(file: Pat
             'from rooftree import Plugin\nclass A(Plugin):\n    name = "a"\n',
             "TypeError: A.name must be 'speed', as its file is called, not 'a'",
         ),
+        (
+            "from rooftree.interfaces.boards import Board\nclass Acme(Board):\n    name = 'acme'\n",
+            "TypeError: speed.py has no plugin but a board, Acme; a board is tried by installing it: its distribution "
+            "names it in the entry-point group rooftree.boards; rooftree new-plugin NAME --board writes one",
+        ),
         ("import nothing_there\n", "ModuleNotFoundError: No module named 'nothing_there' (speed.py:1, <module>)"),
     ],
-    ids=["none", "two", "other name", "import"],
+    ids=["none", "two", "other name", "board", "import"],
 )
 async def test_file_that_holds_no_plugin_is_failed_with_what_it_must_have(
     file: Path, point: EntryPoint, tmp_path: Path, text: str, reason: str

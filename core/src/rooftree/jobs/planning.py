@@ -69,7 +69,8 @@ class Planner:
             for p in parameters(kind.plan)
             if p.name not in arguments and (p.required or is_service(self._directory, p.kind))
         }
-        return await kind.plan(**Injector(self._directory, wanted).resolve(), **arguments)
+        directory = self._directory.beside_running(kind.plan.__module__)
+        return await kind.plan(**Injector(directory, wanted).resolve(), **arguments)
 
     async def _fetches(self, step: Step) -> int | None:
         return await Verbs(step, self._directory).fetch_bytes()

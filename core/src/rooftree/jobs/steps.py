@@ -18,7 +18,7 @@ class Step:
     """Base of every step.
 
     A step is a frozen class with a stable kind (``docker.pull_image/1``), plain arguments and up to four verbs whose
-    further parameters are services::
+    further parameters are services, or the plugin that it is part of, by its class::
 
         @step("docker.pull_image/1")
         class PullImage(Step):
@@ -159,7 +159,7 @@ class Verbs:
 
     def __init__(self, step: Step, directory: ServiceDirectory) -> None:
         self._step = step
-        self._directory = directory
+        self._directory = directory.beside_running(type(step).__module__)
 
     async def before(self) -> Any:
         """Look; plain data for the journal."""

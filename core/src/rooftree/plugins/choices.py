@@ -1,4 +1,5 @@
-"""Which plugins and drivers are to run: as the operator's settings say, and else as was chosen while we ran.
+"""Which plugins and drivers are to run: those in files that were named at the start, then as the operator's settings
+say, and else as was chosen while we ran.
 
 A driver is named with what it drives, ``boards.acme``; of a plugin's name no dot is part.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 from rooftree.errors import Conflict
 from rooftree.settings import Settings
@@ -32,6 +33,8 @@ class Choices:
     _settings: Settings
     _state: State
     _kept: Collection[PluginChoice]
+    in_files: set[str] = field(factory=set)
+    """The plugins that run because a flag names their files, whatever was chosen of them."""
 
     @classmethod
     async def load(cls, settings: Settings, state: State) -> Self:
@@ -43,19 +46,22 @@ class Choices:
 
     def why_disabled(self, name: str) -> str | None:
         """Why one is not to run, or ``None``."""
-        settings = self._settings
-        if name in settings.disabled or ("." not in name and not settings.runs(name)):
+        if self._is_ruled_out(name):
             return f"by {self._origin(name)}"
+        if name in self.in_files:
+            return None
         choice = self._kept.get(name)
         return choice.reason if choice is not None and not choice.enabled else None
 
     def refuse_enabling(self, name: str) -> None:
         """Raise :class:`Conflict` where the operator's settings keep it from running."""
-        if name in self._settings.disabled or ("." not in name and not self._settings.runs(name)):
+        if self._is_ruled_out(name):
             raise Conflict(f"{_what(name)} {name} is disabled by {self._origin(name)}; change that", plugin=name)
 
     def refuse_disabling(self, name: str) -> None:
-        """Raise :class:`Conflict` where the operator's settings name it among those that run."""
+        """Raise :class:`Conflict` where the operator's settings name it among those that run, or a flag its file."""
+        if name in self.in_files:
+            raise Conflict(f"Plugin {name} is enabled by flag --plugin; change that", plugin=name)
         if name in self._settings.enabled:
             raise Conflict(f"{_what(name)} {name} is enabled by {self._origin(name)}; change that", plugin=name)
 
@@ -68,6 +74,12 @@ class Choices:
     def removal(self, name: str) -> list[Change]:
         """The change that forgets what was chosen of one, if anything was."""
         return [self._kept.delete(name)] if name in self._kept else []
+
+    def _is_ruled_out(self, name: str) -> bool:
+        settings = self._settings
+        if "." in name or name in self.in_files:
+            return name in settings.disabled
+        return not settings.runs(name)
 
     def _origin(self, name: str) -> str | None:
         return self._settings.origin("plugins.disabled" if name in self._settings.disabled else "plugins.enabled")

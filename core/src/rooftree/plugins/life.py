@@ -224,6 +224,7 @@ class PluginLife:
             lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
+            self._parts.services.run(plugin, self.name)
             self._parts.hooks.register(plugin, self.name)
             for task in _returned(plugin, "tasks", Iterable):
                 self._parts.tasks.start(task, self.name)

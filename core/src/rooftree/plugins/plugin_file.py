@@ -31,6 +31,8 @@ LOOK_EVERY: Final = timedelta(seconds=0.5)
 """How often it is looked whether a file has changed."""
 PREFIX: Final = "rooftree_"
 """How modules of plugins begin that are to be published; no part of the plugin's name."""
+_BOARDS: Final = "rooftree.interfaces.boards"
+"""The module of what the drivers of boards derive from."""
 
 
 @define
@@ -96,6 +98,12 @@ class PluginFile:
     def _plugin_in(self, values: Collection[object]) -> type[Plugin]:
         plugins = [kind for kind in values if isinstance(kind, type) and issubclass(kind, Plugin)]
         own = [kind for kind in dict.fromkeys(plugins) if kind.__module__ == self.module]
+        if not own and (board := self._board_in(values)) is not None:
+            raise TypeError(
+                f"{self.path.name} has no plugin but a board, {board.__name__}; a board is tried by installing it: "
+                "its distribution names it in the entry-point group rooftree.boards; "
+                "rooftree new-plugin NAME --board writes one"
+            )
         if len(own) != 1:
             names = ", ".join(kind.__name__ for kind in own) or "none"
             raise TypeError(f"{self.path.name} must have one subclass of rooftree.Plugin; it has {names}")
@@ -103,6 +111,11 @@ class PluginFile:
         if called != self.name:
             raise TypeError(f"{own[0].__name__}.name must be {self.name!r}, as its file is called, not {called!r}")
         return own[0]
+
+    def _board_in(self, values: Collection[object]) -> type | None:
+        """A driver of the file's own, by what it derives from: the kernel does not know boards."""
+        own = (kind for kind in values if isinstance(kind, type) and kind.__module__ == self.module)
+        return next((kind for kind in own if any(above.__module__ == _BOARDS for above in kind.__mro__)), None)
 
 
 class _FilePoint(EntryPoint):

@@ -144,6 +144,7 @@ class Plugins:
             points = tuple(await asyncio.to_thread(entry_points) if given is None else given)
             await self._drivers.choose(points, self._remains.groups())
             replacing = {file.name: file for file in in_files}
+            self._choices.in_files.update(replacing)
             beside = [point for point in points if point.group == GROUP and point.name not in replacing]
             choice = await asyncio.to_thread(installed, GROUP, beside)
             chosen = [*choice.chosen, *replacing.values()]
@@ -427,7 +428,7 @@ class Plugins:
             elif problem.context != "plugin" or name is None:
                 continue
             elif (problem.type == "plugin_failed" and (gone or self._choices.why_disabled(name) is not None)) or (
-                problem.type == "plugin_kept_out" and gone
+                problem.type == "plugin_kept_out" and (gone or self._choices.why_disabled(name) is None)
             ):
                 self._parts.problems.clear(problem.type, problem.context, name)
 

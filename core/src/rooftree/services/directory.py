@@ -27,6 +27,12 @@ class Service(Generic[T]):  # noqa: UP046  # see T
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def __class_getitem__(cls, kind: Any) -> Any:
+        """Refuse a class that is only named: no parameter would ever be of it."""
+        if isinstance(kind, str):
+            raise TypeError(f"Service[{kind!r}]: name the class itself, Service[{kind}], below where it is defined")
+        return super().__class_getitem__(kind)  # type: ignore[misc]  # it is Generic's
+
     @property
     def kind(self) -> type[T]:
         """The interface; raises ``TypeError`` for a key made without its type argument."""
@@ -46,13 +52,27 @@ class ServiceDirectory:
         self._keys: dict[Any, Service[Any]] = {}
         self._provided: dict[str, object] = {}
         self._owners: dict[str, str] = {}
-        self._own: object = None
+        self._plugins: dict[str, object] = {}
+        self._own: tuple[object, ...] = ()
 
     def beside(self, own: object) -> Self:
         """The same services for the functions of one plugin, whose parameters of its own class are filled with it."""
+        return self._with(own)
+
+    def beside_running(self, module: str) -> Self:
+        """The same services for the functions of a module: parameters of the class of a plugin of the same package are
+        filled with it, while it runs."""
+        package = _package(module)
+        return self._with(*(own for own in self._plugins.values() if _package(type(own).__module__) == package))
+
+    def _with(self, *own: object) -> Self:
         view = copy.copy(self)
         view._own = own
         return view
+
+    def run(self, plugin: object, owner: str) -> None:
+        """Note that the plugin of that name is set up, until :meth:`withdraw`."""
+        self._plugins[owner] = plugin
 
     def declare(self, key: Service[Any], owner: str) -> None:
         """Note that ``owner`` will provide ``key``; two owners of one service are an error (``ValueError``)."""
@@ -62,7 +82,8 @@ class ServiceDirectory:
         self._keys[key.kind] = key
 
     def withdraw(self, owner: str) -> None:
-        """Forget everything ``owner`` declared and provided."""
+        """Forget everything ``owner`` declared and provided, and that it runs."""
+        self._plugins.pop(owner, None)
         for name in [name for name, other in self._owners.items() if other == owner]:
             del self._owners[name]
             self._provided.pop(name, None)
@@ -92,8 +113,9 @@ class ServiceDirectory:
 
     def get_by_kind(self, kind: Any) -> Any:
         """The service whose interface is ``kind``; raises :class:`Unavailable` when nobody provides it."""
-        if kind in type(self._own).__mro__[:-1]:
-            return self._own
+        for own in self._own:
+            if kind in type(own).__mro__[:-1]:
+                return own
         key = self._keys.get(kind)
         if key is None:
             raise Unavailable(f"No enabled plugin provides {getattr(kind, '__name__', kind)}")
@@ -109,6 +131,10 @@ class ServiceDirectory:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._provided)
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 SERVICES = Service[ServiceDirectory]("services/1")

@@ -359,6 +359,13 @@ async def test_failed_job_says_how_far_it_had_come_before_and_after_a_restart(tm
         assert system.jobs.listing()[0].progress == 66.7
 
 
+async def test_error_that_nobody_foresaw_is_told_with_its_type(system: System, world: World) -> None:
+    world.errors["half three"] = [KeyError("token")]
+
+    with pytest.raises(Failed, match="The job failed: KeyError: 'token'"):
+        await system.jobs.run(put(name="x"))
+
+
 async def test_error_with_fields_that_are_no_json_is_told_as_text(system: System, world: World) -> None:
     world.errors["half three"] = [Conflict("It does not fit", path=Path("/a"), sizes={1: 2.5})]
 

@@ -227,7 +227,7 @@ def _answer(error: Exception) -> RooftreeError:
     if refusal is not None:
         return refusal
     log.exception("job_crashed", exc_info=error)
-    return Failed(f"The job failed: {str(error) or type(error).__name__}")
+    return Failed(f"The job failed: {type(error).__name__}{f': {error}' if str(error) else ''}")
 
 
 def _of(job: Job) -> str:

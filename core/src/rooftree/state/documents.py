@@ -201,8 +201,9 @@ class State:
         """The collection of ``kind``, the same one each time; loaded, repaired and migrated the first time.
 
         Raises :class:`NewerState` when a document was written by a newer version of its plugin,
-        :class:`~rooftree.errors.Failed` when a migration does. A damaged document is replaced by its last good copy,
-        or taken out; either way it is kept in the table ``damaged_document`` and is one of ``database.losses``.
+        :class:`~rooftree.errors.Failed` when a migration does, and when an intact document does not fit its class:
+        nothing is changed then. A damaged document is replaced by its last good copy, or taken out; either way it is
+        kept in the table ``damaged_document`` and is one of ``database.losses``.
         """
         declared = document_kind(kind)
         async with self._loading:
@@ -447,14 +448,26 @@ def _read_all[T](kind: DocumentKind[T], connection: sqlite3.Connection) -> _Read
             if not row.is_intact:
                 raise ValueError(_WRONG_SUM)
             key, body = row.key.decode(), orjson.loads(row.body)
-            if row.version == kind.version:
-                reading.documents[key] = structure(body, kind.type)
-                continue
-        except (ValueError, RooftreeError) as error:
+        except ValueError as error:
             reading.unreadable.append((row, str(error)))
             continue
-        reading.documents[key] = reading.migrated[key] = _migrate(kind, key, row.version, body)
+        if row.version == kind.version:
+            reading.documents[key] = _structured(kind, key, body)
+        else:
+            reading.documents[key] = reading.migrated[key] = _migrate(kind, key, row.version, body)
     return reading
+
+
+def _structured[T](kind: DocumentKind[T], key: str, body: Any) -> T:
+    """An intact document; raises :class:`Failed` where the class has changed without a new version."""
+    try:
+        return structure(body, kind.type)
+    except RooftreeError as error:
+        raise Failed(
+            f"The document {key} of {kind.name} is intact and does not fit the class {kind.type.__name__}: "
+            f"{error.message}. Nothing was changed. Its author has to give what is new a default and to keep what is "
+            "there, or to raise the version and add a migration; until then, install the earlier version of the plugin"
+        ) from error
 
 
 def _migrate[T](kind: DocumentKind[T], key: str, version: int, body: Any) -> T:

@@ -119,8 +119,9 @@ class NetworkWire:
 
     @property
     def bound(self) -> frozenset[str]:
-        """The ids of the containers whose ports are bound."""
-        return frozenset(self._ports) if self._bound is not None else frozenset()
+        """The ids of the containers whose ports are bound: the rules are written."""
+        written = self._bound or ()
+        return frozenset(container for container, port in self._ports.items() if port in written)
 
     def look_again(self) -> None:
         """A container has started or ended: its port is bound, or forgotten, at once."""

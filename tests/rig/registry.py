@@ -54,7 +54,7 @@ class Registry:
             made_for = ["--platform", platform] if platform else []
             self.engine.run("build", "--quiet", *made_for, "--tag", image, context)
         self.engine.run("push", "--quiet", image)
-        self.engine.run("rmi", image)
+        self.engine.take_name_away(image)
         return image
 
     def publish_index(self, name: str, tag: str, manifests: Mapping[str, str]) -> str:

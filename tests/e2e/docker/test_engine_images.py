@@ -96,7 +96,7 @@ async def test_without_a_registry_the_image_that_is_here_counts_as_pulled(
         with pytest.raises(PullFailed):
             await pulled(driver, image, platform="linux/riscv64")
     finally:
-        engine.run("rmi", image)
+        engine.take_name_away(image)
 
 
 async def test_pull_that_stalls_names_engine_or_registry(

@@ -157,4 +157,4 @@ async def test_registry_that_hangs_does_not_matter_when_the_image_is_here(
         try:
             await pull(make_driver, image)
         finally:
-            engine.run("rmi", image)
+            engine.take_name_away(image)

@@ -219,4 +219,4 @@ async def test_registry_that_is_away_leaves_the_image_that_was_checked_before(
         (tmp_path / "no.pub").write_bytes(Signer().public_key)
         assert (await pulled(careful, image))[-1].total > 0
     finally:
-        engine.run("rmi", image)
+        engine.take_name_away(image)

@@ -12,6 +12,7 @@ import structlog
 from attrs import evolve, frozen
 
 from rooftree import Collection, Event, Kernel, Principal, Role, Service
+from rooftree.interfaces.addons import AddonUninstalled
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerEngine
 from rooftree_addons.apparmor import Profiles
@@ -180,11 +181,13 @@ class Addons:
         )
 
     def forget(self, slug: AddonSlug) -> None:
+        """Keep nothing in memory of an add-on that is not installed any more, and say so."""
         self.containers.forget(slug)
         self._choosing.pop(slug, None)
         for problem in ADDON_PROBLEMS:
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
+        self.kernel.publish(AddonUninstalled(slug))
 
     def restart_due(self, slug: AddonSlug, reason: str) -> None:
         """Say that a running add-on has something only from its next start on.

@@ -1,0 +1,175 @@
+"""A house with a real Core: the daemon, what it installs from, and an add-on that does what add-ons do with Core."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+from attrs import define, field
+
+from tests.real_core.rig.image import VERSION
+from tests.rig.addon import Addon
+from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.daemon import Daemon, disposable_daemon
+from tests.rig.engine import Engine
+from tests.rig.git_server import GitRepository, GitServer
+from tests.rig.registry import Registry
+from tests.rig.service_process import free_port
+
+CONFIGURATION = """\
+hassio:
+frontend:
+http:
+  server_port: {port}
+api:
+system_health:
+logger:
+  default: info
+"""
+"""A new Core of itself listens on port 80 of the host, which may not be ours."""
+ANSWERS = """\
+#!/bin/sh
+trap 'exit 0' TERM
+httpd -p 8099 -h /www
+echo "porch ${VERSION} is there"
+while :; do sleep 3600 & wait; done
+"""
+PORCH: dict[str, Any] = {
+    "ingress": True,
+    "panel_title": "Porch",
+    "panel_icon": "mdi:home",
+    "homeassistant_api": True,
+    "hassio_api": True,
+    "auth_api": True,
+    "services": ["mqtt:provide"],
+    "discovery": ["mqtt"],
+    "ports": {"8099/tcp": None},
+}
+PAGE = "<!DOCTYPE html><title>Porch</title><p>The porch of {version}</p><script src=light.js></script><b id=light></b>"
+LIGHT = "document.getElementById('light').textContent = 'the light is on';"
+DOCKERFILE = """\
+FROM {base}
+ENV VERSION={version}
+COPY run.sh /run.sh
+COPY www/ /www/
+CMD /run.sh
+"""
+
+
+@define
+class RealHouse:
+    """Rooftree with a version feed that the test writes."""
+
+    daemon: Daemon
+    engine: Engine
+    registry: Registry
+    repository: GitRepository
+    base_image: str
+    core_port: int
+    newest: str = VERSION
+    """The version of Core that the feed has."""
+    slugs: dict[str, str] = field(factory=dict)
+
+    @property
+    def core_url(self) -> str:
+        """Core's own address."""
+        return f"http://127.0.0.1:{self.core_port}"
+
+    @property
+    def core_container(self) -> str:
+        """The name of its container on the engine."""
+        return f"{self.daemon.prefix}homeassistant"
+
+    @property
+    def core_image(self) -> str:
+        """Its image without a tag, as the feed has it."""
+        return f"{self.registry.address}/core"
+
+    def core_log(self) -> str:
+        """What Core printed since it was started last."""
+        return self.engine.run("logs", self.core_container)
+
+    def core_started_at(self) -> str:
+        """When its container was started last; empty while it does not run."""
+        shown = self.engine.run(
+            "ps", "--all", "--filter", f"name=^/{self.core_container}$", "--format", "{{.State}} {{.ID}}"
+        )
+        if not shown.startswith("running"):
+            return ""
+        return self.engine.run("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", self.core_container)
+
+    async def addon(self, name: str) -> Addon:
+        """An add-on of the repository."""
+        if name not in self.slugs:
+            offered = (await self.daemon.ok("GET", "/store"))["addons"]
+            self.slugs[name] = next(addon["slug"] for addon in offered if addon["slug"].endswith(f"_{name}"))
+        return Addon(self.daemon, self.engine, self.slugs[name])
+
+    def release_porch(self, version: str) -> None:
+        """Publish a version of the add-on."""
+        files = addon_files("porch", version, base=self.base_image, script=ANSWERS, **PORCH)
+        self.repository.write(
+            {
+                **files,
+                "porch/Dockerfile": DOCKERFILE.format(base=self.base_image, version=version),
+                "porch/www/index.html": PAGE.format(version=version),
+                "porch/www/light.js": LIGHT,
+            }
+        )
+        self.repository.push()
+
+    def release_core(self, version: str, init: str) -> None:
+        """Publish a version of Core that does that in place of Core: shell script."""
+        dockerfile = f"FROM {self.core_image}:{VERSION}\nCOPY init /init\nLABEL io.hass.version={version}\n"
+        self.registry.publish("core", version, dockerfile, {"init": init})
+        self.newest = version
+
+    async def versions(self, request: web.Request) -> web.Response:
+        """The version feed."""
+        machines = ("default", "generic-x86-64", "qemux86-64", "generic-aarch64", "qemuarm-64")
+        services = dict.fromkeys(("supervisor", "cli", "dns", "audio", "multicast", "observer"), "2026.01.0")
+        content = {
+            "channel": request.match_info["channel"],
+            "homeassistant": dict.fromkeys(machines, self.newest),
+            "hassos": {},
+            "images": {"core": self.core_image},
+            **services,
+        }
+        return web.json_response(content)
+
+
+@contextlib.asynccontextmanager
+async def real_house(
+    engine: Engine, registry: Registry, git_server: GitServer, base_image: str, core_image: str
+) -> AsyncIterator[RealHouse]:
+    """A daemon that was started, with Core's image on the engine already, as a machine has it that was prepared."""
+    repository = git_server.repository("house", REPOSITORY)
+    async with disposable_daemon(engine) as daemon:
+        house = RealHouse(daemon, engine, registry, repository, base_image, free_port())
+        house.release_porch("1.0")
+        app = web.Application()
+        app.router.add_get("/{channel}.json", house.versions)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", free_port())
+        await site.start()
+        with daemon.settings.open("a", encoding="utf-8") as settings:
+            settings.write(f'\n[plugins.supervisor]\nversion_file = "{site.name}/{{channel}}.json"\n')
+            settings.write("\n[plugins.homeassistant]\nprivileged = false\nprobation_minutes = 0\n")
+        config = daemon.data_dir / "homeassistant"
+        config.mkdir(parents=True)
+        (config / "configuration.yaml").write_text(CONFIGURATION.format(port=house.core_port), encoding="utf-8")
+        image = f"{house.core_image}:{VERSION}"
+        engine.run("tag", core_image, image)
+        try:
+            await daemon.start()
+            await daemon.ok("POST", "/core/options", {"port": house.core_port})
+            yield house
+        finally:
+            await runner.cleanup()
+            if daemon.running:
+                await daemon.kill()
+            engine.run("rm", "--force", house.core_container)
+            engine.take_name_away(image)

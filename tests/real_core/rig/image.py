@@ -1,6 +1,6 @@
 """The image of a real Home Assistant Core, made of public packages: Debian sid's Python, and what Python's index of
-packages has. Nothing of it is in the repository; it is kept on the engine by a hash of its recipe, and built once (three
-minutes). ``debootstrap`` makes the base, the ``Dockerfile`` beside this module the rest."""
+packages has. Nothing of it is in the repository; it is kept on the engine by a hash of its recipe, and built once, in
+three minutes. ``debootstrap`` makes the base, the ``Dockerfile`` beside this module the rest."""
 
 from __future__ import annotations
 

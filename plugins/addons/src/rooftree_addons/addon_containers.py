@@ -15,11 +15,12 @@ from attrs import evolve, frozen
 
 from rooftree import Collection as Documents
 from rooftree import RooftreeError, document
+from rooftree.interfaces.addons import AddonStateChanged
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import Container, ContainerSpec, DataPath, PortConflict
 from rooftree.state import Change
 from rooftree_addons import preparation, taking_over
-from rooftree_addons.addons import Addons, AddonStateChanged
+from rooftree_addons.addons import Addons
 from rooftree_addons.address_probe import complaint
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import LABEL_SLUG, config_folder, data_folder

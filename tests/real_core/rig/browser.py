@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,7 @@ class Page:
                 case {"id": int() as number}:
                     self._answers.pop(number).set_result(said)
                 case {"method": "Runtime.exceptionThrown", "params": {"exceptionDetails": details}}:
-                    self.complaints.append(str(details.get("exception", details).get("description", details)))
+                    self.complaints.append(str(details))
                 case {"method": "Log.entryAdded", "params": {"entry": {"level": "error", "text": text, **entry}}}:
                     self.complaints.append(f"{text} {entry.get('url', '')}")
 
@@ -109,8 +111,9 @@ async def browser_page(folder: Path) -> AsyncIterator[Page]:
     assert BROWSER is not None
     with (folder / "browser.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            BROWSER, *OPTIONS, f"--user-data-dir={folder / 'browser'}", stdout=log, stderr=log
-        )
+            BROWSER, *OPTIONS, f"--user-data-dir={folder / 'browser'}", stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
     try:
         written = folder / "browser" / "DevToolsActivePort"
 
@@ -128,5 +131,5 @@ async def browser_page(folder: Path) -> AsyncIterator[Page]:
             yield page
             listening.cancel()
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the command is a script that starts the browser
         await process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.rig.addon import Addon
 from tests.rig.addon_files import REPOSITORY, addon_files
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
+from tests.rig.files import write_files
 from tests.rig.git_server import GitRepository, GitServer
 from tests.rig.registry import Registry
 from tests.rig.service_process import free_port
@@ -21,14 +23,11 @@ from tests.rig.service_process import free_port
 CONFIGURATION = """\
 hassio:
 frontend:
-http:
-  server_port: {port}
 api:
 system_health:
 logger:
   default: info
 """
-"""A new Core of itself listens on port 80 of the host, which may not be ours."""
 ANSWERS = """\
 #!/bin/sh
 trap 'exit 0' TERM
@@ -140,6 +139,24 @@ class RealHouse:
         return web.json_response(content)
 
 
+def listening_on(port: int) -> dict[str, Any]:
+    """What Core remembers where it listens. A new one does on port 80 of the host, which may not be ours; what its
+    configuration file says it tries for five minutes, unless a person confirms it."""
+    settings = {
+        "server_port": port,
+        "cors_allowed_origins": [],
+        "login_attempts_threshold": -1,
+        "ip_ban_enabled": True,
+        "ssl_profile": "intermediate_v6",
+        "use_x_frame_options": True,
+        "created_at": "2026-11-01T00:00:00+00:00",
+        "error": None,
+        "error_message": None,
+    }
+    data = {"stable": settings, "pending": None, "yaml_migration_done": True}
+    return {"version": 3, "minor_version": 1, "key": "http", "data": data}
+
+
 @contextlib.asynccontextmanager
 async def real_house(
     engine: Engine, registry: Registry, git_server: GitServer, base_image: str, core_image: str
@@ -158,9 +175,10 @@ async def real_house(
         with daemon.settings.open("a", encoding="utf-8") as settings:
             settings.write(f'\n[plugins.supervisor]\nversion_file = "{site.name}/{{channel}}.json"\n')
             settings.write("\n[plugins.homeassistant]\nprivileged = false\nprobation_minutes = 0\n")
-        config = daemon.data_dir / "homeassistant"
-        config.mkdir(parents=True)
-        (config / "configuration.yaml").write_text(CONFIGURATION.format(port=house.core_port), encoding="utf-8")
+        write_files(
+            daemon.data_dir / "homeassistant",
+            {"configuration.yaml": CONFIGURATION, ".storage/http": json.dumps(listening_on(house.core_port))},
+        )
         image = f"{house.core_image}:{VERSION}"
         engine.run("tag", core_image, image)
         try:

@@ -8,6 +8,15 @@ from rooftree.events import Event
 
 
 @frozen
+class AddonStateChanged(Event):
+    """An add-on started, ended or failed."""
+
+    slug: str
+    state: str
+    """``started``, ``stopped``, ``startup``, ``error`` or ``unknown``, as the API has it."""
+
+
+@frozen
 class AddonUninstalled(Event):
     """An add-on is not installed any more: what was kept for it can go. It may be told twice; and who did not run then
     hears nothing, so look once at the start, too."""
@@ -15,4 +24,4 @@ class AddonUninstalled(Event):
     slug: str
 
 
-__all__ = ["AddonUninstalled"]
+__all__ = ["AddonStateChanged", "AddonUninstalled"]

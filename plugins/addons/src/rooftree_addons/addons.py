@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from attrs import evolve, frozen
 
-from rooftree import Collection, Event, Kernel, Principal, Role, Service
+from rooftree import Collection, Kernel, Principal, Role, Service
 from rooftree.interfaces.addons import AddonUninstalled
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerEngine
@@ -52,14 +52,6 @@ ADDON_PROBLEMS: Final = (DEVICE_PROBLEM, REFUSED_PROBLEM, ADOPTED)
 
 AddonState = ContainerState
 """What an add-on is doing, in the words of the API."""
-
-
-@frozen
-class AddonStateChanged(Event):
-    """An add-on started, ended or failed."""
-
-    slug: AddonSlug
-    state: ContainerState
 
 
 @frozen(kw_only=True)
@@ -300,4 +292,4 @@ class Addons:
 
 ADDONS = Service[Addons]("addons/1")
 
-__all__ = ["ADDONS", "AddonDocuments", "AddonState", "AddonStateChanged", "Addons", "Upkeep"]
+__all__ = ["ADDONS", "AddonDocuments", "AddonState", "Addons", "Upkeep"]

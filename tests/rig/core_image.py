@@ -31,6 +31,7 @@ PACKAGES = (
     "aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "attrs", "frozenlist", "idna", "multidict", "propcache", "yarl",
 )  # fmt: skip
 """aiohttp, and what it imports."""
+NAME = "home/core"
 DOCKERFILE = """\
 FROM {base}
 LABEL io.hass.type=core io.hass.version={version} io.hass.arch={arch}
@@ -50,7 +51,7 @@ class CoreImages:
     @property
     def name(self) -> str:
         """The image without a tag, as a version feed names it."""
-        return f"{self.registry.address}/core"
+        return f"{self.registry.address}/{NAME}"
 
     def publish(self, version: str, **traits: object) -> str:
         """Build and push that version, which is like that: fields of :class:`tests.rig.core_program.Character`. The
@@ -59,7 +60,7 @@ class CoreImages:
         dockerfile = DOCKERFILE.format(
             base=self.base, version=version, arch=self.registry.engine.architecture(), character=character
         )
-        return self.registry.publish("core", version, dockerfile)
+        return self.registry.publish(NAME, version, dockerfile)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import web
 from attrs import define, field
 
 from tests.real_core.rig.image import VERSION
@@ -19,6 +18,7 @@ from tests.rig.files import write_files
 from tests.rig.git_server import GitRepository, GitServer
 from tests.rig.registry import Registry
 from tests.rig.service_process import free_port
+from tests.rig.version_feed import VersionFeed, version_feed
 
 CONFIGURATION = """\
 hassio:
@@ -48,6 +48,8 @@ PORCH: dict[str, Any] = {
 }
 PAGE = "<!DOCTYPE html><title>Porch</title><p>The porch of {version}</p><script src=light.js></script><b id=light></b>"
 LIGHT = "document.getElementById('light').textContent = 'the light is on';"
+CORE = "home/core"
+"""Its image in the registry."""
 DOCKERFILE = """\
 FROM {base}
 ENV VERSION={version}
@@ -66,9 +68,8 @@ class RealHouse:
     registry: Registry
     repository: GitRepository
     base_image: str
+    feed: VersionFeed
     core_port: int
-    newest: str = VERSION
-    """The version of Core that the feed has."""
     slugs: dict[str, str] = field(factory=dict)
 
     @property
@@ -84,7 +85,7 @@ class RealHouse:
     @property
     def core_image(self) -> str:
         """Its image without a tag, as the feed has it."""
-        return f"{self.registry.address}/core"
+        return self.feed.core_image
 
     def core_log(self) -> str:
         """What Core printed since it was started last."""
@@ -122,21 +123,8 @@ class RealHouse:
     def release_core(self, version: str, init: str) -> None:
         """Publish a version of Core that does that in place of Core: shell script."""
         dockerfile = f"FROM {self.core_image}:{VERSION}\nCOPY init /init\nLABEL io.hass.version={version}\n"
-        self.registry.publish("core", version, dockerfile, {"init": init})
-        self.newest = version
-
-    async def versions(self, request: web.Request) -> web.Response:
-        """The version feed."""
-        machines = ("default", "generic-x86-64", "qemux86-64", "generic-aarch64", "qemuarm-64")
-        services = dict.fromkeys(("supervisor", "cli", "dns", "audio", "multicast", "observer"), "2026.01.0")
-        content = {
-            "channel": request.match_info["channel"],
-            "homeassistant": dict.fromkeys(machines, self.newest),
-            "hassos": {},
-            "images": {"core": self.core_image},
-            **services,
-        }
-        return web.json_response(content)
+        self.registry.publish(CORE, version, dockerfile, {"init": init})
+        self.feed.core = version
 
 
 def listening_on(port: int) -> dict[str, Any]:
@@ -163,31 +151,21 @@ async def real_house(
 ) -> AsyncIterator[RealHouse]:
     """A daemon that was started, with Core's image on the engine already, as a machine has it that was prepared."""
     repository = git_server.repository("house", REPOSITORY)
-    async with disposable_daemon(engine) as daemon:
-        house = RealHouse(daemon, engine, registry, repository, base_image, free_port())
+    core = f"{registry.address}/{CORE}"
+    async with version_feed(core, VERSION) as feed, disposable_daemon(engine) as daemon:
+        house = RealHouse(daemon, engine, registry, repository, base_image, feed, free_port())
         house.release_porch("1.0")
-        app = web.Application()
-        app.router.add_get("/{channel}.json", house.versions)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", free_port())
-        await site.start()
+        feed.is_known_to(daemon)
         with daemon.settings.open("a", encoding="utf-8") as settings:
-            settings.write(f'\n[plugins.supervisor]\nversion_file = "{site.name}/{{channel}}.json"\n')
             settings.write("\n[plugins.homeassistant]\nprivileged = false\nprobation_minutes = 0\n")
         write_files(
             daemon.data_dir / "homeassistant",
             {"configuration.yaml": CONFIGURATION, ".storage/http": json.dumps(listening_on(house.core_port))},
         )
-        image = f"{house.core_image}:{VERSION}"
-        engine.run("tag", core_image, image)
+        engine.run("tag", core_image, f"{core}:{VERSION}")
         try:
             await daemon.start()
             await daemon.ok("POST", "/core/options", {"port": house.core_port})
             yield house
         finally:
-            await runner.cleanup()
-            if daemon.running:
-                await daemon.kill()
-            engine.run("rm", "--force", house.core_container)
-            engine.take_name_away(image)
+            engine.take_name_away(f"{core}:{VERSION}")

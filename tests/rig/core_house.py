@@ -51,9 +51,7 @@ class CoreHouse:
         """Wait until Core runs, in that version, and nothing is under way."""
 
         async def is_there() -> bool:
-            shown = self.engine.run(
-                "ps", "--filter", f"name=^/{self.container}$", "--format", "{{.Image}} {{.State}}"
-            )
+            shown = self.engine.run("ps", "--filter", f"name=^/{self.container}$", "--format", "{{.Image}} {{.State}}")
             jobs = (await self.daemon.ok("GET", "/jobs/info"))["jobs"]
             return shown == f"{self.images.name}:{version} running" and all(job["done"] for job in jobs)
 

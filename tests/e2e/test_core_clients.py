@@ -77,8 +77,8 @@ class Clients:
         return variables["SUPERVISOR_TOKEN"]
 
     def bashio(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """A call as ``bashio`` makes it with curl, from inside the add-on: it sends JSON whatever the method. Status, and
-        what jq finds under ``.data``."""
+        """A call as ``bashio`` makes it with curl, from inside the add-on: JSON whatever the method. Status, and what jq
+        finds under ``.data``."""
         content = json.dumps(body or {})
         head = (
             f"{method} {path} HTTP/1.1", f"Host: {self.address}", "User-Agent: curl/8.14.1", "Accept: */*",

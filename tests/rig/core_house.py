@@ -1,4 +1,4 @@
-"""A house whose Core is a stand-in (:mod:`tests.rig.core_program`) in a real container, in versions of a test's own."""
+"""A house whose Core is a stand-in (:mod:`tests.rig.core_program`) in a real container, of whatever version."""
 
 from __future__ import annotations
 

@@ -156,8 +156,7 @@ async def real_house(
         house = RealHouse(daemon, engine, registry, repository, base_image, feed, free_port())
         house.release_porch("1.0")
         feed.is_known_to(daemon)
-        with daemon.settings.open("a", encoding="utf-8") as settings:
-            settings.write("\n[plugins.homeassistant]\nprivileged = false\nprobation_minutes = 0\n")
+        daemon.wants_core("privileged = false")
         write_files(
             daemon.data_dir / "homeassistant",
             {"configuration.yaml": CONFIGURATION, ".storage/http": json.dumps(listening_on(house.core_port))},

@@ -78,6 +78,11 @@ async def restart_if_desired(containers: ManagedContainers, name: str) -> Steps:
     return await restart(containers, name) if containers.domain.get(name).desired is Desired.STARTED else []
 
 
+async def rebuild_if_desired(containers: ManagedContainers, name: str) -> Steps:
+    """End a container and run a fresh one, unless it is to be stopped by now."""
+    return await rebuild(containers, name) if containers.domain.get(name).desired is Desired.STARTED else []
+
+
 async def _run(
     containers: ManagedContainers, container: ManagedContainer, *first: Step, create: Step | None = None
 ) -> Steps:

@@ -6,11 +6,12 @@ events of :mod:`rooftree.interfaces`; who is switched off has nothing to tell.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import asdict
 
-from rooftree import JobChanged, Kernel, ProblemCleared, ProblemReported
+from rooftree import Event, JobChanged, Kernel, ProblemCleared, ProblemReported
 from rooftree.interfaces.addons import AddonStateChanged
 from rooftree.interfaces.core import CoreLost, CoreReached
 from rooftree.interfaces.network import InternetChanged
@@ -34,20 +35,28 @@ class CoreMessages:
         self._jobs = JobMessages()
         self._unhealthy = self._reasons("unhealthy")
         self._unsupported = self._reasons("unsupported")
-        kernel.on(SystemStateChanged, self._system_changed)
-        kernel.on(CoreReached, self._core_changed)
-        kernel.on(CoreLost, self._core_changed)
-        kernel.on(JobChanged, self._job_changed)
-        kernel.on(AddonStateChanged, self._addon_changed)
-        kernel.on(StoreReloaded, self._store_reloaded)
-        kernel.on(VersionsChanged, self._versions_changed)
-        kernel.on(InternetChanged, self._internet_changed)
-        kernel.on(ProblemReported, self._problems_changed)
-        kernel.on(ProblemCleared, self._problems_changed)
-        kernel.on(IssueChanged, self._issue_changed)
-        kernel.on(IssueRemoved, self._issue_removed)
+        self._tell: Mapping[type[Event], Callable[[Any], None]] = {
+            SystemStateChanged: self._system_changed,
+            CoreReached: self._core_changed,
+            CoreLost: self._core_changed,
+            JobChanged: self._job_changed,
+            AddonStateChanged: self._addon_changed,
+            StoreReloaded: self._store_reloaded,
+            VersionsChanged: self._versions_changed,
+            InternetChanged: self._internet_changed,
+            ProblemReported: self._problems_changed,
+            ProblemCleared: self._problems_changed,
+            IssueChanged: self._issue_changed,
+            IssueRemoved: self._issue_removed,
+        }
+        kernel.on(Event, self._happened)  # all by one listener: in the order in which it happened
         if kernel.service(SYSTEM).state_now is SystemState.RUNNING:  # the plugin was begun later than the others
             outbox.open()
+
+    def _happened(self, event: Event) -> None:
+        tell = self._tell.get(type(event))
+        if tell is not None:
+            tell(event)
 
     # --- the system ---------------------------------------------------------------------------------------------------
 

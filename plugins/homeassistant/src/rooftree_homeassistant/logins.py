@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
+from functools import partial
 from typing import ClassVar, Final
 
 import structlog
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 FRESH_S: Final = 10.0
 """Seconds for which a yes of Core's holds without asking again."""
+_ASKED_AT_ONCE: Final = 4
+"""Logins through one add-on that are asked about at the same time; each counts as wrong until it is known, and others
+wait for that."""
 _MOST_REMEMBERED: Final = 500
 _MOST_TO_NOTE: Final = 100
 _LIST_COMMAND: Final = "ha auth list"
@@ -71,6 +75,19 @@ class _Yes:
 
 
 @frozen
+class _Try:
+    """Somebody who wants in."""
+
+    username: str
+    """As it is compared."""
+    given: Credentials
+    digest: bytes = field(repr=False)
+    addon: str
+    is_known: bool
+    """Whether Core let in just these last."""
+
+
+@frozen
 class _Note:
     """What is to be noted for while Core is away."""
 
@@ -90,6 +107,7 @@ class Logins:
         self._key = os.urandom(32)
         self._yes: OrderedDict[str, _Yes] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[bool]] = {}
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_ASKED_AT_ONCE))
         self._notes: deque[_Note] = deque(maxlen=_MOST_TO_NOTE)
         self._something_to_note = asyncio.Event()
         self._noting = asyncio.Lock()
@@ -107,15 +125,7 @@ class Logins:
         is_known = known is not None and hmac.compare_digest(known.digest, digest)
         if known is not None and is_known and self._clock.monotonic() - known.at < FRESH_S:
             return
-        if not is_known:
-            self._limits.begin(addon, username)
-        counts_as_wrong = False
-        try:
-            counts_as_wrong = not await self._is_right(username, given, digest, addon)
-        finally:
-            if not is_known and not counts_as_wrong:
-                self._limits.was_right(addon, username)
-        if counts_as_wrong:
+        if not await self._is_right(_Try(username, given, digest, addon, is_known)):
             log.info("login_refused", addon=addon)
             refusal = LoginRefusedToBrowser if given.by_header else LoginRefused
             raise refusal("The name or the password is wrong")
@@ -170,22 +180,38 @@ class Logins:
         async with self._noting:
             yield
 
-    async def _is_right(self, username: str, given: Credentials, digest: bytes, addon: str) -> bool:
-        asking = self._asking.get(digest)
+    async def _is_right(self, attempt: _Try) -> bool:
+        asking = self._asking.get(attempt.digest)
         if asking is None:
-            asking = asyncio.get_running_loop().create_task(
-                self._ask(username, given, digest, addon),
-                name="ask Core about a login",
-                context=Context(),  # for all who ask the same
-            )
-            self._asking[digest] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(digest, None))
+            loop = asyncio.get_running_loop()  # for all who ask the same meanwhile, and counted once
+            asking = loop.create_task(self._count(attempt), name="ask about a login", context=Context())
+            self._asking[attempt.digest] = asking
+            asking.add_done_callback(partial(self._asked, attempt.digest))
         return await asyncio.shield(asking)
 
-    async def _ask(self, username: str, given: Credentials, digest: bytes, addon: str) -> bool:
+    def _asked(self, digest: bytes, asking: asyncio.Task[bool]) -> None:
+        del self._asking[digest]
+        if not asking.cancelled():
+            asking.exception()  # they may all have gone who wanted to know
+
+    async def _count(self, attempt: _Try) -> bool:
+        if attempt.is_known:
+            return await self._ask(attempt)
+        async with self._turns[attempt.addon]:
+            self._limits.begin(attempt.addon, attempt.username)
+            is_wrong = False
+            try:
+                is_wrong = not await self._ask(attempt)
+            finally:
+                if not is_wrong:
+                    self._limits.was_right(attempt.addon, attempt.username)
+            return not is_wrong
+
+    async def _ask(self, attempt: _Try) -> bool:
+        username, given, digest = attempt.username, attempt.given, attempt.digest
         if not self._core.answers:
             return await self._cache.has(username, given.password)
-        content = {"username": given.username, "password": given.password, "addon": addon}
+        content = {"username": given.username, "password": given.password, "addon": attempt.addon}
         try:
             answer = await self._core.request("POST", "api/hassio_auth", content=content)
         except CoreUnavailable as error:

@@ -13,7 +13,7 @@ from rooftree.testing.containers import FakeContainerEngine
 from rooftree_containers import container_steps, watchdog
 from rooftree_homeassistant import core_health
 from tests.plugins.homeassistant.house import CoreHouse, core_house
-from tests.plugins.homeassistant.running_core import CoreEngine, running_core, short_folder
+from tests.plugins.homeassistant.running_core import CoreEngine, core_engine, running_core, short_folder
 
 allow = fixtures.allow
 
@@ -53,10 +53,8 @@ async def place() -> AsyncIterator[Path]:
 @pytest.fixture
 async def behind(place: Path) -> AsyncIterator[CoreEngine]:
     """An engine whose container of Core does something."""
-    engine = CoreEngine(place)
-    yield engine
-    if engine.process is not None:
-        await engine.process.kill()
+    async with core_engine(place) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -97,6 +97,17 @@ class CoreEngine(FakeContainerEngine):
 
 
 @asynccontextmanager
+async def core_engine(folder: Path) -> AsyncIterator[CoreEngine]:
+    """Such an engine; no process is left when the block ends."""
+    engine = CoreEngine(folder)
+    try:
+        yield engine
+    finally:
+        if engine.process is not None:
+            await engine.process.kill()
+
+
+@asynccontextmanager
 async def running_core(
     folder: Path,
     engine: CoreEngine,

@@ -124,10 +124,9 @@ async def replace(
     if is_running:
         await refuse_unstartable(containers, domain.as_version(name, version))
     image = version.image
-    live = [folder.path for folder in container.kept_for_roll_back.values()]
     place, no_room = domain.names.kept_folder, domain.names.errors.no_room
-    await asyncio.to_thread(snapshot.refuse_without_room, data, place, live, no_room)
-    kept = UpdateBackup.for_update(f"{place}/{name}", container.kept_for_roll_back)
+    kept = UpdateBackup.for_update(f"{place}/{name}", container.kept_for_roll_back, container.stays_at_roll_back)
+    await asyncio.to_thread(snapshot.refuse_without_room, data, place, kept.folders, no_room)
     earlier = domain.probation(name)
     return [
         KeepImage(container.image, kept.image),

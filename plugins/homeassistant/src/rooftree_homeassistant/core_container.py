@@ -47,6 +47,10 @@ SHARED: Final = ("homeassistant", "media", "share", "ssl")
 """The folders below the data folder that it is shown; they are there from the first start."""
 STOP_TIMEOUT_S: Final = 260
 """What Core's images need at most to end: the 240 s that their services get (``S6_SERVICES_GRACETIME``), and some."""
+HISTORY: Final = ("home-assistant_v2.db", "home-assistant_v2.db-wal", "home-assistant_v2.db-shm")
+"""Of the configuration, what happened in the home: often many times as large as the rest, and going on meanwhile."""
+STAYS: Final = ("backups", "tmp_backups", "tts")
+"""Of the configuration, what no update changes."""
 OOM_SCORE: Final = -300
 _SOCKET_TARGET: Final = "/run/supervisor"
 _WITHOUT_PRIVILEGES: Final = ("NET_ADMIN", "NET_RAW")
@@ -73,6 +77,7 @@ def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreCon
         ready=health.works,
         ready_within=timedelta(0),  # it waits by itself, as long as Core needs
         kept_for_roll_back={"config": CONFIG},
+        stays_at_roll_back=STAYS if core.container_settings.keep_history else (*STAYS, *HISTORY),
         probation=core.container_settings.probation,
         created=lambda container_id: asyncio.to_thread(write_cid, core.kernel.data.path, CONTAINER, container_id),
     )

@@ -51,6 +51,8 @@ class ContainerSettings:
 
     privileged: bool = True
     probation: timedelta = timedelta(minutes=10)
+    keep_history: bool = False
+    """Whether an update copies Core's database too, and puts it back with the version before."""
 
 
 class CoreNotRunning(Conflict):

@@ -46,6 +46,9 @@ class HomeAssistantSettings:
     """How long a new version of Core has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=between(0, 3650))
     """How long the configuration stays that a version left which was rolled back."""
+    update_keeps_history: bool = False
+    """Whether an update of Core also copies its database, and puts it back with the version before if that comes back.
+    Without, the history stays as it is; a version may not be able to read what a later one has made of it."""
     privileged: bool = True
     """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
     container itself may not be able to give them; then switch it off."""
@@ -66,7 +69,11 @@ class HomeAssistantPlugin(Plugin):
         options, installed = await kernel.collection(CoreOptions), await kernel.collection(CoreContainer)
         if NAME not in options:
             await kernel.commit(options.put(NAME, CoreOptions()))
-        decided = ContainerSettings(settings.privileged, timedelta(minutes=settings.probation_minutes))
+        decided = ContainerSettings(
+            privileged=settings.privileged,
+            probation=timedelta(minutes=settings.probation_minutes),
+            keep_history=settings.update_keeps_history,
+        )
         self.core = HomeAssistant(kernel, options, installed, decided)
         self.conversation = await Conversation.begin(kernel, self.core)
         self.health = CoreHealth(self.core, self.conversation.connection)

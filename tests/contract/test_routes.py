@@ -17,11 +17,9 @@ API = SHARED / "api"
 pytestmark = needs_shared(API)
 
 NOT_YET = {
-    "GET /supervisor/stats": "the supervisor, whole",
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",
-    "POST /supervisor/update": "the supervisor, whole",
 }
 """Endpoints that are not offered yet, of domains of which something is, and what they wait for."""
 

@@ -187,6 +187,8 @@ class ContainerSpec:
     dns_search: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     """Linux capabilities that it has besides the engine's usual ones, such as ``NET_ADMIN``."""
+    privileged: bool = False
+    """Every capability and every device of the host, for a program that is as trusted as the host itself."""
     dropped_capabilities: tuple[str, ...] = ()
     """Of the engine's usual ones, those that it has not."""
     security_options: tuple[str, ...] = ()

@@ -166,6 +166,7 @@ def _host_config(
             *([OWN_TERMINALS] if any(mount.target == "/dev" for mount in spec.mounts) else []),
         ],
         "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()],
+        "Privileged": spec.privileged,
         "CapAdd": list(spec.capabilities),
         "CapDrop": list(spec.dropped_capabilities),
         "SecurityOpt": list(spec.security_options),

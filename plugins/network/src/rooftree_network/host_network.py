@@ -11,13 +11,13 @@ from attrs import frozen
 from rooftree import Kernel, NotFound, Service
 from rooftree.interfaces.bus import SYSTEM_BUS, BusRefused, BusUnavailable, SystemBus
 from rooftree_network.addon_network import AddonNetworks, addon_network_info
-from rooftree_network.bus_objects import NETWORK_MANAGER
+from rooftree_network.bus_objects import NETWORK_MANAGER, Device
 from rooftree_network.internet import Internet
 from rooftree_network.kernel_interfaces import interface_of, shown_links
 from rooftree_network.kernel_network import KernelNetwork, Link, read_kernel
 from rooftree_network.kernel_news import KernelNews
 from rooftree_network.models import Interface, NetworkInfo, is_link_local
-from rooftree_network.network_manager import ManagedNetwork, NetworkManager, is_same
+from rooftree_network.network_manager import ManagedNetwork, NetworkManager
 
 KEPT_S: Final = 10.0
 """Seconds for which an answer is kept, unless something is heard to have changed: profiles that were edited and are not
@@ -116,13 +116,13 @@ class HostNetwork:
 
     async def _read(self) -> list[Interface]:
         network = await self._kernel_says()
-        managed = await self._managed(next((link for link in network.links if link.name == network.primary), None))
+        managed = await self._managed()
         if managed is None:
             links = shown_links(network) if await self._is_of_host(network) else []
             return [interface_of(link, network, network.primary) for link in links]
         primary = next((interface.interface for interface in managed.interfaces if interface.primary), network.primary)
         unmanaged = [
-            link for link in shown_links(network) if any(is_same(link, device) for device in managed.unmanaged)
+            link for link in shown_links(network) if any(_is_same(link, device) for device in managed.unmanaged)
         ]
         return [*managed.interfaces, *(interface_of(link, network, primary) for link in unmanaged)]
 
@@ -134,7 +134,7 @@ class HostNetwork:
             self._kernel_network = (changes, await read_kernel() or KernelNetwork())
         return self._kernel_network[1]
 
-    async def _managed(self, default_link: Link | None) -> ManagedNetwork | None:
+    async def _managed(self) -> ManagedNetwork | None:
         """What NetworkManager says; ``None`` without one that answers."""
         bus = self._kernel.find(SYSTEM_BUS)
         if bus is None or not bus.has(NETWORK_MANAGER):
@@ -142,7 +142,7 @@ class HostNetwork:
         if self._manager is None or self._manager[0] is not bus:
             self._manager = (bus, NetworkManager(bus))
         try:
-            return await self._manager[1].network(default_link)
+            return await self._manager[1].network()
         except (BusUnavailable, BusRefused):
             return None
 
@@ -163,6 +163,12 @@ class HostNetwork:
 
 
 HOST_NETWORK = Service[HostNetwork]("network.host_network/1")
+
+
+def _is_same(link: Link, device: Device) -> bool:
+    """Whether a link of our kernel is a device of the host: by the address too, for in a container another link may
+    have the name."""
+    return link.name == device.name and link.mac == (device.mac or "").upper() != ""
 
 
 def _reaches_out(interface: Interface) -> bool:

@@ -37,7 +37,6 @@ from rooftree_network.bus_objects import (
     VlanDevice,
     WirelessDevice,
 )
-from rooftree_network.kernel_network import Link
 from rooftree_network.models import (
     TYPES,
     AddressGeneration,
@@ -108,6 +107,17 @@ class ManagedNetwork:
     """Those that it leaves alone."""
 
 
+@frozen
+class _InUse:
+    """A device that NetworkManager manages, with what it is used for."""
+
+    path: str
+    device: Device
+    active: ActiveConnection | None
+    ip4: Ip4Config
+    ip6: Ip6Config
+
+
 class NetworkManager:
     """Reads NetworkManager, one reading at a time. Every call raises
     :class:`~rooftree.interfaces.bus.BusUnavailable` without it."""
@@ -121,51 +131,47 @@ class NetworkManager:
         """What it says of itself."""
         return await self._bus.read(Manager, MANAGER)
 
-    async def network(self, default_link: Link | None) -> ManagedNetwork:
-        """Its devices.
-
-        :param default_link: the kernel's interface that leads to everywhere, which NetworkManager may not have set up
-        """
+    async def network(self) -> ManagedNetwork:
+        """Its devices."""
         async with self._reading:
             before, self._watched = self._watched, set()
             try:
-                return await self._network(default_link)
+                return await self._network()
             finally:
                 # Connections, addresses and access points are other objects each time: those before are gone.
                 for at in before - self._watched:
                     await self._bus.unwatch(at)
 
-    async def _network(self, default_link: Link | None) -> ManagedNetwork:
+    async def _network(self) -> ManagedNetwork:
         manager = await self.manager()
-        primary = await self._read(ActiveConnection, ACTIVE, manager.primary)
         paths = sorted(manager.devices or ())
-        devices = await asyncio.gather(*(self._read(Device, DEVICE, path) for path in paths))
-        known = [(path, device) for path, device in zip(paths, devices, strict=True) if device and device.name]
-        if primary is not None:
-            names = [device.name for _, device in known if device.active == manager.primary]
-        else:  # by the address too: in a container, another interface may have that name
-            names = [device.name for _, device in known if default_link and is_same(default_link, device)]
-        first = next(iter(names), None)
-        shown = await asyncio.gather(
-            *(self._interface(path, device, first) for path, device in known if device.managed)
+        read = await asyncio.gather(*(self._read(Device, DEVICE, path) for path in paths))
+        devices = {path: device for path, device in zip(paths, read, strict=True) if device is not None}
+        in_use = await asyncio.gather(
+            *(self._in_use(path, device) for path, device in devices.items() if device.managed)
         )
+        primary = _primary(in_use, manager)
+        shown = await asyncio.gather(*(self._interface(device, device is primary) for device in in_use))
         return ManagedNetwork(
             interfaces=[interface for interface in shown if interface is not None],
-            unmanaged=[device for _, device in known if not device.managed],
+            unmanaged=[device for device in devices.values() if not device.managed],
         )
 
-    async def _interface(self, path: str, device: Device, primary: str | None) -> Interface | None:
-        """A device as an interface; ``None`` for one that is not shown."""
-        kind, name = _KINDS.get(device.type or 0), device.name
-        if kind is None or name is None:
-            return None
+    async def _in_use(self, path: str, device: Device) -> _InUse:
         active, ip4, ip6 = await asyncio.gather(
             self._read(ActiveConnection, ACTIVE, device.active),
             self._read(Ip4Config, IP4, device.ip4),
             self._read(Ip6Config, IP6, device.ip6),
         )
+        return _InUse(path, device, active, ip4 or Ip4Config(), ip6 or Ip6Config())
+
+    async def _interface(self, used: _InUse, primary: bool) -> Interface | None:
+        """A device as an interface; ``None`` for one that is not shown."""
+        kind, name, active = _KINDS.get(used.device.type or 0), used.device.name, used.active
+        if kind is None or not name:
+            return None
         flags = (active.flags or 0) if active else 0
-        if flags & EXTERNAL and kind in {"bridge", "veth"} and name != primary:
+        if flags & EXTERNAL and kind in {"bridge", "veth"} and not primary:
             return None  # a container engine's, or another program's
         profile = await self._profile(active)
         names = _section(profile, "connection")
@@ -175,12 +181,12 @@ class NetworkManager:
             kind=kind,
             enabled=active is not None,
             connected=active is not None and active.state in {ACTIVATING, ACTIVATED},
-            primary=name == primary,
-            mac=device.mac or "",
-            ipv4=_ipv4(profile, ip4, bool(flags & IP4_READY), by_dhcp=device.dhcp4 not in {None, NO_OBJECT}),
-            ipv6=_ipv6(profile, ip6, bool(flags & IP6_READY)),
-            wifi=await self._wifi(path, profile) if kind == "wireless" else None,
-            vlan=await self._vlan(path, profile) if kind == "vlan" else None,
+            primary=primary,
+            mac=used.device.mac or "",
+            ipv4=_ipv4(profile, used, bool(flags & IP4_READY)),
+            ipv6=_ipv6(profile, used, bool(flags & IP6_READY)),
+            wifi=await self._wifi(used.path, profile) if kind == "wireless" else None,
+            vlan=await self._vlan(used.path, profile) if kind == "vlan" else None,
             mdns=_NAMES.get(names.get("mdns", -1), "default") if profile else None,
             llmnr=_NAMES.get(names.get("llmnr", -1), "default") if profile else None,
         )
@@ -234,14 +240,21 @@ def _section(profile: Profile | None, name: str) -> Mapping[str, Any]:
     return profile.get(name, {}) if profile else {}
 
 
-def is_same(link: Link, device: Device) -> bool:
-    """Whether that link of our kernel is that device of the host."""
-    return link.name == device.name and link.mac == (device.mac or "").upper() != ""
+def _primary(devices: Sequence[_InUse], manager: Manager) -> _InUse | None:
+    """The device that leads to everywhere: that of NetworkManager's primary connection, or, where somebody else has
+    set it up, the first with a gateway."""
+    for device in devices:
+        if manager.primary not in {None, NO_OBJECT} and device.device.active == manager.primary:
+            return device
+    with_gateway = [device for device in devices if device.ip4.gateway] or [
+        device for device in devices if device.ip6.gateway
+    ]
+    return next(iter(with_gateway), None)
 
 
-def _ipv4(profile: Profile | None, config: Ip4Config | None, ready: bool, *, by_dhcp: bool) -> Ipv4:
-    section = _section(profile, "ipv4")
-    config = config or Ip4Config()
+def _ipv4(profile: Profile | None, used: _InUse, ready: bool) -> Ipv4:
+    section, config = _section(profile, "ipv4"), used.ip4
+    by_dhcp = used.device.dhcp4 not in {None, NO_OBJECT}
     return Ipv4(
         method=_method(section, config.addresses, "auto" if by_dhcp else "static"),
         address=_addresses(config.addresses),
@@ -252,9 +265,8 @@ def _ipv4(profile: Profile | None, config: Ip4Config | None, ready: bool, *, by_
     )
 
 
-def _ipv6(profile: Profile | None, config: Ip6Config | None, ready: bool) -> Ipv6:
-    section = _section(profile, "ipv6")
-    config = config or Ip6Config()
+def _ipv6(profile: Profile | None, used: _InUse, ready: bool) -> Ipv6:
+    section, config = _section(profile, "ipv6"), used.ip6
     return Ipv6(
         method=_method(section, config.addresses, "auto"),
         address=_addresses(config.addresses),

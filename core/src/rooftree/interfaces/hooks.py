@@ -184,3 +184,21 @@ def remedy(problem: Problem, suggestion: str) -> JobCall[None] | Coroutine[Any, 
     """The job that carries out what is suggested against a problem, where that is the domain's to do; ``None`` where it
     is not. It is returned, not run: when it has succeeded, the problem is cleared. The first answer counts."""
     raise NotImplementedError
+
+
+@frozen
+class ServiceKind:
+    """A kind of services that add-ons provide to each other, such as MQTT brokers."""
+
+    name: str
+    """As in an add-on's configuration, ``services: [mqtt:want]``: letters ``a-z``, digits, ``_`` and ``-``."""
+    data: type[Any]
+    """What a provider has to say of its service: a frozen attrs class with a field for each key. What is sent is
+    converted strictly; fields that are ``UNSET`` are left out of what those read that want the service."""
+
+
+@hookspec
+def service_kinds() -> list[ServiceKind]:
+    """The kinds of services that the domain adds to those that add-ons can provide to each other. Called for each
+    request to ``/services…``; answer from memory."""
+    raise NotImplementedError

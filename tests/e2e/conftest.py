@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.rig.fixtures import base_image, daemon, engine, git_server, registry
+from tests.rig.fixtures import base_image, cores, daemon, engine, git_server, registry
 
-__all__ = ["base_image", "daemon", "engine", "git_server", "registry"]
+__all__ = ["base_image", "cores", "daemon", "engine", "git_server", "registry"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.core_image import CoreImages
+from tests.rig.core_process import CoreSteering
 from tests.rig.daemon import Daemon
 from tests.rig.engine import CHECKOUT, INSTANCE_LABEL, Engine
 from tests.rig.fork_server import forked
@@ -35,6 +38,42 @@ def test_published_image_is_fetched_from_the_registry(engine: Engine, registry: 
     assert engine.run("run", "--rm", image) == "hi"
     engine.remove_images(f"{registry.address}/rig/hello")
     assert engine.run("images", "--quiet", image) == ""
+
+
+async def test_stand_in_for_core_runs_in_a_container_and_can_be_broken(
+    engine: Engine, cores: CoreImages, tmp_path: Path
+) -> None:
+    core = CoreSteering(free_port())
+    (tmp_path / "stand-in.json").write_text(json.dumps({"port": core.port}))
+    good, broken = cores.publish("2026.10.1", reports=False), cores.publish("2026.11.0", crashes=7)
+    shared = ["--volume", f"{tmp_path}:/config"]
+    container = engine.run("run", "--detach", "--network", "host", *shared, good)
+    try:
+        wait_until(lambda: listens(core.port), within_s=20, what="the stand-in for Core")
+        await core.end(0)
+
+        assert (tmp_path / ".HA_VERSION").read_text() == "2026.10.1"
+        assert engine.run("wait", container) == "0"
+        with pytest.raises(RuntimeError):
+            engine.run("run", "--rm", "--network", "host", *shared, broken)
+        check = [
+            "--rm",
+            "--entrypoint",
+            "",
+            *shared,
+            good,
+            "python3",
+            "-m",
+            "homeassistant",
+            "--script",
+            "check_config",
+        ]
+        assert "Testing configuration" in engine.run("run", *check, "--config", "/config")
+        (tmp_path / "configuration.yaml").write_text("broken:\n")
+        with pytest.raises(RuntimeError):
+            engine.run("run", *check, "--config", "/config")
+    finally:
+        engine.run("rm", "--force", container)
 
 
 def test_pushed_commit_reaches_a_clone(git_server: GitServer, tmp_path: Path) -> None:

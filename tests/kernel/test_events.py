@@ -11,6 +11,7 @@ from attrs import frozen
 from rooftree import Event, Kernel, Plugin
 from rooftree.events import bus as events
 from rooftree.events.bus import EventBus
+from rooftree.process import SystemState, SystemStateChanged
 from rooftree.testing import running_system
 
 
@@ -204,3 +205,19 @@ async def test_subscriptions_of_a_plugin_end_with_it(tmp_path: Path) -> None:
     await bus.drained()
 
     assert seen == [Counted(1)]
+
+
+async def test_system_that_runs_and_one_that_stops_is_told(tmp_path: Path) -> None:
+    told: list[SystemState] = []
+
+    class Listening(Plugin):
+        name = "listening"
+
+        async def setup(self, kernel: Kernel) -> None:
+            kernel.on(SystemStateChanged, lambda event: told.append(event.state))
+
+    async with running_system(tmp_path, plugins=[Listening]) as system:
+        await system.bus.drained()
+        assert told == [SystemState.RUNNING]
+
+    assert told == [SystemState.RUNNING, SystemState.STOPPING]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.rig.core_image import CoreImages, core_images
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine, import_base_image
 from tests.rig.git_server import GitServer, serve_git
@@ -35,6 +36,13 @@ def registry(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathF
     """An image registry on loopback, empty at first."""
     with serve_images(tmp_path_factory.mktemp("registry"), engine, base_image) as registry:
         yield registry
+
+
+@pytest.fixture(scope="session")
+def cores(registry: Registry) -> Iterator[CoreImages]:
+    """Where versions of the stand-in for Home Assistant Core are published."""
+    with core_images(registry) as images:
+        yield images
 
 
 @pytest.fixture(scope="session")

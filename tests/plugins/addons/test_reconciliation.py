@@ -340,7 +340,7 @@ async def test_engine_that_goes_away_again_while_it_is_looked_at_is_looked_at_la
 
 
 async def test_states_follow_the_engines_events(home: House) -> None:
-    seen: list[AddonState] = []
+    seen: list[str] = []
     home.system.bus.subscribe(AddonStateChanged, lambda event: seen.append(event.state), "test")
     await home.install(image=FakeImage(health_check=True))
     await home.addons.containers.lifetimes.create(HELLO)

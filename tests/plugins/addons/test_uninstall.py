@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rooftree.interfaces.addons import AddonUninstalled
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import removals
 from rooftree_addons.removals import PROBLEM
@@ -54,6 +55,17 @@ async def test_nothing_remains_of_an_add_on(home: House) -> None:
     assert not (home.data / CONFIG).exists()
     assert removed(home.data) == []
     assert not (home.data / "cid_files" / f"app_{HELLO}.cid").exists()
+
+
+async def test_others_hear_that_it_is_gone(home: House) -> None:
+    told = asyncio.Queue[str]()
+    home.system.bus.subscribe(AddonUninstalled, lambda event: told.put_nowait(event.slug), "test")
+    await home.run()
+
+    await uninstall(home)
+
+    async with asyncio.timeout(5):
+        assert await told.get() == HELLO
 
 
 async def test_configuration_stays_unless_its_end_is_asked_for(home: House) -> None:

@@ -391,7 +391,7 @@ async def test_stop_ends_it_with_its_token_and_keeps_its_log(home: House) -> Non
 
 async def test_add_on_that_was_stopped_is_stopped_whatever_it_ended_with(home: House) -> None:
     await home.run(image=FakeImage(stop_exit_code=137))
-    states: list[AddonState] = []
+    states: list[str] = []
     home.system.bus.subscribe(AddonStateChanged, lambda event: states.append(event.state), "test")
 
     await home.post(HELLO, "restart")

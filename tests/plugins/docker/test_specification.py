@@ -59,6 +59,7 @@ def test_everything_else_of_a_specification_arrives() -> None:
         extra_hosts={"supervisor": "172.30.32.2"},
         capabilities=("SYS_NICE",),
         dropped_capabilities=("NET_RAW",),
+        privileged=True,
         security_options=("seccomp=unconfined",),
         device_rules=("c 188:* rwm",),
         devices=("/dev/ttyUSB0",),
@@ -87,6 +88,7 @@ def test_everything_else_of_a_specification_arrives() -> None:
         "ExtraHosts": ["supervisor:172.30.32.2"],
         "CapAdd": ["SYS_NICE"],
         "CapDrop": ["NET_RAW"],
+        "Privileged": True,
         "SecurityOpt": ["seccomp=unconfined"],
         "DeviceCgroupRules": ["c 188:* rwm"],
         "Devices": [{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/ttyUSB0", "CgroupPermissions": "rwm"}],
@@ -101,6 +103,12 @@ def test_everything_else_of_a_specification_arrives() -> None:
         "RestartPolicy": {"Name": "no"},
     }
     assert {key: config[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(("entrypoint", "told"), [((), [""]), (("/bin/sh", "-c"), ["/bin/sh", "-c"])])
+def test_entrypoint_takes_the_place_of_the_images(entrypoint: tuple[str, ...], told: list[str]) -> None:
+    assert "Entrypoint" not in body(MINIMAL)
+    assert body(evolve(MINIMAL, entrypoint=entrypoint))["Entrypoint"] == told
 
 
 def test_number_of_processes_is_the_engines_affair_unless_it_is_said() -> None:

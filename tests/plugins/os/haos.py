@@ -114,7 +114,7 @@ class Surroundings:
         """Those with which a system is there."""
         return {
             "plugins.host.bus": self.bus.address,
-            "plugins.os.version_file": self.versions.url + "/{channel}.json",
+            "plugins.supervisor.version_file": self.versions.url + "/{channel}.json",
         }
 
     @asynccontextmanager
@@ -123,9 +123,14 @@ class Surroundings:
         *more: type[Plugin] | EntryPoint,
         boards: Iterable[EntryPoint] = BOARDS,
         settings: Mapping[str, object] | None = None,
+        without: str | None = None,
     ) -> AsyncIterator[Haos]:
-        """A system there; the same data folder each time."""
+        """A system there; the same data folder each time.
+
+        :param without: one of the settings that it would have
+        """
         chosen = {**self.settings, **(settings or {})}
+        chosen.pop(without or "", None)
         plugins = [SupervisorPlugin, HostPlugin, OsPlugin, *boards, *more]
         async with (
             running_system(self.folder, plugins=plugins, settings=chosen) as system,

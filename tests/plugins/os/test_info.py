@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from aiohasupervisor.models.os import OSInfo
 from rooftree.interfaces.hooks import available_updates, info
 from rooftree.jobs.conditions import CONDITIONS, ConditionNotMet
 from rooftree_machine.machine_types import generic_machine, host_architecture
-from rooftree_os import data_disk, version_file
-from rooftree_os.version_file import Versions
+from rooftree_os import data_disk
+from rooftree_os.operating_system import OPERATING_SYSTEM
 from rooftree_os.watch import MarkedBoot
 from tests.bus.machine import AGENT, HOSTNAME, UDISKS
 from tests.bus.os_machine import CPE, RAUC
@@ -84,23 +83,10 @@ async def test_version_file_that_can_not_be_read_is_told_to_who_asked_for_it_and
 
     answer = await haos.post("/reload_updates")
 
-    assert (answer.status, answer.envelope["error_key"]) == (503, "os_versions_unknown_error")
+    assert (answer.status, answer.envelope["error_key"]) == (503, "versions_unknown_error")
     assert haos.versions.url in answer.message
     assert (await haos.get("/os/info"))["version_latest"] == NEW
     assert haos.problems() == {}  # it is no fault of the plugin's
-
-
-async def test_server_of_versions_that_does_not_answer_is_waited_for_once(
-    haos: Haos, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(version_file, "ANSWER_S", 0.3)
-    haos.versions.silent = True
-
-    answers = await asyncio.gather(*(haos.post("/reload_updates") for _ in range(3)))
-
-    assert {answer.status for answer in answers} == {503}
-    assert {answer.message.endswith("did not come within 0.3 s") for answer in answers} == {True}
-    assert haos.problems() == {}
 
 
 async def test_another_system_answers_null_and_says_what_is_missing(tmp_path: Path) -> None:
@@ -283,22 +269,24 @@ async def _marked(running: Haos) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    ("current", "following"),
-    [
-        ("16.0", "17.1"),  # nothing is known of 16
-        ("15.1", "15.2"),  # first to the last of its own
-        ("15.2", "17.1"),  # that of 16 is not known
-        ("14.2", "15.2"),  # then through the next one's last
-        ("17.1", "17.1"),
-        ("18.0", "17.1"),
-    ],
-)
-def test_way_to_the_newest_version_leads_through_the_last_of_each_major_one(current: str, following: str) -> None:
-    versions = Versions(newest={"ova": "17.1"}, last_of_major={"14": "14.2", "15": "15.2"})
+WAYS = {
+    "16.0": "17.1",  # nothing is known of 16
+    "15.1": "15.2",  # first to the last of its own
+    "15.2": "17.1",  # that of 16 is not known
+    "14.2": "15.2",  # then through the next one's last
+    "17.1": "17.1",
+    "18.0": "17.1",
+}
+"""Where an update leads, by what runs."""
 
-    assert versions.next_after(current, "ova") == following
-    assert versions.next_after(current, "other") is None
+
+async def test_way_to_the_newest_version_leads_through_the_last_of_each_major_one(around: Surroundings) -> None:
+    around.versions.file |= {"hassos": {"yellow": "17.1"}, "hassos-upgrade": {"14": "14.2", "15": "15.2"}}
+    async with around.system() as running:
+        releases = (await running.settled()).system.services.get(OPERATING_SYSTEM).releases
+
+        assert {current: releases.next_after(current, "yellow") for current in WAYS} == WAYS
+        assert releases.next_after("16.0", "other") is None
 
 
 async def test_older_version_in_the_file_is_no_update(around: Surroundings) -> None:
@@ -324,6 +312,30 @@ async def test_version_file_that_is_none_leaves_the_latest_version_unknown(aroun
 
 async def _asked(running: Haos) -> bool:
     return bool(running.versions.asked)
+
+
+async def test_place_of_the_version_file_is_taken_from_the_settings_of_this_domain_too(around: Surroundings) -> None:
+    address = around.versions.url + "/{channel}.json"
+    async with around.system(
+        settings={"plugins.os.version_file": address}, without="plugins.supervisor.version_file"
+    ) as running:
+        assert (await (await running.settled()).get("/os/info"))["version_latest"] == NEW
+
+
+async def test_without_a_version_feed_the_latest_version_is_unknown_and_an_update_says_why(
+    around: Surroundings,
+) -> None:
+    async with around.system() as running:
+        await running.settled()
+        await running.done("/kernel/v1/plugins/supervisor/disable")
+
+        assert (await running.get("/os/info"))["version_latest"] is None
+        refused = await running.post("/os/update")
+        assert (refused.status, refused.envelope["error_key"]) == (503, "os_versions_unknown_error")
+        assert "supervisor, which does, is not running" in refused.message
+
+        await running.done("/kernel/v1/plugins/supervisor/enable")
+        await running.settled()
 
 
 async def test_version_file_of_another_channel_is_refused(around: Surroundings) -> None:

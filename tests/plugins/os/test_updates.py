@@ -73,7 +73,7 @@ async def test_version_that_runs_is_refused_and_so_is_one_that_waits_for_the_reb
 
 async def test_board_without_a_version_in_the_file_is_told_to_name_one(haos: Haos) -> None:
     haos.versions.file["hassos"] = {"ova": NEW}
-    await haos.system.plugins.restart("os")
+    await haos.done("/reload_updates")
 
     answer = await haos.post("/os/update")
 

@@ -21,7 +21,8 @@ LATER = {f"data.feature_flags.{flag} is on one side only" for flag in ("app_drop
 
 
 @pytest.mark.parametrize(
-    "name", ["supervisor.ping", "supervisor.info", "root.info", "root.available_updates", "jobs.info"]
+    "name",
+    ["supervisor.ping", "supervisor.info", "root.info", "root.available_updates", "jobs.info", "supervisor.stats"],
 )
 async def test_answer_has_the_recorded_shape(client: Client, name: str) -> None:
     record = recorded(name)

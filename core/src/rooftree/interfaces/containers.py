@@ -187,6 +187,8 @@ class ContainerSpec:
     dns_search: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     """Linux capabilities that it has besides the engine's usual ones, such as ``NET_ADMIN``."""
+    privileged: bool = False
+    """Every capability and every device of the host, for a program that is as trusted as the host itself."""
     dropped_capabilities: tuple[str, ...] = ()
     """Of the engine's usual ones, those that it has not."""
     security_options: tuple[str, ...] = ()
@@ -199,6 +201,8 @@ class ContainerSpec:
     """How many processes and threads it may have; ``None``: as many as the host."""
     tmpfs: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    """What is run with the command as its arguments, in place of the image's own; ``()`` for the command alone."""
     init: bool = True
     stdin: bool = False
     host_pid: bool = False

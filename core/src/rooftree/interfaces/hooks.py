@@ -159,3 +159,21 @@ def objections_to_host_end() -> str | Coroutine[Any, Any, str | None] | None:
     """Why the host should not be ended now, as a sentence without its full stop; ``None`` where nothing speaks
     against it. The user may do it all the same."""
     raise NotImplementedError
+
+
+@frozen
+class ServiceKind:
+    """A kind of services that add-ons provide to each other, such as MQTT brokers."""
+
+    name: str
+    """As in an add-on's configuration, ``services: [mqtt:want]``: letters ``a-z``, digits, ``_`` and ``-``."""
+    data: type[Any]
+    """What a provider has to say of its service: a frozen attrs class with a field for each key. What is sent is
+    converted strictly; fields that are ``UNSET`` are left out of what those read that want the service."""
+
+
+@hookspec
+def service_kinds() -> list[ServiceKind]:
+    """The kinds of services that the domain adds to those that add-ons can provide to each other. Called for each
+    request to ``/services…``; answer from memory."""
+    raise NotImplementedError

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from attrs import frozen
+
+from rooftree.events import Event
 from rooftree.services import Service
 
 
@@ -32,3 +35,8 @@ class InstallationPreferences(Protocol):
 
 
 INSTALLATION_PREFERENCES = Service[InstallationPreferences]("installation_preferences/1")
+
+
+@frozen
+class PreferencesChanged(Event):
+    """The user, or who acts for them, prefers something else than before."""

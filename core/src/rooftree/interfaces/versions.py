@@ -18,7 +18,8 @@ class VersionsUnknown(Unavailable):
 
 
 class VersionFeed(Protocol):
-    """What the feed said last; from memory, and nothing until it was read once. Kept over a restart."""
+    """What the feed said last; from memory, and nothing until it was read once. Kept over a restart. What it says
+    wrongly of one thing is missing for that, and for nothing else."""
 
     @property
     def channel(self) -> str:
@@ -26,7 +27,8 @@ class VersionFeed(Protocol):
         ...
 
     def newest_core(self, machine: str | None) -> str | None:
-        """The newest Core for a machine (in the words of the API; ``None`` where nobody knows what this is)."""
+        """The newest Core for a machine (in the words of the API; ``None`` where nobody knows what this is). One that
+        uses another machine's image has that one's."""
         ...
 
     def newest_os(self, board: str) -> str | None:
@@ -49,6 +51,14 @@ class VersionFeed(Protocol):
     def image(self, name: str, *, machine: str | None = None, arch: str | None = None) -> str | None:
         """The image (without a tag) of ``core`` or of a base service, its template filled in; ``None`` where the feed
         has none, or what its template asks for is not known."""
+        ...
+
+    def keep_fresh(self, address: str | None = None) -> None:
+        """Say that somebody goes by the versions: from now on they are read by themselves, soon and then daily. Before
+        anybody says so, nobody is asked over the network. Say it at each use: the feed may be another one by then.
+
+        :param address: where the domain's operator says that the file is; used where nobody says so to the feed's own
+        """
         ...
 
     async def read(self) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from types import ModuleType
 
 import structlog
+from attrs import frozen
 
 from rooftree.access import ChangeRate, Tokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.errors import RooftreeError, Unavailable
-from rooftree.events import PROBLEMS, EventBus, Problem, Problems, Task, TaskSupervisor
+from rooftree.events import PROBLEMS, Event, EventBus, Problem, Problems, Task, TaskSupervisor
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
@@ -51,6 +52,13 @@ class SystemState(enum.StrEnum):
     SETUP = "setup"
     RUNNING = "running"
     STOPPING = "stopping"
+
+
+@frozen
+class SystemStateChanged(Event):
+    """The system is somewhere else on its way than before."""
+
+    state: SystemState
 
 
 RECENT_LOGS = Service[RecentLogs]("recent_logs/1")
@@ -161,15 +169,20 @@ class System:
         if files:
             self.tasks.start(PluginFiles(files, self.plugins).task(), "kernel")
         await self._report_losses()  # plugins load their documents, and may have found some damaged
-        self.state_now = SystemState.RUNNING
+        self._become(SystemState.RUNNING)
 
     async def stop(self) -> None:
         """Stop jobs, plugins and listeners, in this order, and close the database."""
-        self.state_now = SystemState.STOPPING
+        self._become(SystemState.STOPPING)
+        await asyncio.sleep(0)  # who listens hears of it before its plugin stops
         self.server.end_streams()
         await self.jobs.stop(self.settings.kernel.stop_timeout_s / 2)
         await self.plugins.stop()
         await self._closing.aclose()
+
+    def _become(self, state: SystemState) -> None:
+        self.state_now = state
+        self.bus.publish(SystemStateChanged(state))
 
     def _parts(self) -> KernelParts:
         return KernelParts(

@@ -15,18 +15,19 @@ from attrs import evolve, frozen
 
 from rooftree import Collection as Documents
 from rooftree import RooftreeError, document
+from rooftree.interfaces.addons import AddonStateChanged
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import Container, ContainerSpec, DataPath, PortConflict
 from rooftree.state import Change
 from rooftree_addons import preparation, taking_over
-from rooftree_addons.addons import Addons, AddonStateChanged
+from rooftree_addons.addons import Addons
 from rooftree_addons.address_probe import complaint
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import LABEL_SLUG, config_folder, data_folder
 from rooftree_addons.images import is_needed_by_others, missing_image
 from rooftree_addons.installed import AddonUpdateRolledBack, InstalledAddon, InstalledVersion
 from rooftree_addons.mount_sources import refuse_movable
-from rooftree_addons.own_folders import KEPT_FOLDER, remove_cid
+from rooftree_addons.own_folders import KEPT_FOLDER, drop_kept_options
 from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
 from rooftree_addons.ports import port_conflict, refuse_taken_ports
 from rooftree_addons.probation import (
@@ -48,6 +49,7 @@ from rooftree_containers import (
     Stage,
     managed,
 )
+from rooftree_containers.cid_file import remove_cid
 from rooftree_store import AddonSlug, Startup
 
 NAMES: Final = DomainNames(
@@ -232,7 +234,9 @@ class AddonContainers:
 
     async def container_removed(self, name: str) -> None:
         """It needs its id no longer."""
-        await asyncio.to_thread(remove_cid, self._addons.kernel.data.path, self.container_name(name))
+        data, container = self._addons.kernel.data.path, self.container_name(name)
+        await asyncio.to_thread(remove_cid, data, container)
+        await asyncio.to_thread(drop_kept_options, data, container)
 
     def version_changed(self, name: str) -> None:
         self._addons.tell_store()

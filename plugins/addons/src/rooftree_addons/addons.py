@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 from attrs import evolve, frozen
 
-from rooftree import Collection, Event, Kernel, Principal, Role, Service
+from rooftree import Collection, Kernel, Principal, Role, Service
+from rooftree.interfaces.addons import AddonUninstalled
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerEngine
 from rooftree_addons.apparmor import Profiles
@@ -51,14 +52,6 @@ ADDON_PROBLEMS: Final = (DEVICE_PROBLEM, REFUSED_PROBLEM, ADOPTED)
 
 AddonState = ContainerState
 """What an add-on is doing, in the words of the API."""
-
-
-@frozen
-class AddonStateChanged(Event):
-    """An add-on started, ended or failed."""
-
-    slug: AddonSlug
-    state: ContainerState
 
 
 @frozen(kw_only=True)
@@ -180,11 +173,13 @@ class Addons:
         )
 
     def forget(self, slug: AddonSlug) -> None:
+        """Keep nothing in memory of an add-on that is not installed any more, and say so."""
         self.containers.forget(slug)
         self._choosing.pop(slug, None)
         for problem in ADDON_PROBLEMS:
             self.kernel.problems.clear(problem, "addon", slug)
         self.tell_store()
+        self.kernel.publish(AddonUninstalled(slug))
 
     def restart_due(self, slug: AddonSlug, reason: str) -> None:
         """Say that a running add-on has something only from its next start on.
@@ -297,4 +292,4 @@ class Addons:
 
 ADDONS = Service[Addons]("addons/1")
 
-__all__ = ["ADDONS", "AddonDocuments", "AddonState", "AddonStateChanged", "Addons", "Upkeep"]
+__all__ = ["ADDONS", "AddonDocuments", "AddonState", "Addons", "Upkeep"]

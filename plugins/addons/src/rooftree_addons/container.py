@@ -12,6 +12,7 @@ from rooftree_addons.device_grants import Grants
 from rooftree_addons.devices import realtime_budget_us
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.sandbox import Sandbox
+from rooftree_containers.cid_file import cid_mount
 from rooftree_store import AddonConfig, AddonSlug, MapEntry, MapType, UlimitPair
 
 LABEL_SLUG: Final = "io.rooftree.slug"
@@ -65,11 +66,6 @@ def config_folder(slug: AddonSlug) -> str:
     return f"{CONFIG_FOLDERS}/{slug}"
 
 
-def cid_file(addon: InstalledAddon) -> str:
-    """The file that tells a container its own id, relative to the data folder."""
-    return f"cid_files/{addon.container}.cid"
-
-
 def wants_config_folder(config: AddonConfig) -> bool:
     """Whether the add-on has a configuration folder of its own."""
     types = {entry.type for entry in config.map}
@@ -104,7 +100,7 @@ def container_spec(
         hostname=None if config.host_uts else addon.hostname,
         environment=_environment(addon, token, timezone),
         labels={LABEL_SLUG: addon.slug},
-        mounts=(*_folders(addon, config_folders), *_system_mounts(config, unprotected), _cid_mount(addon)),
+        mounts=(*_folders(addon, config_folders), *_system_mounts(config, unprotected), cid_mount(addon.container)),
         network="host" if config.host_network else "addons",
         ports=() if config.host_network else published_ports(addon),
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
@@ -238,10 +234,6 @@ def _system_mounts(config: AddonConfig, unprotected: bool) -> list[Mount]:
         if is_wanted and Path(source).exists()  # ours: the host's own
     ]
     return mounts
-
-
-def _cid_mount(addon: InstalledAddon) -> Mount:
-    return Mount(DataPath(cid_file(addon)), "/run/cid", read_only=True)
 
 
 def _capabilities(config: AddonConfig) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ import structlog
 from rooftree import Invalid
 from rooftree.state import close_to_others
 from rooftree_addons.container import CONFIG_FOLDERS, MAPPED_FOLDERS, OPTIONS_FILE, data_folder
+from rooftree_containers.cid_file import CID_FOLDER
 from rooftree_files import Folder, PathRefused
 from rooftree_store import AddonSlug
 
 log = structlog.get_logger(__name__)
 
-CID_FOLDER: Final = "cid_files"
 KEPT_FOLDER: Final = "apps/kept"
 """Where updates keep copies of data, below the data folder: next to ``apps/data``, and in no container."""
 MOST_OPTIONS_BYTES: Final = 16 * 1024 * 1024
@@ -109,23 +109,6 @@ def drop_kept_options(data: Path, container: str) -> None:
 
 def _kept_options(container: str) -> str:
     return f"{container}.options.json"
-
-
-def write_cid(data: Path, container: str, container_id: str) -> None:
-    """Write the file that tells a container its own id. Blocks.
-
-    It has to be there when the container is made, and says the right thing when that is started: the engine looks it up
-    anew then. A folder in its place is the engine's, which makes one of a source that is missing.
-    """
-    with Folder.open(data) as root, root.make(CID_FOLDER, 0o700) as folder:
-        folder.write(f"{container}.cid", container_id.encode(), 0o644)
-
-
-def remove_cid(data: Path, container: str) -> None:
-    """Delete it, and what was kept beside it; nothing to do where it is not. Blocks."""
-    with Folder.open(data) as root, root.make(CID_FOLDER, 0o700) as folder:
-        folder.remove(f"{container}.cid")
-        folder.remove(_kept_options(container))
 
 
 def config_folders(data: Path) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_addons.addons import Addons
 from rooftree_addons.container import (
     MAPPED_FOLDERS,
-    cid_file,
     config_folder,
     container_spec,
     data_folder,
@@ -29,11 +28,11 @@ from rooftree_addons.own_folders import (
     make_shared_folders,
     put_back_options,
     refuse_what_is_no_folder,
-    write_cid,
     write_options,
 )
 from rooftree_addons.own_folders import make_folders as make_folders_there
 from rooftree_addons.sandbox import sandbox
+from rooftree_containers.cid_file import cid_file, write_cid
 from rooftree_containers.timezone import host_timezone
 from rooftree_store import AddonSlug
 
@@ -105,7 +104,7 @@ async def specification(addons: Addons, addon: InstalledAddon, token: str) -> Co
 
 def made_by_us(addon: InstalledAddon) -> frozenset[str]:
     """What :func:`prepare` makes of what an add-on is shown, relative to the data folder."""
-    return frozenset({data_folder(addon.slug), config_folder(addon.slug), cid_file(addon), *MAPPED_FOLDERS})
+    return frozenset({data_folder(addon.slug), config_folder(addon.slug), cid_file(addon.container), *MAPPED_FOLDERS})
 
 
 async def note_container_id(addons: Addons, addon: InstalledAddon, container_id: str) -> None:

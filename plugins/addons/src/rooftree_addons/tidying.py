@@ -26,8 +26,9 @@ from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerChanged, EngineConnected
 from rooftree_addons.addons import Addons
 from rooftree_addons.brought_images import BroughtImage
-from rooftree_addons.own_folders import CID_FOLDER, KEPT_FOLDER, remove_cid
+from rooftree_addons.own_folders import KEPT_FOLDER, drop_kept_options
 from rooftree_addons.verbs import addon_lock
+from rooftree_containers.cid_file import CID_FOLDER, remove_cid
 from rooftree_containers.damaged_state import state_is_damaged
 from rooftree_containers.update_backup import FAILED
 from rooftree_files import Folder
@@ -160,6 +161,7 @@ class Tidying:
             await self._addons.profiles.remove(slug)
         if due.cid:
             await asyncio.to_thread(remove_cid, self._kernel.data.path, f"app_{slug}")
+            await asyncio.to_thread(drop_kept_options, self._kernel.data.path, f"app_{slug}")
         if due.tokens:
             await self._addons.containers.lifetimes.revoke_tokens(slug)
         await self._forget_images_that_are_gone()
@@ -184,7 +186,8 @@ async def tidy_addon(addons: Addons, slug: AddonSlug) -> Steps:
 
 def _slugs_with_files(data: Path) -> set[str]:
     """The add-ons that something of ours lies in the data folder for. Blocks."""
-    cids = {name.removeprefix("app_").removesuffix(".cid") for name in _names(data, CID_FOLDER)}
+    files = [name for name in _names(data, CID_FOLDER) if name.startswith("app_")]
+    cids = {name.removeprefix("app_").removesuffix(".cid") for name in files}
     names = cids | {*_names(data, KEPT_FOLDER), *_names(data, "apparmor")}
     return {name for name in names if _is_slug(name)}
 

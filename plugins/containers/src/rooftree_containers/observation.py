@@ -34,8 +34,7 @@ class Observation:
         self._kernel = kernel
         self._domain = domain
         self._states: dict[str, ContainerState] = {}
-        self._addresses: dict[str, str | None] = {}
-        self._ports: dict[str, tuple[Port, ...]] = {}
+        self._shown: dict[str, Container] = {}
         self._startups_over: dict[str, asyncio.Event] = {}
         self._ended: dict[str, str] = {}
         self._listeners: list[Callable[[str, ContainerState], None]] = [domain.state_changed]
@@ -66,13 +65,19 @@ class Observation:
         """Whether it runs, well or not yet."""
         return self.state(name) in {ContainerState.STARTED, ContainerState.STARTUP}
 
+    def shown(self, name: str) -> Container | None:
+        """What the engine showed last of its container, from memory; ``None`` where it has none."""
+        return self._shown.get(name)
+
     def address(self, name: str) -> str | None:
         """Its address on the add-on network while it runs."""
-        return self._addresses.get(name)
+        shown = self._shown.get(name)
+        return shown.ip_address if shown is not None else None
 
     def ports(self, name: str) -> tuple[Port, ...]:
         """The ports of the host that it has, as long as it runs."""
-        return self._ports.get(name, ()) if self.runs(name) else ()
+        shown = self._shown.get(name)
+        return shown.ports if shown is not None and self.runs(name) else ()
 
     async def look(self, name: str) -> Container | None:
         """Ask the engine about a container, and take the answer over."""
@@ -89,8 +94,10 @@ class Observation:
 
     def observe(self, name: str, container: Container | None) -> None:
         """Take over what the engine shows of a container."""
-        self._addresses[name] = container.ip_address if container else None
-        self._ports[name] = container.ports if container else ()
+        if container is None:
+            self._shown.pop(name, None)
+        else:
+            self._shown[name] = container
         self.whereabouts.note(name, container)
         state = _state_of(container)
         if state is ContainerState.ERROR and container is not None and self._was_to_end(name, container.id):
@@ -119,7 +126,7 @@ class Observation:
 
     def forget(self, name: str) -> None:
         """It is no container of the domain any more."""
-        for known in (self._states, self._addresses, self._ports, self._startups_over, self._ended):
+        for known in (self._states, self._shown, self._startups_over, self._ended):
             known.pop(name, None)
         self.whereabouts.forget(name)
         self.changes += 1

@@ -143,6 +143,8 @@ def container_body(
     }
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = list(spec.entrypoint) or [""]  # an empty list leaves the image's
     if spec.hostname and not spec.host_uts:
         body["Hostname"] = spec.hostname
         if spec.dns and spec.dns_search:
@@ -166,6 +168,7 @@ def _host_config(
             *([OWN_TERMINALS] if any(mount.target == "/dev" for mount in spec.mounts) else []),
         ],
         "ExtraHosts": [f"{name}:{address}" for name, address in spec.extra_hosts.items()],
+        "Privileged": spec.privileged,
         "CapAdd": list(spec.capabilities),
         "CapDrop": list(spec.dropped_capabilities),
         "SecurityOpt": list(spec.security_options),

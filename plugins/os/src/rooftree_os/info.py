@@ -22,7 +22,7 @@ async def os_info(system: OperatingSystem, disks: DataDisksOfMachine) -> OsInfo:
     if home_assistant_os is None:
         return OsInfo()
     (slots, boot), data_disk = await asyncio.gather(_slots(system), disks.current())
-    latest = system.versions.next_after(home_assistant_os.version, home_assistant_os.board)
+    latest = system.releases.next_after(home_assistant_os.version, home_assistant_os.board)
     pending = slots.pending.version if slots.pending is not None else None
     return OsInfo(
         version=home_assistant_os.version,

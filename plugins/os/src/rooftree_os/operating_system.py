@@ -14,8 +14,8 @@ from rooftree_machine.agent import AGENT, OS_AGENT, Agent
 from rooftree_machine.home_assistant_os import HomeAssistantOs, major_of, newer
 from rooftree_machine.hostnamed import HOSTNAME, Hostname
 from rooftree_machine.machine_types import machine_of_board
+from rooftree_os.releases import Releases
 from rooftree_os.slots import Slots
-from rooftree_os.version_file import VersionFile
 
 SUPPORTED_MAJORS: Final = 4
 """Major releases, the newest among them, that count as supported."""
@@ -30,9 +30,9 @@ class OtherSystem(Invalid):
 class OperatingSystem:
     """The system of this host, as far as the bus tells."""
 
-    def __init__(self, kernel: Kernel, versions: VersionFile) -> None:
+    def __init__(self, kernel: Kernel, releases: Releases) -> None:
         self._kernel = kernel
-        self.versions = versions
+        self.releases = releases
         self._seen: HomeAssistantOs | None = None
         self._pending: str | None = None
 
@@ -78,7 +78,7 @@ class OperatingSystem:
         """The version that could be installed, from memory: later than what runs, and not installed already."""
         if self._seen is None:
             return None
-        latest = self.versions.next_after(self._seen.version, self._seen.board)
+        latest = self.releases.next_after(self._seen.version, self._seen.board)
         waits = latest is not None and newer(latest, self._seen.version) and latest != self._pending
         return latest if waits else None
 
@@ -135,7 +135,7 @@ class OperatingSystem:
         self._judged("os_version", self._too_old(home_assistant_os) if home_assistant_os is not None else None)
 
     def _too_old(self, home_assistant_os: HomeAssistantOs) -> str | None:
-        newest = self.versions.newest(home_assistant_os.board)
+        newest = self.releases.newest(home_assistant_os.board)
         if newest is None:
             return None
         oldest = (major_of(newest) or 0) - SUPPORTED_MAJORS + 1

@@ -7,19 +7,19 @@ from typing import Any
 
 from attrs import frozen
 
-from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl
+from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS
 from rooftree.interfaces.hardware import Device
 from rooftree.interfaces.hooks import AvailableUpdate
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
-from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.interfaces.versions import VERSION_FEED
 from rooftree_os.boards import BOARDS, Boards
 from rooftree_os.data_disk import DATA_DISKS, DataDisksOfMachine
 from rooftree_os.operating_system import OPERATING_SYSTEM, OperatingSystem
 from rooftree_os.reboot import REBOOTS, Reboots
+from rooftree_os.releases import Releases
 from rooftree_os.routes import routes
 from rooftree_os.updates import BUNDLES, Bundles
-from rooftree_os.version_file import VersionFile
 from rooftree_os.watch import MarkedBoot, Watch
 
 
@@ -27,8 +27,9 @@ from rooftree_os.watch import MarkedBoot, Watch
 class OsSettings:
     """``[plugins.os]`` in rooftree.toml."""
 
-    version_file: str = "https://version.home-assistant.io/{channel}.json"
-    """Where the newest versions are told; ``{channel}`` is the user's. Read on Home Assistant OS only."""
+    version_file: str | None = None
+    """Where the newest versions are told, for who says it here; what ``[plugins.supervisor]`` says of it, which
+    is read by all domains, counts before this."""
     data_on_host: str | None = None
     """Where the data folder is on the host, for a daemon in a container that knows it under another name: rauc reads
     the bundles of updates from there."""
@@ -40,18 +41,13 @@ class OsPlugin(Plugin):
 
     name = "os"
     provides = (OPERATING_SYSTEM, RECOGNIZED_MACHINE, REBOOTS, BUNDLES, DATA_DISKS, BOARDS)
-    optional = (SYSTEM_BUS, INSTALLATION_PREFERENCES)
+    optional = (SYSTEM_BUS, VERSION_FEED)
     settings = OsSettings
 
     async def setup(self, kernel: Kernel) -> None:
         """Load the board drivers; everything else is looked at when the bus is there."""
         settings = kernel.settings(OsSettings)
-
-        def channel() -> str:
-            preferences = kernel.find(INSTALLATION_PREFERENCES)
-            return preferences.channel if preferences is not None else "stable"
-
-        self.system = system = OperatingSystem(kernel, VersionFile(settings.version_file, channel))
+        self.system = system = OperatingSystem(kernel, Releases(kernel, settings.version_file))
         system.register_conditions()
         reboots = await Reboots.load(kernel)
         kernel.provide(OPERATING_SYSTEM, system)
@@ -67,9 +63,8 @@ class OsPlugin(Plugin):
         return routes
 
     def tasks(self) -> Iterable[Task]:
-        """Stay in step with the host, and with what there is to update to."""
+        """Stay in step with the host."""
         yield Task("operating system", self.watch.run)
-        yield Task("versions of the operating system", self.watch.read_versions)
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
@@ -86,11 +81,6 @@ class OsPlugin(Plugin):
             if version
             else []
         )
-
-    @hookimpl
-    async def reload_updates(self) -> RooftreeError | None:
-        """Read the version file."""
-        return await self.watch.reload_versions()
 
     @hookimpl
     async def hardware_added(self, device: Device) -> None:

@@ -245,10 +245,11 @@ class RemoveBundle(Step):
 async def update_os(bus: SystemBus, system: OperatingSystem, version: OsVersion | None) -> Steps:
     """Update the operating system; it runs after the next reboot."""
     now = await system.required()
-    versions = await system.versions.needed()
-    wanted = version or versions.next_after(now.version, now.board)
+    releases = system.releases
+    await releases.needed()
+    wanted = version or releases.next_after(now.version, now.board)
     if wanted is None:
-        raise NoUpdate(f"The version file knows no version for the board {now.board}: name the version that you want")
+        raise NoUpdate(f"The version feed knows no version for the board {now.board}: name the version that you want")
     if wanted == now.version:
         raise AlreadyInstalled(f"Home Assistant OS {wanted} runs already", version=wanted)
     pending = (await system.slots()).pending
@@ -258,7 +259,7 @@ async def update_os(bus: SystemBus, system: OperatingSystem, version: OsVersion 
         raise Conflict(f"rauc is busy ({doing}); try again when that has ended")
     wanted = OsVersion(wanted)
     return [
-        DownloadBundle(wanted, str(versions.bundle(wanted, now.board))),
+        DownloadBundle(wanted, releases.bundle(wanted, now.board)),
         InstallBundle(wanted),
         RemoveBundle(wanted),
         RequireReboot(f"Home Assistant OS {wanted} is installed and runs after a reboot"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -17,6 +16,7 @@ from attrs import frozen
 
 from rooftree import Collection, Kernel, Problem, RooftreeError, document
 from rooftree.interfaces.bus import BusConnected, BusServiceChanged
+from rooftree.interfaces.versions import VersionsChanged
 from rooftree_machine.agent import AGENT
 from rooftree_machine.hostnamed import HOSTNAME
 from rooftree_os.boards import Boards
@@ -26,15 +26,11 @@ from rooftree_os.operating_system import OperatingSystem
 from rooftree_os.reboot import Reboots
 from rooftree_os.slots import BOOTED, mark, operation
 from rooftree_os.updates import update_os
-from rooftree_os.version_file import VersionsUnknown
 
 log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 60.0
-"""Seconds until a slot that could not be marked is marked again, and between looks at the user's channel."""
-READ_EVERY: Final = timedelta(days=1)
-READ_AGAIN: Final = timedelta(minutes=15)
-"""After the version file could not be read."""
+"""Seconds until a slot that could not be marked is marked again."""
 CHANGING: Final = frozenset({update_os.name, set_boot_slot.name})
 """Jobs that choose the slot to boot next."""
 _KEY: Final = "last"
@@ -66,12 +62,12 @@ class Watch:
         self._reboots = reboots
         self._marked = marked
         self._is_marked = False
-        self._recognized = asyncio.Event()
         self._changed = asyncio.Event()
         self._came = set(boards.needed_services)
         """Services that may have come; at first all, for the bus may be older than the subscriptions below."""
         kernel.on(BusConnected, self._connected)
         kernel.on(BusServiceChanged, self._service_changed)
+        kernel.on(VersionsChanged, self._versions_changed)
 
     def _connected(self, _: BusConnected) -> None:
         self._came |= self._boards.needed_services
@@ -83,6 +79,9 @@ class Watch:
             self._changed.set()
         if event.service in {AGENT, HOSTNAME.service, RAUC}:
             self._changed.set()
+
+    def _versions_changed(self, _: VersionsChanged) -> None:
+        self._changed.set()
 
     async def run(self) -> None:
         """Look at once, and whenever something has changed; ends when it is cancelled."""
@@ -100,7 +99,6 @@ class Watch:
         """On Home Assistant OS, mark what runs; whether that is still to be done."""
         if await self._system.found_if_known() is None:
             return False
-        self._recognized.set()
         if self._is_marked:
             return False
         try:
@@ -128,28 +126,3 @@ class Watch:
         only when it is done."""
         jobs = self._kernel.jobs.listing()
         return self._reboots.is_required or any(job.name in CHANGING and not job.done for job in jobs)
-
-    async def read_versions(self) -> None:
-        """Read the version file from time to time, on Home Assistant OS only; ends when it is cancelled."""
-        clock, versions = self._kernel.clock, self._system.versions
-        while True:
-            await self._recognized.wait()
-            address = versions.address
-            failure = await self.reload_versions()
-            if failure is not None:
-                log.warning("versions_not_read", reason=failure.message)
-            pause = READ_AGAIN if failure is not None else READ_EVERY
-            until = clock.monotonic() + pause.total_seconds()
-            while clock.monotonic() < until and versions.address == address:
-                await clock.sleep(AGAIN_S)
-
-    async def reload_versions(self) -> VersionsUnknown | None:
-        """Read the version file now, on Home Assistant OS only; what went wrong, if anything did."""
-        if await self._system.found_if_known() is None:
-            return None
-        try:
-            await self._system.versions.read()
-        except VersionsUnknown as error:
-            return error
-        await self._system.judge()
-        return None

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rooftree.interfaces.store import StoreReloaded
     from rooftree_store.addon_config import AddonConfig, MapEntry, UlimitPair, parse_addon_config
     from rooftree_store.assessment import pick_arch, rating
     from rooftree_store.build_file import BuildFile, parse_build_file
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from rooftree_store.options_form import FormField, ui_schema
     from rooftree_store.repositories import repository_lock
     from rooftree_store.slugs import AddonSlug, RepositorySlug
-    from rooftree_store.store import ADDON_STORE, AddonStore, Installed, StoreReloaded
+    from rooftree_store.store import ADDON_STORE, AddonStore, Installed
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
     from rooftree_store.versions import Order, is_release_of, is_update, order

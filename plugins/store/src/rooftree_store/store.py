@@ -12,9 +12,10 @@ from pathlib import Path
 import structlog
 from attrs import field, frozen
 
-from rooftree import Collection, Event, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
+from rooftree import Collection, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
 from rooftree.interfaces.hooks import reload_updates
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.interfaces.store import StoreReloaded
 from rooftree_files import Folder, FolderMissing, PathRefused
 from rooftree_machine.machine_types import generic_machine, host_architecture
 from rooftree_store.addon_config import AddonConfig
@@ -86,13 +87,6 @@ class Installed:
     update_available: bool
     config: AddonConfig | None = None
     """What it was installed with, which is all there is of it once no repository offers it any more."""
-
-
-@frozen
-class StoreReloaded(Event):
-    """The catalogue was read anew, and these repositories offer something else than before."""
-
-    repositories: tuple[RepositorySlug, ...]
 
 
 @frozen

@@ -110,6 +110,13 @@ class SupervisorInfo:
     addons_repositories: list[KnownRepository] = field(factory=list)
 
 
+@frozen(kw_only=True)
+class SupervisorUpdate:
+    """The body of ``POST /supervisor/update``."""
+
+    version: str | None = None
+
+
 @frozen
 class Limits:
     """An attrs validator for a number, where one is given."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rooftree import Kernel, Service
+from rooftree import Invalid, Kernel, Service
 from rooftree.interfaces import hooks
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.plugins import merged, understood
@@ -23,6 +23,12 @@ from rooftree_supervisor.version import COMPATIBILITY_LEVEL
 
 _LOOPBACK: Final = "127.0.0.1"
 """Our address while nobody has an add-on network to show. Clients parse it, so it is never empty."""
+
+
+class NoUpdate(Invalid):
+    """There is no version of ours to go to."""
+
+    error_key = "supervisor_no_update_available_error"
 
 
 class Overview:
@@ -83,6 +89,14 @@ class Overview:
             "wait_boot": options.wait_boot,
         }
         return merged(SupervisorInfo, own, await self._kernel.call(hooks.supervisor_info))
+
+    def no_update(self, version: str | None) -> NoUpdate:
+        """Why we are not updated from within, to a version or to the newest."""
+        wanted = "" if version is None or version == COMPATIBILITY_LEVEL else f" to {version}"
+        return NoUpdate(
+            f"Rooftree {self._host.rooftree} is not updated{wanted} from within, and knows of no newer version: update "
+            "it by what installed it, such as the package or the image"
+        )
 
     async def available_updates(self) -> AvailableUpdates:
         """Everything that has an update waiting, in the order in which the domains name it."""

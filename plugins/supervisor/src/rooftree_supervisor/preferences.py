@@ -7,6 +7,7 @@ that clients want to find again.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -32,6 +33,7 @@ from rooftree import (
     step,
 )
 from rooftree.interfaces.hooks import set_repositories
+from rooftree.interfaces.preferences import PreferencesChanged
 from rooftree.process import set_level
 from rooftree.settings import LogLevel, Settings, between
 from rooftree_containers.timezone import host_timezone
@@ -77,6 +79,14 @@ class Options:
     """
 
 
+_ADDRESS: Final = re.compile(r"off|https?://[!-~]+")
+
+
+def _address(_: object, __: object, value: str) -> None:
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError(f"must be an address that begins with http:// or https://, or off, not {value!r}")
+
+
 _UNTOUCHED: Final = Options()
 """What is in effect until somebody chooses otherwise."""
 
@@ -98,6 +108,9 @@ class SupervisorSettings:
     auto_update: bool | None = None
     detect_blocking_io: bool | None = None
     wait_boot: int | None = field(default=None, validator=optional(between(1, 60)))
+    version_file: str | None = field(default=None, validator=optional(_address))
+    """Where the newest versions are told, ``{channel}`` being the user's; ``off``: nowhere, and nobody is asked. Not
+    in the API."""
     app_drop_net_raw: bool | None = None
     """In the API it is one of ``feature_flags``."""
 
@@ -110,7 +123,8 @@ class Preferences:
     ) -> None:
         self._kernel = kernel
         self._settings = settings
-        self._operator = attrs.asdict(operator, filter=lambda _, value: value is not None)
+        options = attrs.fields_dict(Options)
+        self._operator = attrs.asdict(operator, filter=lambda field, value: field.name in options and value is not None)
         if settings.is_set("kernel.log_level"):
             self._operator["logging"] = settings.kernel.log_level
         self._stored = stored
@@ -223,9 +237,13 @@ class Preferences:
         """
         async with self._changing:
             after = evolve(self.chosen, **given)
-            await self._kernel.commit(*([self._stored.put(_KEY, after)] if after != self.chosen else []))
+            is_new = after != self.chosen
+            if is_new:
+                await self._kernel.commit(self._stored.put(_KEY, after))
         set_level(self.log_level)
         await self._keep_time()
+        if is_new:
+            self._kernel.publish(PreferencesChanged())
         if detect is not None:
             _detect_blocking_io(detect)
 

@@ -29,6 +29,7 @@ from rooftree.interfaces.callers import ADDON, ANY_ADDON, OBSERVER
 from rooftree.process import System
 from rooftree.state import PAGE as LARGEST_PAGE
 from rooftree_containers.log_routes import log_routes
+from rooftree_containers.stats import Stats
 from rooftree_supervisor.api_documents.routes import routes as api_documents
 from rooftree_supervisor.condition_names import CONDITION_NAMES
 from rooftree_supervisor.event_feed import AskedPosition, AskedTypes, event_feed
@@ -44,6 +45,7 @@ from rooftree_supervisor.models import (
     JobsInfo,
     OptionsChange,
     SupervisorInfo,
+    SupervisorUpdate,
     TokenId,
     TokenList,
     TokenMade,
@@ -52,6 +54,7 @@ from rooftree_supervisor.models import (
 from rooftree_supervisor.named_tokens import NamedTokens
 from rooftree_supervisor.overview import Overview
 from rooftree_supervisor.own_log import OwnLog
+from rooftree_supervisor.own_use import OwnUse
 from rooftree_supervisor.preferences import Preferences
 
 routes = Routes()
@@ -80,6 +83,18 @@ async def supervisor_info(overview: Overview) -> SupervisorInfo:
 async def set_options(preferences: Preferences, body: OptionsChange) -> JobCall[None] | StateChange:
     """Change options; what is absent stays."""
     return await preferences.change(body)
+
+
+@routes.get("/supervisor/stats", access=MANAGER)
+async def supervisor_stats(use: OwnUse) -> Stats:
+    """What our own process uses of the machine."""
+    return Stats.of(await use.read())
+
+
+@routes.post("/supervisor/update", access=MANAGER)
+def update_supervisor(overview: Overview, body: SupervisorUpdate) -> None:
+    """Refused: Rooftree is updated by what installed it."""
+    raise overview.no_update(body.version)
 
 
 def supervisor_log(log: OwnLog) -> OwnLog:

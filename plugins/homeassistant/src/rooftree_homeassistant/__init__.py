@@ -1,0 +1,1 @@
+"""Home Assistant Core: its container, its settings, and the way to its API."""

@@ -1,0 +1,166 @@
+"""Core's container: what Core is, told to the library that looks after it, and all that the engine is told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from rooftree.interfaces.callers import CORE
+from rooftree.interfaces.containers import (
+    CONTAINER_ENGINE,
+    AddonNetwork,
+    ContainerSpec,
+    DataPath,
+    HostPath,
+    Mount,
+)
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree_containers import DomainNames, ManagedContainer, Stage
+from rooftree_containers.cid_file import cid_file, cid_mount, write_cid
+from rooftree_containers.standing import pulled_if_missing
+from rooftree_containers.timezone import host_timezone
+from rooftree_files import Folder
+from rooftree_homeassistant.core_options import CoreOptions
+from rooftree_homeassistant.home_assistant import (
+    CONTAINER,
+    NAME,
+    SOCKET,
+    SOCKET_FOLDER,
+    CoreContainer,
+    HomeAssistant,
+    has_socket,
+)
+
+PLUGIN: Final = "homeassistant"
+NAMES: Final = DomainNames(
+    plugin=PLUGIN, owner="homeassistant", context="core", tokens=CORE.name, kept_folder="kept/core"
+)
+CONFIG: Final = DataPath("homeassistant")
+"""Core's configuration, history among it; in the container ``/config``."""
+SHARED: Final = ("homeassistant", "media", "share", "ssl")
+"""The folders below the data folder that it is shown; they are there from the first start."""
+STOP_TIMEOUT_S: Final = 260
+"""What Core's images need at most to end: the 240 s that their services get (``S6_SERVICES_GRACETIME``), and some."""
+OOM_SCORE: Final = -300
+_SOCKET_TARGET: Final = "/run/supervisor"
+_WITHOUT_PRIVILEGES: Final = ("NET_ADMIN", "NET_RAW")
+"""What Core's Bluetooth and DHCP discovery need of the network."""
+
+
+@frozen
+class ContainerSettings:
+    """What the operator decides about the container."""
+
+    privileged: bool
+    probation: timedelta
+
+
+def described(core: HomeAssistant, settings: ContainerSettings, name: str, state: CoreContainer) -> ManagedContainer:
+    """What Core is."""
+    return ManagedContainer(
+        name=name,
+        version=state.version,
+        image=state.image,
+        desired=state.desired,
+        specification=partial(specification, core, settings, state),
+        prepare=partial(asyncio.to_thread, prepare, core.kernel.data.path),
+        makes=frozenset({*SHARED, SOCKET_FOLDER, cid_file(CONTAINER)}),
+        missing_image=pulled_if_missing(core.kernel, state.image),
+        stage=Stage.CORE,
+        starts_with_host=core.options.boot,
+        stop_timeout_s=STOP_TIMEOUT_S,
+        watched=core.options.watchdog,
+        kept_for_roll_back={"config": CONFIG},
+        probation=settings.probation,
+        created=lambda container_id: asyncio.to_thread(write_cid, core.kernel.data.path, CONTAINER, container_id),
+    )
+
+
+def prepare(data: Path) -> None:
+    """Make what Core is shown, where it is missing. Blocks."""
+    with Folder.open(data) as root:
+        for folder in SHARED:
+            root.make(folder).close()
+        root.make(SOCKET_FOLDER, 0o700).close()
+    write_cid(data, CONTAINER, "")
+
+
+async def specification(
+    core: HomeAssistant, settings: ContainerSettings, state: CoreContainer, token: str
+) -> ContainerSpec:
+    """All that the engine is told of Core."""
+    preferences = core.kernel.find(INSTALLATION_PREFERENCES)
+    timezone = preferences.timezone if preferences is not None else None
+    if timezone is None:
+        timezone = await asyncio.to_thread(host_timezone)
+    network = await core.kernel.service(CONTAINER_ENGINE).network()
+    return await asyncio.to_thread(_specification, core.options, state, token, settings, network, timezone)
+
+
+def _specification(
+    options: CoreOptions,
+    state: CoreContainer,
+    token: str,
+    settings: ContainerSettings,
+    network: AddonNetwork,
+    timezone: str,
+) -> ContainerSpec:
+    """Looks at system paths: call it in a thread."""
+    with_socket = has_socket(state.version)
+    return ContainerSpec(
+        name=CONTAINER,
+        image=state.image,
+        hostname="homeassistant",
+        environment=_environment(options, token, network, timezone, with_socket=with_socket),
+        mounts=_mounts(with_socket=with_socket),
+        network="host",
+        extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
+        privileged=settings.privileged,
+        capabilities=() if settings.privileged else _WITHOUT_PRIVILEGES,
+        security_options=("seccomp=unconfined",),
+        tmpfs=("/tmp",),  # noqa: S108  # the container's
+        init=False,
+        oom_score_adjust=OOM_SCORE,
+        stop_timeout_s=STOP_TIMEOUT_S,
+    )
+
+
+def _environment(
+    options: CoreOptions, token: str, network: AddonNetwork, timezone: str, *, with_socket: bool
+) -> dict[str, str]:
+    return {
+        "SUPERVISOR": network.supervisor,
+        "HASSIO": network.supervisor,
+        "TZ": timezone,
+        "SUPERVISOR_TOKEN": token,
+        "HASSIO_TOKEN": token,
+        **({"SUPERVISOR_CORE_API_SOCKET": f"{_SOCKET_TARGET}/{SOCKET}"} if with_socket else {}),
+        **({"HA_DUPLICATE_LOG_FILE": "1"} if options.duplicate_log_file else {}),
+    }
+
+
+def _mounts(*, with_socket: bool) -> tuple[Mount, ...]:
+    """What it is shown; a path that the host does not have is left out."""
+    of_host = [
+        Mount(HostPath(path), path, read_only=True)
+        for path in ("/run/dbus", "/run/udev", "/etc/machine-id")
+        if Path(path).exists()  # ours: the host's own
+    ]
+    return (
+        Mount(HostPath("/dev"), "/dev", read_only=True, recursive=False),
+        *of_host,
+        Mount(CONFIG, "/config"),
+        Mount(DataPath("ssl"), "/ssl", read_only=True),
+        Mount(DataPath("share"), "/share", propagation="rslave"),
+        Mount(DataPath("media"), "/media", propagation="rslave"),
+        *([Mount(DataPath(SOCKET_FOLDER), _SOCKET_TARGET)] if with_socket else []),
+        cid_mount(CONTAINER),
+    )
+
+
+TITLES: Final = {NAME: "Home Assistant Core"}

@@ -1,0 +1,145 @@
+"""Core as it is installed and set up here: what is kept of it, which versions there are, and where it is reached."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final
+
+from attrs import evolve, frozen
+
+from rooftree import Collection, Kernel, RooftreeError, Service, document
+from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.interfaces.versions import VERSION_FEED
+from rooftree_containers import ManagedContainers
+from rooftree_containers.standing import StandingContainer
+from rooftree_homeassistant.core_options import CoreOptions, CoreOptionsChange
+from rooftree_homeassistant.whereabouts import CoreAddress, CoreMoved
+from rooftree_machine.home_assistant_os import newer
+from rooftree_machine.machine_types import generic_machine, host_architecture
+
+NAME: Final = "homeassistant"
+"""What Core is called in this domain, and the key of both its documents."""
+CONTAINER: Final = "homeassistant"
+"""The logical name of its container."""
+SOCKET_FOLDER: Final = "run/core"
+"""Below the data folder: where Core's socket lies. Core's container has it as ``/run/supervisor``."""
+SOCKET: Final = "core.sock"
+FIRST_WITH_SOCKET: Final = "2026.4.0.dev202603250907"
+"""The first version of Core that offers its API on a socket."""
+_USUAL_IMAGE: Final = "ghcr.io/home-assistant/{machine}-homeassistant"
+"""What the version feed says as long as it was never read."""
+_USUAL_GATEWAY: Final = "172.30.32.1"
+"""The host's address on the add-on network, as the API documents it; shown until the engine has told its own."""
+
+
+@document("homeassistant.core", version=1)
+@frozen(kw_only=True)
+class CoreContainer(StandingContainer):
+    """What is kept of Core once it is installed."""
+
+
+def has_socket(version: str) -> bool:
+    """Whether that version of Core offers its API on a socket."""
+    return not newer(FIRST_WITH_SOCKET, version)
+
+
+class HomeAssistant:
+    """Core. Is also where its API is, a :class:`~rooftree_homeassistant.whereabouts.CoreWhereabouts`."""
+
+    def __init__(self, kernel: Kernel, options: Collection[CoreOptions], installed: Collection[CoreContainer]) -> None:
+        self.kernel = kernel
+        self._options = options
+        self._installed = installed
+        self._gateway: str | None = None
+        self._changing = asyncio.Lock()
+        self.containers: ManagedContainers
+        kernel.on(EngineConnected, self.learn_gateway)
+
+    # --- what is kept ------------------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> CoreOptions:
+        """What is set of it."""
+        return self._options[NAME]
+
+    @property
+    def installed(self) -> CoreContainer | None:
+        """What is kept of its container; ``None`` while it is not installed."""
+        return self._installed.get(NAME)
+
+    async def set_options(self, change: CoreOptionsChange) -> None:
+        """Keep what is given. Raises :class:`~rooftree.Invalid` where nothing is."""
+        given = change.given()
+        await self.kernel.commit(self._options.update(NAME, partial(evolve, **given)))
+        self.kernel.publish(CoreMoved())
+
+    # --- versions ----------------------------------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> str:
+        """Which machine this is, in the words of the API."""
+        recognized = self.kernel.find(RECOGNIZED_MACHINE)
+        return (recognized.machine if recognized else None) or generic_machine(self.architecture)
+
+    @property
+    def architecture(self) -> str:
+        """``amd64``, ``aarch64`` …"""
+        return host_architecture()
+
+    @property
+    def newest(self) -> str | None:
+        """The newest version for this machine; ``None`` while the feed was never read, or has none."""
+        feed = self.kernel.find(VERSION_FEED)
+        return feed.newest_core(self.machine) if feed is not None else None
+
+    @property
+    def update(self) -> str | None:
+        """The newest version, where it is certainly a later one than what is installed."""
+        newest, installed = self.newest, self.installed
+        return newest if newest and installed and newer(newest, installed.version) else None
+
+    @property
+    def image(self) -> str:
+        """The image that it is installed from, without a tag: the user's, or this machine's."""
+        if self.options.image is not None:
+            return self.options.image
+        feed = self.kernel.find(VERSION_FEED)
+        told = feed.image("core", machine=self.machine) if feed is not None else None
+        return told or _USUAL_IMAGE.format(machine=self.machine)
+
+    # --- where it is -------------------------------------------------------------------------------------------------
+
+    async def learn_gateway(self, _: EngineConnected | None = None) -> None:
+        """Ask the engine for the host's address on the add-on network: what listens on the host's network is there."""
+        try:
+            self._gateway = (await self.kernel.service(CONTAINER_ENGINE).network()).gateway
+        except RooftreeError:  # it is away; its coming brings us here again
+            return
+        self.kernel.publish(CoreMoved())
+
+    @property
+    def ip_address(self) -> str:
+        """Where Core is reached by its port, for clients, which want an address in any case."""
+        return self._gateway or _USUAL_GATEWAY
+
+    def address(self) -> CoreAddress | None:
+        """Where its API is; ``None`` while its container does not run."""
+        shown = self.containers.observation.shown(NAME)
+        installed = self.installed
+        if shown is None or installed is None or not self.containers.observation.runs(NAME):
+            return None
+        options = self.options
+        scheme = "https" if options.ssl else "http"
+        with_socket = has_socket(installed.version)
+        return CoreAddress(
+            container_id=shown.id,
+            version=installed.version,
+            socket=self.kernel.data.path / SOCKET_FOLDER / SOCKET if with_socket else None,
+            url=f"{scheme}://{self._gateway}:{options.port}" if self._gateway else None,
+            refresh_token=options.refresh_token,
+        )
+
+
+HOME_ASSISTANT = Service[HomeAssistant]("homeassistant/1")

@@ -1,0 +1,114 @@
+"""The table of contents of this domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from attrs import field, frozen
+
+from rooftree import Kernel, Plugin, Principal, Role, Routes, Task, hookimpl
+from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
+from rooftree.interfaces.containers import CONTAINER_ENGINE
+from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
+from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
+from rooftree.interfaces.versions import VERSION_FEED
+from rooftree.settings import between
+from rooftree_containers import managed_containers
+from rooftree_containers.boot_stages import END_WITHIN_S
+from rooftree_containers.standing import StandingDomain, look_after
+from rooftree_homeassistant.conversation import PROVIDED, Conversation
+from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, ContainerSettings, described
+from rooftree_homeassistant.core_jobs import JOBS
+from rooftree_homeassistant.core_options import CoreOptions
+from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
+from rooftree_homeassistant.routes import routes
+
+
+@frozen
+class HomeAssistantSettings:
+    """``[plugins.homeassistant]`` in rooftree.toml."""
+
+    probation_minutes: float = field(default=10.0, validator=between(0, 525_600))
+    """How long a new version of Core has to run well before what it replaced is given up."""
+    failed_data_days: float = field(default=7.0, validator=between(0, 3650))
+    """How long the configuration stays that a version left which was rolled back."""
+    privileged: bool = True
+    """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
+    container itself may not be able to give them; then switch it off."""
+
+
+class HomeAssistantPlugin(Plugin):
+    """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
+
+    name = PLUGIN
+    provides = (HOME_ASSISTANT, managed_containers(PLUGIN), *PROVIDED)
+    requires = (CONTAINER_ENGINE,)
+    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
+    settings = HomeAssistantSettings
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Know what is installed and set; what runs is looked at as soon as the engine is there."""
+        settings = kernel.settings(HomeAssistantSettings)
+        options, installed = await kernel.collection(CoreOptions), await kernel.collection(CoreContainer)
+        if NAME not in options:
+            await kernel.commit(options.put(NAME, CoreOptions()))
+        self.core = HomeAssistant(kernel, options, installed)
+        decided = ContainerSettings(settings.privileged, timedelta(minutes=settings.probation_minutes))
+        domain = StandingDomain(
+            kernel,
+            NAMES,
+            installed,
+            titles=TITLES,
+            containers={NAME: CONTAINER},
+            describe=partial(described, self.core, decided),
+            failed_data_stays=timedelta(days=settings.failed_data_days),
+        )
+        self.containers = self.core.containers = look_after(kernel, domain, JOBS.own)
+        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        kernel.register_kind(
+            CORE,
+            lambda name: Principal(CORE.name, name, Role.ADMIN),
+            self.containers.observation.whereabouts,
+        )
+        kernel.provide(HOME_ASSISTANT, self.core)
+        self.conversation = await Conversation.begin(kernel, self.core)
+
+    def routes(self) -> Routes:
+        return routes
+
+    def tasks(self) -> Iterable[Task]:
+        """What is looked after, at the start and by the clock."""
+        yield Task("host's address", self.core.learn_gateway)
+        yield from self.containers.tasks()
+        yield from self.conversation.tasks()
+
+    @hookimpl
+    def info(self) -> Mapping[str, Any]:
+        """Core's version, in ``/info``."""
+        return {"homeassistant": self.core.installed.version if self.core.installed else None}
+
+    @hookimpl
+    def available_updates(self) -> list[AvailableUpdate]:
+        """A newer version of Core."""
+        version = self.core.update
+        if version is None:
+            return []
+        return [AvailableUpdate(update_type="core", version_latest=version, panel_path="/update-available/core")]
+
+    @hookimpl
+    def before_host_ends(self) -> list[EndingWork]:
+        """End Core, after the add-ons that talk to it."""
+        stages = self.containers.stages
+        return [
+            EndingWork(
+                name="Home Assistant Core",
+                order=20,
+                run=stages.shut_down,
+                within_s=END_WITHIN_S,
+                ends=tuple(stages.would_end()),
+            )
+        ]

@@ -24,6 +24,9 @@ from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, Contain
 from rooftree_homeassistant.core_jobs import JOBS
 from rooftree_homeassistant.core_options import CoreOptions
 from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
+from rooftree_homeassistant.install import FirstInstall
+from rooftree_homeassistant.installation import INSTALLATION, Installation
+from rooftree_homeassistant.landing_page import LANDING_PAGE, LandingPage
 from rooftree_homeassistant.routes import routes
 
 
@@ -35,6 +38,8 @@ class HomeAssistantSettings:
     """How long a new version of Core has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=between(0, 3650))
     """How long the configuration stays that a version left which was rolled back."""
+    install: bool = True
+    """Whether Core is installed by itself where it is not, with a page on its port meanwhile."""
     privileged: bool = True
     """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
     container itself may not be able to give them; then switch it off."""
@@ -44,7 +49,7 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, managed_containers(PLUGIN))
+    provides = (HOME_ASSISTANT, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN))
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -74,6 +79,12 @@ class HomeAssistantPlugin(Plugin):
             self.containers.observation.whereabouts,
         )
         kernel.provide(HOME_ASSISTANT, self.core)
+        self.is_wanted = settings.install
+        installation = Installation(kernel)
+        self.landing_page = LandingPage(kernel, self.core, installation)
+        self.first_install = FirstInstall(kernel, self.core, installation, self.landing_page)
+        kernel.provide(INSTALLATION, installation)
+        kernel.provide(LANDING_PAGE, self.landing_page)
 
     def routes(self) -> Routes:
         return routes
@@ -81,6 +92,9 @@ class HomeAssistantPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """What is looked after, at the start and by the clock."""
         yield Task("host's address", self.core.learn_gateway)
+        if self.is_wanted:
+            yield Task("first install", self.first_install.run)
+            yield Task("landing page", self.landing_page.run)
         yield from self.containers.tasks()
 
     @hookimpl

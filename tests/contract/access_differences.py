@@ -86,4 +86,33 @@ DIFFERENCES = (
         "403",
         "Rendered options hold secrets and are for the add-on itself. Behind its gate the reference refuses as well",
     ),
+    Difference(
+        "* /auth",
+        (*_ROLELESS, "manager", "admin", "cli", "core"),
+        "ok",
+        "403",
+        "Only an add-on that declares `auth_api` may ask about logins, and those of the table do not. Behind its gate "
+        "the reference refuses as well",
+    ),
+    Difference(
+        "GET /discovery*",
+        (*_ROLELESS, "manager", "admin", "cli"),
+        "ok",
+        "403",
+        "Messages are for Core and have passwords in them. Behind its gate the reference refuses as well, with 401",
+    ),
+    Difference(
+        "* /discovery*",
+        ("cli", "core"),
+        "ok",
+        "403",
+        "Add-ons announce, and withdraw what they have announced. Behind its gate the reference fails with 500",
+    ),
+    Difference(
+        "* /services/*",
+        ("cli", "core"),
+        "ok",
+        "403",
+        "A service is between the add-ons that name it. Behind its gate the reference fails with 500",
+    ),
 )

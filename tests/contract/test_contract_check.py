@@ -23,6 +23,7 @@ pytestmark = needs_shared(TOOL)
 RUNNING_IS_RIGHT = "the recordings of the existing supervisor have it as we do, its documentation has not"
 NO_CORE = "there is no Home Assistant in the system that is asked; the client's type has null for that"
 ELSEWHERE = "the system that is asked does not run Home Assistant OS; the recordings have it as we do"
+FOR_ADD_ONS = "passwords of services are for the add-ons that name them; the existing supervisor answers Core with 500"
 DIFFERENT: Mapping[str, Mapping[str, str]] = {
     "/addons": {"data.addons[].installed: missing": RUNNING_IS_RIGHT},
     f"/addons/{RUNS}/info": {
@@ -34,10 +35,13 @@ DIFFERENT: Mapping[str, Mapping[str, str]] = {
     "/docker/info": {"data.enable_ipv6: null": RUNNING_IS_RIGHT},
     "/hardware/info": {"data.devices[].subsystem: another word": RUNNING_IS_RIGHT},
     "/info": {"data.homeassistant: null": NO_CORE},
+    "/network/info": {"data.host_internet: null": RUNNING_IS_RIGHT},
     "/os/info": {f"data.{key}: null": ELSEWHERE for key in ("version", "version_latest", "board", "boot", "data_disk")},
     "/os/config/swap": {"status 404": ELSEWHERE},
     "/os/boards/green": {"status 400": ELSEWHERE},
     "/os/boards/yellow": {"status 400": ELSEWHERE},
+    "/services/mqtt": {"status 403": FOR_ADD_ONS},
+    "/services/mysql": {"status 403": FOR_ADD_ONS},
     "/store": {
         "data.addons[].installed: bool, contract says string": RUNNING_IS_RIGHT,
         "data.addons[].state: missing": RUNNING_IS_RIGHT,

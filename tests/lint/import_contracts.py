@@ -19,7 +19,10 @@ from tests.workspace import ROOT, Distribution, plugins
 
 EVERY_PLUGIN = "EVERY_PLUGIN"
 """Stands in ``.importlinter`` for the packages of all plugins."""
-KNOWN_BY_NAME = {"rooftree-store": {"rooftree-addons"}}
+KNOWN_BY_NAME = {
+    "rooftree-addons": {"rooftree-discovery"},
+    "rooftree-store": {"rooftree-addons", "rooftree-discovery"},
+}
 """Domains that other domains know by name, and which. All others meet through services, hooks and events."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -34,6 +35,10 @@ class LampPlugin(Plugin):
     name = "lamp"
     provides = (LAMP_CONTAINERS,)
     requires = (CONTAINER_ENGINE,)
+    reused = False
+    """Whether its containers are used again."""
+    words: Mapping[str, str] = MappingProxyType({})
+    """What else stands in their environment."""
 
     async def setup(self, kernel: Kernel) -> None:
         """Look after both."""
@@ -60,6 +65,7 @@ class LampPlugin(Plugin):
             desired=state.desired,
             specification=lambda token: self.specification(name, state, token),
             missing_image=pulled_if_missing(self.kernel, state.image),
+            reused=self.reused,
             stage=Stage.BASE,
             after=frozenset({"socket"}),
             probe=self.ask if name == "lamp" else None,
@@ -70,7 +76,7 @@ class LampPlugin(Plugin):
 
     async def specification(self, name: str, state: LampState, token: str) -> ContainerSpec:
         """What the engine is told."""
-        environment = {"SUPERVISOR_TOKEN": token}
+        environment = {"SUPERVISOR_TOKEN": token, **self.words}
         mounts = (Mount(DATA, "/data"),)
         return ContainerSpec(name=f"hassio_{name}", image=state.image, environment=environment, mounts=mounts)
 

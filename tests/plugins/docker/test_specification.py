@@ -105,6 +105,12 @@ def test_everything_else_of_a_specification_arrives() -> None:
     assert {key: config[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize(("entrypoint", "told"), [((), [""]), (("/bin/sh", "-c"), ["/bin/sh", "-c"])])
+def test_entrypoint_takes_the_place_of_the_images(entrypoint: tuple[str, ...], told: list[str]) -> None:
+    assert "Entrypoint" not in body(MINIMAL)
+    assert body(evolve(MINIMAL, entrypoint=entrypoint))["Entrypoint"] == told
+
+
 def test_number_of_processes_is_the_engines_affair_unless_it_is_said() -> None:
     assert "PidsLimit" not in host_config(MINIMAL)
 

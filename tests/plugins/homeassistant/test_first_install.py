@@ -14,8 +14,9 @@ from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_containers import ContainerState
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME
 from rooftree_homeassistant.install import FetchCore, install_core
-from tests.plugins.homeassistant.first_home import first_home
+from tests.plugins.homeassistant.first_home import Ports, first_home
 from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, WrittenFeed, core_house
+from tests.rig.service_process import free_port
 
 MACHINE = "generic-x86-64"
 
@@ -204,12 +205,15 @@ async def test_core_that_can_not_be_started_stays_installed_and_is_tried_again(
 async def test_core_that_is_installed_is_left_alone(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ports = Ports(free_port(), free_port())
     async with core_house(tmp_path, engine) as house:
+        await house.client.post("/core/options", json={"port": ports.core})
         await house.install(OLD)
-    async with first_home(tmp_path, engine, monkeypatch) as home:
+    async with first_home(tmp_path, engine, monkeypatch, ports=ports) as home:
         await home.until_state(ContainerState.STARTED)
 
-        assert not await home.listens(home.ports.core)
+        assert not await home.listens(ports.core)
+        assert not await home.listens(ports.usual)
         assert (await home.info())["version"] == OLD
         assert [job.name for job in home.system.jobs.listing()].count("home_assistant_core_install") == 0
 

@@ -267,6 +267,9 @@ async def test_page_goes_with_its_plugin(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with waiting_home(tmp_path, engine, monkeypatch) as home:
+        await home.system.jobs.cancel(home.job().uuid)  # nobody waits for its end
+        await home.until_shown(stage="stopped")
+
         await home.system.plugins.disable("homeassistant")
 
         assert not await home.listens(home.ports.core)

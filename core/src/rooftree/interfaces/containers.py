@@ -201,6 +201,8 @@ class ContainerSpec:
     """How many processes and threads it may have; ``None``: as many as the host."""
     tmpfs: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    """What is run with the command as its arguments, in place of the image's own; ``()`` for the command alone."""
     init: bool = True
     stdin: bool = False
     host_pid: bool = False

@@ -103,6 +103,7 @@ STEPS = ContainerSteps(
         AddonSlug(name), None if version is None else InstalledVersion.of(version)
     ),
     create=lambda name, new_version: CreateContainer(AddonSlug(name), new_version),
+    create_fresh=lambda name: CreateContainer(AddonSlug(name), False),
     start=lambda name, must_run: StartContainer(AddonSlug(name), must_run),
     stop=lambda name: StopContainer(AddonSlug(name)),
     remove=lambda name, stop_timeout_s: RemoveAddonContainer(AddonSlug(name), stop_timeout_s),

@@ -18,6 +18,7 @@ from rooftree_containers import plans
 from rooftree_containers.container_steps import (
     CheckStart,
     CreateContainer,
+    CreateFreshContainer,
     RemoveContainer,
     SetDesired,
     StartContainer,
@@ -121,6 +122,7 @@ def domain_steps(plugin: str) -> ContainerSteps:
         set_desired=lambda name, desired: SetDesired(name, plugin, desired),
         check_start=lambda name, version: CheckStart(name, plugin, version),
         create=lambda name, new_version: CreateContainer(name, plugin, new_version),
+        create_fresh=lambda name: CreateFreshContainer(name, plugin),
         start=lambda name, must_run: StartContainer(name, plugin, must_run),
         stop=lambda name: StopContainer(name, plugin),
         remove=lambda name, stop_timeout_s: RemoveContainer(name, plugin, stop_timeout_s),

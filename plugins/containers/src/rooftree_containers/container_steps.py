@@ -8,7 +8,7 @@ journals are older than this library keeps its kinds, with the arguments that th
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import structlog
 from attrs import evolve
@@ -98,6 +98,8 @@ class Creating(ContainerStep):
 
     new_version: bool
     """Whether another step of the job changes the version, and tells what that means."""
+    fresh: ClassVar[bool] = False
+    """Whether none is used again."""
 
     async def before(self, services: ServiceDirectory) -> str | None:
         """The id of the container that there is."""
@@ -110,7 +112,8 @@ class Creating(ContainerStep):
 
     async def do(self, run: Run, services: ServiceDirectory) -> None:
         """Make it; the one that there was is set aside until it runs."""
-        await self.containers(services).lifetimes.create(self.name, run.before(str | None))  # type: ignore[arg-type]  # a type form
+        replaced = run.before(str | None)  # type: ignore[arg-type]  # a type form
+        await self.containers(services).lifetimes.create(self.name, replaced, fresh=self.fresh)
 
     async def undo(self, replaced: str | None, services: ServiceDirectory) -> None:
         """Take it away, and put the one back that there was."""
@@ -278,6 +281,16 @@ class CreateContainer(Creating):
     name: str
     plugin: str
     new_version: bool = False
+
+
+@step("containers.create_fresh_container/1")
+class CreateFreshContainer(Creating):
+    """Make a fresh container, although the one there is could be used again."""
+
+    name: str
+    plugin: str
+    new_version: bool = False
+    fresh: ClassVar[bool] = True
 
 
 @step("containers.start_container/1")

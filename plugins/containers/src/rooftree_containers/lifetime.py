@@ -6,6 +6,7 @@ A token belongs to one container: made with it, kept in its label as a digest, v
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
@@ -22,6 +23,8 @@ from rooftree_containers.managed import ContainerDomain, ManagedContainer
 from rooftree_containers.observation import RESTART_DUE, Observation, runs
 
 LABEL_VERSION: Final = "io.rooftree.version"
+LABEL_SPECIFICATION: Final = "io.rooftree.specification"
+"""Of what a container was made from, a digest, where it may be used again."""
 LABEL_TOKEN: Final = "io.rooftree.token"  # noqa: S105  # the name of a label
 TOKEN_USED_ELSEWHERE: Final = "token_used_elsewhere"  # noqa: S105  # the type of a problem
 
@@ -38,22 +41,27 @@ class Lifetimes:
         self._crash_logs = crash_logs
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
-    async def create(self, name: str, replaced: str | None = None) -> None:
-        """Make a fresh container with a fresh token, in place of the one there is. The old token ends.
+    async def create(self, name: str, replaced: str | None = None, *, fresh: bool = False) -> None:
+        """Make a fresh container with a fresh token, in place of the one there is. The old token ends. One that may be
+        used again, and is as it would be made, stays, and so does its token.
 
         A token is valid only once its container is there, so that no look at the engine finds one without the other.
 
         :param replaced: the id of the container that is set aside for it, until :meth:`drop_aside` or :meth:`put_back`;
             any other is taken away
+        :param fresh: whether none is used again
         """
         container, names, tokens = self._domain.get(name), self._domain.names, self._kernel.tokens
+        labels = {LABEL_SPECIFICATION: await self._fingerprint(container)} if container.reused else {}
+        if labels and not fresh and await self._is_as_made(container, labels):
+            return
         await self._make_room(container, replaced)
         await container.prepare()
         token = tokens.new(names.tokens, name) if names.tokens else None
         if token is None:
-            spec = await self.specification(container)
+            spec = await self.specification(container, "", labels)
         else:
-            spec = await self.specification(container, token.text, {LABEL_TOKEN: token.digest})
+            spec = await self.specification(container, token.text, {**labels, LABEL_TOKEN: token.digest})
         await container.created(await self._observation.engine.create(spec))
         if token is not None:
             await self._kernel.commit(*map(tokens.revocation, tokens.known(names.tokens, name)), token.change)
@@ -61,15 +69,36 @@ class Lifetimes:
             self._kernel.problems.clear(problem, names.context, name)
 
     async def specification(
-        self, container: ManagedContainer, token: str = "", token_label: Mapping[str, str] = {}
+        self, container: ManagedContainer, token: str = "", labels: Mapping[str, str] = {}
     ) -> ContainerSpec:
         """All that the engine is told of a container, with what other domains add; raises what the domain has against
         that. Without a token it is only looked at."""
         spec = await container.specification(token)
-        spec = evolve(spec, labels={**spec.labels, LABEL_VERSION: container.version, **token_label})
+        spec = evolve(spec, labels={**spec.labels, LABEL_VERSION: container.version, **labels})
         spec = await with_additions(self._kernel, ContainerOwner(self._domain.names.owner, container.name), spec)
         container.check(spec)
         return spec
+
+    async def _fingerprint(self, container: ManagedContainer) -> str:
+        return hashlib.sha256(repr(await self.specification(container)).encode()).hexdigest()
+
+    async def _is_as_made(self, container: ManagedContainer, labels: Mapping[str, str]) -> bool:
+        """Whether the container that there is can be started again; then its token works again."""
+        name, engine = container.name, self._observation.engine
+        async with self._ends_and_runs(name):
+            shown = await self._observation.look(name)
+            image = await engine.image(container.image)
+            if shown is None or image is None or shown.image_id != image.id or self._is_stolen_from(name):
+                return False
+            if not labels.items() <= shown.labels.items():
+                return False
+            await self.adopt(name, shown, self.all_tokens())
+        return True
+
+    def _is_stolen_from(self, name: str) -> bool:
+        """Whether somebody else has its token, which only a fresh container can change."""
+        problems, context = self._kernel.problems, self._domain.names.context
+        return any((p.type, p.context, p.reference) == (TOKEN_USED_ELSEWHERE, context, name) for p in problems)
 
     async def _make_room(self, container: ManagedContainer, replaced: str | None) -> None:
         name, engine = self._domain.container_name(container.name), self._observation.engine

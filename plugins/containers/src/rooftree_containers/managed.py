@@ -91,6 +91,9 @@ class ManagedContainer:
     missing_image: Callable[[], Awaitable[Sequence[Step]]] = _no_image
     """The steps that bring the image back if somebody took it away, such as ``rooftree_containers.steps.PullImage``;
     none while it is there. Without it the start says that there is no image."""
+    reused: bool = False
+    """Whether its container is started again as it is, with what its program has put into it, as long as a new one
+    would be made just so; otherwise each start makes a fresh one."""
     stage: Stage = Stage.APPLICATION
     provides: frozenset[str] = frozenset()
     """What others of its stage may wait for, besides its name."""
@@ -358,6 +361,9 @@ class ContainerJobs:
     restart: Callable[[str], JobCall[None]]
     """For the watchdog; limited in how often it may begin, for it must not go on for ever with one that runs for a
     moment each time."""
+    renew: Callable[[str], JobCall[None]] | None = None
+    """The same with a fresh container, where that is something else (:attr:`ManagedContainer.reused`): what the
+    watchdog tries next."""
     end: Callable[[str], JobCall[None]]
     """End it with the system; what is desired stays."""
     roll_back: Callable[[str, str, str], JobCall[None]]
@@ -374,6 +380,8 @@ class ContainerSteps:
     """The second: the version that it will be; ``None``: the one that it is."""
     create: Callable[[str, bool], Step]
     """The second: whether another step of the job changes the version."""
+    create_fresh: Callable[[str], Step]
+    """The same, for one that would be :attr:`~ManagedContainer.reused` otherwise."""
     start: Callable[[str, bool], Step]
     """The second: whether one that fails as soon as it runs fails the job, as in an update."""
     stop: Callable[[str], Step]

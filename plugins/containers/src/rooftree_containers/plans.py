@@ -44,6 +44,15 @@ async def restart(containers: ManagedContainers, name: str) -> Steps:
     return await _run(containers, container, steps.check_start(name, None), steps.stop(name))
 
 
+async def rebuild(containers: ManagedContainers, name: str) -> Steps:
+    """End a container and run a fresh one in its place."""
+    container = containers.domain.get(name)
+    await containers.observation.look(name)
+    steps = containers.steps
+    first = steps.check_start(name, None), steps.stop(name)
+    return await _run(containers, container, *first, create=steps.create_fresh(name))
+
+
 async def end(containers: ManagedContainers, name: str) -> Steps:
     """End a container because the system ends; it is to run again with it."""
     containers.domain.get(name)
@@ -69,13 +78,15 @@ async def restart_if_desired(containers: ManagedContainers, name: str) -> Steps:
     return await restart(containers, name) if containers.domain.get(name).desired is Desired.STARTED else []
 
 
-async def _run(containers: ManagedContainers, container: ManagedContainer, *first: Step) -> Steps:
+async def _run(
+    containers: ManagedContainers, container: ManagedContainer, *first: Step, create: Step | None = None
+) -> Steps:
     """The way to running, by ``first`` where something has to come before; the image, if it is gone, before that."""
     await refuse_unstartable(containers, container)
     steps = containers.steps
     ready = [
         steps.set_desired(container.name, Desired.STARTED),
-        steps.create(container.name, False),
+        create or steps.create(container.name, False),
         steps.start(container.name, False),
     ]
     return [*await container.missing_image(), *first, *ready]

@@ -99,13 +99,14 @@ class Watchdog:
 
     async def _bring_back(self, name: str) -> None:
         """Restart a failed container, until it runs, is stopped, or the tries are used up."""
-        for seconds in PAUSES_S:
+        renew = self._jobs.renew or self._jobs.restart
+        for number, seconds in enumerate(PAUSES_S):
             await pause(seconds)
             try:
                 if await self._needs_nobody(name):
                     return
                 log.warning("watchdog_restarts", **self._whose(name))
-                await self._kernel.jobs.run(self._jobs.restart(name))
+                await self._kernel.jobs.run((renew if number else self._jobs.restart)(name))
             except RateLimited as error:
                 log.warning("watchdog_too_often", **self._whose(name), reason=error.message)
                 await self._give_up(name)

@@ -143,6 +143,8 @@ def container_body(
     }
     if spec.command is not None:
         body["Cmd"] = list(spec.command)
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = list(spec.entrypoint) or [""]  # an empty list leaves the image's
     if spec.hostname and not spec.host_uts:
         body["Hostname"] = spec.hostname
         if spec.dns and spec.dns_search:

@@ -8,6 +8,7 @@ cancels the job; then nothing begins by itself before the next start. Who calls 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
@@ -23,6 +24,7 @@ from rooftree import (
     Run,
     Step,
     Steps,
+    Task,
     job,
     step,
 )
@@ -32,8 +34,8 @@ from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
 from rooftree_containers import ImageVersion
 from rooftree_homeassistant.core_container import NAMES
 from rooftree_homeassistant.home_assistant import NAME, CoreContainer, HomeAssistant
-from rooftree_homeassistant.installation import Installation, NoCoreForMachine, Stage
-from rooftree_homeassistant.landing_page import LandingPage
+from rooftree_homeassistant.installation import INSTALLATION, Installation, NoCoreForMachine, Stage
+from rooftree_homeassistant.landing_page import LANDING_PAGE, LandingPage
 
 log = structlog.get_logger(__name__)
 
@@ -175,15 +177,24 @@ async def _newest(core: HomeAssistant) -> str:
 
 
 class FirstInstall:
-    """Has Core installed, where it is wanted."""
+    """Has Core installed, where it is wanted, with the landing page meanwhile."""
 
-    def __init__(self, kernel: Kernel, core: HomeAssistant, installation: Installation, page: LandingPage) -> None:
+    def __init__(self, kernel: Kernel, core: HomeAssistant, *, is_wanted: bool) -> None:
         self._kernel = kernel
         self._core = core
-        self._installation = installation
-        self._page = page
+        self._is_wanted = is_wanted
+        self._installation = Installation(kernel)
+        self._page = LandingPage(kernel, core, self._installation)
+        kernel.provide(INSTALLATION, self._installation)
+        kernel.provide(LANDING_PAGE, self._page)
         self._ended = asyncio.Event()
         kernel.on(JobChanged, self._note_job)
+
+    def tasks(self) -> Iterable[Task]:
+        """Install Core, and show how far that is; nothing where it is not wanted."""
+        if self._is_wanted:
+            yield Task("first install", self.run)
+            yield Task("landing page", self._page.run)
 
     def _note_job(self, event: JobChanged) -> None:
         if event.job.name == JOB and event.job.done:

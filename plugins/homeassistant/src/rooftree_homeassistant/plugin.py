@@ -20,13 +20,14 @@ from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import StandingDomain, look_after
+from rooftree_homeassistant.conversation import PROVIDED, Conversation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, ContainerSettings, described
 from rooftree_homeassistant.core_jobs import JOBS
 from rooftree_homeassistant.core_options import CoreOptions
 from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.install import FirstInstall
-from rooftree_homeassistant.installation import INSTALLATION, Installation
-from rooftree_homeassistant.landing_page import LANDING_PAGE, LandingPage
+from rooftree_homeassistant.installation import INSTALLATION
+from rooftree_homeassistant.landing_page import LANDING_PAGE
 from rooftree_homeassistant.routes import routes
 
 
@@ -49,7 +50,7 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN))
+    provides = (HOME_ASSISTANT, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN), *PROVIDED)
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -79,12 +80,8 @@ class HomeAssistantPlugin(Plugin):
             self.containers.observation.whereabouts,
         )
         kernel.provide(HOME_ASSISTANT, self.core)
-        self.is_wanted = settings.install
-        installation = Installation(kernel)
-        self.landing_page = LandingPage(kernel, self.core, installation)
-        self.first_install = FirstInstall(kernel, self.core, installation, self.landing_page)
-        kernel.provide(INSTALLATION, installation)
-        kernel.provide(LANDING_PAGE, self.landing_page)
+        self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
+        self.conversation = await Conversation.begin(kernel, self.core)
 
     def routes(self) -> Routes:
         return routes
@@ -92,10 +89,9 @@ class HomeAssistantPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """What is looked after, at the start and by the clock."""
         yield Task("host's address", self.core.learn_gateway)
-        if self.is_wanted:
-            yield Task("first install", self.first_install.run)
-            yield Task("landing page", self.landing_page.run)
+        yield from self.first_install.tasks()
         yield from self.containers.tasks()
+        yield from self.conversation.tasks()
 
     @hookimpl
     def info(self) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ class MapEntry:
 
 @frozen
 class ServiceRole:
-    """What an add-on does with a service: ``mqtt`` or ``mysql``; provide, want or need."""
+    """What an add-on does with a service, such as ``mqtt``; provide, want or need."""
 
     service: str
     role: str
@@ -154,7 +154,8 @@ def _map(value: Any) -> tuple[MapEntry, ...]:
 
 
 _service_role_text = matching(
-    re.compile(r"(?:mqtt|mysql):(?:provide|want|need)"), "mqtt or mysql, then :provide, :want or :need"
+    re.compile(r"[a-z0-9][a-z0-9_-]{0,63}:(?:provide|want|need)"),
+    "the name of a service such as mqtt or mysql, then :provide, :want or :need",
 )
 
 

@@ -28,6 +28,8 @@ from rooftree_store.patterns import compiled
 from rooftree_store.readers import Refused, join
 from rooftree_store.versions import is_ordered
 
+_SERVICES_ELSEWHERE: Final = frozenset({"mqtt", "mysql"})
+"""Those that other supervisors know."""
 _INGRESS_ONLY: Final = (
     "ingress_entry",
     "ingress_port",
@@ -133,6 +135,9 @@ def _check_elsewhere(file: CheckedFile, config: AddonConfig) -> None:
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(entry, Mapping) and not isinstance(entry.get("read_only", True), bool):
             refused(f"map[{index}].read_only", "write true or false, without quotes")
+    for index, role in enumerate(config.services or ()):
+        if role.service not in _SERVICES_ELSEWHERE:
+            refused(f"services[{index}]", "they know mqtt and mysql; here a plugin can add others")
     if config.ingress_port == 0 and isinstance(file.content.get("ingress_port"), str):
         refused("ingress_port", "write 0, without quotes")
     for path, element in _elements(config.schema.root, "schema") if config.schema is not None else ():

@@ -1,0 +1,1 @@
+"""What add-ons tell Home Assistant Core (discovery messages) and each other (services)."""

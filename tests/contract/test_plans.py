@@ -101,7 +101,7 @@ async def scene(
     engine, folder = FakeContainerEngine(), tmp_path
     board = InstalledPlugin("box", lambda: Box, group=GROUP)
     ours = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, HostPlugin, OsPlugin, SupervisorPlugin]
-    settings = SETTINGS | {"plugins.host.bus": bus_address}
+    settings = SETTINGS | {"plugins.host.bus": bus_address, "plugins.homeassistant.install": False}
     async with AsyncExitStack() as stack:
         if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):
             around = await stack.enter_async_context(surroundings(tmp_path))

@@ -35,6 +35,9 @@ from rooftree_homeassistant.home_assistant import (
     CoreContainer,
     HomeAssistant,
 )
+from rooftree_homeassistant.install import FirstInstall
+from rooftree_homeassistant.installation import INSTALLATION
+from rooftree_homeassistant.landing_page import LANDING_PAGE
 from rooftree_homeassistant.routes import routes
 
 
@@ -49,6 +52,8 @@ class HomeAssistantSettings:
     update_keeps_history: bool = False
     """Whether an update of Core also copies its database, and puts it back with the version before if that comes back.
     Without, the history stays as it is; a version may not be able to read what a later one has made of it."""
+    install: bool = True
+    """Whether Core is installed by itself where it is not, with a page on its port meanwhile."""
     privileged: bool = True
     """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
     container itself may not be able to give them; then switch it off."""
@@ -58,7 +63,7 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, CORE_HEALTH, managed_containers(PLUGIN), *PROVIDED)
+    provides = (HOME_ASSISTANT, CORE_HEALTH, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN), *PROVIDED)
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -97,6 +102,7 @@ class HomeAssistantPlugin(Plugin):
         )
         kernel.provide(HOME_ASSISTANT, self.core)
         kernel.provide(CORE_HEALTH, self.health)
+        self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
 
     async def core_reached(self, _: CoreReached) -> None:
         """Core may have changed where its page is."""
@@ -114,6 +120,7 @@ class HomeAssistantPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """What is looked after, at the start and by the clock."""
         yield Task("host's address", self.core.learn_gateway)
+        yield from self.first_install.tasks()
         yield from self.containers.tasks()
         yield from self.conversation.tasks()
 

@@ -243,10 +243,10 @@ def _take_along(data: Path, aside: str, folder: KeptFolder) -> None:
     """Put what was not copied into the copy, which has to be whole before it is in the place of its folder."""
     if not stat.S_ISDIR(_mode(data, aside) or 0):
         return
-    with Folder.open(data) as root, root.folder(aside) as left, root.folder(folder.copy) as copy:
+    with Folder.open(data) as root, root.folder(aside) as failed, root.folder(folder.copy) as copy:
         for name in folder.stays:
-            if left.status(name) is not None:
-                left.move(name, copy, name)
+            if failed.status(name) is not None:
+                failed.move(name, copy, name)
 
 
 def _mode(data: Path, path: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The library ``bashio``, by which most add-ons talk to us: requests as its ``bashio::api.supervisor`` makes them with curl.
+"""The library ``bashio``, by which most add-ons talk to us: requests as it makes them with curl.
 
 It sends JSON with every method, ``{}`` where there is nothing to say, and takes each status but 200 for a failure.
 """

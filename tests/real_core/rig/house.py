@@ -46,7 +46,7 @@ PORCH: dict[str, Any] = {
     "discovery": ["mqtt"],
     "ports": {"8099/tcp": None},
 }
-PAGE = "<!DOCTYPE html><title>Porch</title><p>The porch of {version}</p><script src=light.js></script><b id=light></b>"
+PAGE = "<!DOCTYPE html><title>Porch</title><p>The porch of {version}</p><b id=light></b><script src=light.js></script>"
 LIGHT = "document.getElementById('light').textContent = 'the light is on';"
 CORE = "home/core"
 """Its image in the registry."""

@@ -47,7 +47,7 @@ PORCH: dict[str, Any] = {
     "ingress": True,
     "ingress_port": 8099,
     "hassio_api": True,
-    "hassio_role": "manager",
+    "hassio_role": "admin",
     "homeassistant_api": True,
     "auth_api": True,
     "services": ["mqtt:provide"],
@@ -220,10 +220,18 @@ async def test_core_makes_and_validates_sessions_for_ingress(clients: Clients) -
 async def test_bashio_reads_what_it_asks_of_these_domains(clients: Clients) -> None:
     answers = {
         path: clients.bashio("GET", path)
-        for path in ("/core/info", "/core/stats", "/ingress/panels", "/services", "/network/info", "/discovery")
+        for path in (
+            "/core/info",
+            "/core/stats",
+            "/ingress/panels",
+            "/services",
+            "/network/info",
+            "/auth/list",
+            "/discovery",
+        )
     }
 
-    assert {path: status for path, (status, _) in answers.items() if status != 200} == {"/discovery": 403}
+    assert {path: status for path, (status, _) in answers.items() if status != 200} == {"/discovery": 403}  # Core's own
     assert answers["/core/info"][1]["port"] == clients.house.core.port
 
 

@@ -3,17 +3,16 @@ machine's own Python and of busybox, with no registry in sight. What is wrong wi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import frozen
@@ -32,6 +31,8 @@ PACKAGES = (
 )  # fmt: skip
 """aiohttp, and what it imports."""
 NAME = "home/core"
+KEPT_LABEL = "io.rooftree.core=stand-in"
+"""For ``make clean``."""
 DOCKERFILE = """\
 FROM {base}
 LABEL io.hass.type=core io.hass.version={version} io.hass.arch={arch}
@@ -63,15 +64,26 @@ class CoreImages:
         return self.registry.publish(NAME, version, dockerfile)
 
 
-@contextmanager
-def core_images(registry: Registry) -> Iterator[CoreImages]:
-    """Makes what all versions have in common, once; taken away at the end."""
-    name = f"rooftree-rig/core:{secrets.token_hex(4)}"
-    _build_base(name, registry.engine, registry.base_image)
-    try:
-        yield CoreImages(registry, name)
-    finally:
-        registry.engine.run("rmi", "--force", name)
+def core_images(registry: Registry) -> CoreImages:
+    """Makes what all versions have in common where the engine has none that is the same: it takes seconds, and is kept
+    for the next time."""
+    name = f"rooftree-rig/core:{_fingerprint()}"
+    if not registry.engine.run("images", "--quiet", name):
+        _build_base(name, registry.engine, registry.base_image)
+    return CoreImages(registry, name)
+
+
+def _fingerprint() -> str:
+    """Changes with what is in the image, the busybox excepted."""
+    parts = [sys.version, sys.executable, *(f"{package} {_modified(package)}" for package in PACKAGES)]
+    digest = hashlib.sha256("\0".join(parts).encode())
+    for module in (__file__, core_program.__file__):
+        digest.update(Path(module).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _modified(package: str) -> int:
+    return (Path(sysconfig.get_path("platlib")) / package).stat().st_mtime_ns
 
 
 def _build_base(name: str, engine: Engine, base_image: str) -> None:
@@ -96,7 +108,7 @@ def _build_base(name: str, engine: Engine, base_image: str) -> None:
         commands.mkdir(parents=True)
         (commands / "python3").symlink_to(python)
         (context / "Dockerfile").write_text(f"FROM {base_image}\nCOPY root/ /\n", encoding="utf-8")
-        engine.run("build", "--quiet", "--tag", name, context)
+        engine.run("build", "--quiet", "--label", KEPT_LABEL, "--tag", name, context)
 
 
 def _inside(root: Path, path: Path) -> Path:

@@ -17,7 +17,7 @@ from tests.rig.engine import Engine
 VERSION = "2026.11.0"
 RECIPE = Path(__file__).with_name("image")
 NAME = "rooftree-real-core"
-FAMILY_LABEL = "io.rooftree.real-core"
+FAMILY_LABEL = "io.rooftree.core"
 """On every image of this family, for ``make clean``."""
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Whom this machine trusts."""
@@ -64,7 +64,7 @@ def _build(name: str, base: str, engine: Engine) -> None:
         (machine / "machine-ca.crt").write_bytes(AUTHORITIES.read_bytes() if AUTHORITIES.exists() else b"")
         try:
             engine.run(
-                "build", "--quiet", "--network", "host", "--tag", name, "--label", f"{FAMILY_LABEL}=core",
+                "build", "--quiet", "--network", "host", "--tag", name, "--label", f"{FAMILY_LABEL}=real",
                 "--build-arg", f"BASE={base}", "--build-arg", f"VERSION={VERSION}", context,
             )  # fmt: skip
         except RuntimeError as error:

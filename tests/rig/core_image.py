@@ -75,7 +75,11 @@ def core_images(registry: Registry) -> CoreImages:
 
 def _fingerprint() -> str:
     """Changes with what is in the image, the busybox excepted."""
-    parts = [sys.version, sys.executable, *(f"{package} {_modified(package)}" for package in PACKAGES)]
+    parts = [
+        sys.version,
+        str(Path(sys.executable).resolve()),
+        *(f"{package} {_modified(package)}" for package in PACKAGES),
+    ]
     digest = hashlib.sha256("\0".join(parts).encode())
     for module in (__file__, core_program.__file__):
         digest.update(Path(module).read_bytes())

@@ -136,7 +136,11 @@ class PluginLife:
         reason = None if reason is None else without_addresses(reason)
         if (health, reason) == (self.health, self.reason):
             return
+        was_disabled = self.health is Health.DISABLED
         self.health, self.reason = health, reason
+        if was_disabled != (health is Health.DISABLED):
+            change = self._parts.problems.bring_back if was_disabled else self._parts.problems.set_aside
+            change(self.name)
         self._parts.bus.publish(PluginHealthChanged(self.name, health, reason))
 
     def fail(self, reason: str) -> None:

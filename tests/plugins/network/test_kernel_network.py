@@ -1,10 +1,10 @@
-"""Interfaces as the kernel has them, in network namespaces of the test's own: real links, read by the real ``ip``."""
+"""Interfaces as the kernel has them, in network namespaces of the test's own: real links of the real kernel."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
-from rooftree_network import kernel_network
+from rooftree_network import kernel_network, rtnetlink
 from rooftree_network.kernel_interfaces import interface_of, shown_links
 from rooftree_network.kernel_network import KernelNetwork, Link, nameservers_in, read_kernel
-from rooftree_network.kernel_news import changes_default_route
 from rooftree_network.models import Vlan
 from rooftree_network.plugin import NetworkPlugin
+from rooftree_network.rtnetlink import changes_default_route
 from tests.requirements import missing
 from tests.rig.waiting import until
 
@@ -116,7 +116,6 @@ async def test_bridge_that_leads_out_is_shown_and_what_containers_have_is_not(tm
     ip("link set docker0 up")
     cable("veth12")
     ip("link set veth12 master docker0")
-    ip("link add name dummy0 type dummy")
     ip("link add name br0 type bridge")
     cable("lan0")
     ip("link set lan0 master br0")
@@ -140,25 +139,36 @@ def link(name: str, kind: str = "", **facts: Any) -> Link:
     return Link(name=name, kind=kind, **(usual | facts))
 
 
+def attribute(kind: int, value: bytes) -> bytes:
+    """An attribute of netlink."""
+    return struct.pack("=HH", len(value) + 4, kind) + value + b"\0" * (-len(value) % 4)
+
+
 async def test_vlan_names_its_number_and_what_it_lies_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ``ip -d -j`` of iproute2 6.1 has it: not every kernel that tests run on can make one."""
-    vlan = {
-        "ifindex": 5, "link": "eth0", "ifname": "eth0.42", "flags": ["BROADCAST", "MULTICAST", "UP", "LOWER_UP"],
-        "link_type": "ether", "address": "02:42:ac:11:00:02", "addr_info": [],
-        "linkinfo": {"info_kind": "vlan", "info_data": {"protocol": "802.1Q", "id": 42, "flags": ["REORDER_HDR"]}},
-    }  # fmt: skip
-    eth0 = {"ifindex": 2, "ifname": "eth0", "flags": [], "link_type": "ether", "address": "02:42:ac:11:00:02"}
+    """By messages that are made here: not every kernel that tests run on can make a VLAN."""
+    info = attribute(1, b"vlan\0") + attribute(2, attribute(5, b"\x81\0") + attribute(1, struct.pack("=H", 42)))
+    eth0 = struct.pack("=BxHiII", 0, 1, 2, 0x1, 0) + attribute(3, b"eth0\0") + attribute(1, bytes(6))
+    vlan = struct.pack("=BxHiII", 0, 1, 5, 0x10001, 0) + attribute(3, b"eth0.42\0") + attribute(1, bytes(6))
+    vlan += attribute(5, struct.pack("=i", 2)) + attribute(18, info)
 
-    async def told(*arguments: str) -> list[dict[str, Any]]:
-        return [eth0, vlan] if "address" in arguments else []
+    def dump(ask: int, *_: object) -> list[bytes]:
+        return [eth0, vlan] if ask == 18 else []
 
-    monkeypatch.setattr(kernel_network, "_told", told)
+    monkeypatch.setattr(rtnetlink, "_dump", dump)
     network = await read_kernel()
 
-    assert network is not None
     (_, shown) = shown_links(network)
     interface = interface_of(shown, network, None)
     assert (interface.type, interface.vlan) == ("vlan", Vlan(id=42, parent="eth0"))
+
+
+def test_route_by_two_links_at_once_is_two_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = b"".join(struct.pack("=HBBi", 8 + 8, 0, 0, link) + attribute(5, bytes((192, 0, 2, link))) for link in (2, 3))
+    route = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 0, 0, 1, 0) + attribute(9, hops)
+    elsewhere = struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, 0, 0, 1, 0) + attribute(4, struct.pack("=i", 2))
+    monkeypatch.setattr(rtnetlink, "_dump", lambda ask, answer, head: [route, elsewhere] if head[0] == 2 else [])
+
+    assert [(way.link, way.gateway) for way in rtnetlink.default_routes()] == [(2, "192.0.2.2"), (3, "192.0.2.3")]
 
 
 def test_hardware_counts_whatever_it_is_set_up_for_and_bridges_with_hardware_in_them() -> None:
@@ -199,13 +209,13 @@ async def test_change_is_seen_at_once_and_nothing_is_asked_while_nothing_changes
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = []
-    real = kernel_network._told
+    real = kernel_network._read
 
-    async def counted(*arguments: str) -> list[dict[str, Any]]:
-        readings.append(arguments)
-        return await real(*arguments)
+    def counted() -> KernelNetwork:
+        readings.append(1)
+        return real()
 
-    monkeypatch.setattr(kernel_network, "_told", counted)
+    monkeypatch.setattr(kernel_network, "_read", counted)
     cable("lan0")
     ip("route add default dev lan0")
     async with house(tmp_path) as client:
@@ -221,18 +231,21 @@ async def test_change_is_seen_at_once_and_nothing_is_asked_while_nothing_changes
 
         await until(seen, within_s=2, what="the new address")
 
-    assert (before["lan0"]["ipv4"]["address"], first, quiet) == ([], 3, 3)
+    assert (before["lan0"]["ipv4"]["address"], first, quiet) == ([], 1, 1)
 
 
 @pytest.mark.usefixtures("namespace")
-async def test_network_without_anything_in_it_and_host_without_ip_are_answered_too(
+async def test_network_without_anything_in_it_and_kernel_that_says_nothing_are_answered_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with house(tmp_path) as client:
         empty = (await client.get("/network/info")).data
         nothing_primary = await client.get("/network/interface/default/info")
-    monkeypatch.setattr(kernel_network, "_ENVIRONMENT", {"PATH": str(tmp_path)})
-    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def refused(*_: object) -> list[bytes]:
+        raise PermissionError("no netlink here")
+
+    monkeypatch.setattr(rtnetlink, "_dump", refused)
     async with house(tmp_path) as client:
         unknown = (await client.get("/network/info")).data
 
@@ -296,17 +309,6 @@ async def condition(system: System, name: str) -> str | None:
     except Exception as error:
         return str(error)
     return None
-
-
-async def test_answer_that_does_not_come_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def silent(*_: str) -> list[dict[str, Any]]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    monkeypatch.setattr(kernel_network, "_told", silent)
-    monkeypatch.setattr(kernel_network, "ANSWER_S", 0.05)
-
-    assert await read_kernel() is None
 
 
 @given(st.binary(max_size=200))

@@ -131,7 +131,7 @@ class HostNetwork:
         now_s = asyncio.get_running_loop().time()
         changes = self._changes if self.news.is_heard else int(now_s / UNHEARD_S)
         if self._kernel_network is None or self._kernel_network[0] != changes:
-            self._kernel_network = (changes, await read_kernel() or KernelNetwork())
+            self._kernel_network = (changes, await read_kernel())
         return self._kernel_network[1]
 
     async def _managed(self) -> ManagedNetwork | None:

@@ -84,11 +84,11 @@ class HostNetwork:
         there = ", ".join(interface.interface for interface in interfaces) or "none"
         raise NotFound(f"Interface {name} does not exist; the interfaces of the host are {there}")
 
-    async def reload(self) -> None:
-        """Look at everything anew, and at what can be reached."""
+    def reload(self) -> None:
+        """Look at everything anew when it is asked for, and soon at what can be reached."""
         self._changes += 1
         self.addon_networks.forget()
-        await self._internet.check()
+        self._internet.check()
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces by name, the primary one first; none where nobody says, or where we are in a container with a

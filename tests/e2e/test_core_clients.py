@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import aiohasupervisor.exceptions as refusals
@@ -29,7 +30,7 @@ from aiohasupervisor.models import (
 )
 from attrs import frozen
 
-from tests.contract.client_answers import checked
+from tests.contract.client_answers import Used, checked, methods_of
 from tests.rig.addon import Addon
 from tests.rig.addon_files import REPOSITORY, addon_files
 from tests.rig.bashio import bashio
@@ -113,6 +114,13 @@ async def clients(engine: Engine, cores: CoreImages, git_server: GitServer, base
         await porch.install()
         await porch.start()
         yield Clients(house, porch)
+
+
+async def test_every_call_of_the_client_is_made() -> None:
+    offered = {method for component in ("homeassistant", "discovery", "ingress") for method in methods_of(component)}
+
+    assert len(offered) > 14
+    assert offered - Used.by(Path(__file__)).methods == set()
 
 
 # --- the official client ----------------------------------------------------------------------------------------------

@@ -64,6 +64,15 @@ class Desk:
 
         await until(check, within_s=10, what=f"{count} known logins")
 
+    async def all_noted(self) -> None:
+        """Wait until everything is noted that Core has said."""
+        logins = self.link.system.services.get(LOGINS)
+
+        async def check() -> bool:
+            return not logins._notes and not logins._noting.locked()
+
+        await until(check, within_s=10, what="the last of what Core said")
+
     async def core_goes(self) -> None:
         """Core ends."""
         await self.core.kill()
@@ -309,10 +318,12 @@ async def test_wrong_password_does_not_forget_the_right_one(desk: Desk) -> None:
     await desk.login()
     await desk.noted()
     assert (await desk.login(password="another")).status == 401
+    await desk.all_noted()
 
     await desk.core_goes()
 
     assert (await desk.login()).status == 200
+    assert len(await desk.link.system.state.collection(KnownLogin)) == 1
 
 
 async def test_cache_can_be_emptied(desk: Desk) -> None:

@@ -230,6 +230,14 @@ def test_credentials_in_a_header_come_out_as_they_went_in(username: str, passwor
     assert asyncio.run(credentials(header, RawBody(Sent(b"")))) == Credentials(username, password, by_header=True)  # type: ignore[arg-type]
 
 
+def test_header_of_a_browser_that_knows_latin_1_only_is_read() -> None:
+    header = f"basic {base64.b64encode('jörg:größe'.encode('latin-1')).decode()}"
+
+    told = asyncio.run(credentials(header, RawBody(Sent(b""))))  # type: ignore[arg-type]
+
+    assert (told.username, told.password) == ("jörg", "größe")
+
+
 # --- what is remembered -----------------------------------------------------------------------------------------------
 
 

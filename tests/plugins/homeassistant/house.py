@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from attrs import Factory, define
 
 from rooftree import Kernel, Plugin, Problem
 from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces.containers import Container
+from rooftree.interfaces.core import CORE
 from rooftree.interfaces.versions import VERSION_FEED, VersionsChanged
 from rooftree.process import System
 from rooftree.testing import Answer, Client, Failing, running_system
@@ -53,6 +55,9 @@ class WrittenFeed:
     def image(self, name: str, *, machine: str | None = None, arch: str | None = None) -> str | None:
         template = self.images.get(name)
         return template.format(machine=machine, arch=arch) if template else None
+
+    def keep_fresh(self, address: str | None = None) -> None:
+        """It always is."""
 
     async def read(self) -> None:
         """It says the same as before."""
@@ -96,8 +101,8 @@ class CoreHouse:
     async def install(self, version: str = OLD) -> None:
         """Let Core be installed in a version, as the job that does it leaves it."""
         image = self.image(version)
-        self.engine.registry.setdefault(image, self.engine.publish_image(image))
-        self.engine.load_image(image, self.engine.registry[image])
+        published = self.engine.registry.get(image) or self.engine.publish_image(image)
+        self.engine.load_image(image, published)
         installed = await self.system.state.collection(CoreContainer)
         await self.system.state.commit(installed.put(NAME, CoreContainer(version=version, image=image)))
 
@@ -133,6 +138,16 @@ class CoreHouse:
         """Wait until Core's container is in that state."""
         await self.comes_true(f"Core {state}", lambda: self.core.containers.observation.state(NAME) is state)
 
+    async def hook[R](self, hook: Callable[[], R | Coroutine[Any, Any, R]]) -> list[R]:
+        """What this domain answers to a hook."""
+        return await self.core.kernel.call(hook)
+
+    async def config_of_core(self) -> Mapping[str, Any]:
+        """What Core says of its own configuration."""
+        answer = await self.system.services.get(CORE).request("GET", "api/config")
+        config: Mapping[str, Any] = orjson.loads(answer.body)
+        return config
+
     def tell_versions(self, core: str | None) -> None:
         """The feed says that this is the newest Core."""
         self.feed.core = core
@@ -150,11 +165,13 @@ async def core_house(
     clock: Clock = MACHINE,
     allow: Collection[Failing] = (),
 ) -> AsyncIterator[CoreHouse]:
-    """A house on that folder and engine; a second one on both is what a restart of the daemon finds."""
+    """A house on that folder and engine; a second one on both is what a restart of the daemon finds. Core is not
+    installed by itself unless the settings say so."""
     feed = feed or WrittenFeed()
+    settings = {"plugins.homeassistant.install": False, **(settings or {})}
     chosen = [FakeEnginePlugin.serving(engine), FeedPlugin.telling(feed), HomeAssistantPlugin, *plugins]
     async with (
-        running_system(folder, plugins=chosen, settings=settings or {}, clock=clock, allow=allow) as system,
+        running_system(folder, plugins=chosen, settings=settings, clock=clock, allow=allow) as system,
         Client.over_unix(system) as client,
     ):
         yield CoreHouse(system, client, engine, feed)

@@ -60,6 +60,18 @@ class HostNetwork:
         if default_route:
             self._internet.look_again()
 
+    @property
+    def revision(self) -> str:
+        """Changes with what :meth:`info` says, and when it is time to look again."""
+        internet = self._internet
+        period = int(asyncio.get_running_loop().time() / self._kept_s)
+        reached = (internet.host_internet, internet.supervisor_internet, internet.why_offline)
+        return f"{self._revision()}.{self.addon_networks.revision}.{period}.{reached}"
+
+    @property
+    def _kept_s(self) -> float:
+        return KEPT_S if self.news.is_heard else UNHEARD_S
+
     async def info(self) -> NetworkInfo:
         """Interfaces, and what can be reached."""
         return NetworkInfo(
@@ -84,11 +96,11 @@ class HostNetwork:
         there = ", ".join(interface.interface for interface in interfaces) or "none"
         raise NotFound(f"Interface {name} does not exist; the interfaces of the host are {there}")
 
-    async def reload(self) -> None:
-        """Look at everything anew, and at what can be reached."""
+    def reload(self) -> None:
+        """Look at everything anew when it is asked for, and soon at what can be reached."""
         self._changes += 1
         self.addon_networks.forget()
-        await self._internet.check()
+        self._internet.check()
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces by name, the primary one first; none where nobody says, or where we are in a container with a
@@ -100,8 +112,7 @@ class HostNetwork:
                 return kept
             revision = self._revision()
             interfaces = sorted(await self._read(), key=lambda interface: (not interface.primary, interface.interface))
-            kept_s = KEPT_S if self.news.is_heard else UNHEARD_S
-            self._kept = _Kept(interfaces, asyncio.get_running_loop().time() + kept_s, revision)
+            self._kept = _Kept(interfaces, asyncio.get_running_loop().time() + self._kept_s, revision)
             return interfaces
 
     def _still_kept(self) -> Sequence[Interface] | None:
@@ -131,7 +142,7 @@ class HostNetwork:
         now_s = asyncio.get_running_loop().time()
         changes = self._changes if self.news.is_heard else int(now_s / UNHEARD_S)
         if self._kernel_network is None or self._kernel_network[0] != changes:
-            self._kernel_network = (changes, await read_kernel() or KernelNetwork())
+            self._kernel_network = (changes, await read_kernel())
         return self._kernel_network[1]
 
     async def _managed(self) -> ManagedNetwork | None:

@@ -11,7 +11,12 @@ routes = Routes()
 ANY_ROLE = role(Role.DEFAULT) | OBSERVER
 
 
-@routes.get("/network/info", access=ANY_ROLE)
+def revision(network: HostNetwork) -> str:
+    """Changes with what is known."""
+    return network.revision
+
+
+@routes.get("/network/info", access=ANY_ROLE, revision=revision)
 async def info(network: HostNetwork) -> NetworkInfo:
     """The host's interfaces, the add-ons' network, and what can be reached."""
     return await network.info()
@@ -24,6 +29,6 @@ async def interface_info(network: HostNetwork, interface: InterfaceName) -> Inte
 
 
 @routes.post("/network/reload", access=role(Role.MANAGER))
-async def reload(network: HostNetwork) -> None:
+def reload(network: HostNetwork) -> None:
     """Look at everything anew, and at what can be reached."""
-    await network.reload()
+    network.reload()

@@ -187,6 +187,22 @@ async def test_primary_interface_of_another_program_is_the_one_with_a_gateway(ho
     assert [name for name, entry in (await house.interfaces()).items() if entry["primary"]] == ["eth0"]
 
 
+@pytest.mark.parametrize(
+    ("interface", "name", "value"),
+    [
+        ("IP4Config", "Gateway", "the router"),
+        ("IP4Config", "Gateway", "fe80::1"),
+        ("IP6Config", "Gateway", "192.0.2.1"),
+    ],
+)
+async def test_interface_that_cannot_be_made_sense_of_spoils_none_of_the_others(
+    house: House, interface: str, name: str, value: str
+) -> None:
+    await house.change(f"{PATH}/{interface}/1", f"{NM}.{interface}", **{name: value})
+
+    assert {*await house.interfaces()} == {"eth0.42", "eth1", "eth2", "wlan0", "wlan1"}
+
+
 # --- what changes -----------------------------------------------------------------------------------------------------
 
 

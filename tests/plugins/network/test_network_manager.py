@@ -33,12 +33,13 @@ KERNEL = KernelNetwork(
     links=[
         link("eth0", mac="02:00:00:00:00:01", addresses=[LAN]),
         link("eth2", mac="02:00:00:00:00:08", addresses=[LAN]),
-        link("eth9", mac="02:00:00:00:00:09"),
+        link("eth9", mac="02:00:00:00:00:99"),
     ],
     routes=[DefaultRoute(family=4, link="eth2", gateway="198.51.100.1", metric=0)],
     nameservers=["198.51.100.53", "2001:db8::53"],
 )
-"""What the kernel says: of these only ``eth2`` is one that NetworkManager knows and leaves alone."""
+"""What the kernel says: of these only ``eth2`` is one that NetworkManager knows and leaves alone; ``eth9`` of the host
+has another address."""
 
 
 @frozen

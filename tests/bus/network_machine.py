@@ -1,8 +1,8 @@
 """A machine with NetworkManager, as a process: ``python -m tests.bus.network_machine ADDRESS [NAME …]``.
 
 A wire that leads to the internet, a VLAN on it, two wireless cards, a bridge that somebody else made, a VPN, and two
-cards that are left alone. How they are to be (``GetSettings``) is in :data:`PROFILES`, unless the memory of the service has
-``unreadable``: then it is refused, as to those whose process NetworkManager can't see.
+cards that are left alone. How they are to be (``GetSettings``) is in :data:`PROFILES`, unless the memory of the service
+has ``unreadable``: then it is refused, as to those whose process NetworkManager can't see.
 """
 
 from __future__ import annotations

@@ -10,7 +10,14 @@ from attrs import frozen
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("writing-a-plugin.md", "first-plugin.md", "testing-a-plugin.md", "plugin-recipes.md", "plugin-api.md")
+NAMES = (
+    "writing-a-plugin.md",
+    "first-plugin.md",
+    "testing-a-plugin.md",
+    "plugin-recipes.md",
+    "plugin-api.md",
+    "proxying.md",
+)
 PAGES = [ROOT / "docs" / name for name in NAMES]
 
 

@@ -103,7 +103,7 @@ def test_pages_name_no_path_of_a_machine_and_link_to_pages_that_exist(page: Path
 @pytest.fixture(scope="session")
 def with_clock(new_environment: Callable[[], Environment], wheels: Wheels) -> Environment:  # noqa: F811  # a fixture
     made = new_environment()
-    made.install(wheels.of(ROOT / "examples" / "service-clock"))
+    made.install(wheels.of(ROOT / "examples" / "service-clock"), wheels.of(ROOT / "plugins" / "proxying"))
     return made
 
 

@@ -12,6 +12,7 @@ from rooftree.access import grant as grant
 from rooftree.access import itself as itself
 from rooftree.access import of_kind as of_kind
 from rooftree.access import role as role
+from rooftree.access import session as session
 from rooftree.clock import Clock as Clock
 from rooftree.context import only_looks as only_looks
 from rooftree.errors import CodingUnsupported as CodingUnsupported
@@ -33,10 +34,13 @@ from rooftree.events import ProblemReported as ProblemReported
 from rooftree.events import Problems as Problems
 from rooftree.events import Task as Task
 from rooftree.http import Binary as Binary
+from rooftree.http import Exchange as Exchange
+from rooftree.http import Field as Field
 from rooftree.http import FreeText as FreeText
 from rooftree.http import From as From
 from rooftree.http import Header as Header
 from rooftree.http import Media as Media
+from rooftree.http import Proxied as Proxied
 from rooftree.http import RawBody as RawBody
 from rooftree.http import Routes as Routes
 from rooftree.http import Socket as Socket
@@ -44,6 +48,7 @@ from rooftree.http import StateChange as StateChange
 from rooftree.http import Stream as Stream
 from rooftree.http import Tail as Tail
 from rooftree.http import Text as Text
+from rooftree.http import Tunnel as Tunnel
 from rooftree.jobs import CONDITIONS as CONDITIONS
 from rooftree.jobs import JOBS as JOBS
 from rooftree.jobs import ConditionNotMet as ConditionNotMet

@@ -1,7 +1,7 @@
 """Who may call what, whom a token stands for, and those who try with wrong ones."""
 
 from rooftree.access.change_rate import ChangeRate
-from rooftree.access.rules import KNOWN, NOBODY, PUBLIC, Access, grant, itself, of_kind, role
+from rooftree.access.rules import KNOWN, NOBODY, PUBLIC, Access, SessionCookie, grant, itself, of_kind, role, session
 from rooftree.access.tokens import Token, Tokens, digest
 from rooftree.access.whereabouts import Misplaced, TokenUsedElsewhere, Whereabouts
 from rooftree.access.wrong_tokens import WrongTokens, source_name
@@ -13,6 +13,7 @@ __all__ = [
     "Access",
     "ChangeRate",
     "Misplaced",
+    "SessionCookie",
     "Token",
     "TokenUsedElsewhere",
     "Tokens",
@@ -23,5 +24,6 @@ __all__ = [
     "itself",
     "of_kind",
     "role",
+    "session",
     "source_name",
 ]

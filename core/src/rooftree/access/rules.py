@@ -7,7 +7,7 @@ by the plugins that own them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -15,6 +15,19 @@ from rooftree.principal import INCLUDES, CallerKind, Principal, Role
 
 type Decision = Callable[[Principal | None, Mapping[str, str]], bool]
 """Whether somebody may call a route with these parts of its path."""
+
+
+@frozen
+class SessionCookie:
+    """The cookie that a session of some kind is in."""
+
+    cookie: str
+    kind: CallerKind
+
+    def values(self, headers: Sequence[str]) -> set[str]:
+        """What the ``Cookie`` headers of a request have under that name."""
+        pairs = (pair.partition("=") for header in headers for pair in header.split(";"))
+        return {value.strip(' \t"') for name, _, value in pairs if name.strip() == self.cookie}
 
 
 @frozen(eq=False)
@@ -29,7 +42,12 @@ class Access:
     named_parts: frozenset[str] = frozenset()
     """The path parts that the decision looks at; a route without one of them is refused when it is bound."""
 
+    session: SessionCookie | None = None
+    """The cookie that says who calls, in place of a token."""
+
     def __or__(self, other: Access) -> Access:
+        if self.session is not None or other.session is not None:
+            raise TypeError("who calls is told by a session or by a token: such accesses can't be combined")
         selves = {
             part: self.self_parts.get(part, ()) + other.self_parts.get(part, ())
             for part in {**self.self_parts, **other.self_parts}
@@ -80,6 +98,16 @@ def itself(part: str, kind: CallerKind) -> Access:
 def of_kind(kind: CallerKind) -> Access:
     """All callers of that kind, with or without a role, and nobody else, not even an administrator."""
     return Access(f"{kind.name} only", lambda who, parts: who is not None and who.kind == kind.name)
+
+
+def session(cookie: str, kind: CallerKind) -> Access:
+    """Whoever has a session of that kind, told by the cookie that it is in, and nobody else: tokens don't count. The
+    plugin that makes such sessions says whose each is (:meth:`rooftree.Kernel.register_sessions`)."""
+    return Access(
+        f"session (cookie {cookie})",
+        lambda who, parts: who is not None and who.kind == kind.name,
+        session=SessionCookie(cookie, kind),
+    )
 
 
 def grant(name: str) -> Access:

@@ -2,16 +2,20 @@
 
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.binding import Endpoint
+from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
 from rooftree.http.paths import FreeText, Tail
-from rooftree.http.routes import From, Header, RawBody, Route, Routes, shape
+from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
 from rooftree.http.server import MAX_TOKEN, HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
+from rooftree.http.tunnels import Tunnel
 
 __all__ = [
+    "ANY_METHOD",
     "BOUNDS_S",
     "MAX_TOKEN",
+    "OURS",
     "SWITCH",
     "TRAFFIC",
     "Answers",
@@ -19,12 +23,15 @@ __all__ = [
     "DuplicateRoute",
     "Endpoint",
     "Entry",
+    "Exchange",
+    "Field",
     "FreeText",
     "From",
     "Header",
     "HttpServer",
     "Input",
     "Media",
+    "Proxied",
     "RawBody",
     "Route",
     "RouteOutcome",
@@ -36,6 +43,7 @@ __all__ = [
     "Stream",
     "Tail",
     "Text",
+    "Tunnel",
     "answer_of",
     "inputs",
     "shape",

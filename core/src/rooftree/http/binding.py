@@ -13,12 +13,13 @@ import structlog
 from aiohttp import WSCloseCode, web
 from attrs import mutable
 
-from rooftree.access import NOBODY
+from rooftree.access import NOBODY, PUBLIC, Access
 from rooftree.errors import Invalid, NotFound, RooftreeError
 from rooftree.http.answer_types import check_of
 from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Text, envelope, json_response
 from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
+from rooftree.http.exchanges import Proxied, answer_proxied
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
@@ -39,6 +40,8 @@ class Call:
     request: web.BaseRequest
     principal: Principal | None
     parts: Mapping[str, str]
+    access: Access = PUBLIC
+    """What was asked of its sender."""
 
 
 HEARTBEAT_S = 30.0
@@ -102,7 +105,7 @@ class Endpoint:
         self._directory = directory
         self.starts_job, marked = answer_of(route)
         answer = _unmarked(marked)
-        self.streams = not {Stream, Socket}.isdisjoint(get_args(answer) or (answer,))
+        self.streams = not {Stream, Socket, Proxied}.isdisjoint(get_args(answer) or (answer,))
         self.answers_text, self._encode = _encoder(answer)
         hints = type_hints(route.handler)
         if "return" not in hints:
@@ -265,6 +268,8 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
         return True, _answer_stream
     if kind is Socket:
         return True, _answer_socket
+    if kind is Proxied:
+        return True, answer_proxied
     if get_origin(kind) in {Union, UnionType} and set(get_args(kind)) <= _WHOLE_ANSWERS:
         encoders = {alternative: _encoder(alternative)[1] for alternative in get_args(kind)}
         return True, lambda answer, request: encoders[type(answer)](answer, request)
@@ -278,7 +283,7 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
     return False, answer_json
 
 
-_WHOLE_ANSWERS = {Text, Binary, Stream, Socket}
+_WHOLE_ANSWERS = {Text, Binary, Stream, Socket, Proxied}
 """Answers that are no JSON; a handler may choose between them."""
 
 

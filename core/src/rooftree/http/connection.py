@@ -20,10 +20,11 @@ from collections import Counter, defaultdict
 from hmac import compare_digest
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast
 
 import structlog
 from aiohttp import StreamReader, web
+from aiohttp.http_websocket import WebSocketReader
 from aiohttp.web_protocol import RequestHandler
 
 from rooftree.access import digest, source_name
@@ -76,6 +77,22 @@ _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Lengt
 type Slowness = Literal["head", "body", "answer", "gone"]
 
 
+class Switched(Protocol):
+    """What takes a connection over whose two sides have switched to another protocol."""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """These came from the client."""
+
+    def feed_eof(self) -> None:
+        """The client has gone."""
+
+    def client_waits(self) -> None:
+        """The client does not take in what it is sent."""
+
+    def client_goes_on(self) -> None:
+        """It does again."""
+
+
 class Connection(RequestHandler):
     """One connection, with what tells a slow client from one that has nothing to say."""
 
@@ -91,6 +108,7 @@ class Connection(RequestHandler):
         "_open",
         "_source",
         "_token",
+        "_tunnel",
         "_unsent",
         "_unsent_since",
         "address",
@@ -120,6 +138,7 @@ class Connection(RequestHandler):
         self._unsent_since = 0.0
         """When it was last looked whether the answer flows; 0 while the client keeps up."""
         self._unsent = 0
+        self._tunnel: Switched | None = None
         self._token = b""
         self._digest = ""
         """Of the token that came last."""
@@ -202,6 +221,16 @@ class Connection(RequestHandler):
             self._drain_waiter = self._loop.create_future()
         await asyncio.shield(self._drain_waiter)
 
+    def begin_tunnel(self, tunnel: Switched) -> None:
+        """Both sides have switched to another protocol: what comes from the client is ``tunnel``'s."""
+        self._tunnel = tunnel
+        self.set_parser(cast(WebSocketReader, tunnel))  # aiohttp asks no more of it than we do
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes of another protocol; none when the client has gone."""
+        if self._line is not None and not self._line.is_closing():
+            self._line.write(data)
+
     def expect_body(self, request: web.BaseRequest) -> None:
         """A handler reads a body that is not small: let it flow. Raises as :meth:`hold` does."""
         self.hold(BODY_AHEAD_BYTES)
@@ -253,10 +282,18 @@ class Connection(RequestHandler):
             self._line.write(_HEAD_TOO_LONG)
             self.force_close()
 
+    def pause_writing(self) -> None:
+        """The client does not take in all that it is sent."""
+        super().pause_writing()
+        if self._tunnel is not None:
+            self._tunnel.client_waits()
+
     def resume_writing(self) -> None:
         """The client has taken in what was waiting."""
         self._unsent_since = 0.0
         super().resume_writing()
+        if self._tunnel is not None:
+            self._tunnel.client_goes_on()
 
     def slowness(self, now: float) -> Slowness | None:
         """In what the client is too slow, if it is; asked every few seconds, at ``now`` on the loop's clock."""
@@ -266,7 +303,7 @@ class Connection(RequestHandler):
             return "body"
         if not self._answer_flows(now):
             return "answer"
-        if self._has_gone():
+        if self.has_gone():
             return "gone"
         return None
 
@@ -275,7 +312,7 @@ class Connection(RequestHandler):
         if self._line is not None:
             self._line.abort()
 
-    def _has_gone(self) -> bool:
+    def has_gone(self) -> bool:
         """Whether the client hung up while nothing is read from it, as when it sent more than its turn is for: then
         nobody else hears of that, and an answer that says nothing for days would keep the connection for as long."""
         line = self._line

@@ -1,9 +1,10 @@
 """What ends with the token that opened it: streams, WebSockets, and bodies that are still coming in.
 
 Whether a caller may do something is decided when a request comes in. An answer that goes on for days must not outlive
-that decision: once a second it is looked who its token stands for now. Where that is not who it was, because the token
-was revoked, or its holder stopped or given another role, the answer ends. Whatever makes such answers
-need not think of it. What is changed in one go is not taken back: it was asked for by who was allowed to.
+that decision: twice a second it is looked who its token, or session, stands for now. Where that is not who it was,
+because the token was revoked, or its holder stopped or given another role, the answer ends. Whatever makes such answers
+need not think of it. What is changed in one go is not taken back: it was asked for by who was allowed to. Clients that
+hung up while nothing was read from them are noticed here too.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
 from attrs import field, frozen
 
 from rooftree.errors import RooftreeError
 from rooftree.http.binding import GOODBYE_S, Call
+from rooftree.http.bodies import connection_of
 from rooftree.http.connection import Connection
 from rooftree.principal import Principal
 
 log = structlog.get_logger(__name__)
 
-LOOK_S: Final = 1.0
+LOOK_S: Final = 0.5
 """Seconds between looks at all that is open."""
 AT_A_TIME: Final = 100
 """Calls that are looked at before others have their turn."""
@@ -39,6 +40,11 @@ class Watched:
     """Whether its answer goes on; otherwise it is looked after while its body comes in."""
     others: set[Watched] = field(repr=False)
 
+    @property
+    def connection(self) -> Connection:
+        """The client's."""
+        return connection_of(self.call.request)
+
     def end(self) -> None:
         """The call is over."""
         self.others.discard(self)
@@ -46,18 +52,16 @@ class Watched:
     def cut_off(self) -> None:
         """End it: a WebSocket is told, for a moment; then nothing more is sent, read or not."""
         self.task.cancel()
-        connection = self.call.request.protocol
-        assert isinstance(connection, Connection)
-        asyncio.get_running_loop().call_later(2 * GOODBYE_S, connection.let_go)
+        asyncio.get_running_loop().call_later(2 * GOODBYE_S, self.connection.let_go)
 
 
 class Revocation:
     """Watches the calls that go on.
 
-    :param principal_of: who sent a request, by what is valid now
+    :param principal_of: whose a call is, by what is valid now
     """
 
-    def __init__(self, principal_of: Callable[[web.BaseRequest], Principal | None]) -> None:
+    def __init__(self, principal_of: Callable[[Call], Principal | None]) -> None:
         self._principal_of = principal_of
         self._watched: set[Watched] = set()
 
@@ -74,7 +78,9 @@ class Revocation:
             for number, watched in enumerate(tuple(self._watched), 1):
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
-                if watched in self._watched and not self._holds(watched):
+                if watched in self._watched and watched.connection.has_gone():
+                    watched.connection.let_go()
+                elif watched in self._watched and not self._holds(watched):
                     log.info("call_ended_with_its_token", caller=str(watched.call.principal),
                              path=watched.call.request.path)  # fmt: skip
                     watched.end()
@@ -86,7 +92,7 @@ class Revocation:
         if call.request.transport is None or (call.request.content.is_eof() and not watched.streams):
             return True
         try:
-            return self._principal_of(call.request) == call.principal
+            return self._principal_of(call) == call.principal
         except RooftreeError:
             return False
         except Exception:  # a plugin's own look at its callers

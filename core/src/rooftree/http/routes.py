@@ -5,7 +5,8 @@ its model, query values as parameters with a default, headers as ``Annotated[str
 as ``Principal``. What it returns says what is answered: an attrs class (or list or dict) as JSON in the envelope,
 ``None`` as an empty object, the call of a job (:class:`~rooftree.jobs.kinds.JobCall`) as what comes of the job, or with
 ``?plan=1`` as what it would do; :class:`Text`, :class:`Binary` or :class:`Stream` as they are (with
-:class:`~rooftree.http.answers.Media` where they are of another type than usual).
+:class:`~rooftree.http.answers.Media` where they are of another type than usual), and
+:class:`~rooftree.http.exchanges.Proxied` as whom it was got from has it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from rooftree.http.paths import segments
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
 _TAIL = re.compile(r"\{([a-z_]+)\.\.\.\}$")
 
+ANY_METHOD = "*"
+"""The method of a route that answers whatever no other route on its path does."""
 MAX_BODY = 1024 * 1024
 """Bytes a request body may have unless its route says otherwise."""
 
@@ -150,6 +153,7 @@ class Routes:
     ) -> Callable[[F], F]:
         """Declare a route.
 
+        :param method: ``"*"`` for any, which is for proxies (:class:`~rooftree.http.exchanges.Proxied`)
         :param path: literal segments and parts, ``/notes/{slug}``. For a proxy it may end in a tail, ``{path...}``, for
             a parameter of type :class:`~rooftree.http.paths.Tail`: all that follows, as the client spelt it. More exact
             routes beside it win, in every spelling. ``/api/inner{path...}`` takes all that begins so, and is how a part

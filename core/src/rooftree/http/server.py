@@ -10,7 +10,7 @@ import asyncio
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
-from rooftree.access import NOBODY, Access, Misplaced, Tokens, WrongTokens
+from rooftree.access import NOBODY, Access, Misplaced, SessionCookie, Tokens, WrongTokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
@@ -43,6 +43,7 @@ from rooftree.http.connection import (
     bound_unsent,
     miss_the_lost,
 )
+from rooftree.http.credentials import AUTHORIZATION, COOKIE, sent_token
 from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
@@ -63,7 +64,6 @@ DRAIN_LOOK_S = 0.01
 CUT_OFF_S = 1.0
 """Seconds that a call gets to end when it is cut off."""
 CLOSED = "This path is closed to everybody"
-_AUTHORIZATION = istr("Authorization")  # istr: looked up quicker
 
 type Gate = Callable[[str], RooftreeError | None]
 
@@ -89,7 +89,8 @@ class HttpServer:
         self.on_crash: Callable[[str, str, Exception], None] = _only_logged
         """Told whose handler failed in a way it did not foresee, on which route, and how."""
         self._headers_of: dict[str, tuple[istr, ...]] = {}
-        self._token_headers: tuple[istr, ...] = (_AUTHORIZATION,)
+        self._token_headers: tuple[istr, ...] = (AUTHORIZATION,)
+        self._session_holders: dict[str, Callable[[str], Principal | None]] = {}
         self._runner: web.ServerRunner | None = None
         self._in_flight = InFlight(in_flight_bytes)
         self._revocation = Revocation(self._vouched_for)
@@ -168,7 +169,18 @@ class HttpServer:
         sent they must agree."""
         self._headers_of[owner] = tuple(map(istr, headers))
         others = dict.fromkeys(header for headers in self._headers_of.values() for header in headers)
-        self._token_headers = (*others, _AUTHORIZATION)
+        self._token_headers = (*others, AUTHORIZATION)
+
+    def has_sessions(self, kind: str) -> bool:
+        """Whether somebody says whose the sessions of that kind are."""
+        return kind in self._session_holders
+
+    def accept_sessions(self, kind: str, holder: Callable[[str], Principal | None] | None) -> None:
+        """Let sessions of that kind stand for ``holder(text)``, until that is ``None``."""
+        if holder is None:
+            self._session_holders.pop(kind, None)
+        else:
+            self._session_holders[kind] = holder
 
     def end_streams(self) -> None:
         """End the answers that would never end by themselves, such as a log that is followed."""
@@ -224,8 +236,11 @@ class HttpServer:
                 if not connection.turns.is_free:
                     await connection.turns.wait(connection.account)
             entry, parts = self._match_route(request, principal)
+            access = entry.route.access
+            if access.session is not None:
+                principal = connection.caller = self._session_holder(request, access.session)
             endpoint = self._authorise(entry, request, principal, parts)
-            response = await self._run(entry.owner, endpoint, Call(request, principal, parts))
+            response = await self._run(entry.owner, endpoint, Call(request, principal, parts, access))
             body = response.body if type(response) is web.Response else None
             if isinstance(body, bytes) and len(body) > PIECE_BYTES:
                 connection.hold(len(body))
@@ -259,7 +274,7 @@ class HttpServer:
         if match is None:
             self._refuse_stranger(principal, request)
             raise NotFound(f"There is nothing at {request.path}")
-        offered = match.methods.get("GET" if request.method == "HEAD" else request.method)
+        offered = match.offered(request.method)
         if offered is None:
             if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
                 raise Forbidden(CLOSED)
@@ -319,6 +334,9 @@ class HttpServer:
         if principal is not None and "self" in parts.values():
             _resolve_self(access, principal, parts)
         if not access.allows(principal, parts):
+            if access.session is not None:
+                cookie = access.session.cookie
+                raise Unauthenticated(f"This needs a session: the cookie {cookie} is missing, or its session is over")
             self._refuse_stranger(principal, request)
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
 
@@ -327,7 +345,7 @@ class HttpServer:
 
         There an administrator may use whatever token, which is less than that one may do without it.
         """
-        token = _token(request, self._token_headers)
+        token = sent_token(request, self._token_headers)
         if token is None:
             return administrator(request)
         if len(token) > MAX_TOKEN:
@@ -339,9 +357,21 @@ class HttpServer:
             return self._tokens.holder(key)
         return self._tokens.caller(key, connection.address)
 
-    def _vouched_for(self, request: web.BaseRequest) -> Principal | None:
-        """Whom the request's token stands for now; where it came from was looked at when it came."""
-        token = _token(request, self._token_headers)
+    def _session_holder(self, request: web.BaseRequest, session: SessionCookie) -> Principal | None:
+        """Whose session is in the request's cookie. Where several are sent, a page may have added one of its own:
+        then it is nobody's."""
+        holder_of = self._session_holders.get(session.kind.name)
+        texts = session.values(request.headers.getall(COOKIE, ()))
+        if holder_of is None or len(texts) != 1:
+            return None
+        return holder_of(texts.pop())
+
+    def _vouched_for(self, call: Call) -> Principal | None:
+        """Whom the request's token, or session, stands for now; where it came from was looked at when it came."""
+        request = call.request
+        if call.access.session is not None:
+            return self._session_holder(request, call.access.session)
+        token = sent_token(request, self._token_headers)
         if token is None:
             return administrator(request)
         connection = request.protocol
@@ -356,7 +386,7 @@ class HttpServer:
         if any(request.headers.get(name, "").strip() for name in self._token_headers):
             self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
             raise Forbidden("The token is not known, or no longer valid")
-        others = "".join(f", or {name}" for name in self._token_headers[:1] if name != _AUTHORIZATION)
+        others = "".join(f", or {name}" for name in self._token_headers[:1] if name != AUTHORIZATION)
         raise Unauthenticated(f"Send a token: Authorization: Bearer …{others}")
 
 
@@ -369,27 +399,6 @@ def _resolve_self(access: Access, principal: Principal, parts: dict[str, str]) -
                 ids = " or ".join(f"the {kind.noun}'s {kind.id_noun}" for kind in kinds)
                 raise Invalid(f"self stands for {who} that calls; write {ids}")
             parts[part] = principal.id
-
-
-def _token(request: web.BaseRequest, headers: Iterable[istr]) -> str | None:
-    """The one token that was sent; raises :class:`Unauthenticated` for a header sent twice, or tokens that differ."""
-    token = ""
-    for name in headers:
-        values: Sequence[str] | None = request.headers.getall(name, None)
-        if values is None:
-            continue
-        if len(values) > 1:
-            raise Unauthenticated(f"The header {name} was sent more than once")
-        text = values[0].strip()
-        if name is _AUTHORIZATION and text:
-            words = text.split()
-            if token and len(words) > 1 and words[0].lower() != "bearer":
-                continue  # for the route itself, which checks a name and password
-            text = words[-1]
-        if text and token and text != token:
-            raise Unauthenticated("Two different tokens were sent; send one")
-        token = text or token
-    return token or None
 
 
 class _NotOffered(MethodNotAllowed):

@@ -15,7 +15,7 @@ from attrs import field, frozen, mutable
 
 from rooftree.errors import Invalid
 from rooftree.http.paths import FreeText, Tail, free_text, readings, segments
-from rooftree.http.routes import Route
+from rooftree.http.routes import ANY_METHOD, Route
 
 _PART = re.compile(r"\{([a-z_]+)\}")
 _TAIL = re.compile(r"([^{}]*)\{([a-z_]+)\.\.\.\}")
@@ -59,6 +59,10 @@ class Match:
     methods: Mapping[str, tuple[Entry, tuple[str, ...]]]
     values: tuple[str, ...] = ()
 
+    def offered(self, method: str) -> tuple[Entry, tuple[str, ...]] | None:
+        """What answers a method: what is declared for it, before what is declared for any."""
+        return self.methods.get("GET" if method == "HEAD" else method) or self.methods.get(ANY_METHOD)
+
 
 class RouteTable:
     """Every route there is, of plugins that run and of those that don't."""
@@ -91,9 +95,11 @@ class RouteTable:
             else:
                 node = node.literals.setdefault(segment, _Node())
         method = entry.route.method
-        if method in node.methods:
-            other = node.methods[method][0].owner
-            raise DuplicateRoute(f"{method} {path} of plugin {entry.owner} is already declared by plugin {other}")
+        for taken, (other, _) in node.methods.items():
+            if taken == method or (ANY_METHOD in {taken, method} and other.owner != entry.owner):
+                raise DuplicateRoute(
+                    f"{method} {path} of plugin {entry.owner} is already declared by plugin {other.owner}"
+                )
         node.methods[method] = (entry, tuple(names))
         if not names:
             self._literal[path] = Match(node.methods)

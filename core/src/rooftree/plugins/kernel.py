@@ -163,6 +163,18 @@ class Kernel:
         self._plugin.token_kinds.discard(name)
         self._parts.tokens.forget_kind(name)
 
+    def register_sessions(self, kind: CallerKind, holder: Callable[[str], Principal | None]) -> None:
+        """Let who has a session of ``kind`` call the routes whose access is ``session(cookie, kind)``, while the plugin
+        runs. ``holder(text)`` says whose a session is, or ``None`` for one that is over or never was; it is also asked
+        once a second for each answer that goes on, which ends with its session.
+
+        Raises ``ValueError`` when there is such a kind already.
+        """
+        if self._parts.tokens.has_kind(kind.name) or self._parts.server.has_sessions(kind.name):
+            raise ValueError(f"callers of kind {kind.name} are somebody else's already")
+        self._parts.server.accept_sessions(kind.name, holder)
+        self._take(f"sessions of kind {kind.name}", partial(self._parts.server.accept_sessions, kind.name, None))
+
     def accept_tokens_in(self, *headers: str) -> None:
         """Take tokens from these headers of requests too, while the plugin runs; ``Authorization`` is always read."""
         accept = self._parts.server.accept_tokens_in

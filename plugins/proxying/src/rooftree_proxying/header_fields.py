@@ -1,0 +1,83 @@
+"""Header fields on their way through a proxy: which concern one connection only, and which a proxy must not pass on.
+
+Names are compared as whoever gets them may read them: in any case, and with ``_`` for ``-``, which programs behind CGI
+or WSGI can't tell apart. Syntax: RFC 9110, sections 5 and 7.6.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+from rooftree import Field
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""What belongs to one connection, or to where a message ends on it: written anew for each."""
+
+
+def canonical(name: bytes) -> bytes:
+    """A field's name as names are compared."""
+    return name.lower().replace(b"_", b"-")
+
+
+def end_to_end(fields: Iterable[Field]) -> list[Field]:
+    """The fields that are meant for the other end: those of the connection are gone, and those that it names."""
+    named: set[bytes] = set()
+    kept = []
+    for field in fields:
+        name = canonical(field[0])
+        if name == b"connection":
+            named.update(canonical(option.strip()) for option in field[1].split(b","))
+        if name not in HOP_BY_HOP:
+            kept.append(field)
+    return without(kept, named - {b"close", b"keep-alive", b"upgrade"}) if named else kept
+
+
+def without(fields: Iterable[Field], names: Collection[bytes]) -> list[Field]:
+    """The fields but those of these names, which are canonical."""
+    return [field for field in fields if canonical(field[0]) not in names]
+
+
+def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """The values of the fields of a canonical name, in order."""
+    return [value for other, value in fields if canonical(other) == name]
+
+
+def options(fields: Sequence[Field], name: bytes) -> list[bytes]:
+    """The members, in lower case, of a field that is a list, such as ``Connection``."""
+    return [member.strip().lower() for value in values(fields, name) for member in value.split(b",") if member.strip()]
+
+
+def without_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
+    """The fields of a request with that cookie taken out of its ``Cookie`` fields; one that has no other is gone."""
+    kept = []
+    for name, value in fields:
+        if canonical(name) == b"cookie" and cookie in value:
+            pairs = [pair.strip() for pair in value.split(b";")]
+            others = [pair for pair in pairs if pair.partition(b"=")[0].strip() != cookie]
+            if others:
+                kept.append((name, b"; ".join(others)))
+        else:
+            kept.append((name, value))
+    return kept
+
+
+def without_set_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
+    """The fields of an answer without what would set that cookie."""
+    return [
+        (name, value)
+        for name, value in fields
+        if not (canonical(name) == b"set-cookie" and value.partition(b"=")[0].strip() == cookie)
+    ]

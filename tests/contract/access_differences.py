@@ -87,6 +87,14 @@ DIFFERENCES = (
         "Rendered options hold secrets and are for the add-on itself. Behind its gate the reference refuses as well",
     ),
     Difference(
+        "* /auth",
+        (*_ROLELESS, "manager", "admin", "cli", "core"),
+        "ok",
+        "403",
+        "Only an add-on that declares `auth_api` may ask about logins, and those of the table do not. Behind its gate "
+        "the reference refuses as well",
+    ),
+    Difference(
         "GET /discovery*",
         (*_ROLELESS, "manager", "admin", "cli"),
         "ok",

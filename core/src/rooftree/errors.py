@@ -41,6 +41,8 @@ class Unauthenticated(RooftreeError):
     """Nobody vouches for the caller."""
 
     status = 401
+    challenge: ClassVar[str | None] = None
+    """For the header ``WWW-Authenticate``: how a caller's own user may vouch for them (RFC 9110, 11.6.1)."""
 
 
 class Forbidden(RooftreeError):

@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 from attrs import field, frozen
 
-from rooftree.errors import RooftreeError
+from rooftree.errors import RooftreeError, Unauthenticated
 
 JSON = "application/json"
 
@@ -115,7 +115,9 @@ def _short(value: object, error: RooftreeError) -> object:
     return f"{value[: longest - 1]}…" if isinstance(value, str) and len(value) > longest else value
 
 
-def _retry_after(error: RooftreeError) -> dict[str, str]:
+def _headers(error: RooftreeError) -> dict[str, str]:
+    if isinstance(error, Unauthenticated) and error.challenge is not None:
+        return {"WWW-Authenticate": error.challenge}
     wait_s = error.extra_fields.get("wait_s")
     if isinstance(wait_s, int | float):
         return {"Retry-After": str(max(1, math.ceil(wait_s)))}
@@ -124,7 +126,7 @@ def _retry_after(error: RooftreeError) -> dict[str, str]:
 
 def error_response(error: RooftreeError, *, text: bool = False) -> web.Response:
     """An error as a response: in the envelope, or its bare sentence where the route answers text or bytes."""
-    headers = _retry_after(error)
+    headers = _headers(error)
     if text:
         return web.Response(text=_message(error), status=error.status, headers=headers)
     return json_response(error_body(error), error.status, headers)

@@ -15,7 +15,7 @@ from rooftree.interfaces.versions import VERSION_FEED
 from rooftree_containers import ManagedContainers
 from rooftree_containers.standing import StandingContainer
 from rooftree_homeassistant.core_options import CoreOptions, CoreOptionsChange
-from rooftree_homeassistant.whereabouts import CoreAddress
+from rooftree_homeassistant.whereabouts import CoreAddress, CoreMoved
 from rooftree_machine.home_assistant_os import newer
 from rooftree_machine.machine_types import generic_machine, host_architecture
 
@@ -73,6 +73,7 @@ class HomeAssistant:
         """Keep what is given. Raises :class:`~rooftree.Invalid` where nothing is."""
         given = change.given()
         await self.kernel.commit(self._options.update(NAME, partial(evolve, **given)))
+        self.kernel.publish(CoreMoved())
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
@@ -116,6 +117,7 @@ class HomeAssistant:
             self._gateway = (await self.kernel.service(CONTAINER_ENGINE).network()).gateway
         except RooftreeError:  # it is away; its coming brings us here again
             return
+        self.kernel.publish(CoreMoved())
 
     @property
     def ip_address(self) -> str:

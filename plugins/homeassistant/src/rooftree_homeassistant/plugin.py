@@ -20,6 +20,7 @@ from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import StandingDomain, look_after
+from rooftree_homeassistant.conversation import PROVIDED, Conversation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, ContainerSettings, described
 from rooftree_homeassistant.core_jobs import JOBS
 from rooftree_homeassistant.core_options import CoreOptions
@@ -44,7 +45,7 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, managed_containers(PLUGIN))
+    provides = (HOME_ASSISTANT, managed_containers(PLUGIN), *PROVIDED)
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -74,6 +75,7 @@ class HomeAssistantPlugin(Plugin):
             self.containers.observation.whereabouts,
         )
         kernel.provide(HOME_ASSISTANT, self.core)
+        self.conversation = await Conversation.begin(kernel, self.core)
 
     def routes(self) -> Routes:
         return routes
@@ -82,6 +84,7 @@ class HomeAssistantPlugin(Plugin):
         """What is looked after, at the start and by the clock."""
         yield Task("host's address", self.core.learn_gateway)
         yield from self.containers.tasks()
+        yield from self.conversation.tasks()
 
     @hookimpl
     def info(self) -> Mapping[str, Any]:

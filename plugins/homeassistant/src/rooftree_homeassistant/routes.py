@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from rooftree import Role, Routes, role
 from rooftree.interfaces.callers import OBSERVER
+from rooftree_homeassistant.auth_routes import routes as auth
 from rooftree_homeassistant.core_options import CoreOptionsChange
 from rooftree_homeassistant.home_assistant import HomeAssistant
 from rooftree_homeassistant.models import CoreInfo
 
 routes = Routes()
+routes.include(auth)
 ANY_ROLE = role(Role.DEFAULT)
 HOMEASSISTANT = role(Role.HOMEASSISTANT)
 

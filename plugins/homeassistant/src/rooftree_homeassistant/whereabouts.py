@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from rooftree import Secret
+from rooftree import Event, Secret
 
 
 @frozen(kw_only=True)
@@ -24,6 +24,11 @@ class CoreAddress:
     """``http://172.30.32.1:8123``, without a slash at its end; ``None`` while the engine has not told its address."""
     refresh_token: Secret | None = field(repr=False)
     """For access over :attr:`url`; ``None`` where Core gave none."""
+
+
+@frozen
+class CoreMoved(Event):
+    """Where Core is, or with what rights it is reached, may be something else than before."""
 
 
 class CoreWhereabouts(Protocol):

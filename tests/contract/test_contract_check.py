@@ -35,6 +35,7 @@ DIFFERENT: Mapping[str, Mapping[str, str]] = {
     "/docker/info": {"data.enable_ipv6: null": RUNNING_IS_RIGHT},
     "/hardware/info": {"data.devices[].subsystem: another word": RUNNING_IS_RIGHT},
     "/info": {"data.homeassistant: null": NO_CORE},
+    "/network/info": {"data.host_internet: null": RUNNING_IS_RIGHT},
     "/os/info": {f"data.{key}: null": ELSEWHERE for key in ("version", "version_latest", "board", "boot", "data_disk")},
     "/os/config/swap": {"status 404": ELSEWHERE},
     "/os/boards/green": {"status 400": ELSEWHERE},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from tests.rig.waiting import wait_until
 
 START_S = 10.0
 STOP_S = 10.0
+LISTENED_ON = (15_000, 32_000)
+"""Below the range of ports for connections (ip(7), ip_local_port_range)."""
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -26,11 +29,16 @@ def die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """A loopback port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens, and which the system gives to no connection by itself: one that it gives could be
+    taken by the time that somebody listens there, or in between two times."""
+    while True:
+        port = random.randrange(*LISTENED_ON)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port
 
 
 def listens(port: int) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from structlog.testing import capture_logs
 
-from rooftree import JobChanged, JobInfo
+from rooftree import JobChanged, JobInfo, Kernel, Plugin
 from rooftree.interfaces.containers import PullFailed
+from rooftree.interfaces.core import CORE, CoreRefused, CoreUnavailable
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons.auto_update import first_breaking
@@ -195,3 +198,104 @@ def test_breaking_version_ahead_stands_in_the_way(
     breaking: list[str], installed: str, new: str, expected: str | None
 ) -> None:
     assert first_breaking(breaking, installed, new) == expected
+
+
+# --- through Core -----------------------------------------------------------------------------------------------------
+
+
+class CoreThatUpdates:
+    """A Core that has add-ons updated as its user would, or refuses.
+
+    :param refusal: what it says instead of having made a backup
+    """
+
+    def __init__(self, refusal: CoreRefused | CoreUnavailable | None = None, *, answers: bool = True) -> None:
+        self.answers = answers
+        self.refusal = refusal
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.update: Callable[[AddonSlug], Awaitable[object]]
+
+    async def command(self, kind: str, /, *, within_s: float = 30.0, **fields: Any) -> None:
+        self.told.append((kind, fields))
+        if self.refusal is not None:
+            raise self.refusal
+        await self.update(AddonSlug.parse(fields["addon"]))
+
+
+@asynccontextmanager
+async def house_of(
+    folder: Path, engine: FakeContainerEngine, clock: FakeClock, core: CoreThatUpdates
+) -> AsyncIterator[House]:
+    """A house with that Core, and an update that may be made."""
+
+    class CorePlugin(Plugin):
+        name = "core"
+        provides = (CORE,)
+
+        async def setup(self, kernel: Kernel) -> None:
+            kernel.provide(CORE, core)  # type: ignore[arg-type]
+
+    async with house(folder, engine, plugins=[CorePlugin], clock=clock) as home:
+        core.update = lambda slug: home.client.post(f"/store/addons/{slug}/update", json={"backup": False})
+        await offered(home)
+        clock.put(clock.now() + DAY)
+        yield home
+
+
+async def test_core_that_is_there_makes_the_update_after_a_backup(
+    tmp_path: Path, engine: FakeContainerEngine, clock: FakeClock
+) -> None:
+    core = CoreThatUpdates()
+    async with house_of(tmp_path, engine, clock, core) as home:
+        assert await updated(home) == []
+
+        assert core.told == [("hassio/update/addon", {"addon": HELLO, "backup": True})]
+        assert home.installed().version == "2.0"
+        assert [job.name for job in home.system.jobs.listing()].count("addon_manager_update") <= 1
+
+
+async def test_update_is_made_without_a_core_that_is_not_there(
+    tmp_path: Path, engine: FakeContainerEngine, clock: FakeClock
+) -> None:
+    away = CoreThatUpdates(answers=False)
+    async with house_of(tmp_path, engine, clock, away) as home:
+        assert await updated(home) == []
+        assert (away.told, home.installed().version) == ([], "2.0")
+
+
+async def test_update_is_made_without_a_core_that_can_make_no_backup(
+    tmp_path: Path, engine: FakeContainerEngine, clock: FakeClock
+) -> None:
+    refusing = CoreThatUpdates(CoreRefused("no room for a backup", code="home_assistant_error"))
+    async with house_of(tmp_path, engine, clock, refusing) as home:
+        assert await updated(home) == []
+        assert (len(refusing.told), home.installed().version) == (1, "2.0")
+
+
+async def test_update_of_which_core_says_nothing_any_more_is_not_made_twice(
+    tmp_path: Path, engine: FakeContainerEngine, clock: FakeClock
+) -> None:
+    core = CoreThatUpdates(CoreUnavailable("Core's WebSocket was closed before it answered"))
+    async with house_of(tmp_path, engine, clock, core) as home:
+        (line,) = await updated(home)
+
+        assert "closed" in line["reason"]
+        assert home.installed().version == "1.0"
+
+
+async def test_update_that_core_tried_and_that_was_taken_back_is_not_tried_again(
+    tmp_path: Path, engine: FakeContainerEngine, clock: FakeClock
+) -> None:
+    core = CoreThatUpdates()
+    async with house_of(tmp_path, engine, clock, core) as home:
+
+        async def fail(slug: AddonSlug) -> None:
+            failed = evolve(home.installed(), failed_version="2.0")
+            await home.system.state.commit(home.addons.installed.put(slug, failed))
+            raise CoreRefused("Error updating hello", code="home_assistant_error")
+
+        core.update = fail
+        (line,) = await updated(home)
+
+        assert (line["event"], line["reason"]) == ("auto_update_failed", "Error updating hello")
+        assert home.installed().version == "1.0"

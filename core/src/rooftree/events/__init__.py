@@ -2,7 +2,7 @@
 
 from rooftree.events.bus import Event, EventBus, Listener
 from rooftree.events.cron import zone_called
-from rooftree.events.problems import PROBLEMS, Problem, ProblemCleared, ProblemReported, Problems
+from rooftree.events.problems import PROBLEMS, Problem, ProblemCleared, ProblemFacts, ProblemReported, Problems
 from rooftree.events.tasks import Task, TaskSupervisor, TaskWatch
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Listener",
     "Problem",
     "ProblemCleared",
+    "ProblemFacts",
     "ProblemReported",
     "Problems",
     "Task",

@@ -12,7 +12,9 @@ from aiohttp.payload import Payload
 from rooftree.http.connection import Connection
 
 PIECE_BYTES: Final = 64 * 1024
-"""Bytes that are handed to a connection at a time."""
+"""Bytes of a stream that are handed to a connection at a time, which copies them; answers up to this go out at once."""
+UNCOPIED_BYTES: Final = 256 * 1024
+"""The same of a large body: nothing of it is copied, so that only the time of the others bounds a piece."""
 SMALLEST_BYTES: Final = 4 * 1024
 """What the smallest piece of a stream counts for: it is work too."""
 
@@ -39,11 +41,12 @@ class LargeBody(Payload):
         """Send all."""
         connection = writer.protocol
         assert isinstance(connection, Connection)
+        writer.send_headers()  # by themselves: aiohttp would join them with the first piece, and hold a copy of both
         content = memoryview(self._value)
-        for begin in range(0, len(content), PIECE_BYTES):
+        for begin in range(0, len(content), UNCOPIED_BYTES):
             if begin:  # the first one goes with the request's own turn
                 await connection.wait_for_turn()
-            await writer.write(content[begin : begin + PIECE_BYTES], drain=False)
+            await writer.write(content[begin : begin + UNCOPIED_BYTES], drain=False)
             await writer.drain()
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:

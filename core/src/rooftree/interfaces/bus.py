@@ -134,6 +134,11 @@ class SystemBus(Protocol):
         """
         ...
 
+    async def unwatch(self, at: BusObject) -> None:
+        """Forget an object that was read, and hear of it no more until somebody reads it again: for objects of which
+        there are others each time, such as connections. A bus lets each of its clients watch some hundreds."""
+        ...
+
     def remembered[P](self, kind: type[P], at: BusObject) -> P | None:
         """The same as :meth:`read`, where nobody has to be asked for it; else ``None``."""
         ...

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from rooftree.errors import RooftreeError
+from rooftree.events import Problem
 from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
 from rooftree.jobs import JobCall
@@ -158,6 +159,30 @@ def before_host_ends() -> list[EndingWork]:
 def objections_to_host_end() -> str | Coroutine[Any, Any, str | None] | None:
     """Why the host should not be ended now, as a sentence without its full stop; ``None`` where nothing speaks
     against it. The user may do it all the same."""
+    raise NotImplementedError
+
+
+@frozen(kw_only=True)
+class HealthCheck:
+    """Something that a domain looks at from time to time, rather than hearing of it."""
+
+    slug: str
+    """What clients call it: ``network_interface_ipv4``."""
+    run: Callable[[], Awaitable[None]]
+    """Looks now: reports what is wrong as problems, and clears what no longer is."""
+
+
+@hookspec
+def health_checks() -> list[HealthCheck]:
+    """What the domain checks. They are run after the start, once an hour and when a user asks for it, unless somebody
+    has switched them off."""
+    raise NotImplementedError
+
+
+@hookspec
+def remedy(problem: Problem, suggestion: str) -> JobCall[None] | Coroutine[Any, Any, JobCall[None] | None] | None:
+    """The job that carries out what is suggested against a problem, where that is the domain's to do; ``None`` where it
+    is not. It is returned, not run: when it has succeeded, the problem is cleared. The first answer counts."""
     raise NotImplementedError
 
 

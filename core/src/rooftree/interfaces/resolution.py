@@ -3,12 +3,9 @@ is suggested against it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from attrs import frozen
 
-from rooftree.events import Event
+from rooftree.events import Event, ProblemFacts
 
 
 @frozen(kw_only=True)
@@ -18,7 +15,7 @@ class Suggestion:
     type: str
     context: str
     reference: str | None
-    reference_extra: Mapping[str, Any] | None
+    reference_extra: ProblemFacts | None
     uuid: str
     """32 hex digits."""
 
@@ -30,7 +27,7 @@ class Issue:
     type: str
     context: str
     reference: str | None
-    reference_extra: Mapping[str, Any] | None
+    reference_extra: ProblemFacts | None
     uuid: str
     """32 hex digits; the same for as long as it is wrong."""
 

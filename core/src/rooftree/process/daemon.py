@@ -30,7 +30,9 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK = 0
 EXIT_FAILED = 1
-_M_ARENA_MAX = -8
+HEAP_SPARE_BYTES = 128 * 1024
+"""What is kept of freed memory at the heap's end: glibc's own figure, which else grows with what was ever freed."""
+_M_ARENA_MAX, _M_TRIM_THRESHOLD = -8, -1
 """glibc's mallopt(3)."""
 
 
@@ -103,7 +105,9 @@ def _keep_one_heap() -> None:
     with a large store. Where the C library has no such switch (musl), it does not have these heaps either.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_TRIM_THRESHOLD, HEAP_SPARE_BYTES)
 
 
 def _give_memory_back() -> None:

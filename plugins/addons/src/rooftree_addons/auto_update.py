@@ -13,6 +13,7 @@ import structlog
 from attrs import frozen
 
 from rooftree import Collection, Kernel, RooftreeError, document
+from rooftree.interfaces.core import CORE, CoreRefused
 from rooftree_addons import updates
 from rooftree_addons.addons import Addons
 from rooftree_addons.growth import asks_for_more
@@ -22,6 +23,9 @@ from rooftree_store import AddonSlug, Offer, Order, order
 log = structlog.get_logger(__name__)
 
 UPDATE_EVERY: Final = timedelta(seconds=57_600)
+UPDATE_COMMAND: Final = "hassio/update/addon"
+CORE_WITHIN_S: Final = 7_200.0
+"""Seconds that Core may take to make a backup, wherever its user wants that, and to have the add-on updated."""
 SEASONED_AFTER: Final = timedelta(hours=24)
 """How long a version is left to others first: what is broken is withdrawn within a day."""
 
@@ -69,9 +73,29 @@ class AutoUpdate:
                 continue
             log.info("auto_update", addon=slug, version=version)
             try:
-                await self._kernel.jobs.run(updates.update(slug=slug))
+                if not await self._updated_by_core(slug, version):
+                    await self._kernel.jobs.run(updates.update(slug=slug))
             except RooftreeError as error:
                 log.warning("auto_update_failed", addon=slug, version=version, reason=error.message)
+
+    async def _updated_by_core(self, slug: AddonSlug, version: str) -> bool:
+        """Have Core update an add-on: it makes a backup first, where its user wants that. ``False`` where it is not
+        there, or could not begin.
+
+        Raises :class:`CoreRefused` where the update failed, and ``CoreUnavailable`` where nobody knows.
+        """
+        core = self._kernel.find(CORE)
+        if core is None or not core.answers:
+            return False
+        try:
+            await core.command(UPDATE_COMMAND, within_s=CORE_WITHIN_S, addon=str(slug), backup=True)
+        except CoreRefused as error:
+            addon = self._addons.installed.get(slug)
+            if addon is None or version in {addon.version, addon.failed_version}:
+                raise
+            log.warning("auto_update_without_core", addon=slug, version=version, reason=error.message)
+            return False
+        return True
 
     def _offers(self) -> list[tuple[AddonSlug, Offer]]:
         """What the store offers as updates."""

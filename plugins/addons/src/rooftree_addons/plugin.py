@@ -9,9 +9,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from rooftree import Kernel, Plugin, Routes, Task, hookimpl
+from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Task, hookimpl
 from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected
+from rooftree.interfaces.core import CORE
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
@@ -27,6 +28,7 @@ from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, Le
 from rooftree_addons.models import AddonSummary
 from rooftree_addons.own_folders import prepare
 from rooftree_addons.probation import Probation
+from rooftree_addons.remedies import remedy_of
 from rooftree_addons.removals import DueRemoval, Removals
 from rooftree_addons.routes import routes
 from rooftree_addons.sandbox import SandboxSettings
@@ -64,7 +66,7 @@ class AddonsPlugin(Plugin):
     provides = (ADDONS, ADDON_CONTAINERS, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
-    optional = (HARDWARE, INSTALLATION_PREFERENCES)
+    optional = (HARDWARE, INSTALLATION_PREFERENCES, CORE)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
@@ -150,6 +152,11 @@ class AddonsPlugin(Plugin):
                 ends=tuple(stages.would_end()),
             )
         ]
+
+    @hookimpl
+    def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
+        """Start or restart an add-on, or let it do without a port or its start with the host."""
+        return remedy_of(self.addons, problem, suggestion)
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

@@ -176,7 +176,11 @@ class PropertyMemory:
             known.stale = True
         self._bus.note_change()
 
-    def drop(self) -> None:
+    def drop(self, at: BusObject) -> None:
+        """Nobody is interested in that object any more."""
+        self._known.pop(at, None)
+
+    def drop_all(self) -> None:
         """The bus is gone, and with it the certainty of being told."""
         self._known.clear()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from rooftree import Kernel, Plugin, Routes, Task, hookimpl
+from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Task, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS, BusConnected, BusLost, BusPropertiesChanged, BusServiceChanged
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
@@ -20,7 +20,7 @@ from rooftree_host.disk_wear import DiskWear
 from rooftree_host.drives import DRIVES, Drives
 from rooftree_host.facts import HOST_FACTS, HostFacts
 from rooftree_host.gateway import Gateway
-from rooftree_host.power import Power
+from rooftree_host.power import Power, reboot
 from rooftree_host.routes import routes
 from rooftree_host.system_bus import HostBus, usual_address
 from rooftree_host.time_servers import TIME_SERVERS, TimeServers
@@ -92,6 +92,11 @@ class HostPlugin(Plugin):
     async def info(self) -> Mapping[str, Any]:
         """What the bus knows better than the kernel."""
         return await self.facts.overview()
+
+    @hookimpl
+    def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
+        """Start the host again, whoever suggests it."""
+        return reboot(force=False) if (problem.context, suggestion) == ("system", "execute_reboot") else None
 
     def tasks(self) -> Iterable[Task]:
         """Stay on the bus, and see what comes and goes."""

@@ -180,7 +180,7 @@ class HostBus:
             self._client = None
         self.note_change()
         client.end()
-        self._memory.drop()
+        self._memory.drop_all()
         self._silent_until.clear()
         for listeners in self._listeners.values():
             for _, queue in listeners:
@@ -240,12 +240,16 @@ class HostBus:
     async def watch(self, at: BusObject) -> None:
         """Be told of changes of an object's properties, until the bus goes away."""
         client = self._connected()
-        rule = (
-            f"type='signal',sender='{at.service}',path='{at.path}',interface='{_PROPERTIES}',member='PropertiesChanged',"
-            f"arg0='{at.interface}'"
-        )
+        rule = _changes_of(at)
         if not client.is_matched(rule):
             await client.match(rule)
+
+    async def unwatch(self, at: BusObject) -> None:
+        """Forget an object; see :meth:`SystemBus.unwatch`."""
+        self._memory.drop(at)
+        client = self._client
+        if client is not None and client.is_matched(_changes_of(at)):
+            await client.no_longer_match(_changes_of(at))
 
     def ask_for_all(self, at: BusObject, answered: Callable[[BusClient, Message | None], None]) -> None:
         """Ask for the properties of an object; raises :class:`BusUnavailable`. What comes is for :meth:`all_of`."""
@@ -349,6 +353,14 @@ class HostBus:
 def usual_address() -> str:
     """Where the system bus is: what the environment says, as for every program, else the usual place."""
     return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or USUAL_ADDRESS
+
+
+def _changes_of(at: BusObject) -> str:
+    """The rule that changes of an object's properties match."""
+    return (
+        f"type='signal',sender='{at.service}',path='{at.path}',interface='{_PROPERTIES}',member='PropertiesChanged',"
+        f"arg0='{at.interface}'"
+    )
 
 
 def _properties(at: BusObject) -> BusObject:

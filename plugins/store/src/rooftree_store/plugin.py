@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from rooftree import Kernel, Plugin, RooftreeError, Routes, Task, hookimpl, structure
+from rooftree import JobCall, Kernel, Plugin, Problem, RooftreeError, Routes, Task, hookimpl, structure
 from rooftree.interfaces.hooks import RepositoriesChange
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree_store import repositories
@@ -93,6 +93,14 @@ class StorePlugin(Plugin):
 
     async def reload(self) -> None:
         await self.kernel.jobs.run(repositories.reload(repositories=tuple(self.store.sources)))
+
+    @hookimpl
+    def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
+        """Fetch a repository again; all of them for what is no single one's."""
+        if (problem.context, suggestion) != ("store", "execute_reload"):
+            return None
+        meant = [slug for slug in self.store.sources if slug == problem.reference]
+        return repositories.reload(repositories=tuple(meant or self.store.sources))
 
     @hookimpl
     def info(self) -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""The host's network: its interfaces, and whether anything beyond them can be reached. So far it is read only."""

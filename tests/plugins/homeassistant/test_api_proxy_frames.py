@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from rooftree_homeassistant.api_proxy_frames import MessageRefused, Sifted, read_object, refuse_bytes, sift, sifted
 
 UNAUTHORIZED = {"code": "unauthorized", "message": "Commands of the supervisor are not for add-ons"}
-INVALID = {"code": "invalid_format", "message": "A command has an id, which is a whole number, and a type, which is a text"}
+INVALID = {
+    "code": "invalid_format",
+    "message": "A command has an id, which is a whole number, and a type, which is a text",
+}
 
 
 def refused(number: int | None, error: dict[str, str] = UNAUTHORIZED) -> dict[str, Any]:
@@ -56,7 +59,9 @@ def test_what_is_the_supervisors_is_answered_in_cores_place(kind: str) -> None:
 
 
 def test_of_several_commands_those_go_on_that_may() -> None:
-    text = '[{"id": 1, "type": "ping"}, {"id": 2, "type": "hassio/x"}, {"id": 3, "type": "ping", "a": 1.5}, {"id": "4"}]'
+    text = (
+        '[{"id": 1, "type": "ping"}, {"id": 2, "type": "hassio/x"}, {"id": 3, "type": "ping", "a": 1.5}, {"id": "4"}]'
+    )
 
     outcome = sift(text)
 
@@ -154,7 +159,9 @@ async def test_long_message_is_read_without_holding_the_loop() -> None:
 
 # --- whatever comes ---------------------------------------------------------------------------------------------------
 
-KINDS = st.sampled_from(["ping", "supervisor/api", "hassio/x", "SUPERVISOR/x", "\ufeffhassio/", "get_states"]) | st.text()
+KINDS = (
+    st.sampled_from(["ping", "supervisor/api", "hassio/x", "SUPERVISOR/x", "\ufeffhassio/", "get_states"]) | st.text()
+)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 PAIRS = st.lists(

@@ -3,6 +3,7 @@
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.binding import Endpoint
 from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
+from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
 from rooftree.http.server import MAX_TOKEN, HttpServer
@@ -30,6 +31,7 @@ __all__ = [
     "Header",
     "HttpServer",
     "Input",
+    "Introduction",
     "Media",
     "Proxied",
     "RawBody",

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from aiohttp import web
@@ -34,6 +34,7 @@ from rooftree.errors import (
 )
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
+from rooftree.http.bodies import connection_of
 from rooftree.http.connection import (
     ACCEPTED_PER_TURN,
     BACKLOG,
@@ -240,7 +241,7 @@ class HttpServer:
             if access.session is not None:
                 principal = connection.caller = self._session_holder(request, access.session)
             endpoint = self._authorise(entry, request, principal, parts)
-            response = await self._run(entry.owner, endpoint, Call(request, principal, parts, access))
+            response = await self._run(entry.owner, endpoint, Call(request, principal, parts, self._introduce, access))
             body = response.body if type(response) is web.Response else None
             if isinstance(body, bytes) and len(body) > PIECE_BYTES:
                 connection.hold(len(body))
@@ -348,6 +349,10 @@ class HttpServer:
         token = sent_token(request, self._token_headers)
         if token is None:
             return administrator(request)
+        return self._sender(request, token)
+
+    def _sender(self, request: web.BaseRequest, token: str) -> Principal | Misplaced | None:
+        """Whom a token stands for that came with or behind a request."""
         if len(token) > MAX_TOKEN:
             return None
         connection = request.protocol
@@ -356,6 +361,19 @@ class HttpServer:
         if connection.address is None and administrator(request) is not None:
             return self._tokens.holder(key)
         return self._tokens.caller(key, connection.address)
+
+    async def _introduce(self, call: Call, token: str) -> Principal:
+        """Make a call that of whom a token stands for; see :class:`~rooftree.http.introductions.Introduction`."""
+        principal = self._sender(call.request, token)
+        if isinstance(principal, Misplaced):
+            principal = await self._tokens.look_again(principal)
+        if principal is None:
+            self._refuse_wrong_token(call.request)
+        connection = connection_of(call.request)
+        call.introduced_by = connection.digest_of(token)
+        call.principal = connection.caller = principal
+        caller.set(principal)
+        return principal
 
     def _session_holder(self, request: web.BaseRequest, session: SessionCookie) -> Principal | None:
         """Whose session is in the request's cookie. Where several are sent, a page may have added one of its own:
@@ -369,6 +387,8 @@ class HttpServer:
     def _vouched_for(self, call: Call) -> Principal | None:
         """Whom the request's token, or session, stands for now; where it came from was looked at when it came."""
         request = call.request
+        if call.introduced_by is not None:
+            return self._tokens.holder(call.introduced_by)
         if call.access.session is not None:
             return self._session_holder(request, call.access.session)
         token = sent_token(request, self._token_headers)
@@ -384,10 +404,14 @@ class HttpServer:
         if principal is not None:
             return
         if any(request.headers.get(name, "").strip() for name in self._token_headers):
-            self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
-            raise Forbidden("The token is not known, or no longer valid")
+            self._refuse_wrong_token(request)
         others = "".join(f", or {name}" for name in self._token_headers[:1] if name != AUTHORIZATION)
         raise Unauthenticated(f"Send a token: Authorization: Bearer …{others}")
+
+    def _refuse_wrong_token(self, request: web.BaseRequest) -> NoReturn:
+        """Raise for a token that is nobody's."""
+        self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
+        raise Forbidden("The token is not known, or no longer valid")
 
 
 def _resolve_self(access: Access, principal: Principal, parts: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Which messages of an add-on may go to Core through the proxied WebSocket.
 
-Core takes us for its supervisor, and would do for an add-on what it does for us. So every message is read here, and what
-is not understood without a doubt does not go on: text that is no JSON, an object that says one thing twice, bytes
+Core takes us for its supervisor, and would do for an add-on what it does for us. So every message is read here, and
+what is not understood without a doubt does not go on: text that is no JSON, an object that says one thing twice, bytes
 that somebody could take for text.
 """
 
@@ -19,7 +19,7 @@ OURS: Final = ("supervisor/", "hassio/")
 _IN_A_THREAD_CHARACTERS: Final = 64 * 1024
 """Texts that are longer are read in a thread: the longest would hold the event loop for a while."""
 _IN_FRONT_OF_TEXT: Final = b"\xef\xbb\xbf\xfe\xff\x00 \t\r\n"
-"""What bytes may begin with that are text all the same: marks of the order of bytes, blanks, zeros of wide characters."""
+"""What bytes may begin with that are text all the same: byte order marks, blanks, zeros of wide characters."""
 _REFUSED_AS = {
     "unauthorized": "Commands of the supervisor are not for add-ons",
     "invalid_format": "A command has an id, which is a whole number, and a type, which is a text",

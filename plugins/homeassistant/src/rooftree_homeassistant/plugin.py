@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -20,12 +20,16 @@ from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import StandingDomain, look_after
+from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, ContainerSettings, described
 from rooftree_homeassistant.core_jobs import JOBS
 from rooftree_homeassistant.core_options import CoreOptions
 from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.routes import routes
+
+HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
+"""Where older add-ons send their token when they ask Core something."""
 
 
 @frozen
@@ -45,7 +49,7 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, managed_containers(PLUGIN), *PROVIDED)
+    provides = (HOME_ASSISTANT, managed_containers(PLUGIN), API_PROXY, *PROVIDED)
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -68,7 +72,7 @@ class HomeAssistantPlugin(Plugin):
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
         self.containers = self.core.containers = look_after(kernel, domain, JOBS.own)
-        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        kernel.accept_tokens_in(*TOKEN_HEADERS, HOME_ASSISTANT_HEADER)
         kernel.register_kind(
             CORE,
             lambda name: Principal(CORE.name, name, Role.ADMIN),
@@ -76,6 +80,9 @@ class HomeAssistantPlugin(Plugin):
         )
         kernel.provide(HOME_ASSISTANT, self.core)
         self.conversation = await Conversation.begin(kernel, self.core)
+        proxy = ApiProxy(self.conversation.connection)
+        kernel.defer(proxy.close)
+        kernel.provide(API_PROXY, proxy)
 
     def routes(self) -> Routes:
         return routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rooftree import Role, Routes, role
 from rooftree.interfaces.callers import OBSERVER
+from rooftree_homeassistant.api_proxy_routes import routes as api_proxy
 from rooftree_homeassistant.auth_routes import routes as auth
 from rooftree_homeassistant.core_options import CoreOptionsChange
 from rooftree_homeassistant.home_assistant import HomeAssistant
@@ -11,6 +12,7 @@ from rooftree_homeassistant.models import CoreInfo
 
 routes = Routes()
 routes.include(auth)
+routes.include(api_proxy)
 ANY_ROLE = role(Role.DEFAULT)
 HOMEASSISTANT = role(Role.HOMEASSISTANT)
 

@@ -1,0 +1,116 @@
+"""Core's WebSocket for an add-on: its side of the conversation begins as Core's would, and is another one to Core."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final
+
+import structlog
+from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, web
+
+from rooftree import Introduction, RooftreeError
+from rooftree.interfaces.core import CoreUnavailable
+from rooftree_homeassistant.api_proxy_frames import MessageRefused, read_object, refuse_bytes, sifted
+from rooftree_homeassistant.connection import CoreConnection
+
+log = structlog.get_logger(__name__)
+
+GRANT: Final = "homeassistant_api"
+"""What lets an add-on talk to Core."""
+INTRODUCTION_S: Final = 10.0
+"""Seconds that a client has to say who it is."""
+GOODBYE_S: Final = 1.0
+"""Seconds that Core has to answer ours."""
+
+
+class _NotLetIn(Exception):
+    """Why a client may not talk to Core, as a sentence."""
+
+
+async def bridge(client: web.WebSocketResponse, connection: CoreConnection, introduction: Introduction) -> None:
+    """Let a client talk to Core until one of them ends it, or the client says what it must not."""
+    await client.send_json({"type": "auth_required", "ha_version": connection.version})
+    try:
+        await _let_in(client, introduction)
+    except _NotLetIn as refusal:
+        await client.send_json({"type": "auth_invalid", "message": str(refusal)})
+        await client.close(code=WSCloseCode.POLICY_VIOLATION, message=b"not let in")
+        return
+    try:
+        core, version = await connection.websocket()
+    except CoreUnavailable as error:
+        log.info("core_socket_not_opened", reason=error.message)
+        await client.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"Core does not answer")
+        return
+    try:
+        await client.send_json({"type": "auth_ok", "ha_version": version})
+        await _relay(client, core)
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await core.close()
+
+
+async def _let_in(client: web.WebSocketResponse, introduction: Introduction) -> None:
+    """Wait until the client has said who it is; raises :class:`_NotLetIn`."""
+    try:
+        async with asyncio.timeout(INTRODUCTION_S):
+            frame = await client.receive()
+    except TimeoutError:
+        raise _NotLetIn(f"No token came within {INTRODUCTION_S:g} s") from None
+    try:
+        said = read_object(frame.data if frame.type is WSMsgType.TEXT else "")
+    except MessageRefused:
+        said = {}
+    token = said.get("access_token", said.get("api_password"))
+    if not isinstance(token, str):
+        raise _NotLetIn("Send a token first, as access_token")
+    try:
+        caller = await introduction.caller(token)
+    except RooftreeError as error:
+        raise _NotLetIn(error.message) from None
+    if GRANT not in caller.grants:
+        raise _NotLetIn(f"{caller} may not talk to Core: its configuration does not say {GRANT}: true")
+
+
+async def _relay(client: web.WebSocketResponse, core: ClientWebSocketResponse) -> None:
+    """Hand on what both say until one of them ends, and end the other."""
+    tasks = [
+        asyncio.create_task(_to_core(client, core), name="add-on to Core"),
+        asyncio.create_task(_to_client(core, client), name="Core to add-on"),
+    ]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+                raise outcome
+
+
+async def _to_core(client: web.WebSocketResponse, core: ClientWebSocketResponse) -> None:
+    try:
+        async for frame in client:
+            if frame.type is WSMsgType.TEXT:
+                message = await sifted(frame.data)
+                if message.forwarded is not None:
+                    await core.send_str(message.forwarded)
+                for answer in message.answers:
+                    await client.send_json(answer)
+            elif frame.type is WSMsgType.BINARY:
+                refuse_bytes(frame.data)
+                await core.send_bytes(frame.data)
+    except MessageRefused as refusal:
+        log.warning("message_to_core_refused", reason=str(refusal))
+        await client.close(code=WSCloseCode.POLICY_VIOLATION, message=str(refusal).encode())
+
+
+async def _to_client(core: ClientWebSocketResponse, client: web.WebSocketResponse) -> None:
+    async for frame in core:
+        if frame.type is WSMsgType.TEXT:
+            await client.send_str(frame.data)
+        elif frame.type is WSMsgType.BINARY:
+            await client.send_bytes(frame.data)
+    await client.close(code=core.close_code or WSCloseCode.GOING_AWAY, message=b"Core has ended it")

@@ -320,7 +320,9 @@ class StandIn:
         try:
             async for message in websocket:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    await self._command(websocket, json.loads(message.data))
+                    said = json.loads(message.data)
+                    for command in said if isinstance(said, list) else [said]:
+                        await self._command(websocket, command)
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     self.memory.add("binary", body=message.data.decode("latin-1"))
                     await websocket.send_bytes(message.data)

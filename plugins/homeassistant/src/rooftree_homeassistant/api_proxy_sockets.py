@@ -23,6 +23,9 @@ INTRODUCTION_S: Final = 10.0
 GOODBYE_S: Final = 1.0
 """Seconds that Core has to answer ours."""
 
+_NEVER_SENT: Final = frozenset({1005, 1006, 1015})
+"""Codes that say how a connection ended without one (RFC 6455, section 7.4.1)."""
+
 
 class _NotLetIn(Exception):
     """Why a client may not talk to Core, as a sentence."""
@@ -45,11 +48,14 @@ async def bridge(client: web.WebSocketResponse, connection: CoreConnection, intr
         return
     try:
         await client.send_json({"type": "auth_ok", "ha_version": version})
-        await _relay(client, core)
+        code, reason = await _relay(client, core)
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 await core.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE_S):
+            await client.close(code=code, message=reason.encode())
 
 
 async def _let_in(client: web.WebSocketResponse, introduction: Introduction) -> None:
@@ -74,37 +80,37 @@ async def _let_in(client: web.WebSocketResponse, introduction: Introduction) -> 
         raise _NotLetIn(f"{caller} may not talk to Core: its configuration does not say {GRANT}: true")
 
 
-async def _relay(client: web.WebSocketResponse, core: ClientWebSocketResponse) -> None:
-    """Hand on what both say until one of them ends, and end the other."""
-    tasks = [
-        asyncio.create_task(_to_core(client, core), name="add-on to Core"),
-        asyncio.create_task(_to_client(core, client), name="Core to add-on"),
-    ]
+async def _relay(client: web.WebSocketResponse, core: ClientWebSocketResponse) -> tuple[int, str]:
+    """Hand on what both say until one of them ends; how the client is told that it is over."""
+    to_core = asyncio.create_task(_to_core(client, core), name="add-on to Core")
+    to_client = asyncio.create_task(_to_client(core, client), name="Core to add-on")
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({to_core, to_client}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
-                raise outcome
+        to_core.cancel()
+        to_client.cancel()
+        outcomes = await asyncio.gather(to_core, to_client, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, MessageRefused):
+            log.warning("message_to_core_refused", reason=str(outcome))
+            return WSCloseCode.POLICY_VIOLATION, str(outcome)
+        if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionError):
+            raise outcome
+    code = core.close_code
+    return WSCloseCode.GOING_AWAY if code is None or code in _NEVER_SENT else code, "Core has ended it"
 
 
 async def _to_core(client: web.WebSocketResponse, core: ClientWebSocketResponse) -> None:
-    try:
-        async for frame in client:
-            if frame.type is WSMsgType.TEXT:
-                message = await sifted(frame.data)
-                if message.forwarded is not None:
-                    await core.send_str(message.forwarded)
-                for answer in message.answers:
-                    await client.send_json(answer)
-            elif frame.type is WSMsgType.BINARY:
-                refuse_bytes(frame.data)
-                await core.send_bytes(frame.data)
-    except MessageRefused as refusal:
-        log.warning("message_to_core_refused", reason=str(refusal))
-        await client.close(code=WSCloseCode.POLICY_VIOLATION, message=str(refusal).encode())
+    async for frame in client:
+        if frame.type is WSMsgType.TEXT:
+            message = await sifted(frame.data)
+            if message.forwarded is not None:
+                await core.send_str(message.forwarded)
+            for answer in message.answers:
+                await client.send_json(answer)
+        elif frame.type is WSMsgType.BINARY:
+            refuse_bytes(frame.data)
+            await core.send_bytes(frame.data)
 
 
 async def _to_client(core: ClientWebSocketResponse, client: web.WebSocketResponse) -> None:
@@ -113,4 +119,3 @@ async def _to_client(core: ClientWebSocketResponse, client: web.WebSocketRespons
             await client.send_str(frame.data)
         elif frame.type is WSMsgType.BINARY:
             await client.send_bytes(frame.data)
-    await client.close(code=core.close_code or WSCloseCode.GOING_AWAY, message=b"Core has ended it")

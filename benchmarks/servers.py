@@ -31,6 +31,9 @@ disabled = {without}
 repositories = {repositories}
 reload_every_s = 1e9
 
+[plugins.homeassistant]
+install = false
+
 [plugins.docker]
 {docker}
 

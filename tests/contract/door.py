@@ -30,7 +30,12 @@ from rooftree_docker.options import DOCKER, Docker, DockerOptions
 from rooftree_docker.registry_logins import RegistryLogins, StoredLogin
 from tests.workspace import plugins
 
-SETTINGS: Mapping[str, object] = {"plugins.store.repositories": []}
+SETTINGS: Mapping[str, object] = {
+    "plugins.store.repositories": [],
+    "plugins.supervisor.version_file": "off",
+    "plugins.homeassistant.install": False,
+}
+"""Nobody is asked over the network."""
 
 CALLERS: Mapping[str, Principal] = {
     "addon-no-api": Principal("addon", "local_none"),

@@ -28,8 +28,12 @@ each_plugin = pytest.mark.parametrize("name", NAMES)
 async def house(
     tmp_path: Path, points: Iterable[EntryPoint] = HOUSE, allow: Collection[Failing] = ()
 ) -> AsyncIterator[System]:
-    """All of them, with no Docker and no repositories to be fetched."""
-    settings = {"plugins.store.repositories": [], "plugins.docker.socket": f"unix://{tmp_path / 'absent.sock'}"}
+    """All of them, with no Docker, and nothing to be fetched."""
+    settings = {
+        "plugins.store.repositories": [],
+        "plugins.docker.socket": f"unix://{tmp_path / 'absent.sock'}",
+        "plugins.homeassistant.install": False,
+    }
     async with (
         asyncio.timeout(60),
         running_system(tmp_path, plugins=points, settings=settings, allow=allow) as system,

@@ -43,6 +43,9 @@ log_level = "debug"
 [plugins.store]
 repositories = []
 
+[plugins.homeassistant]
+install = false
+
 [plugins.docker]
 prefix = {prefix}
 subnet = {subnet}

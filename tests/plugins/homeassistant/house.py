@@ -54,6 +54,9 @@ class WrittenFeed:
         template = self.images.get(name)
         return template.format(machine=machine, arch=arch) if template else None
 
+    def keep_fresh(self, address: str | None = None) -> None:
+        """It always is."""
+
     async def read(self) -> None:
         """It says the same as before."""
 
@@ -150,11 +153,13 @@ async def core_house(
     clock: Clock = MACHINE,
     allow: Collection[Failing] = (),
 ) -> AsyncIterator[CoreHouse]:
-    """A house on that folder and engine; a second one on both is what a restart of the daemon finds."""
+    """A house on that folder and engine; a second one on both is what a restart of the daemon finds. Core is not
+    installed by itself unless the settings say so."""
     feed = feed or WrittenFeed()
+    settings = {"plugins.homeassistant.install": False, **(settings or {})}
     chosen = [FakeEnginePlugin.serving(engine), FeedPlugin.telling(feed), HomeAssistantPlugin, *plugins]
     async with (
-        running_system(folder, plugins=chosen, settings=settings or {}, clock=clock, allow=allow) as system,
+        running_system(folder, plugins=chosen, settings=settings, clock=clock, allow=allow) as system,
         Client.over_unix(system) as client,
     ):
         yield CoreHouse(system, client, engine, feed)

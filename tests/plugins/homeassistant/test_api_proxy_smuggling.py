@@ -1,4 +1,4 @@
-"""Requests that two readers could understand differently: Core sees exactly one of them, with our rights, or we say no."""
+"""Requests that two readers could understand differently: Core sees one of them, with our rights, or we refuse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.plugins.proxying.test_smuggling import ONE, REQUESTS
 from tests.rig.service_process import ServiceProcess, free_port
 
 RIG = Path(__file__).parents[2] / "rig"
-OUR_TOKEN = "0123456789abcdef"  # noqa: S105  # of nobody
+OUR_TOKEN = "0123456789abcdef"  # of nobody
 TO_THE_SUPERVISOR = (
     b"POST /core/api/hassio_auth/password_reset HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
     b"GET /api/hassio_auth HTTP/1.1\r\nHost: h\r\n\r\n",

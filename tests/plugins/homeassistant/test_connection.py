@@ -88,6 +88,8 @@ async def test_core_that_ends_is_lost_and_reached_again_when_it_is_back(tmp_path
         await core.kill()
         await link.is_told(CoreLost)
         assert not link.connection.answers
+        with pytest.raises(CoreUnavailable, match=r"at its socket: Connection refused$"):
+            await link.connection.state()
         with pytest.raises(CoreUnavailable):
             await link.connection.command("get_config")
         with pytest.raises(CoreUnavailable):

@@ -232,4 +232,6 @@ class CoreSession:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             self._token = None  # asking for the next one has the certificate checked anew
         where = "its socket" if self._socket is not None else self.address.url or "its address"
-        return CoreUnavailable(f"Core does not answer at {where}: {error}")
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+        return CoreUnavailable(f"Core does not answer at {where}: {reason}")

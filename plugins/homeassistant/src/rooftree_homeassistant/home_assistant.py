@@ -69,6 +69,10 @@ class HomeAssistant:
         """What is kept of its container; ``None`` while it is not installed."""
         return self._installed.get(NAME)
 
+    async def put(self, container: CoreContainer) -> None:
+        """Let it be installed."""
+        await self.kernel.commit(self._installed.put(NAME, container))
+
     async def set_options(self, change: CoreOptionsChange) -> None:
         """Keep what is given. Raises :class:`~rooftree.Invalid` where nothing is."""
         given = change.given()

@@ -26,6 +26,9 @@ from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, Contain
 from rooftree_homeassistant.core_jobs import JOBS
 from rooftree_homeassistant.core_options import CoreOptions
 from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
+from rooftree_homeassistant.install import FirstInstall
+from rooftree_homeassistant.installation import INSTALLATION
+from rooftree_homeassistant.landing_page import LANDING_PAGE
 from rooftree_homeassistant.routes import routes
 
 HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
@@ -40,6 +43,8 @@ class HomeAssistantSettings:
     """How long a new version of Core has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=between(0, 3650))
     """How long the configuration stays that a version left which was rolled back."""
+    install: bool = True
+    """Whether Core is installed by itself where it is not, with a page on its port meanwhile."""
     privileged: bool = True
     """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
     container itself may not be able to give them; then switch it off."""
@@ -49,7 +54,7 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, managed_containers(PLUGIN), API_PROXY, *PROVIDED)
+    provides = (HOME_ASSISTANT, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN), API_PROXY, *PROVIDED)
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -79,6 +84,7 @@ class HomeAssistantPlugin(Plugin):
             self.containers.observation.whereabouts,
         )
         kernel.provide(HOME_ASSISTANT, self.core)
+        self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
         self.conversation = await Conversation.begin(kernel, self.core)
         proxy = ApiProxy(self.conversation.connection)
         kernel.defer(proxy.close)
@@ -90,6 +96,7 @@ class HomeAssistantPlugin(Plugin):
     def tasks(self) -> Iterable[Task]:
         """What is looked after, at the start and by the clock."""
         yield Task("host's address", self.core.learn_gateway)
+        yield from self.first_install.tasks()
         yield from self.containers.tasks()
         yield from self.conversation.tasks()
 

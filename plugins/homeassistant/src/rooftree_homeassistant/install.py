@@ -1,0 +1,246 @@
+"""The first install of Core: its version from the feed, its image, a container that runs.
+
+It begins by itself where Core is wanted, and goes on until Core is there: whatever fails is tried again, for a machine
+that is set up may get its network, its clock or room on its disk only while this is under way. Who wants something else
+cancels the job; then nothing begins by itself before the next start. Who calls it by hand is told what fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+
+from rooftree import (
+    Invalid,
+    JobCancelled,
+    JobChanged,
+    Kernel,
+    Lock,
+    NotReady,
+    RooftreeError,
+    Run,
+    Step,
+    Steps,
+    Task,
+    job,
+    step,
+)
+from rooftree.clock import boot_id
+from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerEngine
+from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
+from rooftree_containers import ImageVersion
+from rooftree_homeassistant.core_container import NAMES
+from rooftree_homeassistant.home_assistant import NAME, CoreContainer, HomeAssistant
+from rooftree_homeassistant.installation import INSTALLATION, Installation, NoCoreForMachine, Stage
+from rooftree_homeassistant.landing_page import LANDING_PAGE, LandingPage
+
+log = structlog.get_logger(__name__)
+
+AGAIN_S: Final = 30.0
+"""Seconds until what failed is tried again."""
+JOB: Final = "home_assistant_core_install"
+
+
+class CoreInstalled(Invalid):
+    """Core is installed already. ``extra_fields``: ``version``."""
+
+    error_key = "homeassistant_already_installed_error"
+
+
+@step("homeassistant.fetch_core/1")
+class FetchCore(Step):
+    """Fetch Core's image from its registry."""
+
+    image: str
+    """Name and tag."""
+    version: str
+    patient: bool
+    """Whether what fails is tried again, for as long as it takes."""
+
+    stage = "pull_image"
+    weight = 50
+    interruptible = True
+
+    async def before(self, engine: ContainerEngine) -> str | None:
+        """The image's id if the engine had it."""
+        return await _image_id(engine, self.image)
+
+    async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
+        """The whole image, of which the engine may have parts already; nothing where it is there."""
+        return 0 if await engine.image(self.image) else await engine.size_of_pull(self.image)
+
+    async def do(self, run: Run, engine: ContainerEngine, installation: Installation) -> None:
+        """Fetch it, unless it is there."""
+        installation.enter(Stage.FETCHING, self.version)
+        while True:
+            try:
+                if await engine.image(self.image) is None:
+                    async for progress in engine.pull(self.image):
+                        run.progress(progress.done, progress.total)
+                        installation.fetched(progress.done, progress.total)
+                return
+            except RooftreeError as error:
+                if not self.patient:
+                    raise
+                installation.note(error)
+            await run.wait(AGAIN_S)
+
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
+        """Take it away, if this brought it."""
+        if image_before is None:
+            await engine.remove_image(self.image)
+
+
+@step("homeassistant.put_core/1")
+class PutCore(Step):
+    """Note that Core is installed, and is to run. It stays so even if it can't be started: that is tried again then."""
+
+    version: str
+    image: str
+
+    async def do(self, core: HomeAssistant) -> None:
+        """Note it."""
+        if core.installed is None:
+            await core.put(CoreContainer(version=self.version, image=self.image, boot_id=await boot_id()))
+
+
+@step("homeassistant.hand_over_port/1")
+class HandOverPort(Step):
+    """Leave Core's port to it, which the landing page had."""
+
+    tidies = True
+
+    async def do(self, page: LandingPage, installation: Installation, core: HomeAssistant) -> None:
+        """Listen there no longer."""
+        installation.enter(Stage.STARTING, core.installed.version if core.installed else None)
+        await page.hand_over()
+
+
+@job(JOB, locks=lambda **_: [Lock(NAMES.context, NAME)], recovery="forward")
+async def install_core(
+    core: HomeAssistant, installation: Installation, version: str | None = None, patient: bool = False
+) -> Steps:
+    """Install Core, in a version or the newest, and start it.
+
+    :param patient: whether what fails is tried again, for as long as it takes
+    """
+    if core.installed is not None:
+        raise CoreInstalled(
+            f"Home Assistant Core {core.installed.version} is installed already", version=core.installed.version
+        )
+    target = await _target(core, installation, version, patient=patient)
+    steps = core.containers.steps
+    return [
+        FetchCore(target.image, target.version, patient),
+        PutCore(target.version, target.image),
+        steps.create(NAME, True),
+        HandOverPort(),
+        steps.start(NAME, False),
+    ]
+
+
+async def _target(
+    core: HomeAssistant, installation: Installation, version: str | None, *, patient: bool
+) -> ImageVersion:
+    """What is to be installed; waits until that can be told, and the engine is there."""
+    engine = core.kernel.service(CONTAINER_ENGINE)
+    while True:
+        try:
+            installation.enter(Stage.WAITING)
+            await engine.info()
+            installation.enter(Stage.LOOKING)
+            newest = version or await _newest(core)
+            return ImageVersion(newest, f"{core.image}:{newest}")
+        except RooftreeError as error:
+            if not patient:
+                raise
+            installation.note(error)
+        await core.kernel.clock.sleep(AGAIN_S)
+
+
+async def _newest(core: HomeAssistant) -> str:
+    """The newest version; raises :class:`VersionsUnknown`, :class:`NoCoreForMachine`."""
+    feed = core.kernel.find(VERSION_FEED)
+    if feed is None:
+        raise VersionsUnknown("Nobody reads the version feed: the plugin supervisor, which does, is not running")
+    feed.keep_fresh()
+    if core.newest is None:
+        await feed.read()
+    if core.newest is None:
+        raise NoCoreForMachine(
+            f"The version feed has no Home Assistant Core for this machine, which is a {core.machine}"
+        )
+    return core.newest
+
+
+class FirstInstall:
+    """Has Core installed, where it is wanted, with the landing page meanwhile."""
+
+    def __init__(self, kernel: Kernel, core: HomeAssistant, *, is_wanted: bool) -> None:
+        self._kernel = kernel
+        self._core = core
+        self._is_wanted = is_wanted
+        self._installation = Installation(kernel)
+        self._page = LandingPage(kernel, core, self._installation)
+        kernel.provide(INSTALLATION, self._installation)
+        kernel.provide(LANDING_PAGE, self._page)
+        self._ended = asyncio.Event()
+        kernel.on(JobChanged, self._note_job)
+
+    def tasks(self) -> Iterable[Task]:
+        """Install Core, and show how far that is; nothing where it is not wanted."""
+        if self._is_wanted:
+            yield Task("first install", self.run)
+            yield Task("landing page", self._page.run)
+
+    def _note_job(self, event: JobChanged) -> None:
+        if event.job.name == JOB and event.job.done:
+            self._ended.set()
+
+    async def run(self) -> None:
+        """Install it, unless it is; ends when it is there. Where somebody cancelled that, it is theirs to go on."""
+        if self._core.installed is not None and not self._is_under_way():
+            return
+        self._page.open()
+        by_itself = True
+        while self._core.installed is None or self._is_under_way():
+            if not by_itself:
+                self._installation.enter(Stage.STOPPED)
+                self._ended.clear()
+                await self._ended.wait()
+                continue
+            try:
+                await self._install()
+            except JobCancelled:
+                by_itself = False
+            except RooftreeError as error:
+                if self._core.installed is None:
+                    if not isinstance(error, NotReady):
+                        self._installation.note(error)
+                    await self._kernel.clock.sleep(AGAIN_S)
+                else:
+                    self._installation.enter(Stage.FAILED, self._core.installed.version)
+                    self._page.open()
+                    self._core.containers.watchdog.failed(NAME)
+
+    async def _install(self) -> None:
+        """Install it, or wait until a job that a kill interrupted has done so."""
+        self._ended.clear()
+        if not self._is_under_way():
+            await self._kernel.jobs.run(install_core(version=None, patient=True))
+            return
+        await self._ended.wait()
+        ended = next((job for job in self._kernel.jobs.listing() if job.name == JOB and job.done), None)
+        if ended is not None and any(error.error_key == JobCancelled.error_key for error in ended.errors):
+            raise JobCancelled("Somebody cancelled the install of Core")
+
+    def _is_under_way(self) -> bool:
+        return any(job.name == JOB and not job.done for job in self._kernel.jobs.listing())
+
+
+async def _image_id(engine: ContainerEngine, image: str) -> str | None:
+    on_engine = await engine.image(image)
+    return on_engine.id if on_engine is not None else None

@@ -1,0 +1,258 @@
+"""The first install of Core: by itself, until it is there, whatever fails meanwhile; and by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rooftree.interfaces.containers import EngineDiskFull, ImageNotFound, PullFailed
+from rooftree.interfaces.versions import VersionsUnknown
+from rooftree.testing import check_step
+from rooftree.testing.containers import FakeContainerEngine, FakeImage
+from rooftree_containers import ContainerState
+from rooftree_homeassistant.home_assistant import CONTAINER, NAME
+from rooftree_homeassistant.install import FetchCore, install_core
+from tests.plugins.homeassistant.first_home import Ports, first_home
+from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, WrittenFeed, core_house
+from tests.rig.service_process import free_port
+
+MACHINE = "generic-x86-64"
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are of one name on every machine that runs the tests."""
+    monkeypatch.setattr("rooftree_homeassistant.home_assistant.generic_machine", lambda _: MACHINE)
+
+
+def image(version: str = NEW) -> str:
+    return f"ghcr.io/home-assistant/{MACHINE}-homeassistant:{version}"
+
+
+async def test_core_is_installed_by_itself_and_runs(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish_image(image())
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await home.until_installed()
+
+        shown = await home.shown()
+        assert shown is not None
+        assert (shown.image, shown.exit_code) == (image(), None)
+        assert (await home.info())["version"] == NEW
+        assert home.core.containers.observation.state(NAME) is ContainerState.STARTED
+        assert list(home.system.problems) == []
+
+
+async def test_progress_is_seen_among_the_jobs_while_the_image_comes(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish_image(image(), FakeImage(size=2_000_000))
+    hold = engine.hold("pull")
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await hold.reached.wait()
+
+        job = home.job()
+        assert (job.stage, job.done, 10 < job.progress < 60) == ("pull_image", False, True)
+        told = await home.until_shown(stage="fetching", percent=50.0)
+        assert told["heading"] == f"Fetching version {NEW}"
+
+        hold.release()
+        await home.until_installed()
+
+
+async def test_image_that_the_engine_has_is_not_fetched(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.load_image(image())  # and the registry has none
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await home.until_installed()
+
+        assert [call for call in engine.calls if call[0] == "pull"] == []
+
+
+async def test_registry_that_fails_is_asked_again_until_it_does_not(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish_image(image())
+    for error in (PullFailed("no route to host"), EngineDiskFull("no space left"), PullFailed("reset by peer")):
+        engine.fail("pull", error)
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await home.until_installed()
+
+        assert sum(call[0] == "pull" for call in engine.calls) == 4
+        assert list(home.system.problems) == []
+
+
+async def test_what_the_install_waits_for_is_a_problem_until_it_goes_on(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with first_home(tmp_path, engine, monkeypatch) as home:  # the registry has nothing
+        await home.until_shown(stage="fetching", trouble="The registry does not have this version.")
+        problem = home.problem("core_install_waits")
+        assert problem is not None
+        assert image() in problem.message
+        assert home.job().stage in {"pull_image", "waiting"}
+
+        engine.publish_image(image())
+        await home.until_installed()
+        assert home.problem("core_install_waits") is None
+
+
+class Unread(WrittenFeed):
+    """A feed that could not be read yet; ``readings`` counts the tries."""
+
+    def __init__(self) -> None:
+        super().__init__(core=None)
+        self.readings = 0
+        self.says: str | None = None
+
+    async def read(self) -> None:
+        """Fails until it says something."""
+        self.readings += 1
+        if self.says is None:
+            raise VersionsUnknown("no network")
+        self.core = self.says
+
+
+async def test_feed_that_can_not_be_read_is_waited_for(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish_image(image())
+    feed = Unread()
+    async with first_home(tmp_path, engine, monkeypatch, feed) as home:
+        trouble = "The list of versions can't be read. Is this machine connected to the internet?"
+        told = await home.until_shown(stage="looking", trouble=trouble)
+        assert "rooftree call POST /core/update" in told["advice"]
+        assert home.job().done is None  # it waits, and is shown
+
+        feed.says = NEW
+        await home.until_installed()
+
+
+async def test_machine_that_the_feed_does_not_know_is_said(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with first_home(tmp_path, engine, monkeypatch, WrittenFeed(core=None)) as home:
+        await home.until_shown(trouble="The list of versions has no Home Assistant Core for this machine.")
+
+        problem = home.problem("core_install_waits")
+        assert problem is not None
+        assert MACHINE in problem.message
+
+
+async def test_engine_that_is_away_is_waited_for(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish_image(image())
+    engine.go_away()
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await home.until_shown(stage="waiting", trouble="The container engine does not answer.")
+
+        engine.come_back()
+        await home.until_installed()
+
+
+async def test_install_that_is_cancelled_is_taken_back_and_does_not_begin_again_by_itself(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish_image(image())
+    hold = engine.hold("pull")
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await hold.reached.wait()
+        await home.system.jobs.cancel(home.job().uuid)
+
+        told = await home.until_shown(stage="stopped")
+        assert "rooftree call POST /core/update" in told["detail"]
+        assert (engine.images, await home.shown(), home.core.installed) == ({}, None, None)
+        assert all(job.done for job in home.system.jobs.listing())
+
+        hold.release()
+        await home.system.jobs.run(install_core(version=NEW))
+        await home.until_installed()
+        assert not await home.listens(home.ports.core)
+
+
+async def test_install_that_is_cancelled_while_it_looks_for_a_version_ends(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with first_home(tmp_path, engine, monkeypatch, Unread()) as home:
+        await home.until_shown(stage="looking")
+        await home.system.jobs.cancel(home.job().uuid)
+
+        await home.until_shown(stage="stopped")
+
+
+async def test_core_that_can_not_be_started_stays_installed_and_is_tried_again(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_containers.watchdog.PAUSES_S", (0.0, 0.0))
+    engine.publish_image(image())
+    engine.add_stranger(CONTAINER)
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await home.until_shown(stage="failed")
+        assert home.core.installed is not None
+        assert image() in engine.images
+
+        engine._strangers.clear()
+        await home.client.post("/core/start")
+        await home.until_state(ContainerState.STARTED)
+        assert not await home.listens(home.ports.core)
+
+
+async def test_core_that_is_installed_is_left_alone(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = Ports(free_port(), free_port())
+    async with core_house(tmp_path, engine) as house:
+        await house.client.post("/core/options", json={"port": ports.core})
+        await house.install(OLD)
+    async with first_home(tmp_path, engine, monkeypatch, ports=ports) as home:
+        await home.until_state(ContainerState.STARTED)
+
+        assert not await home.listens(ports.core)
+        assert not await home.listens(ports.usual)
+        assert (await home.info())["version"] == OLD
+        assert [job.name for job in home.system.jobs.listing()].count("home_assistant_core_install") == 0
+
+
+async def test_core_that_is_not_wanted_is_not_installed_and_nothing_is_asked(
+    tmp_path: Path, engine: FakeContainerEngine
+) -> None:
+    feed = Unread()
+    async with core_house(tmp_path, engine, feed) as house:
+        await asyncio.sleep(0)
+        await house.system.bus.drained()
+
+        assert (house.core.installed, feed.readings, house.system.jobs.listing()) == (None, 0, [])
+
+
+async def test_install_by_hand_says_what_is_wrong_at_once(home: CoreHouse, engine: FakeContainerEngine) -> None:
+    with pytest.raises(ImageNotFound):
+        await home.system.jobs.run(install_core(version="2020.1.0"))
+    assert home.core.installed is None
+
+    engine.publish_image(home.image(OLD))
+    await home.system.jobs.run(install_core(version=OLD))
+    assert home.core.installed is not None
+    assert home.core.installed.version == OLD
+
+
+async def test_plan_of_the_install_says_what_is_fetched(home: CoreHouse, engine: FakeContainerEngine) -> None:
+    engine.publish_image(home.image(NEW), FakeImage(size=3_000_000))
+
+    plan = await home.system.jobs.preview(install_core())
+
+    assert plan.fetch_bytes == 3_000_000
+    assert [step.kind for step in plan.steps] == [
+        "homeassistant.fetch_core/1", "homeassistant.put_core/1", "containers.create_container/1",
+        "homeassistant.hand_over_port/1", "containers.start_container/1",
+    ]  # fmt: skip
+
+
+async def test_fetching_is_taken_back_and_repeated_at_any_point(home: CoreHouse, engine: FakeContainerEngine) -> None:
+    engine.publish_image(home.image(NEW))
+
+    await check_step(home.system, FetchCore(home.image(NEW), NEW, False), lambda: dict(engine.images))

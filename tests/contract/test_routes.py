@@ -42,10 +42,18 @@ ONE_OF_MANY = {
 }
 """Endpoints of one board, or of one service, and the route for all of them that they go through."""
 
+_CORE = ("core", "homeassistant")
+_CORES_API = "all of Core's API, by all the names that it has had"
+
 BEYOND = {
     "POST /os/boards/{}": "every board may have settings, also one that the contract does not know",
     **{f"{verb} /services/{{}}": "a plugin may add a service that the contract does not know" for verb in _VERBS},
     "GET /openapi.json": "the document of all this",
+    **{f"{verb} /{core}/api/{{}}": _CORES_API for core in _CORE for verb in _VERBS},
+    **{f"GET /{core}/api/hassio{{}}": "what of it is closed for everybody" for core in _CORE},
+    **{f"GET /{core}/api/websocket": _CORES_API for core in _CORE},
+    "GET /homeassistant/websocket": _CORES_API,
+    **{f"{verb} /homeassistant/api": _CORES_API for verb in ("GET", "POST")},
     "GET /store/addons/{}/{}": "older clients name the version",
     "POST /store/addons/{}/install/{}": "older clients name the version",
     "POST /store/addons/{}/update/{}": "older clients name the version",

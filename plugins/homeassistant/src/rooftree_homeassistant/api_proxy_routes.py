@@ -44,7 +44,7 @@ def delete(proxy: ApiProxy, path: Tail) -> Proxied:
     return proxy.request(path)
 
 
-@routes.route("*", "/core/api/hassio{path...}", access=NOBODY, aliases=("/homeassistant/api/hassio{path...}",))
+@routes.get("/core/api/hassio{path...}", access=NOBODY, aliases=("/homeassistant/api/hassio{path...}",))
 def supervisors(path: Tail) -> Proxied:
     """What is between Core and its supervisor: logins, passwords, pushes, and the way round to our own API."""
     raise AssertionError("nobody gets here")

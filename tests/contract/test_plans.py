@@ -26,6 +26,8 @@ from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons.plugin import AddonsPlugin
 from rooftree_containers import container_steps as steps
+from rooftree_homeassistant import core_health
+from rooftree_homeassistant.plugin import HomeAssistantPlugin
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_store.plugin import StorePlugin
@@ -35,6 +37,7 @@ from tests.contract.door import house_with_closed_rooms
 from tests.contract.situations.os import Box
 from tests.contract.situations.scene import CALLS, Scene, Situation
 from tests.plugins.addons.house import SETTINGS, House
+from tests.plugins.homeassistant.running_core import core_engine, short_folder
 from tests.plugins.os.haos import surroundings
 from tests.rig.git_server import GitServer, serve_git
 
@@ -44,6 +47,7 @@ for path in sorted((Path(__file__).parent / "situations").glob("*.py")):
 FETCHING = {
     "docker.pull_image/1",
     "docker.build_image/1",
+    "homeassistant.pull_image/1",
     "os.download_bundle/1",
     "store.clone_repository/1",
     "store.fetch_repository_again/1",
@@ -58,6 +62,8 @@ ON_HOME_ASSISTANT_OS = (
     "POST /os/boards/raspberrypi/",
 )
 """What routes begin with that are called on Home Assistant OS."""
+WITH_CORE = ("POST /core/", "POST /homeassistant/", "POST /kernel/v1/core/")
+"""What routes begin with that are called where Core may be installed."""
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +97,20 @@ async def scene(
     """All plugins that have such routes, with an engine in memory, a real git server and a machine's services on a bus:
     those of Home Assistant OS for whom needs them."""
     monkeypatch.setattr(steps, "STEADY_S", 0.0)
-    engine = FakeContainerEngine()
+    monkeypatch.setattr(core_health, "ASK_EVERY_S", 0.02)
+    engine, folder = FakeContainerEngine(), tmp_path
     board = InstalledPlugin("box", lambda: Box, group=GROUP)
     ours = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, HostPlugin, OsPlugin, SupervisorPlugin]
-    settings = SETTINGS | {"plugins.host.bus": bus_address}
+    settings = SETTINGS | {"plugins.host.bus": bus_address, "plugins.homeassistant.install": False}
     async with AsyncExitStack() as stack:
         if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):
             around = await stack.enter_async_context(surroundings(tmp_path))
             settings |= around.settings
-        running = running_system(tmp_path, plugins=[*ours, board], settings=settings)
+        if request.node.callspec.params["route"].startswith(WITH_CORE):
+            folder = await stack.enter_async_context(short_folder())
+            engine = await stack.enter_async_context(core_engine(folder))
+            ours = [FakeEnginePlugin.serving(engine), *ours[1:], HomeAssistantPlugin]
+        running = running_system(folder, plugins=[*ours, board], settings=settings)
         system = await stack.enter_async_context(running)
         client = await stack.enter_async_context(Client.over_unix(system))
         yield Scene(House(system, client, engine), git_server)

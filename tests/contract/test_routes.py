@@ -17,6 +17,9 @@ API = SHARED / "api"
 pytestmark = needs_shared(API)
 
 NOT_YET = {
+    "GET /core/api": "Core's API for add-ons",
+    "POST /core/api": "Core's API for add-ons",
+    "GET /core/websocket": "Core's API for add-ons",
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",
@@ -42,10 +45,18 @@ ONE_OF_MANY = {
 }
 """Endpoints of one board, or of one service, and the route for all of them that they go through."""
 
+_OF_CORE = (
+    "GET info",
+    "GET stats",
+    "POST options",
+    *(f"POST {verb}" for verb in ("start", "stop", "restart", "rebuild", "check", "update")),
+    *(f"GET logs{more}" for more in ("", "/follow", "/latest", "/boots/{}", "/boots/{}/follow")),
+)
 _CORE = ("core", "homeassistant")
 _CORES_API = "all of Core's API, by all the names that it has had"
 
 BEYOND = {
+    **{f"{route.replace(' ', ' /homeassistant/')}": "the older name of Core's routes" for route in _OF_CORE},
     "POST /os/boards/{}": "every board may have settings, also one that the contract does not know",
     **{f"{verb} /services/{{}}": "a plugin may add a service that the contract does not know" for verb in _VERBS},
     "GET /openapi.json": "the document of all this",

@@ -185,7 +185,7 @@ async def test_folder_that_is_a_link_is_not_followed_when_it_is_copied(data: Pat
     with pytest.raises(PathRefused, match=r"apps/data/local_x is a link, not a folder"):
         await keep(data, FOLDER, quiet)
     with pytest.raises(PathRefused):
-        await asyncio.to_thread(refuse_without_room, data, KEPT, [FOLDER.live])
+        await asyncio.to_thread(refuse_without_room, data, KEPT, [FOLDER])
 
     assert not (data / FOLDER.copy).exists()
 
@@ -282,6 +282,84 @@ async def test_kill_in_the_middle_of_putting_back_is_made_good_by_the_next_try(
     assert not (data / FOLDER.copy).exists()
 
 
+CONFIG = KeptFolder("homeassistant", "kept/core/1/config", stays=("history.db", "backups"))
+"""A folder that lies in the data folder itself, and of which some things stay."""
+CONFIG_ASIDE = "kept/core/failed-1/config"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Such a folder in a data folder."""
+    live = tmp_path / CONFIG.live
+    (live / "backups").mkdir(parents=True)
+    (live / "deep").mkdir()
+    for name in ("value", "history.db", "backups/1.tar", "deep/history.db"):
+        (live / name).write_text("41")
+    return tmp_path
+
+
+def changed(live: Path) -> None:
+    """What a new version makes of it."""
+    for name in ("value", "history.db", "backups/1.tar", "deep/history.db", "backups/2.tar"):
+        (live / name).write_text("42")
+
+
+def assert_put_back(data: Path) -> None:
+    """It is as it was, but for what stays."""
+    live, aside = data / CONFIG.live, data / CONFIG_ASIDE
+    names = ("value", "deep/history.db", "history.db", "backups/1.tar", "backups/2.tar")
+    assert {name: (live / name).read_text() for name in names} == dict(
+        zip(names, ("41", "41", "42", "42", "42"), strict=True)
+    )
+    assert sorted(path.name for path in aside.iterdir()) == ["deep", "value"]
+    assert not (data / CONFIG.copy).exists()
+
+
+async def test_what_stays_is_neither_copied_nor_put_back(config: Path) -> None:
+    await keep(config, CONFIG, quiet)
+    copied = sorted(path.name for path in (config / CONFIG.copy).iterdir())
+    changed(config / CONFIG.live)
+
+    await put_back(config, CONFIG, CONFIG_ASIDE)
+    await put_back(config, CONFIG, CONFIG_ASIDE)
+
+    assert copied == ["deep", "value"]
+    assert_put_back(config)
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+async def test_kill_loses_nothing_of_what_stays(
+    config: Path,
+    number: int,
+    done: bool,
+    killed_at_rename: Callable[[int, bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await keep(config, CONFIG, quiet)
+    changed(config / CONFIG.live)
+    killed_at_rename(number, done)
+
+    with pytest.raises(Killed):
+        await put_back(config, CONFIG, CONFIG_ASIDE)
+    monkeypatch.undo()
+    await put_back(config, CONFIG, CONFIG_ASIDE)
+
+    assert_put_back(config)
+
+
+def test_what_stays_needs_no_room(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "shares_blocks", lambda *_: False)
+    monkeypatch.setattr(snapshot, "MARGIN_BYTES", 0)
+    monkeypatch.setattr(snapshot, "_free", lambda _: 1 << 20)
+    (config / CONFIG.live / "history.db").write_bytes(bytes(2 << 20))
+
+    refuse_without_room(config, "kept", [CONFIG])
+
+    with pytest.raises(snapshot.SnapshotRefused):
+        refuse_without_room(config, "kept", [KeptFolder(CONFIG.live, CONFIG.copy)])
+
+
 async def test_copy_that_fails_says_why_and_leaves_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -349,18 +427,18 @@ def test_room_is_asked_for_what_is_written_on_the_disk_and_no_more(data: Path, m
     monkeypatch.setattr(snapshot, "_free", lambda _: free)
     with (data / FOLDER.live / "disk.img").open("wb") as file:
         file.truncate(1 << 30)
-    refuse_without_room(data, KEPT, [FOLDER.live, "app_configs/local_x"])
+    refuse_without_room(data, KEPT, [FOLDER, KeptFolder("app_configs/local_x", "apps/kept/local_x/1/config")])
 
     free = 0
     with pytest.raises(snapshot.SnapshotRefused, match="0 MB are free"):
-        refuse_without_room(data, KEPT, [FOLDER.live])
+        refuse_without_room(data, KEPT, [FOLDER])
 
 
 def test_folder_in_which_folders_move_is_measured_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "shares_blocks", lambda *_: False)
     answers: list[int | None] = [None, None, 5]
 
-    def measure(_: Folder) -> int:
+    def measure(_: Folder, **__: object) -> int:
         answer = answers.pop(0)
         if answer is None:
             raise TreeChanged("x")
@@ -368,7 +446,7 @@ def test_folder_in_which_folders_move_is_measured_again(data: Path, monkeypatch:
 
     monkeypatch.setattr(snapshot, "size_of", measure)
 
-    refuse_without_room(data, KEPT, [FOLDER.live])
+    refuse_without_room(data, KEPT, [FOLDER])
 
     assert not answers
 
@@ -377,4 +455,4 @@ def test_file_system_that_shares_blocks_needs_no_room(data: Path, monkeypatch: p
     monkeypatch.setattr(snapshot, "shares_blocks", lambda *_: True)
     monkeypatch.setattr(snapshot, "MARGIN_BYTES", 1 << 62)
 
-    refuse_without_room(data, KEPT, [FOLDER.live])
+    refuse_without_room(data, KEPT, [FOLDER])

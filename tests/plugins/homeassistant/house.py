@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from attrs import Factory, define
 
 from rooftree import Kernel, Plugin, Problem
 from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces.containers import Container
+from rooftree.interfaces.core import CORE
 from rooftree.interfaces.versions import VERSION_FEED, VersionsChanged
 from rooftree.process import System
 from rooftree.testing import Answer, Client, Failing, running_system
@@ -99,8 +101,8 @@ class CoreHouse:
     async def install(self, version: str = OLD) -> None:
         """Let Core be installed in a version, as the job that does it leaves it."""
         image = self.image(version)
-        self.engine.registry.setdefault(image, self.engine.publish_image(image))
-        self.engine.load_image(image, self.engine.registry[image])
+        published = self.engine.registry.get(image) or self.engine.publish_image(image)
+        self.engine.load_image(image, published)
         installed = await self.system.state.collection(CoreContainer)
         await self.system.state.commit(installed.put(NAME, CoreContainer(version=version, image=image)))
 
@@ -135,6 +137,16 @@ class CoreHouse:
     async def until_state(self, state: ContainerState) -> None:
         """Wait until Core's container is in that state."""
         await self.comes_true(f"Core {state}", lambda: self.core.containers.observation.state(NAME) is state)
+
+    async def hook[R](self, hook: Callable[[], R | Coroutine[Any, Any, R]]) -> list[R]:
+        """What this domain answers to a hook."""
+        return await self.core.kernel.call(hook)
+
+    async def config_of_core(self) -> Mapping[str, Any]:
+        """What Core says of its own configuration."""
+        answer = await self.system.services.get(CORE).request("GET", "api/config")
+        config: Mapping[str, Any] = orjson.loads(answer.body)
+        return config
 
     def tell_versions(self, core: str | None) -> None:
         """The feed says that this is the newest Core."""

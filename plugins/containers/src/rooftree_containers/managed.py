@@ -113,6 +113,9 @@ class ManagedContainer:
     ready_within: timedelta = timedelta(minutes=2)
     kept_for_roll_back: Mapping[str, DataPath] = field(factory=dict)
     """The folders that an update copies, and that come back with the version before it, by the name of the copy."""
+    stays_at_roll_back: Collection[str] = ()
+    """The names of files and folders in these that are too large to be copied, or are not to be lost with an update
+    that fails: they stay as they are."""
     probation: timedelta = timedelta(minutes=10)
     """How long a new version has to run well before what it replaced is given up."""
     # What a domain does besides, at its moment:

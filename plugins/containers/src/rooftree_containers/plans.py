@@ -78,6 +78,11 @@ async def restart_if_desired(containers: ManagedContainers, name: str) -> Steps:
     return await restart(containers, name) if containers.domain.get(name).desired is Desired.STARTED else []
 
 
+async def rebuild_if_desired(containers: ManagedContainers, name: str) -> Steps:
+    """End a container and run a fresh one, unless it is to be stopped by now."""
+    return await rebuild(containers, name) if containers.domain.get(name).desired is Desired.STARTED else []
+
+
 async def _run(
     containers: ManagedContainers, container: ManagedContainer, *first: Step, create: Step | None = None
 ) -> Steps:
@@ -119,10 +124,9 @@ async def replace(
     if is_running:
         await refuse_unstartable(containers, domain.as_version(name, version))
     image = version.image
-    live = [folder.path for folder in container.kept_for_roll_back.values()]
     place, no_room = domain.names.kept_folder, domain.names.errors.no_room
-    await asyncio.to_thread(snapshot.refuse_without_room, data, place, live, no_room)
-    kept = UpdateBackup.for_update(f"{place}/{name}", container.kept_for_roll_back)
+    kept = UpdateBackup.for_update(f"{place}/{name}", container.kept_for_roll_back, container.stays_at_roll_back)
+    await asyncio.to_thread(snapshot.refuse_without_room, data, place, kept.folders, no_room)
     earlier = domain.probation(name)
     return [
         KeepImage(container.image, kept.image),

@@ -15,7 +15,7 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -55,6 +55,8 @@ class KeptFolder:
 
     live: str
     copy: str
+    stays: tuple[str, ...] = ()
+    """The names of what in the folder is not copied, and stays as it is when the copy is put back."""
 
     @property
     def unfinished(self) -> str:
@@ -63,9 +65,9 @@ class KeptFolder:
 
 
 def refuse_without_room(
-    data: Path, kept: str, folders: Iterable[str], refused: type[SnapshotRefused] = SnapshotRefused
+    data: Path, kept: str, folders: Iterable[KeptFolder], refused: type[SnapshotRefused] = SnapshotRefused
 ) -> None:
-    """Raise ``refused`` unless these folders can be copied to the folder ``kept``, all relative to the data folder.
+    """Raise ``refused`` unless these folders can be copied to the folder ``kept``, relative to the data folder.
     Blocks."""
     with Folder.open(data) as root, _nearest(root, kept) as place:
         needed = sum(_room_for(root, folder, place) for folder in folders)
@@ -87,22 +89,27 @@ def _nearest(root: Folder, path: str) -> Folder:
             return root.folder(str(place))
         except FileNotFoundError:
             place = place.parent
-    return Folder(os.dup(root.descriptor), root.name)
+    return _again(root)
 
 
-def _room_for(root: Folder, folder: str, place: Folder) -> int:
+def _again(folder: Folder) -> Folder:
+    """The same folder, to be closed by itself."""
+    return Folder(os.dup(folder.descriptor), folder.name)
+
+
+def _room_for(root: Folder, folder: KeptFolder, place: Folder) -> int:
     try:
-        with root.folder(folder) as live:
-            return 0 if shares_blocks(live, place) else _measured(live)
+        with root.folder(folder.live) as live:
+            return 0 if shares_blocks(live, place) else _measured(live, folder.stays)
     except FileNotFoundError:
         return 0
 
 
-def _measured(folder: Folder) -> int:
+def _measured(folder: Folder, stays: Collection[str]) -> int:
     for _ in range(TRIES - 1):
         with suppress(TreeChanged):
-            return size_of(folder)
-    return size_of(folder)
+            return size_of(folder, skip=stays)
+    return size_of(folder, skip=stays)
 
 
 def _free(folder: Folder) -> int:
@@ -121,7 +128,7 @@ async def keep(data: Path, folder: KeptFolder, progress: Callable[[int, int], No
     """
     await asyncio.to_thread(_make_way, data, folder)
     if await asyncio.to_thread(_is_there, data, folder.live):
-        await _copy(data, folder.live, folder.unfinished, progress)
+        await _copy(data, folder.live, folder.unfinished, progress, folder.stays)
         await _finish(data, folder.unfinished, folder.copy)
 
 
@@ -133,7 +140,14 @@ def _make_way(data: Path, folder: KeptFolder) -> None:
 
 def _parent(root: Folder, path: str) -> Folder:
     """The folder above one of ours, made where it is missing."""
-    return root.make(str(PurePosixPath(path).parent), 0o700)
+    above = PurePosixPath(path).parent
+    return root.make(str(above), 0o700) if above.parts else _again(root)
+
+
+def _above(root: Folder, path: str) -> Folder:
+    """The folder above what lies there; raises ``FileNotFoundError``."""
+    above = PurePosixPath(path).parent
+    return root.folder(str(above)) if above.parts else _again(root)
 
 
 def _is_there(data: Path, path: str) -> bool:
@@ -146,21 +160,30 @@ def _is_there(data: Path, path: str) -> bool:
     return True
 
 
-async def _copy(data: Path, source: str, target: str, progress: Callable[[int, int], None]) -> None:
+async def _copy(
+    data: Path, source: str, target: str, progress: Callable[[int, int], None], stays: Collection[str] = ()
+) -> None:
     """Copy a tree with all there is to know of it; ``target`` is made by this, and gone when it fails."""
     loop = asyncio.get_running_loop()
 
     def tell(done: int, total: int) -> None:
         loop.call_soon_threadsafe(progress, done, total)
 
-    await in_thread(lambda stop: _copy_now(data, source, target, stop, tell))
+    await in_thread(lambda stop: _copy_now(data, source, target, stays, stop, tell))
 
 
-def _copy_now(data: Path, source: str, target: str, stop: Callable[[], bool], tell: Callable[[int, int], None]) -> None:
+def _copy_now(
+    data: Path,
+    source: str,
+    target: str,
+    stays: Collection[str],
+    stop: Callable[[], bool],
+    tell: Callable[[int, int], None],
+) -> None:
     name = PurePosixPath(target).name
     with Folder.open(data) as root, root.folder(source) as original, _parent(root, target) as parent:
         try:
-            total, reported = _measured(original), 0
+            total, reported = _measured(original, stays), 0
 
             def progress(done: int) -> None:
                 nonlocal reported
@@ -169,7 +192,7 @@ def _copy_now(data: Path, source: str, target: str, stop: Callable[[], bool], te
                     tell(done, total)
 
             with parent.make(name, 0o700) as copy:
-                copy_tree(original, copy, stop=stop, progress=progress)
+                copy_tree(original, copy, stop=stop, progress=progress, skip=stays)
         except BaseException as error:
             with suppress(RooftreeError, OSError):
                 parent.remove(name)
@@ -206,6 +229,7 @@ async def put_back(data: Path, folder: KeptFolder, aside: str) -> None:
             else:
                 await asyncio.to_thread(_make, data, aside)  # says that this was done, when all is repeated
         if await asyncio.to_thread(_mode, data, folder.copy) is not None:
+            await asyncio.to_thread(_take_along, data, aside, folder)
             with suppress(RemovalIncomplete):  # a mount point is emptied, and stays
                 await asyncio.to_thread(drop, data, folder.live)  # what a power cut left of it: it is aside, whole
             await _move(data, folder.copy, folder.live)
@@ -213,6 +237,16 @@ async def put_back(data: Path, folder: KeptFolder, aside: str) -> None:
         raise SnapshotFailed(
             f"The data in {folder.live} could not be put back from {folder.copy}: {_reason(error)}"
         ) from None
+
+
+def _take_along(data: Path, aside: str, folder: KeptFolder) -> None:
+    """Put what was not copied into the copy, which has to be whole before it is in the place of its folder."""
+    if not stat.S_ISDIR(_mode(data, aside) or 0):
+        return
+    with Folder.open(data) as root, root.folder(aside) as failed, root.folder(folder.copy) as copy:
+        for name in folder.stays:
+            if failed.status(name) is not None:
+                failed.move(name, copy, name)
 
 
 def _mode(data: Path, path: str) -> int | None:
@@ -253,7 +287,7 @@ def _rename(data: Path, source: str, target: str) -> None:
     """Rename; the folders above the target are made where they are missing: those above a live folder always are."""
     with (
         Folder.open(data) as root,
-        root.folder(str(PurePosixPath(source).parent)) as parent,
+        _above(root, source) as parent,
         _parent(root, target) as into,
     ):
         parent.move(PurePosixPath(source).name, into, PurePosixPath(target).name)
@@ -262,6 +296,5 @@ def _rename(data: Path, source: str, target: str) -> None:
 def drop(data: Path, folder: str) -> None:
     """Delete what lies there; nothing to do when it is gone. Blocks. Raises
     :class:`~rooftree_files.RemovalIncomplete`."""
-    path = PurePosixPath(folder)
-    with suppress(FileNotFoundError), Folder.open(data) as root, root.folder(str(path.parent)) as parent:
-        parent.remove(path.name)
+    with suppress(FileNotFoundError), Folder.open(data) as root, _above(root, folder) as parent:
+        parent.remove(PurePosixPath(folder).name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Final, Self
 from uuid import uuid4
@@ -27,18 +27,19 @@ class UpdateBackup:
     folders: tuple[KeptFolder, ...]
 
     @classmethod
-    def for_update(cls, place: str, live: Mapping[str, DataPath]) -> Self:
+    def for_update(cls, place: str, live: Mapping[str, DataPath], stays: Collection[str] = ()) -> Self:
         """Names for one update.
 
         :param place: the folder for all copies of that container, relative to the data folder
         :param live: what is kept, by the name of its copy
+        :param stays: the names of what is in none of the copies, and is not put back either
         """
         own = uuid4().hex
         folder = f"{place}/{own}"
         return cls(
             image=f"rooftree-kept:{own}",
             folder=folder,
-            folders=tuple(KeptFolder(path.path, f"{folder}/{name}") for name, path in live.items()),
+            folders=tuple(KeptFolder(path.path, f"{folder}/{name}", tuple(stays)) for name, path in live.items()),
         )
 
     @property

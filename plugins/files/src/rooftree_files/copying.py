@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from rooftree_files.folder import Folder
@@ -37,6 +37,7 @@ def copy_tree(
     limits: TreeLimits = USUAL,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _: None,
+    skip: Collection[str] = (),
 ) -> None:
     """Copy what is in ``source``, and what that folder itself is like, into ``target``, an empty folder of our own.
 
@@ -44,10 +45,11 @@ def copy_tree(
 
     :param stop: asked before each thing and each 8 MiB; when it says so, :class:`CopyStopped` is raised
     :param progress: told the bytes that are copied so far
+    :param skip: the names of what in ``source`` itself is left out
     """
     copy = _Copy(source, target, stop, progress)
     try:
-        for entry in walk(source, limits):
+        for entry in walk(source, limits, skip=skip):
             copy.take(entry)
         copy.end()
     finally:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from attrs import field, frozen, mutable
@@ -73,6 +73,7 @@ def walk(
     *,
     enter: Callable[[Entry], bool] = lambda _: True,
     skip_unreadable: bool = False,
+    skip: Collection[str] = (),
 ) -> Iterator[Entry]:
     """Every entry below an open folder, links not followed: the files of a folder first, then each folder with all that
     is in it. What goes meanwhile is left out; a folder that is moved meanwhile ends in :class:`TreeChanged`. Blocks.
@@ -80,9 +81,10 @@ def walk(
     Raises :class:`TreeTooLarge` where there is more than ``limits``.
 
     :param enter: whether a folder is gone into
+    :param skip: the names of what in ``folder`` itself is left out
     :param skip_unreadable: leave out what is in folders that may not be read, rather than raise ``PermissionError``
     """
-    way = _Way(folder, limits, skip_unreadable)
+    way = _Way(folder, limits, skip_unreadable, skip)
     try:
         while way.levels:
             if not way.level.listed:
@@ -100,7 +102,8 @@ def walk(
 class _Way:
     """Where a walk is, and how it came there."""
 
-    def __init__(self, folder: Folder, limits: TreeLimits, skip_unreadable: bool) -> None:
+    def __init__(self, folder: Folder, limits: TreeLimits, skip_unreadable: bool, skip: Collection[str]) -> None:
+        self._skip = frozenset(skip)
         self._passed_by = (FileNotFoundError, NotADirectoryError, *((PermissionError,) if skip_unreadable else ()))
         self._name = folder.name
         self._limits = limits
@@ -121,6 +124,8 @@ class _Way:
         level.listed = True
         with os.scandir(self._here) as listing:
             for listed in listing:
+                if len(self.levels) == 1 and listed.name in self._skip:
+                    continue
                 self._entries += 1
                 if self._entries > self._limits.entries:
                     raise TreeTooLarge(self._name, f"has more than {self._limits.entries} entries")
@@ -165,11 +170,14 @@ class _Way:
         return Entry(name, status, self._here, self.levels)
 
 
-def size_of(folder: Folder, limits: TreeLimits = USUAL) -> int:
-    """Bytes that what is in a folder takes on its disk: holes and further names of a file are not counted. Blocks."""
+def size_of(folder: Folder, limits: TreeLimits = USUAL, *, skip: Collection[str] = ()) -> int:
+    """Bytes that what is in a folder takes on its disk: holes and further names of a file are not counted. Blocks.
+
+    :param skip: the names of what in the folder itself is left out
+    """
     seen: set[tuple[int, int]] = set()
     total = 0
-    for entry in walk(folder, limits):
+    for entry in walk(folder, limits, skip=skip):
         status = entry.status
         if status.st_nlink > 1 and not entry.is_folder:
             if (status.st_dev, status.st_ino) in seen:

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
-
+from rooftree import Kernel
 from rooftree.interfaces.callers import CORE
 from rooftree.interfaces.containers import (
     CONTAINER_ENGINE,
@@ -25,9 +24,11 @@ from rooftree_containers.cid_file import cid_file, cid_mount, write_cid
 from rooftree_containers.standing import pulled_if_missing
 from rooftree_containers.timezone import host_timezone
 from rooftree_files import Folder
+from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.core_options import CoreOptions
 from rooftree_homeassistant.home_assistant import (
     CONTAINER,
+    CONTEXT,
     NAME,
     SOCKET,
     SOCKET_FOLDER,
@@ -38,7 +39,7 @@ from rooftree_homeassistant.home_assistant import (
 
 PLUGIN: Final = "homeassistant"
 NAMES: Final = DomainNames(
-    plugin=PLUGIN, owner="homeassistant", context="core", tokens=CORE.name, kept_folder="kept/core"
+    plugin=PLUGIN, owner="homeassistant", context=CONTEXT, tokens=CORE.name, kept_folder="kept/core"
 )
 CONFIG: Final = DataPath("homeassistant")
 """Core's configuration, history among it; in the container ``/config``."""
@@ -46,37 +47,38 @@ SHARED: Final = ("homeassistant", "media", "share", "ssl")
 """The folders below the data folder that it is shown; they are there from the first start."""
 STOP_TIMEOUT_S: Final = 260
 """What Core's images need at most to end: the 240 s that their services get (``S6_SERVICES_GRACETIME``), and some."""
+HISTORY: Final = ("home-assistant_v2.db", "home-assistant_v2.db-wal", "home-assistant_v2.db-shm")
+"""Of the configuration, what happened in the home: often many times as large as the rest, and going on meanwhile."""
+STAYS: Final = ("backups", "tmp_backups", "tts")
+"""Of the configuration, what no update changes."""
 OOM_SCORE: Final = -300
 _SOCKET_TARGET: Final = "/run/supervisor"
 _WITHOUT_PRIVILEGES: Final = ("NET_ADMIN", "NET_RAW")
 """What Core's Bluetooth and DHCP discovery need of the network."""
 
 
-@frozen
-class ContainerSettings:
-    """What the operator decides about the container."""
-
-    privileged: bool
-    probation: timedelta
-
-
-def described(core: HomeAssistant, settings: ContainerSettings, name: str, state: CoreContainer) -> ManagedContainer:
+def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreContainer) -> ManagedContainer:
     """What Core is."""
     return ManagedContainer(
         name=name,
         version=state.version,
         image=state.image,
         desired=state.desired,
-        specification=partial(specification, core, settings, state),
+        specification=partial(specification, core, state),
         prepare=partial(asyncio.to_thread, prepare, core.kernel.data.path),
         makes=frozenset({*SHARED, SOCKET_FOLDER, cid_file(CONTAINER)}),
         missing_image=pulled_if_missing(core.kernel, state.image),
+        reused=True,
         stage=Stage.CORE,
         starts_with_host=core.options.boot,
         stop_timeout_s=STOP_TIMEOUT_S,
         watched=core.options.watchdog,
+        probe=health.complaint,
+        ready=health.works,
+        ready_within=timedelta(0),  # it waits by itself, as long as Core needs
         kept_for_roll_back={"config": CONFIG},
-        probation=settings.probation,
+        stays_at_roll_back=STAYS if core.container_settings.keep_history else (*STAYS, *HISTORY),
+        probation=core.container_settings.probation,
         created=lambda container_id: asyncio.to_thread(write_cid, core.kernel.data.path, CONTAINER, container_id),
     )
 
@@ -90,23 +92,27 @@ def prepare(data: Path) -> None:
     write_cid(data, CONTAINER, "")
 
 
-async def specification(
-    core: HomeAssistant, settings: ContainerSettings, state: CoreContainer, token: str
-) -> ContainerSpec:
-    """All that the engine is told of Core."""
-    preferences = core.kernel.find(INSTALLATION_PREFERENCES)
+async def timezone_of(kernel: Kernel) -> str:
+    """The IANA name of the time zone that the user chose, or the host's."""
+    preferences = kernel.find(INSTALLATION_PREFERENCES)
     timezone = preferences.timezone if preferences is not None else None
-    if timezone is None:
-        timezone = await asyncio.to_thread(host_timezone)
+    return timezone if timezone is not None else await asyncio.to_thread(host_timezone)
+
+
+async def specification(core: HomeAssistant, state: CoreContainer, token: str) -> ContainerSpec:
+    """All that the engine is told of Core."""
+    timezone = await timezone_of(core.kernel)
     network = await core.kernel.service(CONTAINER_ENGINE).network()
-    return await asyncio.to_thread(_specification, core.options, state, token, settings, network, timezone)
+    return await asyncio.to_thread(
+        _specification, core.options, state, token, core.container_settings.privileged, network, timezone
+    )
 
 
 def _specification(
     options: CoreOptions,
     state: CoreContainer,
     token: str,
-    settings: ContainerSettings,
+    privileged: bool,
     network: AddonNetwork,
     timezone: str,
 ) -> ContainerSpec:
@@ -120,8 +126,8 @@ def _specification(
         mounts=_mounts(with_socket=with_socket),
         network="host",
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
-        privileged=settings.privileged,
-        capabilities=() if settings.privileged else _WITHOUT_PRIVILEGES,
+        privileged=privileged,
+        capabilities=() if privileged else _WITHOUT_PRIVILEGES,
         security_options=("seccomp=unconfined",),
         tmpfs=("/tmp",),  # noqa: S108  # the container's
         init=False,

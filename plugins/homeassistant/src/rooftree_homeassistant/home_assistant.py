@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
 
-from rooftree import Collection, Kernel, RooftreeError, Service, document
+from rooftree import Collection, Conflict, Kernel, Problem, RooftreeError, Service, document
 from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.versions import VERSION_FEED
 from rooftree_containers import ManagedContainers
 from rooftree_containers.standing import StandingContainer
 from rooftree_homeassistant.core_options import CoreOptions, CoreOptionsChange
+from rooftree_homeassistant.core_state import CoreHttpConfig
 from rooftree_homeassistant.whereabouts import CoreAddress, CoreMoved
 from rooftree_machine.home_assistant_os import newer
 from rooftree_machine.machine_types import generic_machine, host_architecture
 
 NAME: Final = "homeassistant"
 """What Core is called in this domain, and the key of both its documents."""
+CONTEXT: Final = "core"
+"""The context of its problems, and the kind of its locks."""
+REBUILD_DUE: Final = "rebuild_due"
 CONTAINER: Final = "homeassistant"
 """The logical name of its container."""
 SOCKET_FOLDER: Final = "run/core"
@@ -40,6 +45,23 @@ class CoreContainer(StandingContainer):
     """What is kept of Core once it is installed."""
 
 
+@frozen
+class ContainerSettings:
+    """What the operator decides about Core's container."""
+
+    privileged: bool = True
+    probation: timedelta = timedelta(minutes=10)
+    keep_history: bool = False
+    """Whether an update copies Core's database too, and puts it back with the version before."""
+
+
+class CoreNotRunning(Conflict):
+    """Core's container does not run."""
+
+    status = 400
+    error_key = "homeassistant_not_running_error"
+
+
 def has_socket(version: str) -> bool:
     """Whether that version of Core offers its API on a socket."""
     return not newer(FIRST_WITH_SOCKET, version)
@@ -48,8 +70,15 @@ def has_socket(version: str) -> bool:
 class HomeAssistant:
     """Core. Is also where its API is, a :class:`~rooftree_homeassistant.whereabouts.CoreWhereabouts`."""
 
-    def __init__(self, kernel: Kernel, options: Collection[CoreOptions], installed: Collection[CoreContainer]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        options: Collection[CoreOptions],
+        installed: Collection[CoreContainer],
+        container_settings: ContainerSettings,
+    ) -> None:
         self.kernel = kernel
+        self.container_settings = container_settings
         self._options = options
         self._installed = installed
         self._gateway: str | None = None
@@ -75,9 +104,34 @@ class HomeAssistant:
 
     async def set_options(self, change: CoreOptionsChange) -> None:
         """Keep what is given. Raises :class:`~rooftree.Invalid` where nothing is."""
-        given = change.given()
+        given, before = change.given(), self.options
         await self.kernel.commit(self._options.update(NAME, partial(evolve, **given)))
         self.kernel.publish(CoreMoved())
+        if self.options.duplicate_log_file != before.duplicate_log_file:
+            reason = "Whether it also writes its log to a file was changed."
+            self.containers.observation.restart_due(NAME, reason)
+        if "image" in given:
+            self._tell_rebuild_due()
+
+    async def note_http(self, http: CoreHttpConfig | None) -> None:
+        """Keep where Core says that its page is."""
+        if http is None or (http.port, http.ssl) == (self.options.port, self.options.ssl):
+            return
+        await self.kernel.commit(self._options.update(NAME, partial(evolve, port=http.port, ssl=http.ssl)))
+        self.kernel.publish(CoreMoved())
+
+    def _tell_rebuild_due(self) -> None:
+        installed = self.installed
+        if installed is not None and (image := self.image_of(installed.version)) != installed.image:
+            message = f"Home Assistant Core is set to the image {image}, and runs as {installed.image}: rebuild it"
+            self.kernel.problems.report(Problem(REBUILD_DUE, CONTEXT, NAME, message, ("execute_rebuild",)))
+        self.note_rebuilt()
+
+    def note_rebuilt(self) -> None:
+        """Core may be what it is set to be: then nothing is due."""
+        installed = self.installed
+        if installed is None or self.image_of(installed.version) == installed.image:
+            self.kernel.problems.clear(REBUILD_DUE, CONTEXT, NAME)
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
@@ -112,6 +166,10 @@ class HomeAssistant:
         feed = self.kernel.find(VERSION_FEED)
         told = feed.image("core", machine=self.machine) if feed is not None else None
         return told or _USUAL_IMAGE.format(machine=self.machine)
+
+    def image_of(self, version: str) -> str:
+        """The image that a version is installed from, with its tag."""
+        return f"{self.image}:{version}"
 
     # --- where it is -------------------------------------------------------------------------------------------------
 

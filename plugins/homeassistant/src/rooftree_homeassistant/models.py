@@ -2,11 +2,72 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Self
 
 from attrs import frozen
 
-from rooftree_homeassistant.home_assistant import HomeAssistant
+from rooftree import ParsedString
+from rooftree_homeassistant.home_assistant import CoreContainer, HomeAssistant
+
+
+class CoreVersion(ParsedString):
+    """A version of Core. It becomes the tag of an image."""
+
+    __slots__ = ()
+
+    pattern = r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}"
+    allowed = "a version such as 2026.11.0 or 2026.12.0b3"
+
+
+@frozen(kw_only=True)
+class StopRequest:
+    """The body of ``/core/stop``."""
+
+    force: bool = False
+    """Whether Core is ended even while it changes its database."""
+
+
+@frozen(kw_only=True)
+class RestartRequest:
+    """The body of ``/core/restart`` and ``/core/rebuild``."""
+
+    force: bool = False
+    """Whether Core is ended even while it changes its database."""
+    safe_mode: bool = False
+    """Whether Core leaves out what its user has added."""
+
+
+@frozen(kw_only=True)
+class UpdateRequest:
+    """The body of ``/core/update``."""
+
+    version: CoreVersion | None = None
+    """Absent or null: the newest."""
+    backup: bool = False
+    background: bool = False
+
+
+@frozen(kw_only=True)
+class ProbationState:
+    """Whether Core's version still has to prove itself."""
+
+    version: str
+    back_to: str | None
+    """The version that comes back if it fails; ``None`` when there is none (any more)."""
+    began: datetime | None
+    failed_version: str | None
+    """The version that was rolled back last, until a later one has proved itself."""
+
+    @classmethod
+    def of(cls, installed: CoreContainer) -> Self:
+        probation = installed.probation
+        return cls(
+            version=installed.version,
+            back_to=probation.was.version if probation else None,
+            began=probation.began if probation else None,
+            failed_version=installed.failed_version,
+        )
 
 
 @frozen(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -12,6 +13,7 @@ from attrs import field, frozen
 from rooftree import Kernel, Plugin, Principal, Role, Routes, Task, hookimpl
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
+from rooftree.interfaces.core import CoreReached, CoreUnavailable
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
@@ -19,13 +21,21 @@ from rooftree.interfaces.versions import VERSION_FEED
 from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
-from rooftree_containers.standing import StandingDomain, look_after
+from rooftree_containers.standing import ManagedStateChanged, StandingDomain, look_after
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
-from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, ContainerSettings, described
-from rooftree_homeassistant.core_jobs import JOBS
+from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, described
+from rooftree_homeassistant.core_health import CORE_HEALTH, CoreHealth
+from rooftree_homeassistant.core_jobs import OWN
 from rooftree_homeassistant.core_options import CoreOptions
-from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
+from rooftree_homeassistant.home_assistant import (
+    CONTAINER,
+    HOME_ASSISTANT,
+    NAME,
+    ContainerSettings,
+    CoreContainer,
+    HomeAssistant,
+)
 from rooftree_homeassistant.install import FirstInstall
 from rooftree_homeassistant.installation import INSTALLATION
 from rooftree_homeassistant.landing_page import LANDING_PAGE
@@ -43,6 +53,9 @@ class HomeAssistantSettings:
     """How long a new version of Core has to run well before what it replaced is given up."""
     failed_data_days: float = field(default=7.0, validator=between(0, 3650))
     """How long the configuration stays that a version left which was rolled back."""
+    update_keeps_history: bool = False
+    """Whether an update of Core also copies its database, and puts it back with the version before if that comes back.
+    Without, the history stays as it is; a version may not be able to read what a later one has made of it."""
     install: bool = True
     """Whether Core is installed by itself where it is not, with a page on its port meanwhile."""
     privileged: bool = True
@@ -54,7 +67,15 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN), API_PROXY, *PROVIDED)
+    provides = (
+        HOME_ASSISTANT,
+        CORE_HEALTH,
+        INSTALLATION,
+        LANDING_PAGE,
+        API_PROXY,
+        managed_containers(PLUGIN),
+        *PROVIDED,
+    )
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -65,18 +86,26 @@ class HomeAssistantPlugin(Plugin):
         options, installed = await kernel.collection(CoreOptions), await kernel.collection(CoreContainer)
         if NAME not in options:
             await kernel.commit(options.put(NAME, CoreOptions()))
-        self.core = HomeAssistant(kernel, options, installed)
-        decided = ContainerSettings(settings.privileged, timedelta(minutes=settings.probation_minutes))
+        decided = ContainerSettings(
+            privileged=settings.privileged,
+            probation=timedelta(minutes=settings.probation_minutes),
+            keep_history=settings.update_keeps_history,
+        )
+        self.core = HomeAssistant(kernel, options, installed, decided)
+        self.conversation = await Conversation.begin(kernel, self.core)
+        self.health = CoreHealth(self.core, self.conversation.connection)
         domain = StandingDomain(
             kernel,
             NAMES,
             installed,
             titles=TITLES,
             containers={NAME: CONTAINER},
-            describe=partial(described, self.core, decided),
+            describe=partial(described, self.core, self.health),
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
-        self.containers = self.core.containers = look_after(kernel, domain, JOBS.own)
+        self.containers = self.core.containers = look_after(kernel, domain, OWN)
+        kernel.on(CoreReached, self.core_reached)
+        kernel.on(ManagedStateChanged, self.container_changed)
         kernel.accept_tokens_in(*TOKEN_HEADERS, HOME_ASSISTANT_HEADER)
         kernel.register_kind(
             CORE,
@@ -84,11 +113,21 @@ class HomeAssistantPlugin(Plugin):
             self.containers.observation.whereabouts,
         )
         kernel.provide(HOME_ASSISTANT, self.core)
+        kernel.provide(CORE_HEALTH, self.health)
         self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
-        self.conversation = await Conversation.begin(kernel, self.core)
         proxy = ApiProxy(self.conversation.connection)
         kernel.defer(proxy.close)
         kernel.provide(API_PROXY, proxy)
+
+    async def core_reached(self, _: CoreReached) -> None:
+        """Core may have changed where its page is."""
+        with suppress(CoreUnavailable):  # it went again: its return brings us here again
+            await self.core.note_http(await self.conversation.connection.http_config())
+
+    def container_changed(self, event: ManagedStateChanged) -> None:
+        """Perhaps Core runs now as what it is to be."""
+        if event.plugin == PLUGIN:
+            self.core.note_rebuilt()
 
     def routes(self) -> Routes:
         return routes
@@ -112,6 +151,13 @@ class HomeAssistantPlugin(Plugin):
         if version is None:
             return []
         return [AvailableUpdate(update_type="core", version_latest=version, panel_path="/update-available/core")]
+
+    @hookimpl
+    async def objections_to_host_end(self) -> str | None:
+        """That Core changes its database."""
+        if await self.health.migrates():
+            return "Home Assistant Core changes its database, which can cost its history if it is stopped now"
+        return None
 
     @hookimpl
     def before_host_ends(self) -> list[EndingWork]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from rooftree import Role, Routes, role
+from functools import partial
+
+from rooftree import JobCall, JobStarted, Role, Routes, Unavailable, role
 from rooftree.interfaces.callers import OBSERVER
+from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerNotFound, ContainerNotRunning
+from rooftree_containers import plans
+from rooftree_containers.container_log import ContainerLog
+from rooftree_containers.log_routes import log_routes
+from rooftree_containers.stats import Stats
+from rooftree_containers.update_steps import BY_HAND
+from rooftree_homeassistant import core_jobs
 from rooftree_homeassistant.api_proxy_routes import routes as api_proxy
 from rooftree_homeassistant.auth_routes import routes as auth
+from rooftree_homeassistant.core_check import check_configuration
+from rooftree_homeassistant.core_jobs import StartMode, refuse_not_installed
 from rooftree_homeassistant.core_options import CoreOptionsChange
-from rooftree_homeassistant.home_assistant import HomeAssistant
-from rooftree_homeassistant.models import CoreInfo
+from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreNotRunning, HomeAssistant
+from rooftree_homeassistant.models import CoreInfo, ProbationState, RestartRequest, StopRequest, UpdateRequest
 
 routes = Routes()
 routes.include(auth)
@@ -27,3 +38,76 @@ def info(core: HomeAssistant) -> CoreInfo:
 async def set_options(core: HomeAssistant, body: CoreOptionsChange) -> None:
     """Set Core up; what is absent stays, what is null goes back to its default."""
     await core.set_options(body)
+
+
+@routes.get("/core/stats", access=HOMEASSISTANT, aliases=("/homeassistant/stats",))
+async def stats(core: HomeAssistant) -> Stats:
+    """What Core uses of the machine."""
+    try:
+        return Stats.of(await core.kernel.service(CONTAINER_ENGINE).stats(CONTAINER))
+    except (ContainerNotFound, ContainerNotRunning):
+        raise CoreNotRunning("Home Assistant Core does not run. Start it first.") from None
+
+
+def core_log(core: HomeAssistant) -> ContainerLog:
+    """Core's log."""
+    engine, lines = core.kernel.service(CONTAINER_ENGINE), core.containers.crash_logs.lines
+    return ContainerLog(core.kernel, engine, CONTAINER, earlier=partial(lines, NAME))
+
+
+for path in ("/core/logs", "/homeassistant/logs"):
+    routes.include(log_routes(path, core_log, access=HOMEASSISTANT))
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+@routes.post("/core/start", access=HOMEASSISTANT, aliases=("/homeassistant/start",))
+def start() -> JobCall[None]:
+    """Start Core, and wait until it has come up."""
+    return core_jobs.start()
+
+
+@routes.post("/core/stop", access=HOMEASSISTANT, aliases=("/homeassistant/stop",))
+def stop(body: StopRequest) -> JobCall[None]:
+    """Stop Core."""
+    return core_jobs.stop(force=body.force)
+
+
+@routes.post("/core/restart", access=HOMEASSISTANT, aliases=("/homeassistant/restart",))
+def restart(body: RestartRequest) -> JobCall[None]:
+    """Stop Core and start it again, and wait until it has come up."""
+    return core_jobs.restart(mode=StartMode(force=body.force, safe_mode=body.safe_mode))
+
+
+@routes.post("/core/rebuild", access=HOMEASSISTANT, aliases=("/homeassistant/rebuild",))
+def rebuild(body: RestartRequest) -> JobCall[None]:
+    """Stop Core and start it in a fresh container, and wait until it has come up."""
+    return core_jobs.rebuild(mode=StartMode(force=body.force, safe_mode=body.safe_mode))
+
+
+@routes.post("/core/check", access=HOMEASSISTANT, aliases=("/homeassistant/check",))
+def check() -> JobCall[None]:
+    """Check Core's configuration, with the version that is installed; what is wrong with it is the answer's message."""
+    return check_configuration()
+
+
+@routes.post("/core/update", access=HOMEASSISTANT, aliases=("/homeassistant/update",))
+def update(body: UpdateRequest) -> JobCall[JobStarted | None]:
+    """Bring Core to another version, the newest unless one is named; the one before comes back if that fails."""
+    if body.backup:
+        raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
+    return core_jobs.update(version=body.version).in_background(body.background)
+
+
+@routes.get("/kernel/v1/core/probation", access=HOMEASSISTANT)
+def probation(core: HomeAssistant) -> ProbationState:
+    """Whether Core's version still has to prove itself, and what can be gone back to."""
+    return ProbationState.of(refuse_not_installed(core))
+
+
+@routes.post("/kernel/v1/core/roll-back", access=HOMEASSISTANT)
+def roll_back(core: HomeAssistant) -> JobCall[None]:
+    """Put the version before the last update back, with the configuration it had, while that is kept."""
+    refuse_not_installed(core)
+    return core_jobs.roll_back(update=plans.probation_of(core.containers, NAME).kept.folder, reason=BY_HAND)

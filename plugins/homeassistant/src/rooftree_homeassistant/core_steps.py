@@ -1,0 +1,142 @@
+"""The steps with Core that are more than those with any container."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from rooftree import Failed, Run, Step, step
+from rooftree.interfaces.containers import (
+    ContainerEngine,
+    ImageForOtherPlatform,
+    ImageNotFound,
+    PullFailed,
+)
+from rooftree_containers.steps import PullImage
+from rooftree_files import Folder
+from rooftree_homeassistant.core_container import CONFIG
+from rooftree_homeassistant.core_health import CoreHealth
+from rooftree_homeassistant.home_assistant import HomeAssistant
+
+SAFE_MODE: Final = "safe-mode"
+"""The file in Core's configuration by which it knows at its start; Core takes it away."""
+
+
+ENDING: Final = frozenset(f"home_assistant_core_{verb}" for verb in ("stop", "restart", "rebuild", "update"))
+"""The jobs that people ask for to end Core. They wait for who starts it, and that may take very long."""
+
+
+class CoreNotStarted(Failed):
+    """Core's container was started, and Core did not come up in it."""
+
+    status = 400
+
+
+class CoreImageNotFetched(Failed):
+    """Core's image could not be fetched. ``extra_fields``: ``version``."""
+
+    status = 400
+    error_key = "homeassistant_update_image_error"
+
+
+@step("homeassistant.enter_safe_mode/1")
+class EnterSafeMode(Step):
+    """Let Core leave out, at its next start, what its user has added to it."""
+
+    file: str = f"{CONFIG.path}/{SAFE_MODE}"
+    """Relative to the data folder."""
+
+    async def before(self, core: HomeAssistant) -> bool:
+        """Whether that is so already."""
+
+        def look() -> bool:
+            with Folder.open(core.kernel.data.path) as root:
+                return root.status(self.file) is not None
+
+        return await asyncio.to_thread(look)
+
+    async def do(self, core: HomeAssistant) -> None:
+        """Write the file."""
+
+        def write() -> None:
+            with Folder.open(core.kernel.data.path) as root, root.make(CONFIG.path) as config:
+                config.write(SAFE_MODE, b"", 0o644)
+
+        await asyncio.to_thread(write)
+
+    async def undo(self, was_there: bool, core: HomeAssistant) -> None:
+        """Take it away, if this brought it."""
+
+        def remove() -> None:
+            with Folder.open(core.kernel.data.path) as root, root.make(CONFIG.path) as config:
+                config.remove(SAFE_MODE)
+
+        if not was_there:
+            await asyncio.to_thread(remove)
+
+
+@step("homeassistant.let_start/1")
+class LetStart(Step):
+    """Leave Core to itself: its container runs, and what becomes of Core in it is no reason to take that back."""
+
+    container: str
+
+    async def do(self) -> None:
+        """Nothing is to be done: what was done so far stays, because this can't be taken back."""
+
+
+@step("homeassistant.await_core/1")
+class AwaitCore(Step):
+    """Wait until Core has started."""
+
+    container: str
+    weight = 10
+    interruptible = True
+
+    async def do(self, health: CoreHealth, core: HomeAssistant) -> None:
+        """Wait, unless somebody wants Core to end again; raises :class:`CoreNotStarted`, and
+        :class:`~rooftree_homeassistant.core_health.NotAwaited`."""
+
+        def is_to_end() -> bool:
+            return any(job.name in ENDING and job.done is None for job in core.kernel.jobs.listing())
+
+        complaint = await health.until_up(is_to_end)
+        if complaint is not None:
+            raise CoreNotStarted(
+                f"Home Assistant Core was started, but {complaint}. Its log says why; started in safe mode, it leaves "
+                "out what was added to it"
+            )
+
+
+@step("homeassistant.pull_image/1")
+class PullCoreImage(Step):
+    """Fetch the image of a version of Core from its registry."""
+
+    image: str
+    version: str
+    stage = "pull_image"
+    weight = 50
+    interruptible = True
+
+    async def before(self, engine: ContainerEngine) -> str | None:
+        """The image's id if the engine had it."""
+        return await PullImage(self.image).before(engine)
+
+    async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
+        """The whole image, of which the engine may have parts already."""
+        return await PullImage(self.image).fetch_bytes(engine)
+
+    async def do(self, run: Run, engine: ContainerEngine) -> None:
+        """Fetch it, with progress in bytes; raises :class:`CoreImageNotFetched`, and what has a key of its own: a
+        registry that wants a login, or has enough of us, and a full disk."""
+        try:
+            await PullImage(self.image).do(run, engine)
+        except (ImageNotFound, ImageForOtherPlatform, PullFailed) as error:
+            raise CoreImageNotFetched(
+                f"The image of Home Assistant Core {self.version} could not be fetched: {error.message}",
+                version=self.version,
+            ) from error
+
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
+        """Take it away, if this brought it."""
+        await PullImage(self.image).undo(image_before, engine)

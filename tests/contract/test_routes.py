@@ -17,9 +17,6 @@ API = SHARED / "api"
 pytestmark = needs_shared(API)
 
 NOT_YET = {
-    "GET /core/api": "Core's API for add-ons",
-    "POST /core/api": "Core's API for add-ons",
-    "GET /core/websocket": "Core's API for add-ons",
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",

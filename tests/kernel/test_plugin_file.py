@@ -18,9 +18,11 @@ import pytest
 from rooftree import Invalid
 from rooftree.jobs.steps import KINDS
 from rooftree.plugins import PluginFile, plugin_files, plugins
+from rooftree.settings import load
 from rooftree.testing import Client, running_system
 from tests.kernel.daemon_process import DEADLINE_S, ended, printed
 
+SETTINGS = load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags={})
 SPEED = """
 from attrs import frozen
 from rooftree import PUBLIC, JobCall, Plugin, Role, Routes, Step, Steps, document, job, role, step
@@ -302,21 +304,21 @@ def test_name_that_no_plugins_file_can_have_is_refused(tmp_path: Path, name: str
     (tmp_path / name).touch()
 
     with pytest.raises(Invalid) as refused:
-        plugin_files([tmp_path / name])
+        plugin_files([tmp_path / name], SETTINGS)
 
     assert message in refused.value.message
 
 
 def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"speed\.py can't be read: No such file or directory"):
-        plugin_files([tmp_path / "speed.py"])
+        plugin_files([tmp_path / "speed.py"], SETTINGS)
 
 
 def test_two_files_with_one_plugin_are_refused(file: Path, tmp_path: Path) -> None:
     (tmp_path / "rooftree_speed.py").touch()
 
     with pytest.raises(Invalid, match=r"rooftree_speed\.py: .*/speed\.py is the plugin speed already"):
-        plugin_files([file, tmp_path / "rooftree_speed.py"])
+        plugin_files([file, tmp_path / "rooftree_speed.py"], SETTINGS)
 
 
 def test_file_that_is_put_aside_for_a_moment_or_saved_as_it_was_has_not_changed(file: Path) -> None:

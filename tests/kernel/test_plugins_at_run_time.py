@@ -24,6 +24,7 @@ from rooftree import (
     Task,
     hookimpl,
 )
+from rooftree.events import Problem, ProblemCleared, ProblemReported
 from rooftree.plugins.life import Health
 from rooftree.process.logs import RecentLogs
 from rooftree.process.system import System
@@ -274,6 +275,42 @@ async def with_file(tmp_path: Path, text: str) -> AsyncIterator[System]:
         yield system
     finally:
         await system.stop()
+
+
+class Worried(Plugin):
+    """Finds something wrong once, and never looks again."""
+
+    name = "worried"
+    has_looked: ClassVar[bool]
+
+    async def setup(self, kernel: Kernel) -> None:
+        if not self.has_looked:
+            kernel.problems.report(Problem("worry", message="The moon is missing", severity="unhealthy"))
+        Worried.has_looked = True
+
+
+async def test_what_a_plugin_reported_is_shown_only_while_it_is_not_disabled(tmp_path: Path) -> None:
+    def worries(system: System) -> list[str]:
+        return [problem.message for problem in system.problems if problem.type == "worry"]
+
+    Worried.has_looked = False
+    heard: list[Event] = []
+    async with running_system(tmp_path, plugins=[Worried]) as system:
+        assert (worries(system), system.problems.healthy) == (["The moon is missing"], False)
+        for kind in (ProblemReported, ProblemCleared):
+            system.bus.subscribe(kind, heard.append, "test")
+        await system.plugins.disable("worried")
+        assert (worries(system), system.problems.healthy) == ([], True)
+        await system.bus.drained()
+    async with running_system(tmp_path, plugins=[Worried]) as system:
+        assert (worries(system), system.problems.healthy) == ([], True)
+        for kind in (ProblemReported, ProblemCleared):
+            system.bus.subscribe(kind, heard.append, "test")
+        await system.plugins.enable("worried")
+        assert (worries(system), system.problems.healthy) == (["The moon is missing"], False)
+        await system.bus.drained()
+
+    assert [type(event) for event in heard] == [ProblemCleared, ProblemReported]
 
 
 async def test_operators_file_wins_and_the_refusal_names_the_line(tmp_path: Path) -> None:

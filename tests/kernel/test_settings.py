@@ -434,7 +434,7 @@ def test_all_installed_plugins_run_unless_chosen_otherwise(read: Any) -> None:
 def test_check_sections_finds_nothing_wrong_with_good_settings(read: Any) -> None:
     text = "[plugins]\nenabled = ['store', 'board-yellow']\n[plugins.store]\n[plugins.board-yellow]\ndepth = 1\n"
 
-    assert read(text, {"ROOFTREE_PLUGINS__BOARD_YELLOW__PROXY": "p"}).check_sections(KNOWN) == []
+    assert read(text, {"ROOFTREE_PLUGINS__BOARD_YELLOW__PROXY": "p"}).check_sections(KNOWN, running=KNOWN) == []
 
 
 @pytest.mark.parametrize(
@@ -449,13 +449,13 @@ def test_check_sections_finds_nothing_wrong_with_good_settings(read: Any) -> Non
     ],
 )  # fmt: skip
 def test_check_sections_tells_what_is_wrong(read: Any, text: str, message: str) -> None:
-    (problem,) = read(text).check_sections(KNOWN)
+    (problem,) = read(text).check_sections(KNOWN, running=KNOWN)
 
     assert message in problem
 
 
 def test_check_sections_finds_variables_of_plugins_that_are_not_installed(read: Any) -> None:
-    (problem,) = read("", {"ROOFTREE_PLUGINS__STROE__X": "1"}).check_sections(KNOWN)
+    (problem,) = read("", {"ROOFTREE_PLUGINS__STROE__X": "1"}).check_sections(KNOWN, running=KNOWN)
 
     assert problem == (
         "environment ROOFTREE_PLUGINS__STROE__X: plugins.stroe.x: no plugin stroe is installed; "
@@ -466,7 +466,7 @@ def test_check_sections_finds_variables_of_plugins_that_are_not_installed(read: 
 def test_check_sections_leaves_what_can_not_be_checked(read: Any) -> None:
     settings = read("[plugins.addons]\nx = 1\n[plugins.store]\nx = 1\n")
 
-    assert settings.check_sections(KNOWN, unchecked=["addons", "store"]) == []
+    assert settings.check_sections(KNOWN, running=KNOWN, unchecked=["addons", "store"]) == []
 
 
 def test_one_plugin_under_two_spellings_is_refused(read: Any) -> None:

@@ -75,12 +75,16 @@ class Whole(Plugin):
             self._reach("route_failed")
             if self.wrong == "loop_blocked":
                 hold_the_loop()
+            if self.wrong == "never_awaited":
+                self.forgotten()  # type: ignore[unused-coroutine]  # that is the point
 
         @routes.post("/half", access=PUBLIC)
         def start() -> JobCall[None]:
             return half()
 
         return routes
+
+    async def forgotten(self) -> None: ...
 
     def tasks(self) -> Iterable[Task]:
         async def tick() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rooftree.cli import rooftree
 from rooftree.cli.new_plugin import ALLOWED, LONGEST, TAKEN, names_of
 from rooftree.plugins import plugin_files
+from rooftree.settings import load
 from tests.packaging.environments import Environment, Wheels, checks
 from tests.workspace import with_needs
 
@@ -89,7 +90,8 @@ def test_name_of_an_installed_board_is_refused_for_a_board_and_for_nothing_else(
 def test_file_of_a_new_plugin_runs_as_it_is(tmp_path: Path) -> None:
     new_plugin("garden", "--one-file", "--into", tmp_path)
 
-    (file,) = plugin_files([tmp_path / "rooftree-garden" / "rooftree_garden.py"])
+    settings = load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags={})
+    (file,) = plugin_files([tmp_path / "rooftree-garden" / "rooftree_garden.py"], settings)
 
     assert file.installed.point.load().name == "garden"
 

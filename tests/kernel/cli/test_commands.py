@@ -249,6 +249,53 @@ async def test_check_config_tells_all_problems_of_the_kernel_and_exits_with_1(cl
     assert result.stderr.count("Error: ") == 2
 
 
+@pytest.mark.usefixtures("installed")
+async def test_check_config_tells_of_kernel_and_plugins_at_once(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rooftree.toml"
+    file.write_text("[kernel]\nprot = 1\n[plugins]\nenabled = 3\n[plugins.acme]\nlamp.wats = 7\n")
+
+    result = await cli("check-config", "--config", file)
+
+    assert result.exit_code == 1
+    for sentence in (
+        "line 2: kernel.prot is not a setting; did you mean kernel.port?",
+        "line 4: plugins.enabled must be",
+        "line 6: plugins.acme.lamp.wats is not a setting",
+    ):
+        assert sentence in result.stderr
+    assert sum(line.startswith("Error: ") for line in result.stderr.splitlines()) == 3
+
+
+IN_A_FILE = """
+from attrs import frozen
+from rooftree import Plugin
+
+@frozen
+class Limits:
+    kmh: int = 50
+
+class Speed(Plugin):
+    name = "speed"
+    settings = Limits
+"""
+
+
+@pytest.mark.usefixtures("installed")
+async def test_check_config_knows_plugins_in_files_whichever_are_enabled(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "speed.py").write_text(IN_A_FILE)
+    file = tmp_path / "rooftree.toml"
+    file.write_text("[plugins]\nenabled = ['acme']\n[plugins.speed]\nkmh = 30\n")
+
+    unknown = await cli("check-config", "--config", file)
+    right = await cli("check-config", "--config", file, "--plugin", tmp_path / "speed.py")
+    wrong = await cli("check-config", "--plugin", tmp_path / "speed.py", ROOFTREE_PLUGINS__SPEED__KMH="fast")
+
+    assert "no plugin speed is installed" in unknown.stderr
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in right.stdout.splitlines()}
+    assert rows["plugins.speed.kmh"] == ["30", "rooftree.toml line 4"], right.stderr
+    assert "plugins.speed.kmh must be a whole number" in wrong.stderr
+
+
 # --- run
 
 

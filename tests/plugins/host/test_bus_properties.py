@@ -48,6 +48,27 @@ async def test_properties_are_read_once_and_shown_as_they_change(
     assert await machine.calls() == []
 
 
+async def test_object_that_is_watched_no_more_is_not_heard_of_until_it_is_read_again(
+    machine: Services, client: HostBus, told: Told
+) -> None:
+    await connected(client, told)
+    await client.read(Host, HOST)
+    await client.read(ClockState, CLOCK)
+    await client.unwatch(HOST)
+    await client.unwatch(OS_AGENT)  # nobody has read that
+    remembered = client.remembered(Host, HOST)
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="cellar")
+    await machine.change(TIMEDATE, CLOCK.path, TIMEDATE, NTPSynchronized=False)
+    heard = await told.until(lambda event: isinstance(event, BusPropertiesChanged))
+    again = await client.read(Host, HOST)
+    await machine.change(HOSTNAME, HOST.path, HOSTNAME, StaticHostname="attic")
+    await told.until(lambda event: event == BusPropertiesChanged(HOST, {"StaticHostname": "attic"}))
+
+    assert remembered is None
+    assert heard == BusPropertiesChanged(CLOCK, {"NTPSynchronized": False})
+    assert again.name == "cellar"
+
+
 async def test_property_of_which_only_the_change_is_told_is_read_again(
     machine: Services, client: HostBus, told: Told
 ) -> None:

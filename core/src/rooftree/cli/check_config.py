@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation, plugin_option
 
 if TYPE_CHECKING:
     from rooftree.cli.installed import InstalledPlugin
@@ -16,27 +17,35 @@ if TYPE_CHECKING:
 
 
 @click.command(name="check-config")
+@plugin_option
 @invocation_options
 @pass_invocation
-def check_config(invocation: Invocation, /) -> None:
+def check_config(invocation: Invocation, /, plugins_in: tuple[Path, ...]) -> None:
     """Check the settings, and show where each is set."""
-    from rooftree.cli.installed import installed_drivers, installed_plugins
+    from rooftree.cli.installed import InstalledPlugin, installed_drivers, installed_plugins
     from rooftree.cli.presentation import print_json, print_table, tell
+    from rooftree.plugins import plugin_files
     from rooftree.settings import SettingsInvalid
 
-    settings = invocation.settings()
-    plugins, drivers = installed_plugins(), installed_drivers()
-    known, unchecked = _declared(plugins, "Plugin", "settings")
+    settings, problems = invocation.read_settings()
+    in_files = {
+        file.name: InstalledPlugin(file.name, str(file.path), "", file.installed.point)
+        for file in plugin_files(plugins_in, settings)
+    }
+    plugins = {plugin.name: plugin for plugin in installed_plugins()} | in_files
+    running = {name for name in plugins if name in in_files or settings.runs(name)}
+    drivers = installed_drivers()
+    known, unchecked = _declared(plugins.values(), "Plugin", "settings")
     of_drivers, without = {}, []
     for table, in_group in drivers.items():
         of_drivers[table], failed = _declared(in_group, "Driver", "operator_settings")
         without += [f"{table}.{name}" for name in failed]
     named = dict.fromkeys(f"{table}.{name}" for table, names in of_drivers.items() for name in names)
-    problems = settings.check_sections(named | known, unchecked=unchecked)
+    problems += settings.check_sections(named | known, running=running, unchecked=unchecked)
     problems += settings.check_driver_sections(of_drivers, unchecked=without)
     if problems:
         raise SettingsInvalid(problems)
-    effective = list(_effective(settings, known, of_drivers))
+    effective = list(_effective(settings, {name: known[name] for name in sorted(running)}, of_drivers))
     if invocation.as_json:
         rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in effective]
         print_json({"file": str(settings.file) if settings.file else None, "settings": rows, "problems": []})
@@ -79,7 +88,7 @@ def _effective(
     for name in ("enabled", "disabled"):
         yield f"plugins.{name}", list(getattr(settings, name)), settings.origin(f"plugins.{name}")
     for plugin, kind in known.items():
-        if kind is not None and settings.runs(plugin):
+        if kind is not None:
             yield from _fields(settings, f"plugins.{plugin}", settings.section(plugin, kind))
     for table, drivers in of_drivers.items():
         for driver, kind in drivers.items():

@@ -30,8 +30,17 @@ class Invocation:
         """The settings as the daemon would read them; raises :class:`~rooftree.settings.SettingsInvalid`."""
         from rooftree.settings import load
 
-        places = {"data_dir": self.data_dir, "socket": self.socket}
-        return load(config=self.config, environ=os.environ, flags=places | flags)
+        return load(config=self.config, environ=os.environ, flags=self._places | flags)
+
+    def read_settings(self) -> tuple[Settings, list[str]]:
+        """The settings as far as they can be used, and all that is wrong with them, but for what plugins know."""
+        from rooftree.settings import read
+
+        return read(config=self.config, environ=os.environ, flags=self._places)
+
+    @property
+    def _places(self) -> dict[str, object]:
+        return {"data_dir": self.data_dir, "socket": self.socket}
 
     def daemon_socket(self) -> Path:
         """Where the daemon listens; settings are only read where ``--socket`` does not say it already."""
@@ -92,6 +101,17 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         callback=_remember,
     ),
 )
+
+
+plugin_option = click.option(
+    "--plugin",
+    "plugins_in",
+    type=click.Path(path_type=Path, resolve_path=True),
+    multiple=True,
+    metavar="FILE",
+    help="A plugin in a file, beside those that are installed.",
+)
+"""For the commands that take files with plugins."""
 
 
 def invocation_options[F: Callable[..., Any]](command: F) -> F:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation, plugin_option
 
 
 @click.command()
@@ -15,14 +15,7 @@ from rooftree.cli.invocation import Invocation, invocation_options, pass_invocat
 @click.option("--host", metavar="ADDRESS", help="The address that the API listens on.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error", "critical"]))
 @click.option("--log-format", type=click.Choice(["text", "json"]))
-@click.option(
-    "--plugin",
-    "plugins_in",
-    type=click.Path(path_type=Path, resolve_path=True),
-    multiple=True,
-    metavar="FILE",
-    help="A plugin in a file, beside those that are installed; it is loaded anew when the file changes.",
-)
+@plugin_option
 @invocation_options
 @pass_invocation
 @click.pass_context
@@ -38,7 +31,8 @@ def run(
 ) -> None:
     """Run the daemon in the foreground.
 
-    What is given here is stronger than the environment, which is stronger than rooftree.toml.
+    What is given here is stronger than the environment, which is stronger than rooftree.toml. A plugin in a file is
+    loaded anew when the file changes.
     """
     settings = invocation.settings(port=port, host=host, log_level=log_level, log_format=log_format)
     from rooftree.process import run as run_daemon

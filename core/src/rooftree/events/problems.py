@@ -81,6 +81,7 @@ class Problems:
         self._now = dict(kept)
         self._writes: set[asyncio.Task[None]] = set()
         self._reporter: str | None = None
+        self._aside: set[str] = set()
 
     def reported_by(self, plugin: str) -> Self:
         """The same problems, for a plugin: what it reports here is known to be its own."""
@@ -110,7 +111,8 @@ class Problems:
         self._now[problem.key] = problem
         log.warning("problem", type=problem.type, context=problem.context, reference=problem.reference,
                     message=problem.message)  # fmt: skip
-        self._bus.publish(ProblemReported(problem))
+        if self._is_shown(problem):
+            self._bus.publish(ProblemReported(problem))
         self._write(self._kept.put(problem.key, problem))
 
     def clear(self, type: str, context: str = "system", reference: str | None = None) -> None:
@@ -119,21 +121,39 @@ class Problems:
         problem = self._now.pop(key, None)
         if problem is not None:
             log.info("problem_cleared", type=type, context=context, reference=reference)
-            self._bus.publish(ProblemCleared(problem))
+            if self._is_shown(problem):
+                self._bus.publish(ProblemCleared(problem))
             self._write(self._kept.delete(key))
 
+    def set_aside(self, plugin: str) -> None:
+        """The plugin is disabled, and so what it reported is nobody's concern. It may still be wrong, and is kept."""
+        gone = [problem for problem in self if problem.plugin == plugin]
+        self._aside.add(plugin)
+        for problem in gone:
+            self._bus.publish(ProblemCleared(problem))
+
+    def bring_back(self, plugin: str) -> None:
+        """The plugin is disabled no more: what it had reported is shown again, until it says otherwise."""
+        self._aside.discard(plugin)
+        for problem in self:
+            if problem.plugin == plugin:
+                self._bus.publish(ProblemReported(problem))
+
+    def _is_shown(self, problem: Problem) -> bool:
+        return problem.plugin not in self._aside
+
     def __iter__(self) -> Iterator[Problem]:
-        return iter(tuple(self._now.values()))
+        return iter([problem for problem in self._now.values() if self._is_shown(problem)])
 
     @property
     def healthy(self) -> bool:
         """Whether nothing reported makes the system unhealthy."""
-        return all(problem.severity != "unhealthy" for problem in self._now.values())
+        return all(problem.severity != "unhealthy" for problem in self)
 
     @property
     def supported(self) -> bool:
         """Whether nothing reported makes the system unsupported."""
-        return all(problem.severity != "unsupported" for problem in self._now.values())
+        return all(problem.severity != "unsupported" for problem in self)
 
     def _write(self, change: Change) -> None:
         task = asyncio.get_running_loop().create_task(self._commit(change), name="problems: write")

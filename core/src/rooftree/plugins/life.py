@@ -7,6 +7,7 @@ then its hooks are called no more, then its own ``stop`` is called, then the sco
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Iterable
 from inspect import iscoroutinefunction
@@ -33,6 +34,7 @@ from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
 from rooftree.plugins.scope import Scope
 from rooftree.services import Service
+from rooftree.settings import SettingsInvalid
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +136,11 @@ class PluginLife:
         reason = None if reason is None else without_addresses(reason)
         if (health, reason) == (self.health, self.reason):
             return
+        was_disabled = self.health is Health.DISABLED
         self.health, self.reason = health, reason
+        if was_disabled != (health is Health.DISABLED):
+            change = self._parts.problems.bring_back if was_disabled else self._parts.problems.set_aside
+            change(self.name)
         self._parts.bus.publish(PluginHealthChanged(self.name, health, reason))
 
     def fail(self, reason: str) -> None:
@@ -176,12 +182,22 @@ class PluginLife:
         try:
             async with asyncio.timeout(deadline_s):
                 plugin_under_way.set(self.name)  # in a task of its own: plugins are imported side by side
-                return await in_thread_of_its_own(lambda: import_compatible(self.point))
+                return await in_thread_of_its_own(self._import)
         except TimeoutError:
             self.fail(f"it was not imported within {deadline_s} s")
         except Exception as error:
             self.not_loaded(error)
         return None
+
+    def _import(self) -> object:
+        """Import it, and make what the operator set of its class: validators may look at the disk. What is wrong with
+        that is told when the plugin asks for it."""
+        kind = import_compatible(self.point)
+        settings = getattr(kind, "settings", None)
+        if isinstance(settings, type) and attrs.has(settings):
+            with contextlib.suppress(SettingsInvalid):
+                self._parts.settings.section(self.name, settings)
+        return kind
 
     def load(self, plugin_class: object) -> None:
         """Make the plugin of its class, and bind its routes; raises what is wrong with it."""

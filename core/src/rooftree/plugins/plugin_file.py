@@ -24,6 +24,7 @@ from rooftree.jobs import forget_steps
 from rooftree.plugins.loading import GROUP, Installed, PluginName
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.plugins import Plugins
+from rooftree.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -155,15 +156,18 @@ class PluginFiles:
                     log.info("plugin_file_loaded", file=str(file.path), state=info.state, reason=info.reason)
 
 
-def plugin_files(paths: Collection[Path]) -> list[PluginFile]:
-    """The files at these paths; raises :class:`~rooftree.errors.Invalid` for one that can be no plugin's, and for two
-    with one plugin. Blocks."""
+def plugin_files(paths: Collection[Path], settings: Settings) -> list[PluginFile]:
+    """The files at these paths. Raises :class:`~rooftree.errors.Invalid` for one that can be no plugin's, or whose
+    plugin the operator's settings disable, and for two with one plugin. Blocks."""
     files: dict[str, PluginFile] = {}
     for path in paths:
         file = PluginFile.at(path)
         other = files.setdefault(file.name, file)
         if other is not file:
             raise Invalid(f"{path}: {other.path} is the plugin {file.name} already")
+        if file.name in settings.disabled:
+            origin = settings.origin("plugins.disabled")
+            raise Invalid(f"{path}: the plugin {file.name} is disabled by {origin}; change that")
     return list(files.values())
 
 

@@ -439,7 +439,8 @@ class Plugins:
         drivers = self._drivers.operator_settings()
         named = dict.fromkeys(driver.name for driver in self._drivers)
         settings = self._parts.settings
-        wrong = settings.check_sections(named | classes, unchecked=unloaded)
+        running = [name for name in self._lives if self._choices.why_disabled(name) is None]
+        wrong = settings.check_sections(named | classes, running=running, unchecked=unloaded)
         wrong += settings.check_driver_sections(drivers, unchecked=self._drivers.not_loaded())
         if wrong:
             self._parts.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))

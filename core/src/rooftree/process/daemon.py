@@ -18,7 +18,7 @@ import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes 
 # isort: split
 import structlog
 
-from rooftree.errors import Invalid, RooftreeError
+from rooftree.errors import RooftreeError
 from rooftree.interfaces import hooks
 from rooftree.plugins import PluginFile, plugin_files
 from rooftree.process.logs import configure
@@ -46,11 +46,7 @@ def run(settings: Settings, plugins_in: Collection[Path] = ()) -> int:
     :param plugins_in: files with plugins beside those that are installed; raises :class:`~rooftree.errors.Invalid` for
         one that can be no plugin's, or whose plugin the operator's settings disable
     """
-    files = plugin_files(plugins_in)
-    for file in files:
-        if file.name in settings.disabled:
-            origin = settings.origin("plugins.disabled")
-            raise Invalid(f"{file.path}: the plugin {file.name} is disabled by {origin}; change that")
+    files = plugin_files(plugins_in, settings)
     _keep_one_heap()
     _have_files_enough()
     logs = configure(settings.kernel.log_level, settings.kernel.log_format)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, cast
 
 import attrs
 from attrs import Factory, field, frozen
@@ -41,6 +41,7 @@ __all__ = [
     "load",
     "looks_secret",
     "parse_text",
+    "read",
 ]
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -139,11 +140,14 @@ class Settings:
     file: Path | None
     """The file that was read, if there is one."""
     _sources: Sources = field(repr=False)
+    _outcomes: dict[tuple[str, str], tuple[type, Any, list[str]]] = field(factory=dict, repr=False, eq=False)
+    """By table what was made of it: of which class, and what is wrong."""
 
     def section[T](self, plugin: str, kind: type[T]) -> T:
         """The table ``[plugins.<plugin>]`` as the attrs class ``kind``; raises :class:`SettingsInvalid`.
 
-        A table that is absent is an empty one. Strings from the environment are read as the type of their field.
+        A table that is absent is an empty one. Strings from the environment are read as the type of their field. Each
+        is made once, a plugin's in the thread in which it is imported: validators may look at the disk.
         """
         return self._built(("plugins", plugin), kind)
 
@@ -152,11 +156,21 @@ class Settings:
         return self._built((table, driver), kind)
 
     def _built[T](self, key: tuple[str, str], kind: type[T]) -> T:
-        problems: list[str] = []
-        built = build(self._sources, key, kind, problems)
+        made_of, built, problems = self._outcomes.get(key, (None, None, []))
+        if made_of is not kind:
+            problems = []
+            built = build(self._sources, key, kind, problems)
+            self._outcomes[key] = kind, built, problems
         if built is None:
             raise SettingsInvalid(problems)
-        return built
+        return cast("T", built)
+
+    def _wrong(self, key: tuple[str, str], kind: type) -> Sequence[str]:
+        try:
+            self._built(key, kind)
+        except SettingsInvalid as error:
+            return error.problems
+        return ()
 
     def origin(self, key: str) -> str | None:
         """Where the operator set ``key`` ("rooftree.toml line 3", "environment ROOFTREE_PORT", "flag --port").
@@ -175,10 +189,13 @@ class Settings:
         """Whether the operator wants ``plugin`` to run."""
         return plugin not in self.disabled and (not self.enabled or plugin in self.enabled)
 
-    def check_sections(self, known: Mapping[str, type | None], *, unchecked: Collection[str] = ()) -> list[str]:
+    def check_sections(
+        self, known: Mapping[str, type | None], *, running: Collection[str], unchecked: Collection[str] = ()
+    ) -> list[str]:
         """Everything wrong with what is said about plugins, one sentence each.
 
         :param known: the installed plugins, with the attrs class of their settings (``None``: has no settings)
+        :param running: those of them that are to run
         :param unchecked: those of them whose class can't be had, because they could not be loaded
         """
         problems = [
@@ -190,8 +207,8 @@ class Settings:
         ]
         problems += self._wrong_sections("plugins", "plugin", known, unchecked)
         for plugin, kind in known.items():
-            if kind is not None and plugin not in unchecked and self.runs(plugin):
-                build(self._sources, ("plugins", plugin), kind, problems)
+            if kind is not None and plugin not in unchecked and plugin in running:
+                problems += self._wrong(("plugins", plugin), kind)
         return problems
 
     def check_driver_sections(
@@ -215,7 +232,7 @@ class Settings:
             said_of = self._sources.children((table,))
             for name, kind in known[table].items():
                 if kind is not None and name not in unloaded and canonical_name(name) in said_of:
-                    build(self._sources, (table, name), kind, problems)
+                    problems += self._wrong((table, name), kind)
         return problems
 
     def _wrong_sections(
@@ -245,6 +262,14 @@ def load(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str,
         ``plugins.store.reload_every``; an empty value is no value
     :param flags: by name (``port`` or ``kernel.port``); ``None`` is no value
     """
+    settings, problems = read(config=config, environ=environ, flags=flags)
+    if problems:
+        raise SettingsInvalid(problems)
+    return settings
+
+
+def read(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> tuple[Settings, list[str]]:
+    """The settings as :func:`load` has them, with the defaults in place of a table that is wrong, and what is wrong."""
     problems: list[str] = []
     places = default_places(environ)
     file, text = read_file(config, environ, places.config, problems)
@@ -254,12 +279,10 @@ def load(*, config: Path | None, environ: Mapping[str, str], flags: Mapping[str,
         if name not in {"kernel", "plugins"} and not may_be_of_drivers(sources, name):
             problems.append(f"{given.place}: {unknown_table(name, attrs.fields_dict(KernelSettings))}")
     kernel = build(sources, ("kernel",), KernelSettings, problems, defaults={"data_dir": places.data_dir})
-    choice = build(sources, ("plugins",), _PluginChoice, problems)
-    if choice is not None:
-        problems += [
-            f"plugins.enabled and plugins.disabled both name {name}: keep it in one of them"
-            for name in sorted(set(choice.enabled) & set(choice.disabled))
-        ]
-    if problems or kernel is None or choice is None:
-        raise SettingsInvalid(problems)
-    return Settings(kernel, choice.enabled, choice.disabled, file, sources)
+    choice = build(sources, ("plugins",), _PluginChoice, problems) or _PluginChoice()
+    problems += [
+        f"plugins.enabled and plugins.disabled both name {name}: keep it in one of them"
+        for name in sorted(set(choice.enabled) & set(choice.disabled))
+    ]
+    kernel = kernel or KernelSettings(places.data_dir)
+    return Settings(kernel, choice.enabled, choice.disabled, file, sources), problems

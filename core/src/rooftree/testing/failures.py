@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import warnings
+from collections.abc import Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from attrs import field, frozen
 
@@ -16,10 +17,11 @@ from rooftree.process import LoopBlocked, System
 
 type Failing = Literal[
     "plugin_failed", "driver_failed", "loop_blocked", "task_failed", "listener_failed", "route_failed", "hook_failed",
-    "undo_failed",
+    "undo_failed", "never_awaited",
 ]  # fmt: skip
 """What may go wrong: a plugin or a driver does not run; code (not the test's own) held the event loop for a second; a
-task, a listener, the answer to a hook or the undo of a step raised; a route raised what is no answer to a client."""
+task, a listener, the answer to a hook or the undo of a step raised; a route raised what is no answer to a client; an
+``async def`` was called without ``await``, so that nothing of it was done."""
 
 FAILING: Final[tuple[Failing, ...]] = get_args(Failing.__value__)
 _KERNEL: Final = str(Path(rooftree.__file__).parent)
@@ -135,9 +137,28 @@ def nothing_fails(allow: Collection[Failing]) -> Iterator[Failures]:
     own goes on, with a note of what went wrong besides."""
     failures = Failures(allow)
     try:
-        yield failures
+        with _nothing_is_forgotten(failures):
+            yield failures
     except BaseException as error:
         if told := failures.told():
             error.add_note(f"Besides, in the system:\n{told}")
         raise
     failures.refuse()
+
+
+@contextmanager
+def _nothing_is_forgotten(failures: Failures) -> Iterator[None]:
+    """Note coroutines that nobody awaits. Python only warns of them, and not by the warnings that pytest's filters are
+    for alone: what it calls for each is replaced here, so that no filter hides one."""
+
+    def note(coroutine: Coroutine[Any, Any, Any]) -> None:
+        code = coroutine.cr_code  # type: ignore[attr-defined]  # of an ``async def``
+        place = f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+        failures.note("never_awaited", f"{code.co_qualname} ({place}) was called without await: nothing was done")
+
+    before = vars(warnings)["_warn_unawaited_coroutine"]
+    vars(warnings)["_warn_unawaited_coroutine"] = note
+    try:
+        yield
+    finally:
+        vars(warnings)["_warn_unawaited_coroutine"] = before

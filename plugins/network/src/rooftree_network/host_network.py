@@ -84,11 +84,11 @@ class HostNetwork:
         there = ", ".join(interface.interface for interface in interfaces) or "none"
         raise NotFound(f"Interface {name} does not exist; the interfaces of the host are {there}")
 
-    async def reload(self) -> None:
-        """Look at everything anew, and at what can be reached."""
+    def reload(self) -> None:
+        """Look at everything anew when it is asked for, and soon at what can be reached."""
         self._changes += 1
         self.addon_networks.forget()
-        await self._internet.check()
+        self._internet.check()
 
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces by name, the primary one first; none where nobody says, or where we are in a container with a
@@ -131,7 +131,7 @@ class HostNetwork:
         now_s = asyncio.get_running_loop().time()
         changes = self._changes if self.news.is_heard else int(now_s / UNHEARD_S)
         if self._kernel_network is None or self._kernel_network[0] != changes:
-            self._kernel_network = (changes, await read_kernel() or KernelNetwork())
+            self._kernel_network = (changes, await read_kernel())
         return self._kernel_network[1]
 
     async def _managed(self) -> ManagedNetwork | None:

@@ -53,6 +53,7 @@ class Internet:
         self._host: bool | None = None
         self._own = False
         self._reason: str | None = None
+        self._check_host = False
         self._host_news = asyncio.Event()
         self._own_news = asyncio.Event()
 
@@ -87,21 +88,27 @@ class Internet:
         """Something has changed on the way to the internet."""
         self._own_news.set()
 
-    async def check(self) -> None:
-        """Look now, both of us."""
-        bus = self._bus()
-        if bus is not None and bus.has(NETWORK_MANAGER):
-            with suppress(BusUnavailable, BusRefused):
-                await bus.call(MANAGER, CHECK_CONNECTIVITY, timeout_s=CHECK_S)
-        await self._look_at_host()
-        await self._look_ourselves()
+    def check(self) -> None:
+        """Look soon, both of us: it takes as long as somebody does not answer."""
+        self._check_host = True
+        self._host_news.set()
+        self._own_news.set()
 
     async def follow_host(self) -> None:
         """Know whether the host reaches it, for ever."""
         while True:
             self._host_news.clear()
+            if self._check_host:
+                self._check_host = False
+                await self._let_host_check()
             await self._look_at_host()
             await self._host_news.wait()
+
+    async def _let_host_check(self) -> None:
+        bus = self._bus()
+        if bus is not None and bus.has(NETWORK_MANAGER):
+            with suppress(BusUnavailable, BusRefused):
+                await bus.call(MANAGER, CHECK_CONNECTIVITY, timeout_s=CHECK_S)
 
     async def _look_at_host(self) -> None:
         reached, bus = None, self._bus()

@@ -19,6 +19,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "veth": "veth",
 }
 """The kernel's words for what is shown."""
+_OF_HARDWARE: Final = {_HARDWARE, "bond", "team"}
 _GENERATIONS: Final[dict[int | None, AddressGeneration]] = {0: "eui64", 2: "stable-privacy", 3: "stable-privacy"}
 """``EUI64``, ``STABLE_PRIVACY`` and ``RANDOM`` of the kernel's ``enum in6_addr_gen_mode``; 1 is none at all."""
 
@@ -26,22 +27,20 @@ _GENERATIONS: Final[dict[int | None, AddressGeneration]] = {0: "eui64", 2: "stab
 def shown_links(network: KernelNetwork) -> list[Link]:
     """The links that are shown. A bridge counts when hardware, or what was made of it, is among its ports: those of
     container engines have nothing but virtual pairs. A virtual pair, and anything else, counts when it leads to
-    everywhere: in a container that is a host of its own, that is how the outside is reached."""
-    return [link for link in network.links if link.kind in _KINDS and _leads_out(link, network)]
-
-
-def _leads_out(link: Link, network: KernelNetwork) -> bool:
-    if link.kind in {_HARDWARE, "bond", "team"} or link.name in {route.link for route in network.routes}:
-        return True
-    if link.kind == "vlan":
-        return _of(network, link.parent)
-    return link.kind == "bridge" and any(
-        port.master == link.name and port.kind in {_HARDWARE, "bond", "team", "vlan"} for port in network.links
-    )
-
-
-def _of(network: KernelNetwork, name: str | None) -> bool:
-    return any(link.name == name and link.kind in _KINDS and _leads_out(link, network) for link in network.links)
+    everywhere: in a container that is a host of its own, that is how the outside is reached. A VLAN counts when what it
+    lies on does."""
+    ways_out = {route.link for route in network.routes}
+    with_hardware = {link.master for link in network.links if link.kind in {*_OF_HARDWARE, "vlan"}}
+    shown = {
+        link.name
+        for link in network.links
+        if link.kind in _OF_HARDWARE or link.name in ways_out or (link.kind == "bridge" and link.name in with_hardware)
+    }
+    while more := {
+        link.name for link in network.links if link.kind == "vlan" and link.parent in shown and link.name not in shown
+    }:
+        shown |= more
+    return [link for link in network.links if link.kind in _KINDS and link.name in shown]
 
 
 def interface_of(link: Link, network: KernelNetwork, primary: str | None) -> Interface:

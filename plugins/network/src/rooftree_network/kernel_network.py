@@ -1,36 +1,34 @@
 """Interfaces, addresses and routes as the kernel has them: what there is to know without NetworkManager.
 
-The ``ip`` command reads it (ip(8) of iproute2; the one of busybox has no JSON, and counts as missing). It is asked
-again when the kernel says by netlink that something has changed; see :mod:`rooftree_network.kernel_news`.
+It is asked again when it says by netlink that something has changed; see :mod:`rooftree_network.kernel_news`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
-import subprocess
+import socket
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import orjson
 import structlog
 from attrs import frozen
 
-from rooftree_workers import child_process
+from rooftree_network import rtnetlink
+from rooftree_network.rtnetlink import AddressEntry, LinkEntry
 
 log = structlog.get_logger(__name__)
 
 type Family = Literal[4, 6]
 
-ANSWER_S: Final = 5.0
-"""Seconds that ``ip`` may take."""
 RESOLVERS: Final = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf")
 """Where the name servers are written, resolv.conf(5); the first lists those behind systemd-resolved."""
-_ENVIRONMENT: Final = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
-_FAMILIES: Final[Mapping[str, Family]] = {"inet": 4, "inet6": 6}
+NO_ETHERNET: Final = "other"
+"""The kind of hardware that has no frames as Ethernet has them."""
+_FAMILIES: Final[Mapping[int, Family]] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 
 
 @frozen(kw_only=True)
@@ -102,106 +100,67 @@ class KernelNetwork:
         return route.link if route is not None else None
 
 
-async def read_kernel() -> KernelNetwork | None:
-    """Ask the kernel; ``None`` where there is no ``ip`` that says it."""
+async def read_kernel() -> KernelNetwork:
+    """Ask the kernel; nothing where it can't be asked."""
     try:
-        async with asyncio.timeout(ANSWER_S):
-            links, routes4, routes6 = await asyncio.gather(
-                _told("-d", "address", "show"),
-                _told("-4", "route", "show", "default"),
-                _told("-6", "route", "show", "default"),
-            )
-            files, nameservers = await asyncio.to_thread(lambda: (_by_files(links), _nameservers()))
-    except (OSError, ValueError, TimeoutError) as error:
-        log.info("kernel_network_unknown", reason=str(error) or f"ip did not answer within {ANSWER_S:g} s")
-        return None
+        return await asyncio.to_thread(_read)
+    except OSError as error:
+        log.info("kernel_network_unknown", reason=str(error))
+        return KernelNetwork()
+
+
+def _read() -> KernelNetwork:
+    entries = rtnetlink.links()
+    names = {entry.index: entry.name for entry in entries}
+    addresses = defaultdict[int, list[Address]](list)
+    for address in rtnetlink.addresses():
+        if address.family in _FAMILIES:
+            addresses[address.link].append(_address(address))
     return KernelNetwork(
-        links=[_link(said, files[said["ifname"]]) for said in links],
-        routes=[*_routes(4, routes4), *_routes(6, routes6)],
-        nameservers=nameservers,
-    )
-
-
-async def _told(*arguments: str) -> list[dict[str, Any]]:
-    """What ``ip`` says; raises ``ValueError`` for what is none of its answers."""
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": _ENVIRONMENT}
-    async with child_process("ip", "-j", *arguments, **pipes) as child:
-        text, complaint = await child.communicate()
-    if child.returncode != 0:
-        raise ValueError(
-            f"ip {' '.join(arguments)} ended with {child.returncode}: {complaint.decode(errors='replace')}"
-        )
-    told = orjson.loads(text or b"[]")
-    if not isinstance(told, list):
-        raise ValueError("ip answered with something else than a list")
-    return [entry for entry in told if entry]  # ``ip`` leaves an empty object for what a filter hides
-
-
-@frozen
-class _Files:
-    """What only files tell of a link."""
-
-    is_wireless: bool
-    temporary_addresses: int
-    generation: int | None
-
-
-def _link(said: Mapping[str, Any], files: _Files) -> Link:
-    info = said.get("linkinfo") or {}
-    data = info.get("info_data") or {}
-    flags = said.get("flags") or ()
-    kind = info.get("info_kind", "")
-    return Link(
-        name=said["ifname"],
-        kind=kind if said.get("link_type") == "ether" else kind or said.get("link_type", "unknown"),
-        mac=said.get("address", "").upper(),
-        is_up="UP" in flags,
-        has_carrier="LOWER_UP" in flags,
-        master=said.get("master"),
-        parent=said.get("link"),
-        vlan_id=data.get("id") if kind == "vlan" else None,
-        is_wireless=files.is_wireless,
-        temporary_addresses=files.temporary_addresses,
-        generation=files.generation,
-        addresses=[
-            Address(
-                text=f"{address['local']}/{address['prefixlen']}",
-                family=_FAMILIES[address["family"]],
-                reaches_out=address.get("scope") == "global",
-                dynamic=bool(address.get("dynamic")),
-                tentative=bool(address.get("tentative")),
+        links=[_link(entry, names, addresses[entry.index]) for entry in entries],
+        routes=[
+            DefaultRoute(
+                family=_FAMILIES[route.family], link=names[route.link], gateway=route.gateway, metric=route.metric
             )
-            for address in said.get("addr_info") or ()
-            if address.get("family") in _FAMILIES and "local" in address
+            for route in rtnetlink.default_routes()
+            if route.link in names
         ],
+        nameservers=_nameservers(),
     )
 
 
-def _routes(family: Family, told: Sequence[Mapping[str, Any]]) -> list[DefaultRoute]:
-    """The default routes; one by several ways at once is as many."""
-    return [
-        DefaultRoute(family=family, link=hop["dev"], gateway=hop.get("gateway"), metric=route.get("metric", 0))
-        for route in told
-        for hop in route.get("nexthops") or [route]
-        if "dev" in hop
-    ]
+def _link(entry: LinkEntry, names: Mapping[int, str], addresses: Sequence[Address]) -> Link:
+    is_ethernet = entry.hardware == rtnetlink.ETHERNET
+    return Link(
+        name=entry.name,
+        kind=entry.kind if is_ethernet else entry.kind or NO_ETHERNET,
+        mac=entry.mac,
+        is_up=bool(entry.flags & rtnetlink.UP),
+        has_carrier=bool(entry.flags & rtnetlink.LOWER_UP),
+        master=names.get(entry.master or 0),
+        parent=names.get(entry.parent or 0) if entry.kind == "vlan" else None,
+        vlan_id=entry.vlan_id,
+        is_wireless=Path("/sys/class/net", entry.name, "phy80211").exists(),  # ours: the kernel's
+        temporary_addresses=_setting(entry.name, "use_tempaddr") or 0,
+        generation=_setting(entry.name, "addr_gen_mode"),
+        addresses=addresses,
+    )
 
 
-def _by_files(links: Sequence[Mapping[str, Any]]) -> dict[str, _Files]:
-    """What only files tell, by the name of the link. Blocks for a moment."""
-    return {
-        link["ifname"]: _Files(
-            is_wireless=Path("/sys/class/net", link["ifname"], "phy80211").exists(),  # ours: the kernel's
-            temporary_addresses=_number(link["ifname"], "use_tempaddr") or 0,
-            generation=_number(link["ifname"], "addr_gen_mode"),
-        )
-        for link in links
-    }
+def _address(entry: AddressEntry) -> Address:
+    return Address(
+        text=entry.text,
+        family=_FAMILIES[entry.family],
+        reaches_out=entry.scope == rtnetlink.GLOBAL_SCOPE,
+        dynamic=not entry.flags & rtnetlink.PERMANENT,
+        tentative=bool(entry.flags & rtnetlink.TENTATIVE),
+    )
 
 
-def _number(link: str, setting: str) -> int | None:
+def _setting(link: str, name: str) -> int | None:
+    """A setting of the kernel's for a link."""
     try:
-        return int(Path("/proc/sys/net/ipv6/conf", link, setting).read_text())  # ours: the kernel's
+        return int(Path("/proc/sys/net/ipv6/conf", link, name).read_text())  # ours: the kernel's
     except (OSError, ValueError):  # no IPv6
         return None
 

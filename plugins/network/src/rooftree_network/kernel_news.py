@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
+from rooftree_network.rtnetlink import changes_default_route
+
 log = structlog.get_logger(__name__)
 
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """``RTMGRP_LINK``, ``…_IPV4_IFADDR``, ``…_IPV4_ROUTE``, ``…_IPV6_IFADDR``, ``…_IPV6_ROUTE``."""
-_ROUTE_CHANGES: Final = {24, 25}
-"""``RTM_NEWROUTE`` and ``RTM_DELROUTE``."""
-_HEAD: Final = struct.Struct("=IHHII")
-"""``struct nlmsghdr``: length, type, flags, sequence, port. Behind it, of a route: family and prefix length."""
 _MESSAGE_BYTES: Final = 65536
 
 
@@ -70,13 +67,3 @@ class KernelNews:
         if kernel is not None:
             asyncio.get_running_loop().remove_reader(kernel)
             kernel.close()
-
-
-def changes_default_route(datagram: bytes) -> bool:
-    """Whether one of these messages is about a route to everywhere."""
-    while len(datagram) > _HEAD.size + 1:
-        length, kind, *_ = _HEAD.unpack_from(datagram)
-        if kind in _ROUTE_CHANGES and datagram[_HEAD.size + 1] == 0:
-            return True
-        datagram = datagram[max(_HEAD.size, (length + 3) & ~3) :]
-    return False

@@ -24,6 +24,6 @@ async def interface_info(network: HostNetwork, interface: InterfaceName) -> Inte
 
 
 @routes.post("/network/reload", access=role(Role.MANAGER))
-async def reload(network: HostNetwork) -> None:
+def reload(network: HostNetwork) -> None:
     """Look at everything anew, and at what can be reached."""
-    await network.reload()
+    network.reload()

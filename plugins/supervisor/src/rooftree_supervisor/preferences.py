@@ -87,6 +87,18 @@ def _address(_: object, __: object, value: str) -> None:
         raise ValueError(f"must be an address that begins with http:// or https://, or off, not {value!r}")
 
 
+def _find_zone(name: str) -> None:
+    """Raise ``ValueError`` unless the time zone database has ``name``. Reads the disk."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"must be a time zone, such as Europe/Berlin, not {name!r}") from None
+
+
+def _zone(_: object, __: object, value: str) -> None:
+    _find_zone(value)
+
+
 _UNTOUCHED: Final = Options()
 """What is in effect until somebody chooses otherwise."""
 
@@ -99,8 +111,7 @@ class SupervisorSettings:
     """
 
     channel: Channel | None = None
-    timezone: str | None = None
-    """Looked up when the plugin starts, because that reads the disk."""
+    timezone: str | None = field(default=None, validator=optional(_zone))
     country: str | None = None
     debug: bool | None = None
     debug_block: bool | None = None
@@ -134,8 +145,6 @@ class Preferences:
     async def load(cls, kernel: Kernel, settings: Settings) -> Preferences:
         """Read them, and put into effect what the process does not do by itself."""
         operator = kernel.settings(SupervisorSettings)
-        if operator.timezone is not None:
-            await _require_timezone(operator.timezone, f"{settings.origin(_setting('timezone'))}: timezone")
         preferences = cls(kernel, settings, operator, await kernel.collection(Options))
         set_level(preferences.log_level)
         if preferences.now.detect_blocking_io:
@@ -195,7 +204,7 @@ class Preferences:
             given["detect_blocking_io"] = detection in {"on-at-startup", "on_at_startup"}
         self._refuse_contradiction(given if detection is None else given | {"detect_blocking_io": detection != "off"})
         if given.get("timezone") is not None:
-            await _require_timezone(given["timezone"], "timezone")
+            await _require_timezone(given["timezone"])
         detect = None if detection is None else detection != "off"
         if repositories is None:
             return StateChange(partial(self.keep, given, detect))
@@ -289,12 +298,12 @@ def _setting(option: str) -> str:
     return "kernel.log_level" if option == "logging" else f"plugins.supervisor.{option}"
 
 
-async def _require_timezone(name: str, where: str) -> None:
+async def _require_timezone(name: str) -> None:
     """Raise :class:`Invalid` unless the time zone database has ``name``."""
     try:
-        await asyncio.to_thread(ZoneInfo, name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Invalid(f"{where}: must be a time zone, such as Europe/Berlin, not {name!r}") from None
+        await asyncio.to_thread(_find_zone, name)
+    except ValueError as error:
+        raise Invalid(f"timezone: {error}") from None
 
 
 def _detect_blocking_io(on: bool) -> None:

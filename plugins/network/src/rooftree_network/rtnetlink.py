@@ -1,0 +1,215 @@
+"""Links, addresses and routes from the kernel: dumps of rtnetlink(7), as ``linux/if_link.h``, ``if_addr.h`` and
+``rtnetlink.h`` have them. Every call blocks for a moment, and raises ``OSError`` where the kernel can't be asked.
+
+No command is run for it: to start a process holds the whole daemon up for as long as its memory is copied for that.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Final
+
+from attrs import frozen
+
+_NEW_LINK, _GET_LINK = 16, 18
+_NEW_ADDRESS, _GET_ADDRESS = 20, 22
+_NEW_ROUTE, _GET_ROUTE = 24, 26
+_ERROR, _DONE = 2, 3
+_DUMP: Final = 0x301
+"""``NLM_F_REQUEST | NLM_F_DUMP``."""
+_HEAD: Final = struct.Struct("=IHHII")
+"""``struct nlmsghdr``: length, type, flags, sequence, port."""
+_LINK_HEAD: Final = struct.Struct("=BxHiII")
+"""``struct ifinfomsg``: family, hardware type, index, flags, change."""
+_ADDRESS_HEAD: Final = struct.Struct("=BBBBI")
+"""``struct ifaddrmsg``: family, prefix length, flags, scope, index."""
+_ROUTE_HEAD: Final = struct.Struct("=BBBBBBBBI")
+"""``struct rtmsg``: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
+_HOP_HEAD: Final = struct.Struct("=HBBi")
+"""``struct rtnexthop``: length, flags, hops, interface."""
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_TYPE_BITS: Final = 0x3FFF
+_ANSWER_BYTES: Final = 1 << 18
+_ANSWER_S: Final = 5.0
+
+_MAC, _NAME, _PARENT, _MASTER, _INFO = 1, 3, 5, 10, 18
+_INFO_KIND, _INFO_DATA, _VLAN_ID = 1, 2, 1
+_ADDRESS, _LOCAL, _FLAGS = 1, 2, 8
+_INTERFACE, _GATEWAY, _METRIC, _HOPS, _VIA = 4, 5, 6, 9, 18
+_MAIN_TABLE, _UNICAST = 254, 1
+
+ETHERNET: Final = 1
+"""Hardware type of everything that has frames as Ethernet has them."""
+UP, LOWER_UP = 0x1, 0x10000
+"""Flags of a link."""
+GLOBAL_SCOPE: Final = 0
+TENTATIVE, PERMANENT = 0x40, 0x80
+"""Flags of an address."""
+
+
+@frozen(kw_only=True)
+class LinkEntry:
+    """A link."""
+
+    index: int
+    name: str
+    hardware: int
+    flags: int
+    kind: str
+    """``vlan``, ``bridge`` …; empty for hardware."""
+    mac: str
+    master: int | None
+    parent: int | None
+    vlan_id: int | None
+
+
+@frozen(kw_only=True)
+class AddressEntry:
+    """An address of a link."""
+
+    link: int
+    family: int
+    text: str
+    """With prefix length."""
+    scope: int
+    flags: int
+
+
+@frozen(kw_only=True)
+class DefaultRouteEntry:
+    """A route to everywhere, by one link."""
+
+    family: int
+    link: int
+    gateway: str | None
+    metric: int
+
+
+def links() -> list[LinkEntry]:
+    """Every link."""
+    return [_link(body) for body in _dump(_GET_LINK, _NEW_LINK, _LINK_HEAD.pack(0, 0, 0, 0, 0))]
+
+
+def addresses() -> list[AddressEntry]:
+    """Every address, of IPv4 and IPv6."""
+    bodies = _dump(_GET_ADDRESS, _NEW_ADDRESS, _ADDRESS_HEAD.pack(0, 0, 0, 0, 0))
+    return [entry for body in bodies if (entry := _address(body)) is not None]
+
+
+def default_routes() -> list[DefaultRouteEntry]:
+    """The routes to everywhere in the main table; one by several links at once is as many."""
+    asked = [_ROUTE_HEAD.pack(family, 0, 0, 0, 0, 0, 0, 0, 0) for family in (socket.AF_INET, socket.AF_INET6)]
+    return [entry for head in asked for body in _dump(_GET_ROUTE, _NEW_ROUTE, head) for entry in _default_route(body)]
+
+
+def _link(body: bytes) -> LinkEntry:
+    _, hardware, index, flags, _ = _LINK_HEAD.unpack_from(body)
+    told = dict(_attributes(body[_LINK_HEAD.size :]))
+    info = dict(_attributes(told.get(_INFO, b"")))
+    kind = _text(info.get(_INFO_KIND, b""))
+    vlan = dict(_attributes(info.get(_INFO_DATA, b""))) if kind == "vlan" else {}
+    return LinkEntry(
+        index=index,
+        name=_text(told.get(_NAME, b"")),
+        hardware=hardware,
+        flags=flags,
+        kind=kind,
+        mac=told.get(_MAC, b"").hex(":").upper(),
+        master=_number(told.get(_MASTER)),
+        parent=_number(told.get(_PARENT)),
+        vlan_id=_number(vlan.get(_VLAN_ID)),
+    )
+
+
+def _address(body: bytes) -> AddressEntry | None:
+    family, prefix, flags, scope, link = _ADDRESS_HEAD.unpack_from(body)
+    told = dict(_attributes(body[_ADDRESS_HEAD.size :]))
+    packed = told.get(_LOCAL) or told.get(_ADDRESS)
+    if packed is None or len(packed) not in {4, 16}:
+        return None
+    flags = _number(told.get(_FLAGS)) or flags
+    return AddressEntry(link=link, family=family, text=f"{ip_address(packed)}/{prefix}", scope=scope, flags=flags)
+
+
+def _default_route(body: bytes) -> Iterator[DefaultRouteEntry]:
+    family, destination, _, _, table, _, _, kind, _ = _ROUTE_HEAD.unpack_from(body)
+    if destination or (table, kind) != (_MAIN_TABLE, _UNICAST):
+        return
+    told = dict(_attributes(body[_ROUTE_HEAD.size :]))
+    metric = _number(told.get(_METRIC)) or 0
+    for link, hop in [(_number(told.get(_INTERFACE)), told), *_hops(told.get(_HOPS, b""))]:
+        if link is not None:
+            yield DefaultRouteEntry(family=family, link=link, gateway=_gateway(hop), metric=metric)
+
+
+def _hops(body: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
+    """The links of a route that has several, with what is said of each."""
+    while len(body) >= _HOP_HEAD.size:
+        length, _, _, link = _HOP_HEAD.unpack_from(body)
+        if length < _HOP_HEAD.size:
+            return
+        yield link, dict(_attributes(body[_HOP_HEAD.size : length]))
+        body = body[_aligned(length) :]
+
+
+def _gateway(told: dict[int, bytes]) -> str | None:
+    packed = told.get(_GATEWAY) or told.get(_VIA, b"")[2:]  # the second: of another family, which it names first
+    return str(ip_address(packed)) if len(packed) in {4, 16} else None
+
+
+def _dump(ask: int, answer: int, head: bytes) -> list[bytes]:
+    """The bodies of the messages that the kernel answers with."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.settimeout(_ANSWER_S)
+        kernel.send(_HEAD.pack(_HEAD.size + len(head), ask, _DUMP, 1, 0) + head)
+        bodies: list[bytes] = []
+        while True:
+            datagram = kernel.recv(_ANSWER_BYTES)
+            for kind, body in messages(datagram):
+                if kind == _DONE:
+                    return bodies
+                if kind == _ERROR:
+                    number = -struct.unpack_from("=i", body)[0]
+                    raise OSError(number, f"rtnetlink refused request {ask}")
+                if kind == answer:
+                    bodies.append(body)
+
+
+def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
+    """The messages in what was received: type and body of each."""
+    while len(datagram) >= _HEAD.size:
+        length, kind, *_ = _HEAD.unpack_from(datagram)
+        if length < _HEAD.size:
+            return
+        yield kind, datagram[_HEAD.size : length]
+        datagram = datagram[_aligned(length) :]
+
+
+def changes_default_route(datagram: bytes) -> bool:
+    """Whether one of these messages is about a route to everywhere."""
+    return any(kind in {_NEW_ROUTE, _NEW_ROUTE + 1} and body[1:2] == b"\0" for kind, body in messages(datagram))
+
+
+def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(body) >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(body)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & _TYPE_BITS, body[_ATTRIBUTE.size : length]
+        body = body[_aligned(length) :]
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _number(packed: bytes | None) -> int | None:
+    return None if packed is None else int.from_bytes(packed, sys.byteorder)
+
+
+def _text(packed: bytes) -> str:
+    return packed.rstrip(b"\0").decode(errors="replace")

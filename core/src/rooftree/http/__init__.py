@@ -6,7 +6,8 @@ from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
 from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
-from rooftree.http.server import MAX_TOKEN, HttpServer
+from rooftree.http.senders import MAX_TOKEN
+from rooftree.http.server import HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, RouteOutcome

@@ -109,6 +109,13 @@ DIFFERENCES = (
         "Add-ons announce, and withdraw what they have announced. Behind its gate the reference fails with 500",
     ),
     Difference(
+        "POST /ingress/*",
+        ("admin", "cli"),
+        "ok",
+        "403",
+        "Who has a session is any user whom Core names. Behind its gate the reference refuses as well, with 401",
+    ),
+    Difference(
         "* /services/*",
         ("cli", "core"),
         "ok",

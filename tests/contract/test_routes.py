@@ -56,6 +56,7 @@ BEYOND = {
     **{f"{route.replace(' ', ' /homeassistant/')}": "the older name of Core's routes" for route in _OF_CORE},
     "POST /os/boards/{}": "every board may have settings, also one that the contract does not know",
     **{f"{verb} /services/{{}}": "a plugin may add a service that the contract does not know" for verb in _VERBS},
+    "* /ingress/{}/{}": "add-ons' pages, for browsers; the contract has the calls of clients",
     "GET /openapi.json": "the document of all this",
     **{f"{verb} /{core}/api/{{}}": _CORES_API for core in _CORE for verb in _VERBS},
     **{f"GET /{core}/api/hassio{{}}": "what of it is closed for everybody" for core in _CORE},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.plugins.proxying.conftest import Backend, Line
+from tests.rig.backends import Backend, Line
 
 SMUGGLED = b"GET /to/log/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 TO = b"POST /to/log/one HTTP/1.1\r\n"

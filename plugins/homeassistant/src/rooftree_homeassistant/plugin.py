@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from rooftree import Kernel, Plugin, Principal, Role, Routes, Task, hookimpl
+from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.interfaces.core import CoreReached, CoreUnavailable
@@ -28,6 +28,7 @@ from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, describ
 from rooftree_homeassistant.core_health import CORE_HEALTH, CoreHealth
 from rooftree_homeassistant.core_jobs import OWN
 from rooftree_homeassistant.core_options import CoreOptions
+from rooftree_homeassistant.core_remedies import remedy_of
 from rooftree_homeassistant.home_assistant import (
     CONTAINER,
     HOME_ASSISTANT,
@@ -143,6 +144,11 @@ class HomeAssistantPlugin(Plugin):
     def info(self) -> Mapping[str, Any]:
         """Core's version, in ``/info``."""
         return {"homeassistant": self.core.installed.version if self.core.installed else None}
+
+    @hookimpl
+    def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
+        """Start, restart or rebuild Core, or let it start with the host no longer."""
+        return remedy_of(problem, suggestion)
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

@@ -25,7 +25,7 @@ TOGETHER = pytest.mark.xdist_group("core-kills")
 pytestmark = TOGETHER
 
 OLD, NEW, BROKEN = "2026.10.1", "2026.11.0", "2026.11.1"
-CONVERGES_S = 60.0
+CONVERGES_S = 30.0
 
 INSTALL = (
     "homeassistant.fetch_core/1",

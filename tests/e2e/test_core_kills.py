@@ -110,6 +110,7 @@ async def lead_up_to_update(house: CoreHouse, newest: str) -> None:
     """Core runs in the old version, and the feed has a newer one."""
     await house.daemon.start()
     await house.runs(OLD)
+    await house.core.is_told("connected")
     house.feed.core = newest
     await house.daemon.ok("POST", "/reload_updates")
 

@@ -13,10 +13,13 @@ import pytest
 from attrs import frozen
 
 from rooftree.interfaces.core import CoreLost
+from rooftree.testing import token_for
 from rooftree_homeassistant import api_proxy
 from tests.kernel.raw_http import send
-from tests.plugins.homeassistant.proxied import Proxied, proxied
+from tests.plugins.homeassistant.proxied import HELLO, Proxied, proxied
+from tests.plugins.homeassistant.running_core import core_engine, running_core, short_folder
 from tests.rig.core_process import CoreProcess, core_process
+from tests.rig.waiting import until
 
 
 @frozen
@@ -273,3 +276,16 @@ async def test_answer_that_has_begun_takes_what_time_it_takes(house: House, monk
         await asyncio.sleep(0.5)  # longer than it may take to begin
         await house.core.fire("lamp_on")
         assert b"lamp_on" in await response.content.readuntil(b"\n\n")
+
+
+async def test_core_in_its_container_is_reached_before_and_after_a_restart() -> None:
+    async with short_folder() as folder, core_engine(folder) as engine, running_core(folder, engine) as home:
+        token = await token_for(home.system, HELLO)
+
+        async def answers() -> bool:
+            answer = await home.client.get("/core/api/", headers={"X-Ha-Access": token})
+            return (answer.status, answer.text) == (200, '{"message": "API running."}')
+
+        await until(answers, within_s=15, what="Core's API")
+        assert (await home.call("restart")).status == 200
+        await until(answers, within_s=15, what="Core's API after its restart")

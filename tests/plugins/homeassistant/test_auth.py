@@ -64,6 +64,15 @@ class Desk:
 
         await until(check, within_s=10, what=f"{count} known logins")
 
+    async def all_noted(self) -> None:
+        """Wait until everything is noted that Core has said."""
+        logins = self.link.system.services.get(LOGINS)
+
+        async def check() -> bool:
+            return not logins._notes and not logins._noting.locked()
+
+        await until(check, within_s=10, what="the last of what Core said")
+
     async def core_goes(self) -> None:
         """Core ends."""
         await self.core.kill()
@@ -221,6 +230,14 @@ def test_credentials_in_a_header_come_out_as_they_went_in(username: str, passwor
     assert asyncio.run(credentials(header, RawBody(Sent(b"")))) == Credentials(username, password, by_header=True)  # type: ignore[arg-type]
 
 
+def test_header_of_a_browser_that_knows_latin_1_only_is_read() -> None:
+    header = f"basic {base64.b64encode('jörg:größe'.encode('latin-1')).decode()}"
+
+    told = asyncio.run(credentials(header, RawBody(Sent(b""))))  # type: ignore[arg-type]
+
+    assert (told.username, told.password) == ("jörg", "größe")
+
+
 # --- what is remembered -----------------------------------------------------------------------------------------------
 
 
@@ -309,10 +326,12 @@ async def test_wrong_password_does_not_forget_the_right_one(desk: Desk) -> None:
     await desk.login()
     await desk.noted()
     assert (await desk.login(password="another")).status == 401
+    await desk.all_noted()
 
     await desk.core_goes()
 
     assert (await desk.login()).status == 200
+    assert len(await desk.link.system.state.collection(KnownLogin)) == 1
 
 
 async def test_cache_can_be_emptied(desk: Desk) -> None:

@@ -221,6 +221,8 @@ _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|termi
 _NO_DEPTH = re.compile(r"(?i)does not support (?:--)?shallow")
 _TOO_LARGE = re.compile("(?i)file too large|out of memory")
 _LOGIN_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
+_SAID_TWICE = re.compile(r"unable to access '[^']*': |: (?:Couldn't|Could not) connect to server(?=;|$)")
+"""What git and curl say around the reason: whose sentence it stands in has named the address and what it comes to."""
 _EMPTY = re.compile(r"(?i)needed a single revision")
 _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
 
@@ -239,6 +241,7 @@ def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login 
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
     said = "; ".join(lines[-3:]) or "it said nothing"
+    said = _SAID_TWICE.sub("", said)
     said = "".join(letter if letter.isprintable() else "�" for letter in said)  # a server says what it likes
     if _TOO_LARGE.search(errors):
         return too_large(source, limits)

@@ -109,10 +109,32 @@ DIFFERENCES = (
         "Add-ons announce, and withdraw what they have announced. Behind its gate the reference fails with 500",
     ),
     Difference(
+        "POST /ingress/*",
+        ("admin", "cli"),
+        "ok",
+        "403",
+        "Who has a session is any user whom Core names. Behind its gate the reference refuses as well, with 401",
+    ),
+    Difference(
         "* /services/*",
         ("cli", "core"),
         "ok",
         "403",
         "A service is between the add-ons that name it. Behind its gate the reference fails with 500",
+    ),
+    Difference(
+        "* /core/api",
+        ("anonymous",),
+        "open",
+        "401",
+        "Who may talk to Core is asked at the door, as for every other route: an add-on with `homeassistant_api`, and "
+        "nobody else. The reference asks behind its gate, and refuses with 401",
+    ),
+    Difference(
+        "* /core/api",
+        ("unknown", *_ROLELESS, "manager", "admin", "observer", "cli", "core"),
+        "open",
+        "403",
+        "The same. Roles do not count: none of these callers has `homeassistant_api`",
     ),
 )

@@ -18,6 +18,7 @@ from aiohttp import web
 from attrs import evolve, field, frozen, mutable
 
 from rooftree import Kernel, Plugin, Principal, Role, Routes
+from rooftree.http import ANY_METHOD
 from rooftree.http.answers import envelope, json_response
 from rooftree.http.binding import Call
 from rooftree.http.table import Entry, RouteTable
@@ -135,11 +136,12 @@ class Wire:
     _line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def knock(self, method: str, target: bytes, token: str | None = None) -> Knock:
-        """Send one request and read its answer."""
+        """Send one request and read its answer; a GET to a route for any method."""
         lines = [b"Host: rooftree"]
         if token is not None:
             lines.append(b"X-Supervisor-Token: " + token.encode())
-        sent = method.encode() + b" " + target + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
+        verb = "GET" if method == ANY_METHOD else method
+        sent = verb.encode() + b" " + target + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
         async with asyncio.timeout(10):
             if self._line is None:
                 self._line = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(self.address, 0))

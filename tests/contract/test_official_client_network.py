@@ -7,6 +7,7 @@ and without, with and without an engine, and with every problem that any of our 
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import os
@@ -35,13 +36,15 @@ from aiohasupervisor.models import (
 from aiohasupervisor.models.mounts import MountUsage
 from aiohasupervisor.models.resolution import ContextType, SuggestionType
 
-from rooftree import Principal, Problem, Role
+from rooftree import Invalid, Principal, Problem, Role
 from rooftree.process.system import System
 from rooftree.testing import Failing, running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine
+from rooftree_resolution.resolution import RESOLUTION
 from tests.bus.private_bus import private_bus, services
 from tests.contract.client_answers import Used, checked, methods_of
 from tests.contract.door import SETTINGS, our_plugins
+from tests.contract.inhabited import RUNS, inhabited_house
 from tests.contract.test_official_client import calling
 from tests.contract.test_problems import CONTEXTS, mentions, sources
 from tests.packaging.environments import find_uv
@@ -67,6 +70,8 @@ async def main():
 asyncio.run(main())
 """
 NFS = NFSMountRequest(usage=MountUsage.MEDIA, server="192.0.2.9", path=PurePath("/films"))
+BY_HAND = {"registry_login"}
+"""What is suggested and cannot be done from here: it takes what only the user knows."""
 NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
     "network.update_interface": lambda client: client.network.update_interface(
         "eth0", NetworkInterfaceConfig(enabled=True)
@@ -235,6 +240,45 @@ async def test_every_problem_that_can_be_reported_is_read(tmp_path: Path, older:
     assert len(read[1].unsupported) > 30 and len(read[2].unhealthy) > 30
     assert of_older[2] == len(read[2].issues)
     assert '"names": ["a"]' in told
+
+
+@pytest.fixture
+def suggested() -> set[tuple[str, str]]:
+    """Every context with what is suggested in it, anywhere in our sources. Texts of modules that report problems are
+    taken for suggestions where clients know them as such."""
+    pairs = set()
+    for path in sources():
+        contexts = {mention.context for reports, mention in mentions(path) if reports}
+        words = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Constant) and node.value in {*SuggestionType}
+        }
+        of_domains = {"addon", "core"} if None in contexts else set[str]()
+        pairs |= {(context, word) for context in contexts | of_domains if context is not None for word in words}
+    return pairs
+
+
+async def test_everything_that_is_suggested_can_be_done_or_is_on_record_as_work_of_hands(
+    tmp_path: Path, suggested: set[tuple[str, str]]
+) -> None:
+    references = {"addon": RUNS, "store": "local", "core": "homeassistant"}
+    undone = set()
+    async with inhabited_house(tmp_path) as system:
+        resolution = system.services.get(RESOLUTION)
+        for context, word in suggested:
+            system.problems.report(
+                Problem("wrong", context, references.get(context), "", (word,), extra={"port": 8099})
+            )
+            (offer,) = [offer for offer in resolution.offers() if offer.problem.type == "wrong"]
+            try:
+                await resolution.remedy(offer)
+            except Invalid:
+                undone.add(word)
+            system.problems.clear("wrong", context, references.get(context))
+
+    assert len(suggested) >= 10
+    assert undone == BY_HAND
 
 
 async def test_issue_and_suggestion_are_dismissed_and_done(tmp_path: Path) -> None:

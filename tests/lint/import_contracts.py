@@ -20,7 +20,7 @@ from tests.workspace import ROOT, Distribution, plugins
 EVERY_PLUGIN = "EVERY_PLUGIN"
 """Stands in ``.importlinter`` for the packages of all plugins."""
 KNOWN_BY_NAME = {
-    "rooftree-addons": {"rooftree-discovery"},
+    "rooftree-addons": {"rooftree-discovery", "rooftree-ingress"},
     "rooftree-store": {"rooftree-addons", "rooftree-discovery"},
 }
 """Domains that other domains know by name, and which. All others meet through services, hooks and events."""

@@ -16,6 +16,7 @@ from rooftree import JobInfo
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_homeassistant import install, landing_page
 from rooftree_homeassistant.install import JOB
+from rooftree_homeassistant.port_lead import LeadImpossible, PortLead
 from tests.plugins.homeassistant.house import CoreHouse, WrittenFeed, core_house
 from tests.rig.service_process import free_port
 from tests.rig.waiting import until
@@ -94,6 +95,10 @@ class FirstHome(CoreHouse):
         await self.comes_true("Core is installed", lambda: self.core.installed is not None)
 
 
+async def _no_lead(*_: object) -> None:
+    raise LeadImpossible("the test wants none")
+
+
 @asynccontextmanager
 async def first_home(
     folder: Path,
@@ -102,12 +107,18 @@ async def first_home(
     feed: WrittenFeed | None = None,
     *,
     ports: Ports | None = None,
+    leads: bool = False,
     **more: Any,
 ) -> AsyncIterator[FirstHome]:
-    """A house on that folder and engine in which Core is wanted."""
+    """A house on that folder and engine in which Core is wanted.
+
+    :param leads: whether who comes to Core's port while it starts is led to the page; that takes root and ``nft``
+    """
     ports = ports or Ports(free_port(), free_port())
     patch.setattr(landing_page, "USUAL_PORT", ports.usual)
     patch.setattr(landing_page, "LOOK_S", 0.05)
+    if not leads:
+        patch.setattr(PortLead, "begin", _no_lead)
     patch.setattr(install, "AGAIN_S", 0.05)
     if not await asyncio.to_thread((folder / "data").exists):
         async with core_house(folder, engine, feed) as house:

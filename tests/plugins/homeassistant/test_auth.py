@@ -82,7 +82,7 @@ async def opened(folder: Path, *, clock: Clock = MACHINE, **traits: object) -> A
         Client.over_unix(link.system) as client,
         Client.over_tcp(link.system) as addon,
     ):
-        link.system.server.accept_tokens_in(("X-Supervisor-Token",), "test")
+        link.system.server.senders.accept_tokens_in(("X-Supervisor-Token",), "test")
         token = await token_for(link.system, Principal("addon", "local_lamp", Role.DEFAULT, frozenset({"auth_api"})))
         link.over_socket(core)
         await link.reached()
@@ -273,7 +273,7 @@ async def test_what_is_known_survives_a_restart_of_ours_and_has_no_name_or_passw
         assert ANNA not in f"{key} {login.salt} {login.hash}"
         assert RIGHT not in f"{login!r} {login.hash}"
     async with linked(tmp_path) as link, Client.over_tcp(link.system) as addon:
-        link.system.server.accept_tokens_in(("X-Supervisor-Token",), "test")
+        link.system.server.senders.accept_tokens_in(("X-Supervisor-Token",), "test")
         token = await token_for(link.system, Principal("addon", "local_lamp", None, frozenset({"auth_api"})))
 
         answer = await addon.get("/auth", headers=basic(ANNA, RIGHT) | {"X-Supervisor-Token": token})

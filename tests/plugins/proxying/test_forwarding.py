@@ -11,7 +11,8 @@ import pytest
 
 from rooftree.process.system import System
 from rooftree_proxying import Address
-from tests.plugins.proxying.conftest import DEADLINE_S, Backend, Line, Targets
+from tests.plugins.proxying.conftest import Targets
+from tests.rig.backends import DEADLINE_S, Backend, Line
 from tests.rig.service_process import free_port
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from rooftree.process.system import System
 from rooftree_proxying import Address
-from tests.plugins.proxying.conftest import DEADLINE_S, Targets
+from tests.plugins.proxying.conftest import Targets
+from tests.rig.backends import DEADLINE_S
 from tests.rig.waiting import until
 
 

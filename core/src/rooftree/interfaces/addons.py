@@ -24,4 +24,12 @@ class AddonUninstalled(Event):
     slug: str
 
 
-__all__ = ["AddonStateChanged", "AddonUninstalled"]
+@frozen
+class IngressPanelChanged(Event):
+    """Whether an add-on has an entry in the sidebar was set, perhaps to what it was."""
+
+    slug: str
+    enabled: bool
+
+
+__all__ = ["AddonStateChanged", "AddonUninstalled", "IngressPanelChanged"]

@@ -191,6 +191,8 @@ class FakeContainerEngine:
         """What commands inside containers answer; every other succeeds without a word."""
         self.log_driver = "json-file"
         """Where containers that are made from now on are said to log to."""
+        self.address: str | None = None
+        """The address of containers that are made from now on, for servers of a test; unless told each has its own."""
         self._strangers: set[str] = set()
         self._kept: dict[str, _Kept] = {}
         self._aside: dict[str, _Kept] = {}
@@ -418,7 +420,7 @@ class FakeContainerEngine:
         if image is None:
             raise ImageNotFound(f"The container engine has no image {spec.image} for {spec.name}", image=spec.image)
         self._addresses += 1
-        address = f"172.30.33.{self._addresses % 254 + 1}"
+        address = self.address or f"172.30.33.{self._addresses % 254 + 1}"
         self._kept[spec.name] = _Kept(
             id=secrets.token_hex(32), spec=spec, image=image, address=address, log_driver=self.log_driver
         )

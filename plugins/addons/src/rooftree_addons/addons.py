@@ -12,7 +12,7 @@ import structlog
 from attrs import evolve, frozen
 
 from rooftree import Collection, Kernel, Principal, Role, Service
-from rooftree.interfaces.addons import AddonUninstalled
+from rooftree.interfaces.addons import AddonUninstalled, IngressPanelChanged
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import ContainerEngine
 from rooftree_addons.apparmor import Profiles
@@ -209,6 +209,8 @@ class Addons:
                 return evolve(chosen, **changes)
 
             await self.change(slug, changed)
+        if "ingress_panel" in changes:
+            self.kernel.publish(IngressPanelChanged(slug, changes["ingress_panel"]))
         self.kernel.problems.clear(ADOPTED, "addon", slug)
         clear_past_conflict(self, self.get(slug))
 

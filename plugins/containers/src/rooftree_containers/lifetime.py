@@ -84,14 +84,14 @@ class Lifetimes:
 
     async def _is_as_made(self, container: ManagedContainer, labels: Mapping[str, str]) -> bool:
         """Whether the container that there is can be started again; then its token works again."""
-        name, engine = container.name, self._observation.engine
+        name = container.name
+        shown = await self._observation.look(name)
+        if shown is None or not labels.items() <= shown.labels.items() or self._is_stolen_from(name):
+            return False
+        image = await self._observation.engine.image(container.image)
+        if image is None or shown.image_id != image.id:
+            return False
         async with self._ends_and_runs(name):
-            shown = await self._observation.look(name)
-            image = await engine.image(container.image)
-            if shown is None or image is None or shown.image_id != image.id or self._is_stolen_from(name):
-                return False
-            if not labels.items() <= shown.labels.items():
-                return False
             await self.adopt(name, shown, self.all_tokens())
         return True
 

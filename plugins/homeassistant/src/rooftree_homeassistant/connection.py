@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from aiohttp import ClientWebSocketResponse
 from attrs import field, frozen
 
 from rooftree import Kernel, Secret
@@ -112,6 +113,11 @@ class CoreConnection:
         """How Core is reached with our own rights just now, for who proxies what others ask; raises
         :class:`CoreUnavailable`. Ask for it anew for each exchange."""
         return await (await self._open_session()).access()
+
+    async def websocket(self) -> tuple[ClientWebSocketResponse, str]:
+        """Another WebSocket with our own rights, for who proxies what others say, and Core's version as it says it.
+        Who gets it closes it. Raises :class:`CoreUnavailable`."""
+        return await (await self._open_session()).websocket()
 
     def listen(self, event_type: str, listener: CoreEventListener) -> None:
         """Have ``listener`` called with the data of each event of Core's of a type, whenever Core is there. To be

@@ -19,7 +19,7 @@ from rooftree.interfaces.containers import (
     Mount,
 )
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
-from rooftree_containers import DomainNames, ManagedContainer, Stage
+from rooftree_containers import ContainerErrors, DomainNames, ManagedContainer, Stage, UpdateRolledBack
 from rooftree_containers.cid_file import cid_file, cid_mount, write_cid
 from rooftree_containers.standing import pulled_if_missing
 from rooftree_containers.timezone import host_timezone
@@ -38,8 +38,21 @@ from rooftree_homeassistant.home_assistant import (
 )
 
 PLUGIN: Final = "homeassistant"
+
+
+class CoreUpdateRolledBack(UpdateRolledBack):
+    """A new version of Core does not work here, and the one before is back. ``extra_fields``: ``container``."""
+
+    error_key = "homeassistant_update_error"
+
+
 NAMES: Final = DomainNames(
-    plugin=PLUGIN, owner="homeassistant", context=CONTEXT, tokens=CORE.name, kept_folder="kept/core"
+    plugin=PLUGIN,
+    owner="homeassistant",
+    context=CONTEXT,
+    tokens=CORE.name,
+    kept_folder="kept/core",
+    errors=ContainerErrors(rolled_back=CoreUpdateRolledBack),
 )
 CONFIG: Final = DataPath("homeassistant")
 """Core's configuration, history among it; in the container ``/config``."""
@@ -55,6 +68,10 @@ OOM_SCORE: Final = -300
 _SOCKET_TARGET: Final = "/run/supervisor"
 _WITHOUT_PRIVILEGES: Final = ("NET_ADMIN", "NET_RAW")
 """What Core's Bluetooth and DHCP discovery need of the network."""
+_MAJORS: Final = (166, 188, 204, 29, 81, 226, 180, 189)
+"""Serial ports, cameras and screens, USB; of devices.txt in the kernel's documentation."""
+_DRIVERS: Final = ("cec", "gpiochip", "gpiomem", "hidraw", "media", "rpivid-", "vchiq")
+"""Such devices whose major numbers the running kernel chose: how the names of their drivers begin."""
 
 
 def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreContainer) -> ManagedContainer:
@@ -128,12 +145,24 @@ def _specification(
         extra_hosts={"supervisor": network.supervisor, "hassio": network.supervisor},
         privileged=privileged,
         capabilities=() if privileged else _WITHOUT_PRIVILEGES,
+        device_rules=() if privileged else device_rules(),
         security_options=("seccomp=unconfined",),
         tmpfs=("/tmp",),  # noqa: S108  # the container's
         init=False,
         oom_score_adjust=OOM_SCORE,
         stop_timeout_s=STOP_TIMEOUT_S,
     )
+
+
+def device_rules(devices: Path = Path("/proc/devices")) -> tuple[str, ...]:
+    """The devices that Core may use where it has not all. Blocks for a moment.
+
+    :param devices: the kernel's list of drivers with their major numbers, proc(5)
+    """
+    characters = devices.read_text(encoding="ascii").partition("Block devices:")[0]  # ours: the kernel's
+    rows = [line.split() for line in characters.splitlines()]
+    dynamic = [int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1].startswith(_DRIVERS)]
+    return tuple(f"c {major}:* rwm" for major in dict.fromkeys((*_MAJORS, *dynamic)))
 
 
 def _environment(

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import structlog
-
 from rooftree import Conflict, Service, Unavailable
 from rooftree.interfaces.core import CoreUnavailable
 from rooftree_containers.observation import runs
@@ -18,8 +16,6 @@ from rooftree_homeassistant.connection import CoreConnection
 from rooftree_homeassistant.core_page import page_complaint
 from rooftree_homeassistant.core_state import CoreState
 from rooftree_homeassistant.home_assistant import NAME, HomeAssistant
-
-log = structlog.get_logger(__name__)
 
 FIRST_ANSWER_S: Final = 600.0
 """Seconds that Core may take to its first answer: it installs what its integrations need before."""
@@ -76,7 +72,7 @@ class CoreHealth:
             now = clock.monotonic()
             if state is not None:
                 if state.runs and not state.migrating_offline:
-                    log.info("core_started", took_s=round(now - began, 1))
+                    await self._core.note_start(now - began)
                     return None
                 if last_answer is None or state.migrating_offline:
                     deadline = now + START_S

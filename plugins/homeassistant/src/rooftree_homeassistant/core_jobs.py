@@ -11,10 +11,10 @@ from rooftree import Invalid, JobCall, Lock, NotFound, Step, Steps, job
 from rooftree_containers import ContainerJobs, ImageVersion, plans
 from rooftree_containers.container_jobs import WATCHDOG_RATE
 from rooftree_containers.container_steps import StartContainer
-from rooftree_containers.update_steps import BeginProbation, ChangeVersion
+from rooftree_containers.update_steps import BeginProbation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN
 from rooftree_homeassistant.core_health import CoreHealth
-from rooftree_homeassistant.core_steps import AwaitCore, EnterSafeMode, LetStart, PullCoreImage
+from rooftree_homeassistant.core_steps import AwaitCore, ChangeCoreVersion, EnterSafeMode, LetStart, PullCoreImage
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer, HomeAssistant
 
 LOCK = Lock(NAMES.context, NAME)
@@ -137,7 +137,7 @@ async def _replace(core: HomeAssistant, installed: CoreContainer, version: str) 
         NAME,
         wanted,
         PullCoreImage(wanted.image, version),
-        [ChangeVersion(NAME, PLUGIN, wanted)],
+        [ChangeCoreVersion(NAME, PLUGIN, wanted)],
         lambda kept: BeginProbation(NAME, PLUGIN, version, was, kept),
     )
 

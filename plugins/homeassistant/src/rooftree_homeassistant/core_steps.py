@@ -13,6 +13,7 @@ from rooftree.interfaces.containers import (
     PullFailed,
 )
 from rooftree_containers.steps import PullImage
+from rooftree_containers.update_steps import ChangeVersion
 from rooftree_files import Folder
 from rooftree_homeassistant.core_container import CONFIG
 from rooftree_homeassistant.core_health import CoreHealth
@@ -106,6 +107,19 @@ class AwaitCore(Step):
                 f"Home Assistant Core was started, but {complaint}. Its log says why; started in safe mode, it leaves "
                 "out what was added to it"
             )
+
+
+@step("homeassistant.change_version/1")
+class ChangeCoreVersion(ChangeVersion):
+    """Let Core be another version."""
+
+    async def notes(self, core: HomeAssistant) -> list[str]:
+        """How long Core is away meanwhile."""
+        if core.installed is None or not core.containers.observation.runs(self.name):
+            return []
+        took_s = core.installed.start_took_s
+        known = "" if took_s is None else f", which took {took_s:.0f} s the last time"
+        return [f"Home Assistant Core is away while its configuration is copied, and until it has come up again{known}"]
 
 
 @step("homeassistant.pull_image/1")

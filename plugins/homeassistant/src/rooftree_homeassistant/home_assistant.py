@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -43,6 +44,9 @@ _USUAL_GATEWAY: Final = "172.30.32.1"
 @frozen(kw_only=True)
 class CoreContainer(StandingContainer):
     """What is kept of Core once it is installed."""
+
+    start_took_s: float | None = None
+    """Seconds from the start of its container until it had come up, the last time."""
 
 
 @frozen
@@ -112,6 +116,11 @@ class HomeAssistant:
             self.containers.observation.restart_due(NAME, reason)
         if "image" in given:
             self._tell_rebuild_due()
+
+    async def note_start(self, took_s: float) -> None:
+        """Keep how long it took to come up."""
+        with suppress(KeyError):  # it has gone meanwhile
+            await self.kernel.commit(self._installed.update(NAME, partial(evolve, start_took_s=round(took_s, 1))))
 
     async def note_http(self, http: CoreHttpConfig | None) -> None:
         """Keep where Core says that its page is."""

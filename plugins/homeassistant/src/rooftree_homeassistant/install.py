@@ -204,7 +204,8 @@ class FirstInstall:
         """Install it, unless it is; ends when it is there. Where somebody cancelled that, it is theirs to go on."""
         if self._core.installed is not None and not self._is_under_way():
             return
-        self._page.open()
+        if self._core.installed is None:
+            self._page.open()
         by_itself = True
         while self._core.installed is None or self._is_under_way():
             if not by_itself:

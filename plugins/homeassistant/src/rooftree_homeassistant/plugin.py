@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
-from rooftree import Kernel, Plugin, Principal, Role, Routes, Task, hookimpl
+from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.interfaces.core import CoreReached, CoreUnavailable
@@ -22,11 +22,13 @@ from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import ManagedStateChanged, StandingDomain, look_after
+from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, described
 from rooftree_homeassistant.core_health import CORE_HEALTH, CoreHealth
 from rooftree_homeassistant.core_jobs import OWN
 from rooftree_homeassistant.core_options import CoreOptions
+from rooftree_homeassistant.core_remedies import remedy_of
 from rooftree_homeassistant.home_assistant import (
     CONTAINER,
     HOME_ASSISTANT,
@@ -39,6 +41,9 @@ from rooftree_homeassistant.install import FirstInstall
 from rooftree_homeassistant.installation import INSTALLATION
 from rooftree_homeassistant.landing_page import LANDING_PAGE
 from rooftree_homeassistant.routes import routes
+
+HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
+"""Where older add-ons send their token when they ask Core something."""
 
 
 @frozen
@@ -63,7 +68,15 @@ class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, CORE_HEALTH, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN), *PROVIDED)
+    provides = (
+        HOME_ASSISTANT,
+        CORE_HEALTH,
+        INSTALLATION,
+        LANDING_PAGE,
+        API_PROXY,
+        managed_containers(PLUGIN),
+        *PROVIDED,
+    )
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -94,7 +107,7 @@ class HomeAssistantPlugin(Plugin):
         self.containers = self.core.containers = look_after(kernel, domain, OWN)
         kernel.on(CoreReached, self.core_reached)
         kernel.on(ManagedStateChanged, self.container_changed)
-        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        kernel.accept_tokens_in(*TOKEN_HEADERS, HOME_ASSISTANT_HEADER)
         kernel.register_kind(
             CORE,
             lambda name: Principal(CORE.name, name, Role.ADMIN),
@@ -103,6 +116,9 @@ class HomeAssistantPlugin(Plugin):
         kernel.provide(HOME_ASSISTANT, self.core)
         kernel.provide(CORE_HEALTH, self.health)
         self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
+        proxy = ApiProxy(self.conversation.connection)
+        kernel.defer(proxy.close)
+        kernel.provide(API_PROXY, proxy)
 
     async def core_reached(self, _: CoreReached) -> None:
         """Core may have changed where its page is."""
@@ -128,6 +144,11 @@ class HomeAssistantPlugin(Plugin):
     def info(self) -> Mapping[str, Any]:
         """Core's version, in ``/info``."""
         return {"homeassistant": self.core.installed.version if self.core.installed else None}
+
+    @hookimpl
+    def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
+        """Start, restart or rebuild Core, or let it start with the host no longer."""
+        return remedy_of(problem, suggestion)
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

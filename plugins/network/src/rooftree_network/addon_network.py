@@ -30,6 +30,8 @@ class AddonNetworks:
         self._kernel = kernel
         self._network: AddonNetwork | None = None
         self._until = 0.0
+        self.revision = 0
+        """Another number when there may be another network."""
 
     async def network(self) -> AddonNetwork | None:
         """As the engine said last; ``None`` where it has never said anything."""
@@ -44,6 +46,7 @@ class AddonNetworks:
     def forget(self) -> None:
         """Ask when it is wanted next: the engine has come back, perhaps with another one."""
         self._until = 0.0
+        self.revision += 1
 
 
 def addon_network_info(network: AddonNetwork | None) -> AddonNetworkInfo:

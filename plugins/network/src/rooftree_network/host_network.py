@@ -60,6 +60,18 @@ class HostNetwork:
         if default_route:
             self._internet.look_again()
 
+    @property
+    def revision(self) -> str:
+        """Changes with what :meth:`info` says, and when it is time to look again."""
+        internet = self._internet
+        period = int(asyncio.get_running_loop().time() / self._kept_s)
+        reached = (internet.host_internet, internet.supervisor_internet, internet.why_offline)
+        return f"{self._revision()}.{self.addon_networks.revision}.{period}.{reached}"
+
+    @property
+    def _kept_s(self) -> float:
+        return KEPT_S if self.news.is_heard else UNHEARD_S
+
     async def info(self) -> NetworkInfo:
         """Interfaces, and what can be reached."""
         return NetworkInfo(
@@ -100,8 +112,7 @@ class HostNetwork:
                 return kept
             revision = self._revision()
             interfaces = sorted(await self._read(), key=lambda interface: (not interface.primary, interface.interface))
-            kept_s = KEPT_S if self.news.is_heard else UNHEARD_S
-            self._kept = _Kept(interfaces, asyncio.get_running_loop().time() + kept_s, revision)
+            self._kept = _Kept(interfaces, asyncio.get_running_loop().time() + self._kept_s, revision)
             return interfaces
 
     def _still_kept(self) -> Sequence[Interface] | None:

@@ -11,7 +11,12 @@ routes = Routes()
 ANY_ROLE = role(Role.DEFAULT) | OBSERVER
 
 
-@routes.get("/network/info", access=ANY_ROLE)
+def revision(network: HostNetwork) -> str:
+    """Changes with what is known."""
+    return network.revision
+
+
+@routes.get("/network/info", access=ANY_ROLE, revision=revision)
 async def info(network: HostNetwork) -> NetworkInfo:
     """The host's interfaces, the add-ons' network, and what can be reached."""
     return await network.info()

@@ -7,6 +7,7 @@ or WSGI can't tell apart. Syntax: RFC 9110, sections 5 and 7.6.1.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from rooftree import Field
@@ -27,6 +28,7 @@ HOP_BY_HOP: Final = frozenset(
 """What belongs to one connection, or to where a message ends on it: written anew for each."""
 
 
+@lru_cache(maxsize=1024)
 def canonical(name: bytes) -> bytes:
     """A field's name as names are compared."""
     return name.lower().replace(b"_", b"-")

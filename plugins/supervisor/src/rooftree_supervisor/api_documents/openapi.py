@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import orjson
 
-from rooftree import NOBODY, PUBLIC, Binary, Media, Plan, Role, Socket, Stream, Text
+from rooftree import NOBODY, PUBLIC, Binary, Media, Plan, Proxied, Role, Socket, Stream, Text
 from rooftree.errors import (
     CodingUnsupported,
     Conflict,
@@ -30,14 +30,19 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rooftree.http import SWITCH, Input, Route, Source, answer_of, inputs, without_none
+from rooftree.http import ANY_METHOD, SWITCH, Input, Route, Source, answer_of, inputs, without_none
 from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.principal import INCLUDES
 from rooftree_supervisor.api_documents.schemas import Schema, Schemas, Way
 from rooftree_supervisor.api_documents.source_texts import SourceTexts, as_markdown, of_function
 
 JSON: Final = "application/json"
-_WHOLE: Final = {Text: ("text/plain",), Stream: ("text/plain",), Binary: ("application/octet-stream",)}
+_WHOLE: Final = {
+    Text: ("text/plain",),
+    Stream: ("text/plain",),
+    Binary: ("application/octet-stream",),
+    Proxied: ("*/*",),
+}
 """Answers that are no JSON, with their media types unless the handler says others."""
 _ERRORS: Final[tuple[type[RooftreeError], ...]] = (
     Invalid,
@@ -51,6 +56,8 @@ _ERRORS: Final[tuple[type[RooftreeError], ...]] = (
     Failed,
     Unavailable,
 )
+_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch")
+"""What stands for any method: OpenAPI has no word for it."""
 _NOT_PARAMETERS: Final = {"accept", "content-type", "authorization"}
 """Headers that OpenAPI says in other places (3.1.1, Parameter Object)."""
 _SWITCH: Final = [True, False, *(word for word in SWITCH if word not in {"true", "false"})]
@@ -83,6 +90,8 @@ class Describer:
         self.schemas = Schemas(SourceTexts())
         self._responses: Schema = {}
         self._ids: Counter[str] = Counter()
+        self._sessions: Schema = {}
+        """The security schemes of sessions, by their cookies."""
 
     def document(self, routes: Iterable[tuple[str, Route]], own_version: str) -> Schema:
         """The whole document.
@@ -98,7 +107,9 @@ class Describer:
             with self.schemas.inside(f"{owner} {route.method} {route.path}"):
                 for path in route.paths:
                     template = path.replace("...}", "}")
-                    paths.setdefault(template, {})[route.method.lower()] = self._operation(owner, route, path)
+                    operations = paths.setdefault(template, {})
+                    for method in _METHODS if route.method == ANY_METHOD else (route.method.lower(),):
+                        operations[method] = self._operation(owner, route, path)
         roles = ", ".join(f"`{role}`" + _included(role) for role in Role)
         return {
             "openapi": "3.1.0",
@@ -122,6 +133,7 @@ class Describer:
                         "name": TOKEN_HEADERS[0],
                         "description": "The same token, in a header of its own.",
                     },
+                    **self._sessions,
                 },
             },
         }
@@ -148,8 +160,20 @@ class Describer:
         if body := self._body(route, values):
             operation["requestBody"] = body
         operation["responses"] = self._answers(route) | self._refusals(route, path, values)
-        operation["security"] = [] if route.access is PUBLIC else [{"bearer": []}, {"token": []}]
+        operation["security"] = self._security(route)
         return operation
+
+    def _security(self, route: Route) -> list[Schema]:
+        cookie = route.access.session
+        if cookie is None:
+            return [] if route.access is PUBLIC else [{"bearer": []}, {"token": []}]
+        self._sessions[cookie.cookie] = {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookie.cookie,
+            "description": "A session.",
+        }
+        return [{cookie.cookie: []}]
 
     def _operation_id(self, owner: str, route: Route, path: str) -> str:
         wanted = f"{owner}.{route.handler.__name__}" + (".alias" if path != route.path else "")
@@ -211,6 +235,9 @@ class Describer:
     def _answers(self, route: Route) -> Schema:
         answer = _answer(route)
         responses: Schema = {"200": {"description": "Done.", "content": self._content(answer, route)}}
+        if Proxied in _members(answer):
+            responses["default"] = {"description": "Whatever it answers to whom this is passed on.",
+                                    "content": {"*/*": {}}}  # fmt: skip
         if Socket in _members(answer):
             responses["101"] = {"description": "A WebSocket, where the request asks for one."}
         if route.revision is not None:
@@ -226,7 +253,7 @@ class Describer:
             kind = _bare(member)
             if kind in _WHOLE:
                 for media in _media(member) or _WHOLE[kind]:
-                    content[media] = {} if kind is Binary else {"schema": {"type": "string"}}
+                    content[media] = {} if kind in {Binary, Proxied} else {"schema": {"type": "string"}}
         data = self._data(answer)
         if answer_of(route)[0]:
             data = [*data, self.schemas.of(Plan, Way.GIVEN)]
@@ -255,7 +282,7 @@ class Describer:
             Failed: answer_of(route)[0],
             Unavailable: True,
         }
-        as_text = not {Text, Binary, Stream, Socket}.isdisjoint(_members(_answer(route)))
+        as_text = not {Text, Binary, Stream, Socket, Proxied}.isdisjoint(_members(_answer(route)))
         likely = [kind for kind in _ERRORS if can[kind] or kind in route.refuses]
         return {str(kind.status): self._refusal(kind, as_text) for kind in likely}
 

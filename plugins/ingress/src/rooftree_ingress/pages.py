@@ -1,0 +1,146 @@
+"""Add-ons' pages: which add-on a token in a path stands for, where it listens, and what of a request it may see.
+
+A page is told who its user is, where the user sees it and through whom the request came, by us alone: what a client
+claims of that is dropped, in whatever spelling. What lets somebody in elsewhere does not reach it: neither the session
+nor any token of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rooftree import Exchange, Field, Kernel, RooftreeError, Tail
+from rooftree.interfaces.callers import TOKEN_HEADERS
+from rooftree.interfaces.containers import EngineConnected
+from rooftree_addons import Addons, InstalledAddon
+from rooftree_ingress.sessions import COOKIE, SessionUser
+from rooftree_proxying import (
+    Address,
+    BadGateway,
+    ForwardedRequest,
+    Upstreams,
+    canonical,
+    end_to_end,
+    forward,
+    values,
+    without_cookie,
+    without_set_cookie,
+)
+
+ENTRY: Final = "/api/hassio_ingress"
+"""Where Core has the pages."""
+_LOOPBACK: Final = frozenset({None, "127.0.0.1", "::1"})
+_COOKIE: Final = COOKIE.encode()
+_TOKENS: Final = frozenset(canonical(name.encode()) for name in TOKEN_HEADERS)
+_OURS: Final = (b"x-remote-user-", b"x-hass-", b"x-ingress-path")
+"""What fields begin with that only we may say."""
+_FORWARDED: Final = b"x-forwarded-"
+_FORWARDED_FOR: Final = b"x-forwarded-for"
+
+
+class UnknownPage(RooftreeError):
+    """No installed add-on has a page under that token."""
+
+    status = 503
+
+
+class Pages:
+    """The pages of the installed add-ons."""
+
+    def __init__(self, kernel: Kernel, addons: Addons) -> None:
+        self._kernel = kernel
+        self._addons = addons
+        self._upstreams = Upstreams()
+        kernel.defer(self._upstreams.close)
+        self._slugs: dict[str, str] = {}
+        """The add-ons by their token, as of :attr:`_revision`."""
+        self._revision: object = None
+        self._gateway: str | None = None
+        """The host's address on the add-on network, once it was asked for."""
+        kernel.on(EngineConnected, self._forget_gateway)
+
+    def addon(self, token: str) -> InstalledAddon:
+        """The add-on of a token; raises :class:`UnknownPage`."""
+        installed = self._addons.installed
+        if self._revision != installed.revision:
+            self._slugs = {addon.ingress_token: slug for slug, addon in installed.items() if addon.config.ingress}
+            self._revision = installed.revision
+        slug = self._slugs.get(token)
+        if slug is None:
+            raise UnknownPage("No add-on that is installed has a page here")
+        return installed[slug]
+
+    async def show(self, exchange: Exchange, addon: InstalledAddon, path: Tail, user: SessionUser | None) -> None:
+        """Answer with what the add-on answers. Raises :class:`~rooftree_proxying.BadGateway` where it does not."""
+        address = await self._address(addon)
+        is_core = exchange.address in _LOOPBACK or exchange.address == await self._host()
+        fields = self._fields(exchange, addon, user, is_core=is_core)
+        await forward(
+            exchange,
+            self._upstreams,
+            ForwardedRequest(address, f"/{path}{exchange.query}", fields, _without_session),
+        )
+
+    async def _address(self, addon: InstalledAddon) -> Address:
+        if not self._addons.runs(addon.slug):
+            raise BadGateway(f"{addon.config.name} ({addon.slug}) does not run. Start it to see its page")
+        host = await self._host() if addon.config.host_network else self._addons.address(addon.slug)
+        if host is None:
+            raise BadGateway(f"{addon.config.name} ({addon.slug}) has no address yet. Try again in a moment")
+        return Address.tcp(host, addon.ingress_port or addon.config.ingress_port)
+
+    async def _host(self) -> str:
+        if self._gateway is None:
+            self._gateway = (await self._addons.engine.network()).gateway
+        return self._gateway
+
+    def _forget_gateway(self, _: EngineConnected) -> None:
+        self._gateway = None
+
+    def _fields(
+        self, exchange: Exchange, addon: InstalledAddon, user: SessionUser | None, *, is_core: bool
+    ) -> list[Field]:
+        """What the add-on sees of a request's fields.
+
+        :param is_core: whether it comes from the host, where Core is: others say nothing of whom they speak for
+        """
+        fields = []
+        for name, value in end_to_end(exchange.fields):
+            plain = canonical(name)
+            if plain.startswith(_OURS) or plain in _TOKENS or plain == _FORWARDED_FOR:
+                continue
+            if plain.startswith(_FORWARDED) and not is_core:
+                continue
+            if plain == b"authorization" and self._is_ours(value):
+                continue
+            fields.append((name, value))
+        through = values(exchange.fields, _FORWARDED_FOR) if is_core else []
+        if exchange.address is not None:
+            through.append(exchange.address.encode())
+        if through:
+            fields.append((b"X-Forwarded-For", b", ".join(through)))
+        fields.append((b"X-Ingress-Path", f"{ENTRY}/{addon.ingress_token}".encode()))
+        if user is not None:
+            fields += _of_user(user)
+        return without_cookie(fields, _COOKIE)
+
+    def _is_ours(self, authorization: bytes) -> bool:
+        """Whether it has a token of ours in it."""
+        return any(self._kernel.tokens.principal(word.decode("latin-1")) for word in authorization.split())
+
+
+def _of_user(user: SessionUser) -> list[Field]:
+    """Who the user is. Names are UTF-8 in a field, as everybody has them there."""
+    told = [(b"X-Remote-User-Id", user.id), (b"X-Remote-User-Name", user.username)]
+    told.append((b"X-Remote-User-Display-Name", user.name))
+    return [(name, _printable(value)) for name, value in told if value]
+
+
+def _printable(text: str) -> bytes:
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split()).encode()
+
+
+def _without_session(fields: Sequence[Field]) -> list[Field]:
+    """An answer's fields; a page can't give its user another session."""
+    return without_set_cookie(fields, _COOKIE)

@@ -1,0 +1,186 @@
+"""Pages of add-ons: who gets to see them, and what the add-on gets to see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import BytesIO
+
+import aiohttp
+import pytest
+
+from rooftree import Principal, Role
+from rooftree.interfaces.core import UserLoggedOut
+from rooftree.testing import token_for
+from tests.plugins.ingress.conftest import PAULUS, IngressHouse
+from tests.rig.backends import DEADLINE_S, Backend, Line
+from tests.rig.service_process import free_port
+
+CORE_FIELDS = (
+    b"X-Hass-Source: core.ingress\r\nX-Ingress-Path: /api/hassio_ingress/spoofed\r\nX-Forwarded-For: 192.0.2.7\r\n"
+    b"X-Forwarded-Host: home.example:8123\r\nX-Forwarded-Proto: https\r\n"
+)
+
+
+@asynccontextmanager
+async def connected(here: IngressHouse, source: str = "127.0.0.1") -> AsyncIterator[Line]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.port, local_addr=(source, 0))
+    yield Line(reader, writer)
+    writer.close()
+
+
+async def asked(here: IngressHouse, path: str, fields: bytes, source: str = "127.0.0.1") -> bytes:
+    """The head of the answer."""
+    async with connected(here, source) as line:
+        line.send(b"GET %b HTTP/1.1\r\nHost: home.example\r\n%b\r\n" % (path.encode(), fields))
+        return await line.head()
+
+
+async def test_page_is_told_who_its_user_is_and_where(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    session = await here.open()
+    cookies = f"Cookie: a=b; ingress_session={session}; c=d\r\n".encode()
+    assert b" 200 OK" in await asked(here, f"{page}/a%2Fb/?x=1&&y".replace("%2F", "%20"), CORE_FIELDS + cookies)
+
+    (request,) = backend.requests()
+    assert request["target"] == "/a%20b/?x=1&&y"
+    assert request["fields"] == [
+        ["Host", "home.example"],
+        ["X-Forwarded-Host", "home.example:8123"],
+        ["X-Forwarded-Proto", "https"],
+        ["Cookie", "a=b; c=d"],
+        ["X-Forwarded-For", "192.0.2.7, 127.0.0.1"],
+        ["X-Ingress-Path", f"/api/hassio_ingress/{page.rpartition('/')[2]}"],
+        ["X-Remote-User-Id", PAULUS.id],
+        ["X-Remote-User-Name", "paulus"],
+        ["X-Remote-User-Display-Name", "Pa\xc3\xbclus S."],
+    ]
+
+
+async def test_what_a_client_claims_of_itself_is_dropped(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    session = await here.open(None)
+    claims = b"".join(
+        b"%b: spoofed\r\n" % name
+        for name in (
+            b"X-Remote-User-Id", b"x-remote-user-name", b"X_Remote_User_Display_Name", b"X-REMOTE-USER-GROUPS",
+            b"X-Hass-Is-Admin", b"X_Hass_User_Id", b"X-Ingress-Path", b"X_Ingress_Path", b"X-Forwarded-For",
+            b"X_Forwarded_For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Supervisor-Token", b"X-Hassio-Key",
+        )
+    )  # fmt: skip
+    connection = b"Connection: X-Forwarded-For, X-Remote-User-Id, X-Ingress-Path, Cookie\r\n"
+    cookie = f"Cookie: ingress_session={session}\r\n".encode()
+    assert b" 200 OK" in await asked(here, f"{page}/", claims + connection + cookie, source="127.0.0.9")
+
+    (request,) = backend.requests()
+    assert request["fields"] == [
+        ["Host", "home.example"],
+        ["X-Forwarded-For", "127.0.0.9"],
+        ["X-Ingress-Path", f"/api/hassio_ingress/{page.rpartition('/')[2]}"],
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "Basic ", ""])
+async def test_token_of_ours_does_not_reach_the_page_but_its_own_does(
+    here: IngressHouse, backend: Backend, scheme: str
+) -> None:
+    page = await here.run("hello", backend.port)
+    session = await here.open()
+    ours = await token_for(here.system, Principal("core", "homeassistant", Role.ADMIN))
+    for token in (ours, here.home.token(), "theirs"):
+        fields = f"Authorization: {scheme}{token}\r\nCookie: ingress_session={session}\r\n".encode()
+        assert b" 200 OK" in await asked(here, f"{page}/", fields)
+
+    sent = [dict(request["fields"]).get("Authorization") for request in backend.requests()]
+    assert sent == [None, None, f"{scheme}theirs"]
+
+
+async def test_page_cannot_give_its_user_another_session(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    fields = "Set-Cookie:ingress_session=evil;%20path=/%0d%0aSet-Cookie:%20mine=1%0d%0aContent-Length:0"
+    answer = f"HTTP/1.1%20200%20OK%0d%0a{fields}%0d%0a%0d%0a"
+    head = await asked(here, f"{page}/?answer={answer}", cookie)
+
+    assert b"Set-Cookie: mine=1" in head
+    assert b"evil" not in head
+
+
+async def test_without_a_session_nothing_is_said_of_pages(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    admin = await token_for(here.system, Principal("token", "root", Role.ADMIN))
+    wrong = [b"", b"Cookie: ingress_session=%b\r\n" % (b"0" * 128), f"Authorization: Bearer {admin}\r\n".encode()]
+    for fields in wrong:
+        for path in (f"{page}/", "/ingress/unknown/"):
+            assert (await asked(here, path, fields)).startswith(b"HTTP/1.1 401 ")
+    assert backend.requests() == []
+
+
+async def test_unknown_page_and_add_on_that_does_not_run(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    plain = await here.home.install("plain")
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    for path in ("/ingress/unknown/", f"/ingress/{here.home.installed(plain).ingress_token}/"):
+        assert (await asked(here, path, cookie)).startswith(b"HTTP/1.1 503 ")
+
+    await here.home.post("local_hello", "stop")
+    assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 502 ")
+
+
+async def test_nobody_listens_where_the_page_should_be(here: IngressHouse) -> None:
+    page = await here.run("hello", free_port())
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 502 ")
+
+
+async def test_page_of_an_uninstalled_add_on_is_gone_at_once(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    assert b" 200 OK" in await asked(here, f"{page}/", cookie)
+    await here.home.post("local_hello", "uninstall")
+    assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/ingress/{token}/../panels", "/ingress/{token}/%2e%2e/panels", "/ingress/{token}/a/%2e%2e%2f%2e%2e/x",
+     "/ingress/{token}/a/..;/b", "/ingress/{token}/%252e%252e/x", "/ingress/{token}//x", "/ingress/{token}/%00",
+     "/ingress/./{token}/", "//ingress/{token}/", "/ingress/%7Btoken}/"],
+)  # fmt: skip
+async def test_path_stays_below_the_page(here: IngressHouse, backend: Backend, path: str) -> None:
+    page = await here.run("hello", backend.port)
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    head = await asked(here, path.replace("{token}", page.rpartition("/")[2]), cookie)
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert backend.requests() == []
+
+
+async def test_every_method_and_large_bodies_go_through(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    cookies = {"ingress_session": await here.open()}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{here.port}", cookies=cookies) as client:
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"):
+            async with client.request(method, f"{page}/x", data=BytesIO(bytes(3_000_000))) as answer:
+                assert answer.status == 200
+    assert [(request["method"], request["size"]) for request in backend.requests()] == [
+        (method, 3_000_000) for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND")
+    ]
+
+
+async def test_logout_ends_what_is_open_and_nobody_elses(here: IngressHouse, websocket_port: int) -> None:
+    page = await here.run("hello", websocket_port)
+    mine, other = await here.open(), await here.open(None)
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{here.port}") as client,
+        client.ws_connect(f"{page}/echo", headers={"Cookie": f"ingress_session={mine}"}) as open_one,
+        client.ws_connect(f"{page}/echo", headers={"Cookie": f"ingress_session={other}"}) as other_one,
+    ):
+        here.system.bus.publish(UserLoggedOut(PAULUS.id))
+        async with asyncio.timeout(DEADLINE_S):
+            message = await open_one.receive()
+        assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+        await other_one.send_str("still there")
+        assert await other_one.receive_str() == "still there"
+        async with client.get(f"{page}/count", headers={"Cookie": f"ingress_session={mine}"}) as answer:
+            assert answer.status == 401

@@ -8,11 +8,8 @@ what it holds in memory, or says to us. The child dies with the daemon.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import re
-import resource
-import signal
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +22,7 @@ from attrs import frozen
 from rooftree import Failed, Unavailable
 from rooftree_store.logins import Login
 from rooftree_store.sources import LOCAL, RepositorySource
-from rooftree_workers import child_process, die_with_daemon
+from rooftree_workers import child_process
 
 _CONFIG = {
     "core.hooksPath": "/dev/null",
@@ -63,8 +60,6 @@ _LONGEST_LINE_BYTES = 64 * 1024
 _LAST_ERRORS_BYTES = 16 * 1024
 """The end of git's complaint, which has the reason. A server may say what it likes before that, for as long as it is
 let."""
-_libc = ctypes.CDLL(None)
-_SIG_IGN = ctypes.c_void_p(1)
 
 
 @frozen
@@ -196,7 +191,7 @@ async def _running(
         *options,
         *arguments,
         env=_environment(login),
-        confine=lambda: _confine(limits.max_bytes),
+        limits={"fsize": limits.max_bytes, "data": _MOST_MEMORY_BYTES},
         limit=_LONGEST_LINE_BYTES,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -304,11 +299,3 @@ def _environment(login: Login | None) -> dict[str, str]:
         "HOME": "/nonexistent",
         "LC_ALL": "C.UTF-8",
     }
-
-
-def _confine(max_file_bytes: int) -> None:
-    """In the child, before git begins: die with the daemon, write no file beyond the limit, keep to little memory."""
-    die_with_daemon()
-    _libc.signal(signal.SIGXFSZ, _SIG_IGN)  # the write then fails with a reason, instead of killing git without one
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))

@@ -60,8 +60,8 @@ class HomeAssistantSettings:
     install: bool = True
     """Whether Core is installed by itself where it is not, with a page on its port meanwhile."""
     privileged: bool = True
-    """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
-    container itself may not be able to give them; then switch it off."""
+    """Whether Core's container has every capability and device of the host, as Core expects, and is spared when memory
+    runs short. An engine that runs in a container itself may not be able to give that; then switch it off."""
 
 
 class HomeAssistantPlugin(Plugin):

@@ -346,12 +346,12 @@ class HttpServer:
         There an administrator may use whatever token, which is less than that one may do without it.
         """
         token = sent_token(request, self._token_headers)
-        if token is None:
-            return administrator(request)
-        if len(token) > MAX_TOKEN:
-            return None
         connection = request.protocol
         assert isinstance(connection, Connection)
+        if token is None:
+            return administrator(request) if connection.address is None else None
+        if len(token) > MAX_TOKEN:
+            return None
         key = connection.digest_of(token)
         if connection.address is None and administrator(request) is not None:
             return self._tokens.holder(key)

@@ -48,6 +48,7 @@ FETCHING = {
     "docker.pull_image/1",
     "docker.build_image/1",
     "homeassistant.pull_image/1",
+    "homeassistant.fetch_core/1",
     "os.download_bundle/1",
     "store.clone_repository/1",
     "store.fetch_repository_again/1",

@@ -110,6 +110,13 @@ async def updated_in_the_background_while_it_is_stopped(scene: Scene) -> Call:
     return Call("/core/update", {"version": NEW, "background": True})
 
 
+@both("update")
+async def installed_by_an_update(scene: Scene) -> Call:
+    house, engine = _house(scene)
+    engine.release(house.core.image, NEW)
+    return Call("/core/update", {"version": NEW})
+
+
 @situation("POST /kernel/v1/core/roll-back")
 async def rolled_back(scene: Scene) -> Call:
     house = await _runs(scene)

@@ -34,7 +34,7 @@ def installed(house: CoreHouse) -> CoreContainer:
     return house.core.installed
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "restart", "rebuild", "check", "update"])
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "rebuild", "check"])
 async def test_core_that_is_not_installed_is_said_to_be_so(home: CoreHouse, verb: str) -> None:
     answer = await home.call(verb)
 

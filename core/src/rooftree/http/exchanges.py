@@ -131,7 +131,8 @@ class Exchange:
     def offers_upgrade(self) -> bool:
         """Whether the client asks to switch to the WebSocket protocol; what it sends further is kept until that is
         decided. Raises :class:`~rooftree.errors.Invalid` where it sends a body along."""
-        offers = bool(self._request._message.upgrade)  # aiohttp tells it nowhere else
+        is_websocket = self._request.headers.get("Upgrade", "").strip().lower() == "websocket"
+        offers = is_websocket and bool(self._request._message.upgrade)  # aiohttp tells it nowhere else
         if offers and self.has_body:
             raise Invalid("A request that asks for another protocol must have no body")
         return offers

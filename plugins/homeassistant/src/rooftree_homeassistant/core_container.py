@@ -149,7 +149,7 @@ def _specification(
         security_options=("seccomp=unconfined",),
         tmpfs=("/tmp",),  # noqa: S108  # the container's
         init=False,
-        oom_score_adjust=OOM_SCORE,
+        oom_score_adjust=OOM_SCORE if privileged else 0,  # to be spared takes a capability of the engine's own
         stop_timeout_s=STOP_TIMEOUT_S,
     )
 

@@ -13,15 +13,18 @@ from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
 from rooftree_containers.update_steps import BY_HAND
 from rooftree_homeassistant import core_jobs
+from rooftree_homeassistant.api_proxy_routes import routes as api_proxy
 from rooftree_homeassistant.auth_routes import routes as auth
 from rooftree_homeassistant.core_check import check_configuration
 from rooftree_homeassistant.core_jobs import StartMode, refuse_not_installed
 from rooftree_homeassistant.core_options import CoreOptionsChange
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreNotRunning, HomeAssistant
+from rooftree_homeassistant.install import install_core
 from rooftree_homeassistant.models import CoreInfo, ProbationState, RestartRequest, StopRequest, UpdateRequest
 
 routes = Routes()
 routes.include(auth)
+routes.include(api_proxy)
 ANY_ROLE = role(Role.DEFAULT)
 HOMEASSISTANT = role(Role.HOMEASSISTANT)
 
@@ -91,10 +94,13 @@ def check() -> JobCall[None]:
 
 
 @routes.post("/core/update", access=HOMEASSISTANT, aliases=("/homeassistant/update",))
-def update(body: UpdateRequest) -> JobCall[JobStarted | None]:
-    """Bring Core to another version, the newest unless one is named; the one before comes back if that fails."""
+def update(core: HomeAssistant, body: UpdateRequest) -> JobCall[JobStarted | None]:
+    """Bring Core to another version, the newest unless one is named; the one before comes back if that fails. Core that
+    is not installed is installed in that version."""
     if body.backup:
         raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
+    if core.installed is None:
+        return install_core(version=body.version, patient=False).in_background(body.background)
     return core_jobs.update(version=body.version).in_background(body.background)
 
 

@@ -3,7 +3,7 @@ DATA ?= data
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture host-shell lint format access-table plugin-api bench stop stop-engine no-test-host clean
+.PHONY: help run test torture real-core host-shell lint format access-table plugin-api bench stop stop-engine no-test-host no-real-core clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,10 +12,13 @@ run:  ## Rooftree with the example add-ons (DATA=folder, ARGS="--port 9000")
 	@scripts/run "$(DATA)" $(ARGS)
 
 test:  ## all tests but those that take minutes (ARGS="-k store")
-	@scripts/test -m "not torture" $(ARGS)
+	@scripts/test -m "not torture and not real_core" $(ARGS)
 
 torture:  ## the tests that take minutes
 	@scripts/test -m torture --timeout=1800 $(ARGS)
+
+real-core:  ## Rooftree with a real Home Assistant Core, which is built once (ARGS="-k ingress")
+	@scripts/real-core test $(ARGS)
 
 host-shell:  ## a shell in a test host with systemd and all (ARGS="--board yellow --rooftree")
 	@scripts/test-host shell $(ARGS)
@@ -54,6 +57,9 @@ stop-engine:  ## the Docker Engine, where we started it
 no-test-host:
 	@scripts/test-host remove
 
-clean: no-test-host stop  ## take away what make fetched and built; the data folder stays
+no-real-core:
+	@scripts/real-core remove
+
+clean: no-test-host no-real-core stop  ## take away what make fetched and built; the data folder stays
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

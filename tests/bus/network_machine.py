@@ -1,8 +1,8 @@
 """A machine with NetworkManager, as a process: ``python -m tests.bus.network_machine ADDRESS [NAME …]``.
 
-A wire that leads to the internet, a VLAN on it, two wireless cards, a bridge that somebody else made, a VPN, and a card
-that is left alone. How they are to be (``GetSettings``) is in :data:`PROFILES`, unless the memory of the service has
-``unreadable``: then it is refused, as to those whose process NetworkManager can't see.
+A wire that leads to the internet, a VLAN on it, two wireless cards, a bridge that somebody else made, a VPN, and two
+cards that are left alone. How they are to be (``GetSettings``) is in :data:`PROFILES`, unless the memory of the service
+has ``unreadable``: then it is refused, as to those whose process NetworkManager can't see.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ DEVICES: dict[int, dict[str, dict[str, Any]]] = {
     6: {f"{NM}.Device": _device("tun0", TUN, 6, active=6)},
     7: {f"{NM}.Device": _device("eth1", ETHERNET, 7)},
     8: {f"{NM}.Device": _device("eth2", ETHERNET, 8, managed=False)},
+    9: {f"{NM}.Device": _device("eth9", ETHERNET, 9, managed=False)},
 }
 
 NETWORK: dict[str, Objects] = {

@@ -122,4 +122,19 @@ DIFFERENCES = (
         "403",
         "A service is between the add-ons that name it. Behind its gate the reference fails with 500",
     ),
+    Difference(
+        "* /core/api",
+        ("anonymous",),
+        "open",
+        "401",
+        "Who may talk to Core is asked at the door, as for every other route: an add-on with `homeassistant_api`, and "
+        "nobody else. The reference asks behind its gate, and refuses with 401",
+    ),
+    Difference(
+        "* /core/api",
+        ("unknown", *_ROLELESS, "manager", "admin", "observer", "cli", "core"),
+        "open",
+        "403",
+        "The same. Roles do not count: none of these callers has `homeassistant_api`",
+    ),
 )

@@ -17,9 +17,6 @@ API = SHARED / "api"
 pytestmark = needs_shared(API)
 
 NOT_YET = {
-    "GET /core/api": "Core's API for add-ons",
-    "POST /core/api": "Core's API for add-ons",
-    "GET /core/websocket": "Core's API for add-ons",
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",
@@ -52,6 +49,8 @@ _OF_CORE = (
     *(f"POST {verb}" for verb in ("start", "stop", "restart", "rebuild", "check", "update")),
     *(f"GET logs{more}" for more in ("", "/follow", "/latest", "/boots/{}", "/boots/{}/follow")),
 )
+_CORE = ("core", "homeassistant")
+_CORES_API = "all of Core's API, by all the names that it has had"
 
 BEYOND = {
     **{f"{route.replace(' ', ' /homeassistant/')}": "the older name of Core's routes" for route in _OF_CORE},
@@ -59,6 +58,11 @@ BEYOND = {
     **{f"{verb} /services/{{}}": "a plugin may add a service that the contract does not know" for verb in _VERBS},
     "* /ingress/{}/{}": "add-ons' pages, for browsers; the contract has the calls of clients",
     "GET /openapi.json": "the document of all this",
+    **{f"{verb} /{core}/api/{{}}": _CORES_API for core in _CORE for verb in _VERBS},
+    **{f"GET /{core}/api/hassio{{}}": "what of it is closed for everybody" for core in _CORE},
+    **{f"GET /{core}/api/websocket": _CORES_API for core in _CORE},
+    "GET /homeassistant/websocket": _CORES_API,
+    **{f"{verb} /homeassistant/api": _CORES_API for verb in ("GET", "POST")},
     "GET /store/addons/{}/{}": "older clients name the version",
     "POST /store/addons/{}/install/{}": "older clients name the version",
     "POST /store/addons/{}/update/{}": "older clients name the version",

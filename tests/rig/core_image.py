@@ -3,17 +3,16 @@ machine's own Python and of busybox, with no registry in sight. What is wrong wi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import frozen
@@ -31,6 +30,9 @@ PACKAGES = (
     "aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "attrs", "frozenlist", "idna", "multidict", "propcache", "yarl",
 )  # fmt: skip
 """aiohttp, and what it imports."""
+NAME = "home/core"
+KEPT_LABEL = "io.rooftree.core=stand-in"
+"""For ``make clean``."""
 DOCKERFILE = """\
 FROM {base}
 LABEL io.hass.type=core io.hass.version={version} io.hass.arch={arch}
@@ -50,7 +52,7 @@ class CoreImages:
     @property
     def name(self) -> str:
         """The image without a tag, as a version feed names it."""
-        return f"{self.registry.address}/core"
+        return f"{self.registry.address}/{NAME}"
 
     def publish(self, version: str, **traits: object) -> str:
         """Build and push that version, which is like that: fields of :class:`tests.rig.core_program.Character`. The
@@ -59,18 +61,33 @@ class CoreImages:
         dockerfile = DOCKERFILE.format(
             base=self.base, version=version, arch=self.registry.engine.architecture(), character=character
         )
-        return self.registry.publish("core", version, dockerfile)
+        return self.registry.publish(NAME, version, dockerfile)
 
 
-@contextmanager
-def core_images(registry: Registry) -> Iterator[CoreImages]:
-    """Makes what all versions have in common, once; taken away at the end."""
-    name = f"rooftree-rig/core:{secrets.token_hex(4)}"
-    _build_base(name, registry.engine, registry.base_image)
-    try:
-        yield CoreImages(registry, name)
-    finally:
-        registry.engine.run("rmi", "--force", name)
+def core_images(registry: Registry) -> CoreImages:
+    """Makes what all versions have in common where the engine has none that is the same: it takes seconds, and is kept
+    for the next time."""
+    name = f"rooftree-rig/core:{_fingerprint()}"
+    if not registry.engine.run("images", "--quiet", name):
+        _build_base(name, registry.engine, registry.base_image)
+    return CoreImages(registry, name)
+
+
+def _fingerprint() -> str:
+    """Changes with what is in the image, the busybox excepted."""
+    parts = [
+        sys.version,
+        str(Path(sys.executable).resolve()),
+        *(f"{package} {_modified(package)}" for package in PACKAGES),
+    ]
+    digest = hashlib.sha256("\0".join(parts).encode())
+    for module in (__file__, core_program.__file__):
+        digest.update(Path(module).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _modified(package: str) -> int:
+    return (Path(sysconfig.get_path("platlib")) / package).stat().st_mtime_ns
 
 
 def _build_base(name: str, engine: Engine, base_image: str) -> None:
@@ -95,7 +112,7 @@ def _build_base(name: str, engine: Engine, base_image: str) -> None:
         commands.mkdir(parents=True)
         (commands / "python3").symlink_to(python)
         (context / "Dockerfile").write_text(f"FROM {base_image}\nCOPY root/ /\n", encoding="utf-8")
-        engine.run("build", "--quiet", "--tag", name, context)
+        engine.run("build", "--quiet", "--label", KEPT_LABEL, "--tag", name, context)
 
 
 def _inside(root: Path, path: Path) -> Path:

@@ -320,7 +320,9 @@ class StandIn:
         try:
             async for message in websocket:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    await self._command(websocket, json.loads(message.data))
+                    said = json.loads(message.data)
+                    for command in said if isinstance(said, list) else [said]:
+                        await self._command(websocket, command)
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     self.memory.add("binary", body=message.data.decode("latin-1"))
                     await websocket.send_bytes(message.data)
@@ -425,7 +427,12 @@ async def serve(folder: Path, character: Character) -> int:
         loop.add_signal_handler(number, lambda: stand_in.ends.done() or stand_in.ends.set_result(0))
     async with contextlib.AsyncExitStack() as stack:
         for trusted in (True, False):  # TCP last: who can steer it finds the socket there
-            runner = web.AppRunner(stand_in.application(trusted=trusted), shutdown_timeout=0.5, access_log=None)
+            runner = web.AppRunner(
+                stand_in.application(trusted=trusted),
+                shutdown_timeout=0.5,
+                access_log=None,
+                handler_cancellation=True,  # a stream ends with its client
+            )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             if not trusted:

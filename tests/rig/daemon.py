@@ -93,6 +93,12 @@ class Daemon:
             encoding="utf-8",
         )
 
+    def wants_core(self, *settings: str) -> None:
+        """Core is installed by it, from its next start on; perhaps with more of ``[plugins.homeassistant]``."""
+        text = self.settings.read_text(encoding="utf-8")
+        wanted = "\n".join(["install = true", *settings])
+        self.settings.write_text(text.replace("install = false", wanted), encoding="utf-8")
+
     @property
     def admin_token(self) -> str:
         """The token that the daemon made at its first start."""

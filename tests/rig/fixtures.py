@@ -39,10 +39,9 @@ def registry(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
-def cores(registry: Registry) -> Iterator[CoreImages]:
+def cores(registry: Registry) -> CoreImages:
     """Where versions of the stand-in for Home Assistant Core are published."""
-    with core_images(registry) as images:
-        yield images
+    return core_images(registry)
 
 
 @pytest.fixture(scope="session")

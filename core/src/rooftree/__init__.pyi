@@ -40,6 +40,7 @@ from rooftree.http import Field as Field
 from rooftree.http import FreeText as FreeText
 from rooftree.http import From as From
 from rooftree.http import Header as Header
+from rooftree.http import Introduction as Introduction
 from rooftree.http import Media as Media
 from rooftree.http import Proxied as Proxied
 from rooftree.http import RawBody as RawBody

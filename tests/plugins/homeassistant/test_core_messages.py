@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ from rooftree.testing import FakeClock
 from rooftree_homeassistant.core_users import ActiveUsers
 from rooftree_homeassistant.job_messages import JobMessages
 from rooftree_homeassistant.outbox import MOST_WAITING, Outbox
+from rooftree_resolution.plugin import ResolutionPlugin
 from tests.plugins.homeassistant.linked import Linked, linked
 from tests.rig.core_process import CoreProcess, core_process
 from tests.rig.waiting import until
@@ -97,11 +98,24 @@ async def test_what_happens_before_we_run_waits_until_then(tmp_path: Path, core:
 
 
 async def test_nothing_is_told_once_we_stop(tmp_path: Path, core: CoreProcess) -> None:
-    async with linked(tmp_path) as link:
+    class Last(Plugin):
+        name = "last"
+        requires = (CORE,)
+
+        async def setup(self, kernel: Kernel) -> None:
+            self.kernel = kernel
+
+        async def stop(self) -> None:
+            self.kernel.publish(AddonStateChanged("local_lamp", "stopped"))
+            for _ in range(5):  # as long as that would take to be told
+                await self.kernel.service(CORE).command("get_config")
+
+    async with linked(tmp_path, plugins=[Last]) as link:
         link.over_socket(core)
         await core.is_sent("supervisor_update", update_key="supervisor")
 
     await core.is_told("disconnected")
+    assert len(await core.told("command", type="get_config")) == 5
     assert await since_start(core) == []
 
 
@@ -146,12 +160,14 @@ class HardOfHearing:
 
     def __init__(self, deaf: int) -> None:
         self.deaf = deaf
+        self.meanwhile: Callable[[], None] = lambda: None
         self.told: list[Any] = []
         self.heard = asyncio.Event()
 
     async def command(self, kind: str, /, *, within_s: float, data: Any) -> None:
         if self.deaf > 0:
             self.deaf -= 1
+            self.meanwhile()
             raise CoreUnavailable("not now")
         self.told.append(data)
         self.heard.set()
@@ -173,19 +189,19 @@ async def test_message_that_core_does_not_take_in_is_told_again_unless_there_is_
     outbox = Outbox(core, clock)  # type: ignore[arg-type]
     outbox.put(("a",), {"event": "a"})
     outbox.put(("b",), {"event": "b"})
+    core.meanwhile = lambda: outbox.put(("a",), {"event": "a", "later": True})
     outbox.open()
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         sending = group.create_task(outbox.run())
         await clock.begun.wait()
         assert core.told == []
-        outbox.put(("b",), {"event": "b", "later": True})
         clock.over.set()
         while len(core.told) < 2:
             await core.heard.wait()
             core.heard.clear()
         sending.cancel()
 
-    assert core.told == [{"event": "a"}, {"event": "b", "later": True}]
+    assert core.told == [{"event": "b"}, {"event": "a", "later": True}]
 
 
 async def test_oldest_are_dropped_when_too_many_wait() -> None:
@@ -254,6 +270,20 @@ async def test_issue_has_what_core_s_client_reads(link: Linked, core: CoreProces
     assert removed == {"event": "issue_removed", "data": {"type": "app_port_conflict", "uuid": "a" * 32, **facts}}
     for message in (changed, removed):
         assert ClientIssue.from_dict(message["data"]).uuid.hex == "a" * 32
+
+
+async def test_problem_is_an_issue_that_core_is_told_of(tmp_path: Path, core: CoreProcess) -> None:
+    async with linked(tmp_path, plugins=[ResolutionPlugin]) as link:
+        link.over_socket(core)
+        link.system.problems.report(Problem("boot_fail", "addon", "local_lamp", suggestions=("execute_start",)))
+
+        data = (await core.is_sent("issue_changed"))["data"]
+        assert (data["type"], data["context"], data["reference"]) == ("boot_fail", "addon", "local_lamp")
+        assert [suggestion["type"] for suggestion in data["suggestions"]] == ["execute_start"]
+        assert ClientIssue.from_dict(data).context == "addon"
+
+        link.system.problems.clear("boot_fail", "addon", "local_lamp")
+        assert (await core.is_sent("issue_removed"))["data"]["uuid"] == data["uuid"]
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ STEPS = (
     "containers.create_container/1",
     "homeassistant.hand_over_port/1",
     "containers.start_container/1",
+    "homeassistant.let_start/1",
+    "homeassistant.await_core/1",
 )
 PLACES = [
     "job:accepted",

@@ -15,7 +15,7 @@ from rooftree.interfaces.containers import Container, ContainerStatus, DataPath,
 from rooftree.interfaces.hooks import objections_to_host_end
 from rooftree.principal import Principal, Role
 from rooftree.testing import token_for
-from rooftree.testing.containers import FakeContainerEngine, FakeImage
+from rooftree.testing.containers import FakeImage
 from rooftree_containers import ContainerState, Desired
 from rooftree_homeassistant import core_health
 from rooftree_homeassistant.home_assistant import CONTAINER, CoreContainer
@@ -41,17 +41,6 @@ async def test_core_that_is_not_installed_is_said_to_be_so(home: CoreHouse, verb
 
     assert answer.status == 404
     assert "not installed yet" in answer.message
-
-
-async def test_update_of_core_that_is_not_installed_installs_it(home: CoreHouse, engine: FakeContainerEngine) -> None:
-    engine.publish_image(home.image(NEW))
-
-    planned = (await home.client.post("/core/update?plan=1", json={"version": NEW})).data
-    answer = await home.call("update", version=NEW)
-
-    assert planned["job"] == "home_assistant_core_install"
-    assert answer.data == {}
-    assert (await home.info())["version"] == NEW
 
 
 async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind: CoreEngine) -> None:

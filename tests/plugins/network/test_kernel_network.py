@@ -162,13 +162,23 @@ async def test_vlan_names_its_number_and_what_it_lies_on(monkeypatch: pytest.Mon
     assert (interface.type, interface.vlan) == ("vlan", Vlan(id=42, parent="eth0"))
 
 
-def test_route_by_two_links_at_once_is_two_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_route_by_two_links_is_two_ways_and_one_by_another_family_has_no_gateway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hops = b"".join(struct.pack("=HBBi", 8 + 8, 0, 0, link) + attribute(5, bytes((192, 0, 2, link))) for link in (2, 3))
     route = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 0, 0, 1, 0) + attribute(9, hops)
     elsewhere = struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, 0, 0, 1, 0) + attribute(4, struct.pack("=i", 2))
-    monkeypatch.setattr(rtnetlink, "_dump", lambda ask, answer, head: [route, elsewhere] if head[0] == 2 else [])
+    by_ipv6 = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 0, 0, 1, 0) + attribute(4, struct.pack("=i", 4))
+    by_ipv6 += attribute(18, struct.pack("=H", 10) + bytes(16))
+    monkeypatch.setattr(
+        rtnetlink, "_dump", lambda ask, answer, head: [route, elsewhere, by_ipv6] if head[0] == 2 else []
+    )
 
-    assert [(way.link, way.gateway) for way in rtnetlink.default_routes()] == [(2, "192.0.2.2"), (3, "192.0.2.3")]
+    assert [(way.link, way.gateway) for way in rtnetlink.default_routes()] == [
+        (2, "192.0.2.2"),
+        (3, "192.0.2.3"),
+        (4, None),
+    ]
 
 
 def test_hardware_counts_whatever_it_is_set_up_for_and_bridges_with_hardware_in_them() -> None:

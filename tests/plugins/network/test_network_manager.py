@@ -33,12 +33,13 @@ KERNEL = KernelNetwork(
     links=[
         link("eth0", mac="02:00:00:00:00:01", addresses=[LAN]),
         link("eth2", mac="02:00:00:00:00:08", addresses=[LAN]),
-        link("eth9", mac="02:00:00:00:00:09"),
+        link("eth9", mac="02:00:00:00:00:99"),
     ],
     routes=[DefaultRoute(family=4, link="eth2", gateway="198.51.100.1", metric=0)],
     nameservers=["198.51.100.53", "2001:db8::53"],
 )
-"""What the kernel says: of these only ``eth2`` is one that NetworkManager knows and leaves alone."""
+"""What the kernel says: of these only ``eth2`` is one that NetworkManager knows and leaves alone; ``eth9`` of the host
+has another address."""
 
 
 @frozen
@@ -185,6 +186,22 @@ async def test_primary_interface_of_another_program_is_the_one_with_a_gateway(ho
     await house.change(PATH, NM, PrimaryConnection="/")
 
     assert [name for name, entry in (await house.interfaces()).items() if entry["primary"]] == ["eth0"]
+
+
+@pytest.mark.parametrize(
+    ("interface", "name", "value"),
+    [
+        ("IP4Config", "Gateway", "the router"),
+        ("IP4Config", "Gateway", "fe80::1"),
+        ("IP6Config", "Gateway", "192.0.2.1"),
+    ],
+)
+async def test_interface_that_cannot_be_made_sense_of_spoils_none_of_the_others(
+    house: House, interface: str, name: str, value: str
+) -> None:
+    await house.change(f"{PATH}/{interface}/1", f"{NM}.{interface}", **{name: value})
+
+    assert {*await house.interfaces()} == {"eth0.42", "eth1", "eth2", "wlan0", "wlan1"}
 
 
 # --- what changes -----------------------------------------------------------------------------------------------------

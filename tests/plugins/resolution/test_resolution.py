@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,13 @@ async def test_context_that_clients_do_not_know_is_shown_as_one_that_they_do(hou
 
     assert (await house.issue("leak"))["context"] == "system"
     assert {entry["context"] for entry in (await house.info())["suggestions"]} == {"plugin", "system"}
+
+
+@pytest.mark.parametrize("extra", [{"path": Path("/x")}, {"at": datetime.now(UTC)}, {1: 2}, {"deep": {"set": {1, 2}}}])
+async def test_facts_that_are_no_json_spoil_nothing(house: House, extra: dict[Any, Any]) -> None:
+    house.system.problems.report(Problem("odd", "system", extra=extra))
+
+    assert (await house.client.get("/resolution/info")).status == 200
 
 
 # --- dismissing -------------------------------------------------------------------------------------------------------

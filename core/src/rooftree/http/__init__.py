@@ -3,9 +3,11 @@
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.binding import Endpoint
 from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
+from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
-from rooftree.http.server import MAX_TOKEN, HttpServer
+from rooftree.http.senders import MAX_TOKEN
+from rooftree.http.server import HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
@@ -30,6 +32,7 @@ __all__ = [
     "Header",
     "HttpServer",
     "Input",
+    "Introduction",
     "Media",
     "Proxied",
     "RawBody",

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -21,6 +22,7 @@ from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
 from rooftree.http.exchanges import Proxied, answer_proxied
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
+from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route
@@ -40,8 +42,12 @@ class Call:
     request: web.BaseRequest
     principal: Principal | None
     parts: Mapping[str, str]
+    introduce: Callable[[Call, str], Awaitable[Principal]]
+    """Makes it the call of whom a token stands for."""
     access: Access = PUBLIC
     """What was asked of its sender."""
+    introduced_by: str | None = None
+    """The digest of the token with which its sender said who they are, where that came later than the request."""
 
 
 HEARTBEAT_S = 30.0
@@ -183,10 +189,14 @@ def _reader(wanted: Input, max_body: int, directory: ServiceDirectory) -> _Reade
     """How a value is read from the call."""
     parameter, name = wanted.parameter, wanted.name
     match wanted.source:
+        case Source.PATH if parameter.kind in {str, Tail}:  # these are what the table gives
+            return lambda call: call.parts[name]
         case Source.PATH:
             return lambda call: _part(name, call.parts[name], parameter.kind)
         case Source.CALLER:
             return lambda call: call.principal
+        case Source.INTRODUCTION:
+            return lambda call: Introduction(partial(call.introduce, call))
         case Source.HEADER:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:

@@ -108,6 +108,10 @@ class Exchange:
         """The header fields in order and as they were sent; no value has a line break or NUL in it."""
         return self._request.raw_headers
 
+    def has_field(self, name: str) -> bool:
+        """Whether there is a header field of that name, in any case."""
+        return name in self._request.headers
+
     @property
     def address(self) -> str | None:
         """The peer's address in its shortest form; ``None`` on the unix socket."""
@@ -127,7 +131,8 @@ class Exchange:
     def offers_upgrade(self) -> bool:
         """Whether the client asks to switch to the WebSocket protocol; what it sends further is kept until that is
         decided. Raises :class:`~rooftree.errors.Invalid` where it sends a body along."""
-        offers = bool(self._request._message.upgrade)  # aiohttp tells it nowhere else
+        is_websocket = self._request.headers.get("Upgrade", "").strip().lower() == "websocket"
+        offers = is_websocket and bool(self._request._message.upgrade)  # aiohttp tells it nowhere else
         if offers and self.has_body:
             raise Invalid("A request that asks for another protocol must have no body")
         return offers

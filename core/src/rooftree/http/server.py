@@ -10,15 +10,14 @@ import asyncio
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 from aiohttp import web
-from multidict import istr
 
-from rooftree.access import NOBODY, Access, Misplaced, SessionCookie, Tokens, WrongTokens
+from rooftree.access import NOBODY, Access, Tokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
@@ -43,20 +42,18 @@ from rooftree.http.connection import (
     bound_unsent,
     miss_the_lost,
 )
-from rooftree.http.credentials import AUTHORIZATION, COOKIE, sent_token
 from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
+from rooftree.http.senders import Senders
 from rooftree.http.table import Entry, Match, RouteTable
 from rooftree.http.traffic import Traffic
-from rooftree.http.unix_socket import administrator, bound_unix
+from rooftree.http.unix_socket import bound_unix
 from rooftree.principal import Principal
 from rooftree.state import explained
 
 log = structlog.get_logger(__name__)
 
-MAX_TOKEN = 1024
-"""Characters of a token that are looked at; a longer one is nobody's."""
 STOP_S = 5.0
 """Seconds that open requests get when the server stops."""
 DRAIN_LOOK_S = 0.01
@@ -82,18 +79,14 @@ class HttpServer:
     ) -> None:
         self.table = RouteTable()
         self.traffic = Traffic()
-        self._tokens = tokens
+        self.senders = Senders(tokens, clock)
         self._gate = gate
         self._boot_id = boot_id
-        self._wrong_tokens = WrongTokens(clock)
         self.on_crash: Callable[[str, str, Exception], None] = _only_logged
         """Told whose handler failed in a way it did not foresee, on which route, and how."""
-        self._headers_of: dict[str, tuple[istr, ...]] = {}
-        self._token_headers: tuple[istr, ...] = (AUTHORIZATION,)
-        self._session_holders: dict[str, Callable[[str], Principal | None]] = {}
         self._runner: web.ServerRunner | None = None
         self._in_flight = InFlight(in_flight_bytes)
-        self._revocation = Revocation(self._vouched_for)
+        self._revocation = Revocation(self.senders.now_of)
         self._lookers: list[asyncio.Task[None]] = []
         self._sites: dict[str, web.BaseSite] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
@@ -164,24 +157,6 @@ class HttpServer:
         """The open listeners by name, with where they listen."""
         return {name: site.name for name, site in self._sites.items()}
 
-    def accept_tokens_in(self, headers: Iterable[str], owner: str) -> None:
-        """Take tokens from these headers too, for as long as ``owner`` says so: no headers end it. Where several are
-        sent they must agree."""
-        self._headers_of[owner] = tuple(map(istr, headers))
-        others = dict.fromkeys(header for headers in self._headers_of.values() for header in headers)
-        self._token_headers = (*others, AUTHORIZATION)
-
-    def has_sessions(self, kind: str) -> bool:
-        """Whether somebody says whose the sessions of that kind are."""
-        return kind in self._session_holders
-
-    def accept_sessions(self, kind: str, holder: Callable[[str], Principal | None] | None) -> None:
-        """Let sessions of that kind stand for ``holder(text)``, until that is ``None``."""
-        if holder is None:
-            self._session_holders.pop(kind, None)
-        else:
-            self._session_holders[kind] = holder
-
     def end_streams(self) -> None:
         """End the answers that would never end by themselves, such as a log that is followed."""
         for owner in self._streams:
@@ -217,7 +192,7 @@ class HttpServer:
             await self._runner.cleanup()
             self._runner = None
         self._sites.clear()
-        self._wrong_tokens.close()
+        self.senders.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
@@ -228,19 +203,18 @@ class HttpServer:
         connection.caller = None
         try:
             try:
-                principal = self._principal(request)
-                if isinstance(principal, Misplaced):
-                    principal = await self._tokens.look_again(principal)
-                connection.caller = principal
+                principal = connection.caller = await self.senders.of(request)
             finally:
                 if not connection.turns.is_free:
                     await connection.turns.wait(connection.account)
             entry, parts = self._match_route(request, principal)
             access = entry.route.access
             if access.session is not None:
-                principal = connection.caller = self._session_holder(request, access.session)
+                principal = connection.caller = self.senders.of_session(request, access.session)
             endpoint = self._authorise(entry, request, principal, parts)
-            response = await self._run(entry.owner, endpoint, Call(request, principal, parts, access))
+            response = await self._run(
+                entry.owner, endpoint, Call(request, principal, parts, self.senders.introduce, access)
+            )
             body = response.body if type(response) is web.Response else None
             if isinstance(body, bytes) and len(body) > PIECE_BYTES:
                 connection.hold(len(body))
@@ -272,13 +246,13 @@ class HttpServer:
         """The route of the request, and the parts of its path."""
         match = self.table.match(request.raw_path.partition("?")[0])
         if match is None:
-            self._refuse_stranger(principal, request)
+            self.senders.refuse_stranger(principal, request)
             raise NotFound(f"There is nothing at {request.path}")
         offered = match.offered(request.method)
         if offered is None:
             if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
                 raise Forbidden(CLOSED)
-            self._refuse_stranger(principal, request)
+            self.senders.refuse_stranger(principal, request)
             raise _NotOffered(request.method, match)
         entry, names = offered
         return entry, dict(zip(names, match.values, strict=True)) if names else {}
@@ -337,57 +311,8 @@ class HttpServer:
             if access.session is not None:
                 cookie = access.session.cookie
                 raise Unauthenticated(f"This needs a session: the cookie {cookie} is missing, or its session is over")
-            self._refuse_stranger(principal, request)
+            self.senders.refuse_stranger(principal, request)
             raise Forbidden(f"{principal} may not do this; it is for: {access}")
-
-    def _principal(self, request: web.BaseRequest) -> Principal | Misplaced | None:
-        """Whom the request's token stands for, if that one is there; on the unix socket, without a token, the peer.
-
-        There an administrator may use whatever token, which is less than that one may do without it.
-        """
-        token = sent_token(request, self._token_headers)
-        if token is None:
-            return administrator(request)
-        if len(token) > MAX_TOKEN:
-            return None
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        key = connection.digest_of(token)
-        if connection.address is None and administrator(request) is not None:
-            return self._tokens.holder(key)
-        return self._tokens.caller(key, connection.address)
-
-    def _session_holder(self, request: web.BaseRequest, session: SessionCookie) -> Principal | None:
-        """Whose session is in the request's cookie. Where several are sent, a page may have added one of its own:
-        then it is nobody's."""
-        holder_of = self._session_holders.get(session.kind.name)
-        texts = session.values(request.headers.getall(COOKIE, ()))
-        if holder_of is None or len(texts) != 1:
-            return None
-        return holder_of(texts.pop())
-
-    def _vouched_for(self, call: Call) -> Principal | None:
-        """Whom the request's token, or session, stands for now; where it came from was looked at when it came."""
-        request = call.request
-        if call.access.session is not None:
-            return self._session_holder(request, call.access.session)
-        token = sent_token(request, self._token_headers)
-        if token is None:
-            return administrator(request)
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        return self._tokens.holder(connection.digest_of(token)) if len(token) <= MAX_TOKEN else None
-
-    def _refuse_stranger(self, principal: Principal | None, request: web.BaseRequest) -> None:
-        """Raise when nobody vouches for the caller: 401 without a token; with one that is nobody's 403, and 429 when
-        its sender has sent many."""
-        if principal is not None:
-            return
-        if any(request.headers.get(name, "").strip() for name in self._token_headers):
-            self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
-            raise Forbidden("The token is not known, or no longer valid")
-        others = "".join(f", or {name}" for name in self._token_headers[:1] if name != AUTHORIZATION)
-        raise Unauthenticated(f"Send a token: Authorization: Bearer …{others}")
 
 
 def _resolve_self(access: Access, principal: Principal, parts: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from attrs import field, frozen
 
+from rooftree.http.introductions import Introduction
 from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.jobs import JobCall
 from rooftree.principal import Principal
@@ -46,6 +47,8 @@ class Source(enum.Enum):
     """The JSON body, as the parameter's type."""
     RAW_BODY = "raw body"
     CALLER = "caller"
+    INTRODUCTION = "introduction"
+    """How the caller says later who it is."""
     TOGETHER = "together"
     """Made from several others."""
     SERVICE = "service"
@@ -94,6 +97,8 @@ def _input(parameter: Parameter, names: Collection[str]) -> Input:
         return Input(parameter, Source.PATH, name)
     if kind in {Principal, Principal | None}:
         return Input(parameter, Source.CALLER, name)
+    if kind is Introduction:
+        return Input(parameter, Source.INTRODUCTION, name)
     if get_origin(kind) is Annotated:
         return _marked(parameter, names)
     return Input(parameter, Source.SERVICE if parameter.required else Source.QUERY, name)

@@ -170,14 +170,16 @@ class Kernel:
 
         Raises ``ValueError`` when there is such a kind already.
         """
-        if self._parts.tokens.has_kind(kind.name) or self._parts.server.has_sessions(kind.name):
+        if self._parts.tokens.has_kind(kind.name) or self._parts.server.senders.has_sessions(kind.name):
             raise ValueError(f"callers of kind {kind.name} are somebody else's already")
-        self._parts.server.accept_sessions(kind.name, holder)
-        self._take(f"sessions of kind {kind.name}", partial(self._parts.server.accept_sessions, kind.name, None))
+        self._parts.server.senders.accept_sessions(kind.name, holder)
+        self._take(
+            f"sessions of kind {kind.name}", partial(self._parts.server.senders.accept_sessions, kind.name, None)
+        )
 
     def accept_tokens_in(self, *headers: str) -> None:
         """Take tokens from these headers of requests too, while the plugin runs; ``Authorization`` is always read."""
-        accept = self._parts.server.accept_tokens_in
+        accept = self._parts.server.senders.accept_tokens_in
         self._take("headers of tokens", partial(accept, (), self.name))
         accept(headers, self.name)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -22,6 +22,7 @@ from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import ManagedStateChanged, StandingDomain, look_after
+from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, described
 from rooftree_homeassistant.core_health import CORE_HEALTH, CoreHealth
@@ -41,6 +42,9 @@ from rooftree_homeassistant.installation import INSTALLATION
 from rooftree_homeassistant.landing_page import LANDING_PAGE
 from rooftree_homeassistant.routes import routes
 
+HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
+"""Where older add-ons send their token when they ask Core something."""
+
 
 @frozen
 class HomeAssistantSettings:
@@ -56,15 +60,23 @@ class HomeAssistantSettings:
     install: bool = True
     """Whether Core is installed by itself where it is not, with a page on its port meanwhile."""
     privileged: bool = True
-    """Whether Core's container has every capability and device of the host, as Core expects. An engine that runs in a
-    container itself may not be able to give them; then switch it off."""
+    """Whether Core's container has every capability and device of the host, as Core expects, and is spared when memory
+    runs short. An engine that runs in a container itself may not be able to give that; then switch it off."""
 
 
 class HomeAssistantPlugin(Plugin):
     """Home Assistant Core: installed, run, watched, updated; and its API for everybody else."""
 
     name = PLUGIN
-    provides = (HOME_ASSISTANT, CORE_HEALTH, INSTALLATION, LANDING_PAGE, managed_containers(PLUGIN), *PROVIDED)
+    provides = (
+        HOME_ASSISTANT,
+        CORE_HEALTH,
+        INSTALLATION,
+        LANDING_PAGE,
+        API_PROXY,
+        managed_containers(PLUGIN),
+        *PROVIDED,
+    )
     requires = (CONTAINER_ENGINE,)
     optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
     settings = HomeAssistantSettings
@@ -95,7 +107,7 @@ class HomeAssistantPlugin(Plugin):
         self.containers = self.core.containers = look_after(kernel, domain, OWN)
         kernel.on(CoreReached, self.core_reached)
         kernel.on(ManagedStateChanged, self.container_changed)
-        kernel.accept_tokens_in(*TOKEN_HEADERS)
+        kernel.accept_tokens_in(*TOKEN_HEADERS, HOME_ASSISTANT_HEADER)
         kernel.register_kind(
             CORE,
             lambda name: Principal(CORE.name, name, Role.ADMIN),
@@ -104,6 +116,9 @@ class HomeAssistantPlugin(Plugin):
         kernel.provide(HOME_ASSISTANT, self.core)
         kernel.provide(CORE_HEALTH, self.health)
         self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
+        proxy = ApiProxy(self.conversation.connection)
+        kernel.defer(proxy.close)
+        kernel.provide(API_PROXY, proxy)
 
     async def core_reached(self, _: CoreReached) -> None:
         """Core may have changed where its page is."""

@@ -13,6 +13,7 @@ from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
 from rooftree_containers.update_steps import BY_HAND
 from rooftree_homeassistant import core_jobs
+from rooftree_homeassistant.api_proxy_routes import routes as api_proxy
 from rooftree_homeassistant.auth_routes import routes as auth
 from rooftree_homeassistant.core_check import check_configuration
 from rooftree_homeassistant.core_jobs import StartMode, refuse_not_installed
@@ -23,6 +24,7 @@ from rooftree_homeassistant.models import CoreInfo, ProbationState, RestartReque
 
 routes = Routes()
 routes.include(auth)
+routes.include(api_proxy)
 ANY_ROLE = role(Role.DEFAULT)
 HOMEASSISTANT = role(Role.HOMEASSISTANT)
 

@@ -52,9 +52,10 @@ class AddonNetworks:
 def addon_network_info(network: AddonNetwork | None) -> AddonNetworkInfo:
     """The same for clients, who always want one: the usual one where there is none yet."""
     known = network or USUAL
+    subnet = IPv4Network(known.subnet)
     return AddonNetworkInfo(
         interface=known.interface,
         address=known.subnet,
         gateway=known.gateway,
-        dns=str(IPv4Network(known.subnet)[NAMES]),
+        dns=str(subnet[min(NAMES, subnet.num_addresses - 1)]),
     )

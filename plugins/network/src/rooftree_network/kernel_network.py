@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -104,7 +105,7 @@ async def read_kernel() -> KernelNetwork:
     """Ask the kernel; nothing where it can't be asked."""
     try:
         return await asyncio.to_thread(_read)
-    except OSError as error:
+    except (OSError, ValueError, struct.error) as error:  # the last two: a kernel that tells it in another way
         log.info("kernel_network_unknown", reason=str(error))
         return KernelNetwork()
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import structlog
 from attrs import frozen
 
 from rooftree.interfaces.bus import BusObject, BusRefused, SystemBus
@@ -53,6 +54,8 @@ from rooftree_network.models import (
     WifiMode,
     is_link_local,
 )
+
+log = structlog.get_logger(__name__)
 
 type Profile = Mapping[str, Mapping[str, Any]]
 """How an interface is to be: settings by section, those left out that are as usual."""
@@ -151,7 +154,7 @@ class NetworkManager:
             *(self._in_use(path, device) for path, device in devices.items() if device.managed)
         )
         primary = _primary(in_use, manager)
-        shown = await asyncio.gather(*(self._interface(device, device is primary) for device in in_use))
+        shown = await asyncio.gather(*(self._understood(device, device is primary) for device in in_use))
         return ManagedNetwork(
             interfaces=[interface for interface in shown if interface is not None],
             unmanaged=[device for device in devices.values() if not device.managed],
@@ -164,6 +167,14 @@ class NetworkManager:
             self._read(Ip6Config, IP6, device.ip6),
         )
         return _InUse(path, device, active, ip4 or Ip4Config(), ip6 or Ip6Config())
+
+    async def _understood(self, used: _InUse, primary: bool) -> Interface | None:
+        """A device as an interface; one that cannot be made sense of is left out, and spoils none of the others."""
+        try:
+            return await self._interface(used, primary)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.exception("interface_not_understood", interface=used.device.name)
+            return None
 
     async def _interface(self, used: _InUse, primary: bool) -> Interface | None:
         """A device as an interface; ``None`` for one that is not shown."""
@@ -257,9 +268,9 @@ def _ipv4(profile: Profile | None, used: _InUse, ready: bool) -> Ipv4:
     by_dhcp = used.device.dhcp4 not in {None, NO_OBJECT}
     return Ipv4(
         method=_method(section, config.addresses, "auto" if by_dhcp else "static"),
-        address=_addresses(config.addresses),
-        nameservers=[server["address"] for server in config.nameservers or () if "address" in server],
-        gateway=config.gateway or None,
+        address=[str(ipaddress.IPv4Interface(text)) for text in _addresses(config.addresses)],
+        nameservers=[str(ipaddress.IPv4Address(server["address"])) for server in config.nameservers or ()],
+        gateway=str(ipaddress.IPv4Address(config.gateway)) if config.gateway else None,
         route_metric=_metric(section),
         ready=ready,
     )
@@ -269,9 +280,9 @@ def _ipv6(profile: Profile | None, used: _InUse, ready: bool) -> Ipv6:
     section, config = _section(profile, "ipv6"), used.ip6
     return Ipv6(
         method=_method(section, config.addresses, "auto"),
-        address=_addresses(config.addresses),
-        nameservers=[str(ipaddress.IPv6Address(server)) for server in config.nameservers or () if len(server) == 16],
-        gateway=config.gateway or None,
+        address=[str(ipaddress.IPv6Interface(text)) for text in _addresses(config.addresses)],
+        nameservers=[str(ipaddress.IPv6Address(server)) for server in config.nameservers or ()],
+        gateway=str(ipaddress.IPv6Address(config.gateway)) if config.gateway else None,
         route_metric=_metric(section),
         ready=ready,
         addr_gen_mode=_GENERATIONS.get(section.get("addr-gen-mode", 3), "default"),
@@ -288,7 +299,7 @@ def _method(section: Mapping[str, Any], addresses: Sequence[Mapping[str, Any]] |
 
 
 def _addresses(told: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    return [f"{entry['address']}/{entry['prefix']}" for entry in told or () if {"address", "prefix"} <= entry.keys()]
+    return [f"{entry['address']}/{entry['prefix']}" for entry in told or ()]
 
 
 def _metric(section: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import Final
 
@@ -39,8 +39,9 @@ _ANSWER_S: Final = 5.0
 _MAC, _NAME, _PARENT, _MASTER, _INFO = 1, 3, 5, 10, 18
 _INFO_KIND, _INFO_DATA, _VLAN_ID = 1, 2, 1
 _ADDRESS, _LOCAL, _FLAGS = 1, 2, 8
-_INTERFACE, _GATEWAY, _METRIC, _HOPS, _VIA = 4, 5, 6, 9, 18
+_INTERFACE, _GATEWAY, _METRIC, _HOPS = 4, 5, 6, 9
 _MAIN_TABLE, _UNICAST = 254, 1
+_ADDRESS_BYTES: Final[Mapping[int, int]] = {socket.AF_INET: 4, socket.AF_INET6: 16}
 
 ETHERNET: Final = 1
 """Hardware type of everything that has frames as Ethernet has them."""
@@ -129,7 +130,7 @@ def _address(body: bytes) -> AddressEntry | None:
     family, prefix, flags, scope, link = _ADDRESS_HEAD.unpack_from(body)
     told = dict(_attributes(body[_ADDRESS_HEAD.size :]))
     packed = told.get(_LOCAL) or told.get(_ADDRESS)
-    if packed is None or len(packed) not in {4, 16}:
+    if packed is None or len(packed) != _ADDRESS_BYTES.get(family):
         return None
     flags = _number(told.get(_FLAGS)) or flags
     return AddressEntry(link=link, family=family, text=f"{ip_address(packed)}/{prefix}", scope=scope, flags=flags)
@@ -143,7 +144,7 @@ def _default_route(body: bytes) -> Iterator[DefaultRouteEntry]:
     metric = _number(told.get(_METRIC)) or 0
     for link, hop in [(_number(told.get(_INTERFACE)), told), *_hops(told.get(_HOPS, b""))]:
         if link is not None:
-            yield DefaultRouteEntry(family=family, link=link, gateway=_gateway(hop), metric=metric)
+            yield DefaultRouteEntry(family=family, link=link, gateway=_gateway(family, hop), metric=metric)
 
 
 def _hops(body: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
@@ -156,9 +157,10 @@ def _hops(body: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
         body = body[_aligned(length) :]
 
 
-def _gateway(told: dict[int, bytes]) -> str | None:
-    packed = told.get(_GATEWAY) or told.get(_VIA, b"")[2:]  # the second: of another family, which it names first
-    return str(ip_address(packed)) if len(packed) in {4, 16} else None
+def _gateway(family: int, told: dict[int, bytes]) -> str | None:
+    """The next hop; ``None`` for one of another family (``via inet6 …``), which is no gateway in a client's sense."""
+    packed = told.get(_GATEWAY, b"")
+    return str(ip_address(packed)) if len(packed) == _ADDRESS_BYTES.get(family) else None
 
 
 def _dump(ask: int, answer: int, head: bytes) -> list[bytes]:

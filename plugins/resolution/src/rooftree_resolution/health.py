@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import structlog
 from attrs import frozen
@@ -75,8 +75,13 @@ class Health:
 
     async def _checks(self) -> Mapping[str, HealthCheck]:
         """By name; who started first has it."""
-        answers = await self._kernel.call(hooks.health_checks)
-        return {check.slug: check for checks in reversed(answers) for check in checks}
+        answers: list[Any] = [*await self._kernel.call(hooks.health_checks)]  # whatever plugins' methods gave
+        return {
+            check.slug: check
+            for checks in reversed(answers)
+            for check in (checks if isinstance(checks, list | tuple) else ())
+            if isinstance(check, HealthCheck)  # what is none must not spoil the list of all others
+        }
 
     async def _check(self, slug: str) -> HealthCheck:
         checks = await self._checks()

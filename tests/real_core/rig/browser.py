@@ -1,0 +1,135 @@
+"""A real browser, Chromium, steered through its DevTools protocol: what a user sees, and what it complains of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.rig.waiting import until
+
+BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--no-first-run", "--remote-debugging-port=0", "--window-size=1280,900",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)  # fmt: skip
+START_S, SHOWN_S = 20.0, 40.0
+DEEP_TEXT = """
+(() => {
+    const seen = (node) => {
+        if (node.nodeType === Node.TEXT_NODE) return node.textContent + "\\n";
+        if (["SCRIPT", "STYLE"].includes(node.nodeName)) return "";
+        let inside = [...node.childNodes];
+        if (node.shadowRoot) inside = inside.concat([...node.shadowRoot.childNodes]);
+        if (node.nodeName === "IFRAME" && node.contentDocument) inside.push(node.contentDocument);
+        return inside.map(seen).join("");
+    };
+    return seen(document);
+})()
+"""
+"""All text of a page, in its web components and in its frames too."""
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        self._websocket = websocket
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self.session: str | None = None
+        self.complaints: list[str] = []
+        """Errors of its scripts, and what it was refused."""
+
+    async def open(self, url: str) -> None:
+        """Go there."""
+        await self._call("Page.navigate", url=url)
+
+    async def evaluate(self, script: str) -> Any:
+        """The value of an expression in the page."""
+        answer = await self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        return answer["result"].get("value")
+
+    async def shows(self, words: str, within_s: float = SHOWN_S) -> str:
+        """Everything that it shows, once those words are among it."""
+
+        async def is_shown() -> str | None:
+            text = await self.evaluate(DEEP_TEXT) or ""
+            return text if words in text else None
+
+        try:
+            return await until(is_shown, within_s=within_s, what=f"{words!r} on the page") or ""
+        except TimeoutError as error:
+            shown = " ".join((await self.evaluate(DEEP_TEXT) or "").split())
+            error.add_note(f"{await self.evaluate('location.href')} shows: {shown[:3000]}\n{self.complaints}")
+            raise
+
+    async def attach(self) -> None:
+        """Be a new, empty tab."""
+        target = await self._call("Target.createTarget", url="about:blank")
+        attached = await self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self.session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            await self._call(f"{domain}.enable")
+
+    async def listen(self) -> None:
+        """Take what the browser says, until it ends."""
+        async for message in self._websocket:
+            said = json.loads(message.data)
+            match said:
+                case {"id": int() as number}:
+                    self._answers.pop(number).set_result(said)
+                case {"method": "Runtime.exceptionThrown", "params": {"exceptionDetails": details}}:
+                    self.complaints.append(str(details))
+                case {"method": "Log.entryAdded", "params": {"entry": {"level": "error", "text": text, **entry}}}:
+                    self.complaints.append(f"{text} {entry.get('url', '')}")
+
+    async def _call(self, method: str, **parameters: object) -> Any:
+        number = next(self._numbers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        session = {} if self.session is None else {"sessionId": self.session}
+        await self._websocket.send_json({"id": number, "method": method, "params": parameters, **session})
+        async with asyncio.timeout(START_S):
+            answer = await self._answers[number]
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+
+@contextlib.asynccontextmanager
+async def browser_page(folder: Path) -> AsyncIterator[Page]:
+    """A page of a browser of its own, which keeps its files in ``folder``."""
+    assert BROWSER is not None
+    with (folder / "browser.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            BROWSER, *OPTIONS, f"--user-data-dir={folder / 'browser'}", stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        written = folder / "browser" / "DevToolsActivePort"
+
+        async def address() -> list[str]:
+            return written.read_text().split() if written.exists() else []
+
+        port, path = await until(address, within_s=START_S, what="the browser")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=2**28) as websocket,
+        ):
+            page = Page(websocket)
+            listening = asyncio.create_task(page.listen())
+            await page.attach()
+            yield page
+            listening.cancel()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # the command is a script that starts the browser
+        await process.wait()

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from rooftree import Exchange, Field, Invalid
 from rooftree_proxying.chunked_coding import Unchunker
-from rooftree_proxying.header_fields import end_to_end, options, values
+from rooftree_proxying.header_fields import canonical, end_to_end, options
 from rooftree_proxying.response_heads import NoResponse, ResponseHead, end_of_head, parse_head
 from rooftree_proxying.upstreams import AHEAD_BYTES, Address, BadGateway, UpstreamConnection, Upstreams
 
@@ -107,21 +107,23 @@ def _request_head(exchange: Exchange, request: ForwardedRequest) -> bytes:
     target = request.target.encode("utf-8", "surrogateescape")
     if not _TARGET.fullmatch(target):
         raise Invalid("The request target has a character that must be percent-encoded")
-    hosts = values(request.fields, b"host")
-    if len(hosts) > 1:
-        raise Invalid("The header Host was sent more than once")
     lines = [b"%b %b HTTP/1.1\r\n" % (exchange.method.encode(), target)]
+    hosts = 0
+    for name, value in request.fields:
+        lines.append(b"%b: %b\r\n" % (name, value))
+        hosts += canonical(name) == b"host"
+    if hosts > 1:
+        raise Invalid("The header Host was sent more than once")
     if not hosts:
         address = request.address
         lines.append(f"Host: {address.host or 'localhost'}:{address.port or 80}\r\n".encode())
-    lines += [b"%b: %b\r\n" % field for field in request.fields]
     if exchange.length is not None:
         lines.append(b"Content-Length: %d\r\n" % exchange.length)
     elif exchange.has_body:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     if exchange.offers_upgrade:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-    elif b"trailers" in options(exchange.fields, b"te"):
+    elif exchange.has_field("TE") and b"trailers" in options(exchange.fields, b"te"):
         lines.append(b"Connection: TE\r\nTE: trailers\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)

@@ -108,7 +108,13 @@ class Describer:
                 for path in route.paths:
                     template = path.replace("...}", "}")
                     operations = paths.setdefault(template, {})
-                    for method in _METHODS if route.method == ANY_METHOD else (route.method.lower(),):
+                    if route.method != ANY_METHOD:
+                        operations[route.method.lower()] = self._operation(owner, route, path)
+        for owner, route in shown:  # what is declared for one method goes first
+            if route.method == ANY_METHOD:
+                for path in route.paths:
+                    operations = paths.setdefault(path.replace("...}", "}"), {})
+                    for method in (method for method in _METHODS if method not in operations):
                         operations[method] = self._operation(owner, route, path)
         roles = ", ".join(f"`{role}`" + _included(role) for role in Role)
         return {

@@ -49,8 +49,10 @@ http {{
 PAGES = "sendfile on; root {folder}; server {{ listen 127.0.0.1:{port}; }}"
 PROXY = """\
 upstream page {{ server 127.0.0.1:{page}; keepalive 64; keepalive_requests 1000000000; }}
+  map $http_upgrade $hop {{ default Upgrade; "" ""; }}
   server {{ listen 127.0.0.1:{port}; location / {{
-    proxy_pass http://page; proxy_http_version 1.1; proxy_set_header Connection "";
+    proxy_pass http://page; proxy_http_version 1.1;
+    proxy_set_header Connection $hop; proxy_set_header Upgrade $http_upgrade;
     proxy_buffering off; proxy_request_buffering off;
   }} }}"""
 MESSAGE = b"\x82\xe4\0\0\0\0" + bytes(100)
@@ -93,27 +95,30 @@ def _browser() -> dict[str, str]:
 
 def pages(bench: Bench) -> Iterator[Row]:
     """Pages of three sizes, beside nginx."""
-    with _ingress(bench) as ingress, _nginx(ingress.folder, "proxy", _proxy(ingress), server_core=True) as nginx:
+    with _ingress(bench) as ingress, _proxied(ingress, "page") as nginx:
         for size, connections, gate in ((SMALL_BYTES, 32, 0.35), (MEDIUM_BYTES, 32, 0.7), (LARGE_BYTES, 4, 2.0)):
             yield _beside_nginx(bench, ingress, nginx, size, connections, gate)
 
 
 def round_trips(bench: Bench) -> Iterator[Row]:
-    """A message there and back, beside the add-on itself."""
+    """A message there and back, beside the add-on itself and nginx in front of it."""
     with _ingress(bench) as ingress, contextlib.ExitStack() as closing:
-        ours = closing.enter_context(_websocket(ingress.port, ingress.request("sockets", "/echo", **_upgrade())))
-        direct = closing.enter_context(_websocket(ingress.ports["sockets"], get("/echo", **_browser(), **_upgrade())))
+        nginx = closing.enter_context(_proxied(ingress, "sockets"))
+        plain = get("/echo", **_browser(), **_upgrade())
+        requests = {"ingress": (ingress.port, ingress.request("sockets", "/echo", **_upgrade()))}
+        requests |= {"direct": (ingress.ports["sockets"], plain), "nginx": (nginx, plain)}
+        opened = {name: closing.enter_context(_websocket(*request)) for name, request in requests.items()}
         rounds = []
         for counts in bench.rounds():
-            figures: dict[str, list[float]] = {"ingress": [], "direct": []}
+            figures: dict[str, list[float]] = {name: [] for name in opened}
             for _ in range(max(1, round(bench.pace.seconds / TURN_S))):
-                figures["ingress"] += _round_trips(ours)
-                figures["direct"] += _round_trips(direct)
+                for name, line in opened.items():
+                    figures[name] += _round_trips(line)
             if counts:
                 rounds.append({name: median(times) for name, times in figures.items()})
     ratios = [each["ingress"] / each["direct"] for each in rounds]
-    ours_us, direct_us = (median(each[name] for each in rounds) * 1e6 for name in ("ingress", "direct"))
-    against = f"the add-on itself: {ours_us:.0f} µs, {direct_us:.0f} µs"
+    us = {name: median(each[name] for each in rounds) * 1e6 for name in opened}
+    against = f"{us['ingress']:.0f} µs; the add-on itself {us['direct']:.0f} µs, through nginx {us['nginx']:.0f} µs"
     yield Row("WebSocket through ingress, 100 bytes there and back", ratios, TIMES, 1.5, False, against, rounds)
 
 
@@ -239,9 +244,13 @@ def _ingress(bench: Bench) -> Iterator[Ingress]:
         yield Ingress(process, ports=ports, folder=served, **facts)  # type: ignore[arg-type]
 
 
-def _proxy(ingress: Ingress) -> tuple[int, str]:
+@contextlib.contextmanager
+def _proxied(ingress: Ingress, name: str) -> Iterator[int]:
+    """The port of an nginx that stands in front of an add-on."""
     port = _free_port()
-    return port, PROXY.format(page=ingress.ports["page"], port=port)
+    content = PROXY.format(page=ingress.ports[name], port=port)
+    with _nginx(ingress.folder, "proxy", (port, content), server_core=True):
+        yield port
 
 
 @contextlib.contextmanager

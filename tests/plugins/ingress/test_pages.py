@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from rooftree import Principal, Role
 from rooftree.interfaces.core import UserLoggedOut
 from rooftree.testing import token_for
+from rooftree.testing.containers import FakeContainerEngine
+from rooftree_store import AddonSlug
 from tests.plugins.ingress.conftest import PAULUS, IngressHouse
 from tests.rig.backends import DEADLINE_S, Backend, Line
 from tests.rig.service_process import free_port
@@ -184,3 +188,53 @@ async def test_logout_ends_what_is_open_and_nobody_elses(here: IngressHouse, web
         assert await other_one.receive_str() == "still there"
         async with client.get(f"{page}/count", headers={"Cookie": f"ingress_session={mine}"}) as answer:
             assert answer.status == 401
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had since it was last looked at."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")  # begin anew: proc_pid_clear_refs(5)
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize(
+    "mib",
+    [64, pytest.param(2048, marks=[pytest.mark.torture, pytest.mark.timeout(600)])],
+    ids=["64 MiB", "2 GiB"],
+)
+async def test_large_bodies_stream_both_ways_and_take_no_memory(here: IngressHouse, backend: Backend, mib: int) -> None:
+    piece = bytes(range(256)) * 4096
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(mib):
+            yield piece
+
+    page = await here.run("hello", backend.port)
+    head = f"HTTP/1.1%20200%20OK%0d%0aContent-Length:%20{mib * len(piece)}%0d%0a%0d%0a"
+    cookies = {"ingress_session": await here.open()}
+    digest, size = hashlib.sha256(), 0
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{here.port}", cookies=cookies) as client:
+        await asyncio.to_thread(peak_bytes)
+        before = await asyncio.to_thread(peak_bytes)
+        async with client.post(f"{page}/up", data=pieces()) as answer:
+            assert answer.status == 200
+        async with client.get(f"{page}/down?mib={mib}&answer={head}") as answer:
+            async for chunk in answer.content.iter_any():
+                digest.update(chunk)
+                size += len(chunk)
+        grown = await asyncio.to_thread(peak_bytes) - before
+
+    sent = backend.requests()[0]
+    assert (sent["size"], size) == (mib * len(piece), mib * len(piece))
+    assert sent["sha256"] == digest.hexdigest()
+    assert grown < 32 * 1024 * 1024
+
+
+async def test_page_of_an_add_on_that_uses_the_hosts_network_is_at_the_host(
+    here: IngressHouse, backend: Backend, engine: FakeContainerEngine
+) -> None:
+    page = await here.run("hello", backend.port, host_network=True)
+    assert here.home.addons.address(AddonSlug("local_hello")) is None
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    engine.gateway = "127.0.0.1"
+    assert b" 200 OK" in await asked(here, f"{page}/", cookie)

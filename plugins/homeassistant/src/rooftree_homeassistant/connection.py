@@ -153,13 +153,12 @@ class CoreConnection:
         try:
             while True:
                 self._moved.clear()
-                if (address := self._whereabouts.address()) is None:
-                    await self._close_session()
-                    self._failures = 0
-                    await self._moved.wait()
-                    continue
+                address = self._whereabouts.address()
                 try:
-                    await self._follow(address)
+                    if address is not None:
+                        await self._follow(address)
+                    else:
+                        await self._close_session()
                 except (CoreUnavailable, CoreRefused) as error:
                     log.debug("core_not_reached", reason=error.message)
                 await self._pause()

@@ -35,7 +35,7 @@ _COOKIE: Final = COOKIE.encode()
 _TOKENS: Final = frozenset(canonical(name.encode()) for name in TOKEN_HEADERS)
 _OURS: Final = (b"x-remote-user-", b"x-hass-", b"x-ingress-path")
 """What fields begin with that only we may say."""
-_FORWARDED: Final = b"x-forwarded-"
+_FORWARDED: Final = (b"x-forwarded-", b"forwarded", b"x-real-ip")
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 
 

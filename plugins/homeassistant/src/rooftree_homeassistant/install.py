@@ -30,7 +30,9 @@ from rooftree.clock import boot_id
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerEngine
 from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
 from rooftree_containers import ImageVersion
+from rooftree_containers.observation import runs
 from rooftree_containers.steps import PullImage
+from rooftree_homeassistant.core_domain import version_shown
 from rooftree_homeassistant.core_health import NotAwaited
 from rooftree_homeassistant.core_jobs import AlreadyInstalled, forward
 from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched
@@ -141,12 +143,17 @@ async def install_core(
 async def _target(
     core: HomeAssistant, installation: Installation, version: str | None, *, patient: bool
 ) -> ImageVersion:
-    """What is to be installed; waits until that can be told, and the engine is there."""
+    """What is to be installed; waits until that can be told, and the engine is there. A Core that runs here, though
+    nobody knows of it (any more), is what is installed."""
     engine = core.kernel.service(CONTAINER_ENGINE)
     while True:
         try:
             installation.enter(Stage.WAITING)
             await engine.info()
+            shown = await engine.container(CONTAINER)
+            running = version_shown(shown) if shown is not None and runs(shown) else None
+            if running is not None and version is None:
+                return running
             installation.enter(Stage.LOOKING)
             newest = version or await _newest(core)
             return ImageVersion(newest, core.image_of(newest))

@@ -23,7 +23,6 @@ from rooftree_proxying import (
     canonical,
     end_to_end,
     forward,
-    values,
     without_cookie,
     without_set_cookie,
 )
@@ -110,12 +109,15 @@ class Pages:
             plain = canonical(name)
             if plain.startswith(_OURS) or plain in _TOKENS or plain == _FORWARDED_FOR:
                 continue
-            if plain.startswith(_FORWARDED) and not is_core:
+            if plain.startswith(_FORWARDED) and not (is_core and _is_hyphenated(name)):
                 continue
             if plain == b"authorization" and self._is_ours(value):
                 continue
             fields.append((name, value))
-        through = values(exchange.fields, _FORWARDED_FOR) if is_core else []
+        through = [
+            value for name, value in exchange.fields
+            if is_core and _is_hyphenated(name) and canonical(name) == _FORWARDED_FOR
+        ]  # fmt: skip
         if exchange.address is not None:
             through.append(exchange.address.encode())
         if through:
@@ -128,6 +130,11 @@ class Pages:
     def _is_ours(self, authorization: bytes) -> bool:
         """Whether it has a token of ours in it."""
         return any(self._kernel.tokens.principal(word.decode("latin-1")) for word in authorization.split())
+
+
+def _is_hyphenated(name: bytes) -> bool:
+    """Whether a name is in the one spelling that Core writes; another was its client's, whom it does not speak for."""
+    return b"_" not in name
 
 
 def _of_user(user: SessionUser) -> list[Field]:

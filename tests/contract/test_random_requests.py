@@ -177,9 +177,13 @@ async def ask(port: int, request: RandomRequest) -> Answer:
         writer.transport.abort()
 
 
+NOT_NOW = {502, 503}
+"""What is not there, or can't be reached by a proxy: nothing of this house that failed."""
+
+
 def objection(answer: Answer) -> str | None:
     """What is wrong with the answer, if anything is."""
-    if answer.status >= 500 and answer.status != 503:
+    if answer.status >= 500 and answer.status not in NOT_NOW:
         return f"status {answer.status}: {answer.body[:500]!r}"
     if answer.headers.get("content-type") != "application/json" or not answer.body:
         return None

@@ -70,7 +70,8 @@ async def test_what_a_client_claims_of_itself_is_dropped(here: IngressHouse, bac
         for name in (
             b"X-Remote-User-Id", b"x-remote-user-name", b"X_Remote_User_Display_Name", b"X-REMOTE-USER-GROUPS",
             b"X-Hass-Is-Admin", b"X_Hass_User_Id", b"X-Ingress-Path", b"X_Ingress_Path", b"X-Forwarded-For",
-            b"X_Forwarded_For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Supervisor-Token", b"X-Hassio-Key",
+            b"X_Forwarded_For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"Forwarded", b"X-Real-IP",
+            b"X-Supervisor-Token", b"X-Hassio-Key",
         )
     )  # fmt: skip
     connection = b"Connection: X-Forwarded-For, X-Remote-User-Id, X-Ingress-Path, Cookie\r\n"

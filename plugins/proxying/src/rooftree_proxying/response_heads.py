@@ -13,7 +13,7 @@ from typing import Final
 from attrs import mutable
 
 from rooftree import Field
-from rooftree_proxying.header_fields import canonical, options
+from rooftree_proxying.header_fields import canonical
 
 HEAD_BYTES: Final = 64 * 1024
 """How long a head may be."""
@@ -23,7 +23,6 @@ _NAME_BYTES: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef
 _FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _END = re.compile(rb"\r?\n\r?\n")
 _BODILESS = frozenset({204, 304})
-_FRAMING_LENGTHS = frozenset(map(len, ("Connection", "Content-Length", "Transfer-Encoding")))
 
 
 class NoResponse(ValueError):
@@ -65,10 +64,20 @@ def parse_head(head: bytes, method: str) -> ResponseHead:
     if status_line is None:
         raise NoResponse(f"it begins with {line[:60]!r}")
     fields = parse_fields(rest[:-2])
-    framing = [(canonical(name), value) for name, value in fields if len(name) in _FRAMING_LENGTHS]
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    closes = False
+    for name, value in fields:
+        match canonical(name):
+            case b"content-length":
+                lengths.append(value)
+            case b"transfer-encoding":
+                codings += [coding.strip().lower() for coding in value.split(b",")]
+            case b"connection":
+                closes = closes or b"close" in value.lower()
     status = int(status_line[2])
-    length = _length([value for name, value in framing if name == b"content-length"])
-    is_chunked = _is_chunked(options(framing, b"transfer-encoding"))
+    length = _length(lengths)
+    is_chunked = _is_chunked(codings)
     has_body = method != "HEAD" and status >= 200 and status not in _BODILESS
     ends_itself = not has_body or is_chunked or length is not None
     is_new = status_line[1] == b"1"
@@ -81,7 +90,7 @@ def parse_head(head: bytes, method: str) -> ResponseHead:
         None if is_chunked else length,
         is_chunked,
         has_body,
-        ends_itself and is_new and b"close" not in options(framing, b"connection"),
+        ends_itself and is_new and not closes,
     )
 
 
@@ -104,7 +113,7 @@ def parse_fields(text: bytes) -> list[Field]:
 def _length(told: Sequence[bytes]) -> int | None:
     if not told:
         return None
-    if len(set(told)) > 1 or not re.fullmatch(rb"[0-9]{1,18}", told[0]):
+    if not told[0].isdigit() or len(told[0]) > 18 or told.count(told[0]) != len(told):
         raise NoResponse(f"its length is told as {b', '.join(told)!r}")
     return int(told[0])
 

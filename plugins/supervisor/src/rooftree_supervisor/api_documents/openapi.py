@@ -290,7 +290,8 @@ class Describer:
         }
         as_text = not {Text, Binary, Stream, Socket, Proxied}.isdisjoint(_members(_answer(route)))
         likely = [kind for kind in _ERRORS if can[kind] or kind in route.refuses]
-        return {str(kind.status): self._refusal(kind, as_text) for kind in likely}
+        documented = {kind.status: kind for kind in (*route.refuses, *likely)}
+        return {str(status): self._refusal(documented[status], as_text) for status in sorted(documented)}
 
     def _refusal(self, kind: type[RooftreeError], as_text: bool) -> Schema:
         name = kind.__name__ + ("OrText" if as_text else "")

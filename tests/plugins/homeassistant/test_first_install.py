@@ -16,9 +16,10 @@ from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME
 from rooftree_homeassistant.install import FetchCore, install_core
 from tests.plugins.homeassistant.first_home import Ports, first_home
-from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, WrittenFeed, core_house
+from tests.plugins.homeassistant.house import NEW, OLD, WITHIN_S, CoreHouse, WrittenFeed, core_house
 from tests.plugins.homeassistant.running_core import CoreEngine
 from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 MACHINE = "generic-x86-64"
 
@@ -241,9 +242,12 @@ async def test_core_that_does_not_come_up_stays_and_is_said(
         assert told["heading"] == f"Version {NEW} is installed, and could not be started"
         assert home.core.installed is not None
         assert "ended with exit code 3" in home.job().errors[0].message
-        shown = await home.shown()
-        assert shown is not None  # for its log to be read
-        assert shown.exit_code == 3
+
+        async def has_ended() -> bool:  # the watchdog tries, too
+            shown = await home.shown()
+            return shown is not None and shown.exit_code == 3
+
+        await until(has_ended, within_s=WITHIN_S, what="a container whose log can be read")
 
 
 async def test_install_is_over_when_core_has_come_up(

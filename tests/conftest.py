@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -21,7 +22,9 @@ os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"
 """No test, and no daemon of one, may reach the bus of the machine that it runs on: one call there ends the machine."""
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-"""Where this is set, each daemon of a test compiles all its code again: half of the time that it needs to start."""
+sys.dont_write_bytecode = False
+"""Where this is set, each daemon of a test compiles all its code again: half of the time that it needs to start. And
+each worker of each run rewrites the asserts of every test anew: half of the time that collecting takes."""
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

@@ -20,6 +20,7 @@ from attrs import field, mutable
 
 from rooftree.interfaces.containers import Progress
 from rooftree_docker import registry as registry_module
+from rooftree_docker.engine_client import Deadlines
 from rooftree_docker.images import Images
 from rooftree_docker.manifest_check import ManifestRefused
 from rooftree_docker.signatures import SignaturePolicy
@@ -130,10 +131,9 @@ def engine() -> Engine:
 
 
 async def pull(engine: Engine, image: str) -> list[Progress]:
-    deadlines = SimpleNamespace(stall=5.0, change=5.0)
     images = Images(
         engine,  # type: ignore[arg-type]
-        deadlines,  # type: ignore[arg-type]
+        Deadlines(stall=5.0, change=5.0),
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         lambda _: None,

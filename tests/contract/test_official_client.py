@@ -55,8 +55,6 @@ FILES = (
 )
 
 NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
-    "supervisor.stats": lambda client: client.supervisor.stats(),
-    "supervisor.update": lambda client: client.supervisor.update(SupervisorUpdateOptions(version="2026.11.0")),
     "supervisor.reload": lambda client: client.supervisor.reload(),
     "supervisor.restart": lambda client: client.supervisor.restart(),
     "supervisor.repair": lambda client: client.supervisor.repair(),
@@ -129,6 +127,14 @@ async def test_call_that_nothing_answers_yet_is_told_so(client: SupervisorClient
 
 
 # --- root and supervisor ----------------------------------------------------------------------------------------------
+
+
+async def test_own_use_is_told_and_an_update_from_within_is_refused(client: SupervisorClient) -> None:
+    stats = checked(await client.supervisor.stats())
+    with pytest.raises(refusals.SupervisorBadRequestError, match="not updated from within"):
+        await client.supervisor.update(SupervisorUpdateOptions(version="2026.11.0"))
+
+    assert stats.memory_usage > 1_000_000
 
 
 async def test_what_the_whole_says_of_itself_is_understood(client: SupervisorClient, house: System) -> None:

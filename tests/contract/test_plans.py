@@ -30,6 +30,7 @@ from rooftree_homeassistant import core_health
 from rooftree_homeassistant.plugin import HomeAssistantPlugin
 from rooftree_host.plugin import HostPlugin
 from rooftree_os.plugin import OsPlugin
+from rooftree_resolution.plugin import ResolutionPlugin
 from rooftree_store.plugin import StorePlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.private_bus import PrivateBus, services
@@ -101,7 +102,10 @@ async def scene(
     monkeypatch.setattr(core_health, "ASK_EVERY_S", 0.02)
     engine, folder = FakeContainerEngine(), tmp_path
     board = InstalledPlugin("box", lambda: Box, group=GROUP)
-    ours = [FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, HostPlugin, OsPlugin, SupervisorPlugin]
+    ours = [
+        FakeEnginePlugin.serving(engine), StorePlugin, AddonsPlugin, HostPlugin, OsPlugin, SupervisorPlugin,
+        ResolutionPlugin,
+    ]  # fmt: skip
     settings = SETTINGS | {"plugins.host.bus": bus_address, "plugins.homeassistant.install": False}
     async with AsyncExitStack() as stack:
         if request.node.callspec.params["route"].startswith(ON_HOME_ASSISTANT_OS):

@@ -179,10 +179,11 @@ def test_problems_of_this_house_are_found(reported: Mentions, cleared: Mentions)
 
 def declared_contexts() -> dict[str, str | None]:
     """The contexts that domains declare for their containers, by where."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in sources()}
     return {
-        f"{path.relative_to(HOUSE)}:{node.lineno}": text(keyword.value, {}, "")
-        for path in sources()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        f"{path.relative_to(HOUSE)}:{node.lineno}": text(keyword.value, constants(tree) | imported(tree), "")
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "DomainNames"
         for keyword in node.keywords
         if keyword.arg == "context"

@@ -24,7 +24,7 @@ from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.process.system import System
 from rooftree.testing import Client, Failing, running_system, token_for
 from rooftree.testing.containers import FakeContainerEngine
-from tests.contract.door import our_plugins
+from tests.contract.door import SETTINGS, our_plugins
 from tests.contract.random_requests import RandomRequest, RandomRequests
 from tests.plugins.addons.house import REGISTRY, write_offer
 
@@ -133,7 +133,7 @@ class House:
 @asynccontextmanager
 async def house(folder: Path) -> AsyncIterator[House]:
     plugins = await asyncio.to_thread(lambda: [*our_plugins(FakeContainerEngine())])
-    settings = {"plugins.store.repositories": [], "plugins.store.machine": "generic-x86-64", "kernel.min_free_mib": 0}
+    settings = {**SETTINGS, "plugins.store.machine": "generic-x86-64", "kernel.min_free_mib": 0}
     allow: set[Failing] = {"plugin_failed"}  # requests switch plugins off, so those that require them can't run
     async with (
         running_system(folder, plugins=plugins, settings=settings, allow=allow) as system,
@@ -177,9 +177,13 @@ async def ask(port: int, request: RandomRequest) -> Answer:
         writer.transport.abort()
 
 
+NOT_NOW = {502, 503}
+"""What is not there, or can't be reached by a proxy: nothing of this house that failed."""
+
+
 def objection(answer: Answer) -> str | None:
     """What is wrong with the answer, if anything is."""
-    if answer.status >= 500 and answer.status != 503:
+    if answer.status >= 500 and answer.status not in NOT_NOW:
         return f"status {answer.status}: {answer.body[:500]!r}"
     if answer.headers.get("content-type") != "application/json" or not answer.body:
         return None

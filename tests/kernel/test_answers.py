@@ -30,6 +30,7 @@ from rooftree import (
     Service,
     Text,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     role,
 )
@@ -92,7 +93,13 @@ class Special(Conflict):
     error_key = "special_error"
 
 
+class WrongBadge(Unauthenticated):
+    challenge = 'Basic realm="the cellar"'
+
+
 ERRORS: dict[str, Exception] = {
+    "stranger": Unauthenticated("Who are you?"),
+    "wrong_badge": WrongBadge("That badge is not known"),
     "invalid": Invalid("The count is negative"),
     "forbidden": Forbidden("Not yours"),
     "not_found": NotFound("No such note"),
@@ -268,6 +275,13 @@ async def test_error_carries_its_key_fields_and_job(client: Client) -> None:
         "extra_fields": {"name": "milk", "by": "addon"},
     }
     assert with_job.envelope["job_id"] == "0" * 32
+
+
+async def test_error_with_a_challenge_says_how_to_vouch_for_oneself(client: Client) -> None:
+    challenged, other = await client.get("/errors/wrong_badge"), await client.get("/errors/stranger")
+
+    assert (challenged.status, challenged.headers["WWW-Authenticate"]) == (401, 'Basic realm="the cellar"')
+    assert (other.status, "WWW-Authenticate" in other.headers) == (401, False)
 
 
 async def test_unavailable_says_when_to_come_back(client: Client) -> None:

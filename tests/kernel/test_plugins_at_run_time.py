@@ -17,6 +17,7 @@ from rooftree import (
     Event,
     Kernel,
     NotFound,
+    NotReady,
     Plugin,
     Principal,
     Role,
@@ -378,3 +379,19 @@ async def test_change_while_the_plugins_start_waits_for_them(tmp_path: Path) -> 
 
         assert Noted.happened == ["+slow", "-slow"]
         assert states(system)["slow"] is Health.DISABLED
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_changes_that_have_not_begun_when_rooftree_stops_are_refused_and_nothing_is_left_of_them(
+    tmp_path: Path, turns: int
+) -> None:
+    """Strict: what was called, and is never awaited, fails this test."""
+    async with running_system(tmp_path, plugins=[Fine]) as system:
+        changes = [asyncio.create_task(system.plugins.restart("fine")) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await system.plugins.stop()
+
+        outcomes = await asyncio.gather(*changes, return_exceptions=True)
+
+    assert all(isinstance(outcome, NotReady) for outcome in outcomes)

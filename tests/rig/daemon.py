@@ -289,6 +289,6 @@ async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> Async
         if daemon.instance:
             engine.remove_instance(daemon.instance)
         daemon.remove_wire_rules()
-        for kept in (*daemon.data_dir.glob("apps/kept/*/*"), *daemon.data_dir.glob("kept/*/*/*")):
+        for kept in (*daemon.data_dir.glob("apps/kept/*/*"), *daemon.data_dir.glob("kept/core/*/*")):
             engine.run("rmi", "--force", f"rooftree-kept:{kept.name}")
         shutil.rmtree(folder)

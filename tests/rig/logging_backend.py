@@ -4,7 +4,8 @@ Each connection is read as strictly as HTTP can be read. A line of the log is on
 target, fields, body; before it, that it has ``begun``), ``garbage`` that is no request, a body that was ``cut`` off, or
 the ``end`` of a connection. What a request's query names ``answer`` is sent back as it is; ``close`` ends the
 connection behind it, ``hold`` keeps it open without a word more, ``hasty`` answers before the body is read, ``deaf``
-never looks at it. It needs nothing but the standard library.
+never looks at it; ``mib`` adds so many MiB to the answer, of all bytes in turn. It needs nothing but the standard
+library.
 """
 
 from __future__ import annotations
@@ -109,6 +110,10 @@ class Backend:
             return False
         if "hasty" not in asked:
             writer.write(answer)
+        piece = bytes(range(256)) * 4096
+        for _ in range(int(asked.get("mib", ["0"])[0])):
+            writer.write(piece)
+            await writer.drain()
         await writer.drain()
         if "hold" in asked:
             await reader.read()

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from rooftree.access import TokenUsedElsewhere
-from rooftree.interfaces.containers import Container, ContainerStatus, EngineRefused
+from rooftree.interfaces.containers import Container, ContainerSpec, ContainerStatus, DataPath, EngineRefused, Mount
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_containers import plans
 from rooftree_containers.container_steps import CreateFreshContainer
+from rooftree_containers.lifetime import fingerprint
 from tests.plugins.containers.lamp import JOBS, LampPlugin
 from tests.plugins.containers.test_lamp import NEWER, Room, impatience, room
 
@@ -71,6 +73,34 @@ async def test_what_would_be_made_otherwise_is_made_anew(here: Room, monkeypatch
     await here.run(JOBS.restart(name="lamp"))
 
     assert (await shown(here)).id != before.id
+
+
+def test_whoever_adds_first_to_a_container_it_is_the_same_one() -> None:
+    spec = ContainerSpec(
+        name="x",
+        image="x:1",
+        environment={"A": "1", "B": "2"},
+        mounts=(Mount(DataPath("a"), "/a"), Mount(DataPath("b"), "/b")),
+        command=("a", "b"),
+    )
+    turned = evolve(spec, environment={"B": "2", "A": "1"}, mounts=spec.mounts[::-1])
+
+    assert fingerprint(spec) == fingerprint(turned)
+    assert (
+        len(
+            {
+                fingerprint(other)
+                for other in (
+                    spec,
+                    evolve(spec, command=("b", "a")),
+                    evolve(spec, environment={"A": "2", "B": "1"}),
+                    evolve(spec, mounts=spec.mounts[:1]),
+                    evolve(spec, privileged=True),
+                )
+            }
+        )
+        == 5
+    )
 
 
 async def test_image_of_the_same_name_that_is_another_one_is_used(here: Room, engine: FakeContainerEngine) -> None:

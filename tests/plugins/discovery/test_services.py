@@ -33,8 +33,8 @@ async def provide(home: House, slug: str = HELLO, data: object = DATA, service: 
 
 
 async def read(home: House, slug: str = OTHER, service: str = "mqtt") -> Answer:
-    """What an add-on reads of it."""
-    return await home.client.get(f"/services/{service}", token=home.token(slug))
+    """What an add-on reads of it; bashio sends an empty object along, with every call."""
+    return await home.client.get(f"/services/{service}", json={}, token=home.token(slug))
 
 
 async def listed(home: House) -> dict[str, dict[str, Any]]:
@@ -244,7 +244,7 @@ async def test_provider_withdraws_its_service_once(home: House) -> None:
     await home.run(config=BROKER)
     done(await provide(home))
 
-    done(await home.client.delete("/services/mqtt", token=home.token()))
+    done(await home.client.delete("/services/mqtt", json={}, token=home.token()))
     again = await home.client.delete("/services/mqtt", token=home.token())
 
     refusal(await read(home, HELLO), 400)

@@ -15,9 +15,11 @@ from attrs import frozen
 from rooftree import JobInfo
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_homeassistant import install, landing_page
+from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.install import JOB
 from rooftree_homeassistant.port_lead import LeadImpossible, PortLead
 from tests.plugins.homeassistant.house import CoreHouse, WrittenFeed, core_house
+from tests.plugins.homeassistant.running_core import CoreEngine
 from tests.rig.service_process import free_port
 from tests.rig.waiting import until
 
@@ -90,9 +92,21 @@ class FirstHome(CoreHouse):
         """The job that installs Core."""
         return next(job for job in self.system.jobs.listing() if job.name == JOB)
 
+    async def comes_to(self, stage: str) -> None:
+        """Wait until the install is at that stage, in the words of the jobs."""
+
+        async def is_there() -> bool:
+            return any(job.name == JOB and job.stage == stage for job in self.system.jobs.listing())
+
+        await until(is_there, within_s=WITHIN_S, what=f"the stage {stage}")
+
     async def until_installed(self) -> None:
         """Wait until Core runs, and its job is over."""
         await self.comes_true("Core is installed", lambda: self.core.installed is not None)
+
+
+async def _is_up(*_: object) -> None:
+    """Core is well, in containers that do nothing."""
 
 
 async def _no_lead(*_: object) -> None:
@@ -117,6 +131,8 @@ async def first_home(
     ports = ports or Ports(free_port(), free_port())
     patch.setattr(landing_page, "USUAL_PORT", ports.usual)
     patch.setattr(landing_page, "LOOK_S", 0.05)
+    if not isinstance(engine, CoreEngine):
+        patch.setattr(CoreHealth, "until_up", _is_up)
     if not leads:
         patch.setattr(PortLead, "begin", _no_lead)
     patch.setattr(install, "AGAIN_S", 0.05)

@@ -18,7 +18,7 @@ from rooftree.interfaces.versions import VERSION_FEED, VersionsChanged
 from rooftree.process import System
 from rooftree.testing import Answer, Client, Failing, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
-from rooftree_containers import ContainerState
+from rooftree_containers import ContainerState, Desired
 from rooftree_homeassistant.home_assistant import CONTAINER, HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.plugin import HomeAssistantPlugin
 from tests.rig.waiting import until
@@ -98,13 +98,15 @@ class CoreHouse:
         """The image of a version, with its tag."""
         return f"{self.core.image}:{version}"
 
-    async def install(self, version: str = OLD) -> None:
-        """Let Core be installed in a version, as the job that does it leaves it."""
+    async def install(self, version: str = OLD, desired: Desired = Desired.STARTED) -> None:
+        """Let Core be installed in a version, as the job that does it leaves it but for its container."""
         image = self.image(version)
         published = self.engine.registry.get(image) or self.engine.publish_image(image)
         self.engine.load_image(image, published)
         installed = await self.system.state.collection(CoreContainer)
-        await self.system.state.commit(installed.put(NAME, CoreContainer(version=version, image=image)))
+        await self.system.state.commit(
+            installed.put(NAME, CoreContainer(version=version, image=image, desired=desired))
+        )
 
     async def call(self, verb: str, **body: Any) -> Answer:
         """Call ``POST /core/<verb>``, and let everything be dealt with that comes of it."""

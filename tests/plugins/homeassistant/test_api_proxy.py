@@ -13,10 +13,13 @@ import pytest
 from attrs import frozen
 
 from rooftree.interfaces.core import CoreLost
+from rooftree.testing import token_for
 from rooftree_homeassistant import api_proxy
 from tests.kernel.raw_http import send
-from tests.plugins.homeassistant.proxied import Proxied, proxied
+from tests.plugins.homeassistant.proxied import HELLO, Proxied, proxied
+from tests.plugins.homeassistant.running_core import core_engine, running_core, short_folder
 from tests.rig.core_process import CoreProcess, core_process
+from tests.rig.waiting import until
 
 
 @frozen
@@ -102,18 +105,39 @@ async def test_answer_comes_with_status_type_and_content(house: House) -> None:
     assert "Set-Cookie" not in running.headers
 
 
-async def test_large_bodies_stream_both_ways(house: House) -> None:
-    piece, count = bytes(range(256)) * 4096, 32
+def peak_bytes() -> int:
+    """The most memory that this process has had since it was last looked at."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")  # begin anew: proc_pid_clear_refs(5)
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize(
+    "count",
+    [64, pytest.param(2048, marks=[pytest.mark.torture, pytest.mark.timeout(600)])],
+    ids=["64 MiB", "2 GiB"],
+)
+async def test_large_bodies_stream_both_ways_and_take_no_memory(house: House, count: int) -> None:
+    piece = bytes(range(256)) * 4096
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(count):
             yield piece
 
+    await house.proxied.client.get("/core/api/")
+    await asyncio.to_thread(peak_bytes)
+    before = await asyncio.to_thread(peak_bytes)
     seen = await house.echo("POST", "/core/api/upload", body=pieces())
-    download = await house.proxied.client.get(f"/core/api/blob?bytes={count * len(piece)}")
+    digest, size = hashlib.sha256(), 0
+    async with house.proxied.client.streaming("GET", f"/core/api/blob?bytes={count * len(piece)}") as response:
+        async for chunk in response.content.iter_any():
+            digest.update(chunk)
+            size += len(chunk)
+    grown = await asyncio.to_thread(peak_bytes) - before
 
-    assert (seen["bytes"], seen["sha256"]) == (count * len(piece), hashlib.sha256(piece * count).hexdigest())
-    assert hashlib.sha256(download.body).hexdigest() == seen["sha256"]
+    assert seen["bytes"] == size == count * len(piece)
+    assert seen["sha256"] == digest.hexdigest()  # of what came to Core, and of what Core sent
+    assert grown < 32 * 1024 * 1024
 
 
 @pytest.mark.parametrize("root", ["/core/api", "/homeassistant/api"])
@@ -252,3 +276,16 @@ async def test_answer_that_has_begun_takes_what_time_it_takes(house: House, monk
         await asyncio.sleep(0.5)  # longer than it may take to begin
         await house.core.fire("lamp_on")
         assert b"lamp_on" in await response.content.readuntil(b"\n\n")
+
+
+async def test_core_in_its_container_is_reached_before_and_after_a_restart() -> None:
+    async with short_folder() as folder, core_engine(folder) as engine, running_core(folder, engine) as home:
+        token = await token_for(home.system, HELLO)
+
+        async def answers() -> bool:
+            answer = await home.client.get("/core/api/", headers={"X-Ha-Access": token})
+            return (answer.status, answer.text) == (200, '{"message": "API running."}')
+
+        await until(answers, within_s=15, what="Core's API")
+        assert (await home.call("restart")).status == 200
+        await until(answers, within_s=15, what="Core's API after its restart")

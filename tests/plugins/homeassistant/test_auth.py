@@ -373,7 +373,7 @@ async def test_wrong_logins_are_limited_for_each_name_and_a_right_one_that_is_kn
     async with opened(tmp_path, clock=clock, passwords=[[ANNA, RIGHT], ["ben", "b"]]) as desk:
         await desk.login()
         statuses = [(await desk.login(password=f"guess {number}")).status for number in range(12)]
-        assert statuses == [401] * 10 + [429] * 2
+        assert statuses == [401] * 10 + [403] * 2
         blocked = await desk.login(password="one more")
         assert 0 < int(blocked.headers["Retry-After"]) <= 300
         asked = len(await desk.asked())
@@ -381,7 +381,7 @@ async def test_wrong_logins_are_limited_for_each_name_and_a_right_one_that_is_kn
         clock._pass(clock.monotonic() + 11)
         assert (await desk.login()).status == 200
         assert (await desk.login("ben", "b")).status == 200
-        assert (await desk.login("ANNA ", "another")).status == 429
+        assert (await desk.login("ANNA ", "another")).status == 403
         assert len(await desk.asked()) == asked + 2
         clock._pass(clock.monotonic() + 300)
         assert (await desk.login(password="another")).status == 401
@@ -389,7 +389,7 @@ async def test_wrong_logins_are_limited_for_each_name_and_a_right_one_that_is_kn
 
 async def test_wrong_logins_are_limited_for_each_add_on(desk: Desk) -> None:
     statuses = [(await desk.login(f"user {number}", "x")).status for number in range(31)]
-    assert statuses == [401] * 30 + [429]
+    assert statuses == [401] * 30 + [403]
 
     other = await token_for(desk.link.system, Principal("addon", "local_other", None, frozenset({"auth_api"})))
     headers = basic("user 99", "x") | {"X-Supervisor-Token": other}
@@ -401,7 +401,7 @@ async def test_many_guesses_at_once_are_many(desk: Desk) -> None:
 
     answers = await asyncio.gather(*(desk.login(password=f"guess {number}") for number in range(25)))
 
-    assert sorted(answer.status for answer in answers) == [401] * 10 + [429] * 15
+    assert sorted(answer.status for answer in answers) == [401] * 10 + [403] * 15
 
 
 async def test_guesses_are_limited_while_core_is_away(desk: Desk) -> None:
@@ -411,7 +411,15 @@ async def test_guesses_are_limited_while_core_is_away(desk: Desk) -> None:
 
     statuses = [(await desk.login(password=f"guess {number}")).status for number in range(11)]
 
-    assert statuses == [401] * 10 + [429]
+    assert statuses == [401] * 10 + [403]
+
+
+async def test_who_asks_by_a_body_is_told_of_too_many_as_such(desk: Desk) -> None:
+    body = {"username": ANNA, "password": "x"}
+    answers = [await desk.addon.post("/auth", headers=desk.sent, json=body | {"password": str(n)}) for n in range(11)]
+
+    assert [answer.status for answer in answers] == [401] * 10 + [429]
+    assert answers[-1].envelope["extra_fields"]["wait_s"] > 0
 
 
 async def test_right_logins_are_not_limited(tmp_path: Path) -> None:

@@ -106,17 +106,19 @@ async def test_core_that_ends_is_lost_and_reached_again_when_it_is_back(tmp_path
 
 
 class ClockOfPauses(FakeClock):
-    """Notes how long is waited for Core, and lets that pass at once, so many times."""
+    """Notes how long is waited for Core, and lets that pass at once, so many times, from when it is told to."""
 
     def __init__(self, times: int) -> None:
         super().__init__()
         self.times = times
+        self.notes = False
         self.pauses: list[float] = []
         self.noted = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
         task = asyncio.current_task()
-        if task is None or task.get_name() != "wait for Core" or len(self.pauses) == self.times:
+        waits = task is not None and task.get_name() == "wait for Core"
+        if not waits or not self.notes or len(self.pauses) == self.times:
             await super().sleep(seconds)
             return
         self.pauses.append(seconds)
@@ -127,6 +129,7 @@ class ClockOfPauses(FakeClock):
 async def test_core_is_tried_again_after_growing_pauses(tmp_path: Path) -> None:
     clock = ClockOfPauses(11)
     async with core_process(tmp_path / "core", state="STARTING") as core, linked(tmp_path, clock=clock) as link:
+        clock.notes = True
         link.over_socket(core)
 
         await asyncio.wait_for(clock.noted.wait(), 10)

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.interfaces.containers import EngineDiskFull, ImageNotFound, PullFailed
+from rooftree.interfaces.containers import EngineDiskFull, PullFailed
 from rooftree.interfaces.versions import VersionsUnknown
 from rooftree.testing import check_step
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_containers import ContainerState
+from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME
 from rooftree_homeassistant.install import FetchCore, install_core
 from tests.plugins.homeassistant.first_home import Ports, first_home
-from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, WrittenFeed, core_house
+from tests.plugins.homeassistant.house import NEW, OLD, WITHIN_S, CoreHouse, WrittenFeed, core_house
+from tests.plugins.homeassistant.running_core import CoreEngine
 from tests.rig.service_process import free_port
+from tests.rig.waiting import until
 
 MACHINE = "generic-x86-64"
 
@@ -229,15 +232,90 @@ async def test_core_that_is_not_wanted_is_not_installed_and_nothing_is_asked(
         assert (house.core.installed, feed.readings, house.system.jobs.listing()) == (None, 0, [])
 
 
-async def test_install_by_hand_says_what_is_wrong_at_once(home: CoreHouse, engine: FakeContainerEngine) -> None:
-    with pytest.raises(ImageNotFound):
-        await home.system.jobs.run(install_core(version="2020.1.0"))
+async def test_core_that_does_not_come_up_stays_and_is_said(
+    place: Path, behind: CoreEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind.release(image().rpartition(":")[0], NEW, crashes=3)
+    async with first_home(place, behind, monkeypatch) as home:
+        told = await home.until_shown(stage="failed")
+
+        assert told["heading"] == f"Version {NEW} is installed, and could not be started"
+        assert home.core.installed is not None
+        assert "ended with exit code 3" in home.job().errors[0].message
+
+        async def has_ended() -> bool:  # the watchdog tries, too
+            shown = await home.shown()
+            return shown is not None and shown.exit_code == 3
+
+        await until(has_ended, within_s=WITHIN_S, what="a container whose log can be read")
+
+
+async def test_install_is_over_when_core_has_come_up(
+    place: Path, behind: CoreEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind.release(image().rpartition(":")[0], NEW, state="NOT_RUNNING")
+    async with first_home(place, behind, monkeypatch) as home:
+        await behind.core_listens()
+        await home.comes_to("await_core")
+        assert not home.job().done
+
+        await behind.core.become(state="RUNNING")
+        await home.until_installed()
+        assert home.core.installed is not None
+        assert home.core.installed.start_took_s is not None
+
+
+async def test_update_of_core_that_is_not_installed_installs_it_and_says_what_is_wrong_at_once(
+    home: CoreHouse, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_up(*_: object) -> None:
+        """Core is well."""
+
+    monkeypatch.setattr(CoreHealth, "until_up", is_up)
+    refused = await home.call("update", version="2020.1.0")
+    assert (refused.status, refused.envelope["error_key"]) == (400, "homeassistant_update_image_error")
     assert home.core.installed is None
 
     engine.publish_image(home.image(OLD))
-    await home.system.jobs.run(install_core(version=OLD))
-    assert home.core.installed is not None
-    assert home.core.installed.version == OLD
+    planned = (await home.client.post("/core/update?plan=1", json={"version": OLD})).data
+    assert planned["job"] == "home_assistant_core_install"
+    assert (await home.call("update", version=OLD)).status == 200
+    assert (await home.info())["version"] == OLD
+
+
+class Untold(WrittenFeed):
+    """A feed that names Core's image once it was read."""
+
+    async def read(self) -> None:
+        """It was not until now."""
+        self.images = {"core": "registry.example/core"}
+
+
+async def test_version_that_is_named_comes_from_where_the_feed_says(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_up(*_: object) -> None:
+        """Core is well."""
+
+    monkeypatch.setattr(CoreHealth, "until_up", is_up)
+    engine.publish_image(f"registry.example/core:{OLD}")
+    async with core_house(tmp_path, engine, Untold(images={})) as house:
+        answer = await house.call("update", version=OLD)
+
+        assert answer.status == 200, answer.text
+        assert (await house.info())["image"] == "registry.example/core"
+
+
+async def test_install_by_hand_does_not_wait_behind_the_one_that_began_by_itself(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with first_home(tmp_path, engine, monkeypatch, Unread()) as home:
+        await home.until_shown(stage="looking")
+
+        answer = await home.call("update", version=OLD)
+
+        assert (answer.status, answer.envelope["error_key"]) == (409, "job_concurrency_error")
+        assert answer.envelope["extra_fields"]["job_id"] == home.job().uuid  # which can be cancelled
 
 
 async def test_plan_of_the_install_says_what_is_fetched(home: CoreHouse, engine: FakeContainerEngine) -> None:
@@ -248,7 +326,8 @@ async def test_plan_of_the_install_says_what_is_fetched(home: CoreHouse, engine:
     assert plan.fetch_bytes == 3_000_000
     assert [step.kind for step in plan.steps] == [
         "homeassistant.fetch_core/1", "homeassistant.put_core/1", "containers.create_container/1",
-        "homeassistant.hand_over_port/1", "containers.start_container/1",
+        "homeassistant.hand_over_port/1", "containers.start_container/1", "homeassistant.let_start/1",
+        "homeassistant.await_core/1",
     ]  # fmt: skip
 
 

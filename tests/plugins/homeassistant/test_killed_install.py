@@ -6,6 +6,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 import pytest
+from structlog.testing import capture_logs
 
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree_containers import ContainerState
@@ -13,6 +14,7 @@ from rooftree_homeassistant.home_assistant import CONTAINER
 from tests.plugins.homeassistant.first_home import Ports, first_home
 from tests.plugins.homeassistant.house import NEW, WrittenFeed
 from tests.plugins.homeassistant.kept_engine import KeptEngine
+from tests.plugins.homeassistant.listening import listening
 from tests.rig.fork_server import forked
 from tests.rig.service_process import free_port
 
@@ -23,6 +25,8 @@ STEPS = (
     "containers.create_container/1",
     "homeassistant.hand_over_port/1",
     "containers.start_container/1",
+    "homeassistant.let_start/1",
+    "homeassistant.await_core/1",
 )
 PLACES = [
     "job:accepted",
@@ -65,6 +69,24 @@ async def test_install_goes_on_wherever_it_was_killed(
         assert [job.errors for job in home.system.jobs.listing() if job.errors] == []
         assert list(home.system.problems) == []
         assert not await home.listens(ports.core)
+
+
+async def test_core_that_runs_when_its_install_goes_on_keeps_its_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = Ports(free_port(), free_port())
+    await killed(tmp_path, ports, "step:homeassistant.await_core/1:do")
+    engine = KeptEngine(tmp_path / "engine")
+
+    with capture_logs() as logged:
+        async with (
+            listening(ports.core, b"core"),
+            first_home(tmp_path, engine, monkeypatch, feed(), ports=ports) as home,
+        ):
+            await home.until_installed()
+            assert list(home.system.problems) == []
+
+    assert not any(entry["event"].startswith("landing_page") for entry in logged)
 
 
 async def test_install_that_was_cancelled_when_it_was_killed_is_taken_back(

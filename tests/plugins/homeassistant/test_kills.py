@@ -78,16 +78,10 @@ type Act = Callable[[CoreHouse], Awaitable[object]]
 
 
 async def installed(house: CoreHouse) -> None:
-    """Core is installed, and was never started."""
+    """Core is installed, and was never started; nor is it to be, so that nothing goes on by itself."""
     for version in (OLD, NEW):
         house.engine.publish_image(house.image(version))
-    await house.install(OLD)
-
-
-async def installed_and_stopped(house: CoreHouse) -> None:
-    """It is to be stopped."""
-    await installed(house)
-    assert (await house.call("stop")).data == {}
+    await house.install(OLD, Desired.STOPPED)
 
 
 async def runs(house: CoreHouse) -> None:
@@ -160,7 +154,7 @@ def post(verb: str, **body: object) -> Act:
 @pytest.mark.parametrize(
     ("before", "verb", "desired", "steps"),
     [
-        (installed_and_stopped, "start", Desired.STARTED, 5),
+        (installed, "start", Desired.STARTED, 5),
         (runs, "stop", Desired.STOPPED, 2),
         (runs, "restart", Desired.STARTED, 7),
         (runs, "rebuild", Desired.STARTED, 7),
@@ -238,6 +232,6 @@ async def test_check_leaves_no_container_wherever_it_was_killed(tmp_path: Path, 
         house.engine.images[house.image(OLD)] = house.engine.publish_image(house.image(OLD), ENDS)
         await house.call("check")
 
-    places = await killed_everywhere(tmp_path, scythe, installed_and_stopped, ends, check)
+    places = await killed_everywhere(tmp_path, scythe, installed, ends, check)
 
     assert len(places) == 3

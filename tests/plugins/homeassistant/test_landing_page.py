@@ -20,7 +20,7 @@ from rooftree.testing.containers import FakeContainerEngine
 from rooftree_containers import ContainerState
 from rooftree_homeassistant import landing_page
 from rooftree_homeassistant.install import install_core
-from rooftree_homeassistant.installation import Progress, Stage
+from rooftree_homeassistant.installation import INSTALLATION, Progress, Stage
 from rooftree_homeassistant.landing_view import page, status
 from tests.plugins.homeassistant.first_home import FirstHome, Ports, first_home
 from tests.plugins.homeassistant.house import NEW, CoreHouse
@@ -109,6 +109,21 @@ async def test_what_an_error_names_is_for_who_may_read_problems(
 
         token = (home.system.data.path / "admin-token").read_text().strip()
         assert token.encode() not in (await home.ask("/")).body
+
+
+async def test_what_went_wrong_is_over_once_more_has_come_than_before(home: CoreHouse) -> None:
+    installation = home.system.services.get(INSTALLATION)
+    installation.enter(Stage.FETCHING, NEW)
+    installation.fetched(50, 100)
+    installation.note(PullFailed("reset by peer"))
+
+    installation.fetched(25, 100)  # again from the beginning
+    assert installation.progress.trouble is not None
+    assert home.problem("core_install_waits") is not None
+
+    installation.fetched(51, 100)
+    assert (installation.progress.trouble, installation.progress.fetched_bytes) == (None, 51)
+    assert home.problem("core_install_waits") is None
 
 
 def test_script_and_style_of_the_page_are_those_that_its_policy_allows() -> None:
@@ -217,6 +232,7 @@ async def test_page_follows_the_port_that_is_set(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with waiting_home(tmp_path, engine, monkeypatch) as home:
+        monkeypatch.setattr(landing_page, "LOOK_S", 60)  # it is not by chance that it looks
         other = free_port()
         await home.client.post("/core/options", json={"port": other})
 

@@ -18,6 +18,7 @@ from rooftree_homeassistant.home_assistant import CONTAINER
 from rooftree_homeassistant.port_lead import LeadImpossible, PortLead, listening_ports
 from tests.plugins.homeassistant.first_home import FirstHome, first_home
 from tests.plugins.homeassistant.house import NEW
+from tests.plugins.homeassistant.listening import listening
 from tests.requirements import needs
 from tests.rig.service_process import free_port
 from tests.rig.waiting import until
@@ -25,23 +26,6 @@ from tests.rig.waiting import until
 rules = needs(
     shutil.which("nft") is not None and os.geteuid() == 0, "needs root, and the command nft (package nftables)"
 )
-
-
-@asynccontextmanager
-async def listening(port: int, says: bytes) -> AsyncIterator[None]:
-    """Somebody who listens there as Core does."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(says), says))
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "0.0.0.0", port)  # as Core does
-    try:
-        yield
-    finally:
-        server.close()
 
 
 async def who(home: FirstHome, port: int | None = None) -> str:

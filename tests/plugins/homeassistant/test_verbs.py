@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -10,16 +11,16 @@ import pytest
 from aiohasupervisor import SupervisorClient
 from aiohasupervisor.models import HomeAssistantRebuildOptions, HomeAssistantRestartOptions, HomeAssistantStopOptions
 
-from rooftree.interfaces.containers import Container, ContainerStatus, DataPath
+from rooftree.interfaces.containers import Container, ContainerStatus, DataPath, EngineRefused
 from rooftree.interfaces.hooks import objections_to_host_end
 from rooftree.principal import Principal, Role
 from rooftree.testing import token_for
-from rooftree.testing.containers import FakeContainerEngine, FakeImage
+from rooftree.testing.containers import FakeImage
 from rooftree_containers import ContainerState, Desired
 from rooftree_homeassistant import core_health
 from rooftree_homeassistant.home_assistant import CONTAINER, CoreContainer
 from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse
-from tests.plugins.homeassistant.running_core import CoreEngine
+from tests.plugins.homeassistant.running_core import CoreEngine, running_core
 from tests.rig.waiting import until
 
 
@@ -40,17 +41,6 @@ async def test_core_that_is_not_installed_is_said_to_be_so(home: CoreHouse, verb
 
     assert answer.status == 404
     assert "not installed yet" in answer.message
-
-
-async def test_update_of_core_that_is_not_installed_installs_it(home: CoreHouse, engine: FakeContainerEngine) -> None:
-    engine.publish_image(home.image(NEW))
-
-    planned = (await home.client.post("/core/update?plan=1", json={"version": NEW})).data
-    answer = await home.call("update", version=NEW)
-
-    assert planned["job"] == "home_assistant_core_install"
-    assert answer.data == {}
-    assert (await home.info())["version"] == NEW
 
 
 async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind: CoreEngine) -> None:
@@ -136,6 +126,22 @@ async def test_core_that_ends_at_its_start_is_told_and_its_container_stays_for_i
     assert "error_key" not in answer.envelope
     assert (await container(lived_in)).exit_code == 3
     assert installed(lived_in).desired is Desired.STARTED
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+async def test_engine_that_refuses_core_is_told_of_with_what_may_help(
+    place: Path, behind: CoreEngine, privileged: bool
+) -> None:
+    async with running_core(place, behind, settings={"plugins.homeassistant.privileged": privileged}) as house:
+        await house.call("stop")
+        behind.fail("start", EngineRefused("runc create failed"))
+
+        answer = await house.call("start")
+
+        assert answer.message.startswith("runc create failed")
+        assert ("privileged = false" in answer.message) == privileged
+        assert behind.spec(CONTAINER).privileged == privileged
+        assert behind.spec(CONTAINER).oom_score_adjust == (-300 if privileged else 0)
 
 
 async def test_core_that_never_answers_is_given_up_in_time(

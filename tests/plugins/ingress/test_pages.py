@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from rooftree import Principal, Role
 from rooftree.interfaces.core import UserLoggedOut
 from rooftree.testing import token_for
+from rooftree.testing.containers import FakeContainerEngine
+from rooftree_store import AddonSlug
 from tests.plugins.ingress.conftest import PAULUS, IngressHouse
 from tests.rig.backends import DEADLINE_S, Backend, Line
 from tests.rig.service_process import free_port
@@ -66,7 +70,8 @@ async def test_what_a_client_claims_of_itself_is_dropped(here: IngressHouse, bac
         for name in (
             b"X-Remote-User-Id", b"x-remote-user-name", b"X_Remote_User_Display_Name", b"X-REMOTE-USER-GROUPS",
             b"X-Hass-Is-Admin", b"X_Hass_User_Id", b"X-Ingress-Path", b"X_Ingress_Path", b"X-Forwarded-For",
-            b"X_Forwarded_For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Supervisor-Token", b"X-Hassio-Key",
+            b"X_Forwarded_For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"Forwarded", b"X-Real-IP",
+            b"X-Supervisor-Token", b"X-Hassio-Key",
         )
     )  # fmt: skip
     connection = b"Connection: X-Forwarded-For, X-Remote-User-Id, X-Ingress-Path, Cookie\r\n"
@@ -79,6 +84,31 @@ async def test_what_a_client_claims_of_itself_is_dropped(here: IngressHouse, bac
         ["X-Forwarded-For", "127.0.0.9"],
         ["X-Ingress-Path", f"/api/hassio_ingress/{page.rpartition('/')[2]}"],
     ]
+
+
+async def test_what_cores_client_spelt_otherwise_is_not_cores_word(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    claims = b"".join(b"X_Forwarded%bspoofed\r\n" % name for name in (b"-For: ", b"_Host: ", b"-Proto: ", b"_Port: "))
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    assert b" 200 OK" in await asked(here, f"{page}/", claims + CORE_FIELDS + cookie)
+
+    (request,) = backend.requests()
+    assert [field for field in request["fields"] if "forwarded" in field[0].lower()] == [
+        ["X-Forwarded-Host", "home.example:8123"],
+        ["X-Forwarded-Proto", "https"],
+        ["X-Forwarded-For", "192.0.2.7, 127.0.0.1"],
+    ]
+
+
+@pytest.mark.parametrize("blank", ["\x85", "\xa0", "\u2003", "\u3000"])
+async def test_session_under_a_name_that_is_not_quite_its_cookies_lets_nobody_in(
+    here: IngressHouse, backend: Backend, blank: str
+) -> None:
+    page, session = await here.run("hello", backend.port), await here.open()
+    for name in (f"{blank}ingress_session", f"ingress_session{blank}"):
+        cookie = f"Cookie: a=b; {name}={session}\r\n".encode()
+        assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 401 ")
+    assert backend.requests() == []
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "Basic ", ""])
@@ -105,6 +135,20 @@ async def test_page_cannot_give_its_user_another_session(here: IngressHouse, bac
 
     assert b"Set-Cookie: mine=1" in head
     assert b"evil" not in head
+
+
+async def test_page_cannot_set_it_behind_its_answer_either(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    fields = f"TE: trailers\r\nCookie: ingress_session={await here.open()}\r\n".encode()
+    answer = (
+        "HTTP/1.1%20200%20OK%0d%0aTransfer-Encoding:chunked%0d%0a%0d%0a2%0d%0aok%0d%0a"
+        "0%0d%0aSet-Cookie:ingress_session=evil%0d%0aDigest:x%0d%0a%0d%0a"
+    )
+    async with connected(here) as line:
+        line.send(f"GET {page}/?answer={answer} HTTP/1.1\r\nHost: home.example\r\n".encode() + fields + b"\r\n")
+        await line.head()
+        assert await line.take(7) == b"2\r\nok\r\n"
+        assert await line.head() == b"0\r\nDigest: x\r\n\r\n"
 
 
 async def test_without_a_session_nothing_is_said_of_pages(here: IngressHouse, backend: Backend) -> None:
@@ -184,3 +228,53 @@ async def test_logout_ends_what_is_open_and_nobody_elses(here: IngressHouse, web
         assert await other_one.receive_str() == "still there"
         async with client.get(f"{page}/count", headers={"Cookie": f"ingress_session={mine}"}) as answer:
             assert answer.status == 401
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had since it was last looked at."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")  # begin anew: proc_pid_clear_refs(5)
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.parametrize(
+    "mib",
+    [64, pytest.param(2048, marks=[pytest.mark.torture, pytest.mark.timeout(600)])],
+    ids=["64 MiB", "2 GiB"],
+)
+async def test_large_bodies_stream_both_ways_and_take_no_memory(here: IngressHouse, backend: Backend, mib: int) -> None:
+    piece = bytes(range(256)) * 4096
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(mib):
+            yield piece
+
+    page = await here.run("hello", backend.port)
+    head = f"HTTP/1.1%20200%20OK%0d%0aContent-Length:%20{mib * len(piece)}%0d%0a%0d%0a"
+    cookies = {"ingress_session": await here.open()}
+    digest, size = hashlib.sha256(), 0
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{here.port}", cookies=cookies) as client:
+        await asyncio.to_thread(peak_bytes)
+        before = await asyncio.to_thread(peak_bytes)
+        async with client.post(f"{page}/up", data=pieces()) as answer:
+            assert answer.status == 200
+        async with client.get(f"{page}/down?mib={mib}&answer={head}") as answer:
+            async for chunk in answer.content.iter_any():
+                digest.update(chunk)
+                size += len(chunk)
+        grown = await asyncio.to_thread(peak_bytes) - before
+
+    sent = backend.requests()[0]
+    assert (sent["size"], size) == (mib * len(piece), mib * len(piece))
+    assert sent["sha256"] == digest.hexdigest()
+    assert grown < 32 * 1024 * 1024
+
+
+async def test_page_of_an_add_on_that_uses_the_hosts_network_is_at_the_host(
+    here: IngressHouse, backend: Backend, engine: FakeContainerEngine
+) -> None:
+    page = await here.run("hello", backend.port, host_network=True)
+    assert here.home.addons.address(AddonSlug("local_hello")) is None
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    engine.gateway = "127.0.0.1"
+    assert b" 200 OK" in await asked(here, f"{page}/", cookie)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -161,6 +162,19 @@ async def test_server_that_is_broken_is_not_called_out_of_reach(broken_server: s
         await git.clone(RepositorySource.parse(f"{broken_server}/a.git"), tmp_path / "clone")
 
     assert "cannot be reached" not in failure.value.message
+
+
+async def test_server_that_is_out_of_reach_is_told_once(tmp_path: Path) -> None:
+    port = free_port()
+
+    with pytest.raises(GitUnavailable) as failure:
+        await git.clone(RepositorySource.parse(f"http://127.0.0.1:{port}/a.git"), tmp_path / "clone")
+
+    assert re.fullmatch(
+        rf"The server of http://127\.0\.0\.1:{port}/a\.git cannot be reached: "
+        rf"Failed to connect to 127\.0\.0\.1 port {port}( after \d+ ms)?",
+        failure.value.message,
+    ), failure.value.message
 
 
 async def test_update_from_a_server_that_is_gone_leaves_the_clone_as_it_is(clone: Path) -> None:

@@ -19,6 +19,7 @@ from rooftree import (
     NOBODY,
     PUBLIC,
     Binary,
+    CallerKind,
     From,
     Header,
     JobCall,
@@ -28,6 +29,7 @@ from rooftree import (
     ParsedString,
     Plugin,
     Principal,
+    Proxied,
     RawBody,
     Role,
     Routes,
@@ -41,6 +43,7 @@ from rooftree import (
     itself,
     job,
     role,
+    session,
     step,
 )
 from rooftree.interfaces.callers import ADDON
@@ -369,6 +372,29 @@ def test_rest_of_a_proxied_path_is_a_path_parameter(document: dict[str, Any]) ->
 
     assert ("path", "path") in parameters(document, "put", "/proxy/{path}")
     assert "`path` is the whole rest of the path, slashes too." in told["description"]
+
+
+def test_what_is_passed_on_is_described_for_every_method_with_its_session() -> None:
+    pages = Routes()
+
+    @pages.route("*", "/pages/{path...}", access=session("page_session", CallerKind("page")))
+    def page(path: Tail) -> Proxied:
+        """A page."""
+        raise NotImplementedError
+
+    @pages.get("/pages/{path...}", access=PUBLIC)
+    def plain_page(path: Tail) -> Text:
+        """A page as it is."""
+        raise NotImplementedError
+
+    document = orjson.loads(encoded_document(("pages", route) for route in pages))
+    OpenAPIV31SpecValidator(document).validate()
+    methods = document["paths"]["/pages/{path}"]
+    assert methods.keys() == {"get", "put", "post", "delete", "options", "head", "patch"}
+    assert methods["get"]["security"] == []
+    assert methods["patch"]["security"] == [{"page_session": []}]
+    assert {"default", "401"} <= methods["patch"]["responses"].keys()
+    assert document["components"]["securitySchemes"]["page_session"]["in"] == "cookie"
 
 
 def test_body_is_described_by_its_model(document: dict[str, Any]) -> None:

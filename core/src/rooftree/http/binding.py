@@ -189,6 +189,8 @@ def _reader(wanted: Input, max_body: int, directory: ServiceDirectory) -> _Reade
     """How a value is read from the call."""
     parameter, name = wanted.parameter, wanted.name
     match wanted.source:
+        case Source.PATH if parameter.kind in {str, Tail}:  # these are what the table gives
+            return lambda call: call.parts[name]
         case Source.PATH:
             return lambda call: _part(name, call.parts[name], parameter.kind)
         case Source.CALLER:

@@ -264,6 +264,9 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
+        if self._tunnel is not None:
+            self._tunnel.feed_data(data)
+            return
         answering = self._waiter is None
         if answering:
             self._body_bytes += len(data)

@@ -108,6 +108,10 @@ class Exchange:
         """The header fields in order and as they were sent; no value has a line break or NUL in it."""
         return self._request.raw_headers
 
+    def has_field(self, name: str) -> bool:
+        """Whether there is a header field of that name, in any case."""
+        return name in self._request.headers
+
     @property
     def address(self) -> str | None:
         """The peer's address in its shortest form; ``None`` on the unix socket."""

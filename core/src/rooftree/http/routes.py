@@ -177,10 +177,16 @@ class Routes:
         return declare
 
     def get[F: Callable[..., Any]](
-        self, path: str, *, access: Access, revision: Callable[..., str] | None = None, aliases: tuple[str, ...] = ()
+        self,
+        path: str,
+        *,
+        access: Access,
+        revision: Callable[..., str] | None = None,
+        aliases: tuple[str, ...] = (),
+        refuses: tuple[type[RooftreeError], ...] = (),
     ) -> Callable[[F], F]:
         """Declare a GET (and with it HEAD)."""
-        return self.route("GET", path, access=access, revision=revision, aliases=aliases)
+        return self.route("GET", path, access=access, revision=revision, aliases=aliases, refuses=refuses)
 
     def post[F: Callable[..., Any]](
         self,

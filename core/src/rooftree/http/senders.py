@@ -60,7 +60,9 @@ class Senders:
     async def of(self, request: web.BaseRequest) -> Principal | None:
         """Whom the request's token stands for, if that one is there; on the unix socket, without a token, the peer."""
         token = sent_token(request, self._token_headers)
-        return administrator(request) if token is None else await self._holder(request, token)
+        if token is not None:
+            return await self._holder(request, token)
+        return administrator(request) if connection_of(request).address is None else None
 
     def of_session(self, request: web.BaseRequest, session: SessionCookie) -> Principal | None:
         """Whose session is in the request's cookie. Where several are sent, a page may have added one of its own:

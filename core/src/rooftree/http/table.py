@@ -21,6 +21,12 @@ _PART = re.compile(r"\{([a-z_]+)\}")
 _TAIL = re.compile(r"([^{}]*)\{([a-z_]+)\.\.\.\}")
 
 
+_RECENT = 512
+"""How many paths are remembered with what they lead to."""
+_SHORT = 256
+"""Characters of a path that is."""
+
+
 class DuplicateRoute(ValueError):
     """Two plugins, or one plugin twice, declare the same method on the same path."""
 
@@ -70,6 +76,7 @@ class RouteTable:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._root = _Node()
         self._literal: dict[str, Match] = {}
+        self._recent: dict[str, Match] = {}
         self._is_lenient = False
         """Whether some segments may be spelt otherwise: tails, or free texts."""
         self.entries = tuple(entries)
@@ -110,14 +117,23 @@ class RouteTable:
         Tails and free texts may be spelt as their client likes. But a tail of which another reading would have
         led elsewhere, such as to a closed path beside it, is refused: whom it is passed on to may read it that way.
         """
-        literal = self._literal.get(path)
-        if literal is not None:
-            return literal
+        match = self._literal.get(path) or self._recent.get(path)
+        if match is not None:
+            return match
         if self._is_lenient:
-            return self._match_leniently(path)
+            match = self._match_leniently(path)
+            if match is not None and len(path) <= _SHORT:
+                self._remember(path, match)
+            return match
         values: list[str] = []
         node = _find(self._root, segments(path), (), 0, values)
         return Match(node.methods, tuple(values)) if node is not None else None
+
+    def _remember(self, path: str, match: Match) -> None:
+        """What tails lead to is asked for again and again: a page, its pictures, what it polls."""
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+        self._recent[path] = match
 
     def _match_leniently(self, path: str) -> Match | None:
         refusal: Invalid | None = None

@@ -202,3 +202,10 @@ def service_kinds() -> list[ServiceKind]:
     """The kinds of services that the domain adds to those that add-ons can provide to each other. Called for each
     request to ``/services…``; answer from memory."""
     raise NotImplementedError
+
+
+@hookspec
+def services_offered(slug: str) -> Coroutine[Any, Any, None] | None:
+    """Return when it is known how the services are reached that an add-on provides, which was just started: those that
+    want them are started then. Called at the start of the system; like every hook, it has 10 seconds."""
+    raise NotImplementedError

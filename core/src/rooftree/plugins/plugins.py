@@ -270,6 +270,7 @@ class Plugins:
         task = asyncio.get_running_loop().create_task(alone(), name="change plugins")
         self._changes.add(task)
         task.add_done_callback(self._changed)
+        task.add_done_callback(lambda _: work.close())  # also where it was cancelled before its turn came
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -193,6 +193,8 @@ class FakeContainerEngine:
         """Where containers that are made from now on are said to log to."""
         self.address: str | None = None
         """The address of containers that are made from now on, for servers of a test; unless told each has its own."""
+        self.gateway = "172.30.32.1"
+        """The host's address on the add-on network."""
         self._strangers: set[str] = set()
         self._kept: dict[str, _Kept] = {}
         self._aside: dict[str, _Kept] = {}
@@ -300,7 +302,7 @@ class FakeContainerEngine:
             name="hassio",
             interface="fake-hassio",  # no machine's own: what listens there is no affair of a test
             subnet="172.30.32.0/23",
-            gateway="172.30.32.1",
+            gateway=self.gateway,
             supervisor="172.30.32.2",
         )
 

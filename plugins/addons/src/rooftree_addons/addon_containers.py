@@ -18,6 +18,7 @@ from rooftree import RooftreeError, document
 from rooftree.interfaces.addons import AddonStateChanged
 from rooftree.interfaces.callers import ADDON
 from rooftree.interfaces.containers import Container, ContainerSpec, DataPath, PortConflict
+from rooftree.interfaces.hooks import services_offered
 from rooftree.state import Change
 from rooftree_addons import preparation, taking_over
 from rooftree_addons.addons import Addons
@@ -99,6 +100,7 @@ def described(addons: Addons, addon: InstalledAddon) -> ManagedContainer:
         stage=STAGES[config.startup],
         provides=_services(addon, offered=True),
         after=_services(addon, offered=False),
+        offered=partial(_services_offered, addons, slug),
         starts_with_host=addon.starts_with_host,
         stop_timeout_s=config.timeout,
         watched=addon.watchdog,
@@ -121,6 +123,11 @@ def _services(addon: InstalledAddon, *, offered: bool) -> frozenset[str]:
     """The services that it provides, or those that it needs or wants."""
     entries = addon.config.services or ()
     return frozenset(f"service {entry.service}" for entry in entries if (entry.role == "provide") is offered)
+
+
+async def _services_offered(addons: Addons, slug: AddonSlug) -> None:
+    """Wait until other add-ons can know how its services are reached."""
+    await addons.kernel.call(services_offered, slug)
 
 
 def _check(spec: ContainerSpec) -> None:

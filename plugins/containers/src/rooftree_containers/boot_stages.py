@@ -167,7 +167,7 @@ class BootStages:
         after = waits_for(stage)
         tasks: dict[str, asyncio.Task[bool]] = {}
         for container in stage:
-            work = _settle_after(after[container.name], tasks, settle, container.name)
+            work = _settle_after(after[container.name], tasks, settle, container)
             tasks[container.name] = asyncio.get_running_loop().create_task(work, name=f"settle {container.name}")
         self._late.update(tasks.values())
         for task in tasks.values():
@@ -180,8 +180,11 @@ class BootStages:
 
 
 async def _settle_after(
-    providing: Iterable[str], tasks: Mapping[str, asyncio.Task[bool]], settle: Settle, name: str
+    providing: Iterable[str], tasks: Mapping[str, asyncio.Task[bool]], settle: Settle, container: ManagedContainer
 ) -> bool:
     if waited_for := [tasks[other] for other in providing]:
         await asyncio.wait(waited_for)
-    return await settle(name)
+    was_started = await settle(container.name)
+    if was_started and container.provides:
+        await container.offered()
+    return was_started

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from weakref import WeakValueDictionary
 
+import attrs
 from attrs import evolve
 
 from rooftree import Kernel, Problem
@@ -80,7 +81,7 @@ class Lifetimes:
         return spec
 
     async def _fingerprint(self, container: ManagedContainer) -> str:
-        return hashlib.sha256(repr(await self.specification(container)).encode()).hexdigest()
+        return fingerprint(await self.specification(container))
 
     async def _is_as_made(self, container: ManagedContainer, labels: Mapping[str, str]) -> bool:
         """Whether the container that there is can be started again; then its token works again."""
@@ -226,6 +227,17 @@ class Lifetimes:
         changes = list(map(self._kernel.tokens.revocation, digests))
         if changes:
             await self._kernel.commit(*changes)
+
+
+def fingerprint(spec: ContainerSpec) -> str:
+    """A digest of all that a container is made from: the same whoever added first to it."""
+    in_order = {
+        name: tuple(sorted(value.items())) if isinstance(value, Mapping) else value
+        for name, value in attrs.asdict(spec, recurse=False).items()
+    }
+    for name in ("mounts", "device_rules"):
+        in_order[name] = sorted(in_order[name], key=repr)
+    return hashlib.sha256(repr(in_order).encode()).hexdigest()
 
 
 def _has_ended(container: Container | None) -> bool:

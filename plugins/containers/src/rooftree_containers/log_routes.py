@@ -10,7 +10,7 @@
 from collections.abc import Callable
 from typing import Annotated, Protocol
 
-from rooftree import From, Routes, Stream
+from rooftree import From, RooftreeError, Routes, Stream
 from rooftree.access import Access
 from rooftree_containers.boots import BootReference
 from rooftree_containers.log_query import DEFAULT_FORMAT, AskedLatestLog, LogFormat, LogQuery, asked_in
@@ -40,15 +40,18 @@ class Log(RecentLog, BootLog, Protocol):
         ...
 
 
-def log_routes(path: str, source: Callable[..., Log], *, access: Access) -> Routes:
+def log_routes(
+    path: str, source: Callable[..., Log], *, access: Access, refuses: tuple[type[RooftreeError], ...] = ()
+) -> Routes:
     """The logs family of one domain.
 
     :param path: where it begins: ``/dns/logs``
     :param source: gives the log; its parameters are services and parts of ``path``
+    :param refuses: what it may raise, for the API's document
     """
-    routes = recent_log_routes(path, source, access=access)
+    routes = recent_log_routes(path, source, access=access, refuses=refuses)
 
-    @routes.get(f"{path}/latest", access=access)
+    @routes.get(f"{path}/latest", access=access, refuses=refuses)
     async def latest_logs(log: Annotated[Log, From(source)], query: AskedLatestLog) -> Stream:
         """What was written since the last start."""
         return await log.latest(query)
@@ -58,7 +61,12 @@ def log_routes(path: str, source: Callable[..., Log], *, access: Access) -> Rout
 
 
 def recent_log_routes(
-    path: str, source: Callable[..., RecentLog], *, access: Access, default: LogFormat = DEFAULT_FORMAT
+    path: str,
+    source: Callable[..., RecentLog],
+    *,
+    access: Access,
+    default: LogFormat = DEFAULT_FORMAT,
+    refuses: tuple[type[RooftreeError], ...] = (),
 ) -> Routes:
     """The part of a family that every log has: its latest lines, and those that come.
 
@@ -67,12 +75,12 @@ def recent_log_routes(
     routes = Routes()
     reader = asked_in(default)
 
-    @routes.get(path, access=access)
+    @routes.get(path, access=access, refuses=refuses)
     async def logs(log: Annotated[RecentLog, From(source)], query: Annotated[LogQuery, From(reader)]) -> Stream:
         """The latest lines of this log."""
         return await log.recent(query, follow=False)
 
-    @routes.get(f"{path}/follow", access=access)
+    @routes.get(f"{path}/follow", access=access, refuses=refuses)
     async def follow_logs(log: Annotated[RecentLog, From(source)], query: Annotated[LogQuery, From(reader)]) -> Stream:
         """The latest lines of this log, and then every new one."""
         return await log.recent(query, follow=True)

@@ -99,6 +99,9 @@ class ManagedContainer:
     """What others of its stage may wait for, besides its name."""
     after: frozenset[str] = frozenset()
     """It starts after those of its stage that provide one of these, or are called so; and ends before them."""
+    offered: Callable[[], Awaitable[None]] = _nothing
+    """Waits until what it provides is really there, once it was started in its stage; not for long, and never raises.
+    Those that come after it are started then."""
     starts_with_host: bool | None = None
     """What is desired of it after a boot of the host; ``None``: what was desired before."""
     stop_timeout_s: int = 10

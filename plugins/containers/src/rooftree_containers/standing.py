@@ -112,7 +112,7 @@ class StandingDomain[S: StandingContainer]:
         describe: Callable[[str, S], ManagedContainer],
         failed_data_stays: timedelta = FAILED_DATA_STAYS,
     ) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         self.names = names
         self.documents = documents
         self._titles = titles
@@ -198,7 +198,7 @@ class StandingDomain[S: StandingContainer]:
         each day."""
         for folder in folders:
             try:
-                await asyncio.to_thread(snapshot.drop, self._kernel.data.path, folder)
+                await asyncio.to_thread(snapshot.drop, self.kernel.data.path, folder)
             except (RemovalIncomplete, OSError) as error:
                 log.warning("folder_not_removed", folder=folder, reason=str(error))
 
@@ -206,7 +206,7 @@ class StandingDomain[S: StandingContainer]:
 
     def state_changed(self, name: str, state: ContainerState) -> None:
         """Tell everybody."""
-        self._kernel.publish(ManagedStateChanged(self.names.plugin, name, state))
+        self.kernel.publish(ManagedStateChanged(self.names.plugin, name, state))
 
     async def container_removed(self, name: str) -> None:
         """Nothing is left of it."""
@@ -216,7 +216,7 @@ class StandingDomain[S: StandingContainer]:
 
     def rolled_back(self, rollback: RolledBack) -> None:
         """Tell everybody."""
-        self._kernel.publish(UpdateTakenBack(self.names.plugin, rollback))
+        self.kernel.publish(UpdateTakenBack(self.names.plugin, rollback))
 
     # --- containers of ours that are not known -----------------------------------------------------------------------
 

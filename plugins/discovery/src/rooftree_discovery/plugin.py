@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rooftree import Kernel, Plugin, Routes, Task
+from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.addons import AddonUninstalled
 from rooftree.interfaces.core import CORE
 from rooftree_addons import ADDONS
@@ -49,3 +49,8 @@ class DiscoveryPlugin(Plugin):
         """Let go what is kept of an add-on that is gone."""
         await self.messages.forget(uninstalled.slug)
         await self.services.forget(uninstalled.slug)
+
+    @hookimpl
+    async def services_offered(self, slug: str) -> None:
+        """Wait until the add-on has said how its services are reached."""
+        await self.services.until_provided(slug)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -33,6 +34,9 @@ from rooftree_containers import Desired
 from rooftree_discovery.sealed_json import opened, sealed
 from rooftree_discovery.service_kinds import KNOWN_KINDS
 from rooftree_store import AddonSlug
+
+PROVIDED_WITHIN_S: Final = 8.0
+"""Seconds after which nobody waits any more for what an add-on provides that was just started."""
 
 type ServiceData = dict[str, Any]
 """What a provider says of its service: which keys there are, says the kind of the service."""
@@ -86,6 +90,8 @@ class AddonServices:
         self._addons = addons
         self._provided = provided
         self._taking = asyncio.Lock()
+        self._news = asyncio.Event()
+        """Set when somebody has provided something, and another one from then on."""
 
     async def listing(self) -> list[ServiceSummary]:
         """Every service that there can be."""
@@ -130,6 +136,8 @@ class AddonServices:
                 )
             provided = ProvidedService(addon=AddonSlug(caller.id), data=sealed(content))
             await self._kernel.commit(self._provided.put(name, provided))
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def withdraw(self, name: ServiceName, caller: Principal) -> None:
         """Forget what the caller said of its service. Raises :class:`ServiceNotProvided` where nobody has said
@@ -142,6 +150,23 @@ class AddonServices:
         if service.addon != caller.id:
             raise Forbidden(f"{name} is provided by {service.addon}, and only that may withdraw it")
         await self._kernel.commit(self._provided.delete(name))
+
+    async def until_provided(self, slug: str) -> None:
+        """Wait until all is known that an add-on which runs provides, but for :data:`PROVIDED_WITHIN_S` at most: some
+        declare what they do not do."""
+        kinds = await self._kinds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROVIDED_WITHIN_S):
+                while any(name in kinds for name in self._missing(AddonSlug(slug))):
+                    await self._news.wait()
+
+    def _missing(self, slug: AddonSlug) -> Sequence[str]:
+        """What an add-on that runs provides, and nobody has said how it is reached."""
+        addon = self._addons.installed.get(slug)
+        if addon is None or not self._addons.runs(slug):
+            return ()
+        entries = addon.config.services or ()
+        return [entry.service for entry in entries if entry.role == "provide" and entry.service not in self._provided]
 
     @property
     def owners(self) -> Collection[str]:

@@ -56,7 +56,7 @@ type Explanation = Callable[[DockerError], RooftreeError]
 
 @frozen(kw_only=True)
 class Deadlines:
-    """How long the engine may take, in seconds."""
+    """How long the engine, and what it asks for us, may take, in seconds."""
 
     answer: float = field(default=20, validator=gt(0))
     """To answer a question."""
@@ -66,6 +66,8 @@ class Deadlines:
     """Without a sign of life during a pull, a build or a command inside a container."""
     build: float = field(default=3600, validator=gt(0))
     """To build an image, however much it tells meanwhile."""
+    registry: float = field(default=30, validator=gt(0))
+    """Of an image's registry, before the engine fetches it: to answer all questions of ours about it."""
     heartbeat: float = field(default=5, validator=gt(0))
     """To answer a ping, which is sent as often."""
     glance: float = field(default=0.4, validator=gt(0))

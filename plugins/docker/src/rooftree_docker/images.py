@@ -39,7 +39,7 @@ from rooftree_docker.pull_progress import PullProgress
 from rooftree_docker.pull_size import size_of_pull
 from rooftree_docker.registry import AnswerRefused, RegistryError, registry_of
 from rooftree_docker.registry_errors import RegistryUnreachable, other_platform, pull_error, unreachable
-from rooftree_docker.signatures import DEADLINE_S, SETTING, SignaturePolicy, signed_digest
+from rooftree_docker.signatures import SETTING, SignaturePolicy, signed_digest
 from rooftree_docker.specification import Naming
 from rooftree_files.dockerfile import ImageNotTold
 
@@ -128,7 +128,7 @@ class Images:
         """
         wanted = reference.digest or reference.tag or "latest"
         try:
-            async with registry_of(reference, login, manifest_check.DEADLINE_S) as registry:
+            async with registry_of(reference, login, self._deadlines.registry) as registry:
                 manifest = await manifest_check.checked_manifest(registry, wanted, platform)
         except AnswerRefused as error:
             raise manifest_check.refused(reference, error) from None
@@ -160,13 +160,13 @@ class Images:
         reference = image
         if keys := self._policy.keys_for(image):
             try:
-                async with registry_of(image, login, DEADLINE_S) as registry:
+                async with registry_of(image, login, self._deadlines.registry) as registry:
                     digest = await signed_digest(registry, image, keys)
             except (RegistryError, aiohttp.ClientSSLError, ValueError) as error:
                 wait_s = getattr(error, "wait_s", None)
                 raise refused(getattr(error, "status", 0), str(error)) from error
             except (aiohttp.ClientError, OSError) as error:  # of which TimeoutError is one
-                raise unreachable(image, str(error) or f"no answer for {DEADLINE_S:g} s") from error
+                raise unreachable(image, str(error) or f"no answer for {self._deadlines.registry:g} s") from error
             reference = evolve(image, digest=digest)
         platform = await self._platform(given, f"fetch {image}")
         reference, wait_s = await self._looked_at(reference, platform, any_platform, login)

@@ -23,8 +23,6 @@ from rooftree_docker.platforms import Platform
 from rooftree_docker.registry import LARGEST_BYTES, AnswerRefused, Content, Registry, RegistryError
 from rooftree_docker.signature_check import DIGEST
 
-DEADLINE_S: Final = 30.0
-"""Seconds for all questions about one image."""
 MOST_MANIFESTS: Final = 1000
 """In an index: platforms, and what is known about each."""
 MOST_OF_A_PLATFORM: Final = 8

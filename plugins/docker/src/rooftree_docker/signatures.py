@@ -26,8 +26,6 @@ from rooftree_docker.simple_signing import check_simple_signing
 if TYPE_CHECKING:
     from rooftree_docker.public_keys import PublicKey
 
-DEADLINE_S: Final = 30.0
-"""Seconds for all questions about one image's signatures."""
 SETTING: Final = "[[plugins.docker.signed_images]]"
 
 

@@ -6,10 +6,10 @@ from typing import Self
 
 from attrs import field, frozen
 
-from rooftree import Principal, RawBody, Role, Routes, Secret, grant, role
+from rooftree import Failed, Principal, RawBody, Role, Routes, Secret, grant, role
 from rooftree.interfaces.core import CoreUser
-from rooftree_homeassistant.credentials import AuthorizationHeader, CredentialsNotStrings, NoCredentials, credentials
-from rooftree_homeassistant.logins import LoginNotChecked, LoginRefused, Logins, PasswordNotReset, UsersNotListed
+from rooftree_homeassistant.credentials import AuthorizationHeader, credentials
+from rooftree_homeassistant.logins import Logins
 
 routes = Routes()
 
@@ -57,30 +57,19 @@ class UserList:
     users: list[UserRow]
 
 
-@routes.route(
-    "GET",
-    "/auth",
-    access=LOGS_PEOPLE_IN,
-    max_body=MAX_CREDENTIALS,
-    refuses=(NoCredentials, LoginRefused, LoginNotChecked),
-)
+@routes.route("GET", "/auth", access=LOGS_PEOPLE_IN, max_body=MAX_CREDENTIALS, refuses=(Failed,))
 async def check_header(logins: Logins, caller: Principal, authorization: AuthorizationHeader, body: RawBody) -> None:
     """Whether somebody may log in, by the header that their browser sent."""
     await logins.check(await credentials(authorization, body), caller.id)
 
 
-@routes.post(
-    "/auth",
-    access=LOGS_PEOPLE_IN,
-    max_body=MAX_CREDENTIALS,
-    refuses=(NoCredentials, CredentialsNotStrings, LoginRefused, LoginNotChecked),
-)
+@routes.post("/auth", access=LOGS_PEOPLE_IN, max_body=MAX_CREDENTIALS, refuses=(Failed,))
 async def check(logins: Logins, caller: Principal, authorization: AuthorizationHeader, body: RawBody) -> None:
     """Whether somebody may log in, by the header, or by a body of JSON or a form."""
     await logins.check(await credentials(authorization, body), caller.id)
 
 
-@routes.post("/auth/reset", access=role(Role.ADMIN), refuses=(PasswordNotReset,))
+@routes.post("/auth/reset", access=role(Role.ADMIN))
 async def reset_password(logins: Logins, body: PasswordReset) -> None:
     """Give a user of Core's a new password."""
     await logins.reset_password(body.username, body.password)
@@ -92,7 +81,7 @@ async def forget_logins(logins: Logins) -> None:
     await logins.forget()
 
 
-@routes.route("GET", "/auth/list", access=role(Role.ADMIN), refuses=(UsersNotListed,))
+@routes.route("GET", "/auth/list", access=role(Role.ADMIN), refuses=(Failed,))
 async def users(logins: Logins) -> UserList:
     """Core's users who log in with a password."""
     return UserList([UserRow.of(user) for user in await logins.users()])

@@ -107,7 +107,9 @@ class CoreConnection:
 
     async def users(self) -> Sequence[CoreUser]:
         """Core's users, those that Core made for itself left out."""
-        return [_user(row) for row in await self.command("config/auth/list") if row.get("system_generated") is not True]
+        rows = await self.command("config/auth/list")
+        people = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return [_user(row) for row in people if row.get("system_generated") is not True]
 
     async def access(self) -> CoreAccess:
         """How Core is reached with our own rights just now, for who proxies what others ask; raises
@@ -151,13 +153,12 @@ class CoreConnection:
         try:
             while True:
                 self._moved.clear()
-                if (address := self._whereabouts.address()) is None:
-                    await self._close_session()
-                    self._failures = 0
-                    await self._moved.wait()
-                    continue
+                address = self._whereabouts.address()
                 try:
-                    await self._follow(address)
+                    if address is not None:
+                        await self._follow(address)
+                    else:
+                        await self._close_session()
                 except (CoreUnavailable, CoreRefused) as error:
                     log.debug("core_not_reached", reason=error.message)
                 await self._pause()
@@ -251,7 +252,7 @@ def _content(answer: CoreAnswer, path: str) -> Mapping[str, Any]:
 
 
 def _user(row: Mapping[str, Any]) -> CoreUser:
-    username, name = row.get("username"), row.get("name")
+    username, name, groups = row.get("username"), row.get("name"), row.get("group_ids")
     return CoreUser(
         id=str(row.get("id", "")),
         name=None if name is None else str(name),
@@ -259,5 +260,5 @@ def _user(row: Mapping[str, Any]) -> CoreUser:
         is_owner=row.get("is_owner") is True,
         is_active=row.get("is_active") is True,
         local_only=row.get("local_only") is True,
-        group_ids=tuple(map(str, row.get("group_ids") or ())),
+        group_ids=tuple(map(str, groups if isinstance(groups, list) else ())),
     )

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from rooftree import Kernel
+from rooftree import Kernel, RooftreeError
 from rooftree.interfaces.callers import CORE
 from rooftree.interfaces.containers import (
     CONTAINER_ENGINE,
     AddonNetwork,
     ContainerSpec,
     DataPath,
+    EngineRefused,
     HostPath,
     Mount,
 )
@@ -96,7 +97,18 @@ def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreCon
         kept_for_roll_back={"config": CONFIG},
         stays_at_roll_back=STAYS if core.container_settings.keep_history else (*STAYS, *HISTORY),
         probation=core.container_settings.probation,
+        start_refused=partial(_start_refused, core.container_settings.privileged),
         created=lambda container_id: asyncio.to_thread(write_cid, core.kernel.data.path, CONTAINER, container_id),
+    )
+
+
+def _start_refused(privileged: bool, error: RooftreeError) -> RooftreeError:
+    """What to say where the engine does not start it."""
+    if not (privileged and isinstance(error, EngineRefused)):
+        return error
+    return EngineRefused(
+        f"{error.message}. If this engine can't give a container all rights, because it runs in one itself, say "
+        f"privileged = false in [plugins.{PLUGIN}] of rooftree.toml"
     )
 
 

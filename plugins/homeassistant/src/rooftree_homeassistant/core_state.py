@@ -48,7 +48,7 @@ class CoreHttpConfig:
     def of(cls, content: Mapping[str, Any]) -> CoreHttpConfig | None:
         """It as ``api/core/http_config`` tells it; ``None`` where that is something else."""
         port, hosts = content.get("port"), content.get("server_host")
-        if not isinstance(port, int) or not 0 < port < 65536:
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
             return None
         return cls(
             port,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from rooftree import Failed, Run, Step, step
+from rooftree import Failed, RooftreeError, Run, Step, step
 from rooftree.interfaces.containers import (
     ContainerEngine,
     ImageForOtherPlatform,
@@ -38,6 +38,14 @@ class CoreImageNotFetched(Failed):
 
     status = 400
     error_key = "homeassistant_update_image_error"
+
+
+def image_not_fetched(version: str, error: RooftreeError) -> RooftreeError:
+    """What to raise in an error's place where an image was to be fetched; what has a key of its own stays."""
+    if not isinstance(error, ImageNotFound | ImageForOtherPlatform | PullFailed):
+        return error
+    sentence = f"The image of Home Assistant Core {version} could not be fetched: {error.message}"
+    return CoreImageNotFetched(sentence, version=version)
 
 
 @step("homeassistant.enter_safe_mode/1")
@@ -145,11 +153,8 @@ class PullCoreImage(Step):
         registry that wants a login, or has enough of us, and a full disk."""
         try:
             await PullImage(self.image).do(run, engine)
-        except (ImageNotFound, ImageForOtherPlatform, PullFailed) as error:
-            raise CoreImageNotFetched(
-                f"The image of Home Assistant Core {self.version} could not be fetched: {error.message}",
-                version=self.version,
-            ) from error
+        except RooftreeError as error:
+            raise image_not_fetched(self.version, error) from error
 
     async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""

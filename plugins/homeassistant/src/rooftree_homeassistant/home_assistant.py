@@ -159,7 +159,11 @@ class HomeAssistant:
     def newest(self) -> str | None:
         """The newest version for this machine; ``None`` while the feed was never read, or has none."""
         feed = self.kernel.find(VERSION_FEED)
-        return feed.newest_core(self.machine) if feed is not None else None
+        if feed is None:
+            return None
+        if self.installed is not None:
+            feed.keep_fresh()
+        return feed.newest_core(self.machine)
 
     @property
     def update(self) -> str | None:

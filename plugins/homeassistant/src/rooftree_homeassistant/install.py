@@ -9,31 +9,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from rooftree import (
-    Invalid,
+    JobBusy,
     JobCancelled,
     JobChanged,
     Kernel,
-    Lock,
     NotReady,
     RooftreeError,
     Run,
     Step,
     Steps,
     Task,
-    job,
     step,
 )
 from rooftree.clock import boot_id
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerEngine
 from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
 from rooftree_containers import ImageVersion
-from rooftree_homeassistant.core_container import NAMES
-from rooftree_homeassistant.home_assistant import NAME, CoreContainer, HomeAssistant
+from rooftree_containers.observation import runs
+from rooftree_containers.steps import PullImage
+from rooftree_homeassistant.core_domain import version_shown
+from rooftree_homeassistant.core_health import NotAwaited
+from rooftree_homeassistant.core_jobs import AlreadyInstalled, forward
+from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched
+from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.installation import INSTALLATION, Installation, NoCoreForMachine, Stage
 from rooftree_homeassistant.landing_page import LANDING_PAGE, LandingPage
 
@@ -42,12 +46,6 @@ log = structlog.get_logger(__name__)
 AGAIN_S: Final = 30.0
 """Seconds until what failed is tried again."""
 JOB: Final = "home_assistant_core_install"
-
-
-class CoreInstalled(Invalid):
-    """Core is installed already. ``extra_fields``: ``version``."""
-
-    error_key = "homeassistant_already_installed_error"
 
 
 @step("homeassistant.fetch_core/1")
@@ -66,7 +64,7 @@ class FetchCore(Step):
 
     async def before(self, engine: ContainerEngine) -> str | None:
         """The image's id if the engine had it."""
-        return await _image_id(engine, self.image)
+        return await PullImage(self.image).before(engine)
 
     async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
         """The whole image, of which the engine may have parts already; nothing where it is there."""
@@ -84,14 +82,13 @@ class FetchCore(Step):
                 return
             except RooftreeError as error:
                 if not self.patient:
-                    raise
+                    raise image_not_fetched(self.version, error) from error
                 installation.note(error)
             await run.wait(AGAIN_S)
 
     async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""
-        if image_before is None:
-            await engine.remove_image(self.image)
+        await PullImage(self.image).undo(image_before, engine)
 
 
 @step("homeassistant.put_core/1")
@@ -119,7 +116,7 @@ class HandOverPort(Step):
         await page.hand_over()
 
 
-@job(JOB, locks=lambda **_: [Lock(NAMES.context, NAME)], recovery="forward")
+@forward(JOB, when_busy="refuse")
 async def install_core(
     core: HomeAssistant, installation: Installation, version: str | None = None, patient: bool = False
 ) -> Steps:
@@ -128,7 +125,7 @@ async def install_core(
     :param patient: whether what fails is tried again, for as long as it takes
     """
     if core.installed is not None:
-        raise CoreInstalled(
+        raise AlreadyInstalled(
             f"Home Assistant Core {core.installed.version} is installed already", version=core.installed.version
         )
     target = await _target(core, installation, version, patient=patient)
@@ -139,26 +136,42 @@ async def install_core(
         steps.create(NAME, True),
         HandOverPort(),
         steps.start(NAME, False),
+        LetStart(CONTAINER),
+        AwaitCore(CONTAINER),
     ]
 
 
 async def _target(
     core: HomeAssistant, installation: Installation, version: str | None, *, patient: bool
 ) -> ImageVersion:
-    """What is to be installed; waits until that can be told, and the engine is there."""
+    """What is to be installed; waits until that can be told, and the engine is there. A Core that runs here, though
+    nobody knows of it (any more), is what is installed."""
     engine = core.kernel.service(CONTAINER_ENGINE)
     while True:
         try:
             installation.enter(Stage.WAITING)
             await engine.info()
+            shown = await engine.container(CONTAINER)
+            running = version_shown(shown) if shown is not None and runs(shown) else None
+            if running is not None and version is None:
+                return running
             installation.enter(Stage.LOOKING)
-            newest = version or await _newest(core)
-            return ImageVersion(newest, f"{core.image}:{newest}")
+            newest = await _newest(core) if version is None else version
+            await _learn_image(core)
+            return ImageVersion(newest, core.image_of(newest))
         except RooftreeError as error:
             if not patient:
                 raise
             installation.note(error)
         await core.kernel.clock.sleep(AGAIN_S)
+
+
+async def _learn_image(core: HomeAssistant) -> None:
+    """Have the feed read that names Core's image, where it was not; without it the image has its usual name."""
+    feed = core.kernel.find(VERSION_FEED)
+    if feed is not None and core.options.image is None and feed.image("core", machine=core.machine) is None:
+        with suppress(VersionsUnknown):
+            await feed.read()
 
 
 async def _newest(core: HomeAssistant) -> str:
@@ -217,15 +230,22 @@ class FirstInstall:
                 await self._install()
             except JobCancelled:
                 by_itself = False
+            except NotAwaited:  # somebody ends it again
+                return
             except RooftreeError as error:
-                if self._core.installed is None:
-                    if not isinstance(error, NotReady):
-                        self._installation.note(error)
-                    await self._kernel.clock.sleep(AGAIN_S)
-                else:
-                    self._installation.enter(Stage.FAILED, self._core.installed.version)
-                    self._page.open()
-                    self._core.containers.watchdog.failed(NAME)
+                if self._core.installed is not None:
+                    self._note_not_started(self._core.installed.version)
+                    return
+                if not isinstance(error, NotReady | JobBusy):
+                    self._installation.note(error)
+                await self._kernel.clock.sleep(AGAIN_S)
+
+    def _note_not_started(self, version: str) -> None:
+        """Core did not come up; the watchdog goes on from here, also where there is no container to begin with."""
+        self._installation.enter(Stage.FAILED, version)
+        if not self._core.containers.observation.runs(NAME):
+            self._page.open()
+            self._core.containers.watchdog.failed(NAME)
 
     async def _install(self) -> None:
         """Install it, or wait until a job that a kill interrupted has done so."""
@@ -240,8 +260,3 @@ class FirstInstall:
 
     def _is_under_way(self) -> bool:
         return any(job.name == JOB and not job.done for job in self._kernel.jobs.listing())
-
-
-async def _image_id(engine: ContainerEngine, image: str) -> str | None:
-    on_engine = await engine.image(image)
-    return on_engine.id if on_engine is not None else None

@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 import structlog
 from attrs import field, frozen
 
-from rooftree import Failed, Invalid, Kernel, Secret, Service, Unauthenticated
+from rooftree import Failed, Forbidden, Invalid, Kernel, RateLimited, Secret, Service, Unauthenticated
 from rooftree.interfaces.core import Core, CoreRefused, CoreUnavailable, CoreUser, UserLoggedOut
 from rooftree_homeassistant.credentials import CHALLENGE, Credentials
 from rooftree_homeassistant.login_cache import LoginCache
@@ -46,6 +46,10 @@ class LoginRefusedToBrowser(LoginRefused):
     """As :class:`LoginRefused`; a browser that sent them asks for others."""
 
     challenge: ClassVar[str | None] = CHALLENGE
+
+
+class LoginsHeldBack(Forbidden):
+    """Too many wrong ones came. A proxy shows 403 to its user, and takes 429 for a fault of ours."""
 
 
 class LoginNotChecked(Failed):
@@ -116,8 +120,8 @@ class Logins:
     async def check(self, given: Credentials, addon: str) -> None:
         """Whether somebody may log in to an add-on.
 
-        Raises :class:`LoginRefused`, :class:`~rooftree.errors.RateLimited` where too many wrong ones came, and
-        :class:`LoginNotChecked`.
+        Raises :class:`LoginRefused`, :class:`LoginNotChecked`, and where too many wrong ones came
+        :class:`~rooftree.errors.RateLimited`, or :class:`LoginsHeldBack` for those of a header.
         """
         username = given.username.strip().casefold()  # as Core compares names
         digest = self._digest(username, given.password)
@@ -125,7 +129,13 @@ class Logins:
         is_known = known is not None and hmac.compare_digest(known.digest, digest)
         if known is not None and is_known and self._clock.monotonic() - known.at < FRESH_S:
             return
-        if not await self._is_right(_Try(username, given, digest, addon, is_known)):
+        try:
+            is_right = await self._is_right(_Try(username, given, digest, addon, is_known))
+        except RateLimited as error:
+            if given.by_header:
+                raise LoginsHeldBack(error.message, **error.extra_fields) from error
+            raise
+        if not is_right:
             log.info("login_refused", addon=addon)
             refusal = LoginRefusedToBrowser if given.by_header else LoginRefused
             raise refusal("The name or the password is wrong")

@@ -21,10 +21,11 @@ from rooftree.interfaces.versions import VERSION_FEED
 from rooftree.settings import between
 from rooftree_containers import managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
-from rooftree_containers.standing import ManagedStateChanged, StandingDomain, look_after
+from rooftree_containers.standing import ManagedStateChanged, look_after
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, described
+from rooftree_homeassistant.core_domain import CoreDomain
 from rooftree_homeassistant.core_health import CORE_HEALTH, CoreHealth
 from rooftree_homeassistant.core_jobs import OWN
 from rooftree_homeassistant.core_options import CoreOptions
@@ -95,7 +96,7 @@ class HomeAssistantPlugin(Plugin):
         self.core = HomeAssistant(kernel, options, installed, decided)
         self.conversation = await Conversation.begin(kernel, self.core)
         self.health = CoreHealth(self.core, self.conversation.connection)
-        domain = StandingDomain(
+        domain = CoreDomain(
             kernel,
             NAMES,
             installed,

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from rooftree_workers.child_process import child_process
+from rooftree_workers import child_process
 
 STAYS_S: Final = 30
 """Seconds that an entry stays which is not renewed."""

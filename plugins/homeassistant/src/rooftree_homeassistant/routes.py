@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from rooftree import JobCall, JobStarted, Role, Routes, Unavailable, role
+from rooftree import JobCall, JobStarted, NotFound, Role, Routes, Unavailable, role
 from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerNotFound, ContainerNotRunning
 from rooftree_containers import plans
@@ -57,37 +57,37 @@ def core_log(core: HomeAssistant) -> ContainerLog:
 
 
 for path in ("/core/logs", "/homeassistant/logs"):
-    routes.include(log_routes(path, core_log, access=HOMEASSISTANT))
+    routes.include(log_routes(path, core_log, access=HOMEASSISTANT, refuses=(NotFound,)))
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
 
-@routes.post("/core/start", access=HOMEASSISTANT, aliases=("/homeassistant/start",))
+@routes.post("/core/start", access=HOMEASSISTANT, aliases=("/homeassistant/start",), refuses=(NotFound,))
 def start() -> JobCall[None]:
     """Start Core, and wait until it has come up."""
     return core_jobs.start()
 
 
-@routes.post("/core/stop", access=HOMEASSISTANT, aliases=("/homeassistant/stop",))
+@routes.post("/core/stop", access=HOMEASSISTANT, aliases=("/homeassistant/stop",), refuses=(NotFound,))
 def stop(body: StopRequest) -> JobCall[None]:
     """Stop Core."""
     return core_jobs.stop(force=body.force)
 
 
-@routes.post("/core/restart", access=HOMEASSISTANT, aliases=("/homeassistant/restart",))
+@routes.post("/core/restart", access=HOMEASSISTANT, aliases=("/homeassistant/restart",), refuses=(NotFound,))
 def restart(body: RestartRequest) -> JobCall[None]:
     """Stop Core and start it again, and wait until it has come up."""
     return core_jobs.restart(mode=StartMode(force=body.force, safe_mode=body.safe_mode))
 
 
-@routes.post("/core/rebuild", access=HOMEASSISTANT, aliases=("/homeassistant/rebuild",))
+@routes.post("/core/rebuild", access=HOMEASSISTANT, aliases=("/homeassistant/rebuild",), refuses=(NotFound,))
 def rebuild(body: RestartRequest) -> JobCall[None]:
     """Stop Core and start it in a fresh container, and wait until it has come up."""
     return core_jobs.rebuild(mode=StartMode(force=body.force, safe_mode=body.safe_mode))
 
 
-@routes.post("/core/check", access=HOMEASSISTANT, aliases=("/homeassistant/check",))
+@routes.post("/core/check", access=HOMEASSISTANT, aliases=("/homeassistant/check",), refuses=(NotFound,))
 def check() -> JobCall[None]:
     """Check Core's configuration, with the version that is installed; what is wrong with it is the answer's message."""
     return check_configuration()
@@ -104,13 +104,13 @@ def update(core: HomeAssistant, body: UpdateRequest) -> JobCall[JobStarted | Non
     return core_jobs.update(version=body.version).in_background(body.background)
 
 
-@routes.get("/kernel/v1/core/probation", access=HOMEASSISTANT)
+@routes.get("/kernel/v1/core/probation", access=HOMEASSISTANT, refuses=(NotFound,))
 def probation(core: HomeAssistant) -> ProbationState:
     """Whether Core's version still has to prove itself, and what can be gone back to."""
     return ProbationState.of(refuse_not_installed(core))
 
 
-@routes.post("/kernel/v1/core/roll-back", access=HOMEASSISTANT)
+@routes.post("/kernel/v1/core/roll-back", access=HOMEASSISTANT, refuses=(NotFound,))
 def roll_back(core: HomeAssistant) -> JobCall[None]:
     """Put the version before the last update back, with the configuration it had, while that is kept."""
     refuse_not_installed(core)

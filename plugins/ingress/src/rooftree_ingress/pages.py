@@ -7,7 +7,9 @@ nor any token of ours.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from rooftree import Exchange, Field, Kernel, RooftreeError, Tail
@@ -23,7 +25,6 @@ from rooftree_proxying import (
     canonical,
     end_to_end,
     forward,
-    values,
     without_cookie,
     without_set_cookie,
 )
@@ -35,8 +36,29 @@ _COOKIE: Final = COOKIE.encode()
 _TOKENS: Final = frozenset(canonical(name.encode()) for name in TOKEN_HEADERS)
 _OURS: Final = (b"x-remote-user-", b"x-hass-", b"x-ingress-path")
 """What fields begin with that only we may say."""
-_FORWARDED: Final = b"x-forwarded-"
+_FORWARDED: Final = (b"x-forwarded-", b"forwarded", b"x-real-ip")
 _FORWARDED_FOR: Final = b"x-forwarded-for"
+
+
+class _Kind(enum.Enum):
+    """What a field of a request is about."""
+
+    OURS = enum.auto()
+    """It says what only Core or we may say, or lets somebody in."""
+    THROUGH = enum.auto()
+    """It says through whom the request came."""
+    AUTHORIZATION = enum.auto()
+    OTHER = enum.auto()
+
+
+@lru_cache(maxsize=1024)
+def _kind(name: bytes) -> _Kind:
+    plain = canonical(name)
+    if plain.startswith(_OURS) or plain in _TOKENS or plain == _FORWARDED_FOR:
+        return _Kind.OURS
+    if plain.startswith(_FORWARDED):  # Core writes no underscore: with one, it is its client's word
+        return _Kind.THROUGH if b"_" not in name else _Kind.OURS
+    return _Kind.AUTHORIZATION if plain == b"authorization" else _Kind.OTHER
 
 
 class UnknownPage(RooftreeError):
@@ -106,16 +128,16 @@ class Pages:
         :param is_core: whether it comes from the host, where Core is: others say nothing of whom they speak for
         """
         fields = []
-        for name, value in end_to_end(exchange.fields):
-            plain = canonical(name)
-            if plain.startswith(_OURS) or plain in _TOKENS or plain == _FORWARDED_FOR:
-                continue
-            if plain.startswith(_FORWARDED) and not is_core:
-                continue
-            if plain == b"authorization" and self._is_ours(value):
-                continue
-            fields.append((name, value))
-        through = values(exchange.fields, _FORWARDED_FOR) if is_core else []
+        for field in end_to_end(exchange.fields):
+            match _kind(field[0]):
+                case _Kind.OURS:
+                    continue
+                case _Kind.THROUGH if not is_core:
+                    continue
+                case _Kind.AUTHORIZATION if self._is_ours(field[1]):
+                    continue
+            fields.append(field)
+        through = [value for name, value in exchange.fields if is_core and name.lower() == _FORWARDED_FOR]
         if exchange.address is not None:
             through.append(exchange.address.encode())
         if through:

@@ -42,6 +42,8 @@ class Panels:
         self._addons = addons
         self._shown = shown
         self._more = asyncio.Event()
+        self._refused: set[str] = set()
+        """The panels of which Core did not take what it was told last."""
         for kind in (IngressPanelChanged, AddonUninstalled, CoreReached):
             kernel.on(kind, self._look_again)
 
@@ -69,18 +71,20 @@ class Panels:
         wanted = {str(addon.slug) for addon in self.with_pages() if addon.ingress_panel}
         try:
             for slug in sorted(wanted - self._shown.keys()):
-                if await _push(core, "POST", slug):
+                if await self._push(core, "POST", slug):
                     await self._kernel.commit(self._shown.put(slug, ShownPanel()))
             for slug in sorted(self._shown.keys() - wanted):
-                if await _push(core, "DELETE", slug):
+                if await self._push(core, "DELETE", slug):
                     await self._kernel.commit(self._shown.delete(slug))
         except CoreUnavailable as error:
             log.info("core_not_told", of="panels", reason=error.message)
 
-
-async def _push(core: Core, method: str, slug: str) -> bool:
-    """Tell Core of one panel; whether it took that."""
-    answer = await core.request(method, f"api/hassio_push/panel/{slug}", within_s=WITHIN_S)
-    if not answer.ok:
-        log.warning("core_refused_panel", addon=slug, method=method, status=answer.status)
-    return answer.ok
+    async def _push(self, core: Core, method: str, slug: str) -> bool:
+        """Tell Core of one panel; whether it took that."""
+        answer = await core.request(method, f"api/hassio_push/panel/{slug}", within_s=WITHIN_S)
+        if answer.ok:
+            self._refused.discard(slug)
+        elif slug not in self._refused:  # it is tried again for as long as it takes, and said once
+            self._refused.add(slug)
+            log.warning("core_refused_panel", addon=slug, method=method, status=answer.status)
+        return answer.ok

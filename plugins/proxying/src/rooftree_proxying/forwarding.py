@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from rooftree import Exchange, Field, Invalid
 from rooftree_proxying.chunked_coding import Unchunker
-from rooftree_proxying.header_fields import end_to_end, options, values
+from rooftree_proxying.header_fields import canonical, end_to_end, options
 from rooftree_proxying.response_heads import NoResponse, ResponseHead, end_of_head, parse_head
 from rooftree_proxying.upstreams import AHEAD_BYTES, Address, BadGateway, UpstreamConnection, Upstreams
 
@@ -41,7 +41,7 @@ class ForwardedRequest:
     fields: Sequence[Field] = field(repr=False)
     """The header fields, :func:`~rooftree_proxying.end_to_end` ones: what frames the message is added."""
     answer_fields: Callable[[Sequence[Field]], Iterable[Field]] = field(default=_as_they_are, repr=False)
-    """What becomes of the fields of the answer; it gets the end-to-end ones."""
+    """What becomes of the fields of the answer, and of those behind its body; it gets the end-to-end ones."""
 
 
 async def forward(exchange: Exchange, upstreams: Upstreams, request: ForwardedRequest) -> None:
@@ -107,21 +107,23 @@ def _request_head(exchange: Exchange, request: ForwardedRequest) -> bytes:
     target = request.target.encode("utf-8", "surrogateescape")
     if not _TARGET.fullmatch(target):
         raise Invalid("The request target has a character that must be percent-encoded")
-    hosts = values(request.fields, b"host")
-    if len(hosts) > 1:
-        raise Invalid("The header Host was sent more than once")
     lines = [b"%b %b HTTP/1.1\r\n" % (exchange.method.encode(), target)]
+    hosts = 0
+    for name, value in request.fields:
+        lines.append(b"%b: %b\r\n" % (name, value))
+        hosts += canonical(name) == b"host"
+    if hosts > 1:
+        raise Invalid("The header Host was sent more than once")
     if not hosts:
         address = request.address
         lines.append(f"Host: {address.host or 'localhost'}:{address.port or 80}\r\n".encode())
-    lines += [b"%b: %b\r\n" % field for field in request.fields]
     if exchange.length is not None:
         lines.append(b"Content-Length: %d\r\n" % exchange.length)
     elif exchange.has_body:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     if exchange.offers_upgrade:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-    elif b"trailers" in options(exchange.fields, b"te"):
+    elif exchange.has_field("TE") and b"trailers" in options(exchange.fields, b"te"):
         lines.append(b"Connection: TE\r\nTE: trailers\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)
@@ -179,11 +181,11 @@ async def _relay(
 ) -> bool:
     """Pass the answer on; whether the connection may be used again."""
     exchange.begin(head.status, head.reason, _answer_fields(request, head), head.length)
-    trailers: Sequence[Field] = ()
+    trailers: Iterable[Field] = ()
     if not head.has_body:
         pass
     elif head.is_chunked:
-        trailers = await _relay_chunks(connection, exchange)
+        trailers = request.answer_fields(await _relay_chunks(connection, exchange))
     elif head.length is not None:
         await _relay_length(connection, exchange, head.length)
     else:

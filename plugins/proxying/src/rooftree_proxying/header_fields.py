@@ -28,6 +28,10 @@ HOP_BY_HOP: Final = frozenset(
 """What belongs to one connection, or to where a message ends on it: written anew for each."""
 
 
+_USUAL: Final = frozenset({b"close", b"keep-alive", b"Close", b"Keep-Alive", b"Upgrade", b"upgrade"})
+"""What ``Connection`` says that names no field."""
+
+
 @lru_cache(maxsize=1024)
 def canonical(name: bytes) -> bytes:
     """A field's name as names are compared."""
@@ -36,15 +40,15 @@ def canonical(name: bytes) -> bytes:
 
 def end_to_end(fields: Iterable[Field]) -> list[Field]:
     """The fields that are meant for the other end: those of the connection are gone, and those that it names."""
-    named: set[bytes] = set()
     kept = []
+    named: set[bytes] = set()
     for field in fields:
         name = canonical(field[0])
-        if name == b"connection":
-            named.update(canonical(option.strip()) for option in field[1].split(b","))
         if name not in HOP_BY_HOP:
             kept.append(field)
-    return without(kept, named - {b"close", b"keep-alive", b"upgrade"}) if named else kept
+        elif name == b"connection" and field[1] not in _USUAL:
+            named.update(canonical(option.strip()) for option in field[1].split(b","))
+    return without(kept, named) if named else kept
 
 
 def without(fields: Iterable[Field], names: Collection[bytes]) -> list[Field]:
@@ -65,21 +69,22 @@ def options(fields: Sequence[Field], name: bytes) -> list[bytes]:
 def without_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
     """The fields of a request with that cookie taken out of its ``Cookie`` fields; one that has no other is gone."""
     kept = []
-    for name, value in fields:
-        if canonical(name) == b"cookie" and cookie in value:
-            pairs = [pair.strip() for pair in value.split(b";")]
-            others = [pair for pair in pairs if pair.partition(b"=")[0].strip() != cookie]
+    for field in fields:
+        if canonical(field[0]) == b"cookie" and cookie in field[1]:
+            pairs = [pair.strip() for pair in field[1].split(b";")]
+            others = [pair for pair in pairs if not _is_of(pair, cookie)]
             if others:
-                kept.append((name, b"; ".join(others)))
+                kept.append((field[0], b"; ".join(others)))
         else:
-            kept.append((name, value))
+            kept.append(field)
     return kept
 
 
 def without_set_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
     """The fields of an answer without what would set that cookie."""
-    return [
-        (name, value)
-        for name, value in fields
-        if not (canonical(name) == b"set-cookie" and value.partition(b"=")[0].strip() == cookie)
-    ]
+    return [field for field in fields if canonical(field[0]) != b"set-cookie" or not _is_of(field[1], cookie)]
+
+
+def _is_of(pair: bytes, cookie: bytes) -> bool:
+    """Whether a name and value, as cookies have them, are those of that cookie."""
+    return pair.partition(b"=")[0].strip() == cookie

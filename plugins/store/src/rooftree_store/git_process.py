@@ -8,11 +8,8 @@ what it holds in memory, or says to us. The child dies with the daemon.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import re
-import resource
-import signal
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +22,7 @@ from attrs import frozen
 from rooftree import Failed, Unavailable
 from rooftree_store.logins import Login
 from rooftree_store.sources import LOCAL, RepositorySource
-from rooftree_workers import child_process, die_with_daemon
+from rooftree_workers import child_process
 
 _CONFIG = {
     "core.hooksPath": "/dev/null",
@@ -63,8 +60,6 @@ _LONGEST_LINE_BYTES = 64 * 1024
 _LAST_ERRORS_BYTES = 16 * 1024
 """The end of git's complaint, which has the reason. A server may say what it likes before that, for as long as it is
 let."""
-_libc = ctypes.CDLL(None)
-_SIG_IGN = ctypes.c_void_p(1)
 
 
 @frozen
@@ -196,7 +191,7 @@ async def _running(
         *options,
         *arguments,
         env=_environment(login),
-        confine=lambda: _confine(limits.max_bytes),
+        limits={"fsize": limits.max_bytes, "data": _MOST_MEMORY_BYTES},
         limit=_LONGEST_LINE_BYTES,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -221,6 +216,8 @@ _NO_LOGIN = re.compile(r"(?i)could not read Username|authentication failed|termi
 _NO_DEPTH = re.compile(r"(?i)does not support (?:--)?shallow")
 _TOO_LARGE = re.compile("(?i)file too large|out of memory")
 _LOGIN_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+@")
+_SAID_TWICE = re.compile(r"unable to access '[^']*': |: (?:Couldn't|Could not) connect to server(?=;|$)")
+"""What git and curl say around the reason: whose sentence it stands in has named the address and what it comes to."""
 _EMPTY = re.compile(r"(?i)needed a single revision")
 _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a git repository|not exported")
 
@@ -239,6 +236,7 @@ def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login 
     complaint = errors.partition("warning: Clone succeeded, but checkout failed")[0]  # then come hints for people
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in complaint.splitlines() if line.strip()]
     said = "; ".join(lines[-3:]) or "it said nothing"
+    said = _SAID_TWICE.sub("", said)
     said = "".join(letter if letter.isprintable() else "�" for letter in said)  # a server says what it likes
     if _TOO_LARGE.search(errors):
         return too_large(source, limits)
@@ -301,11 +299,3 @@ def _environment(login: Login | None) -> dict[str, str]:
         "HOME": "/nonexistent",
         "LC_ALL": "C.UTF-8",
     }
-
-
-def _confine(max_file_bytes: int) -> None:
-    """In the child, before git begins: die with the daemon, write no file beyond the limit, keep to little memory."""
-    die_with_daemon()
-    _libc.signal(signal.SIGXFSZ, _SIG_IGN)  # the write then fails with a reason, instead of killing git without one
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-    resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))

@@ -108,7 +108,13 @@ class Describer:
                 for path in route.paths:
                     template = path.replace("...}", "}")
                     operations = paths.setdefault(template, {})
-                    for method in _METHODS if route.method == ANY_METHOD else (route.method.lower(),):
+                    if route.method != ANY_METHOD:
+                        operations[route.method.lower()] = self._operation(owner, route, path)
+        for owner, route in shown:  # what is declared for one method goes first
+            if route.method == ANY_METHOD:
+                for path in route.paths:
+                    operations = paths.setdefault(path.replace("...}", "}"), {})
+                    for method in (method for method in _METHODS if method not in operations):
                         operations[method] = self._operation(owner, route, path)
         roles = ", ".join(f"`{role}`" + _included(role) for role in Role)
         return {
@@ -284,7 +290,8 @@ class Describer:
         }
         as_text = not {Text, Binary, Stream, Socket, Proxied}.isdisjoint(_members(_answer(route)))
         likely = [kind for kind in _ERRORS if can[kind] or kind in route.refuses]
-        return {str(kind.status): self._refusal(kind, as_text) for kind in likely}
+        documented = {kind.status: kind for kind in (*route.refuses, *likely)}
+        return {str(status): self._refusal(documented[status], as_text) for status in sorted(documented)}
 
     def _refusal(self, kind: type[RooftreeError], as_text: bool) -> Schema:
         name = kind.__name__ + ("OrText" if as_text else "")

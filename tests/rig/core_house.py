@@ -64,9 +64,12 @@ async def core_house(engine: Engine, images: CoreImages, version: str, *settings
 
     :param settings: more lines of ``[plugins.homeassistant]``
     """
-    async with version_feed(images.name, version) as feed, disposable_daemon(engine) as daemon:
-        feed.is_known_to(daemon)
-        daemon.wants_core("privileged = false", *settings)
-        core = CoreSteering(free_port())
-        write_files(daemon.data_dir / "homeassistant", {"stand-in.json": json.dumps({"port": core.port})})
-        yield CoreHouse(daemon, engine, images, feed, core)
+    try:
+        async with version_feed(images.name, version) as feed, disposable_daemon(engine) as daemon:
+            feed.is_known_to(daemon)
+            daemon.wants_core("privileged = false", *settings)
+            core = CoreSteering(free_port())
+            write_files(daemon.data_dir / "homeassistant", {"stand-in.json": json.dumps({"port": core.port})})
+            yield CoreHouse(daemon, engine, images, feed, core)
+    finally:
+        engine.remove_images(f"{images.name}:")

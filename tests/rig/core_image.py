@@ -35,7 +35,7 @@ KEPT_LABEL = "io.rooftree.core=stand-in"
 """For ``make clean``."""
 DOCKERFILE = """\
 FROM {base}
-LABEL io.hass.type=core io.hass.version={version} io.hass.arch={arch}
+LABEL io.hass.type=core io.hass.version={version} io.hass.arch={arch} {label}
 ENV CORE_CHARACTER='{character}'
 WORKDIR /config
 ENTRYPOINT ["python3", "-m", "homeassistant"]
@@ -54,12 +54,21 @@ class CoreImages:
         """The image without a tag, as a version feed names it."""
         return f"{self.registry.address}/{NAME}"
 
+    @property
+    def label(self) -> str:
+        """On every image that is published here, whatever its name becomes."""
+        return f"io.rooftree.rig.registry={self.registry.address}"
+
     def publish(self, version: str, **traits: object) -> str:
         """Build and push that version, which is like that: fields of :class:`tests.rig.core_program.Character`. The
         image's whole name."""
         character = json.dumps({"version": version, **traits})
         dockerfile = DOCKERFILE.format(
-            base=self.base, version=version, arch=self.registry.engine.architecture(), character=character
+            base=self.base,
+            version=version,
+            arch=self.registry.engine.architecture(),
+            label=self.label,
+            character=character,
         )
         return self.registry.publish(NAME, version, dockerfile)
 

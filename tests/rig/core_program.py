@@ -33,6 +33,8 @@ SOCKET_SINCE = (2026, 4)
 HTTP_CONFIG_SINCE = (2026, 8)
 SOCKET_ONLY_SINCE = (2026, 11)
 """The first version that takes no refresh token of the supervisor's any more."""
+STARTS = "starts.txt"
+"""In its folder: the version of each start, a line each. What is put back of the folder takes lines away."""
 CONTROL = "/stand-in/"
 """Below this a test steers it; Core has nothing there, and it is not remembered."""
 COMPONENTS = ("api", "auth", "config", "frontend", "hassio", "http", "recorder", "usb", "websocket_api")
@@ -418,6 +420,8 @@ async def serve(folder: Path, character: Character) -> int:
     (folder / ".HA_VERSION").write_text(character.version, encoding="utf-8")
     database = folder / "home-assistant_v2.db"
     database.write_text(f"schema of {character.version}\n", encoding="utf-8")
+    with (folder / STARTS).open("a", encoding="utf-8") as starts:
+        starts.write(f"{character.version}\n")
     if character.crashes is not None:
         print("Fatal Python error: this version crashes on purpose", flush=True)
         return character.crashes

@@ -283,6 +283,29 @@ async def test_update_of_core_that_is_not_installed_installs_it_and_says_what_is
     assert (await home.info())["version"] == OLD
 
 
+class Untold(WrittenFeed):
+    """A feed that names Core's image once it was read."""
+
+    async def read(self) -> None:
+        """It was not until now."""
+        self.images = {"core": "registry.example/core"}
+
+
+async def test_version_that_is_named_comes_from_where_the_feed_says(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_up(*_: object) -> None:
+        """Core is well."""
+
+    monkeypatch.setattr(CoreHealth, "until_up", is_up)
+    engine.publish_image(f"registry.example/core:{OLD}")
+    async with core_house(tmp_path, engine, Untold(images={})) as house:
+        answer = await house.call("update", version=OLD)
+
+        assert answer.status == 200, answer.text
+        assert (await house.info())["image"] == "registry.example/core"
+
+
 async def test_install_by_hand_does_not_wait_behind_the_one_that_began_by_itself(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

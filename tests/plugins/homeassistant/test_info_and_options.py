@@ -75,6 +75,7 @@ async def test_info_is_answered_without_an_engine_and_without_a_feed(
         ({"boot": None}, "boot"),
         ({"image": "Not An Image"}, "image: must be the name of an image without a tag"),
         ({"image": "ghcr.io/someone/core:latest"}, "image: must be the name of an image without a tag"),
+        ({"image": "a" * 256}, "image: must be the name of an image without a tag"),
     ],
 )
 async def test_options_that_do_not_fit_are_refused_by_name_and_nothing_changes(

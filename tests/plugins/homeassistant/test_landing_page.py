@@ -232,6 +232,7 @@ async def test_page_follows_the_port_that_is_set(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with waiting_home(tmp_path, engine, monkeypatch) as home:
+        monkeypatch.setattr(landing_page, "LOOK_S", 60)  # it is not by chance that it looks
         other = free_port()
         await home.client.post("/core/options", json={"port": other})
 

@@ -86,6 +86,31 @@ async def test_what_a_client_claims_of_itself_is_dropped(here: IngressHouse, bac
     ]
 
 
+async def test_what_cores_client_spelt_otherwise_is_not_cores_word(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    claims = b"".join(b"X_Forwarded%bspoofed\r\n" % name for name in (b"-For: ", b"_Host: ", b"-Proto: ", b"_Port: "))
+    cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    assert b" 200 OK" in await asked(here, f"{page}/", claims + CORE_FIELDS + cookie)
+
+    (request,) = backend.requests()
+    assert [field for field in request["fields"] if "forwarded" in field[0].lower()] == [
+        ["X-Forwarded-Host", "home.example:8123"],
+        ["X-Forwarded-Proto", "https"],
+        ["X-Forwarded-For", "192.0.2.7, 127.0.0.1"],
+    ]
+
+
+@pytest.mark.parametrize("blank", ["\x85", "\xa0", "\u2003", "\u3000"])
+async def test_session_under_a_name_that_is_not_quite_its_cookies_lets_nobody_in(
+    here: IngressHouse, backend: Backend, blank: str
+) -> None:
+    page, session = await here.run("hello", backend.port), await here.open()
+    for name in (f"{blank}ingress_session", f"ingress_session{blank}"):
+        cookie = f"Cookie: a=b; {name}={session}\r\n".encode()
+        assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 401 ")
+    assert backend.requests() == []
+
+
 @pytest.mark.parametrize("scheme", ["Bearer ", "Basic ", ""])
 async def test_token_of_ours_does_not_reach_the_page_but_its_own_does(
     here: IngressHouse, backend: Backend, scheme: str
@@ -110,6 +135,20 @@ async def test_page_cannot_give_its_user_another_session(here: IngressHouse, bac
 
     assert b"Set-Cookie: mine=1" in head
     assert b"evil" not in head
+
+
+async def test_page_cannot_set_it_behind_its_answer_either(here: IngressHouse, backend: Backend) -> None:
+    page = await here.run("hello", backend.port)
+    fields = f"TE: trailers\r\nCookie: ingress_session={await here.open()}\r\n".encode()
+    answer = (
+        "HTTP/1.1%20200%20OK%0d%0aTransfer-Encoding:chunked%0d%0a%0d%0a2%0d%0aok%0d%0a"
+        "0%0d%0aSet-Cookie:ingress_session=evil%0d%0aDigest:x%0d%0a%0d%0a"
+    )
+    async with connected(here) as line:
+        line.send(f"GET {page}/?answer={answer} HTTP/1.1\r\nHost: home.example\r\n".encode() + fields + b"\r\n")
+        await line.head()
+        assert await line.take(7) == b"2\r\nok\r\n"
+        assert await line.head() == b"0\r\nDigest: x\r\n\r\n"
 
 
 async def test_without_a_session_nothing_is_said_of_pages(here: IngressHouse, backend: Backend) -> None:

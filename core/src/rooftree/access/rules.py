@@ -25,9 +25,10 @@ class SessionCookie:
     kind: CallerKind
 
     def values(self, headers: Sequence[str]) -> set[str]:
-        """What the ``Cookie`` headers of a request have under that name."""
+        """What the ``Cookie`` headers of a request have under that name. Blanks are those of HTTP: a name with another
+        sign in it is another name, and would not be known by who takes the cookie out for somebody else."""
         pairs = (pair.partition("=") for header in headers for pair in header.split(";"))
-        return {value.strip(' \t"') for name, _, value in pairs if name.strip() == self.cookie}
+        return {value.strip(' \t"') for name, _, value in pairs if name.strip(" \t") == self.cookie}
 
 
 @frozen(eq=False)

@@ -12,6 +12,8 @@ from attrs import field, frozen
 from rooftree import UNSET, Invalid, Secret, Unset, document
 
 LARGEST_PORT: Final = 65_535
+LONGEST_IMAGE: Final = 255
+"""Characters of a name that engines take."""
 _IMAGE: Final = re.compile(r"[a-z0-9][a-zA-Z0-9._-]*(?::[0-9]+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
 """A name of an image without a tag, as registries take them."""
 
@@ -48,10 +50,11 @@ def _is_port(_: object, field: attrs.Attribute[Any], value: int | Unset) -> None
 
 
 def _is_image(_: object, field: attrs.Attribute[Any], value: str | Unset | None) -> None:
-    if isinstance(value, str) and _IMAGE.fullmatch(value) is None:
+    if isinstance(value, str) and (len(value) > LONGEST_IMAGE or _IMAGE.fullmatch(value) is None):
         raise ValueError(
             f"{field.alias}: must be the name of an image without a tag, such as "
-            f"ghcr.io/home-assistant/generic-x86-64-homeassistant, not {value!r}"
+            f"ghcr.io/home-assistant/generic-x86-64-homeassistant, with at most {LONGEST_IMAGE} characters, "
+            f"not {value[:LONGEST_IMAGE]!r}"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -155,13 +156,22 @@ async def _target(
             if running is not None and version is None:
                 return running
             installation.enter(Stage.LOOKING)
-            newest = version or await _newest(core)
+            newest = await _newest(core) if version is None else version
+            await _learn_image(core)
             return ImageVersion(newest, core.image_of(newest))
         except RooftreeError as error:
             if not patient:
                 raise
             installation.note(error)
         await core.kernel.clock.sleep(AGAIN_S)
+
+
+async def _learn_image(core: HomeAssistant) -> None:
+    """Have the feed read that names Core's image, where it was not; without it the image has its usual name."""
+    feed = core.kernel.find(VERSION_FEED)
+    if feed is not None and core.options.image is None and feed.image("core", machine=core.machine) is None:
+        with suppress(VersionsUnknown):
+            await feed.read()
 
 
 async def _newest(core: HomeAssistant) -> str:

@@ -24,6 +24,7 @@ from rooftree_homeassistant.home_assistant import HomeAssistant
 from rooftree_homeassistant.installation import Installation
 from rooftree_homeassistant.landing_view import POLICY, STATUS_PATH, page, status
 from rooftree_homeassistant.port_lead import STAYS_S, LeadImpossible, PortLead, listening_ports
+from rooftree_homeassistant.whereabouts import CoreMoved
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,7 @@ class LandingPage:
         self._changed = asyncio.Event()
         self._settling, self._leading = asyncio.Lock(), asyncio.Lock()
         kernel.on(ManagedStateChanged, self._state_changed)
+        kernel.on(CoreMoved, self._moved)
         kernel.defer(self._stop)
 
     @property
@@ -101,8 +103,13 @@ class LandingPage:
         elif event.state in {ContainerState.STOPPED, ContainerState.ERROR}:
             await self._end_lead()
 
+    def _moved(self, _: CoreMoved) -> None:
+        self._changed.set()
+
     async def run(self) -> None:
         """Show the page while it is to be shown; ends when it is cancelled."""
+        with suppress(LeadImpossible):
+            await self._rule.end()  # what a kill may have left
         while True:
             self._changed.clear()
             await self._settle()

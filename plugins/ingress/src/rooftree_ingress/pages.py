@@ -25,7 +25,6 @@ from rooftree_proxying import (
     canonical,
     end_to_end,
     forward,
-    values,
     without_cookie,
     without_set_cookie,
 )
@@ -45,7 +44,7 @@ class _Kind(enum.Enum):
     """What a field of a request is about."""
 
     OURS = enum.auto()
-    """It says what only we may say, or lets somebody in."""
+    """It says what only Core or we may say, or lets somebody in."""
     THROUGH = enum.auto()
     """It says through whom the request came."""
     AUTHORIZATION = enum.auto()
@@ -57,8 +56,8 @@ def _kind(name: bytes) -> _Kind:
     plain = canonical(name)
     if plain.startswith(_OURS) or plain in _TOKENS or plain == _FORWARDED_FOR:
         return _Kind.OURS
-    if plain.startswith(_FORWARDED):
-        return _Kind.THROUGH
+    if plain.startswith(_FORWARDED):  # Core writes no underscore: with one, it is its client's word
+        return _Kind.THROUGH if b"_" not in name else _Kind.OURS
     return _Kind.AUTHORIZATION if plain == b"authorization" else _Kind.OTHER
 
 
@@ -138,7 +137,7 @@ class Pages:
                 case _Kind.AUTHORIZATION if self._is_ours(field[1]):
                     continue
             fields.append(field)
-        through = values(exchange.fields, _FORWARDED_FOR) if is_core else []
+        through = [value for name, value in exchange.fields if is_core and name.lower() == _FORWARDED_FOR]
         if exchange.address is not None:
             through.append(exchange.address.encode())
         if through:

@@ -41,7 +41,7 @@ class ForwardedRequest:
     fields: Sequence[Field] = field(repr=False)
     """The header fields, :func:`~rooftree_proxying.end_to_end` ones: what frames the message is added."""
     answer_fields: Callable[[Sequence[Field]], Iterable[Field]] = field(default=_as_they_are, repr=False)
-    """What becomes of the fields of the answer; it gets the end-to-end ones."""
+    """What becomes of the fields of the answer, and of those behind its body; it gets the end-to-end ones."""
 
 
 async def forward(exchange: Exchange, upstreams: Upstreams, request: ForwardedRequest) -> None:
@@ -181,11 +181,11 @@ async def _relay(
 ) -> bool:
     """Pass the answer on; whether the connection may be used again."""
     exchange.begin(head.status, head.reason, _answer_fields(request, head), head.length)
-    trailers: Sequence[Field] = ()
+    trailers: Iterable[Field] = ()
     if not head.has_body:
         pass
     elif head.is_chunked:
-        trailers = await _relay_chunks(connection, exchange)
+        trailers = request.answer_fields(await _relay_chunks(connection, exchange))
     elif head.length is not None:
         await _relay_length(connection, exchange, head.length)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -13,6 +14,7 @@ from aiohasupervisor import SupervisorClient
 from aiohasupervisor.models import Discovery, DiscoveryConfig
 
 from rooftree import Principal, Role
+from rooftree.interfaces.core import CoreAnswer
 from rooftree.testing import FakeClock, token_for
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_discovery.plugin import DiscoveryPlugin
@@ -201,6 +203,27 @@ async def test_what_changes_while_core_is_away_is_told_when_it_is_back(home: Hou
 
     assert [await core.next(), await core.next()] == [push("DELETE", here, "matter"), push("POST", fresh)]
     assert core.told.empty()  # of one message the latest
+
+
+async def test_change_that_comes_while_core_takes_the_one_before_is_told_too(
+    home: House, core: CoreDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.run(config=BROKER)
+    is_asked, goes_on, at_once = asyncio.Event(), asyncio.Event(), CoreDesk.request
+
+    async def slowly(desk: CoreDesk, method: str, path: str, **options: Any) -> CoreAnswer:
+        is_asked.set()
+        await goes_on.wait()
+        return await at_once(desk, method, path, **options)
+
+    monkeypatch.setattr(CoreDesk, "request", slowly)
+    uuid = await announce(home)
+    async with asyncio.timeout(5):
+        await is_asked.wait()
+    await announce(home, {"host": "elsewhere"})
+    goes_on.set()
+
+    assert [await core.next(), await core.next()] == [push("POST", uuid)] * 2
 
 
 async def test_what_core_has_not_heard_of_is_told_after_a_restart(

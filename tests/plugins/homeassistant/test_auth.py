@@ -387,6 +387,18 @@ async def test_wrong_logins_are_limited_for_each_name_and_a_right_one_that_is_kn
         assert (await desk.login(password="another")).status == 401
 
 
+async def test_password_that_was_right_is_limited_like_any_other_once_core_says_no(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with opened(tmp_path, clock=clock) as desk:
+        await desk.login()
+        await desk.core.become(passwords=[])
+        clock._pass(clock.monotonic() + 11)
+
+        statuses = [(await desk.login()).status for _ in range(12)]
+
+        assert statuses == [401] * 11 + [403]  # of the first it was not known beforehand
+
+
 async def test_wrong_logins_are_limited_for_each_add_on(desk: Desk) -> None:
     statuses = [(await desk.login(f"user {number}", "x")).status for number in range(31)]
     assert statuses == [401] * 30 + [403]

@@ -204,6 +204,24 @@ async def test_message_that_core_does_not_take_in_is_told_again_unless_there_is_
     assert core.told == [{"event": "b"}, {"event": "a", "later": True}]
 
 
+async def test_message_of_the_moment_in_which_the_system_stops_is_not_sent_and_ends_nothing() -> None:
+    core = HardOfHearing(0)
+    outbox = Outbox(core, MACHINE)  # type: ignore[arg-type]
+    outbox.open()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        sending = group.create_task(outbox.run())
+        await asyncio.sleep(0)
+        outbox.put(("a",), {"event": "a"})
+        outbox.close()
+        await asyncio.sleep(0)
+        outbox.open()
+        outbox.put(("b",), {"event": "b"})
+        await core.heard.wait()
+        sending.cancel()
+
+    assert core.told == [{"event": "b"}]
+
+
 async def test_oldest_are_dropped_when_too_many_wait() -> None:
     class Away:
         answers = False

@@ -43,6 +43,7 @@ async def starting_home(
 ) -> AsyncIterator[FirstHome]:
     """A house whose Core was started, and does not listen yet."""
     async with first_home(folder, engine, patch, leads=True) as home:
+        await home.until_shown(stage="fetching")
         engine.publish_image(home.image(NEW))
         await home.until_installed()
         yield home
@@ -123,6 +124,18 @@ async def has_no_rule(home: FirstHome) -> bool:
     child = await asyncio.create_subprocess_exec("nft", "list", "tables", stdout=asyncio.subprocess.PIPE)
     said, _ = await child.communicate()
     return home.system.data.instance_id[:12].encode() not in said
+
+
+@rules
+async def test_rule_that_a_kill_left_is_taken_away_at_the_next_start(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with starting_home(tmp_path, engine, monkeypatch) as home:
+        ports, rule = home.ports, PortLead(home.system.data.instance_id[:12])
+    await rule.begin([ports.core], ports.usual)
+
+    async with first_home(tmp_path, engine, monkeypatch, ports=ports) as home:
+        await until(lambda: has_no_rule(home), within_s=5, what="the end of its table")
 
 
 @rules

@@ -86,6 +86,21 @@ async def test_probation_can_be_looked_at_and_gone_back_from_by_hand(home: CoreH
     assert (again.status, again.envelope["error_key"]) == (400, "no_roll_back_available_error")
 
 
+async def test_roll_back_is_not_kept_waiting_by_a_start_that_hangs(home: CoreHouse, behind: CoreEngine) -> None:
+    await home.call("update", version=NEW)
+    await home.call("stop")
+    behind.traits[NEW] = {"state": "STARTING"}
+    starting = asyncio.create_task(home.call("start"))
+    await behind.core_listens()
+
+    async with asyncio.timeout(20):
+        answer = await home.client.post("/kernel/v1/core/roll-back")
+        started = await starting
+
+    assert (answer.status, started.status) == (200, 409)
+    assert (await home.info())["version"] == OLD
+
+
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"crashes": 3}, "ended with exit code 3"),
     ({"recovery_mode": True}, "recovery mode"),

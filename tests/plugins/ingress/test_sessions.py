@@ -42,6 +42,16 @@ async def test_session_that_is_used_lasts_and_one_that_is_not_ends(here: Ingress
     assert not await is_valid(here, used)
 
 
+async def test_session_ends_when_it_is_over_and_not_when_that_is_tidied_up(
+    here: IngressHouse, clock: FakeClock
+) -> None:
+    session, sessions = await here.open(), here.system.services.get(INGRESS).sessions
+    clock._pass(clock.monotonic() + IDLE.total_seconds() - 1)
+    assert sessions.holder(session) is not None
+    clock._pass(clock.monotonic() + 2)
+    assert sessions.holder(session) is None
+
+
 async def test_no_session_lasts_for_ever(here: IngressHouse, clock: FakeClock) -> None:
     session = await here.open()
     for _ in range(LONGEST // (10 * MINUTE)):

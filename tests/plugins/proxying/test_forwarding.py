@@ -234,6 +234,19 @@ async def test_kept_connection_that_the_upstream_closes_costs_no_request(line: L
     assert [request["method"] for request in backend.requests()] == ["GET", "POST", "GET"]
 
 
+@pytest.mark.parametrize("request_line", [b"POST /to/log/", b"PUT /to/log/", b"GET /to/log/with-a-body"])
+async def test_request_that_cannot_be_sent_twice_has_a_connection_of_its_own(
+    line: Line, backend: Backend, request_line: bytes
+) -> None:
+    for beginning in (b"GET /to/log/", request_line):
+        body = b"hi" if beginning is request_line else b""
+        line.send(b"%b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (beginning, len(body), body))
+        await line.head()
+        await line.take(2)
+    repeatable, other = backend.requests()
+    assert repeatable["connection"] != other["connection"]
+
+
 async def test_nobody_there_is_bad_gateway(line: Line, targets: Targets) -> None:
     targets.addresses["nobody"] = Address.tcp("127.0.0.1", free_port())
     line.send(get(b"/to/nobody/"))

@@ -136,30 +136,26 @@ async def test_check_that_fails_or_takes_too_long_says_so_to_who_asked_for_it(cl
     assert (slow.status, slow.message) == (500, "The check cellar_deep did not end within 0.2 s")
 
 
-class Attic(Plugin):
-    """Answers with what is no list of checks."""
+class Damp(Plugin):
+    """Has a check that is called as one of the cellar's."""
 
-    name = "attic"
+    name = "damp"
 
     @hookimpl
     def health_checks(self) -> list[HealthCheck]:
-        return ["attic_dry", None]  # type: ignore[list-item]
+        async def look() -> None:
+            raise ZeroDivisionError("this is not the cellar")
+
+        return [HealthCheck(slug="cellar_dry", run=look)]
 
 
-async def test_answer_that_is_no_check_spoils_none_of_the_others(tmp_path: Path) -> None:
+async def test_of_two_checks_of_one_name_that_of_the_plugin_with_the_first_name_is_run(tmp_path: Path) -> None:
     async with (
-        running_system(tmp_path, plugins=[ResolutionPlugin, Cellar, Attic]) as system,
+        running_system(tmp_path, plugins=[ResolutionPlugin, Damp, Cellar]) as system,
         Client.over_unix(system) as client,
     ):
-        listed = (await client.get("/resolution/info")).data["checks"]
+        await looked(1)
+        answer = await client.post("/resolution/check/cellar_dry/run")
 
-    assert [check["slug"] for check in listed] == ["cellar_dark", "cellar_deep", "cellar_dry"]
-
-
-async def test_unknown_check_and_empty_options_are_refused(client: Client) -> None:
-    unknown = await client.post("/resolution/check/attic_dry/run")
-    empty = await client.post("/resolution/check/cellar_dry/options", json={})
-
-    assert (unknown.status, unknown.envelope["error_key"]) == (404, "resolution_check_not_found_error")
-    assert unknown.envelope["extra_fields"] == {"check": "attic_dry"}
-    assert (empty.status, empty.message) == (400, "The body has no option in it; give enabled")
+        assert answer.status == 200
+        assert Cellar.looks == 2

@@ -217,6 +217,13 @@ async def test_dismissed_suggestion_is_made_no_more_and_the_issue_stays(house: H
         assert (answer.status, answer.envelope["error_key"]) == (404, "resolution_suggestion_not_found_error")
 
 
+async def test_what_was_dismissed_of_problems_that_went_while_nobody_looked_is_forgotten(tmp_path: Path) -> None:
+    async with running_system(tmp_path, plugins=[ResolutionPlugin]) as system:
+        await system.state.commit((await system.state.collection(Dismissed)).put("a" * 32, Dismissed("b" * 32)))
+    async with running_system(tmp_path, plugins=[ResolutionPlugin]) as system:
+        assert not await system.state.collection(Dismissed)
+
+
 async def test_what_was_dismissed_of_problems_that_are_over_is_forgotten(house: House) -> None:
     await house.client.delete(f"/resolution/suggestion/{await house.suggestion('execute_start')}")
     await house.client.delete(f"/resolution/issue/{(await house.issue('smoke'))['uuid']}")

@@ -23,7 +23,9 @@ SAFE_MODE: Final = "safe-mode"
 """The file in Core's configuration by which it knows at its start; Core takes it away."""
 
 
-ENDING: Final = frozenset(f"home_assistant_core_{verb}" for verb in ("stop", "restart", "rebuild", "update"))
+ENDING: Final = frozenset(
+    f"home_assistant_core_{verb}" for verb in ("stop", "restart", "rebuild", "update", "roll_back")
+)
 """The jobs that people ask for to end Core. They wait for who starts it, and that may take very long."""
 
 

@@ -108,6 +108,8 @@ class LandingPage:
 
     async def run(self) -> None:
         """Show the page while it is to be shown; ends when it is cancelled."""
+        with suppress(LeadImpossible):
+            await self._rule.end()  # what a kill may have left
         while True:
             self._changed.clear()
             await self._settle()

@@ -71,6 +71,8 @@ class Outbox:
         """Send what waits; for a task of the plugin."""
         while True:
             await self._may_send.wait()
+            if not self._waiting:  # closed since this was woken
+                continue
             key, message = self._waiting.popitem(last=False)
             try:
                 await self._core.command("supervisor/event", within_s=WITHIN_S, data=message)

@@ -74,7 +74,7 @@ class Health:
         return slug not in self._choices
 
     async def _checks(self) -> Mapping[str, HealthCheck]:
-        """By name; who started first has it."""
+        """By name; where two plugins have one of a name, it is that of the first by the plugin's own."""
         answers: list[Any] = [*await self._kernel.call(hooks.health_checks)]  # whatever plugins' methods gave
         return {
             check.slug: check

@@ -74,6 +74,7 @@ async def test_stand_in_for_core_runs_in_a_container_and_can_be_broken(
             engine.run("run", *check, "--config", "/config")
     finally:
         engine.run("rm", "--force", container)
+        engine.remove_images(f"{cores.name}:")
 
 
 def test_pushed_commit_reaches_a_clone(git_server: GitServer, tmp_path: Path) -> None:

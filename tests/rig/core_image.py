@@ -38,8 +38,19 @@ FROM {base}
 LABEL io.hass.type=core io.hass.version={version} io.hass.arch={arch} {label}
 ENV CORE_CHARACTER='{character}'
 WORKDIR /config
-ENTRYPOINT ["python3", "-m", "homeassistant"]
+COPY init /init
+ENTRYPOINT ["/init"]
 """
+INIT = """\
+#!/bin/sh
+python3 -m homeassistant & core=$!
+trap 'kill -TERM $core' TERM
+wait $core
+status=$?
+if [ $status -gt 128 ]; then wait $core; status=$?; fi
+exit $status
+"""
+"""The first process of a container hears no signal that it has no handler for, and Python needs a second for one."""
 
 
 @frozen
@@ -70,7 +81,7 @@ class CoreImages:
             label=self.label,
             character=character,
         )
-        return self.registry.publish(NAME, version, dockerfile)
+        return self.registry.publish(NAME, version, dockerfile, {"init": INIT})
 
 
 def core_images(registry: Registry) -> CoreImages:

@@ -23,6 +23,8 @@ OPTIONS = (
     "--no-first-run", "--remote-debugging-port=0", "--window-size=1280,900",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+"""What it gives up loading with when a network of the machine comes or goes, as containers' do; a user tries again."""
 START_S, SHOWN_S = 20.0, 40.0
 DEEP_TEXT = """
 (() => {
@@ -64,6 +66,9 @@ class Page:
         """Everything that it shows, once those words are among it."""
 
         async def is_shown() -> str | None:
+            if any(NETWORK_CHANGED in complaint for complaint in self.complaints):
+                self.complaints.clear()
+                await self._call("Page.reload")
             text = await self.evaluate(DEEP_TEXT) or ""
             return text if words in text else None
 

@@ -104,6 +104,20 @@ async def test_what_the_install_waits_for_is_a_problem_until_it_goes_on(
         assert home.problem("core_install_waits") is None
 
 
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "rebuild"])
+async def test_verbs_do_not_wait_for_an_install_that_goes_on(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    async with first_home(tmp_path, engine, monkeypatch) as home:  # the registry has nothing
+        await home.until_shown(stage="fetching", trouble="The registry does not have this version.")
+
+        async with asyncio.timeout(WITHIN_S):
+            answer = await home.call(verb)
+
+        assert answer.status == 404
+        assert "not installed yet" in answer.message
+
+
 class Unread(WrittenFeed):
     """A feed that could not be read yet; ``readings`` counts the tries."""
 

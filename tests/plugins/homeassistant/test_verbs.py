@@ -128,15 +128,16 @@ async def test_core_that_ends_at_its_start_is_told_and_its_container_stays_for_i
     assert installed(lived_in).desired is Desired.STARTED
 
 
+@pytest.mark.parametrize("verb", ["start", "check"])
 @pytest.mark.parametrize("privileged", [True, False])
 async def test_engine_that_refuses_core_is_told_of_with_what_may_help(
-    place: Path, behind: CoreEngine, privileged: bool
+    place: Path, behind: CoreEngine, privileged: bool, verb: str
 ) -> None:
     async with running_core(place, behind, settings={"plugins.homeassistant.privileged": privileged}) as house:
         await house.call("stop")
         behind.fail("start", EngineRefused("runc create failed"))
 
-        answer = await house.call("start")
+        answer = await house.call(verb)
 
         assert answer.message.startswith("runc create failed")
         assert ("privileged = false" in answer.message) == privileged

@@ -8,10 +8,10 @@ from collections import deque
 from typing import Final
 
 from rooftree import Failed, Invalid, Lock, Step, Steps, job, step
-from rooftree.interfaces.containers import ContainerEngine, ContainerSpec, DataPath, Mount
+from rooftree.interfaces.containers import ContainerEngine, ContainerSpec, DataPath, EngineRefused, Mount
 from rooftree_containers.logs import strip_colors
 from rooftree_containers.steps import PullImage
-from rooftree_homeassistant.core_container import CONFIG, prepare, timezone_of
+from rooftree_homeassistant.core_container import CONFIG, prepare, start_refused, timezone_of
 from rooftree_homeassistant.core_jobs import refuse_not_installed
 from rooftree_homeassistant.home_assistant import HomeAssistant
 
@@ -46,7 +46,7 @@ class CheckConfiguration(Step):
         await engine.create(await self._specification(core))
         try:
             async with asyncio.timeout(WITHIN_S):
-                await engine.start(CONTAINER)
+                await self._start(core, engine)
                 lines = deque([line.text async for line in engine.logs(CONTAINER, follow=True)], MOST_LINES)
                 shown = await engine.container(CONTAINER)
         except TimeoutError:
@@ -59,6 +59,12 @@ class CheckConfiguration(Step):
         if shown.exit_code or _UNREADABLE in text:
             said = text.decode(errors="replace").strip()
             raise CoreConfigInvalid(said or f"The check ended with exit code {shown.exit_code}, and without a word")
+
+    async def _start(self, core: HomeAssistant, engine: ContainerEngine) -> None:
+        try:
+            await engine.start(CONTAINER)
+        except EngineRefused as error:
+            raise start_refused(core.container_settings.privileged, error) from error
 
     async def _specification(self, core: HomeAssistant) -> ContainerSpec:
         return ContainerSpec(

@@ -97,12 +97,12 @@ def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreCon
         kept_for_roll_back={"config": CONFIG},
         stays_at_roll_back=STAYS if core.container_settings.keep_history else (*STAYS, *HISTORY),
         probation=core.container_settings.probation,
-        start_refused=partial(_start_refused, core.container_settings.privileged),
+        start_refused=partial(start_refused, core.container_settings.privileged),
         created=lambda container_id: asyncio.to_thread(write_cid, core.kernel.data.path, CONTAINER, container_id),
     )
 
 
-def _start_refused(privileged: bool, error: RooftreeError) -> RooftreeError:
+def start_refused(privileged: bool, error: RooftreeError) -> RooftreeError:
     """What to say where the engine does not start it."""
     if not (privileged and isinstance(error, EngineRefused)):
         return error

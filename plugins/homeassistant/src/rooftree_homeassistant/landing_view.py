@@ -64,7 +64,8 @@ def advice(progress: Progress) -> str:
         return ""
     return (
         "It is tried again every half a minute. On this machine, rooftree problems says more. To take another version, "
-        f'cancel the job that rooftree call GET /jobs/info shows, and call: {_BY_HAND} \'{{"version": "…"}}\''
+        "end the job whose uuid rooftree call GET /jobs/info shows (rooftree call POST /kernel/v1/jobs/UUID/cancel), "
+        f'and call: {_BY_HAND} \'{{"version": "…"}}\''
     )
 
 

@@ -64,26 +64,30 @@ for path in ("/core/logs", "/homeassistant/logs"):
 
 
 @routes.post("/core/start", access=HOMEASSISTANT, aliases=("/homeassistant/start",), refuses=(NotFound,))
-def start() -> JobCall[None]:
+def start(core: HomeAssistant) -> JobCall[None]:
     """Start Core, and wait until it has come up."""
+    refuse_not_installed(core)  # at once: the job would wait for an install under way
     return core_jobs.start()
 
 
 @routes.post("/core/stop", access=HOMEASSISTANT, aliases=("/homeassistant/stop",), refuses=(NotFound,))
-def stop(body: StopRequest) -> JobCall[None]:
+def stop(core: HomeAssistant, body: StopRequest) -> JobCall[None]:
     """Stop Core."""
+    refuse_not_installed(core)  # at once: the job would wait for an install under way
     return core_jobs.stop(force=body.force)
 
 
 @routes.post("/core/restart", access=HOMEASSISTANT, aliases=("/homeassistant/restart",), refuses=(NotFound,))
-def restart(body: RestartRequest) -> JobCall[None]:
+def restart(core: HomeAssistant, body: RestartRequest) -> JobCall[None]:
     """Stop Core and start it again, and wait until it has come up."""
+    refuse_not_installed(core)  # at once: the job would wait for an install under way
     return core_jobs.restart(mode=StartMode(force=body.force, safe_mode=body.safe_mode))
 
 
 @routes.post("/core/rebuild", access=HOMEASSISTANT, aliases=("/homeassistant/rebuild",), refuses=(NotFound,))
-def rebuild(body: RestartRequest) -> JobCall[None]:
+def rebuild(core: HomeAssistant, body: RestartRequest) -> JobCall[None]:
     """Stop Core and start it in a fresh container, and wait until it has come up."""
+    refuse_not_installed(core)  # at once: the job would wait for an install under way
     return core_jobs.rebuild(mode=StartMode(force=body.force, safe_mode=body.safe_mode))
 
 

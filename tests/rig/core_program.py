@@ -64,7 +64,7 @@ class Character:
     migration: str | None = None
     """``live`` or ``offline``, while the database is migrated."""
     recovery_mode: bool = False
-    components: tuple[str, ...] = COMPONENTS
+    components: tuple[str, ...] | None = COMPONENTS
     frontend: bool = True
     """Whether there is a page at its root."""
     websocket: bool = True
@@ -222,7 +222,8 @@ class StandIn:
     def _configuration(self) -> dict[str, Any]:
         character = self.character
         return {
-            "components": list(character.components), "version": character.version, "state": character.state,
+            "components": None if character.components is None else list(character.components),
+            "version": character.version, "state": character.state,
             "recovery_mode": character.recovery_mode, "safe_mode": self.safe_mode, "config_dir": "/config",
             "time_zone": "Europe/Zurich", "country": "CH",
         }  # fmt: skip

@@ -203,6 +203,16 @@ async def test_audio_devices_are_shown_only_where_there_is_audio(home: House) ->
     assert (info["audio_output"], info["audio_input"], other["audio_output"]) == ("speaker", None, None)
 
 
+@pytest.mark.parametrize("name", ["m" * 129, "mic\n"])
+async def test_audio_device_that_no_sound_server_has_is_refused_by_name(home: House, name: str) -> None:
+    await home.install(config={"audio": True})
+
+    answer = await home.post(HELLO, "options", {"audio_input": name})
+
+    assert "audio_input: must be the name of a sound device" in refusal(answer, 400)
+    assert (await home.info(HELLO))["audio_input"] is None
+
+
 async def test_unknown_option_is_dropped_from_what_the_container_sees(home: House) -> None:
     await home.install(config=SCHEMA)
 

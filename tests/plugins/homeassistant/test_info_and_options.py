@@ -76,6 +76,8 @@ async def test_info_is_answered_without_an_engine_and_without_a_feed(
         ({"image": "Not An Image"}, "image: must be the name of an image without a tag"),
         ({"image": "ghcr.io/someone/core:latest"}, "image: must be the name of an image without a tag"),
         ({"image": "a" * 256}, "image: must be the name of an image without a tag"),
+        ({"audio_input": "m" * 129}, "audio_input: must be the name of a sound device, of at most 128 characters"),
+        ({"audio_output": "speak\0er"}, "audio_output: must be the name of a sound device"),
     ],
 )
 async def test_options_that_do_not_fit_are_refused_by_name_and_nothing_changes(

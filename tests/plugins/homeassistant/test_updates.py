@@ -105,6 +105,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"crashes": 3}, "ended with exit code 3"),
     ({"recovery_mode": True}, "recovery mode"),
     ({"components": ["http", "websocket_api"]}, "without frontend"),
+    ({"components": None}, "without http and frontend"),
     ({"frontend": False}, "answers with status 404"),
     ({"websocket": False}, "does not answer in time"),
     ({"fails": 500}, "its API was not there"),

@@ -11,6 +11,7 @@ from attrs import frozen
 from rooftree import UNSET, Invalid, Unset
 from rooftree_addons.installed import AddonOptions, BootCannotChange, InstalledAddon
 from rooftree_addons.ports import refuse_doubled_ports
+from rooftree_containers.audio_device import AudioDeviceName
 from rooftree_store import Boot, Startup
 
 log = structlog.get_logger(__name__)
@@ -26,8 +27,8 @@ class OptionsChange:
     auto_update: bool | Unset = UNSET
     network: dict[str, int | str | None] | Unset | None = UNSET
     options: AddonOptions | Unset | None = UNSET
-    audio_output: str | Unset | None = UNSET
-    audio_input: str | Unset | None = UNSET
+    audio_output: AudioDeviceName | Unset | None = UNSET
+    audio_input: AudioDeviceName | Unset | None = UNSET
     ingress_panel: bool | Unset = UNSET
     watchdog: bool | Unset = UNSET
 

@@ -111,7 +111,8 @@ class CoreHealth:
             http = await self._connection.http_config()
         except CoreUnavailable as error:
             return f"its API was there and went again: {error.message}"
-        missing = [name for name in NEEDED if name not in config.get("components", ())]
+        components = config.get("components") or ()
+        missing = [name for name in NEEDED if name not in components]
         if missing:
             return f"it started without {' and '.join(missing)}"
         if config.get("recovery_mode") is True:

@@ -10,6 +10,7 @@ import attrs
 from attrs import field, frozen
 
 from rooftree import UNSET, Invalid, Secret, Unset, document
+from rooftree_containers.audio_device import AudioDeviceName
 
 LARGEST_PORT: Final = 65_535
 LONGEST_IMAGE: Final = 255
@@ -68,8 +69,8 @@ class CoreOptionsChange:
     ssl: bool | Unset = UNSET
     watchdog: bool | Unset = UNSET
     refresh_token: Secret | Unset | None = field(default=UNSET, repr=False)
-    audio_input: str | Unset | None = UNSET
-    audio_output: str | Unset | None = UNSET
+    audio_input: AudioDeviceName | Unset | None = UNSET
+    audio_output: AudioDeviceName | Unset | None = UNSET
     backups_exclude_database: bool | Unset = UNSET
     duplicate_log_file: bool | Unset = UNSET
 

@@ -33,7 +33,7 @@ class UsbScan:
             self._due.clear()
             try:
                 config = await self._core.command("get_config")
-                if isinstance(config, dict) and COMPONENT in config.get("components", ()):
+                if isinstance(config, dict) and COMPONENT in (config.get("components") or ()):
                     await self._core.command("usb/scan")
             except (CoreUnavailable, CoreRefused) as error:
                 log.info("usb_not_scanned", reason=error.message)

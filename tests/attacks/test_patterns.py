@@ -22,6 +22,7 @@ from rooftree_docker.ignore_rules import IgnoreRules
 from rooftree_docker.image_reference import ImageReference
 from rooftree_docker.registry_errors import pull_error
 from rooftree_files.dockerfile import ImageNotTold
+from rooftree_homeassistant.core_options import LONGEST_IMAGE
 from rooftree_store.versions import LONGEST_CHARACTERS, order
 from rooftree_store.yaml_files import MAX_NUMBER_CHARACTERS
 from tests.attacks.regular_expressions import LARGE, ROOT, Use, modules, slowest, uses
@@ -128,13 +129,21 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_host/sound_cards.py:_CARD_LINE": FOREIGN,
     "rooftree_host/sound_cards.py:_PCM_LINE": FOREIGN,
     "rooftree_host/time_servers.py:_NAME": FOREIGN,
+    "rooftree_homeassistant/core_options.py:_IMAGE": Foreign(LONGEST_IMAGE),
+    "rooftree_homeassistant/core_session.py:_PATH": CODE,
     "rooftree_machine/home_assistant_os.py:_PIECE": Ours("/etc/os-release"),
     "rooftree_machine/home_assistant_os.py:_ESCAPED": Ours("/etc/os-release"),
+    "rooftree_proxying/chunked_coding.py:_SIZE": FOREIGN,
+    "rooftree_proxying/forwarding.py:_TARGET": FOREIGN,
+    "rooftree_proxying/response_heads.py:_END": FOREIGN,
+    "rooftree_proxying/response_heads.py:_FOLD": FOREIGN,
+    "rooftree_proxying/response_heads.py:_STATUS": FOREIGN,
     "rooftree_store/local_build.py:_BETWEEN_PARTS": FOREIGN,
     "rooftree_store/addon_config.py:_service_role_text": BY_READERS,
     "rooftree_store/addon_config.py:_port_key": BY_READERS,
     "rooftree_store/addon_config.py:_MAP_TEXT": FOREIGN,
     "rooftree_store/git_process.py:_PASSED_ON": OPERATOR,
+    "rooftree_store/git_process.py:_SAID_TWICE": SAID,
     "rooftree_store/git_process.py:_UNREACHABLE": SAID,
     "rooftree_store/git_process.py:_BROKEN": SAID,
     "rooftree_store/git_process.py:_NO_DEPTH": SAID,
@@ -178,6 +187,10 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_supervisor/api_documents/openapi.py:_remarks": CODE,
     "rooftree_supervisor/api_documents/source_texts.py:_ROLE": CODE,
     "rooftree_supervisor/api_documents/source_texts.py:_NAMED": CODE,
+    "rooftree_supervisor/preferences.py:_ADDRESS": OPERATOR,
+    "rooftree_supervisor/version_file.py:_ADDRESS": BY_READERS,
+    "rooftree_supervisor/version_file.py:_TEMPLATE": BY_READERS,
+    "rooftree_supervisor/version_file.py:_VERSION": BY_READERS,
 }
 """Whose text each expression is for. A new one is reviewed here; one for foreign text has to pass the test below."""
 MADE_AT_RUN_TIME: Final = frozenset(

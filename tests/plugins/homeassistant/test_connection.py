@@ -15,6 +15,7 @@ from aiohttp import web
 from rooftree import Secret
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreRefused, CoreUnavailable
 from rooftree.testing import FakeClock
+from rooftree_homeassistant.core_socket import CoreSocket
 from rooftree_homeassistant.whereabouts import CoreAddress
 from tests.plugins.homeassistant.linked import linked
 from tests.rig.core_process import core_process
@@ -327,3 +328,28 @@ async def test_what_is_no_certificate_in_the_folder_harms_nobody(tmp_path: Path)
         await link.connection.state()
 
         assert link.connection._certificates._was_checked
+
+
+class Ending:
+    """A WebSocket that ends as soon as something was sent."""
+
+    def __init__(self) -> None:
+        self.has_ended = asyncio.Event()
+
+    async def send_str(self, text: str) -> None:
+        self.has_ended.set()
+
+    def __aiter__(self) -> Ending:
+        return self
+
+    async def __anext__(self) -> None:
+        await self.has_ended.wait()
+        raise StopAsyncIteration
+
+
+async def test_command_under_way_when_core_goes_is_not_kept_waiting() -> None:
+    socket = CoreSocket(Ending())  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(socket.receive())
+        with pytest.raises(CoreUnavailable, match="closed before it answered"):
+            await socket.command("get_config", {}, 5.0)

@@ -118,6 +118,20 @@ async def test_sessions_are_kept_over_a_restart_with_what_is_left_of_them(
         assert sessions.use(holder) == SessionUser(PAULUS.id, "Paülus S.", "paulus")
 
 
+async def test_clock_that_was_put_back_over_a_restart_makes_no_session_longer(
+    tmp_path: Path, engine: FakeContainerEngine, core: CoreWithUsers, clock: FakeClock
+) -> None:
+    plugins = [core.plugin(), IngressPlugin]
+    async with house(tmp_path, engine, plugins=plugins, clock=clock) as home:
+        session = await home.system.services.get(INGRESS).sessions.open(None)
+    clock.put(clock.now() - timedelta(days=1))
+    async with house(tmp_path, engine, plugins=plugins, clock=clock) as home:
+        sessions = home.system.services.get(INGRESS).sessions
+        assert sessions.holder(session) is not None
+        await clock.advance(IDLE + MINUTE)
+        assert sessions.holder(session) is None
+
+
 async def test_text_of_a_session_is_written_nowhere(here: IngressHouse, tmp_path: Path) -> None:
     session = await here.open()
     await here.home.quiet()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rooftree_store import git
+from rooftree_store import git, sources
 from rooftree_store.git_process import GitFailed, GitUnavailable, Limits, RepositoryTooLarge
 from rooftree_store.sources import RepositorySource
 from tests.rig.files import write_files
@@ -175,6 +175,15 @@ async def test_server_that_is_out_of_reach_is_told_once(tmp_path: Path) -> None:
         rf"Failed to connect to 127\.0\.0\.1 port {port}( after \d+ ms)?",
         failure.value.message,
     ), failure.value.message
+
+
+async def test_official_repository_is_told_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name would be taken for Home Assistant Core's."""
+    address = f"http://127.0.0.1:{free_port()}/addons"
+    monkeypatch.setattr(sources, "CORE_URL", address)
+
+    with pytest.raises(GitUnavailable, match=f"The server of {address} cannot be reached"):
+        await git.clone(RepositorySource.parse("core"), tmp_path / "clone")
 
 
 async def test_update_from_a_server_that_is_gone_leaves_the_clone_as_it_is(clone: Path) -> None:

@@ -137,7 +137,7 @@ async def left_by(source: RepositorySource, folder: Path, commit: str, limits: L
                 raise too_large(source, limits)
             if path.count("/") >= MAX_DEPTH:
                 raise RepositoryTooLarge(
-                    f"{source} is too large: it has more than {MAX_DEPTH} folders within each other"
+                    f"{source.address} is too large: it has more than {MAX_DEPTH} folders within each other"
                 )
     return evolve(limits, max_bytes=limits.max_bytes - size, max_files=limits.max_files - files)
 

@@ -148,7 +148,7 @@ async def git_lines(source: RepositorySource, *arguments: str, limits: Limits = 
             while line := await child.stdout.readline():
                 yield line.decode(errors="replace")
         except ValueError:  # the reader's word for a line beyond its limit
-            raise RepositoryTooLarge(f"{source} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
+            raise RepositoryTooLarge(f"{source.address} has a path of more than {_LONGEST_LINE_BYTES} bytes") from None
         errors = await _end_of(child.stderr)
         await child.wait()
     if child.returncode:
@@ -160,7 +160,9 @@ async def _all_of(output: asyncio.StreamReader, source: RepositorySource) -> byt
     while block := await output.read(_LONGEST_LINE_BYTES):
         content += block
         if len(content) > _MOST_OUTPUT_BYTES:
-            raise GitFailed(f"git has more than {_MOST_OUTPUT_BYTES // 1024**2} MiB to say of {source}; that is no use")
+            raise GitFailed(
+                f"git has more than {_MOST_OUTPUT_BYTES // 1024**2} MiB to say of {source.address}; that is no use"
+            )
     return bytes(content)
 
 
@@ -202,7 +204,9 @@ async def _running(
     except FileNotFoundError:
         raise GitUnavailable("There is no git on this machine; install it (the package is called git)") from None
     except TimeoutError:
-        raise GitUnavailable(f"git took more than {patience_s:g} s with {source}; the server is too slow") from None
+        raise GitUnavailable(
+            f"git took more than {patience_s:g} s with {source.address}; the server is too slow"
+        ) from None
 
 
 MOST_SAID = 2000
@@ -225,8 +229,8 @@ _MISSING = re.compile(r"(?i)not found|no such repository|does not appear to be a
 def too_large(source: RepositorySource, limits: Limits) -> RepositoryTooLarge:
     """The error for a repository that has more than it may."""
     return RepositoryTooLarge(
-        f"{source} is too large: a repository may have {limits.max_bytes // 1024**2} MiB in {limits.max_files} files, "
-        "as the settings max_repository_mib and max_repository_files of [plugins.store] say"
+        f"{source.address} is too large: a repository may have {limits.max_bytes // 1024**2} MiB in "
+        f"{limits.max_files} files, as the settings max_repository_mib and max_repository_files of [plugins.store] say"
     )
 
 
@@ -241,20 +245,20 @@ def _reason(source: RepositorySource, errors: str, limits: Limits, login: Login 
     if _TOO_LARGE.search(errors):
         return too_large(source, limits)
     if _EMPTY.search(errors):
-        return GitFailed(f"There is nothing in the git repository at {source} yet")
+        return GitFailed(f"There is nothing in the git repository at {source.address} yet")
     if _NO_DEPTH.search(errors):
-        return DepthRefused(f"The server of {source} has all of its history or nothing: {said}")
+        return DepthRefused(f"The server of {source.address} has all of its history or nothing: {said}")
     if _BROKEN.search(errors):
-        return GitUnavailable(f"The server of {source} answers that something is wrong with itself: {said}")
+        return GitUnavailable(f"The server of {source.address} answers that something is wrong with itself: {said}")
     if _UNREACHABLE.search(errors):
-        return GitUnavailable(f"The server of {source} cannot be reached: {said}")
+        return GitUnavailable(f"The server of {source.address} cannot be reached: {said}")
     if "Remote branch" in errors or "couldn't find remote ref" in errors:
-        return BranchMissing(f"{source} has no branch {source.branch or 'that git could choose'}")
+        return BranchMissing(f"{source.address} has no branch {source.branch or 'that git could choose'}")
     if _NO_LOGIN.search(errors):
         return GitFailed(_no_login(source, said, login))
     if _MISSING.search(errors):
-        return GitFailed(f"There is no git repository at {source}: {said}")
-    return GitFailed(f"git failed on {source}: {said}")
+        return GitFailed(f"There is no git repository at {source.address}: {said}")
+    return GitFailed(f"git failed on {source.address}: {said}")
 
 
 def _without_login(errors: str, login: Login | None) -> str:
@@ -272,11 +276,11 @@ def _no_login(source: RepositorySource, said: str, login: Login | None) -> str:
     """What to do where a server lets us in no further; what git says of its prompts helps nobody."""
     address = urlsplit(source.url)
     if address.scheme not in {"http", "https"}:
-        return f"{source} wants a login, or does not exist: {said}"
+        return f"{source.address} wants a login, or does not exist: {said}"
     if login is not None:
-        return f"{source} does not accept this login, or does not exist"
+        return f"{source.address} does not accept this login, or does not exist"
     example = address._replace(netloc=f"name:token@{address.netloc}").geturl()
-    return f"{source} wants a login, or does not exist; a login is given in the address, as in {example}"
+    return f"{source.address} wants a login, or does not exist; a login is given in the address, as in {example}"
 
 
 def server_of(source: RepositorySource) -> str:

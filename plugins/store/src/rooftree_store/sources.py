@@ -89,6 +89,12 @@ class RepositorySource(ParsedString):
         return CORE_URL if self == "core" else self.partition("#")[0]
 
     @property
+    def address(self) -> str:
+        """What people are told of it: the address that it was given as, also of the official one, whose name would be
+        taken for Home Assistant Core's."""
+        return CORE_URL if self == "core" else str(self)
+
+    @property
     def branch(self) -> str | None:
         """The branch that is asked for, or ``None`` for the repository's own choice."""
         return self.partition("#")[2] or None

@@ -27,6 +27,7 @@ NAME: Final = "homeassistant"
 CONTEXT: Final = "core"
 """The context of its problems, and the kind of its locks."""
 REBUILD_DUE: Final = "rebuild_due"
+RECOVERY_MODE: Final = "core_recovery_mode"
 CONTAINER: Final = "homeassistant"
 """The logical name of its container."""
 SOCKET_FOLDER: Final = "run/core"
@@ -128,6 +129,17 @@ class HomeAssistant:
             return
         await self.kernel.commit(self._options.update(NAME, partial(evolve, port=http.port, ssl=http.ssl)))
         self.kernel.publish(CoreMoved())
+
+    def note_recovery_mode(self, is_on: bool) -> None:
+        """Say that Core runs without what its user has configured, for as long as it does."""
+        if is_on:
+            message = (
+                "Home Assistant Core has started in recovery mode, because it can't use its configuration: have it "
+                "checked (/core/check), mend what that says, and restart Core"
+            )
+            self.kernel.problems.report(Problem(RECOVERY_MODE, CONTEXT, NAME, message))
+        else:
+            self.kernel.problems.clear(RECOVERY_MODE, CONTEXT, NAME)
 
     def _tell_rebuild_due(self) -> None:
         installed = self.installed

@@ -122,9 +122,11 @@ class HomeAssistantPlugin(Plugin):
         kernel.provide(API_PROXY, proxy)
 
     async def core_reached(self, _: CoreReached) -> None:
-        """Core may have changed where its page is."""
+        """Core may have changed where its page is, or can't use what it was changed to."""
+        connection = self.conversation.connection
         with suppress(CoreUnavailable):  # it went again: its return brings us here again
-            await self.core.note_http(await self.conversation.connection.http_config())
+            await self.core.note_http(await connection.http_config())
+            self.core.note_recovery_mode((await connection.config()).get("recovery_mode") is True)
 
     def container_changed(self, event: ManagedStateChanged) -> None:
         """Perhaps Core runs now as what it is to be."""

@@ -14,8 +14,9 @@ run:  ## Rooftree with the example add-ons (DATA=folder, ARGS="--port 9000")
 test:  ## all tests but those that take minutes (ARGS="-k store")
 	@scripts/test -m "not torture and not real_core" $(ARGS)
 
-torture:  ## the tests that take minutes
+torture:  ## the tests that take minutes, and a real Home Assistant Core
 	@scripts/test -m torture --timeout=1800 $(ARGS)
+	@scripts/real-core test
 
 real-core:  ## Rooftree with a real Home Assistant Core, which is built once (ARGS="-k ingress")
 	@scripts/real-core test $(ARGS)

@@ -46,7 +46,10 @@ STEPS: dict[str, dict[str, Any]] = {
 def test_steps_of_older_journals_are_what_they_were(kind: str) -> None:
     step = Step.from_journal(kind, STEPS[kind])
 
-    assert (step.kind, unstructure(step)) == (kind, STEPS[kind])
+    written = unstructure(step)
+    for folder in written.get("kept", {}).get("folders", ()):
+        assert folder.pop("stays") == []  # which folders have since: nothing of an add-on's stays
+    assert (step.kind, written) == (kind, STEPS[kind])
 
 
 async def test_probation_that_an_older_version_began_goes_on(tmp_path: Path, engine: FakeContainerEngine) -> None:

@@ -6,6 +6,7 @@ are is not written down here: each job is killed at every one that it comes by.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -45,6 +46,9 @@ class Scythe:
         self.left -= 1
         if self.left == 0:
             self.left, self.place = None, name
+            task = asyncio.current_task()
+            assert task is not None
+            task.add_done_callback(asyncio.Task.exception)  # nobody else asks for it
             raise Killed(name)
 
 

@@ -13,12 +13,14 @@ from aiohasupervisor.models import HomeAssistantRebuildOptions, HomeAssistantRes
 
 from rooftree.interfaces.containers import Container, ContainerStatus, DataPath, EngineRefused
 from rooftree.interfaces.hooks import objections_to_host_end
+from rooftree.jobs import execution
 from rooftree.principal import Principal, Role
 from rooftree.testing import token_for
 from rooftree.testing.containers import FakeImage
 from rooftree_containers import ContainerState, Desired
+from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_homeassistant import core_health
-from rooftree_homeassistant.home_assistant import CONTAINER, CoreContainer
+from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer
 from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse
 from tests.plugins.homeassistant.running_core import CoreEngine, running_core
 from tests.rig.waiting import until
@@ -247,6 +249,29 @@ async def test_restart_uses_the_container_again_and_rebuild_makes_a_fresh_one(li
     assert second.id == first.id
     assert third.id != second.id
     assert third.status is ContainerStatus.RUNNING
+
+
+async def test_restart_that_is_seen_ended_in_the_middle_goes_on_with_a_token_that_works(
+    lived_in: CoreHouse, behind: CoreEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who hears late that the container ended ends its token, between the steps that keep and that start it."""
+    lifetimes = lived_in.core.containers.lifetimes
+    start, at_start = behind.start, []
+
+    async def hear_late(place: str) -> None:
+        if place == "step:containers.create_container/1:done":
+            await lifetimes.end_stale_tokens(NAME, await lived_in.shown(), lifetimes.all_tokens())
+
+    async def watched(name: str) -> None:
+        at_start.append(list(lived_in.system.tokens.known("core", NAME)))
+        await start(name)
+
+    monkeypatch.setattr(execution, "reach", hear_late)
+    monkeypatch.setattr(behind, "start", watched)
+
+    await lived_in.call("restart")
+
+    assert at_start == [[(await container(lived_in)).labels[LABEL_TOKEN]]]
 
 
 @pytest.mark.parametrize("verb", ["restart", "rebuild"])

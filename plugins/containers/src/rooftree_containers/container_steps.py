@@ -134,7 +134,7 @@ class Starting(ContainerStep):
         container, observation = containers.domain.get(self.name), containers.observation
         await container.refuse_conflicts()
         try:
-            await observation.engine.start(containers.domain.container_name(self.name))
+            await containers.lifetimes.start(self.name)
         except RooftreeError as error:
             if self.must_run and isinstance(error, EngineRefused):  # such as a program that is not there
                 await self._refuse(containers, container, error.message)

@@ -55,7 +55,7 @@ class Lifetimes:
         container, names, tokens = self._domain.get(name), self._domain.names, self._kernel.tokens
         labels = {LABEL_SPECIFICATION: await self._fingerprint(container)} if container.reused else {}
         if labels and not fresh and await self._is_as_made(container, labels):
-            return
+            return  # its token works again from its start on: until then, whoever sees it ended may end that
         await self._make_room(container, replaced)
         await container.prepare()
         token = tokens.new(names.tokens, name) if names.tokens else None
@@ -84,17 +84,13 @@ class Lifetimes:
         return fingerprint(await self.specification(container))
 
     async def _is_as_made(self, container: ManagedContainer, labels: Mapping[str, str]) -> bool:
-        """Whether the container that there is can be started again; then its token works again."""
+        """Whether the container that there is can be started again."""
         name = container.name
         shown = await self._observation.look(name)
         if shown is None or not labels.items() <= shown.labels.items() or self._is_stolen_from(name):
             return False
         image = await self._observation.engine.image(container.image)
-        if image is None or shown.image_id != image.id:
-            return False
-        async with self._ends_and_runs(name):
-            await self.adopt(name, shown, self.all_tokens())
-        return True
+        return image is not None and shown.image_id == image.id
 
     def _is_stolen_from(self, name: str) -> bool:
         """Whether somebody else has its token, which only a fresh container can change."""
@@ -141,6 +137,14 @@ class Lifetimes:
             self._observation.note_ended(name, None)  # it may fail again
             await self._observation.engine.start(self._domain.container_name(name))
             await self._observation.look(name)
+
+    async def start(self, name: str) -> None:
+        """Start the container that there is. One that may be used again may have been ended before, and its token with
+        it: that works again."""
+        async with self._ends_and_runs(name):
+            if self._domain.get(name).reused and (shown := await self._observation.look(name)) is not None:
+                await self.adopt(name, shown, self.all_tokens())
+            await self._observation.engine.start(self._domain.container_name(name))
 
     async def end(self, name: str, timeout_s: int) -> None:
         """Let a container end."""

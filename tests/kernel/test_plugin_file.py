@@ -80,6 +80,7 @@ def file(tmp_path: Path) -> Iterator[Path]:
     """The plugin's file; its module and steps are nobody's afterwards."""
     file = tmp_path / "speed.py"
     file.write_text(SPEED)
+    sys.modules.pop("speed", None)  # one that was given up may have been imported behind its test
     yield file
     sys.modules.pop("speed", None)
     KINDS.pop("speed.drive/1", None)

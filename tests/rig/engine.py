@@ -5,6 +5,7 @@ Tests use it to look behind Rooftree's back, and the rig to leave the engine as 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -109,9 +110,12 @@ class Engine:
                 return str(subnet)
 
     def _network_subnets(self) -> list[IPv4Network]:
-        names = self.run("network", "ls", "--quiet").split()
-        found = self.run("network", "inspect", "--format", "{{range .IPAM.Config}}{{.Subnet}} {{end}}", *names)
-        return [IPv4Network(subnet) for subnet in found.split() if ":" not in subnet]
+        template = "{{range .IPAM.Config}}{{.Subnet}} {{end}}"
+        found: list[str] = []
+        for network in self.run("network", "ls", "--quiet").split():
+            with contextlib.suppress(RuntimeError):  # another test's, which has gone meanwhile
+                found += self.run("network", "inspect", "--format", template, network).split()
+        return [IPv4Network(subnet) for subnet in found if ":" not in subnet]
 
     def _labelled(self, kind: str, instance: str) -> list[str]:
         label = BUILT_BY_LABEL if kind == "image" else INSTANCE_LABEL

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
-from rooftree.interfaces.core import CoreReached, CoreUnavailable
+from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
@@ -107,6 +107,7 @@ class HomeAssistantPlugin(Plugin):
         )
         self.containers = self.core.containers = look_after(kernel, domain, OWN)
         kernel.on(CoreReached, self.core_reached)
+        kernel.on(CoreLost, lambda _: self.core.note_recovery_mode(False))
         kernel.on(ManagedStateChanged, self.container_changed)
         kernel.accept_tokens_in(*TOKEN_HEADERS, HOME_ASSISTANT_HEADER)
         kernel.register_kind(

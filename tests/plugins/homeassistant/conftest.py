@@ -14,6 +14,9 @@ from rooftree_containers import container_steps, watchdog
 from rooftree_homeassistant import core_health
 from tests.plugins.homeassistant.house import CoreHouse, core_house
 from tests.plugins.homeassistant.running_core import CoreEngine, core_engine, running_core, short_folder
+from tests.rig.backends import backend, backend_process
+
+__all__ = ["backend", "backend_process"]
 
 allow = fixtures.allow
 

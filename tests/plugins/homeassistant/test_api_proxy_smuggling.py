@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,9 @@ from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.api_proxy_routes import routes
 from rooftree_homeassistant.core_session import CoreAccess
 from tests.plugins.homeassistant.proxied import HELLO
-from tests.plugins.proxying.conftest import Backend, Line
 from tests.plugins.proxying.test_smuggling import ONE, REQUESTS
-from tests.rig.service_process import ServiceProcess, free_port
+from tests.rig.backends import Backend, Line
 
-RIG = Path(__file__).parents[2] / "rig"
 OUR_TOKEN = "0123456789abcdef"  # of nobody
 TO_THE_SUPERVISOR = (
     b"POST /core/api/hassio_auth/password_reset HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
@@ -38,23 +35,6 @@ class BackendAsCore:
 
     async def access(self) -> CoreAccess:
         return CoreAccess(url=self.url, socket=None, tls=None, access_token=OUR_TOKEN)
-
-
-@pytest.fixture(scope="module")
-def backend_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    folder = tmp_path_factory.mktemp("backend")
-    port, log = free_port(), folder / "log"
-    log.touch()
-    command = [sys.executable, RIG / "logging_backend.py", str(port), log]
-    with ServiceProcess(command, port=port, log=folder / "output"):
-        yield Backend(port, log)
-
-
-@pytest.fixture
-def backend(backend_process: Backend) -> Backend:
-    """It has written down nothing yet."""
-    backend_process.log.write_text("")
-    return backend_process
 
 
 @pytest.fixture

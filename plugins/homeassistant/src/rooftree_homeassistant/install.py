@@ -24,6 +24,7 @@ from rooftree import (
     Run,
     Step,
     Steps,
+    Stopping,
     Task,
     step,
 )
@@ -230,7 +231,7 @@ class FirstInstall:
                 await self._install()
             except JobCancelled:
                 by_itself = False
-            except NotAwaited:  # somebody ends it again
+            except (NotAwaited, Stopping):  # somebody ends it again; or the next start goes on
                 return
             except RooftreeError as error:
                 if self._core.installed is not None:

@@ -190,10 +190,14 @@ class BackupReader(Protocol):
     """A backup that is open for reading."""
 
     @property
-    def head(self) -> BackupHead: ...
+    def head(self) -> BackupHead:
+        """What it says of itself."""
+        ...
 
     @property
-    def parts(self) -> Sequence[StoredPart]: ...
+    def parts(self) -> Sequence[StoredPart]:
+        """What is in it."""
+        ...
 
     async def documents(self, part: PartId) -> Mapping[str, bytes]:
         """The small files of a part; quick. Raises what :meth:`BackupLocation.reader` does."""

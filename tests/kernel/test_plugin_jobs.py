@@ -307,7 +307,8 @@ async def test_who_waits_for_the_job_of_what_is_stopped_has_not_failed(
     tmp_path: Path, stops: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    async with running_system(tmp_path, plugins=[Painter, Owner]) as system:  # strict: nothing fails unnoticed
+    settings = {"kernel.stop_timeout_s": 0.1}
+    async with running_system(tmp_path, plugins=[Painter, Owner], settings=settings) as system:  # strict
         system.bus.publish(Called())
         await until(lambda: len([info for info in system.jobs.listing() if info.stage == "painting"]) == 4)
 

@@ -106,8 +106,8 @@ class NotReady(Unavailable):
 
 
 class Stopping(NotReady):
-    """What was asked stops, or has stopped, because it was told to: Rooftree, or a plugin. What is interrupted by it, such
-    as a task that waits for another plugin's job, has not failed."""
+    """What was asked stops, or has stopped, because it was told to: Rooftree, or a plugin. What is interrupted by it,
+    such as a task that waits for another plugin's job, has not failed."""
 
 
 def is_interruption(error: BaseException) -> bool:

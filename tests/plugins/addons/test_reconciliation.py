@@ -201,7 +201,7 @@ async def test_start_that_is_interrupted_because_rooftree_stops_is_no_problem(tm
         await home.run()
     engine.crash(CONTAINER)
     starting = engine.hold("start")
-    async with house(tmp_path, engine) as home:
+    async with house(tmp_path, engine, settings={"kernel.stop_timeout_s": 0.1}) as home:
         await starting.reached.wait()
 
     assert home.problem("boot_fail") is None

@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from rooftree import Kernel, RooftreeError, Unavailable
+from rooftree import Kernel, RooftreeError, Stopping, Unavailable
 from rooftree.access import Token
 from rooftree.clock import boot_id
 from rooftree.interfaces.containers import (
@@ -144,6 +144,9 @@ class Reconciliation:
             elif todo == "stop":
                 await self._kernel.jobs.run(self._jobs.stop(name))
             self._kernel.problems.clear(BOOT_FAILED, names.context, name)
+        except Stopping as reason:  # the next start goes on from what is desired then
+            log.info("not_settled", **{names.context: name}, reason=reason.message)
+            return False
         except (RooftreeError, KeyError) as error:
             if name not in self._domain.known():
                 log.info("container_gone_meanwhile", **{names.context: name})

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from rooftree import Kernel, Problem, RateLimited, RooftreeError
+from rooftree import Kernel, Problem, RateLimited, RooftreeError, Stopping
 from rooftree.interfaces.containers import Health
 from rooftree_containers.crash_log import CrashLogs
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ContainerState, Desired, Probe
@@ -113,6 +113,8 @@ class Watchdog:
                     return
                 log.warning("watchdog_restarts", **self._whose(name))
                 await self._kernel.jobs.run((renew if number else self._jobs.restart)(name))
+            except Stopping:
+                return
             except RateLimited as error:
                 log.warning("watchdog_too_often", **self._whose(name), reason=error.message)
                 await self._give_up(name)

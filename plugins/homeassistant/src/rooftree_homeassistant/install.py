@@ -27,6 +27,7 @@ from rooftree import (
     Run,
     Step,
     Steps,
+    Stopping,
     Task,
     step,
 )
@@ -251,7 +252,7 @@ class FirstInstall:
                 await self._install(by_itself=by_itself)
             except JobCancelled:
                 by_itself = False
-            except NotAwaited:  # somebody ends it again
+            except (NotAwaited, Stopping):  # somebody ends it again; or the next start goes on
                 return
             except RooftreeError as error:
                 if self._core.installed is not None:

@@ -151,8 +151,8 @@ class Reconciliation:
             if name not in self._domain.known():
                 log.info("container_gone_meanwhile", **{names.context: name})
                 return False
-            reason = error.message if isinstance(error, RooftreeError) else str(error)
-            self._watchdog.report_failure(name, "stopped" if todo == "stop" else "started", reason)
+            message = error.message if isinstance(error, RooftreeError) else str(error)
+            self._watchdog.report_failure(name, "stopped" if todo == "stop" else "started", message)
         return todo == "start"
 
     async def changed(self, event: ContainerChanged) -> None:

@@ -328,6 +328,38 @@ async def test_log_is_what_the_container_wrote(lived_in: CoreHouse, path: str) -
     assert f"Core {OLD}" in (await lived_in.client.get(path)).text
 
 
+async def test_log_is_read_by_time_and_paged_back_by_cursor(lived_in: CoreHouse, behind: CoreEngine) -> None:
+    behind.write(CONTAINER, *(f"line {number}" for number in range(9)))
+
+    async def page(wanted: str) -> tuple[list[str], str]:
+        answer = await lived_in.client.get("/core/logs", headers={"Range": wanted})
+        return answer.text.splitlines(), answer.headers["X-First-Cursor"]
+
+    newest, cursor = await page("entries=:-3:")
+    older, _ = await page(f"entries={cursor}:-4:4")
+    by_time, _ = await page("realtime=0000000000000000:4000000000:1000")  # as Core's assistant writes it
+
+    assert (newest, older) == (
+        [f"line {number}" for number in range(5, 9)],
+        [f"line {number}" for number in range(1, 5)],
+    )
+    assert by_time == [f"Core {OLD}", *(f"line {number}" for number in range(9))]
+
+
+async def test_log_of_a_crash_is_there_when_its_container_has_made_room_for_a_fresh_one(
+    lived_in: CoreHouse, behind: CoreEngine
+) -> None:
+    await lived_in.call("options", watchdog=False)
+    behind.write(CONTAINER, "no such device: é")
+    await behind.crash_core(9)
+    await lived_in.until_state(ContainerState.ERROR)
+
+    assert (await lived_in.call("rebuild")).status == 200
+
+    assert (await lived_in.client.get("/core/logs")).text.splitlines()[-2:] == ["no such device: é", f"Core {OLD}"]
+    assert (await lived_in.client.get("/core/logs/latest")).text.splitlines() == [f"Core {OLD}"]
+
+
 async def test_core_that_crashes_is_brought_back(lived_in: CoreHouse, behind: CoreEngine) -> None:
     before = await container(lived_in)
 

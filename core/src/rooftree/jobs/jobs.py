@@ -21,7 +21,7 @@ from attrs import evolve, frozen
 
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, job_under_way, plugin_under_way
-from rooftree.errors import Conflict, Failed, NotReady
+from rooftree.errors import Conflict, Failed, NotReady, Stopping
 from rooftree.events import Event, EventBus, Problems
 from rooftree.jobs import locks
 from rooftree.jobs.conditions import Conditions
@@ -207,15 +207,15 @@ class Jobs:
         if not job.accepted.done():
             job.accepted.set_exception(self._not_begun(job))
         if job.phase is Phase.SUSPENDED and not self._suspension.is_final:
-            job.tell(NotReady("The plugin that did this has stopped; the job goes on when it runs again"))
+            job.tell(Stopping("The plugin that did this has stopped; the job goes on when it runs again"))
             return  # what the job holds it keeps: it is not over
         self._let_go(job)
-        job.tell(NotReady("Rooftree is stopping; the job goes on at the next start"))
+        job.tell(Stopping("Rooftree is stopping; the job goes on at the next start"))
 
     def _not_begun(self, job: Job) -> NotReady:
         try:
             self._suspension.refuse(job.record.owner)
-        except NotReady as reason:
+        except Stopping as reason:
             return reason
         return NotReady(f"{job.record.name} was not begun")
 

@@ -37,6 +37,7 @@ from rooftree_homeassistant.home_assistant import (
     HomeAssistant,
     has_socket,
 )
+from rooftree_homeassistant.installation import PrivilegesPerhapsRefused
 
 PLUGIN: Final = "homeassistant"
 
@@ -106,7 +107,7 @@ def start_refused(privileged: bool, error: RooftreeError) -> RooftreeError:
     """What to say where the engine does not start it."""
     if not (privileged and isinstance(error, EngineRefused)):
         return error
-    return EngineRefused(
+    return PrivilegesPerhapsRefused(
         f"{error.message}. If this engine can't give a container all rights, because it runs in one itself, say "
         f"privileged = false in [plugins.{PLUGIN}] of rooftree.toml"
     )

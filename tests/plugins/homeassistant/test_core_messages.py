@@ -81,6 +81,15 @@ async def test_core_is_told_that_we_run(link: Linked, core: CoreProcess) -> None
     ]
 
 
+async def test_core_is_told_of_a_freeze_and_not_that_we_started_again(link: Linked, core: CoreProcess) -> None:
+    link.system.freeze("backup")
+    await link.system.bus.drained()
+    await core.is_sent("supervisor_update", update_key="info", data={"state": "freeze"})
+    link.system.thaw("backup")
+
+    assert [event["data"] for event in await all_told(link, core)][-1] == {"state": "running"}
+
+
 async def test_what_happens_before_we_run_waits_until_then(tmp_path: Path, core: CoreProcess) -> None:
     class Early(Plugin):
         name = "early"

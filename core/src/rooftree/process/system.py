@@ -51,6 +51,8 @@ class SystemState(enum.StrEnum):
 
     SETUP = "setup"
     RUNNING = "running"
+    FREEZE = "freeze"
+    """It runs, and what is kept of the house is being copied, or put back."""
     STOPPING = "stopping"
 
 
@@ -85,6 +87,7 @@ class System:
         self.hooks = Hooks(specifications, self._hook_failed)
         self.metrics = Metrics()
         self.state_now = SystemState.SETUP
+        self._frozen_for: set[str] = set()
         self.port = 0
         self.data: DataFolder
         self.database: Database
@@ -170,6 +173,8 @@ class System:
             self.tasks.start(PluginFiles(files, self.plugins).task(), "kernel")
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self._become(SystemState.RUNNING)
+        for purpose in tuple(self._frozen_for):  # of a job that was taken up again
+            self.freeze(purpose)
 
     async def stop(self) -> None:
         """Stop jobs, plugins and listeners, in this order, and close the database."""
@@ -179,6 +184,18 @@ class System:
         await self.jobs.stop(self.settings.kernel.stop_timeout_s / 2)
         await self.plugins.stop()
         await self._closing.aclose()
+
+    def freeze(self, purpose: str) -> None:
+        """Be in the state ``freeze`` from now on, as long as anybody has a purpose for it."""
+        self._frozen_for.add(purpose)
+        if self.state_now is SystemState.RUNNING:
+            self._become(SystemState.FREEZE)
+
+    def thaw(self, purpose: str) -> None:
+        """Be in that state no longer for this purpose; nothing to do where it was not."""
+        self._frozen_for.discard(purpose)
+        if self.state_now is SystemState.FREEZE and not self._frozen_for:
+            self._become(SystemState.RUNNING)
 
     def _become(self, state: SystemState) -> None:
         self.state_now = state
@@ -244,7 +261,11 @@ class System:
                 return None
             return f"{free // MIB} MiB are free on the data disk, and it needs {need // MIB}; make room there"
 
-        for name, check in (("healthy", healthy), ("running", running), ("free_space", free_space)):
+        async def frozen(fetch_bytes: int) -> str | None:
+            return None if self.state_now is SystemState.FREEZE else f"the system is not frozen: {self.state_now}"
+
+        checks = (("healthy", healthy), ("running", running), ("frozen", frozen), ("free_space", free_space))
+        for name, check in checks:
             self.conditions.register(name, check, "kernel")
         self.conditions.report()
 

@@ -33,6 +33,7 @@ class CoreMessages:
         self._kernel = kernel
         self._outbox = outbox
         self._jobs = JobMessages()
+        self._was_frozen = False
         self._unhealthy = self._reasons("unhealthy")
         self._unsupported = self._reasons("unsupported")
         self._tell: Mapping[type[Event], Callable[[Any], None]] = {
@@ -50,7 +51,10 @@ class CoreMessages:
             IssueRemoved: self._issue_removed,
         }
         kernel.on(Event, self._happened)  # all by one listener: in the order in which it happened
-        if kernel.service(SYSTEM).state_now is SystemState.RUNNING:  # the plugin was begun later than the others
+        if kernel.service(SYSTEM).state_now in {
+            SystemState.RUNNING,
+            SystemState.FREEZE,
+        }:  # the plugin was begun later than the others
             outbox.open()
 
     def _happened(self, event: Event) -> None:
@@ -65,7 +69,12 @@ class CoreMessages:
             case SystemState.RUNNING:
                 self._outbox.open()
                 self._update("info", state=str(event.state))
-                self._update("supervisor", startup="complete")
+                if not self._was_frozen:
+                    self._update("supervisor", startup="complete")
+                self._was_frozen = False
+            case SystemState.FREEZE:
+                self._update("info", state=str(event.state))
+                self._was_frozen = True
             case SystemState.STOPPING:
                 self._outbox.close()
 

@@ -1,8 +1,8 @@
 """A test whose time is over tells what everybody in it waits for, and is ended where that is noticed.
 
 pytest-timeout raises where its signal happens to arrive. Amid a callback of the event loop that ends nothing: the loop
-logs it, the task that was to be woken sleeps for ever, and a client somewhere waits for an answer. So it is raised where
-the loop waits. What the tasks wait for, and what lies in the sockets, is a section of the test's report.
+logs it, the task that was to be woken sleeps for ever, and a client somewhere waits for an answer. So it is raised
+where the loop waits. What the tasks wait for, and what lies in the sockets, is a section of the test's report.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from rooftree_resolution.plugin import ResolutionPlugin
 from tests.plugins.homeassistant.house import CoreHouse, core_house
 from tests.rig.waiting import until
 
-
 HURRIED = {"kernel.stop_timeout_s": 0.1}
 
 

@@ -75,7 +75,7 @@ class GiveUpPort(Step):
 
 @job("app_disable_boot", reference="slug")
 async def disable_boot(addons: Addons, slug: AddonSlug) -> Steps:
-    """Let an add-on no longer start with the host. It waits for nothing else: a start that hangs is why it is chosen."""
+    """Let an add-on no longer start with the host. A start that hangs is why: it waits for none."""
     addons.get(slug)
     return [SetBoot(slug, Boot.MANUAL)]
 

@@ -415,8 +415,8 @@ class ContainerEngine(Protocol):
         ...
 
     async def export_image(self, image: str, file: Path) -> None:
-        """Write ``name:tag`` into a file that is made by this, as :meth:`import_image` reads it; what a failure leaves of
-        it is for the caller to remove. Raises :class:`ImageNotFound`."""
+        """Write ``name:tag`` into a file that is made by this, as :meth:`import_image` reads it; what a failure leaves
+        of it is for the caller to remove. Raises :class:`ImageNotFound`."""
         ...
 
     async def import_image(self, image: str, file: Path) -> None:

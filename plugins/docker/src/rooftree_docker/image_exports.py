@@ -87,18 +87,8 @@ def refuse_other_names(file: Path, image: ImageReference) -> None:
     """Raise :class:`ImageImportRefused` for a file that is no export, or has another name in it. Blocks."""
     try:
         with tarfile.open(file, "r:") as archive:  # ours: the caller's own folder
-            names = {name for found in _descriptions(archive) for name in found}
-            known = {_completed(name) for name in names}
-    except (
-        tarfile.TarError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        OSError,
-        RecursionError,
-        Invalid,
-    ) as error:
+            names = {_completed(name) for description in _descriptions(archive) for name in description}
+    except (tarfile.TarError, OSError, Invalid, RecursionError, *_NOT_AS_DESCRIBED) as error:
         raise _refused(image, f"it can't be read ({error})") from None
     strange_names = names - {_completed(str(image))}
     if strange_names or not names:
@@ -106,8 +96,8 @@ def refuse_other_names(file: Path, image: ImageReference) -> None:
 
 
 def _descriptions(archive: tarfile.TarFile) -> Iterator[Iterator[str]]:
-    """The names in each of the files that describe an export (OCI image layout; Docker's own, which was there before). Of
-    files that are there twice, every one."""
+    """The names in each of the files that describe an export (OCI image layout; Docker's own, which was there before).
+    Of files that are there twice, every one."""
     for number, member in enumerate(archive):
         if number >= MOST_MEMBERS:
             raise ValueError(f"it has more than {MOST_MEMBERS} members")

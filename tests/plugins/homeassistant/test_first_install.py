@@ -12,7 +12,7 @@ from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, PullFa
 from rooftree.interfaces.versions import VersionsUnknown
 from rooftree.testing import check_step
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
-from rooftree_containers import ContainerState
+from rooftree_containers import ContainerState, watchdog
 from rooftree_containers import steps as fetching
 from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME
@@ -76,6 +76,21 @@ async def test_image_that_the_engine_has_is_not_fetched(
         await home.until_installed()
 
         assert [call for call in engine.calls if call[0] == "pull"] == []
+
+
+async def test_image_on_the_engine_that_is_for_other_machines_is_no_core(
+    home: CoreHouse, engine: FakeContainerEngine
+) -> None:
+    engine.load_image(home.image(OLD), FakeImage(architecture="s390x"))
+    engine.publish_image(home.image(OLD), FakeImage(architecture="s390x"))
+
+    planned = (await home.client.post("/core/update?plan=1", json={"version": OLD})).data
+    answer = await home.call("update", version=OLD)
+
+    assert planned["fetch_bytes"] > 0
+    assert (answer.status, answer.envelope["error_key"]) == (400, "homeassistant_update_image_error")
+    assert "s390x" in answer.message
+    assert home.core.installed is None
 
 
 async def test_registry_that_fails_is_asked_again_until_it_does_not(
@@ -256,11 +271,23 @@ async def test_core_that_can_not_be_started_stays_installed_and_is_tried_again(
         assert not await home.listens(home.ports.core)
 
 
+@pytest.fixture
+def next_try(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Before this is set the watchdog does not get to its next try."""
+    event = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        await event.wait()
+
+    monkeypatch.setattr(watchdog, "pause", pause)
+    return event
+
+
+@pytest.mark.usefixtures("next_try")
 @pytest.mark.parametrize("privileged", [True, False])
 async def test_page_says_of_a_core_that_the_engine_refuses_what_may_help(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, privileged: bool
 ) -> None:
-    monkeypatch.setattr("rooftree_containers.watchdog.PAUSES_S", (60.0,))
     engine.publish_image(image())
     engine.fail("start", EngineRefused("operation not permitted"))
     async with first_home(tmp_path, engine, monkeypatch, privileged=privileged) as home:
@@ -274,9 +301,8 @@ async def test_page_says_of_a_core_that_the_engine_refuses_what_may_help(
 
 
 async def test_page_is_there_after_an_install_by_hand_that_could_not_start_core(
-    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, next_try: asyncio.Event
 ) -> None:
-    monkeypatch.setattr("rooftree_containers.watchdog.PAUSES_S", (60.0,))
     engine.publish_image(image())
     hold = engine.hold("pull")
     async with first_home(tmp_path, engine, monkeypatch) as home:
@@ -294,6 +320,7 @@ async def test_page_is_there_after_an_install_by_hand_that_could_not_start_core(
         assert home.problem("boot_fail") is not None
 
         assert (await home.call("start")).status == 200
+        next_try.set()
         await home.comes_true("a Core that runs", lambda: home.problem("boot_fail") is None)
         assert not await home.listens(home.ports.core)
 

@@ -87,10 +87,11 @@ class Jobs:
         self.plugin_of: Callable[[str], str | None] = lambda package: None
         """The plugin of a package; set by whoever knows plugins."""
 
-    async def run(self, call: JobCall[Any]) -> JobStarted | None:
+    async def run(self, call: JobCall[Any]) -> Any:
         """Plan, accept and run a job.
 
-        Returns when it has ended, or with its id as soon as it is accepted where it is called in the background. What
+        Returns ``None`` when it has ended, or :class:`JobStarted` as soon as it is accepted where it is called in the
+        background; in place of either what the call says that it answers (:meth:`JobCall.answering`). What
         the plan refuses is raised as it is, and so is :class:`JobBusy`, :class:`~rooftree.errors.RateLimited` and
         :class:`~rooftree.jobs.conditions.ConditionNotMet`; a job that fails raises its error, with ``job_id`` set.
         """
@@ -100,10 +101,11 @@ class Jobs:
         job = self._new(call)
         self._spawn(job, self._live(job, call))
         await asyncio.shield(job.accepted)
-        if call.background:
-            return JobStarted(job.id)
-        await asyncio.shield(job.finished)
-        return None
+        if not call.background:
+            await asyncio.shield(job.finished)
+        if call.answer is not None:
+            return call.answer(job.id)
+        return JobStarted(job.id) if call.background else None
 
     async def preview(self, call: JobCall[Any]) -> Plan:
         """What :meth:`run` would do now; refuses what it would refuse, and changes nothing."""

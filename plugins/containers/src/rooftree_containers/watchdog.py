@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -85,6 +85,12 @@ class Watchdog:
         """A container ended with an error, or is not healthy: bring it back, unless that is being done."""
         if name not in self._bringing_back:
             self._begin(self._bringing_back, name, self._bring_back(name))
+
+    def report_failure(self, name: str, outcome: Literal["started", "stopped"], reason: str) -> None:
+        """Say that a container could not be started, or stopped; cleared when it runs well."""
+        message = f"{sentence(self._domain.title(name))} could not be {outcome}: {reason}"
+        context, suggestions = self._domain.names.context, ("execute_start", "disable_boot")
+        self._kernel.problems.report(Problem(BOOT_FAILED, context, name, message, suggestions))
 
     def is_well(self, name: str) -> None:
         """A container runs well: what was wrong with it is over, unless it is still being brought back."""

@@ -23,7 +23,6 @@ from rooftree import (
     JobError,
     Kernel,
     NotReady,
-    Problem,
     RooftreeError,
     Run,
     Step,
@@ -39,12 +38,11 @@ from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
 from rooftree_containers import ImageVersion
 from rooftree_containers.observation import runs
 from rooftree_containers.steps import PullImage, fetch, told_wait_s
-from rooftree_containers.watchdog import BOOT_FAILED
 from rooftree_homeassistant.core_domain import version_shown
 from rooftree_homeassistant.core_health import NotAwaited
 from rooftree_homeassistant.core_jobs import AlreadyInstalled, forward
-from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched
-from rooftree_homeassistant.home_assistant import CONTAINER, CONTEXT, NAME, CoreContainer, HomeAssistant
+from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched, is_here
+from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.installation import (
     INSTALLATION,
     Installation,
@@ -83,14 +81,14 @@ class FetchCore(Step):
 
     async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
         """The whole image, of which the engine may have parts already; nothing where it is there."""
-        return 0 if await engine.image(self.image) else await engine.size_of_pull(self.image)
+        return 0 if await is_here(engine, self.image) else await engine.size_of_pull(self.image)
 
     async def do(self, run: Run, engine: ContainerEngine, installation: Installation) -> None:
         """Fetch it, unless it is there."""
         installation.enter(Stage.FETCHING, self.version)
         while True:
             try:
-                if await engine.image(self.image) is None:
+                if not await is_here(engine, self.image):
                     await fetch(run, self.image, partial(_pull, engine, installation, self.image))
                 return
             except RooftreeError as error:
@@ -267,13 +265,11 @@ class FirstInstall:
     def _note_not_started(self, version: str, error: RooftreeError) -> None:
         """Core did not come up; the watchdog goes on from here, also where there is no container to begin with."""
         self._installation.note_not_started(version, error)
-        message = f"Home Assistant Core could not be started: {error.message}"
-        self._kernel.problems.report(
-            Problem(BOOT_FAILED, CONTEXT, NAME, message, suggestions=("execute_start", "disable_boot"))
-        )
+        watchdog = self._core.containers.watchdog
+        watchdog.report_failure(NAME, "started", error.message)
         if not self._core.containers.observation.runs(NAME):
             self._page.open()
-            self._core.containers.watchdog.failed(NAME)
+            watchdog.failed(NAME)
 
     async def _install(self, *, by_itself: bool) -> None:
         """Install it, or wait until a job has done so that a kill interrupted, or that somebody called; raises what

@@ -6,7 +6,6 @@ are is not written down here: each job is killed at every one that it comes by.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,37 +21,12 @@ from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.core_jobs import keep_update
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer
 from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, core_house
+from tests.rig.scythe import Scythe
 
 VALUE = "configuration.yaml"
 MOST_PLACES = 80
 ENDS = FakeImage(exit_code=0)
 """Core's image while its check runs: that ends well."""
-
-
-class Killed(BaseException):
-    """Where a kill falls."""
-
-
-class Scythe:
-    """Kills at the nth place that jobs come by from now on."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-        self.place: str | None = None
-
-    def arm(self, number: int) -> None:
-        self.left, self.place = number, None
-
-    async def reach(self, name: str) -> None:
-        if self.left is None or not name.endswith((":do", ":done", ":undo", ":accepted", ":end")):
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.left, self.place = None, name
-            task = asyncio.current_task()
-            assert task is not None
-            task.add_done_callback(asyncio.Task.exception)  # nobody else asks for it
-            raise Killed(name)
 
 
 @pytest.fixture
@@ -145,7 +119,7 @@ async def killed_everywhere(
             scythe.arm(number)
             await call(house)
         if scythe.place is None:
-            scythe.left = None
+            scythe.remaining = None
             return places
         places.append(scythe.place)
         async with core_house(place, engine) as house:

@@ -25,7 +25,6 @@ from tests.rig.waiting import until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NEXT = "2026.11.1"
-CORE_UPDATE = "update.home_assistant_core_update"
 OWNER, PASSWORD = "anna", "correct horse battery"
 FIRST_START_S = 240.0
 UPDATE_S = 420.0
@@ -245,9 +244,18 @@ async def test_core_restarts_itself_into_safe_mode_and_out_of_it(house: RealHous
 async def test_update_from_cores_own_entity_goes_to_the_next_version(house: RealHouse, owner: CoreUser) -> None:
     house.release_core(NEXT)
     await house.daemon.ok("POST", "/reload_updates")
-    await owner.sees(CORE_UPDATE, "on")
+    entities = await owner.ask("config/entity_registry/list")
+    core_update = next(
+        entity["entity_id"]
+        for entity in entities
+        if entity["platform"] == "hassio"
+        and entity["entity_id"].startswith("update.")
+        and entity["unique_id"].startswith("home_assistant_core_")
+    )
+    await look_anew(owner)
+    await owner.sees(core_update, "on")
 
-    await owner.call_service("update.install", entity_id=CORE_UPDATE)  # which takes Core away that is called
+    await owner.call_service("update.install", entity_id=core_update)  # which takes Core away that is called
 
     async def is_updated() -> bool:
         jobs = (await house.daemon.ok("GET", "/jobs/info"))["jobs"]
@@ -256,7 +264,7 @@ async def test_update_from_cores_own_entity_goes_to_the_next_version(house: Real
     await until(is_updated, within_s=UPDATE_S, what="the end of the update")
     config = await owner.is_there()
     assert (config["version"], config["recovery_mode"]) == (NEXT, False)
-    shown = await owner.sees(CORE_UPDATE, "off")
+    shown = await owner.sees(core_update, "off")
     assert shown["attributes"]["installed_version"] == NEXT
     probation = await house.daemon.ok("GET", "/kernel/v1/core/probation")
     assert (probation["version"], probation["back_to"]) == (NEXT, VERSION)

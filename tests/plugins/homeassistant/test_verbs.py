@@ -64,7 +64,9 @@ async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind
     assert targets["/run/supervisor"] == (DataPath("run/core"), False, "rprivate")
     assert targets["/dev"][1]
     shown = await container(lived_in)
-    assert (lived_in.system.data.path / "cid_files" / "homeassistant.cid").read_text() == shown.id
+    data = lived_in.system.data.path
+    assert (data / "cid_files" / "homeassistant.cid").read_text() == shown.id
+    assert (data / "run" / "core").stat().st_mode & 0o777 == 0o700  # whoever gets at the socket is its supervisor
 
 
 @pytest.mark.parametrize(

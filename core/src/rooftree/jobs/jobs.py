@@ -103,9 +103,8 @@ class Jobs:
         await asyncio.shield(job.accepted)
         if not call.background:
             await asyncio.shield(job.finished)
-        if call.answer is not None:
-            return call.answer(job.id)
-        return cast("R", JobStarted(job.id) if call.background else None)
+        usual = JobStarted(job.id) if call.background else None
+        return cast("R", usual if call.answer is None else call.answer(job.id))
 
     async def preview(self, call: JobCall[Any]) -> Plan:
         """What :meth:`run` would do now; refuses what it would refuse, and changes nothing."""

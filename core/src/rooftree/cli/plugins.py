@@ -79,8 +79,8 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
     from rooftree.cli.presentation import print_json, tell
 
     if not yes:
-        left = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")["left_behind"]
-        for remains in (remains for remains in left if remains["name"] == name):  # of another, it says why not
+        all_remains = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")["left_behind"]
+        for remains in (remains for remains in all_remains if remains["name"] == name):  # of others it says why not
             tell(f"Plugin {name} left {_left(remains)}.", err=True)
             click.confirm("Remove all of it? It can't be brought back", abort=True, err=True)
     remains = ask(invocation.daemon_socket(), "DELETE", f"/kernel/v1/plugins/{quote(name, safe='')}")

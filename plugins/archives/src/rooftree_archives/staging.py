@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from attrs import define
-from rooftree_files import Folder
 
 from rooftree_archives.faults import Damaged, TargetFailed
 from rooftree_archives.places import DOCUMENTS, IMAGE, TREES, Parts, Place
 from rooftree_archives.tar_headers import Member
 from rooftree_archives.unpacking import Content
+from rooftree_files import Folder
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,7 +32,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @define
 class _Level:
-    """A folder that is being filled, and what it will be like when that is over: what is put into it changes its time."""
+    """A folder that is being filled, and what it will be like when that is over: what is put in changes its time."""
 
     name: str
     descriptor: int
@@ -41,7 +41,7 @@ class _Level:
 
 
 class Staging:
-    """A :class:`~rooftree_archives.unpacking.Receiver` that writes. Use it as a context; :meth:`finish` ends it well."""
+    """A ``Receiver`` that writes. Use it as a context; :meth:`finish` ends it well."""
 
     def __init__(self, into: Path) -> None:
         with Folder.open(into.parent) as parent:
@@ -108,7 +108,9 @@ class Staging:
         assert target.tree is not None
         with self._open_file(target) as original:
             folder = self._make_room(tree, parts)
-            os.link(target.parts[-1], parts[-1], src_dir_fd=original.descriptor, dst_dir_fd=folder, follow_symlinks=False)
+            os.link(
+                target.parts[-1], parts[-1], src_dir_fd=original.descriptor, dst_dir_fd=folder, follow_symlinks=False
+            )
 
     def pipe(self, tree: str, parts: Parts, member: Member) -> None:
         folder = self._make_room(tree, parts)
@@ -153,7 +155,7 @@ class Staging:
         level = self._levels.pop()
         try:
             os.fchmod(level.descriptor, level.mode)
-            os.utime(level.descriptor, ns=(level.mtime_ns, level.mtime_ns))
+            os.utime(level.descriptor, ns=(level.mtime_ns, level.mtime_ns))  # ours: it is open
         finally:
             os.close(level.descriptor)
 
@@ -195,7 +197,7 @@ class Staging:
                 self._own(descriptor, member)
                 os.fchmod(descriptor, member.mode & ~_SET_ID)
                 self._set_attributes(descriptor, member)
-                os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
+                os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))  # ours: it is open
         finally:
             os.close(descriptor)
 
@@ -207,7 +209,7 @@ class Staging:
         for name, value in member.attributes.items():
             if name.startswith(_ATTRIBUTES):
                 try:
-                    os.setxattr(descriptor, name, value)
+                    os.setxattr(descriptor, name, value)  # ours: it is open
                 except OSError as error:
                     if error.errno not in _NO_ATTRIBUTES:
                         raise

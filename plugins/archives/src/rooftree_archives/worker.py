@@ -1,4 +1,4 @@
-"""The worker: a process that reads or makes one archive, asked over a socket: ``python -m rooftree_archives.worker FD``.
+"""The worker: a process that reads or makes an archive, asked over a socket: ``-m rooftree_archives.worker FD``.
 
 A message is a length of four bytes and JSON. To a call ``{"call": NAME, …}`` come any number of
 ``{"progress": [DONE, TOTAL]}`` and then ``{"result": …}`` or ``{"fault": KIND, "message": …}``. Bytes are base64.
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import asdict
-from rooftree.errors import RooftreeError
-from rooftree_files import Folder
 
+from rooftree.errors import RooftreeError
 from rooftree_archives.faults import Damaged, PasswordRefused, SourceRefused, TargetExists, TargetFailed
+from rooftree_files import Folder
 
 _LENGTH: Final = struct.Struct("!I")
 _PROGRESS_EVERY_S: Final = 0.1
@@ -131,9 +131,7 @@ class Worker:
     def call_check(self, part: dict[str, str], limits: dict[str, int], total: int) -> Answer:
         from rooftree_archives.unpacking import UnpackLimits  # noqa: PLC0415
 
-        result, authenticated = self._reading.check(
-            part, UnpackLimits(**limits), lambda done: self._tell(done, total)
-        )
+        result, authenticated = self._reading.check(part, UnpackLimits(**limits), lambda done: self._tell(done, total))
         return {**asdict(result), "authenticated": authenticated}
 
     # --- the connection -----------------------------------------------------------------------------------------------

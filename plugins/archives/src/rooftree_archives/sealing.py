@@ -80,6 +80,7 @@ class Seal:
         return SecureTarHeader(self._material.cipher_initialization, self._size, self._version).to_bytes()
 
     def take(self, chunk: Chunk) -> Iterable[Chunk]:
+        """As ``Stage`` says."""
         if not self._begun:
             self._begun = True
             yield self.header()
@@ -93,6 +94,7 @@ class Seal:
             del self._rest[:CHUNK]
 
     def end(self) -> Iterable[Chunk]:
+        """As ``Stage`` says."""
         if self._version == 2:
             yield self._cipher.update(self._padder.finalize()) + self._cipher.finalize()
         else:

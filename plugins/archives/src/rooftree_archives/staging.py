@@ -77,24 +77,29 @@ class Staging:
     # --- Receiver -----------------------------------------------------------------------------------------------------
 
     def document(self, name: str, content: Content) -> None:
+        """Take a document."""
         with self._folder.make(DOCUMENTS, 0o700) as folder:
             folder.write(name, content.read(), 0o600)
 
     def image(self, content: Content) -> None:
+        """Take the image."""
         self._fill(os.open(IMAGE, _MAKE, 0o600, dir_fd=self._folder.descriptor), content)
 
     def folder(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a folder."""
         level = self._enter((tree, *parts))
         self._own(level.descriptor, member)
         self._set_attributes(level.descriptor, member)
         level.mode, level.mtime_ns = member.mode, member.mtime_ns
 
     def file(self, tree: str, parts: Parts, member: Member, content: Content) -> None:
+        """Take a file."""
         folder = self._make_room(tree, parts)
         descriptor = os.open(parts[-1], _MAKE, 0o600, dir_fd=folder)
         self._fill(descriptor, content, member)
 
     def link(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a symbolic link."""
         if not member.target:
             raise Damaged(f"{member.name!a} is a link to nothing")
         folder = self._make_room(tree, parts)
@@ -105,6 +110,7 @@ class Staging:
         os.utime(parts[-1], ns=times, dir_fd=folder, follow_symlinks=False)
 
     def hard_link(self, tree: str, parts: Parts, target: Place) -> None:
+        """Take another name of a file."""
         assert target.tree is not None
         with self._open_file(target) as original:
             folder = self._make_room(tree, parts)
@@ -113,6 +119,7 @@ class Staging:
             )
 
     def pipe(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a named pipe."""
         folder = self._make_room(tree, parts)
         os.mkfifo(parts[-1], 0o600, dir_fd=folder)
         if self._is_root:

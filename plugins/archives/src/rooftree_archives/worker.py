@@ -77,11 +77,13 @@ class Worker:
     # --- making -------------------------------------------------------------------------------------------------------
 
     def call_create(self, folder: str, hidden: str, password: str | None, version: Any, compressed: bool) -> None:
+        """Begin an archive."""
         from rooftree_archives.making import Archive  # noqa: PLC0415
 
         self._archive = Archive(Folder.open(folder), hidden, password, version, compressed)
 
     def call_add(self, key: str, kind: str, total: int, contents: dict[str, Any]) -> Answer:
+        """Read a part and store it."""
         from rooftree_archives.packing import Contents, Tree  # noqa: PLC0415
 
         made = self._archive.add(
@@ -98,16 +100,19 @@ class Worker:
         return {"stored": made.inner.size, "digest": made.digest, "size": made.size}
 
     def call_publish(self, name: str, metadata: str, replace: bool) -> None:
+        """Complete the archive and give it its name."""
         self._archive.publish(name, metadata.encode(), replace=replace, progress=self._tell)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def call_index(self, paths: list[str]) -> list[Answer]:
+        """What archives say of themselves."""
         from rooftree_archives.reading import ArchiveFile  # noqa: PLC0415
 
         return [_index(ArchiveFile, Path(path)) for path in paths]
 
     def call_open(self, path: str, password: str | None) -> Answer:
+        """Open an archive for the calls that follow."""
         from rooftree_archives.reading import ArchiveFile, Reading  # noqa: PLC0415
 
         file = ArchiveFile(Path(path))
@@ -115,13 +120,16 @@ class Worker:
         return file.facts()
 
     def call_check_password(self, part: dict[str, str]) -> None:
+        """Try the password on a part."""
         self._reading.check_password(part)
 
     def call_documents(self, part: dict[str, str]) -> Answer:
+        """The small files of a part."""
         documents = self._reading.documents(part)
         return {name: base64.b64encode(document).decode() for name, document in documents.items()}
 
     def call_unpack(self, part: dict[str, str], into: str, limits: dict[str, int], total: int) -> Answer:
+        """Put a part into a folder."""
         from rooftree_archives.unpacking import UnpackLimits  # noqa: PLC0415
 
         return asdict(
@@ -129,6 +137,7 @@ class Worker:
         )
 
     def call_check(self, part: dict[str, str], limits: dict[str, int], total: int) -> Answer:
+        """Read a part and write nothing."""
         from rooftree_archives.unpacking import UnpackLimits  # noqa: PLC0415
 
         result, authenticated = self._reading.check(part, UnpackLimits(**limits), lambda done: self._tell(done, total))

@@ -48,8 +48,8 @@ async def read_indexes(paths: Sequence[Path]) -> list[ArchiveIndex | BackupDamag
     if not paths:
         return indexes
     async with archive_worker() as worker:
-        for some in batched(paths, _AT_A_TIME, strict=False):
-            answers = await worker.call("index", paths=[str(path) for path in some])
+        for batch in batched(paths, _AT_A_TIME, strict=False):
+            answers = await worker.call("index", paths=[str(path) for path in batch])
             indexes.extend(_index(answer) for answer in answers)
     return indexes
 

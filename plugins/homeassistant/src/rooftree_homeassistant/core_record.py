@@ -11,8 +11,7 @@ import attrs
 import orjson
 from attrs import field, frozen
 
-from rooftree import Invalid, RooftreeError, Secret, structure
-from rooftree.model.secret import SecretLocked
+from rooftree import Invalid, RooftreeError, Secret, Unavailable, structure
 from rooftree_containers.audio_device import AudioDeviceName
 from rooftree_homeassistant.core_options import LARGEST_PORT, CoreOptions
 from rooftree_homeassistant.home_assistant import CoreContainer
@@ -41,7 +40,7 @@ def written(options: CoreOptions, installed: CoreContainer) -> bytes:
     """The document."""
     token = None
     if options.refresh_token is not None:
-        with suppress(SecretLocked):  # what nobody can read here can't go along
+        with suppress(Unavailable):  # what nobody can read here can't go along
             token = options.refresh_token.reveal()
     content = attrs.asdict(options, recurse=False) | {
         "version": installed.version,

@@ -152,11 +152,11 @@ def identity(descriptor: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def folder_above(here: int, left: tuple[int, int], tree: str) -> int:
+def folder_above(here: int, expected: tuple[int, int], tree: str) -> int:
     """The folder above the one that is open as ``here``, which is closed; raises :class:`TreeChanged`, and closes
-    nothing, where it is not the one that was ``left``."""
+    nothing, where it is not the ``expected`` one."""
     above = os.open("..", LIST, dir_fd=here)
-    if identity(above) != left:
+    if identity(above) != expected:
         os.close(above)
         raise TreeChanged(tree)
     os.close(here)

@@ -21,7 +21,6 @@ NOT_YET = {
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",
     "POST /mounts": "network and mounts, whole",
-    "POST /mounts/options": "network and mounts, whole",
     "PUT /mounts/{}": "network and mounts, whole",
     "DELETE /mounts/{}": "network and mounts, whole",
     "POST /mounts/{}/reload": "network and mounts, whole",

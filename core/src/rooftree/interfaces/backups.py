@@ -82,6 +82,8 @@ class PartContents:
     files: Mapping[str, Path] = field(factory=dict)
     """Files that stand in the place of what lies in a tree, by their path in the part (``data/home-assistant_v2.db``):
     consistent copies of databases. They live as long as the part is kept still."""
+    exclude_database: bool = False
+    """Of Core: whether its database is left out, be it that this was wished or that Core's options say so."""
 
 
 @frozen(kw_only=True)

@@ -211,7 +211,7 @@ async def house(
 ) -> AsyncIterator[House]:
     """A house; give the same folder again for a restart."""
     archives = archives or PlainArchives()
-    BackupsPlugin.archives = archives
+    BackupsPlugin.archives = staticmethod(lambda data: archives)  # type: ignore[assignment]
     plugins = [HousePlugin, Addons, Core, BackupsPlugin]
     async with (
         running_system(folder, plugins=plugins, clock=clock, **options) as system,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 from attrs import frozen
 
-from rooftree import Invalid, Kernel, Unavailable
-from rooftree.interfaces.backups import BackupPart, BackupRequest, BackupSource, PartKind
+from rooftree import Failed, Invalid, Kernel
+from rooftree.interfaces.backups import BackupPart, BackupRequest, PartContents, PartKind, PartWishes
 from rooftree.interfaces.hooks import backup_facts, backup_source
 from rooftree_backups.failed_parts import FailedPart
+from rooftree_backups.settings_parts import SettingsParts
 
 
 @frozen(kw_only=True)
@@ -33,26 +35,53 @@ class InstallationFacts:
     supervisor_version: str = ""
 
 
+class NobodyOwns(Failed):
+    """The domain whose parts they are does not run."""
+
+
+class PartOwner(Protocol):
+    """What of a :class:`~rooftree.interfaces.backups.BackupSource` is needed to make a backup."""
+
+    @property
+    def kind(self) -> PartKind:
+        """Whose parts they are."""
+        ...
+
+    def parts(self) -> Sequence[BackupPart]:
+        """What could be backed up now."""
+        ...
+
+    def hold(self, slug: str, wishes: PartWishes) -> AbstractAsyncContextManager[PartContents]:
+        """Keep a part still for the length of the block."""
+        ...
+
+    async def release(self, slug: str) -> None:
+        """End a hold that a kill has interrupted."""
+        ...
+
+
 class Parts:
     """The parts of all domains.
 
-    :param own: the sources of this domain's own parts
+    :param folders: the owner of the folders
+    :param settings: the owner of the supervisor's own part
     """
 
-    def __init__(self, kernel: Kernel, own: Sequence[BackupSource]) -> None:
+    def __init__(self, kernel: Kernel, folders: PartOwner, settings: SettingsParts) -> None:
         self._kernel = kernel
-        self._own = own
+        self._own = (folders, settings)
+        self._settings = settings
 
-    async def sources(self) -> dict[PartKind, BackupSource]:
+    async def owners(self) -> dict[PartKind, PartOwner]:
         """Who owns which kind of parts; the domains that run."""
-        return {source.kind: source for source in (*await self._kernel.call(backup_source), *self._own)}
+        return {owner.kind: owner for owner in (*await self._kernel.call(backup_source), *self._own)}
 
-    async def source(self, kind: PartKind) -> BackupSource:
-        """The owner of a kind of parts; raises ``Unavailable`` where its domain does not run."""
-        sources = await self.sources()
-        if kind not in sources:
-            raise Unavailable(f"There is nobody now who could back up what is called {kind}")
-        return sources[kind]
+    async def owner(self, kind: PartKind) -> PartOwner:
+        """The owner of a kind of parts; raises :class:`NobodyOwns` where its domain does not run."""
+        owners = await self.owners()
+        if kind not in owners:
+            raise NobodyOwns(f"There is nobody now who could back up what is called {kind}")
+        return owners[kind]
 
     async def facts(self) -> InstallationFacts:
         """What belongs into the head of every backup."""
@@ -66,8 +95,8 @@ class Parts:
 
     async def core_version(self) -> str | None:
         """The version of Core that is installed; ``None`` where none is, or only its stand-in."""
-        source = (await self.sources()).get(PartKind.CORE)
-        return next((part.version for part in source.parts()), None) if source is not None else None
+        owner = (await self.owners()).get(PartKind.CORE)
+        return next((part.version for part in owner.parts()), None) if owner is not None else None
 
     async def select(self, request: BackupRequest) -> Selection:
         """The parts that a request means.
@@ -75,11 +104,11 @@ class Parts:
         :raises Invalid: where Core is asked for and is not installed
         """
         parts = {
-            kind: {part.id.slug: part for part in source.parts()} for kind, source in (await self.sources()).items()
+            kind: {part.id.slug: part for part in owner.parts()} for kind, owner in (await self.owners()).items()
         }
         addons, folders = parts.get(PartKind.ADDON, {}), parts.get(PartKind.FOLDER, {})
         core = next(iter(parts.get(PartKind.CORE, {}).values()), None)
-        supervisor = next(iter(parts.get(PartKind.SUPERVISOR, {}).values()), None)
+        supervisor = None if await self._settings.is_empty() else self._settings.parts()[0]
         if request.type == "full":
             return Selection(
                 core=core, addons=tuple(addons.values()), folders=tuple(folders.values()), supervisor=supervisor

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -14,14 +15,16 @@ from rooftree import JobCall, Kernel, Plugin, Routes, Secret, Task
 from rooftree.interfaces.backups import BACKUPS, BackupRequest
 from rooftree.interfaces.mounts import MOUNTS, MountsChanged
 from rooftree_backups import archive_folder
-from rooftree_backups.archives import Archives
+from rooftree_backups.archives import Archives, LibraryArchives
 from rooftree_backups.catalogue import Catalogue
+from rooftree_backups.folder_parts import FolderParts
 from rooftree_backups.creation import creation, order_of
 from rooftree_backups.index import Index, IndexedFile
 from rooftree_backups.kept_backups import KEPT_BACKUPS, BackupOptions, KeptBackups
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import FOLDERS, Places
 from rooftree_backups.routes import routes
+from rooftree_backups.settings_parts import SettingsParts
 from rooftree_backups.workshop import Workshop
 
 log = structlog.get_logger(__name__)
@@ -46,13 +49,15 @@ class BackupsPlugin(Plugin):
     name = "backups"
     provides = (KEPT_BACKUPS, BACKUPS)
     optional = (MOUNTS,)
-    archives: Archives
+    archives: Callable[[Path], Archives] = LibraryArchives
+    """What reads and writes archives, given the data folder."""
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what was there when it was last looked at; what there is now is a task's to find out."""
         self.kernel = kernel
-        places = Places(kernel, self.archives)
-        index = Index(kernel, await kernel.collection(IndexedFile), self.archives)
+        archives = type(self).archives(kernel.data.path)
+        places = Places(kernel, archives)
+        index = Index(kernel, await kernel.collection(IndexedFile), archives)
         workshop = Workshop(kernel)
         kernel.defer(workshop.close)
         self.backups = KeptBackups(
@@ -60,7 +65,7 @@ class BackupsPlugin(Plugin):
             places=places,
             index=index,
             catalogue=Catalogue(places, index),
-            parts=Parts(kernel, []),
+            parts=Parts(kernel, FolderParts(kernel), SettingsParts(kernel)),
             workshop=workshop,
             options=await kernel.collection(BackupOptions),
         )
@@ -74,8 +79,10 @@ class BackupsPlugin(Plugin):
     async def _sweep(self) -> None:
         """Delete what a process that is gone has left unfinished."""
         for name in FOLDERS:
-            if count := await asyncio.to_thread(archive_folder.sweep, self.backups.places.own(name).path):
+            path = self.backups.places.own(name).path
+            if count := await asyncio.to_thread(archive_folder.sweep, path):
                 log.info("unfinished_backups_deleted", location=name, count=count)
+            await self.backups.places.archives.sweep(path)
 
     def routes(self) -> Routes:
         """``/backups/…``."""

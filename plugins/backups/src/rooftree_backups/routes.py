@@ -122,8 +122,8 @@ async def partial(backups: KeptBackups, caller: Principal, body: PartialBackupRe
     folders = body.folders or []
     addons = tuple(body.addons or ())
     if body.addons == "ALL":
-        source = (await backups.parts.sources()).get(PartKind.ADDON)
-        addons = tuple(part.id.slug for part in source.parts()) if source is not None else ()
+        owner = (await backups.parts.owners()).get(PartKind.ADDON)
+        addons = tuple(part.id.slug for part in owner.parts()) if owner is not None else ()
     request = _request(
         body,
         type="partial",

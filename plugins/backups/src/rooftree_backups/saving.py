@@ -24,7 +24,7 @@ from rooftree.interfaces.backups import (
     PartWishes,
     StoredPart,
 )
-from rooftree_backups.archives import ArchiveUnwritable
+from rooftree_archives import ArchiveNotWritten, WorkerEnded
 from rooftree_backups.failed_parts import FailedPart, with_failed_parts
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.places import ArchiveFolder
@@ -95,7 +95,7 @@ async def save_part(
     making = backups.workshop.making(slug)
     try:
         await _save(run, backups, making, part, wishes)
-    except (ArchiveUnwritable, OSError):
+    except (ArchiveNotWritten, WorkerEnded, OSError):
         raise
     except RooftreeError as error:
         if not can_fail:
@@ -106,9 +106,9 @@ async def save_part(
 
 
 async def _save(run: Run, backups: KeptBackups, making: Making, part: BackupPart, wishes: PartWishes) -> None:
-    source = await backups.parts.source(part.id.kind)
+    owner = await backups.parts.owner(part.id.kind)
     count = len(making.writers)
-    async with source.hold(part.id.slug, wishes) as contents:
+    async with owner.hold(part.id.slug, wishes) as contents:
         for number, (location, writer) in enumerate(tuple(making.writers.items())):
 
             def progress(done: int, total: int, number: int = number) -> None:
@@ -129,9 +129,9 @@ async def _save(run: Run, backups: KeptBackups, making: Making, part: BackupPart
 
 async def let_go(backups: KeptBackups, part: BackupPart) -> None:
     """End what a kill may have left kept still of a part."""
-    source = (await backups.parts.sources()).get(part.id.kind)
-    if source is not None:
-        await source.release(part.id.slug)
+    owner = (await backups.parts.owners()).get(part.id.kind)
+    if owner is not None:
+        await owner.release(part.id.slug)
 
 
 @step("backups.save_core/1")

@@ -41,7 +41,7 @@ class Owner:
     held: list[str] = field(factory=list)
     wishes: list[PartWishes] = field(factory=list)
     released: list[str] = field(factory=list)
-    contents: PartContents = PartContents()
+    contents: PartContents = field(factory=PartContents)
 
     def parts(self) -> Sequence[BackupPart]:
         return self.there
@@ -181,6 +181,10 @@ class House:
     def local(self) -> Path:
         """The data folder's own place for backups."""
         return self.folder / "data" / "backup"
+
+    def names(self) -> list[str]:
+        """What is in it, hidden files too."""
+        return sorted(path.name for path in self.local.iterdir())
 
     @property
     def locations(self) -> list[BackupLocation]:

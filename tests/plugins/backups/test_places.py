@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -139,7 +138,7 @@ async def test_backup_is_removed_from_the_places_named_or_from_all(home: House) 
     assert not (nas / "one.tar").exists()
     assert (await home.client.delete(f"/backups/{ONE}")).data == {}
     assert set(await home.listed()) == {TWO}
-    assert os.listdir(home.local) == ["two.tar"]
+    assert home.names() == ["two.tar"]
     assert (await home.client.delete(f"/backups/{ONE}")).status == 404
 
 
@@ -161,7 +160,7 @@ async def test_uploaded_backup_is_listed_under_its_slug(home: House, tmp_path: P
     assert (await sent(home, data)).data == {"slug": ONE}
 
     assert (home.local / f"{ONE}.tar").read_bytes() == data
-    assert os.listdir(home.local) == [f"{ONE}.tar"]
+    assert home.names() == [f"{ONE}.tar"]
     assert set(await home.listed()) == {ONE}
 
 
@@ -188,9 +187,9 @@ async def test_upload_that_is_no_backup_is_refused_and_nothing_of_it_stays(home:
 async def settled(home: House) -> None:
     """Nothing unfinished is left, in a moment."""
     async with asyncio.timeout(5):
-        while any(name.startswith(".") for name in os.listdir(home.local)):
+        while any(name.startswith(".") for name in home.names()):
             await asyncio.sleep(0.01)
-    assert [name for name in os.listdir(home.local) if name.startswith(".")] == []
+    assert [name for name in home.names() if name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("slug", ["../../x", "a/b", "AAAAAAAA", "a" * 300, ""])
@@ -199,7 +198,7 @@ async def test_slug_that_is_no_file_name_never_becomes_one(home: House, tmp_path
 
     assert answer.status == 400
     await settled(home)
-    assert os.listdir(home.local) == []
+    assert home.names() == []
 
 
 @pytest.mark.parametrize(
@@ -211,7 +210,7 @@ async def test_file_names_from_clients_are_one_visible_file_name_or_refused(
     answer = await sent(home, archive(tmp_path, ONE), f"?filename={name}")
 
     assert answer.status == 400
-    assert os.listdir(home.local) == []
+    assert home.names() == []
 
 
 async def test_upload_under_the_name_of_another_backup_leaves_that_alone(home: House, tmp_path: Path) -> None:

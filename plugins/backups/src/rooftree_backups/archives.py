@@ -33,9 +33,7 @@ class Archives(Protocol):
         """
         ...
 
-    def reader(
-        self, folder: Path, filename: str, password: Secret | None
-    ) -> AbstractAsyncContextManager[BackupReader]:
+    def reader(self, folder: Path, filename: str, password: Secret | None) -> AbstractAsyncContextManager[BackupReader]:
         """Open an archive. Raises ``WrongPassword``, ``BackupDamaged``, ``NotFound``."""
         ...
 
@@ -70,9 +68,7 @@ class LibraryArchives:
             compressed=compressed,
         )
 
-    def reader(
-        self, folder: Path, filename: str, password: Secret | None
-    ) -> AbstractAsyncContextManager[BackupReader]:
+    def reader(self, folder: Path, filename: str, password: Secret | None) -> AbstractAsyncContextManager[BackupReader]:
         """See :class:`Archives`."""
         return archive_reader(folder / filename, password)
 

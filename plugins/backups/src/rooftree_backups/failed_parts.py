@@ -50,5 +50,11 @@ def _read(note: Any) -> FailedPart | None:
 
 def with_failed_parts(extra: Mapping[str, Any], failed: Sequence[FailedPart]) -> dict[str, Any]:
     """What a backup's maker gave along, and the note of what is missing where something is."""
-    given = {key: value for key, value in extra.items() if key != OURS}
-    return {**given, OURS: {FAILED: [asdict(part) for part in failed]}} if failed else given
+    if not failed:
+        return dict(extra)
+    return {**extra, OURS: {**extra.get(OURS, {}), FAILED: [asdict(part) for part in failed]}}
+
+
+def without_ours(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client gives along, less what would pass for a note of ours."""
+    return {key: value for key, value in extra.items() if key != OURS}

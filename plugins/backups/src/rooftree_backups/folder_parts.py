@@ -43,6 +43,12 @@ class FolderParts:
             BackupPart(id=PartId(kind=PartKind.FOLDER, slug=slug), name=title) for slug, (_, title) in FOLDERS.items()
         ]
 
+    async def there(self) -> frozenset[str]:
+        """The slugs of those that are there."""
+        return await asyncio.to_thread(
+            lambda: frozenset(slug for slug, (place, _) in FOLDERS.items() if self._is_there(place))
+        )
+
     @asynccontextmanager
     async def hold(self, slug: str, wishes: PartWishes) -> AsyncIterator[PartContents]:
         """What is in a folder; nobody keeps it still. Raises ``PartLeftOut`` where it is not there."""

@@ -12,6 +12,7 @@ from rooftree import Failed, Invalid, Kernel
 from rooftree.interfaces.backups import BackupPart, BackupRequest, PartContents, PartKind, PartWishes
 from rooftree.interfaces.hooks import backup_facts, backup_source
 from rooftree_backups.failed_parts import FailedPart
+from rooftree_backups.folder_parts import FolderParts
 from rooftree_backups.settings_parts import SettingsParts
 
 
@@ -67,14 +68,16 @@ class Parts:
     :param settings: the owner of the supervisor's own part
     """
 
-    def __init__(self, kernel: Kernel, folders: PartOwner, settings: SettingsParts) -> None:
+    def __init__(self, kernel: Kernel, folders: FolderParts, settings: SettingsParts) -> None:
         self._kernel = kernel
-        self._own = (folders, settings)
+        self._own: tuple[PartOwner, ...] = (folders, settings)
+        self._folders = folders
         self._settings = settings
 
     async def owners(self) -> dict[PartKind, PartOwner]:
         """Who owns which kind of parts; the domains that run."""
-        return {owner.kind: owner for owner in (*await self._kernel.call(backup_source), *self._own)}
+        owners: list[PartOwner] = [*await self._kernel.call(backup_source), *self._own]
+        return {owner.kind: owner for owner in owners}
 
     async def owner(self, kind: PartKind) -> PartOwner:
         """The owner of a kind of parts; raises :class:`NobodyOwns` where its domain does not run."""
@@ -103,15 +106,17 @@ class Parts:
 
         :raises Invalid: where Core is asked for and is not installed
         """
-        parts = {
-            kind: {part.id.slug: part for part in owner.parts()} for kind, owner in (await self.owners()).items()
-        }
+        parts = {kind: {part.id.slug: part for part in owner.parts()} for kind, owner in (await self.owners()).items()}
         addons, folders = parts.get(PartKind.ADDON, {}), parts.get(PartKind.FOLDER, {})
         core = next(iter(parts.get(PartKind.CORE, {}).values()), None)
         supervisor = None if await self._settings.is_empty() else self._settings.parts()[0]
         if request.type == "full":
+            there = await self._folders.there()
             return Selection(
-                core=core, addons=tuple(addons.values()), folders=tuple(folders.values()), supervisor=supervisor
+                core=core,
+                addons=tuple(addons.values()),
+                folders=tuple(part for slug, part in folders.items() if slug in there),
+                supervisor=supervisor,
             )
         if request.core and core is None:
             raise Invalid("homeassistant: Home Assistant Core is not installed, so there is nothing to back up of it")

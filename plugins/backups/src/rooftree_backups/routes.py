@@ -23,12 +23,15 @@ from rooftree.interfaces.backups import BackupRequest, PartKind, PartWishes
 from rooftree_backups.archive_folder import FilenameTaken
 from rooftree_backups.creation import creation, order_of
 from rooftree_backups.download import ArchiveGone, download_name, exported, open_archive, send_file
+from rooftree_backups.failed_parts import without_ours
+from rooftree_backups.freezing import freeze_all, thaw_all
 from rooftree_backups.kept_backups import BackupOptions, KeptBackups
 from rooftree_backups.models import (
     BackupDetails,
     BackupList,
     BackupsInfo,
     BackupSummary,
+    FreezeRequest,
     FullBackupRequest,
     NewBackup,
     OptionsChange,
@@ -107,6 +110,18 @@ async def remove(backups: KeptBackups, caller: Principal, backup: BackupSlug, bo
     return removal(there, None if keys is None else frozenset(keys))
 
 
+@routes.post("/backups/freeze", access=BACKUP)
+def freeze(body: FreezeRequest) -> JobCall[None]:
+    """Keep Core and the add-ons still, for a copy that is made from outside, until ``thaw`` or the deadline."""
+    return freeze_all(timeout_s=body.timeout)
+
+
+@routes.post("/backups/thaw", access=BACKUP)
+def thaw() -> JobCall[None]:
+    """Let Core and the add-ons go on."""
+    return thaw_all()
+
+
 # --- making one -------------------------------------------------------------------------------------------------------
 
 
@@ -152,7 +167,7 @@ def _request(
         locations=_keys(body.location),
         filename=body.filename,
         compressed=body.compressed is not False,
-        extra=body.extra or {},
+        extra=without_ours(body.extra or {}),
     )
 
 

@@ -8,10 +8,13 @@ from typing import Any, Literal, Self
 
 from attrs import frozen
 
-from rooftree import Role, Routes, role
+from rooftree import Role, Routes, Secret, role
+from rooftree.interfaces.backups import BackupDamaged, Verification, WrongPassword
 from rooftree_backups.kept_backups import KeptBackups
+from rooftree_backups.names import BackupSlug, LocationName, key_of
 from rooftree_backups.retention import Retention
 from rooftree_backups.schedules import Schedule, ScheduleName, ScheduleRequest, Schedules, schedule_of
+from rooftree_backups.verifying import verify
 
 own_routes = Routes()
 BACKUP = role(Role.BACKUP)
@@ -123,6 +126,22 @@ def _made_by(schedule: str | None, extra: Mapping[str, Any]) -> Literal["schedul
     if schedule is not None:
         return "schedule"
     return "homeassistant" if CORES_MARK in extra else "other"
+
+
+@frozen(kw_only=True)
+class VerificationRequest:
+    """What opens a backup, and where it is read."""
+
+    password: Secret | None = None
+    location: LocationName | None = None
+    """Its primary place unless named."""
+
+
+@own_routes.post("/kernel/v1/backups/{backup}/verify", access=BACKUP, refuses=(WrongPassword, BackupDamaged))
+async def verify_backup(backups: KeptBackups, backup: BackupSlug, body: VerificationRequest) -> Verification:
+    """Read a backup whole, and say whether all of it can be restored."""
+    location = None if body.location is None else key_of(body.location)
+    return await verify(backups, await backups.catalogue.get(backup), location, body.password)
 
 
 @own_routes.get("/kernel/v1/backups/schedules", access=BACKUP)

@@ -10,28 +10,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from rooftree_archives.archive_reader import ArchiveIndex as ArchiveIndex
-    from rooftree_archives.archive_reader import archive_reader as archive_reader
-    from rooftree_archives.archive_reader import read_indexes as read_indexes
-    from rooftree_archives.archive_reader import verify_archive as verify_archive
-    from rooftree_archives.archive_writer import archive_writer as archive_writer
-    from rooftree_archives.archive_writer import remove_leftovers as remove_leftovers
+    from rooftree_archives.reader import ArchiveIndex as ArchiveIndex
+    from rooftree_archives.reader import archive_reader as archive_reader
+    from rooftree_archives.reader import read_indexes as read_indexes
+    from rooftree_archives.reader import verify_archive as verify_archive
     from rooftree_archives.unpacking import UnpackLimits as UnpackLimits
     from rooftree_archives.worker_process import ArchiveExists as ArchiveExists
     from rooftree_archives.worker_process import ArchiveNotWritten as ArchiveNotWritten
     from rooftree_archives.worker_process import WorkerEnded as WorkerEnded
+    from rooftree_archives.writer import archive_writer as archive_writer
+    from rooftree_archives.writer import remove_leftovers as remove_leftovers
 
 _HOMES: Final = {
     "ArchiveExists": "worker_process",
-    "ArchiveIndex": "archive_reader",
+    "ArchiveIndex": "reader",
     "ArchiveNotWritten": "worker_process",
     "UnpackLimits": "unpacking",
     "WorkerEnded": "worker_process",
-    "archive_reader": "archive_reader",
-    "archive_writer": "archive_writer",
-    "read_indexes": "archive_reader",
-    "remove_leftovers": "archive_writer",
-    "verify_archive": "archive_reader",
+    "archive_reader": "reader",
+    "archive_writer": "writer",
+    "read_indexes": "reader",
+    "remove_leftovers": "writer",
+    "verify_archive": "reader",
 }
 
 

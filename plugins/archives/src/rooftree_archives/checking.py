@@ -27,30 +27,37 @@ class Checking:
         self._above: Parts = ()
 
     def document(self, name: str, content: Content) -> None:
+        """Take a document."""
         content.read()
 
     def image(self, content: Content) -> None:
+        """Take the image."""
         _read(content)
 
     def folder(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a folder."""
         self._enter((tree, *parts))
 
     def file(self, tree: str, parts: Parts, member: Member, content: Content) -> None:
+        """Take a file."""
         self._note(tree, parts)
         _read(content)
 
     def link(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a symbolic link."""
         if not member.target:
             raise Damaged(f"{member.name!a} is a link to nothing")
         self._note(tree, parts)
 
     def hard_link(self, tree: str, parts: Parts, target: Place) -> None:
+        """Take another name of a file."""
         kind = self._kinds.get(hash((target.tree, *target.parts)))
         if kind == _FOLDER or (kind is None and self._files <= _MOST_NAMES):
             raise Damaged(f"a link to {'/'.join(target.parts)!a}, which is not in the archive")
         self._note(tree, parts)
 
     def pipe(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a named pipe."""
         self._note(tree, parts)
 
     def _note(self, tree: str, parts: Parts) -> None:
@@ -79,6 +86,7 @@ class Documents(Checking):
         self.documents: dict[str, bytes] = {}
 
     def document(self, name: str, content: Content) -> None:
+        """Take a document."""
         self.documents[name] = content.read()
 
 

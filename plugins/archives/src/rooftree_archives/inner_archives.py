@@ -7,18 +7,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 from isal import igzip_lib
 
+from rooftree_archives.beginnings import GZIP, SIZE, looks_plain, password_refused, sealed_version
 from rooftree_archives.byte_streams import ByteStream
-from rooftree_archives.faults import Damaged, PasswordRefused
+from rooftree_archives.faults import Damaged
 from rooftree_archives.outer_archive import InnerArchive
 from rooftree_archives.pipeline import CHUNK, Chunk, Inflow
-from rooftree_archives.sealing import BEGINNING, INVALID_PASSWORD, Keys, looks_plain, sealed_version, unseal
 
-_GZIP: Final = b"\x1f\x8b"
+if TYPE_CHECKING:
+    from rooftree_archives.sealing import Keys
+
 DIGEST: Final = "sha256"
 
 
@@ -56,7 +58,7 @@ def open_part(
     expected: str | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[PartStream]:
-    """Read an inner archive, in threads that end with the block. Raises :class:`Damaged`, :class:`PasswordRefused`.
+    """Read an inner archive, in threads that end with the block. Raises :class:`Damaged`, ``PasswordRefused``.
 
     :param protected: whether the archive says that its members are encrypted: then one that is not is refused
     :param expected: its digest, where there is one
@@ -73,7 +75,7 @@ def open_part(
             beginning = bytes(piece)
             break
         flow = chain((beginning,), pieces)
-        if beginning[:2] == _GZIP:
+        if beginning[:2] == GZIP:
             flow = threads.enter_context(Inflow((_inflated_of_old if version == 1 else _inflated)(flow)))
         yield PartStream(ByteStream(flow), version, expected, digest)
 
@@ -81,7 +83,7 @@ def open_part(
 def _decrypted(
     descriptor: int, inner: InnerArchive, keys: Keys | None, protected: bool, progress: Callable[[int], None]
 ) -> tuple[int, Iterator[Chunk]]:
-    if not inner.is_file:
+    if not inner.is_regular:
         raise Damaged("it is a link, or what else no archive can be")
     if inner.is_twice:
         raise Damaged("it is there twice")
@@ -95,13 +97,15 @@ def _decrypted(
         progress(begin + len(data))
         return data
 
-    beginning = read(0, min(BEGINNING, inner.size))
+    beginning = read(0, min(SIZE, inner.size))
     if not protected and not sealed_version(beginning):
         return 0, (read(at, CHUNK) for at in range(0, inner.size, CHUNK))
     if looks_plain(beginning):
         raise Damaged("it is not encrypted, though the backup says that it is")
     if keys is None:
-        raise PasswordRefused(f"{INVALID_PASSWORD}: it is encrypted, and needs one")
+        raise password_refused(": it is encrypted, and needs one")
+    from rooftree_archives.sealing import unseal  # noqa: PLC0415  # not for archives that are not encrypted
+
     opened = unseal(keys, read, inner.size)
     return opened.version, opened.chunks
 
@@ -120,14 +124,14 @@ def _inflated(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             data = bytes(chunk)
             while data or not (inflater.needs_input or inflater.eof):
                 if inflater.eof:
-                    if not data.startswith(_GZIP):
+                    if not data.startswith(GZIP):
                         break
                     inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
                 yield inflater.decompress(data, CHUNK)
                 data = inflater.unused_data if inflater.eof else b""
             if inflater.eof and data.strip(b"\0"):
                 raise Damaged("something follows its compressed part")
-    except igzip_lib.error as error:
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stubs have it as an object
         raise Damaged(f"its compressed part is damaged: {error}") from None
     if not inflater.eof:
         raise Damaged("its compressed part is cut off")
@@ -146,7 +150,7 @@ def _inflated_of_old(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             data = bytes(next(pieces, b"")) if inflater.needs_input else b""
             if inflater.needs_input and not data:
                 raise Damaged("its compressed part is cut off")
-    except igzip_lib.error as error:
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # the stubs have it as an object
         raise Damaged(f"its compressed part is damaged: {error}") from None
 
 

@@ -9,11 +9,11 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, frozen
 from isal import isal_zlib
-from rooftree_files import Folder
 
 from rooftree_archives.checking import Checking
 from rooftree_archives.faults import Damaged, TargetExists, TargetFailed
@@ -21,9 +21,12 @@ from rooftree_archives.inner_archives import DIGEST, open_part
 from rooftree_archives.outer_archive import InnerArchive, read_outer
 from rooftree_archives.packing import Contents, pack
 from rooftree_archives.pipeline import Chunk, Outflow, Stage
-from rooftree_archives.sealing import Keys, Seal, Version
 from rooftree_archives.tar_headers import BLOCK, RECORD, Member, encode, padding
 from rooftree_archives.unpacking import UnpackLimits, unpack
+from rooftree_files import Folder
+
+if TYPE_CHECKING:
+    from rooftree_archives.sealing import Keys, Seal
 
 _LEVEL: Final = 2
 """Of deflate, as isal counts: near gzip's 6 in size, ten times as fast."""
@@ -45,11 +48,17 @@ class Archive:
     """An archive that is being made. A part that fails leaves nothing in it."""
 
     def __init__(
-        self, folder: Folder, hidden_name: str, password: str | None, version: Version, compressed: bool
+        self, folder: Folder, hidden_name: str, password: str | None, version: Literal[2, 3], compressed: bool
     ) -> None:
         self._folder = folder
         self._hidden_name = hidden_name
-        self._keys = None if password is None else Keys(password)
+        self._seal: Callable[[], Seal] | None = None
+        self._keys: Keys | None = None
+        if password is not None:
+            from rooftree_archives.sealing import Keys, Seal  # noqa: PLC0415  # not for archives that are not encrypted
+
+            keys = self._keys = Keys(password)
+            self._seal = lambda: Seal(keys, version)
         self._version = version
         self._compressed = compressed
         self._parts: dict[str, MadePart] = {}
@@ -67,7 +76,7 @@ class Archive:
         name = f"{key}.tar.gz" if self._compressed else f"{key}.tar"
         header = encode(Member(name=name, mtime_ns=time.time_ns()), always_extended=True)
         begin = self._size + len(header)
-        seal = None if self._keys is None else Seal(self._keys, self._version)
+        seal = None if self._seal is None else self._seal()
         digest, sink = _Digest(), _Sink(self._descriptor, begin)
         stages: list[Stage] = [_Deflate()] if self._compressed else []
         stages += [digest, seal, sink] if seal is not None else [digest, sink]
@@ -79,7 +88,9 @@ class Archive:
                 self._write(seal.header(), begin)
             inner = InnerArchive(name, begin, stored)
             self._write(bytes(padding(stored)), sink.position)
-            self._write(encode(Member(name=name, size=stored, mtime_ns=time.time_ns()), always_extended=True), self._size)
+            self._write(
+                encode(Member(name=name, size=stored, mtime_ns=time.time_ns()), always_extended=True), self._size
+            )
         except BaseException:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
@@ -121,7 +132,7 @@ class Archive:
         done = 0
         for key, part in self._parts.items():
             try:
-                self._check(part, lambda position, before=done: progress(before + position, total))
+                self._check(part, partial(_tell, progress, done, total))
             except Damaged as error:
                 raise Damaged(f"What was written can't be read back: {key}: {error}") from None
             done += part.inner.size
@@ -163,6 +174,10 @@ class Archive:
             os.rename(self._hidden_name, name, src_dir_fd=here, dst_dir_fd=here)
         else:
             os.unlink(self._hidden_name, dir_fd=here)
+
+
+def _tell(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    progress(before + done, total)
 
 
 class _Deflate:

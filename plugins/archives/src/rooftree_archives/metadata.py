@@ -121,13 +121,16 @@ def _folders(names: list[str], version: int) -> list[str]:
 
 
 def _addons(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    addons = [
-        {"slug": addon.text("slug"), "name": addon.text("name"), "version": addon.text("version"), "size": addon.size("size")}
-        for addon in map(_Values, objects)
-    ]  # fmt: skip
-    slugs = [addon["slug"] for addon in addons]
-    if len(set(slugs)) < len(slugs) or any("/" in slug or "\0" in slug or slug in {"", ".", ".."} for slug in slugs):
-        raise Damaged("backup.json has an add-on twice, or one with a slug that is none")
+    addons: list[dict[str, Any]] = []
+    slugs: set[str] = set()
+    for addon in map(_Values, objects):
+        slug = addon.text("slug")
+        if slug in slugs or "/" in slug or "\0" in slug or slug in {"", ".", ".."}:
+            raise Damaged("backup.json has an add-on twice, or one with a slug that is none")
+        slugs.add(slug)
+        addons.append(
+            {"slug": slug, "name": addon.text("name"), "version": addon.text("version"), "size": addon.size("size")}
+        )
     return addons
 
 

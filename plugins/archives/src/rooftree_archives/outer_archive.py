@@ -23,14 +23,14 @@ class InnerArchive:
 
     :ivar offset: of its first byte in the file
     :ivar size: in bytes, as it is stored
-    :ivar is_file: no link, and what else a header can say
+    :ivar is_regular: no link, and what else a header can say
     :ivar is_twice: there are more of that name, so that nobody can tell which is meant
     """
 
     name: str
     offset: int
     size: int
-    is_file: bool = True
+    is_regular: bool = True
     is_twice: bool = False
 
 
@@ -70,7 +70,9 @@ def read_outer(descriptor: int) -> OuterArchive:
             if source.position + member.size > size:
                 raise Damaged("it ends in the middle")
     except Damaged as error:
-        raise Damaged(f"It is no backup, or a damaged one: {error}" if count else "It is no backup, or cut off") from None
+        raise Damaged(
+            f"It is no backup, or a damaged one: {error}" if count else "It is no backup, or cut off"
+        ) from None
     if len(metadata) != 1:
         raise Damaged("It has no backup.json" if not metadata else "It has more than one backup.json")
     return OuterArchive(metadata[0], inner)

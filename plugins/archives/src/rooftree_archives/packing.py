@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from attrs import frozen, field
-from rooftree_files import Entry, Folder, PathRefused, TreeChanged, TreeLimits, printable, walk
-from rooftree.errors import RooftreeError
+from attrs import field, frozen
 
+from rooftree.errors import RooftreeError
 from rooftree_archives.faults import SourceRefused
 from rooftree_archives.pipeline import CHUNK, Chunk
 from rooftree_archives.tar_headers import (
@@ -31,6 +30,7 @@ from rooftree_archives.tar_headers import (
     encode,
     padding,
 )
+from rooftree_files import Entry, Folder, TreeLimits, printable, walk
 
 LIMITS: Final = TreeLimits(entries=5_000_000, depth=1_000)
 """What can be put back as well: a folder is held open for each level."""
@@ -117,7 +117,7 @@ class _Packing:
     def _add_tree(self, folder: Folder, tree: Tree) -> None:
         left_out = _exclusion(tree)
         self.name = tree.name or "."
-        where = os.readlink(f"/proc/self/fd/{folder.descriptor}")  # ours: the kernel's
+        where = str(Path(f"/proc/self/fd/{folder.descriptor}").readlink())  # ours: the kernel's
         prefix = f"{tree.name}/" if tree.name else ""
         self._describe(tree.name or ".", os.fstat(folder.descriptor), folder.descriptor)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Final, Protocol
 
@@ -74,7 +74,11 @@ class Outflow:
             target.put(None)
 
     def _pass_on[**P](
-        self, target: queue.Queue[Chunk | None] | None, work: Callable[P, Iterable[Chunk]], *args: P.args, **kwargs: P.kwargs
+        self,
+        target: queue.Queue[Chunk | None] | None,
+        work: Callable[P, Iterable[Chunk]],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         """Do a stage's work, unless something has failed: then the rest only has to run out."""
         if self._error is not None:
@@ -83,7 +87,7 @@ class Outflow:
             for chunk in work(*args, **kwargs):
                 if target is not None:
                     target.put(chunk)
-        except BaseException as error:  # noqa: BLE001  # raised where the stream is filled
+        except BaseException as error:  # raised where the stream is filled
             self._error = error
 
 
@@ -101,11 +105,9 @@ class Inflow(AbstractContextManager["Inflow"]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stopping = True
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()  # it may wait for room: then there is enough for all that it still puts
         self._thread.join()
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -120,7 +122,7 @@ class Inflow(AbstractContextManager["Inflow"]):
                 if self._stopping:
                     return
                 self._queue.put(chunk)
-        except BaseException as error:  # noqa: BLE001  # raised where the stream is used
+        except BaseException as error:  # raised where the stream is used
             self._queue.put(error)
         else:
             self._queue.put(None)

@@ -6,19 +6,21 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
-from rooftree_files import Folder
 
 from rooftree_archives.checking import Checking, Documents
 from rooftree_archives.faults import Damaged
 from rooftree_archives.inner_archives import PartStream, open_part
 from rooftree_archives.metadata import Head, read_metadata
 from rooftree_archives.outer_archive import OuterArchive, read_outer
-from rooftree_archives.sealing import Keys
 from rooftree_archives.staging import Staging
-from rooftree_archives.unpacking import Receiver, UnpackLimits, Unpacked, unpack
+from rooftree_archives.unpacking import Receiver, Unpacked, UnpackLimits, unpack
+from rooftree_files import Folder
+
+if TYPE_CHECKING:
+    from rooftree_archives.sealing import Keys
 
 _AUTHENTICATED: Final = 3
 """The version of SecureTar from which an altered bit does not go unnoticed."""
@@ -55,10 +57,14 @@ class Reading:
 
     def __init__(self, file: ArchiveFile, password: str | None) -> None:
         self._file = file
-        self._keys = None if password is None else Keys(password)
+        self._keys: Keys | None = None
+        if password is not None:
+            from rooftree_archives.sealing import Keys  # noqa: PLC0415  # not for archives that are not encrypted
+
+            self._keys = Keys(password)
 
     def check_password(self, part: Part) -> None:
-        """See whether the password opens a part, by what it begins with. Raises :class:`PasswordRefused`; damage is
+        """See whether the password opens a part, by what it begins with. Raises ``PasswordRefused``; damage is
         told when the part is read."""
         try:
             with self._open(part):
@@ -97,9 +103,7 @@ class Reading:
             stream.finish()
         return result, stream.version == _AUTHENTICATED or self._digest(part) is not None
 
-    def _members(
-        self, stream: PartStream, part: Part, receiver: Receiver, limits: UnpackLimits
-    ) -> Iterator[Unpacked]:
+    def _members(self, stream: PartStream, part: Part, receiver: Receiver, limits: UnpackLimits) -> Iterator[Unpacked]:
         stored = self._file.outer.inner[part["key"]].size
         return unpack(stream.tar, part["kind"], receiver, limits, stored)
 

@@ -24,24 +24,15 @@ from securetar import (
     SecureTarRootKeyContext,
 )
 
-from rooftree_archives.faults import Damaged, PasswordRefused
+from rooftree_archives.beginnings import SIZE, looks_plain, password_refused
+from rooftree_archives.faults import Damaged
 from rooftree_archives.pipeline import CHUNK, Chunk
 
 _OVERHEAD: Final = stream.crypto_secretstream_xchacha20poly1305_ABYTES
 _MESSAGE: Final = stream.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 _FINAL: Final = stream.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _AES_BLOCK: Final = 16
-MAGIC: Final = b"SecureTar"
-BEGINNING: Final = 512
-"""Bytes by which it is told what something is."""
-INVALID_PASSWORD: Final = "Invalid password for backup"  # Core goes by these words
-
 type Version = Literal[2, 3]
-
-
-def looks_plain(beginning: bytes) -> bool:
-    """Whether an inner archive begins like this when it is not encrypted: as gzip, or as tar."""
-    return beginning[:3] == b"\x1f\x8b\x08" or beginning[257:262] == b"ustar" or not beginning.strip(b"\0")
 
 
 class Keys:
@@ -57,13 +48,13 @@ class Keys:
         return self._writing.derive_key_material(None, version)
 
     def of(self, header: SecureTarHeader) -> SecureTarDerivedKeyMaterial:
-        """The keys of a member. Raises :class:`PasswordRefused`."""
+        """The keys of a member. Raises ``PasswordRefused``."""
         salts = header.cipher_initialization[:64] if header.version == 3 else b""
         context = self._contexts.setdefault((header.version, salts), SecureTarRootKeyContext(self._password))
         try:
             return context.restore_key_material(header)
         except InvalidPasswordError:
-            raise PasswordRefused(INVALID_PASSWORD) from None
+            raise password_refused() from None
 
 
 class Seal:
@@ -89,6 +80,7 @@ class Seal:
         return SecureTarHeader(self._material.cipher_initialization, self._size, self._version).to_bytes()
 
     def take(self, chunk: Chunk) -> Iterable[Chunk]:
+        """As ``Stage`` says."""
         if not self._begun:
             self._begun = True
             yield self.header()
@@ -102,6 +94,7 @@ class Seal:
             del self._rest[:CHUNK]
 
     def end(self) -> Iterable[Chunk]:
+        """As ``Stage`` says."""
         if self._version == 2:
             yield self._cipher.update(self._padder.finalize()) + self._cipher.finalize()
         else:
@@ -119,13 +112,8 @@ class Opened:
     chunks: Iterator[Chunk]
 
 
-def sealed_version(beginning: bytes) -> int:
-    """The version of SecureTar that a member says it is of; 0 for none, which may yet be the first."""
-    return beginning[9] if beginning.startswith(MAGIC) and len(beginning) > 9 else 0
-
-
 def unseal(keys: Keys, read: Callable[[int, int], bytes], size: int) -> Opened:
-    """Decrypt a member. Raises :class:`PasswordRefused` and :class:`Damaged`, also while its bytes are read.
+    """Decrypt a member. Raises ``PasswordRefused`` and :class:`Damaged`, also while its bytes are read.
 
     :param read: gives so many bytes of the member, from there on, fewer at its end
     :param size: of the member, in bytes
@@ -145,9 +133,9 @@ def unseal(keys: Keys, read: Callable[[int, int], bytes], size: int) -> Opened:
             raise Damaged("its encrypted part is not as long as it says")
     if stored % _AES_BLOCK or not stored:
         raise Damaged("its encrypted part is cut off")
-    beginning = Cipher(AES(material.key), CBC(material.iv)).decryptor().update(read(header.size, BEGINNING))
+    beginning = Cipher(AES(material.key), CBC(material.iv)).decryptor().update(read(header.size, SIZE))
     if not looks_plain(beginning):
-        raise PasswordRefused(INVALID_PASSWORD)
+        raise password_refused()
     return Opened(header.version, _decrypted(material, read, header, size))
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from attrs import define
-from rooftree_files import Folder
 
 from rooftree_archives.faults import Damaged, TargetFailed
 from rooftree_archives.places import DOCUMENTS, IMAGE, TREES, Parts, Place
 from rooftree_archives.tar_headers import Member
 from rooftree_archives.unpacking import Content
+from rooftree_files import Folder
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,7 +32,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 @define
 class _Level:
-    """A folder that is being filled, and what it will be like when that is over: what is put into it changes its time."""
+    """A folder that is being filled, and what it will be like when that is over: what is put in changes its time."""
 
     name: str
     descriptor: int
@@ -41,7 +41,7 @@ class _Level:
 
 
 class Staging:
-    """A :class:`~rooftree_archives.unpacking.Receiver` that writes. Use it as a context; :meth:`finish` ends it well."""
+    """A ``Receiver`` that writes. Use it as a context; :meth:`finish` ends it well."""
 
     def __init__(self, into: Path) -> None:
         with Folder.open(into.parent) as parent:
@@ -77,24 +77,29 @@ class Staging:
     # --- Receiver -----------------------------------------------------------------------------------------------------
 
     def document(self, name: str, content: Content) -> None:
+        """Take a document."""
         with self._folder.make(DOCUMENTS, 0o700) as folder:
             folder.write(name, content.read(), 0o600)
 
     def image(self, content: Content) -> None:
+        """Take the image."""
         self._fill(os.open(IMAGE, _MAKE, 0o600, dir_fd=self._folder.descriptor), content)
 
     def folder(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a folder."""
         level = self._enter((tree, *parts))
         self._own(level.descriptor, member)
         self._set_attributes(level.descriptor, member)
         level.mode, level.mtime_ns = member.mode, member.mtime_ns
 
     def file(self, tree: str, parts: Parts, member: Member, content: Content) -> None:
+        """Take a file."""
         folder = self._make_room(tree, parts)
         descriptor = os.open(parts[-1], _MAKE, 0o600, dir_fd=folder)
         self._fill(descriptor, content, member)
 
     def link(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a symbolic link."""
         if not member.target:
             raise Damaged(f"{member.name!a} is a link to nothing")
         folder = self._make_room(tree, parts)
@@ -105,12 +110,16 @@ class Staging:
         os.utime(parts[-1], ns=times, dir_fd=folder, follow_symlinks=False)
 
     def hard_link(self, tree: str, parts: Parts, target: Place) -> None:
+        """Take another name of a file."""
         assert target.tree is not None
         with self._open_file(target) as original:
             folder = self._make_room(tree, parts)
-            os.link(target.parts[-1], parts[-1], src_dir_fd=original.descriptor, dst_dir_fd=folder, follow_symlinks=False)
+            os.link(
+                target.parts[-1], parts[-1], src_dir_fd=original.descriptor, dst_dir_fd=folder, follow_symlinks=False
+            )
 
     def pipe(self, tree: str, parts: Parts, member: Member) -> None:
+        """Take a named pipe."""
         folder = self._make_room(tree, parts)
         os.mkfifo(parts[-1], 0o600, dir_fd=folder)
         if self._is_root:
@@ -153,7 +162,7 @@ class Staging:
         level = self._levels.pop()
         try:
             os.fchmod(level.descriptor, level.mode)
-            os.utime(level.descriptor, ns=(level.mtime_ns, level.mtime_ns))
+            os.utime(level.descriptor, ns=(level.mtime_ns, level.mtime_ns))  # ours: it is open
         finally:
             os.close(level.descriptor)
 
@@ -195,7 +204,7 @@ class Staging:
                 self._own(descriptor, member)
                 os.fchmod(descriptor, member.mode & ~_SET_ID)
                 self._set_attributes(descriptor, member)
-                os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))
+                os.utime(descriptor, ns=(member.mtime_ns, member.mtime_ns))  # ours: it is open
         finally:
             os.close(descriptor)
 
@@ -207,7 +216,7 @@ class Staging:
         for name, value in member.attributes.items():
             if name.startswith(_ATTRIBUTES):
                 try:
-                    os.setxattr(descriptor, name, value)
+                    os.setxattr(descriptor, name, value)  # ours: it is open
                 except OSError as error:
                     if error.errno not in _NO_ATTRIBUTES:
                         raise

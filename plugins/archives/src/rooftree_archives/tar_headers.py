@@ -188,10 +188,8 @@ def _member(fields: tuple[bytes, ...], records: Mapping[str, bytes]) -> Member:
         mtime_ns=_nanoseconds(records["mtime"]) if "mtime" in records else _number(fields[5]) * 1_000_000_000,
         target=_text(records.get("linkpath", _string(fields[8]))),
     )
-    if member.kind != FILE and member.kind != HARD_LINK:
-        member.size = 0
-    elif member.kind == HARD_LINK:
-        member.size = 0  # some write the size of the file, none its bytes
+    if member.kind != FILE:
+        member.size = 0  # of a hard link, some write the size of the file, and none its bytes
     if records:
         member.attributes = {
             key.removeprefix(_ATTRIBUTE): value for key, value in records.items() if key.startswith(_ATTRIBUTE)

@@ -1,7 +1,7 @@
 """An inner archive read member by member: into a folder, or only held against the rules, by what receives it.
 
-The archive may be anybody's: what it makes of names, kinds, sizes and order is checked here and in the receiver, and the
-first thing that is wrong ends it, with the member named. Nothing of it counts before its last byte was read and checked.
+The archive may be anybody's: what it makes of names, kinds, sizes and order is checked here and in the receiver, and
+the first thing that is wrong ends it, with the member named. Nothing of it counts before its last byte was checked.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Extent:
 class Content:
     """The bytes of a file, to be read once."""
 
-    def __init__(self, stream: ByteStream, extents: tuple[Extent, ...], length: int, count: Callable[[int], None]) -> None:
+    def __init__(
+        self, stream: ByteStream, extents: tuple[Extent, ...], length: int, count: Callable[[int], None]
+    ) -> None:
         self._stream = stream
         self._count = count
         self.extents = extents
@@ -119,9 +121,7 @@ class Unpacked:
     """Device nodes: they mean another thing on another machine, and are a way into this one."""
 
 
-def unpack(
-    stream: ByteStream, kind: str, receiver: Receiver, limits: UnpackLimits, stored: int
-) -> Iterator[Unpacked]:
+def unpack(stream: ByteStream, kind: str, receiver: Receiver, limits: UnpackLimits, stored: int) -> Iterator[Unpacked]:
     """Hand the members of an inner archive over, one at each step; what there was until then is yielded after each.
 
     Raises :class:`Damaged`.

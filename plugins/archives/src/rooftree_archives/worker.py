@@ -1,4 +1,4 @@
-"""The worker: a process that reads or makes one archive, asked over a socket: ``python -m rooftree_archives.worker FD``.
+"""The worker: a process that reads or makes an archive, asked over a socket: ``-m rooftree_archives.worker FD``.
 
 A message is a length of four bytes and JSON. To a call ``{"call": NAME, …}`` come any number of
 ``{"progress": [DONE, TOTAL]}`` and then ``{"result": …}`` or ``{"fault": KIND, "message": …}``. Bytes are base64.
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import asdict
-from rooftree.errors import RooftreeError
-from rooftree_files import Folder
 
+from rooftree.errors import RooftreeError
 from rooftree_archives.faults import Damaged, PasswordRefused, SourceRefused, TargetExists, TargetFailed
+from rooftree_files import Folder
 
 _LENGTH: Final = struct.Struct("!I")
 _PROGRESS_EVERY_S: Final = 0.1
@@ -77,11 +77,13 @@ class Worker:
     # --- making -------------------------------------------------------------------------------------------------------
 
     def call_create(self, folder: str, hidden: str, password: str | None, version: Any, compressed: bool) -> None:
+        """Begin an archive."""
         from rooftree_archives.making import Archive  # noqa: PLC0415
 
         self._archive = Archive(Folder.open(folder), hidden, password, version, compressed)
 
     def call_add(self, key: str, kind: str, total: int, contents: dict[str, Any]) -> Answer:
+        """Read a part and store it."""
         from rooftree_archives.packing import Contents, Tree  # noqa: PLC0415
 
         made = self._archive.add(
@@ -98,16 +100,19 @@ class Worker:
         return {"stored": made.inner.size, "digest": made.digest, "size": made.size}
 
     def call_publish(self, name: str, metadata: str, replace: bool) -> None:
+        """Complete the archive and give it its name."""
         self._archive.publish(name, metadata.encode(), replace=replace, progress=self._tell)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def call_index(self, paths: list[str]) -> list[Answer]:
+        """What archives say of themselves."""
         from rooftree_archives.reading import ArchiveFile  # noqa: PLC0415
 
         return [_index(ArchiveFile, Path(path)) for path in paths]
 
     def call_open(self, path: str, password: str | None) -> Answer:
+        """Open an archive for the calls that follow."""
         from rooftree_archives.reading import ArchiveFile, Reading  # noqa: PLC0415
 
         file = ArchiveFile(Path(path))
@@ -115,13 +120,16 @@ class Worker:
         return file.facts()
 
     def call_check_password(self, part: dict[str, str]) -> None:
+        """Try the password on a part."""
         self._reading.check_password(part)
 
     def call_documents(self, part: dict[str, str]) -> Answer:
+        """The small files of a part."""
         documents = self._reading.documents(part)
         return {name: base64.b64encode(document).decode() for name, document in documents.items()}
 
     def call_unpack(self, part: dict[str, str], into: str, limits: dict[str, int], total: int) -> Answer:
+        """Put a part into a folder."""
         from rooftree_archives.unpacking import UnpackLimits  # noqa: PLC0415
 
         return asdict(
@@ -129,11 +137,10 @@ class Worker:
         )
 
     def call_check(self, part: dict[str, str], limits: dict[str, int], total: int) -> Answer:
+        """Read a part and write nothing."""
         from rooftree_archives.unpacking import UnpackLimits  # noqa: PLC0415
 
-        result, authenticated = self._reading.check(
-            part, UnpackLimits(**limits), lambda done: self._tell(done, total)
-        )
+        result, authenticated = self._reading.check(part, UnpackLimits(**limits), lambda done: self._tell(done, total))
         return {**asdict(result), "authenticated": authenticated}
 
     # --- the connection -----------------------------------------------------------------------------------------------

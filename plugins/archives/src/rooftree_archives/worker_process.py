@@ -58,13 +58,13 @@ class WorkerConnection:
         self._turn = asyncio.Lock()
         self._interrupted = False
 
-    async def call(self, name: str, progress: Progress | None = None, **arguments: Any) -> Any:
+    async def call(self, operation: str, progress: Progress | None = None, **arguments: Any) -> Any:
         """Have something done. A call that is cancelled is the last one: the worker ends with its block."""
         async with self._turn:
             if self._interrupted:
                 raise WorkerEnded("The work on the archive was interrupted")
             self._interrupted = True
-            text = orjson.dumps({"call": name, **arguments})
+            text = orjson.dumps({"call": operation, **arguments})
             try:
                 self._writer.writelines([_LENGTH.pack(len(text)), text])
                 await self._writer.drain()
@@ -72,7 +72,9 @@ class WorkerConnection:
                     if progress is not None:
                         progress(*message["progress"])
             except (OSError, asyncio.IncompleteReadError):
-                raise WorkerEnded("The process that works on the archive ended; it may have run out of memory") from None
+                raise WorkerEnded(
+                    "The process that works on the archive ended; it may have run out of memory"
+                ) from None
             self._interrupted = False
         if "fault" in message:
             raise _FAULTS[message["fault"]](message["message"])
@@ -92,7 +94,11 @@ async def archive_worker() -> AsyncIterator[WorkerConnection]:
     environment = {"PATH": os.environ.get("PATH", os.defpath), "MALLOC_ARENA_MAX": "1"}
     with ours:
         async with child_process(
-            *command, limits={"data": MEMORY}, env=environment, pass_fds=(theirs.fileno(),), stdout=asyncio.subprocess.DEVNULL
+            *command,
+            limits={"data": MEMORY},
+            env=environment,
+            pass_fds=(theirs.fileno(),),
+            stdout=asyncio.subprocess.DEVNULL,
         ):
             theirs.close()
             reader, writer = await asyncio.open_connection(sock=ours)

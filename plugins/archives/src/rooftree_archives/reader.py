@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import batched
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from rooftree_archives.unpacking import UnpackLimits
 from rooftree_archives.worker_process import WorkerConnection, archive_worker
 
 _AT_A_TIME: Final = 50
+_USUAL: Final = UnpackLimits()
 
 
 @frozen(kw_only=True)
@@ -46,15 +48,15 @@ async def read_indexes(paths: Sequence[Path]) -> list[ArchiveIndex | BackupDamag
     if not paths:
         return indexes
     async with archive_worker() as worker:
-        for some in batched(paths, _AT_A_TIME, strict=False):
-            answers = await worker.call("index", paths=[str(path) for path in some])
+        for batch in batched(paths, _AT_A_TIME, strict=False):
+            answers = await worker.call("index", paths=[str(path) for path in batch])
             indexes.extend(_index(answer) for answer in answers)
     return indexes
 
 
 @asynccontextmanager
 async def archive_reader(
-    path: Path, password: Secret | None, *, limits: UnpackLimits = UnpackLimits()
+    path: Path, password: Secret | None, *, limits: UnpackLimits = _USUAL
 ) -> AsyncIterator[BackupReader]:
     """Open an archive. A password is not looked at where the archive is not protected.
 
@@ -76,7 +78,9 @@ async def archive_reader(
         yield _Reader(worker, index, limits)
 
 
-async def verify_archive(path: Path, password: Secret | None, progress: Progress = lambda done, total: None) -> Verification:
+async def verify_archive(
+    path: Path, password: Secret | None, progress: Progress = lambda done, total: None
+) -> Verification:
     """Read all of an archive and hold it against what is known of it. Raises what :func:`archive_reader` does.
 
     For a command line: ``asyncio.run(verify_archive(path, password))``.
@@ -120,28 +124,35 @@ class _Reader:
         findings: list[str] = []
         whole = authenticated = True
         total = sum(stored.stored_bytes for stored in self.parts)
-        before = 0
+        done = 0
         for part in parts_of(self.head):
             try:
                 stored = self._there(part.id)
-                answer = await self._worker.call(
-                    "check", lambda done, _, before=before: progress(before + done, total),
-                    part=_wire(part.id), limits=self._limits, total=total,
-                )  # fmt: skip
+                answer = await self._check(part.id, partial(_tell, progress, done), total)
             except (BackupDamaged, WrongPassword) as error:
                 findings.append(error.message)
                 whole = False
                 continue
-            before += stored.stored_bytes
+            done += stored.stored_bytes
             authenticated &= answer["authenticated"]
-            findings += [f"{part.name}: {name} is a device node, and will not be restored" for name in answer["left_out"]]
+            findings += [f"{part.name}: {name} is a device node, and is never restored" for name in answer["left_out"]]
         return Verification(whole=whole, authenticated=authenticated, findings=tuple(findings))
+
+    async def _check(self, part: PartId, progress: Progress, total: int) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._worker.call(
+            "check", progress, part=_wire(part), limits=self._limits, total=total
+        )
+        return answer
 
     def _there(self, part: PartId) -> StoredPart:
         stored = self._stored.get(part)
         if stored is None:
             raise BackupDamaged(f"{part.slug} is not in the backup")
         return stored
+
+
+def _tell(progress: Progress, before: int, done: int, total: int) -> None:
+    progress(before + done, total)
 
 
 def _wire(part: PartId) -> dict[str, str]:

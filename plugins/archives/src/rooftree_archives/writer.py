@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 import orjson
 from attrs import evolve
-from rooftree_files import Folder, FolderMissing
 
 from rooftree.errors import Failed
 from rooftree.interfaces.backups import BackupHead, BackupPart, BackupWriter, PartContents, Progress, StoredPart
@@ -21,6 +20,7 @@ from rooftree.model import Secret
 from rooftree_archives.heads import key_of, parts_of, values_of
 from rooftree_archives.metadata import write_metadata
 from rooftree_archives.worker_process import WorkerConnection, archive_worker
+from rooftree_files import Folder, FolderMissing
 from rooftree_workers import to_thread_whole
 
 _HIDDEN: Final = ".rooftree-"
@@ -68,7 +68,9 @@ async def remove_leftovers(folder: Path) -> None:
 
 
 class _Writer:
-    def __init__(self, worker: WorkerConnection, name: str, data_folder: Path, *, protected: bool, replace: bool) -> None:
+    def __init__(
+        self, worker: WorkerConnection, name: str, data_folder: Path, *, protected: bool, replace: bool
+    ) -> None:
         self._worker = worker
         self._name = name
         self._data_folder = data_folder

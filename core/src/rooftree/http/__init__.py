@@ -2,7 +2,7 @@
 
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.binding import Endpoint
-from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
+from rooftree.http.exchanges import OURS, Begun, Ending, Exchange, Field, Proxied
 from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
@@ -21,8 +21,10 @@ __all__ = [
     "SWITCH",
     "TRAFFIC",
     "Answers",
+    "Begun",
     "Binary",
     "DuplicateRoute",
+    "Ending",
     "Endpoint",
     "Entry",
     "Exchange",

@@ -17,6 +17,7 @@ import resource
 import select
 import socket
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from hmac import compare_digest
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
@@ -24,13 +25,15 @@ from typing import Any, Literal, Protocol, cast
 
 import structlog
 from aiohttp import StreamReader, web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_websocket import WebSocketReader
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
-from rooftree.http.in_flight import Holding, InFlight
+from rooftree.http.in_flight import Holding, InFlight, TooMuchInFlight
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
 
@@ -93,12 +96,36 @@ class Switched(Protocol):
         """It does again."""
 
 
+class UnderWay(Protocol):
+    """A request that is answered without a task; see :mod:`rooftree.http.brief`."""
+
+    def take_long_way(self) -> None:
+        """Let it be answered as others are."""
+
+    def abort(self) -> None:
+        """Its client has gone."""
+
+
+class Abortable(Protocol):
+    """What was begun for such a request."""
+
+    def abort(self) -> None:
+        """Nobody waits for it any more."""
+
+
+type BeginBrief = Callable[[Connection, RawRequestMessage], UnderWay | None]
+"""Begins to answer a request without a task, or lets it go the long way."""
+
+
 class Connection(RequestHandler):
     """One connection, with what tells a slow client from one that has nothing to say."""
 
     __slots__ = (
+        "_begin_brief",
+        "_begun",
         "_body_bytes",
         "_body_since",
+        "_brief",
         "_digest",
         "_head_bytes",
         "_head_since",
@@ -113,16 +140,30 @@ class Connection(RequestHandler):
         "_unsent_since",
         "address",
         "caller",
+        "kept",
         "turns",
     )
 
     def __init__(
-        self, server: web.Server, turns: Turns, in_flight: InFlight, open_ones: OpenConnections, **options: Any
+        self,
+        server: web.Server,
+        turns: Turns,
+        in_flight: InFlight,
+        open_ones: OpenConnections,
+        begin_brief: BeginBrief,
+        **options: Any,
     ) -> None:
         super().__init__(server, read_bufsize=AHEAD_BYTES, **options)
         self._open = open_ones
         self.turns = turns
         self._in_flight = in_flight
+        self._begin_brief = begin_brief
+        self._brief: UnderWay | None = None
+        """The request that is answered without a task."""
+        self._begun: Abortable | None = None
+        """What was begun for the request that is answered next, or now, until its handler takes it."""
+        self.kept: Any = None
+        """What a proxy has kept of the requests that came here."""
         self.caller: Principal | None = None
         """Who sent the request that is being answered, if somebody vouches for it."""
         self._source: str | None = None
@@ -167,6 +208,10 @@ class Connection(RequestHandler):
         """Nothing is held for it any more."""
         self._open.discard(self)
         self._let_go_of_all()
+        if self._brief is not None:
+            self._brief.abort()
+            self._brief = None
+        self._abort_begun()
         super().connection_lost(exc)
 
     @property
@@ -243,6 +288,7 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send what is left of an answer. When this ends it has left, and nothing is held for it."""
         finished = await super().finish_response(request, resp, start_time)
+        self._abort_begun()
         if not request.content.is_eof():
             await self._throw_away(request.content)
         if self._holding is not None:
@@ -267,14 +313,75 @@ class Connection(RequestHandler):
         if self._tunnel is not None:
             self._tunnel.feed_data(data)
             return
-        answering = self._waiter is None
-        if answering:
+        if self._brief is not None:  # its client sends more already
+            self._brief.take_long_way()
+        waiter, self._waiter = self._waiter, None  # it is ours to wake who waits for a request
+        if waiter is None:
             self._body_bytes += len(data)
         super().data_received(data)
+        self._waiter = waiter
+        answering = waiter is None
         if self._messages:
             self._head_since = 0.0
+            if waiter is not None and not waiter.done() and not self._answers_briefly():
+                waiter.set_result(None)
         elif self._head_since or (data and not answering):
             self._head_goes_on(len(data))
+
+    def _answers_briefly(self) -> bool:
+        """Whether the request that came is answered without the task that waits for one."""
+        message, body = self._messages[0]
+        if (
+            len(self._messages) > 1
+            or body is not EMPTY_PAYLOAD
+            or not isinstance(message, RawRequestMessage)  # what could not be read is told otherwise
+            or self._paused
+            or self._force_close
+            or self._close
+        ):
+            return False
+        self._brief = self._begin_brief(self, message)
+        if self._brief is None:
+            return False
+        self._messages.popleft()
+        self._next_keepalive_close_time = self._loop.time() + IDLE_S
+        return True
+
+    def request_of(self, message: RawRequestMessage) -> web.BaseRequest:
+        """A request without a body that came here."""
+        assert self._request_factory is not None
+        return self._request_factory(message, EMPTY_PAYLOAD, self, None, None)  # type: ignore[arg-type]  # nobody asks
+
+    def brief_has_ended(self) -> None:
+        """The request that was answered without a task has its answer, of which its client may not have taken all."""
+        self._brief = None
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._paused:
+            try:
+                self.hold(self.unsent)
+            except TooMuchInFlight:
+                self.let_go()
+
+    def take_long_way(self, request: web.BaseRequest, begun: Abortable | None) -> None:
+        """A request that was to be answered without a task is answered by who waits for one."""
+        self._brief = None
+        self._begun = begun
+        if self._waiter is None or self._waiter.done():  # the connection is being closed
+            self._abort_begun()
+            return
+        self._messages.appendleft((request._message, EMPTY_PAYLOAD))
+        self._waiter.set_result(None)
+
+    def take_begun(self) -> Abortable | None:
+        """What was begun for the request under way, if it was; it is the caller's from now on."""
+        begun, self._begun = self._begun, None
+        return begun
+
+    def _abort_begun(self) -> None:
+        if self._begun is not None:
+            self._begun.abort()
+            self._begun = None
 
     def _head_goes_on(self, received: int) -> None:
         if not self._head_since:
@@ -295,6 +402,8 @@ class Connection(RequestHandler):
         """The client has taken in what was waiting."""
         self._unsent_since = 0.0
         super().resume_writing()
+        if self._waiter is not None:  # nothing is under way
+            self._let_go_of_all()
         if self._tunnel is not None:
             self._tunnel.client_goes_on()
 
@@ -434,8 +543,9 @@ class Connections(web.Server):
     :param in_flight: how many bytes they may hold together
     """
 
-    def __init__(self, handler: Any, in_flight: InFlight, **options: Any) -> None:
+    def __init__(self, handler: Any, in_flight: InFlight, begin_brief: BeginBrief, **options: Any) -> None:
         super().__init__(handler, **options)
+        self._begin_brief = begin_brief
         self._turns = Turns()
         self._in_flight = in_flight
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -443,7 +553,9 @@ class Connections(web.Server):
 
     def __call__(self) -> RequestHandler:
         """A new one."""
-        return Connection(self, self._turns, self._in_flight, self._open, loop=self._loop, **self._kwargs)
+        return Connection(
+            self, self._turns, self._in_flight, self._open, self._begin_brief, loop=self._loop, **self._kwargs
+        )
 
     async def let_slow_ones_go(self) -> None:
         """Look after the connections, for ever."""

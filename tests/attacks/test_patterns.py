@@ -77,6 +77,7 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree/http/paths.py:_SPELT": FOREIGN,
     "rooftree/http/paths.py:_decoded": FOREIGN,
     "rooftree/http/routes.py:_PART": CODE,
+    "rooftree_mounts/models.py:Server.check": Foreign(255),
     "rooftree/http/routes.py:_TAIL": CODE,
     "rooftree/http/table.py:_PART": CODE,
     "rooftree/http/table.py:_TAIL": CODE,

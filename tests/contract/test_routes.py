@@ -24,7 +24,6 @@ NOT_YET = {
     "GET /network/interface/{}/accesspoints": "network and mounts, whole",
     "POST /network/interface/{}/vlan/{}": "network and mounts, whole",
     "POST /mounts": "network and mounts, whole",
-    "POST /mounts/options": "network and mounts, whole",
     "PUT /mounts/{}": "network and mounts, whole",
     "DELETE /mounts/{}": "network and mounts, whole",
     "POST /mounts/{}/reload": "network and mounts, whole",

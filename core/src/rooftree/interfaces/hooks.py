@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from rooftree.errors import RooftreeError
 from rooftree.events import Problem
+from rooftree.interfaces.backups import BackupLocation, BackupSource
 from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
 from rooftree.jobs import JobCall
@@ -208,4 +209,26 @@ def service_kinds() -> list[ServiceKind]:
 def services_offered(slug: str) -> Coroutine[Any, Any, None] | None:
     """Return when it is known how the services are reached that an add-on provides, which was just started: those that
     want them are started then. Called at the start of the system; like every hook, it has 10 seconds."""
+    raise NotImplementedError
+
+
+@hookspec
+def backup_source() -> BackupSource:
+    """The domain, as the owner of parts of backups: what it has to back up, and how that is put back. Asked whenever a
+    backup is made or restored; answer with the same object."""
+    raise NotImplementedError
+
+
+@hookspec
+def backup_facts() -> Mapping[str, Any]:
+    """What the domain knows of the whole installation that is written into every backup, and looked at before one is
+    restored: ``repositories``, the sources of the add-on repositories beside those that every installation has, and
+    ``supervisor_version``, the version that clients see. Asked for each backup; answer from memory."""
+    raise NotImplementedError
+
+
+@hookspec
+def backup_locations() -> list[BackupLocation]:
+    """Places for backups that the domain has, beside the folders of the data folder and of mounts. Asked whenever
+    backups are listed; answer from memory."""
     raise NotImplementedError

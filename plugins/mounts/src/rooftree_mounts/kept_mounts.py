@@ -1,0 +1,187 @@
+"""What is kept of the mounts: their configurations, and which of them is the default for backups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+from attrs import frozen
+
+from rooftree import Collection, Invalid, Kernel, Service, document
+from rooftree.interfaces.mounts import MountNotFound, MountsChanged
+from rooftree_mounts.configuration import MountConfig
+
+_KEY = "backup"
+
+
+@document("mounts.default", version=1)
+@frozen
+class DefaultMount:
+    """The mount that backups go to."""
+
+    name: str
+
+
+@document("mounts.draft", version=1)
+@frozen
+class Draft:
+    """A configuration that a job is about to try, by the mount's name."""
+
+    config: MountConfig
+
+
+class KeptMounts:
+    """The configurations, in memory and on the disk."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        configs: Collection[MountConfig],
+        drafts: Collection[Draft],
+        defaults: Collection[DefaultMount],
+    ) -> None:
+        self._kernel = kernel
+        self._configs = configs
+        self._drafts = drafts
+        self._defaults = defaults
+        self._offered: dict[str, MountConfig] = {}
+
+    @classmethod
+    async def load(cls, kernel: Kernel) -> Self:
+        """With what was kept."""
+        return cls(
+            kernel,
+            await kernel.collection(MountConfig),
+            await kernel.collection(Draft),
+            await kernel.collection(DefaultMount),
+        )
+
+    @property
+    def configs(self) -> Mapping[str, MountConfig]:
+        """All of them, by name."""
+        return self._configs
+
+    def config(self, name: str) -> MountConfig:
+        """One of them; raises :class:`MountNotFound`."""
+        config = self._configs.get(name)
+        if config is None:
+            raise MountNotFound(f"There is no mount {name}; {self._those_there()}")
+        return config
+
+    def _those_there(self) -> str:
+        return f"there are {', '.join(sorted(self._configs))}" if self._configs else "there are none"
+
+    # --- the default for backups --------------------------------------------------------------------------------------
+
+    @property
+    def default(self) -> str | None:
+        """The mount that backups go to; ``None`` for the data folder."""
+        kept = self._defaults.get(_KEY)
+        config = None if kept is None else self._configs.get(kept.name)
+        return kept.name if kept is not None and config is not None and config.usage == "backup" else None
+
+    async def choose_default(self, name: str | None) -> None:
+        """Let backups go to a mount, or to the data folder.
+
+        Raises :class:`MountNotFound`, and :class:`Invalid` for one with another usage.
+        """
+        if name is not None and self.config(name).usage != "backup":
+            raise Invalid(
+                f"default_backup_mount: must be a mount with usage backup, and {name} has {self.config(name).usage}"
+            )
+        before = self.default
+        if name != before:
+            change = self._defaults.delete(_KEY) if name is None else self._defaults.put(_KEY, DefaultMount(name))
+            await self._kernel.commit(change)
+            self._tell(*filter(None, (before, name)))
+
+    # --- what a job is about to try -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def offered(self, name: str, config: MountConfig) -> Iterator[None]:
+        """While a job is under way, let it find a configuration: only memory knows it until the job has kept it."""
+        self._offered[name] = config
+        try:
+            yield
+        finally:
+            if self._offered.get(name) is config:
+                del self._offered[name]
+
+    def wanted(self, name: str) -> MountConfig:
+        """What a job is about to try."""
+        config = self._offered.get(name)
+        return self._drafts[name].config if config is None else config
+
+    async def keep_draft(self, name: str) -> None:
+        """Keep what is offered, so that the job can be taken up, or back, after a kill."""
+        await self._kernel.commit(self._drafts.put(name, Draft(self.wanted(name))))
+
+    async def note_filesystem(self, name: str, config: MountConfig) -> None:
+        """Keep what was learnt of a draft when it was tried."""
+        if name in self._offered:
+            self._offered[name] = config
+        await self._kernel.commit(self._drafts.put(name, Draft(config)))
+
+    async def drop_draft(self, name: str) -> None:
+        """Forget what was to be tried."""
+        if name in self._drafts:
+            await self._kernel.commit(self._drafts.delete(name))
+
+    async def save_draft(self, name: str) -> None:
+        """What was tried is the mount from now on; the first for backups becomes the default. May be repeated."""
+        draft = self._drafts.get(name)
+        if draft is None:
+            return
+        changes = [self._configs.put(name, draft.config), self._drafts.delete(name)]
+        if draft.config.usage == "backup" and self.default is None and name not in self._configs:
+            changes.append(self._defaults.put(_KEY, DefaultMount(name)))
+        elif draft.config.usage != "backup" and self.default == name:
+            changes.append(self._defaults.delete(_KEY))
+        await self._kernel.commit(*changes)
+        self._tell(name)
+
+    async def forget(self, name: str) -> None:
+        """Forget a mount, and that it is the default. May be repeated."""
+        if name not in self._configs:
+            return
+        gone = [self._defaults.delete(_KEY)] if self.default == name else []
+        await self._kernel.commit(self._configs.delete(name), *gone)
+        self._tell(name)
+
+    # --- in backups ---------------------------------------------------------------------------------------------------
+
+    def export(self) -> dict[str, Any]:
+        """As :meth:`rooftree.interfaces.mounts.Mounts.export` has it."""
+        mounts = [config.record(name) for name, config in sorted(self._configs.items())]
+        return {"default_backup_mount": self.default, "mounts": mounts}
+
+    async def take_over(self, records: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Keep what :meth:`export` wrote. Returns the names of those that are new or other than before, and a sentence
+        for each that is no mount."""
+        read: dict[str, MountConfig] = {}
+        refused = []
+        listed = records.get("mounts")
+        for number, record in enumerate(listed if isinstance(listed, list) else []):
+            label = record.get("name", number) if isinstance(record, Mapping) else number
+            try:
+                name, config = MountConfig.from_record(record if isinstance(record, Mapping) else {})
+                read[name] = config
+            except Invalid as error:
+                refused.append(f"The mount {label!s:.64} was left out: {error}")
+        changed = {name: config for name, config in read.items() if self._configs.get(name) != config}
+        changes = [self._configs.put(name, config) for name, config in changed.items()]
+        wanted = records.get("default_backup_mount")
+        known = {**self._configs, **read}
+        if self.default is None and isinstance(wanted, str) and wanted in known and known[wanted].usage == "backup":
+            changes.append(self._defaults.put(_KEY, DefaultMount(wanted)))
+        if changes:
+            await self._kernel.commit(*changes)
+            self._tell(*changed)
+        return list(changed), refused
+
+    def _tell(self, *names: str) -> None:
+        self._kernel.publish(MountsChanged(tuple(dict.fromkeys(names))))
+
+
+KEPT_MOUNTS = Service[KeptMounts]("mounts.kept/1")

@@ -161,7 +161,8 @@ class StoredPart:
     stored_bytes: int
     """What it takes where it is kept."""
     digest: str | None
-    """``ALGORITHM:HEX`` over what is stored; ``None`` where whoever wrote it noted none."""
+    """``ALGORITHM:HEX`` over what is stored, before it is encrypted: who decrypts it, or encrypts it anew, leaves it as
+    it is. ``None`` where whoever wrote it noted none."""
 
 
 @frozen(kw_only=True)
@@ -224,6 +225,8 @@ class StagedTrees:
     """By name; ``root`` for the one without a name."""
     has_image: bool
     size_bytes: int
+    left_out: tuple[str, ...] = ()
+    """What is never put back, by its path in the part: device nodes."""
 
 
 @frozen(kw_only=True)

@@ -1,8 +1,9 @@
 """Listeners, routes, what their handlers take and answer."""
 
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
+from rooftree.http.begun import Begun, Ending
 from rooftree.http.binding import Endpoint
-from rooftree.http.exchanges import OURS, Begun, Ending, Exchange, Field, Proxied
+from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
 from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape

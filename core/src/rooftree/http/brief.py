@@ -20,9 +20,10 @@ from aiohttp.http_writer import HttpVersion11
 
 from rooftree.context import caller, looking, plugin_under_way
 from rooftree.http.admission import Admission
+from rooftree.http.begun import Begun
 from rooftree.http.binding import Call
 from rooftree.http.connection import Connection
-from rooftree.http.exchanges import Begun, Exchange, Field
+from rooftree.http.exchanges import Exchange, Field
 from rooftree.http.senders import Senders
 from rooftree.http.table import Entry
 from rooftree.http.traffic import Traffic

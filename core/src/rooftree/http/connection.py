@@ -15,12 +15,10 @@ import asyncio
 import contextlib
 import resource
 import select
-import socket
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from hmac import compare_digest
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal, Protocol, cast
 
 import structlog
@@ -33,7 +31,10 @@ from aiohttp.web_protocol import RequestHandler
 from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
+from rooftree.http.begun import Begun, UnderWay
 from rooftree.http.in_flight import Holding, InFlight, TooMuchInFlight
+from rooftree.http.open_connections import OpenConnections
+from rooftree.http.sockets import peer_address
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
 
@@ -57,24 +58,12 @@ AHEAD_BYTES = 16 * 1024
 """Bytes that are read at a time, and kept twice over, before a handler has asked for the body."""
 BODY_AHEAD_BYTES = 128 * 1024
 """The same for a body that is being read."""
-UNSENT_BYTES = 128 * 1024
-"""Bytes of answers that lie in the kernel for a client that does not take them (tcp(7) has no word for it: the socket
-option ``TCP_NOTSENT_LOWAT``)."""
 LINGER_S = 10.0
 """Seconds in which the rest of a body is taken in that nobody wanted, so that its sender sees the answer."""
 LINGER_BYTES = 16 * 1024 * 1024
 """How much of it."""
 FILES_PER_CONNECTION = 3
 """Open files for each connection that is taken: one is its own, one may be the engine's, and some are for all else."""
-SILENT_S = 60
-"""Seconds without a packet after which the kernel asks a client whether it is there."""
-ASKED_EVERY_S = 15
-ASKED_TIMES = 4
-"""How often it asks, and how many times, before the connection counts as lost."""
-ACCEPTED_PER_TURN = 16
-"""Connections that are taken in one turn of the loop."""
-BACKLOG = 1024
-"""Connections that wait in the kernel to be taken."""
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 type Slowness = Literal["head", "body", "answer", "gone"]
@@ -94,23 +83,6 @@ class Switched(Protocol):
 
     def client_goes_on(self) -> None:
         """It does again."""
-
-
-class UnderWay(Protocol):
-    """A request that is answered without a task; see :mod:`rooftree.http.brief`."""
-
-    def take_long_way(self) -> None:
-        """Let it be answered as others are."""
-
-    def abort(self) -> None:
-        """Its client has gone."""
-
-
-class Abortable(Protocol):
-    """What was begun for such a request."""
-
-    def abort(self) -> None:
-        """Nobody waits for it any more."""
 
 
 type BeginBrief = Callable[[Connection, RawRequestMessage], UnderWay | None]
@@ -160,7 +132,7 @@ class Connection(RequestHandler):
         self._begin_brief = begin_brief
         self._brief: UnderWay | None = None
         """The request that is answered without a task."""
-        self._begun: Abortable | None = None
+        self._begun: Begun | None = None
         """What was begun for the request that is answered next, or now, until its handler takes it."""
         self.kept: Any = None
         """What a proxy has kept of the requests that came here."""
@@ -363,7 +335,7 @@ class Connection(RequestHandler):
             except TooMuchInFlight:
                 self.let_go()
 
-    def take_long_way(self, request: web.BaseRequest, begun: Abortable | None) -> None:
+    def take_long_way(self, request: web.BaseRequest, begun: Begun | None) -> None:
         """A request that was to be answered without a task is answered by who waits for one."""
         self._brief = None
         self._begun = begun
@@ -373,7 +345,7 @@ class Connection(RequestHandler):
         self._messages.appendleft((request._message, EMPTY_PAYLOAD))
         self._waiter.set_result(None)
 
-    def take_begun(self) -> Abortable | None:
+    def take_begun(self) -> Begun | None:
         """What was begun for the request under way, if it was; it is the caller's from now on."""
         begun, self._begun = self._begun, None
         return begun
@@ -468,73 +440,6 @@ class Connection(RequestHandler):
         response = error_response(refused)
         response.set_status(status)
         return response
-
-
-class OpenConnections:
-    """What is open by where it comes from: there is only so much room, and when it is full, whoever has most of it
-    makes place, so that one alone can't keep the others out. The unix socket, which is for the host's own, always has
-    room.
-
-    :param most: how many may be open
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._count = 0
-        self._of: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
-        self.sent_away = 0
-        """How many had to make place since this was last looked at."""
-
-    def add(self, connection: Connection) -> None:
-        """One was opened; the newest of whoever has most open is let go where there is no room for it."""
-        if connection.address is None:
-            return
-        self._of[connection.address][connection] = None
-        self._count += 1
-        if self._count > self._most:
-            most = max(self._of.values(), key=len)
-            newest = next(reversed(most))
-            self.discard(newest)
-            self.sent_away += 1
-            newest.let_go()
-
-    def discard(self, connection: Connection) -> None:
-        """One is closed."""
-        of_address = self._of.get(connection.address or "", {})
-        if connection not in of_address:
-            return
-        del of_address[connection]
-        self._count -= 1
-        if not of_address:
-            del self._of[connection.address or ""]
-
-
-def peer_address(peer: object) -> str | None:
-    """The address in what a socket calls its peer: IPv4 as it is, also where it came to an IPv6 socket."""
-    if not isinstance(peer, tuple):
-        return None
-    address = ip_address(str(peer[0]).partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
-def bound_unsent(listening: socket.socket) -> None:
-    """Let little lie in the kernel for clients who do not read; the connections that are taken inherit it."""
-    if listening.family in {socket.AF_INET, socket.AF_INET6}:
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-
-
-def miss_the_lost(listening: socket.socket) -> None:
-    """Ask clients of whom nothing is heard whether they are there; the connections that are taken inherit it. One that
-    left while it had more to send than is read says goodbye behind that, which so never comes."""
-    if listening.family in {socket.AF_INET, socket.AF_INET6}:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (
-            (socket.TCP_KEEPIDLE, SILENT_S),
-            (socket.TCP_KEEPINTVL, ASKED_EVERY_S),
-            (socket.TCP_KEEPCNT, ASKED_TIMES),
-        ):
-            listening.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Connections(web.Server):

@@ -12,13 +12,14 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
 from attrs import frozen
 
 from rooftree.errors import Invalid, RooftreeError
+from rooftree.http.begun import Begun, Ending
 from rooftree.http.bodies import connection_of
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES
@@ -51,23 +52,6 @@ class Proxied:
     """Begins to do the same without waiting for anything, where it can: ``None`` where it can't, before anything was
     done. It ends as :class:`Ending` says, within the call or later; where it takes the long way, ``serve`` goes on with
     what was begun, which it gets by :meth:`Exchange.take_begun`."""
-
-
-class Begun(Protocol):
-    """What a proxy has begun for an exchange."""
-
-    def abort(self) -> None:
-        """Nobody waits for it any more."""
-
-
-class Ending(Protocol):
-    """How what a proxy has begun without a task goes on."""
-
-    def answer(self, status: int, reason: bytes, fields: Iterable[Field], length: int | None, body: bytes) -> None:
-        """With the whole answer; see :meth:`Exchange.begin`, whose errors are raised before anything has left."""
-
-    def take_long_way(self) -> None:
-        """With ``serve``."""
 
 
 class Exchange:

@@ -29,19 +29,12 @@ from rooftree.http.admission import Admission, Gate, NotOffered
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
 from rooftree.http.brief import BriefCalls
-from rooftree.http.connection import (
-    ACCEPTED_PER_TURN,
-    BACKLOG,
-    IDLE_S,
-    Connection,
-    Connections,
-    bound_unsent,
-    miss_the_lost,
-)
+from rooftree.http.connection import IDLE_S, Connection, Connections
 from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
 from rooftree.http.senders import Senders
+from rooftree.http.sockets import ACCEPTED_PER_TURN, BACKLOG, bound_unsent, miss_the_lost
 from rooftree.http.table import Entry, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.unix_socket import bound_unix

@@ -180,9 +180,6 @@ class Connection(RequestHandler):
         """Nothing is held for it any more."""
         self._open.discard(self)
         self._let_go_of_all()
-        if self._brief is not None:
-            self._brief.abort()
-            self._brief = None
         self._abort_begun()
         super().connection_lost(exc)
 
@@ -292,12 +289,11 @@ class Connection(RequestHandler):
             self._body_bytes += len(data)
         super().data_received(data)
         self._waiter = waiter
-        answering = waiter is None
         if self._messages:
             self._head_since = 0.0
             if waiter is not None and not waiter.done() and not self._answers_briefly():
                 waiter.set_result(None)
-        elif self._head_since or (data and not answering):
+        elif self._head_since or (data and waiter is not None):
             self._head_goes_on(len(data))
 
     def _answers_briefly(self) -> bool:
@@ -351,9 +347,10 @@ class Connection(RequestHandler):
         return begun
 
     def _abort_begun(self) -> None:
-        if self._begun is not None:
-            self._begun.abort()
-            self._begun = None
+        for begun in (self._brief, self._begun):
+            if begun is not None:
+                begun.abort()
+        self._brief = self._begun = None
 
     def _head_goes_on(self, received: int) -> None:
         if not self._head_since:

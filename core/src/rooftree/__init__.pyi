@@ -37,6 +37,7 @@ from rooftree.events import Problems as Problems
 from rooftree.events import Task as Task
 from rooftree.http import Begun as Begun
 from rooftree.http import Binary as Binary
+from rooftree.http import CallEnds as CallEnds
 from rooftree.http import Ending as Ending
 from rooftree.http import Exchange as Exchange
 from rooftree.http import Field as Field

@@ -3,6 +3,7 @@
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.begun import Begun, Ending
 from rooftree.http.binding import Endpoint
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
 from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
@@ -24,6 +25,7 @@ __all__ = [
     "Answers",
     "Begun",
     "Binary",
+    "CallEnds",
     "DuplicateRoute",
     "Ending",
     "Endpoint",

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
-import select
 from collections import Counter
 from collections.abc import Callable
 from hmac import compare_digest
@@ -32,9 +31,10 @@ from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
 from rooftree.http.begun import Begun, UnderWay
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.in_flight import Holding, InFlight, TooMuchInFlight
 from rooftree.http.open_connections import OpenConnections
-from rooftree.http.sockets import peer_address
+from rooftree.http.sockets import has_hung_up, peer_address
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
 
@@ -182,6 +182,13 @@ class Connection(RequestHandler):
         self._let_go_of_all()
         self._abort_begun()
         super().connection_lost(exc)
+
+    @property
+    def ends(self) -> CallEnds:
+        """Both ends of it."""
+        own = self._line.get_extra_info("sockname") if self._line is not None else None
+        port = own[1] if isinstance(own, tuple) else None
+        return CallEnds(ours=peer_address(own), port=port, theirs=self.address)
 
     @property
     def account(self) -> Account:
@@ -396,12 +403,7 @@ class Connection(RequestHandler):
     def has_gone(self) -> bool:
         """Whether the client hung up while nothing is read from it, as when it sent more than its turn is for: then
         nobody else hears of that, and an answer that says nothing for days would keep the connection for as long."""
-        line = self._line
-        if line is None or line.is_reading() or line.is_closing():
-            return False
-        looked_at = select.poll()
-        looked_at.register(line.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        return bool(looked_at.poll(0))
+        return self._line is not None and has_hung_up(self._line)
 
     def _body_flows(self, now: float) -> bool:
         request = self._current_request

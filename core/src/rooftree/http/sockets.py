@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import select
 import socket
 from ipaddress import IPv6Address, ip_address
 
@@ -45,3 +47,12 @@ def peer_address(peer: object) -> str | None:
     address = ip_address(str(peer[0]).partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
+
+
+def has_hung_up(line: asyncio.Transport) -> bool:
+    """Whether the peer of a connection hung up while nothing is read from it."""
+    if line.is_reading() or line.is_closing():
+        return False
+    looked_at = select.poll()
+    looked_at.register(line.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(looked_at.poll(0))

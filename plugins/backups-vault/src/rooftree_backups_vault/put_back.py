@@ -1,0 +1,126 @@
+"""Bringing a single file or folder back from a vault to where it was; what lies there now stays beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import PurePosixPath
+from typing import Final
+from uuid import uuid4
+
+from rooftree import FreeText, Invalid, NotFound, Step, Steps, job, step
+from rooftree.interfaces.backups import PartId
+from rooftree_backups_vault.single_files import SingleFiles, live_place, located
+from rooftree_backups_vault.vaults import VaultName
+from rooftree_files import Folder, PathRefused
+
+PLACE: Final = "tmp/vault-files"
+ASIDE: Final = ".before-"
+
+
+@step("backups_vault.fetch_file/1")
+class FetchFile(Step):
+    """Bring a file or folder of a backup into a scratch place."""
+
+    scratch: str
+    vault: str
+    slug: str
+    part: PartId
+    path: str
+    interruptible = True
+
+    async def do(self, files: SingleFiles) -> None:
+        """Restore it there; what an earlier try left is replaced."""
+        folder = files.data / self.scratch
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
+        backup = files.backups.get(self.vault, self.slug)
+        stored = backup.part(self.part)
+        where = located(stored, self.path)
+        access, driver = files.vaults.access(self.vault), files.vaults.driver(self.vault)
+        await driver.restore(access, backup.snapshot(stored), [where], folder)
+        if not await asyncio.to_thread((folder / where).exists, follow_symlinks=False):
+            raise NotFound(f"There is no {self.path} in the backup {self.slug}")
+        await asyncio.to_thread((folder / where).rename, folder / "brought-back")
+
+    async def undo(self, before: None, files: SingleFiles) -> None:
+        """Remove it."""
+        await asyncio.to_thread(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
+
+
+@step("backups_vault.put_file_in_place/1")
+class PutFileInPlace(Step):
+    """Put it where it was; what lies there now gets another name."""
+
+    scratch: str
+    live: str
+    aside: str
+
+    async def do(self, files: SingleFiles) -> None:
+        """Two renamings, each of which may have been done already."""
+        await asyncio.to_thread(self._put, files)
+
+    def _put(self, files: SingleFiles) -> None:
+        place = PurePosixPath(self.live)
+        with Folder.open(files.data) as data, data.folder(self.scratch) as scratch:
+            if scratch.status("brought-back") is None:
+                return
+            with data.make(str(place.parent)) as parent:
+                if parent.status(place.name) is not None:
+                    parent.move(place.name, parent, self.aside)
+                scratch.move("brought-back", parent, place.name)
+
+    async def undo(self, before: None, files: SingleFiles) -> None:
+        """Put back what got another name."""
+        await asyncio.to_thread(self._take_back, files)
+
+    def _take_back(self, files: SingleFiles) -> None:
+        place = PurePosixPath(self.live)
+        try:
+            with Folder.open(files.data) as data, data.folder(str(place.parent)) as parent:
+                is_done = data.status(f"{self.scratch}/brought-back") is None and data.is_folder(self.scratch)
+                if is_done and parent.status(place.name) is not None:
+                    with data.folder(self.scratch) as scratch:
+                        parent.move(place.name, scratch, "brought-back")
+                if parent.status(self.aside) is not None:
+                    parent.move(self.aside, parent, place.name)
+        except FileNotFoundError:
+            return
+
+    async def notes(self) -> list[str]:
+        """What becomes of what is there."""
+        return [f"What lies at {self.live} now is called {self.aside} afterwards"]
+
+
+@step("backups_vault.tidy_scratch/1")
+class TidyScratch(Step):
+    """Remove the scratch place."""
+
+    scratch: str
+    tidies = True
+
+    async def do(self, files: SingleFiles) -> None:
+        """Remove it."""
+        await asyncio.to_thread(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
+
+
+@job("vault_put_back", reference="path")
+async def put_back(files: SingleFiles, vault: VaultName, slug: str, part: PartId, path: FreeText) -> Steps:
+    """Bring a file or folder back."""
+    stored = files.backups.get(vault, slug).part(part)
+    live = live_place(stored, path)
+    if not PurePosixPath(live).name:
+        raise Invalid("path must name a file or folder")
+    try:
+        with await asyncio.to_thread(Folder.open, files.data) as data:
+            await asyncio.to_thread(data.status, live)
+    except PathRefused as error:
+        raise Invalid(f"{path}: {error.message}") from None
+    own = uuid4().hex[:8]
+    scratch = f"{PLACE}/{own}"
+    aside = f"{PurePosixPath(live).name}{ASIDE}{own}"
+    return [
+        FetchFile(scratch, vault, slug, part, path),
+        PutFileInPlace(scratch, live, aside),
+        TidyScratch(scratch),
+    ]

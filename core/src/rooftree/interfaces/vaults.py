@@ -1,16 +1,18 @@
 """Vaults: what a driver for one program has to be that keeps backups without storing anything twice.
 
-A driver is a class in a distribution of its own, named in the entry-point group ``rooftree.vaults``. It runs the program
-(restic, kopia, borg …) and knows nothing of backups: to it a vault is a repository of snapshots, each with the tags that
-it was given. The repository stays in the program's own format, so that its owner can always get at it by hand::
+A driver is a class in a distribution of its own, named in the entry-point group ``rooftree.vaults``. It runs the
+program (restic, kopia, borg …) and knows nothing of backups: to it a vault is a repository of snapshots, each with the
+tags that it was given. The repository stays in the program's own format: its owner can always get at it by
+hand::
 
     class Acme(VaultDriver):
         name = "acme"
 
         async def create(self, vault: VaultAccess) -> None: ...
 
-Every verb may be called for several vaults at once, and :meth:`VaultDriver.store` and the reading verbs for one vault at
-once; :meth:`VaultDriver.prune` is called alone. A verb that is cancelled leaves nothing running.
+Verbs are called for several vaults at once, and those that read also beside a :meth:`VaultDriver.store` in the same
+vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. A verb that is cancelled leaves nothing
+running.
 """
 
 from __future__ import annotations
@@ -99,8 +101,8 @@ class Omission:
     """Relative to the base, as among the paths of the request."""
     pattern: str
     matching: Literal["tail", "whole", "exact"]
-    """``tail``: a glob against the end of a path; ``whole``: a glob against the whole path below the folder, where ``*``
-    stays in its level and ``**`` spans levels; ``exact``: one path below the folder, with all that is in it."""
+    """``tail``: a glob against the end of a path; ``whole``: a glob against the whole path below the folder, where
+    ``*`` stays in its level and ``**`` spans levels; ``exact``: one path below the folder, with all that is in it."""
 
 
 @frozen(kw_only=True)

@@ -13,13 +13,14 @@ from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.backups import BackupLocation
 from rooftree.interfaces.mounts import MOUNTS
 from rooftree.interfaces.vaults import GROUP, VaultDriver
+from rooftree_backups_vault.exports import EXPORTS
 from rooftree_backups_vault.proofs import PROOFS, SCRATCH, Proofs
 from rooftree_backups_vault.recovery_kit import RECOVERY_KITS, RecoveryKits
 from rooftree_backups_vault.routes import routes
 from rooftree_backups_vault.single_files import SINGLE_FILES, SingleFiles
 from rooftree_backups_vault.stored_backups import STORED_BACKUPS, StoredBackup, StoredBackups
 from rooftree_backups_vault.upkeep import make_room
-from rooftree_backups_vault.vault_location import EXPORTS, VAULT_LOCATIONS, VaultLocations
+from rooftree_backups_vault.vault_location import VAULT_LOCATIONS, VaultLocations
 from rooftree_backups_vault.vault_location import SCRATCH as BACKUPS_SCRATCH
 from rooftree_backups_vault.vaults import VAULTS, Vault, Vaults
 

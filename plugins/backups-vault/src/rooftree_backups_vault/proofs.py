@@ -149,9 +149,8 @@ class Proofs:
                 PROBLEM,
                 "system",
                 reference,
-                f"The part {proof.part.slug} of the backup {backup.head.slug} in the vault {vault} could not be brought "
-                f"back as it was: {proof.findings[0]}. Make another backup, and look at the vault's disk",
-                severity="issue",
+                f"The part {proof.part.slug} of the backup {backup.head.slug} in the vault {vault} could not be "
+                f"brought back as it was: {proof.findings[0]}. Make another backup, and look at the vault's disk",
             )
         )
 

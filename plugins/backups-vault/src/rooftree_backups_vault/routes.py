@@ -28,7 +28,7 @@ from rooftree_backups_vault.vaults import VaultName, Vaults
 
 routes = Routes()
 _OWNER: Final = role(Role.ADMIN)
-"""Who has a vault's key has all that the house has ever said: add-ons with the role backup make backups, and no more."""
+"""Who has a vault's key has all that was ever in the house: add-ons with the role backup make backups, and no more."""
 
 
 @routes.get("/kernel/v1/vaults", access=_OWNER)
@@ -97,10 +97,10 @@ def prune(vaults: Vaults, vault: VaultName) -> JobCall[None]:
 
 @routes.get("/kernel/v1/vaults/{vault}/backups/{slug}/entries", access=_OWNER)
 async def entries(
-    files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: FreeText = FreeText("")
+    files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: FreeText | None = None
 ) -> EntryListing:
     """What lies in a folder of a part of a backup."""
-    return EntryListing(await files.entries(vault, slug, PartId(kind=kind, slug=part), path))
+    return EntryListing(await files.entries(vault, slug, PartId(kind=kind, slug=part), path or ""))
 
 
 @routes.get("/kernel/v1/vaults/{vault}/backups/{slug}/file", access=_OWNER)

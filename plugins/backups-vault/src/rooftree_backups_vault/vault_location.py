@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import structlog
 from attrs import evolve
-from rooftree_archives import archive_writer
 
 from rooftree import Kernel, RooftreeError, Secret, Service, unstructure
 from rooftree.interfaces.backups import (
@@ -20,12 +17,10 @@ from rooftree.interfaces.backups import (
     BackupHead,
     BackupReader,
     BackupWriter,
-    PartContents,
-    PartTree,
     Progress,
 )
-from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.vaults import Snapshot
+from rooftree_backups_vault.exports import export
 from rooftree_backups_vault.proofs import Proofs
 from rooftree_backups_vault.stored_backups import (
     HEAD_FILE,
@@ -35,14 +30,13 @@ from rooftree_backups_vault.stored_backups import (
     StoredHead,
     runs_of,
 )
-from rooftree_backups_vault.vault_reader import ROOT, VaultReader
+from rooftree_backups_vault.vault_reader import VaultReader
 from rooftree_backups_vault.vault_writer import vault_writer
 from rooftree_backups_vault.vaults import Vaults
 
 log = structlog.get_logger(__name__)
 
 SCRATCH: Final = "tmp/vaults"
-EXPORTS: Final = "tmp/vault-exports"
 
 
 class VaultLocation:
@@ -132,38 +126,8 @@ class VaultLocation:
 
     async def export(self, slug: str, archive: Path, progress: Progress) -> None:
         """Write it as an ordinary archive: each part is brought into a scratch place, and packed from there."""
-        backup = self._backups.get(self._name, slug)
-        scratch = f"{EXPORTS}/{uuid4().hex}"
-        total = 2 * sum(part.total_bytes for part in backup.parts)
-        done = 0
-
-        def counted(offset: int) -> Progress:
-            return lambda part_done, part_total: progress(min(total, offset + part_done), total)
-
-        try:
-            async with self._reader(slug) as reader, archive_writer(archive, backup.head, None) as writer:
-                for part in backup.parts:
-                    folder = f"{scratch}/{part.number}"
-                    staged = await reader.unpack(part.part.id, self._kernel.data.path / folder, counted(done))
-                    done += part.total_bytes
-                    contents = await asyncio.to_thread(self._staged_contents, folder, staged.trees, staged.has_image)
-                    await writer.add(part.part, contents, counted(done))
-                    done += part.total_bytes
-                    await asyncio.to_thread(shutil.rmtree, self._kernel.data.path / folder, ignore_errors=True)
-                await writer.publish(backup.head, lambda _, __: None)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, self._kernel.data.path / scratch, ignore_errors=True)
-
-    def _staged_contents(self, folder: str, trees: Sequence[str], has_image: bool) -> PartContents:
-        place = self._kernel.data.path / folder
-        documents = place / "documents"
-        return PartContents(
-            documents={path.name: path.read_bytes() for path in documents.iterdir()} if documents.is_dir() else {},
-            trees=tuple(
-                PartTree(source=DataPath(f"{folder}/trees/{name}"), name="" if name == ROOT else name) for name in trees
-            ),
-            files={"image.tar": place / "image.tar"} if has_image else {},
-        )
+        async with self._reader(slug) as reader:
+            await export(reader, archive, self._kernel.data.path, progress)
 
     async def delete(self, slug: str) -> None:
         """Remove a backup. What only it has needed is freed when room is made the next time."""

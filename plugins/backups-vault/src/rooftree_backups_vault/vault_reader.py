@@ -21,6 +21,7 @@ from rooftree.interfaces.backups import (
 from rooftree.interfaces.vaults import VaultAccess, VaultDriver
 from rooftree_backups_vault.proofs import Proofs
 from rooftree_backups_vault.stored_backups import StoredBackup, StoredFile, VaultPart
+from rooftree_backups_vault.vault_writer import IMAGE
 
 MOST_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 RAW: Final = ".restored"
@@ -101,7 +102,7 @@ def _staged(part: VaultPart, raw: Path, into: Path) -> StagedTrees:
         _move(raw / document.path, into / "documents" / document.name, part)
     has_image = False
     for file in part.files:
-        is_image = file.name == "image.tar"
+        is_image = file.name == IMAGE
         has_image |= is_image
         _move(raw / file.path, into / (file.name if is_image else _in_tree(part, file)), part)
     return StagedTrees(trees=tuple(trees), has_image=has_image, size_bytes=part.total_bytes)

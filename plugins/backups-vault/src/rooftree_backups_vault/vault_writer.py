@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 DOCUMENTS: Final = "documents"
 FILES: Final = "files"
+IMAGE: Final = "image.tar"
 
 
 @asynccontextmanager
@@ -147,7 +148,7 @@ def _laid_out(data: Path, scratch: str, part: BackupPart, contents: PartContents
     ]
     files = [
         StoredFile(name=name, path=_linked(f"{scratch}/{FILES}/{name}", data, path))
-        for name, path in contents.files.items()
+        for name, path in {**contents.files, **({IMAGE: contents.image} if contents.image is not None else {})}.items()
     ]
     trees = [
         StoredTree(name=tree.name, path=tree.source.path)

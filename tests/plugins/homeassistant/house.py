@@ -157,7 +157,7 @@ class CoreHouse:
     def tell_versions(self, core: str | None) -> None:
         """The feed says that this is the newest Core."""
         self.feed.core = core
-        self.system.bus.publish(VersionsChanged())
+        self.system.bus.publish(VersionsChanged(("core",)))
 
 
 @asynccontextmanager

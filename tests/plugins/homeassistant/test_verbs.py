@@ -21,7 +21,7 @@ from rooftree_containers import ContainerState, Desired
 from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_homeassistant import core_health
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer
-from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse
+from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, core_house
 from tests.plugins.homeassistant.running_core import CoreEngine, running_core
 from tests.rig.waiting import until
 
@@ -65,6 +65,23 @@ async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind
     assert targets["/dev"][1]
     shown = await container(lived_in)
     assert (lived_in.system.data.path / "cid_files" / "homeassistant.cid").read_text() == shown.id
+
+
+@pytest.mark.parametrize(
+    ("told", "given_s"),
+    [("30500", 50), ("0", 20), ("86400000", 1820), ("soon", 260), ("-1", 260), ("", 260)],
+)
+async def test_core_gets_the_time_to_end_that_its_image_asks_for(
+    place: Path, behind: CoreEngine, told: str, given_s: int
+) -> None:
+    async with core_house(place, behind) as house:
+        image = FakeImage(environment={"S6_SERVICES_GRACETIME": told})
+        behind.publish_image(house.image(OLD), image)
+    async with running_core(place, behind) as house:
+        assert behind.spec(CONTAINER).stop_timeout_s == given_s
+        await house.call("stop")
+
+    assert behind.given_to_end_s == [given_s]
 
 
 async def test_version_without_a_socket_is_told_of_none(home: CoreHouse) -> None:

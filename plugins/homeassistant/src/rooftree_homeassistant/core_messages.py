@@ -22,8 +22,8 @@ from rooftree.process import SYSTEM, SystemState, SystemStateChanged
 from rooftree_homeassistant.job_messages import JobMessages
 from rooftree_homeassistant.outbox import Outbox
 
-UPDATED_BY_VERSIONS: Final = ("supervisor", "core", "os")
-"""What may have an update when the version feed says something else than before."""
+UPDATED_BY_VERSIONS: Final = {"core": "core", "os": "os", "services": "supervisor"}
+"""What Core may show an update of, by what the version feed says something else of than before."""
 
 
 class CoreMessages:
@@ -81,9 +81,9 @@ class CoreMessages:
     def _core_changed(self, _: CoreReached | CoreLost) -> None:
         self._outbox.look_again()
 
-    def _versions_changed(self, _: VersionsChanged) -> None:
-        for key in UPDATED_BY_VERSIONS:
-            self._update(key)
+    def _versions_changed(self, event: VersionsChanged) -> None:
+        for part in event.parts:
+            self._update(UPDATED_BY_VERSIONS[part])
 
     def _internet_changed(self, event: InternetChanged) -> None:
         self._put(("network", event.whose), "supervisor_update", update_key="network",

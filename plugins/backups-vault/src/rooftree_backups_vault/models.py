@@ -154,6 +154,5 @@ class EntryListing:
 class PutBackRequest:
     """A file or folder that is to be brought back."""
 
-    kind: PartKind
-    part: str
     path: str
+    """Below the part, such as ``data/options.json``."""

@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 from typing import Final
 from uuid import uuid4
 
-from rooftree import FreeText, Invalid, NotFound, Step, Steps, job, step
+from rooftree import Invalid, NotFound, Step, Steps, job, step
 from rooftree.interfaces.backups import PartId
 from rooftree_backups_vault.single_files import SingleFiles, live_place, located
 from rooftree_backups_vault.vaults import VaultName
 from rooftree_files import Folder, PathRefused
+from rooftree_workers import to_thread_whole
 
 PLACE: Final = "tmp/vault-files"
 ASIDE: Final = ".before-"
@@ -32,20 +33,20 @@ class FetchFile(Step):
     async def do(self, files: SingleFiles) -> None:
         """Restore it there; what an earlier try left is replaced."""
         folder = files.data / self.scratch
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
+        await to_thread_whole(shutil.rmtree, folder, ignore_errors=True)
+        await to_thread_whole(folder.mkdir, mode=0o700, parents=True)
         backup = files.backups.get(self.vault, self.slug)
         stored = backup.part(self.part)
         where = located(stored, self.path)
         access, driver = files.vaults.access(self.vault), files.vaults.driver(self.vault)
         await driver.restore(access, backup.snapshot(stored), [where], folder)
-        if not await asyncio.to_thread((folder / where).exists, follow_symlinks=False):
+        if not await to_thread_whole((folder / where).exists, follow_symlinks=False):
             raise NotFound(f"There is no {self.path} in the backup {self.slug}")
-        await asyncio.to_thread((folder / where).rename, folder / "brought-back")
+        await to_thread_whole((folder / where).rename, folder / "brought-back")
 
     async def undo(self, before: None, files: SingleFiles) -> None:
         """Remove it."""
-        await asyncio.to_thread(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
+        await to_thread_whole(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
 
 
 @step("backups_vault.put_file_in_place/1")
@@ -58,7 +59,7 @@ class PutFileInPlace(Step):
 
     async def do(self, files: SingleFiles) -> None:
         """Two renamings, each of which may have been done already."""
-        await asyncio.to_thread(self._put, files)
+        await to_thread_whole(self._put, files)
 
     def _put(self, files: SingleFiles) -> None:
         place = PurePosixPath(self.live)
@@ -72,7 +73,7 @@ class PutFileInPlace(Step):
 
     async def undo(self, before: None, files: SingleFiles) -> None:
         """Put back what got another name."""
-        await asyncio.to_thread(self._take_back, files)
+        await to_thread_whole(self._take_back, files)
 
     def _take_back(self, files: SingleFiles) -> None:
         place = PurePosixPath(self.live)
@@ -101,11 +102,11 @@ class TidyScratch(Step):
 
     async def do(self, files: SingleFiles) -> None:
         """Remove it."""
-        await asyncio.to_thread(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
+        await to_thread_whole(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
 
 
 @job("vault_put_back", reference="path")
-async def put_back(files: SingleFiles, vault: VaultName, slug: str, part: PartId, path: FreeText) -> Steps:
+async def put_back(files: SingleFiles, vault: VaultName, slug: str, part: PartId, path: str) -> Steps:
     """Bring a file or folder back."""
     stored = files.backups.get(vault, slug).part(part)
     live = live_place(stored, path)

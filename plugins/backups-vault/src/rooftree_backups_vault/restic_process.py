@@ -32,6 +32,8 @@ LONGEST_LINE_BYTES: Final = 4 * 1024 * 1024
 """Of its JSON: a list of snapshots is one line."""
 _MOST_COMPLAINT_BYTES: Final = 8 * 1024
 _BLOCK_BYTES: Final = 256 * 1024
+_SHORTEST_SECRET: Final = 3
+"""Characters; to mask shorter ones would make nonsense of every sentence."""
 
 _REASONS: Final[Sequence[tuple[str, type[RooftreeError], str]]] = (
     ("wrong password or no key found", VaultLocked, "The key does not open the vault"),
@@ -127,13 +129,13 @@ async def _end_of(errors: asyncio.StreamReader) -> bytes:
 
 def reason(vault: VaultAccess, complaint: str) -> RooftreeError:
     """restic's complaint as one of our errors, without what only the vault may know."""
+    lowered = complaint.lower()
     for secret in (vault.key, *vault.environment.values()):
         for form in (text := secret.reveal(), quote(text, safe="")):
-            complaint = complaint.replace(form, "***") if form else complaint
+            complaint = complaint.replace(form, "***") if len(form) >= _SHORTEST_SECRET else complaint
     complaint = complaint.replace(vault.repository, "the vault")  # may have a login in it
     lines = [line.removeprefix("Fatal: ").strip() for line in complaint.splitlines() if line.strip()]
     said = "".join(letter if letter.isprintable() else "�" for letter in "; ".join(lines[-3:]))
-    lowered = complaint.lower()
     for words, kind, meaning in _REASONS:
         if words.lower() in lowered:
             return kind(f"{meaning}: {said}")

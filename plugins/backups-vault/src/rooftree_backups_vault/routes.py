@@ -30,6 +30,8 @@ routes = Routes()
 _OWNER: Final = role(Role.ADMIN)
 """Who has a vault's key has all that was ever in the house: add-ons with the role backup make backups, and no more."""
 
+_PART: Final = "/kernel/v1/vaults/{vault}/backups/{slug}/parts/{kind}/{part}"
+
 
 @routes.get("/kernel/v1/vaults", access=_OWNER)
 def vaults(vaults: Vaults, backups: StoredBackups) -> VaultListing:
@@ -95,23 +97,23 @@ def prune(vaults: Vaults, vault: VaultName) -> JobCall[None]:
     return make_room(vault=vault)
 
 
-@routes.get("/kernel/v1/vaults/{vault}/backups/{slug}/entries", access=_OWNER)
+@routes.get(f"{_PART}/entries", access=_OWNER)
 async def entries(
-    files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: FreeText | None = None
+    files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: str = ""
 ) -> EntryListing:
-    """What lies in a folder of a part of a backup."""
-    return EntryListing(await files.entries(vault, slug, PartId(kind=kind, slug=part), path or ""))
+    """What lies in a folder of a part of a backup; without ``path``, its folders."""
+    return EntryListing(await files.entries(vault, slug, PartId(kind=kind, slug=part), path))
 
 
-@routes.get("/kernel/v1/vaults/{vault}/backups/{slug}/file", access=_OWNER)
+@routes.get(f"{_PART}/file", access=_OWNER)
 async def file(
-    files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: FreeText
+    files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: str = ""
 ) -> Stream:
     """A file of a part of a backup."""
     return Stream(await files.content(vault, slug, PartId(kind=kind, slug=part), path), "application/octet-stream")
 
 
-@routes.post("/kernel/v1/vaults/{vault}/backups/{slug}/put-back", access=_OWNER)
-def put_file_back(vault: VaultName, slug: str, body: PutBackRequest) -> JobCall[None]:
+@routes.post(f"{_PART}/put-back", access=_OWNER)
+def put_file_back(vault: VaultName, slug: str, kind: PartKind, part: FreeText, body: PutBackRequest) -> JobCall[None]:
     """Bring a file or folder back to where it was; what lies there now stays beside it."""
-    return put_back(vault=vault, slug=slug, part=PartId(kind=body.kind, slug=body.part), path=FreeText(body.path))
+    return put_back(vault=vault, slug=slug, part=PartId(kind=kind, slug=part), path=body.path)

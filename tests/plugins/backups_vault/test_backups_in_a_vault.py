@@ -119,7 +119,7 @@ async def test_folder_whose_path_has_letters_of_patterns_is_kept_whole_but_for_w
 async def test_what_is_mounted_in_a_folder_is_not_its_own(
     house: VaultHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rooftree_backups_vault import vault_writer  # noqa: PLC0415  (patched here alone)
+    from rooftree_backups_vault import vault_writer
 
     monkeypatch.setattr(vault_writer, "mountpoints_below", lambda folder: (Path("sub"),))
     await house.back_up()
@@ -145,7 +145,7 @@ async def test_backup_that_is_not_finished_is_none_and_leaves_no_snapshot(house:
 async def test_snapshots_that_a_kill_left_go_when_room_is_made_and_backups_stay(house: VaultHouse) -> None:
     await house.back_up()
     access = house.vaults.access("cellar")
-    from rooftree.interfaces.vaults import SnapshotRequest  # noqa: PLC0415
+    from rooftree.interfaces.vaults import SnapshotRequest
 
     orphan = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, "run=killed", "part=0"))
     await Restic().store(access, orphan, quiet)
@@ -242,4 +242,4 @@ async def test_folder_that_is_not_there_leaves_a_part_without_it(house: VaultHou
     staged = await unpacked(house, tmp_path / "staged", SHARE)
 
     assert not (staged / "trees").exists()
-    assert PartKind.FOLDER == house.backups.get("cellar", "0badcafe").parts[0].part.id.kind
+    assert house.backups.get("cellar", "0badcafe").parts[0].part.id.kind is PartKind.FOLDER

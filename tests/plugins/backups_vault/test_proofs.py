@@ -74,7 +74,7 @@ async def test_damage_is_a_fact_of_the_backup_a_problem_and_the_end_of_the_job(h
 
 
 async def test_problem_goes_with_the_next_proof_that_is_whole(house: VaultHouse) -> None:
-    from rooftree import Problem  # noqa: PLC0415
+    from rooftree import Problem
 
     await house.back_up()
     house.system.problems.report(Problem(proofs.PROBLEM, "system", "cellar_local_lamp"))
@@ -117,7 +117,7 @@ async def test_nothing_to_prove_is_said(house: VaultHouse) -> None:
 
 def made(folder: Path, name: str, content: bytes) -> Path:
     """A file with the time 1."""
-    import os  # noqa: PLC0415
+    import os
 
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

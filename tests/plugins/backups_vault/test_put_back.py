@@ -56,7 +56,7 @@ async def test_file_comes_back_and_what_is_there_now_stays_beside_it(house: Vaul
 
 
 async def test_folder_comes_back_also_where_nothing_is_left_of_it(house: VaultHouse) -> None:
-    import shutil  # noqa: PLC0415
+    import shutil
 
     await house.back_up()
     folder = house.data / "apps/data/local_lamp"
@@ -84,7 +84,7 @@ async def test_what_can_not_be_brought_back_is_refused_and_changes_nothing(house
 
 
 async def test_link_in_the_way_leads_nobody_out(house: VaultHouse, tmp_path: Path) -> None:
-    import shutil  # noqa: PLC0415
+    import shutil
 
     await house.back_up()
     folder = house.data / "apps/data/local_lamp"

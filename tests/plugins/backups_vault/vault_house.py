@@ -128,7 +128,7 @@ def picture(folder: Path) -> dict[str, tuple[Any, ...]]:
     shown: dict[str, tuple[Any, ...]] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
         time = status.st_mtime_ns if path.is_file() and not path.is_symlink() else 0
         shown[str(path.relative_to(folder))] = (
             status.st_mode,

@@ -123,6 +123,14 @@ class VaultMade:
 
 
 @frozen
+class KitPage:
+    """A recovery kit."""
+
+    recovery_kit: str = field(repr=False)
+    """Plain text, to be printed."""
+
+
+@frozen
 class KeyCheck:
     """A key that is to be proved; without one, the vault's own."""
 

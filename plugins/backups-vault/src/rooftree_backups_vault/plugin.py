@@ -20,8 +20,8 @@ from rooftree_backups_vault.routes import routes
 from rooftree_backups_vault.single_files import SINGLE_FILES, SingleFiles
 from rooftree_backups_vault.stored_backups import STORED_BACKUPS, StoredBackup, StoredBackups
 from rooftree_backups_vault.upkeep import make_room
-from rooftree_backups_vault.vault_location import VAULT_LOCATIONS, VaultLocations
 from rooftree_backups_vault.vault_location import SCRATCH as BACKUPS_SCRATCH
+from rooftree_backups_vault.vault_location import VAULT_LOCATIONS, VaultLocations
 from rooftree_backups_vault.vaults import VAULTS, Vault, Vaults
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -82,7 +83,7 @@ async def content(vault: VaultAccess, *arguments: str) -> AsyncIterator[AsyncIte
 async def _process(
     vault: VaultAccess, arguments: Sequence[str], folder: Path | None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    with _ssh_files(vault) as options:
+    async with _ssh_options(vault) as options:
         environment = await asyncio.to_thread(_environment, vault)
         try:
             async with child_process(
@@ -157,14 +158,18 @@ def _environment(vault: VaultAccess) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _ssh_files(vault: VaultAccess) -> Iterator[Sequence[str]]:
-    """The options that have restic reach a server over SSH as we want it, and the files that they name."""
+@asynccontextmanager
+async def _ssh_options(vault: VaultAccess) -> AsyncIterator[Sequence[str]]:
+    """The options that have restic reach a server over SSH as we want it; the files that they name go afterwards."""
     if not vault.repository.startswith("sftp:"):
         yield ()
         return
-    with tempfile.TemporaryDirectory(prefix="rooftree-vault-") as folder:
-        yield ("-o", f"sftp.command={shlex.join(_ssh_command(vault, Path(folder)))}")
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rooftree-vault-"))
+    try:
+        command = await asyncio.to_thread(_ssh_command, vault, folder)
+        yield ("-o", f"sftp.command={shlex.join(command)}")
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _ssh_command(vault: VaultAccess, folder: Path) -> Sequence[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from rooftree import FreeText, Invalid, JobCall, JobStarted, Role, Routes, Stream, Text, role
+from rooftree import FreeText, Invalid, JobCall, JobStarted, Role, Routes, Stream, role
 from rooftree.interfaces.backups import PartId, PartKind
 from rooftree.interfaces.vaults import VaultExists, VaultLocked, VaultMissing, VaultUnreachable
 from rooftree_backups_vault.models import (
     EntryListing,
     KeyCheck,
+    KitPage,
     ProofRequest,
     PutBackRequest,
     ShownVault,
@@ -65,9 +66,9 @@ async def forget_vault(locations: VaultLocations, vault: VaultName) -> None:
 
 
 @routes.get("/kernel/v1/vaults/{vault}/recovery-kit", access=_OWNER)
-def kit(kits: RecoveryKits, vault: VaultName) -> Text:
+def kit(kits: RecoveryKits, vault: VaultName) -> KitPage:
     """The page with which the owner gets at a vault when this machine is gone."""
-    return Text(kits.page(vault))
+    return KitPage(kits.page(vault))
 
 
 @routes.post("/kernel/v1/vaults/{vault}/check", access=_OWNER, refuses=(VaultLocked, VaultMissing, VaultUnreachable))

@@ -28,7 +28,7 @@ async def export(reader: BackupReader, archive: Path, data: Path, progress: Prog
         return lambda part_done, _: progress(min(total, offset + part_done), total)
 
     try:
-        async with archive_writer(archive, reader.head, None) as writer:
+        async with archive_writer(archive, data_folder=data, password=None) as writer:
             for number, stored in enumerate(reader.parts):
                 folder = f"{scratch}/{number}"
                 staged = await reader.unpack(stored.part.id, data / folder, behind(done))

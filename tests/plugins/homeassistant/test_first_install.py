@@ -78,6 +78,21 @@ async def test_image_that_the_engine_has_is_not_fetched(
         assert [call for call in engine.calls if call[0] == "pull"] == []
 
 
+async def test_image_on_the_engine_that_is_for_other_machines_is_no_core(
+    home: CoreHouse, engine: FakeContainerEngine
+) -> None:
+    engine.load_image(home.image(OLD), FakeImage(architecture="s390x"))
+    engine.publish_image(home.image(OLD), FakeImage(architecture="s390x"))
+
+    planned = (await home.client.post("/core/update?plan=1", json={"version": OLD})).data
+    answer = await home.call("update", version=OLD)
+
+    assert planned["fetch_bytes"] > 0
+    assert (answer.status, answer.envelope["error_key"]) == (400, "homeassistant_update_image_error")
+    assert "s390x" in answer.message
+    assert home.core.installed is None
+
+
 async def test_registry_that_fails_is_asked_again_until_it_does_not(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

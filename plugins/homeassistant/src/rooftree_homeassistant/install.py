@@ -41,7 +41,7 @@ from rooftree_containers.steps import PullImage, fetch, told_wait_s
 from rooftree_homeassistant.core_domain import version_shown
 from rooftree_homeassistant.core_health import NotAwaited
 from rooftree_homeassistant.core_jobs import AlreadyInstalled, forward
-from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched
+from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched, is_here
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.installation import (
     INSTALLATION,
@@ -81,14 +81,14 @@ class FetchCore(Step):
 
     async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
         """The whole image, of which the engine may have parts already; nothing where it is there."""
-        return 0 if await engine.image(self.image) else await engine.size_of_pull(self.image)
+        return 0 if await is_here(engine, self.image) else await engine.size_of_pull(self.image)
 
     async def do(self, run: Run, engine: ContainerEngine, installation: Installation) -> None:
         """Fetch it, unless it is there."""
         installation.enter(Stage.FETCHING, self.version)
         while True:
             try:
-                if await engine.image(self.image) is None:
+                if not await is_here(engine, self.image):
                     await fetch(run, self.image, partial(_pull, engine, installation, self.image))
                 return
             except RooftreeError as error:

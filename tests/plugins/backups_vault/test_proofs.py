@@ -115,6 +115,14 @@ async def test_nothing_to_prove_is_said(house: VaultHouse) -> None:
     assert other.status == 404
 
 
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path) -> Path:
+    """A data folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
 def made(folder: Path, name: str, content: bytes) -> Path:
     """A file with the time 1."""
     import os

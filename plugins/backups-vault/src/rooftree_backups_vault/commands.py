@@ -38,7 +38,7 @@ def list_vaults(invocation: Invocation, /) -> None:
 
 def _rows(item: dict[str, Any]) -> list[tuple[str, ...]]:
     place = f"{item['place']} ({item['driver']})"
-    backups = [
+    backups: list[tuple[str, ...]] = [
         (item["name"], place, backup["slug"], backup["name"], backup["date"][:16].replace("T", " "),
          _megabytes(backup["added_bytes"]), _proved(backup))
         for backup in item["backups"]
@@ -85,10 +85,10 @@ def create(
         "driver": driver,
         "existing": existing,
         "environment": {variable: os.environ[variable] for variable in credentials},
-        "ssh_hosts": ssh_hosts.read_text() if ssh_hosts is not None else "",
+        "ssh_hosts": ssh_hosts.read_text() if ssh_hosts is not None else "",  # ours: of who types it
     }
     if ssh_key is not None:
-        body["ssh_key"] = ssh_key.read_text()
+        body["ssh_key"] = ssh_key.read_text()  # ours: of who types it
     if existing:
         body["key"] = click.prompt("The vault's key", hide_input=True)
     made = invocation.ask("POST", _VAULTS, body, patience_s=_LONG_S)
@@ -112,7 +112,7 @@ def _write_kit(path: Path, text: str) -> None:
     import os
 
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # ours: of who types it
     except FileExistsError:
         raise click.UsageError(f"--kit: {path} is there already; the kit is shown by: rooftree vault kit") from None
     with os.fdopen(descriptor, "w") as file:
@@ -151,7 +151,7 @@ def check(invocation: Invocation, /, name: str, *, kit: Path | None) -> None:
 def _key_of(kit: Path) -> str:
     from rooftree_backups_vault.recovery_kit import key_in
 
-    key = key_in(kit.read_text(errors="replace"))
+    key = key_in(kit.read_text(errors="replace"))  # ours: of who types it
     if key is None:
         raise click.UsageError(f"--kit: {kit} is no recovery kit: it has no line that begins with Key:")
     return key

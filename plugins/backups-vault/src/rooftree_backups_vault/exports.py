@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -13,15 +12,16 @@ from rooftree_archives import archive_writer
 
 from rooftree.interfaces.backups import BackupReader, PartContents, PartTree, Progress
 from rooftree.interfaces.containers import DataPath
+from rooftree_backups_vault import scratch
 from rooftree_backups_vault.vault_reader import ROOT
-from rooftree_backups_vault.vault_writer import IMAGE
+from rooftree_backups_vault.vault_writer import DOCUMENTS, IMAGE
 
 EXPORTS: Final = "tmp/vault-exports"
 
 
 async def export(reader: BackupReader, archive: Path, data: Path, progress: Progress) -> None:
     """Bring each part into a scratch place below the data folder, one after the other, and pack it from there."""
-    scratch = f"{EXPORTS}/{uuid4().hex}"
+    place = f"{EXPORTS}/{uuid4().hex}"
     total, done = 2 * sum(stored.part.size_bytes for stored in reader.parts), 0
 
     def behind(offset: int) -> Progress:
@@ -30,25 +30,25 @@ async def export(reader: BackupReader, archive: Path, data: Path, progress: Prog
     try:
         async with archive_writer(archive, data_folder=data, password=None) as writer:
             for number, stored in enumerate(reader.parts):
-                folder = f"{scratch}/{number}"
+                folder = f"{place}/{number}"
                 staged = await reader.unpack(stored.part.id, data / folder, behind(done))
                 done += stored.part.size_bytes
                 contents = await asyncio.to_thread(_staged_contents, data, folder, staged.trees)
                 await writer.add(stored.part, contents, behind(done))
                 done += stored.part.size_bytes
-                await asyncio.to_thread(shutil.rmtree, data / folder, ignore_errors=True)
+                await asyncio.to_thread(scratch.remove, data / folder)
             await writer.publish(reader.head, lambda _, __: None)
     finally:
-        await asyncio.to_thread(shutil.rmtree, data / scratch, ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, data / place)
 
 
 def _staged_contents(data: Path, folder: str, trees: Sequence[str]) -> PartContents:
     place = data / folder
-    documents, image = place / "documents", place / IMAGE
+    image = place / IMAGE
     return PartContents(
-        documents={path.name: path.read_bytes() for path in documents.iterdir()} if documents.is_dir() else {},
+        documents=scratch.documents(place / DOCUMENTS),
         trees=tuple(
             PartTree(source=DataPath(f"{folder}/trees/{name}"), name="" if name == ROOT else name) for name in trees
         ),
-        image=image if image.exists() else None,
+        image=image if scratch.is_there(image) else None,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -13,6 +12,7 @@ from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.backups import BackupLocation
 from rooftree.interfaces.mounts import MOUNTS
 from rooftree.interfaces.vaults import GROUP, VaultDriver
+from rooftree_backups_vault import scratch
 from rooftree_backups_vault.exports import EXPORTS
 from rooftree_backups_vault.proofs import PROOFS, SCRATCH, Proofs
 from rooftree_backups_vault.recovery_kit import RECOVERY_KITS, RecoveryKits
@@ -66,7 +66,7 @@ class BackupsVaultPlugin(Plugin):
         self.proofs = Proofs(kernel, self.vaults, backups)
         self.locations = VaultLocations(kernel, self.vaults, backups, self.proofs)
         for place in (SCRATCH, BACKUPS_SCRATCH, EXPORTS):  # what a kill has left there is of no use to anybody
-            await asyncio.to_thread(shutil.rmtree, kernel.data.path / place, ignore_errors=True)
+            await asyncio.to_thread(scratch.remove, kernel.data.path / place)
         kernel.provide(VAULTS, self.vaults)
         kernel.provide(STORED_BACKUPS, backups)
         kernel.provide(PROOFS, self.proofs)

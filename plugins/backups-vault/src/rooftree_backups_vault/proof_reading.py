@@ -19,6 +19,8 @@ import orjson
 import yaml
 from attrs import define, field
 
+from rooftree_files import Folder, PathRefused
+
 SQLITE: Final = b"SQLite format 3\0"
 MOST_PARSED_BYTES: Final = 32 * 1024 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
@@ -38,32 +40,35 @@ class Report:
 def look(data: Path, restored: Path, trees: list[str]) -> Report:
     """Look at all that was restored."""
     report = Report()
-    for tree in trees:
-        for path in _files(restored / tree):
-            _look_at(path, data / path.relative_to(restored), report)
-    scratch = [path for path in _files(restored) if not any(path.is_relative_to(restored / tree) for tree in trees)]
-    for path in scratch:
-        _look_at(path, None, report)
+    with Folder.open(data) as live:
+        for path in _files(restored):
+            below = path.relative_to(restored)
+            is_of_a_tree = any(below.is_relative_to(tree) for tree in trees)
+            _look_at(path, live, str(below) if is_of_a_tree else None, report)
     return report
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for above, _, names in os.walk(folder):
+    for above, _, names in os.walk(folder):  # ours: a scratch place
         for name in names:
             path = Path(above, name)
-            if stat.S_ISREG(path.lstat().st_mode):
+            if stat.S_ISREG(_status(path).st_mode):
                 yield path
 
 
-def _look_at(path: Path, live: Path | None, report: Report) -> None:
+def _status(path: Path) -> os.stat_result:
+    return path.lstat()  # ours: a scratch place
+
+
+def _look_at(path: Path, live: Folder, place: str | None, report: Report) -> None:
     is_as_live = False
-    if live is not None and _could_be_same(path, live):
-        difference = _differs(path, live)
+    if place is not None and _could_be_same(path, live, place):
+        difference = _differs(path, live, place)
         if difference is None:
             report.compared_files += 1
-            report.compared_bytes += path.lstat().st_size
+            report.compared_bytes += _status(path).st_size
             is_as_live = True
-        elif _could_be_same(path, live):  # it was not changed while it was read
+        elif _could_be_same(path, live, place):  # it was not changed while it was read
             report.findings.append(f"{_shown(path)} differs from what is there now at byte {difference}")
             return
     finding = _opened(path, report)
@@ -71,36 +76,39 @@ def _look_at(path: Path, live: Path | None, report: Report) -> None:
         report.findings.append(f"{_shown(path)}: {finding}")
 
 
-def _could_be_same(path: Path, live: Path) -> bool:
+def _could_be_same(path: Path, live: Folder, place: str) -> bool:
     try:
-        there = live.lstat()
-    except OSError:
+        there = live.status(place)
+    except PathRefused:
         return False
-    here = path.lstat()
-    return stat.S_ISREG(there.st_mode) and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    here = _status(path)
+    return (
+        there is not None
+        and stat.S_ISREG(there.st_mode)
+        and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    )
 
 
-def _differs(path: Path, live: Path) -> int | None:
-    """The first byte that differs; ``None`` where none does."""
+def _differs(path: Path, live: Folder, place: str) -> int | None:
+    """The first byte that differs; ``None`` where none does. A file that is gone by now differs at its beginning."""
     try:
-        with _open(path) as restored, _open(live) as original:
-            position = 0
-            while True:
-                block, other = restored.read(_BLOCK_BYTES), original.read(_BLOCK_BYTES)
-                if block != other:
-                    return position + next(
-                        (index for index, pair in enumerate(zip(block, other, strict=False)) if pair[0] != pair[1]),
-                        min(len(block), len(other)),
-                    )
-                if not block:
-                    return None
-                position += len(block)
-    except FileNotFoundError:
-        return None
+        descriptor = live.open_file(place)
+    except (FileNotFoundError, PathRefused):
+        return 0
+    with _open(path) as restored, os.fdopen(descriptor, "rb") as original:
+        position = 0
+        while True:
+            block, other = restored.read(_BLOCK_BYTES), original.read(_BLOCK_BYTES)
+            if block != other:
+                pairs = enumerate(zip(block, other, strict=False))
+                return position + next((at for at, pair in pairs if pair[0] != pair[1]), min(len(block), len(other)))
+            if not block:
+                return None
+            position += len(block)
 
 
 def _open(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, _READ), "rb")
+    return os.fdopen(os.open(path, _READ), "rb")  # ours: a scratch place
 
 
 def _opened(path: Path, report: Report) -> str | None:
@@ -111,7 +119,7 @@ def _opened(path: Path, report: Report) -> str | None:
         report.opened_files += 1
         return _checked(path)
     is_json, is_yaml = path.suffix == ".json" or ".storage" in path.parts, path.suffix in {".yaml", ".yml"}
-    if not (is_json or is_yaml) or not 0 < path.lstat().st_size <= MOST_PARSED_BYTES:
+    if not (is_json or is_yaml) or not 0 < _status(path).st_size <= MOST_PARSED_BYTES:
         return None
     if is_json and path.suffix != ".json" and beginning[:1] not in {b"{", b"["}:
         return None

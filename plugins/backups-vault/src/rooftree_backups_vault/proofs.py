@@ -8,7 +8,6 @@ process of their own. What can't be opened there and can't be opened here either
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from attrs import frozen
 from rooftree import Kernel, NotFound, Problem, RooftreeError, Service, Unavailable
 from rooftree.interfaces.backups import PartId
 from rooftree.interfaces.vaults import VaultUnreachable
+from rooftree_backups_vault import scratch
 from rooftree_backups_vault.stored_backups import PartProof, StoredBackup, StoredBackups, VaultPart
 from rooftree_backups_vault.vaults import Vaults
 from rooftree_workers import child_process
@@ -96,7 +96,7 @@ class Proofs:
         try:
             proof = await self._looked_at(vault, backup, stored, folder)
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(scratch.remove, folder)
         await self._backups.put(self._backups.get(vault, slug).proved(proof))
         self._tell(vault, backup, proof)
         return proof
@@ -156,8 +156,7 @@ class Proofs:
 
 
 def _room(folder: Path, needed: int) -> None:
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
+    free = scratch.free_bytes(folder.parent)
     if free < needed + MARGIN_BYTES:
         raise Unavailable(
             f"There is no room to prove a backup: that takes {needed / 1e6:,.0f} MB for a while, {free / 1e6:,.0f} MB "

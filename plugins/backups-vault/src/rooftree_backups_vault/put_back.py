@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import PurePosixPath
 from typing import Final
 from uuid import uuid4
 
 from rooftree import Invalid, NotFound, Step, Steps, job, step
 from rooftree.interfaces.backups import PartId
+from rooftree_backups_vault import scratch
 from rooftree_backups_vault.single_files import SingleFiles, live_place, located
 from rooftree_backups_vault.vaults import VaultName
 from rooftree_files import Folder, PathRefused
@@ -17,6 +17,7 @@ from rooftree_workers import to_thread_whole
 
 PLACE: Final = "tmp/vault-files"
 ASIDE: Final = ".before-"
+BROUGHT_BACK: Final = "brought-back"
 
 
 @step("backups_vault.fetch_file/1")
@@ -33,20 +34,20 @@ class FetchFile(Step):
     async def do(self, files: SingleFiles) -> None:
         """Restore it there; what an earlier try left is replaced."""
         folder = files.data / self.scratch
-        await to_thread_whole(shutil.rmtree, folder, ignore_errors=True)
-        await to_thread_whole(folder.mkdir, mode=0o700, parents=True)
+        await to_thread_whole(scratch.remove, folder)
+        await to_thread_whole(scratch.made, folder)
         backup = files.backups.get(self.vault, self.slug)
         stored = backup.part(self.part)
         where = located(stored, self.path)
         access, driver = files.vaults.access(self.vault), files.vaults.driver(self.vault)
         await driver.restore(access, backup.snapshot(stored), [where], folder)
-        if not await to_thread_whole((folder / where).exists, follow_symlinks=False):
+        if not await to_thread_whole(scratch.is_there, folder / where):
             raise NotFound(f"There is no {self.path} in the backup {self.slug}")
-        await to_thread_whole((folder / where).rename, folder / "brought-back")
+        await to_thread_whole(scratch.move, folder / where, folder / BROUGHT_BACK)
 
     async def undo(self, before: None, files: SingleFiles) -> None:
         """Remove it."""
-        await to_thread_whole(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
+        await to_thread_whole(scratch.remove, files.data / self.scratch)
 
 
 @step("backups_vault.put_file_in_place/1")
@@ -63,13 +64,13 @@ class PutFileInPlace(Step):
 
     def _put(self, files: SingleFiles) -> None:
         place = PurePosixPath(self.live)
-        with Folder.open(files.data) as data, data.folder(self.scratch) as scratch:
-            if scratch.status("brought-back") is None:
+        with Folder.open(files.data) as data, data.folder(self.scratch) as staged:
+            if staged.status(BROUGHT_BACK) is None:
                 return
             with data.make(str(place.parent)) as parent:
                 if parent.status(place.name) is not None:
                     parent.move(place.name, parent, self.aside)
-                scratch.move("brought-back", parent, place.name)
+                staged.move(BROUGHT_BACK, parent, place.name)
 
     async def undo(self, before: None, files: SingleFiles) -> None:
         """Put back what got another name."""
@@ -79,10 +80,10 @@ class PutFileInPlace(Step):
         place = PurePosixPath(self.live)
         try:
             with Folder.open(files.data) as data, data.folder(str(place.parent)) as parent:
-                is_done = data.status(f"{self.scratch}/brought-back") is None and data.is_folder(self.scratch)
+                is_done = data.status(f"{self.scratch}/{BROUGHT_BACK}") is None and data.is_folder(self.scratch)
                 if is_done and parent.status(place.name) is not None:
-                    with data.folder(self.scratch) as scratch:
-                        parent.move(place.name, scratch, "brought-back")
+                    with data.folder(self.scratch) as staged:
+                        parent.move(place.name, staged, BROUGHT_BACK)
                 if parent.status(self.aside) is not None:
                     parent.move(self.aside, parent, place.name)
         except FileNotFoundError:
@@ -102,7 +103,7 @@ class TidyScratch(Step):
 
     async def do(self, files: SingleFiles) -> None:
         """Remove it."""
-        await to_thread_whole(shutil.rmtree, files.data / self.scratch, ignore_errors=True)
+        await to_thread_whole(scratch.remove, files.data / self.scratch)
 
 
 @job("vault_put_back", reference="path")
@@ -118,10 +119,10 @@ async def put_back(files: SingleFiles, vault: VaultName, slug: str, part: PartId
     except PathRefused as error:
         raise Invalid(f"{path}: {error.message}") from None
     own = uuid4().hex[:8]
-    scratch = f"{PLACE}/{own}"
+    place = f"{PLACE}/{own}"
     aside = f"{PurePosixPath(live).name}{ASIDE}{own}"
     return [
-        FetchFile(scratch, vault, slug, part, path),
-        PutFileInPlace(scratch, live, aside),
-        TidyScratch(scratch),
+        FetchFile(place, vault, slug, part, path),
+        PutFileInPlace(place, live, aside),
+        TidyScratch(place),
     ]

@@ -90,7 +90,7 @@ class Restic(VaultDriver):
 
     async def entries(self, vault: VaultAccess, snapshot: str, path: str) -> Sequence[VaultEntry]:
         wanted = f"/{path}".rstrip("/")
-        found: list[VaultEntry] = []
+        listed: list[VaultEntry] = []
         is_there = not wanted
         async with running(vault, "ls", "--json", "--no-lock", snapshot, wanted or "/") as lines:
             async for line in lines:
@@ -99,10 +99,10 @@ class Restic(VaultDriver):
                     continue
                 is_there |= node["path"] == wanted
                 if node["path"] == f"{wanted}/{node['name']}":
-                    found.append(_entry(node))
+                    listed.append(_entry(node))
         if not is_there:
             raise NotFound(f"There is no folder {wanted} in the backup")
-        return found
+        return listed
 
     async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
         above, _, name = path.rpartition("/")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from rooftree.interfaces.vaults import (
     VaultRefused,
     VaultUnreachable,
 )
+from rooftree_backups_vault import scratch
 from rooftree_workers import child_process
 
 PASSED_ON: Final = frozenset({"PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
@@ -144,7 +144,7 @@ def reason(vault: VaultAccess, complaint: str) -> RooftreeError:
 
 
 def _environment(vault: VaultAccess) -> dict[str, str]:
-    vault.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch.made(vault.cache)
     passed = {name: value for name, value in os.environ.items() if name.upper() in PASSED_ON}
     return {
         **passed,
@@ -164,24 +164,24 @@ async def _ssh_options(vault: VaultAccess) -> AsyncIterator[Sequence[str]]:
     if not vault.repository.startswith("sftp:"):
         yield ()
         return
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rooftree-vault-"))
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rooftree-vault-"))  # ours: nobody else may enter
     try:
         command = await asyncio.to_thread(_ssh_command, vault, folder)
         yield ("-o", f"sftp.command={shlex.join(command)}")
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, folder)
 
 
 def _ssh_command(vault: VaultAccess, folder: Path) -> Sequence[str]:
     """ssh(1) with our key and known servers alone. Nothing is asked: who is not known is refused."""
     user_and_host, port = _ssh_server(vault.repository)
     known = folder / "known_hosts"
-    known.write_text(vault.ssh_hosts)
+    scratch.write(known, vault.ssh_hosts.encode())
     key: Sequence[str] = ()
     if vault.ssh_key is not None:
         path = folder / "key"
-        path.touch(mode=0o600)
-        path.write_text(vault.ssh_key.reveal().strip() + "\n")
+        path.touch(mode=0o600)  # ours: in a folder of our own
+        scratch.write(path, vault.ssh_key.reveal().strip().encode() + b"\n")
         key = ("-i", str(path))
     options = ("-F", "/dev/null", "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes",
                f"-oUserKnownHostsFile={known}", "-oConnectTimeout=20", "-oServerAliveInterval=20")  # fmt: skip

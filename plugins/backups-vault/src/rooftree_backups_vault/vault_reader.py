@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from rooftree.interfaces.backups import (
     Verification,
 )
 from rooftree.interfaces.vaults import VaultAccess, VaultDriver
+from rooftree_backups_vault import scratch
 from rooftree_backups_vault.proofs import Proofs
 from rooftree_backups_vault.stored_backups import StoredBackup, StoredFile, VaultPart
 from rooftree_backups_vault.vault_writer import IMAGE
@@ -90,7 +90,7 @@ async def unpack(driver: VaultDriver, access: VaultAccess, snapshot: str, part: 
         await driver.restore(access, snapshot, part.paths, raw)
         return await asyncio.to_thread(_staged, part, raw, into)
     finally:
-        await asyncio.to_thread(shutil.rmtree, raw, ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, raw)
 
 
 def _staged(part: VaultPart, raw: Path, into: Path) -> StagedTrees:
@@ -115,7 +115,6 @@ def _in_tree(part: VaultPart, file: StoredFile) -> str:
 
 
 def _move(source: Path, target: Path, part: VaultPart) -> None:
-    if not source.exists(follow_symlinks=False):
+    if not scratch.is_there(source):
         raise BackupDamaged(f"{target.name} of the part {part.part.id.slug} is not in its snapshot")
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    source.rename(target)
+    scratch.move(source, target)

@@ -7,8 +7,6 @@ copies of databases) is put into a scratch folder that has the same name each ti
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from attrs import evolve
 from rooftree import Conflict, RooftreeError
 from rooftree.interfaces.backups import BackupHead, BackupPart, PartContents, PartTree, Progress, StoredPart
 from rooftree.interfaces.vaults import Omission, SnapshotRequest, StoredSnapshot, VaultAccess, VaultDriver
+from rooftree_backups_vault import scratch
 from rooftree_backups_vault.stored_backups import (
     HEAD_FILE,
     HEAD_TAG,
@@ -34,7 +33,7 @@ from rooftree_backups_vault.stored_backups import (
     StoredTree,
     VaultPart,
 )
-from rooftree_files import mountpoints_below
+from rooftree_files import Folder, mountpoints_below
 
 log = structlog.get_logger(__name__)
 
@@ -45,19 +44,19 @@ IMAGE: Final = "image.tar"
 
 @asynccontextmanager
 async def vault_writer(
-    vault: str, slug: str, access: VaultAccess, driver: VaultDriver, backups: StoredBackups, data: Path, scratch: str
+    vault: str, slug: str, access: VaultAccess, driver: VaultDriver, backups: StoredBackups, data: Path, place: str
 ) -> AsyncIterator[VaultWriter]:
     """A backup that is being made in a vault; its snapshots go when the block ends before it is published.
 
-    :param scratch: a folder below ``data``, of this vault alone
+    :param place: a folder below ``data``, of this vault alone
     """
     if backups.find(vault, slug) is not None:
         raise Conflict(f"There is a backup {slug} in the vault {vault} already")
-    writer = VaultWriter(vault, slug, access, driver, backups, data, scratch)
+    writer = VaultWriter(vault, slug, access, driver, backups, data, place)
     try:
         yield writer
     finally:
-        await asyncio.to_thread(shutil.rmtree, data / scratch, ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, data / place)
         if not writer.is_published and writer.snapshots:
             await _forget(access, driver, tuple(writer.snapshots.values()))
 
@@ -75,7 +74,7 @@ class VaultWriter:
 
     def __init__(
         self, vault: str, slug: str, access: VaultAccess, driver: VaultDriver, backups: StoredBackups, data: Path,
-        scratch: str,
+        place: str,
     ) -> None:  # fmt: skip
         self._vault = vault
         self._slug = slug
@@ -83,7 +82,7 @@ class VaultWriter:
         self._driver = driver
         self._backups = backups
         self._data = data
-        self._scratch = scratch
+        self._place = place
         self._run = uuid4().hex
         self._parts: list[VaultPart] = []
         self.snapshots: dict[str, str] = {}
@@ -93,10 +92,10 @@ class VaultWriter:
     async def add(self, part: BackupPart, contents: PartContents, progress: Progress) -> StoredPart:
         """Store a part."""
         number = len(self._parts)
-        scratch = f"{self._scratch}/{part.id.kind}-{part.id.slug.replace('/', '_')}"
-        stored = await asyncio.to_thread(_laid_out, self._data, scratch, part, contents, number)
+        place = f"{self._place}/{part.id.kind}-{part.id.slug.replace('/', '_')}"
+        stored = await asyncio.to_thread(_laid_out, self._data, place, part, contents, number)
         omissions = await asyncio.to_thread(_omissions, self._data, contents)
-        paths = [*(tree.path for tree in stored.trees), *([scratch] if stored.documents or stored.files else [])]
+        paths = [*(tree.path for tree in stored.trees), *([place] if stored.documents or stored.files else [])]
         snapshot = await self._store(paths, omissions, f"{PART}{number}", progress)
         self.snapshots[str(number)] = snapshot.id
         stored = evolve(
@@ -111,10 +110,10 @@ class VaultWriter:
     async def publish(self, head: BackupHead, progress: Progress) -> None:
         """Make a backup of what was stored. What the program has stored it has verified against its digests."""
         stored = StoredHead(head=head, parts=tuple(self._parts))
-        await asyncio.to_thread(_write, self._data / self._scratch, HEAD_FILE, stored.written())
+        await asyncio.to_thread(scratch.write, self._data / self._place / HEAD_FILE, stored.written())
         # Relative to the scratch folder: it is found under its own name, whatever that of the folder was.
         request = SnapshotRequest(
-            base=self._data / self._scratch, paths=(HEAD_FILE,), tags=(TAG, HEAD_TAG, f"{RUN}{self._run}")
+            base=self._data / self._place, paths=(HEAD_FILE,), tags=(TAG, HEAD_TAG, f"{RUN}{self._run}")
         )
         snapshot = await self._driver.store(self._access, request, progress)
         await self._backups.put(
@@ -138,50 +137,30 @@ class VaultWriter:
         return await self._driver.store(self._access, request, progress)
 
 
-def _laid_out(data: Path, scratch: str, part: BackupPart, contents: PartContents, number: int) -> VaultPart:
+def _laid_out(data: Path, place: str, part: BackupPart, contents: PartContents, number: int) -> VaultPart:
     """Put what lies nowhere into the scratch folder; where everything lies."""
-    folder = data / scratch
-    shutil.rmtree(folder, ignore_errors=True)
-    documents = [
-        StoredFile(name=name, path=_written(folder, f"{scratch}/{DOCUMENTS}/{name}", data, content))
-        for name, content in contents.documents.items()
-    ]
-    files = [
-        StoredFile(name=name, path=_linked(f"{scratch}/{FILES}/{name}", data, path))
-        for name, path in {**contents.files, **({IMAGE: contents.image} if contents.image is not None else {})}.items()
-    ]
-    trees = [
-        StoredTree(name=tree.name, path=tree.source.path)
-        for tree in contents.trees
-        if (data / tree.source.path).is_dir() and not (data / tree.source.path).is_symlink()
-    ]
-    if not (documents or files or trees):
-        documents = [StoredFile(name="empty", path=_written(folder, f"{scratch}/{DOCUMENTS}/empty", data, b""))]
+    scratch.remove(data / place)
+    files = {**contents.files, **({IMAGE: contents.image} if contents.image is not None else {})}
+    with Folder.open(data) as folder:
+        trees = [
+            StoredTree(name=tree.name, path=tree.source.path)
+            for tree in contents.trees
+            if folder.is_folder(tree.source.path)
+        ]
+    documents = contents.documents or ({} if files or trees else {"empty": b""})
+    for name, content in documents.items():
+        scratch.write(data / place / DOCUMENTS / name, content)
+    for name, path in files.items():
+        scratch.take(path, data / place / FILES / name)
     return VaultPart(
-        part=part, number=number, documents=tuple(documents), files=tuple(files), trees=tuple(trees), total_bytes=0,
+        part=part,
+        number=number,
+        documents=tuple(StoredFile(name=name, path=f"{place}/{DOCUMENTS}/{name}") for name in documents),
+        files=tuple(StoredFile(name=name, path=f"{place}/{FILES}/{name}") for name in files),
+        trees=tuple(trees),
+        total_bytes=0,
         added_bytes=0,
-    )  # fmt: skip
-
-
-def _written(folder: Path, path: str, data: Path, content: bytes) -> str:
-    _write((data / path).parent, (data / path).name, content)
-    return path
-
-
-def _write(folder: Path, name: str, content: bytes) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)  # ours: a scratch folder
-
-
-def _linked(path: str, data: Path, source: Path) -> str:
-    """A file under its name in the scratch folder: the same file where that can be, or else a copy."""
-    target = data / path
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-    return path
+    )
 
 
 def _omissions(data: Path, contents: PartContents) -> Sequence[Omission]:

@@ -11,6 +11,7 @@ named at the method otherwise.
 from __future__ import annotations
 
 import enum
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -504,6 +505,19 @@ class ContainerEngine(Protocol):
 
 
 CONTAINER_ENGINE = Service[ContainerEngine]("container_engine/1")
+
+
+class OwnAddress(Protocol):
+    """Our own address on the add-on network, :attr:`AddonNetwork.supervisor`. What is passed on to add-ons comes from
+    there, and many take it from nowhere else."""
+
+    async def own_socket(self) -> socket.socket | None:
+        """A TCP socket, not blocking and not connected yet, that connects from there. ``None`` where there is none to
+        be had: then what connects comes from there by itself, or can't."""
+        ...
+
+
+OWN_ADDRESS = Service[OwnAddress]("own_address/1")
 
 
 @frozen

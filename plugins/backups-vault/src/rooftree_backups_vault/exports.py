@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from rooftree_archives import archive_writer
-
 from rooftree.interfaces.backups import BackupReader, PartContents, PartTree, Progress
 from rooftree.interfaces.containers import DataPath
+from rooftree_archives import archive_writer
 from rooftree_backups_vault import scratch
 from rooftree_backups_vault.vault_reader import ROOT
 from rooftree_backups_vault.vault_writer import DOCUMENTS, IMAGE

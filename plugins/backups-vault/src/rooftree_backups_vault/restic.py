@@ -6,7 +6,6 @@ for themselves.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +31,8 @@ HOST: Final = "rooftree"
 """Under which all is stored: restic finds the snapshot before by the host's name, which may change."""
 SCHEMES: Final = ("sftp", "s3", "rest", "b2", "azure", "gs", "swift")
 """What restic reaches by itself. Without ``rclone``, whose configuration would be a program to run."""
-_LETTERS: Final = re.compile(r"[!-~]{4,1000}")
+MOST_CHARACTERS: Final = 1000
+"""Of an address."""
 _SPECIAL: Final = frozenset("\\*?[")
 _TYPES: Final[dict[str, Any]] = {"file": "file", "dir": "folder", "symlink": "link"}
 
@@ -44,7 +44,7 @@ class Restic(VaultDriver):
 
     def refuse_repository(self, repository: str) -> None:
         scheme = repository.partition(":")[0]
-        if scheme not in SCHEMES or not _LETTERS.fullmatch(repository) or _is_option(repository):
+        if scheme not in SCHEMES or not _is_printed(repository) or _is_option(repository):
             raise Invalid(
                 f"restic has no place {repository[:100]!r}: allowed are addresses that begin with "
                 f"{', '.join(f'{scheme}:' for scheme in SCHEMES)}, such as sftp:user@host:/folder"
@@ -136,7 +136,12 @@ class Restic(VaultDriver):
 
 def _is_option(repository: str) -> bool:
     """Whether a part of the address could be taken for an option of ssh, as in CVE-2017-1000117."""
-    return any(part.startswith("-") for part in re.split("[:/@]", repository))
+    return any(part.startswith("-") for part in repository.replace("@", ":").replace("/", ":").split(":"))
+
+
+def _is_printed(repository: str) -> bool:
+    """Whether it is of ASCII's printable letters without a blank, and not endless."""
+    return len(repository) <= MOST_CHARACTERS and all("!" <= letter <= "~" for letter in repository)
 
 
 def _hits_nothing(omission: Omission) -> bool:

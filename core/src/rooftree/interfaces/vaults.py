@@ -11,8 +11,8 @@ hand::
         async def create(self, vault: VaultAccess) -> None: ...
 
 Verbs are called for several vaults at once, and those that read also beside a :meth:`VaultDriver.store` in the same
-vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. A verb that is cancelled leaves nothing
-running.
+vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. A verb that is cancelled leaves
+nothing running.
 """
 
 from __future__ import annotations

@@ -140,6 +140,8 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_proxying/response_heads.py:_FOLD": FOREIGN,
     "rooftree_proxying/response_heads.py:_STATUS": FOREIGN,
     "rooftree_store/local_build.py:_BETWEEN_PARTS": FOREIGN,
+    "rooftree_network/wifi_keys.py:_HEX_KEY": FOREIGN,
+    "rooftree_network/wifi_keys.py:_WEP_HEX": FOREIGN,
     "rooftree_store/addon_config.py:_service_role_text": BY_READERS,
     "rooftree_store/addon_config.py:_port_key": BY_READERS,
     "rooftree_store/addon_config.py:_MAP_TEXT": FOREIGN,

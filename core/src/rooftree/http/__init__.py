@@ -2,6 +2,7 @@
 
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.binding import Endpoint
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
 from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
@@ -22,6 +23,7 @@ __all__ = [
     "TRAFFIC",
     "Answers",
     "Binary",
+    "CallEnds",
     "DuplicateRoute",
     "Endpoint",
     "Entry",

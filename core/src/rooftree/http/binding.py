@@ -197,6 +197,8 @@ def _reader(wanted: Input, max_body: int, directory: ServiceDirectory) -> _Reade
             return lambda call: call.principal
         case Source.INTRODUCTION:
             return lambda call: Introduction(partial(call.introduce, call))
+        case Source.ENDS:
+            return lambda call: connection_of(call.request).ends
         case Source.HEADER:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:

@@ -30,6 +30,7 @@ from aiohttp.web_protocol import RequestHandler
 from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.in_flight import Holding, InFlight
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
@@ -168,6 +169,13 @@ class Connection(RequestHandler):
         self._open.discard(self)
         self._let_go_of_all()
         super().connection_lost(exc)
+
+    @property
+    def ends(self) -> CallEnds:
+        """Both ends of it."""
+        own = self._line.get_extra_info("sockname") if self._line is not None else None
+        port = own[1] if isinstance(own, tuple) else None
+        return CallEnds(ours=peer_address(own), port=port, theirs=self.address)
 
     @property
     def account(self) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -13,11 +14,13 @@ import pytest
 import securetar
 
 from rooftree.errors import RooftreeError
-from rooftree.interfaces.backups import BackupDamaged, PartContents, PartTree, WrongPassword
+from rooftree.interfaces.backups import BackupDamaged, PartContents, PartTree
 from rooftree.interfaces.containers import DataPath
 from rooftree.model import Secret
-from rooftree_archives import archive_reader, archive_writer, verify_archive
+from rooftree_archives import UnpackLimits, archive_reader, archive_writer, verify_archive
+from rooftree_archives.faults import Damaged, PasswordRefused
 from rooftree_archives.outer_archive import read_outer
+from rooftree_archives.reading import ArchiveFile, Reading
 from rooftree_archives.tar_headers import Member, encode, padding
 from tests.plugins.archives.trees import ADDON, MIB, SHARE, head, quiet, write_folder
 
@@ -36,11 +39,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_a_flipped_bit_is_found_wherever_it_is(
-    tmp_path: Path, data: Path, version: int, compressed: bool
-) -> None:
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path, data: Path, version: int, compressed: bool) -> None:
     archive = tmp_path / "a.tar"
-    await write_folder(archive, data, password="p", version=version, compressed=compressed)
+    asyncio.run(write_folder(archive, data, password="p", version=version, compressed=compressed))
     good = archive.read_bytes()
     with archive.open("rb") as file:
         inner = read_outer(file.fileno()).inner["share"]
@@ -52,10 +53,18 @@ async def test_a_flipped_bit_is_found_wherever_it_is(
         bad = bytearray(good)
         bad[inner.offset + place] ^= 1 << dice.randrange(8)
         archive.write_bytes(bad)
-        with pytest.raises((BackupDamaged, WrongPassword)) as refusal:
-            async with archive_reader(archive, Secret("p")) as reader:
-                await reader.unpack(SHARE.id, tmp_path / "in", quiet)
-        assert isinstance(refusal.value, WrongPassword) or "share" in refusal.value.message, place
+        with pytest.raises((Damaged, PasswordRefused)) as refusal:
+            unpack_in_this_process(archive, tmp_path / "in")
+        assert isinstance(refusal.value, PasswordRefused) or "share" in str(refusal.value), place
+
+
+def unpack_in_this_process(archive: Path, into: Path) -> None:
+    """As a worker does it; a process for each bit would take minutes."""
+    file = ArchiveFile(archive)
+    try:
+        Reading(file, "p").unpack({"key": "share", "kind": "folder"}, into, UnpackLimits(), lambda _: None)
+    finally:
+        file.close()
 
 
 async def test_an_archive_is_refused_when_a_part_stands_in_the_clear_in_it(tmp_path: Path, data: Path) -> None:

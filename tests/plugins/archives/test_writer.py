@@ -214,7 +214,7 @@ async def make_and_be_killed(data: Path, backups: Path, share: float) -> None:
         if phase + done / total >= share:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    part = evolve(SHARE, size_bytes=64 * MIB)
+    part = evolve(SHARE, size_bytes=16 * MIB)
     async with archive_writer(backups / "a.tar", data_folder=data, password=Secret("p")) as writer:
         await writer.add(part, TREE, lambda done, total: watch(0, done, total))
         if share == 1:
@@ -226,7 +226,7 @@ async def make_and_be_killed(data: Path, backups: Path, share: float) -> None:
 async def test_a_kill_leaves_nothing_listed_no_worker_and_nothing_after_the_next_start(
     data: Path, backups: Path, share: float
 ) -> None:
-    (data / "share/large").write_bytes(os.urandom(64 * MIB))
+    (data / "share/large").write_bytes(os.urandom(16 * MIB))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED, str(data), str(backups), str(share), cwd=Path(__file__).parents[3]
     )

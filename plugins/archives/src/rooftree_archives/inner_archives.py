@@ -31,7 +31,6 @@ class PartStream:
     """A part that is being read.
 
     :ivar version: of its encryption; 0 for none
-    :ivar is_authenticated: whether an altered bit does not go unnoticed
     """
 
     tar: ByteStream
@@ -41,6 +40,7 @@ class PartStream:
 
     @property
     def is_authenticated(self) -> bool:
+        """Whether an altered bit does not go unnoticed."""
         return self.version == _AUTHENTICATED or self._expected is not None
 
     def finish(self) -> None:

@@ -81,11 +81,11 @@ def table_changes() -> Iterator[asyncio.Event]:
     # The kernel calls the file readable at any time, and urgent when it has changed: the loop can't tell these apart.
     poll = select.epoll()
     try:
-        poll.register(descriptor, select.EPOLLPRI | select.EPOLLET)
+        poll.register(descriptor, select.EPOLLPRI)
 
         def look() -> None:
-            if poll.poll(0):
-                changed.set()
+            poll.poll(0)  # which may say that there is nothing: the kernel tells of a change once, and has told the loop
+            changed.set()
 
         loop.add_reader(poll.fileno(), look)
         try:

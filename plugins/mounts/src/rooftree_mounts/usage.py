@@ -42,9 +42,8 @@ def sizes(printed: bytes, top: str) -> dict[str, int]:
     lines = printed.split(b"\0")[:-1]
     read = {}
     for size, _, path in (line.partition(b"\t") for line in lines):
-        name = posixpath.relpath(path.decode(errors="replace"), top)
         if size.isdigit():
-            read["" if name == "." else name] = int(size)
+            read[path.decode(errors="replace").removeprefix(top).lstrip("/")] = int(size)
     return read
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.lazy_disk import lazy_disk
 from tests.requirements import missing
+from tests.rig.hung_tests import pytest_timeout_set_timer as pytest_timeout_set_timer
 from tests.workspace import plugins
 
 os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent/this-is-a-test"

@@ -115,6 +115,10 @@ async def test_killed_daemon_starts_again_over_its_leftovers(daemon: Daemon) -> 
     async with daemon.process() as second:
         await printed(second, "plugins_started")
         assert (await daemon.get("/acme"))[0] == 200
+        (problem,) = (await daemon.get("/kernel/v1/problems"))[1]["data"]["problems"]
+
+    assert problem["type"] == "ended_unexpectedly"
+    assert problem["message"].startswith("Rooftree ended without being told to, and was started again, last at ")
 
 
 async def test_daemon_does_not_carry_what_only_the_command_line_draws_with() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import Conflict, JobChanged, JobInfo, Lock, NotFound, Run, Step, Steps, job, step
+from rooftree import Conflict, Failed, JobChanged, JobInfo, Lock, NotFound, Run, Step, Steps, job, step
 from rooftree.process.system import System
 from rooftree.testing import running_system
 from tests.kernel.world import BEFORE, Put, World, Worldly, put, stopped_amid, until
@@ -242,3 +242,49 @@ async def test_interrupted_job_holds_what_its_children_hold(tmp_path: Path, worl
 
             world.gates["undo a-1"].set()
             await wants_the_same
+
+
+@step("test_job_children.do_without/1")
+class DoWithout(Step):
+    """Goes on without a part."""
+
+    name: str
+
+    async def do(self, run: Run) -> None:
+        run.note(Failed(f"There is no {self.name}", missing=self.name))
+
+
+@job("modest", reference="name")
+async def modest(name: str) -> Steps:
+    return [DoWithout(name)]
+
+
+@job("modest_pair")
+async def modest_pair() -> Steps:
+    return [modest(name="salt"), modest(name="pepper")]
+
+
+@job("modest_meal")
+async def modest_meal() -> Steps:
+    return [modest_pair(), DoWithout("wine")]
+
+
+async def test_what_a_step_does_without_is_an_error_of_the_job_that_it_belongs_to_and_of_no_other(
+    tmp_path: Path, world: World
+) -> None:
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        started = await system.jobs.run(modest_meal().in_background())
+        await until(lambda: system.jobs.listing()[0].done is True)
+        ended = await system.jobs.get(started.job_id)
+
+    async with running_system(tmp_path, plugins=[Worldly]) as system:
+        for shown in (ended, await system.jobs.get(started.job_id)):
+            errors = [(each.name, each.reference, [error.message for error in each.errors]) for each in everyone(shown)]
+            assert errors == [
+                ("modest_meal", None, ["There is no wine"]),
+                ("modest_pair", None, []),
+                ("modest", "salt", ["There is no salt"]),
+                ("modest", "pepper", ["There is no pepper"]),
+            ]
+            assert (shown.done, shown.progress) == (True, 100.0)
+            assert shown.child_jobs[0].child_jobs[0].errors[0].extra_fields == {"missing": "salt"}

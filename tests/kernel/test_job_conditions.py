@@ -29,7 +29,7 @@ from rooftree import (
 from rooftree.jobs import conditions
 from rooftree.jobs.journal import Journal
 from rooftree.jobs.kinds import JobKind
-from rooftree.process.system import System
+from rooftree.process.system import System, SystemStateChanged
 from rooftree.testing import running_system
 from tests.kernel.world import BEFORE, Put, World, Worldly, put, until
 
@@ -350,3 +350,27 @@ async def test_job_of_a_stopped_plugin_is_not_begun_and_that_is_what_its_caller_
         with pytest.raises(NotReady, match="Plugin worldly is not running; none of its jobs is begun"):
             await each()
     assert system.jobs.listing() == []
+
+
+async def test_system_is_frozen_as_long_as_anybody_wants_it_and_jobs_that_need_it_running_do_not_begin(
+    tmp_path: Path,
+) -> None:
+    states = list[str]()
+    async with running_system(tmp_path, plugins=[]) as system:
+        system.bus.subscribe(SystemStateChanged, lambda event: states.append(event.state), "test")
+        with pytest.raises(ConditionNotMet, match="the system is not frozen: running"):
+            await system.conditions.require("thaw", ["frozen"])
+
+        for purpose in ("backup", "snapshot"):
+            system.freeze(purpose)
+        system.thaw("backup")
+
+        await system.conditions.require("thaw", ["frozen"])
+        with pytest.raises(ConditionNotMet, match="the system is not running: freeze"):
+            await system.conditions.require("backup", ["running"])
+        system.thaw("snapshot")
+        system.thaw("snapshot")
+        await system.conditions.require("backup", ["running"])
+        await system.bus.drained()
+
+        assert states == ["freeze", "running"]

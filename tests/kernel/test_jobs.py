@@ -167,6 +167,20 @@ async def test_job_in_the_background_answers_when_it_is_accepted_and_is_listed_w
     assert (done.progress, done.errors, done.stage) == (100.0, [], None)
 
 
+async def test_job_answers_as_its_call_says_at_its_end_and_in_the_background(system: System, world: World) -> None:
+    world.gates["do old"] = asyncio.Event()
+    call = put(name="x").answering(lambda job_id: {"of": job_id})
+
+    begun = await system.jobs.run(call.in_background().answering(lambda job_id: {"begun": job_id}))
+    waiting = asyncio.create_task(system.jobs.run(call))
+    await world.reached("do old")
+    world.gates["do old"].set()
+    ended = await waiting
+
+    assert (await system.jobs.get(begun["begun"])).done is True
+    assert (await system.jobs.get(ended["of"])).done is True
+
+
 async def test_plan_refused_in_the_background_is_raised_to_the_caller(system: System, world: World) -> None:
     world.errors["plan"] = [Conflict("There is one already")]
 

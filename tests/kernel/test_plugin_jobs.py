@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import pytest
 
 from rooftree import (
     PUBLIC,
+    Event,
     Failed,
     JobCall,
     JobInfo,
@@ -25,6 +27,7 @@ from rooftree import (
     Service,
     Step,
     Steps,
+    Task,
     job,
     step,
 )
@@ -33,7 +36,7 @@ from rooftree.plugins import plugins
 from rooftree.plugins.life import Health
 from rooftree.process.system import System
 from rooftree.state import failpoints
-from rooftree.testing import Client, running_system
+from rooftree.testing import Client, FakeClock, running_system
 from tests.kernel.plugins_under_test import Fine, info_of, until
 
 
@@ -271,3 +274,60 @@ async def test_restart_of_a_plugin_takes_its_jobs_along(tmp_path: Path) -> None:
         await until(lambda: shown(system, job_id).done is True)
 
         assert Painter.walls.done == ["red north", "red south"]
+
+
+class Called(Event):
+    """Somebody wants a house painted."""
+
+
+class Owner(Plugin):
+    """Has another plugin's job done, in whatever ways there are, and waits for it."""
+
+    name = "owner"
+    begun: ClassVar[str]
+
+    async def setup(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        kernel.on(Called, lambda _: self.paint("listener"))
+
+    def tasks(self) -> list[Task]:
+        return [Task("paint", lambda: self.paint("task")), Task("both", self.both)]
+
+    async def both(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for side in ("left", "right"):
+                group.create_task(self.paint(side))
+
+    async def paint(self, house: str) -> None:
+        await self.kernel.jobs.run(forward(house=house))
+
+
+@pytest.mark.parametrize("stops", ["Rooftree", "the plugin"])
+async def test_who_waits_for_the_job_of_what_is_stopped_has_not_failed(
+    tmp_path: Path, stops: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    settings = {"kernel.stop_timeout_s": 0.1}
+    async with running_system(tmp_path, plugins=[Painter, Owner], settings=settings) as system:  # strict
+        system.bus.publish(Called())
+        await until(lambda: len([info for info in system.jobs.listing() if info.stage == "painting"]) == 4)
+
+        if stops == "the plugin":
+            await system.plugins.disable("painter")
+            await until(lambda: caplog.text.count("_interrupted'") >= 3)
+
+    assert "Traceback" not in caplog.text
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_task_that_waited_for_a_plugin_goes_on_when_that_runs_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with running_system(tmp_path, plugins=[Painter, Owner], clock=clock) as system:
+        await until(lambda: len([info for info in system.jobs.listing() if info.stage == "painting"]) == 3)
+        await system.plugins.disable("painter")
+        await clock.advance(timedelta(minutes=10))  # it has tried again a few times
+        assert info_of(system, "owner").state is Health.OK
+        Painter.walls.go_on.set()
+        await system.plugins.enable("painter")
+        await clock.advance(timedelta(minutes=2))
+        await until(lambda: sorted(Painter.walls.done).count("task north") == 2)  # the job of before, and its own

@@ -24,6 +24,7 @@ from rooftree.errors import NotFound as NotFound
 from rooftree.errors import NotReady as NotReady
 from rooftree.errors import RateLimited as RateLimited
 from rooftree.errors import RooftreeError as RooftreeError
+from rooftree.errors import Stopping as Stopping
 from rooftree.errors import TooLarge as TooLarge
 from rooftree.errors import Unauthenticated as Unauthenticated
 from rooftree.errors import Unavailable as Unavailable

@@ -103,3 +103,15 @@ class NotReady(Unavailable):
     """The system, or the domain asked, is still starting or already stopping."""
 
     error_key = "system_not_ready_error"
+
+
+class Stopping(NotReady):
+    """What was asked stops, or has stopped, because it was told to: Rooftree, or a plugin. What is interrupted by it,
+    such as a task that waits for another plugin's job, has not failed."""
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether nothing is wrong but that something stops (:class:`Stopping`), however many were interrupted by it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Stopping)[1] is None
+    return isinstance(error, Stopping)

@@ -245,9 +245,11 @@ async def test_busy_container_shows_its_use_of_the_machine(driver: DockerEngine,
     assert stats.blk_read >= 0
 
 
-async def test_health_check_is_shown(driver: DockerEngine, engine: Engine, spec: MakeSpec, base_image: str) -> None:
+async def test_health_check_and_variables_of_an_image_are_shown(
+    driver: DockerEngine, engine: Engine, spec: MakeSpec, base_image: str
+) -> None:
     image = f"{base_image}-health"
-    dockerfile = f"FROM {base_image}\nHEALTHCHECK --interval=1s --timeout=5s CMD true\n"
+    dockerfile = f"FROM {base_image}\nENV GRACE=a=b\nHEALTHCHECK --interval=1s --timeout=5s CMD true\n"
     engine.run("build", "-q", "-t", image, "-", data=dockerfile.encode())
     try:
         found = await driver.image(image)
@@ -259,6 +261,7 @@ async def test_health_check_is_shown(driver: DockerEngine, engine: Engine, spec:
             return container is not None and container.health is Health.HEALTHY
 
         assert found is not None and found.has_health_check
+        assert found.environment["GRACE"] == "a=b"
         await until(healthy, within_s=15, what="a good health check")
         await driver.remove("app_test")
     finally:

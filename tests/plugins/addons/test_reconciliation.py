@@ -195,6 +195,18 @@ async def test_one_that_cannot_be_started_is_a_problem_and_holds_up_nobody(tmp_p
         assert home.problem("boot_fail", "local_first") is None
 
 
+async def test_start_that_is_interrupted_because_rooftree_stops_is_no_problem(tmp_path: Path) -> None:
+    engine = FakeContainerEngine()
+    async with house(tmp_path, engine) as home:
+        await home.run()
+    engine.crash(CONTAINER)
+    starting = engine.hold("start")
+    async with house(tmp_path, engine, settings={"kernel.stop_timeout_s": 0.1}) as home:
+        await starting.reached.wait()
+
+    assert home.problem("boot_fail") is None
+
+
 async def test_problem_of_an_add_on_ends_with_it(tmp_path: Path) -> None:
     engine = FakeContainerEngine()
     async with house(tmp_path, engine) as home:

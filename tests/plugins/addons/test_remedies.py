@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
@@ -67,6 +68,20 @@ async def test_add_on_starts_with_the_host_no_longer(home: House) -> None:
 
     assert (await home.info(HELLO))["boot"] == "manual"
     assert home.problem("boot_fail") is None
+
+
+async def test_add_on_starts_with_the_host_no_longer_though_its_start_hangs(home: House) -> None:
+    await home.install()
+    hold = home.engine.hold("start")
+    starting = asyncio.create_task(home.post(HELLO, "start"))
+    await hold.reached.wait()
+    report(home, "disable_boot")
+
+    done(await choose(home, "disable_boot"))
+
+    assert (await home.info(HELLO))["boot"] == "manual"
+    hold.release()
+    done(await starting)
 
 
 @pytest.mark.usefixtures("on_the_host")

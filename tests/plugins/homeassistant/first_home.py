@@ -122,6 +122,7 @@ async def first_home(
     *,
     ports: Ports | None = None,
     leads: bool = False,
+    privileged: bool = True,
     **more: Any,
 ) -> AsyncIterator[FirstHome]:
     """A house on that folder and engine in which Core is wanted.
@@ -139,7 +140,11 @@ async def first_home(
     if not await asyncio.to_thread((folder / "data").exists):
         async with core_house(folder, engine, feed) as house:
             assert (await house.client.post("/core/options", json={"port": ports.core})).status == 200
-    wanted = {"plugins.homeassistant.install": True, "kernel.stop_timeout_s": 0.2}  # an install would go on
+    wanted = {
+        "plugins.homeassistant.install": True,
+        "plugins.homeassistant.privileged": privileged,
+        "kernel.stop_timeout_s": 0.2,  # an install would go on
+    }
     async with core_house(folder, engine, feed, settings=wanted, **more) as house:
         home = FirstHome(house.system, house.client, house.engine, house.feed)
         home.ports = ports

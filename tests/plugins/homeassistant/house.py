@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,7 +100,10 @@ class CoreHouse:
         return f"{self.core.image}:{version}"
 
     async def install(self, version: str = OLD, desired: Desired = Desired.STARTED) -> None:
-        """Let Core be installed in a version, as the job that does it leaves it but for its container."""
+        """Let Core be installed in a version, as the job that does it leaves it but for its container. Whoever brings
+        up what is installed at the start has been here before: it would start Core."""
+        bringing_up = {task for task in asyncio.all_tasks() if task.get_name() == "homeassistant: bring up"}
+        await asyncio.gather(*bringing_up)
         image = self.image(version)
         published = self.engine.registry.get(image) or self.engine.publish_image(image)
         self.engine.load_image(image, published)
@@ -153,7 +157,7 @@ class CoreHouse:
     def tell_versions(self, core: str | None) -> None:
         """The feed says that this is the newest Core."""
         self.feed.core = core
-        self.system.bus.publish(VersionsChanged())
+        self.system.bus.publish(VersionsChanged(("core",)))
 
 
 @asynccontextmanager

@@ -34,6 +34,8 @@ class CoreEngine(FakeContainerEngine):
         self.traits: dict[str, Mapping[str, object]] = {}
         """How versions behave: fields of :class:`tests.rig.core_program.Character`, by version."""
         self.process: CoreProcess | None = None
+        self.given_to_end_s: list[int] = []
+        """How long Core got to end, each time."""
         self._is_up = False
 
     @property
@@ -69,6 +71,8 @@ class CoreEngine(FakeContainerEngine):
 
     async def stop(self, name: str, timeout_s: int) -> None:
         """With it, it ends."""
+        if name == CONTAINER:
+            self.given_to_end_s.append(timeout_s)
         await super().stop(name, timeout_s)
         await self._end_process(name)
 

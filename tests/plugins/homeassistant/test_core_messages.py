@@ -81,6 +81,15 @@ async def test_core_is_told_that_we_run(link: Linked, core: CoreProcess) -> None
     ]
 
 
+async def test_core_is_told_of_a_freeze_and_not_that_we_started_again(link: Linked, core: CoreProcess) -> None:
+    link.system.freeze("backup")
+    await link.system.bus.drained()
+    await core.is_sent("supervisor_update", update_key="info", data={"state": "freeze"})
+    link.system.thaw("backup")
+
+    assert [event["data"] for event in await all_told(link, core)][-1] == {"state": "running"}
+
+
 async def test_what_happens_before_we_run_waits_until_then(tmp_path: Path, core: CoreProcess) -> None:
     class Early(Plugin):
         name = "early"
@@ -236,12 +245,16 @@ async def test_oldest_are_dropped_when_too_many_wait() -> None:
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
 
-async def test_versions_that_changed_are_told_for_all_that_may_have_an_update(link: Linked, core: CoreProcess) -> None:
-    await tell(link, VersionsChanged())
+@pytest.mark.parametrize(
+    ("parts", "keys"),
+    [(("core",), ["core"]), (("os",), ["os"]), (("core", "os", "services"), ["core", "os", "supervisor"])],
+)
+async def test_versions_that_changed_are_told_of_what_they_are_of(
+    link: Linked, core: CoreProcess, parts: tuple[str, ...], keys: list[str]
+) -> None:
+    await tell(link, VersionsChanged(parts))
 
-    assert await all_told(link, core) == [
-        {"event": "supervisor_update", "update_key": key, "data": {}} for key in ("supervisor", "core", "os")
-    ]
+    assert await all_told(link, core) == [{"event": "supervisor_update", "update_key": key, "data": {}} for key in keys]
 
 
 async def test_reasons_are_told_when_they_come_and_when_they_go(link: Linked, core: CoreProcess) -> None:

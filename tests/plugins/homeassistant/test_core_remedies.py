@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
@@ -10,16 +11,21 @@ import pytest
 from rooftree import Problem
 from rooftree.testing import Failing, check_step
 from rooftree.testing.containers import FakeContainerEngine
+from rooftree_containers import ContainerState
 from rooftree_homeassistant.core_options import CoreOptionsChange
 from rooftree_homeassistant.core_remedies import SetBoot
+from rooftree_homeassistant.home_assistant import NAME
 from rooftree_resolution.plugin import ResolutionPlugin
 from tests.plugins.homeassistant.house import CoreHouse, core_house
+from tests.rig.waiting import until
+
+HURRIED = {"kernel.stop_timeout_s": 0.1}
 
 
 @pytest.fixture
 async def home(tmp_path: Path, engine: FakeContainerEngine, allow: Collection[Failing]) -> AsyncIterator[CoreHouse]:
     """A house with Core, stopped, and with whoever knows what is wrong."""
-    async with core_house(tmp_path, engine, allow=allow, plugins=[ResolutionPlugin]) as house:
+    async with core_house(tmp_path, engine, allow=allow, plugins=[ResolutionPlugin], settings=HURRIED) as house:
         await house.install()
         yield house
 
@@ -47,6 +53,22 @@ async def test_core_starts_with_the_host_no_longer(home: CoreHouse) -> None:
     assert answer.status == 200
     assert (await home.info())["boot"] is False
     assert "boot_fail" not in {problem.type for problem in home.system.problems}
+
+
+async def test_core_starts_with_the_host_no_longer_though_its_start_hangs(home: CoreHouse) -> None:
+    starting = asyncio.create_task(home.client.post("/core/start", json={}))
+
+    async def waited_for() -> bool:
+        return home.core.containers.observation.state(NAME) is ContainerState.STARTED
+
+    await until(waited_for, within_s=10, what="the wait for Core, which does not answer")
+
+    answer = await home.client.post(await suggested(home, "disable_boot"))
+
+    assert answer.status == 200
+    assert (await home.info())["boot"] is False
+    assert not starting.done()
+    starting.cancel()
 
 
 async def test_problem_of_somebody_else_and_what_core_does_not_do_are_left_to_others(home: CoreHouse) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.interfaces.containers import EngineDiskFull, PullFailed
+from rooftree import Run
+from rooftree.interfaces.containers import EngineDiskFull, EngineRefused, PullFailed, RegistryRateLimited
 from rooftree.interfaces.versions import VersionsUnknown
 from rooftree.testing import check_step
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
-from rooftree_containers import ContainerState
+from rooftree_containers import ContainerState, watchdog
+from rooftree_containers import steps as fetching
 from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME
 from rooftree_homeassistant.install import FetchCore, install_core
@@ -76,6 +78,21 @@ async def test_image_that_the_engine_has_is_not_fetched(
         assert [call for call in engine.calls if call[0] == "pull"] == []
 
 
+async def test_image_on_the_engine_that_is_for_other_machines_is_no_core(
+    home: CoreHouse, engine: FakeContainerEngine
+) -> None:
+    engine.load_image(home.image(OLD), FakeImage(architecture="s390x"))
+    engine.publish_image(home.image(OLD), FakeImage(architecture="s390x"))
+
+    planned = (await home.client.post("/core/update?plan=1", json={"version": OLD})).data
+    answer = await home.call("update", version=OLD)
+
+    assert planned["fetch_bytes"] > 0
+    assert (answer.status, answer.envelope["error_key"]) == (400, "homeassistant_update_image_error")
+    assert "s390x" in answer.message
+    assert home.core.installed is None
+
+
 async def test_registry_that_fails_is_asked_again_until_it_does_not(
     tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +104,41 @@ async def test_registry_that_fails_is_asked_again_until_it_does_not(
 
         assert sum(call[0] == "pull" for call in engine.calls) == 4
         assert list(home.system.problems) == []
+
+
+async def test_registry_that_may_be_asked_again_soon_is_waited_for_by_who_calls_too(
+    home: CoreHouse, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_up(*_: object) -> None:
+        """Core is well."""
+
+    monkeypatch.setattr(CoreHealth, "until_up", is_up)
+    monkeypatch.setattr(fetching, "SHORTEST_WAIT_S", 0.01)
+    engine.publish_image(home.image(OLD))
+    engine.fail("pull", RegistryRateLimited("slow down", registry="registry.example", wait_s=718e-6), times=2)
+
+    answer = await home.call("update", version=OLD)
+
+    assert answer.status == 200, answer.text
+    assert sum(call[0] == "pull" for call in engine.calls) == 3
+
+
+@pytest.mark.parametrize(("told_s", "paused_s"), [(61.0, 61.0), (600.0, 600.0), (86_400.0, 3600.0)])
+async def test_registry_that_wants_a_long_pause_has_it(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, told_s: float, paused_s: float
+) -> None:
+    paused: list[float] = []
+
+    async def wait(_: Run, seconds: float) -> None:
+        paused.append(seconds)
+
+    monkeypatch.setattr(Run, "wait", wait)
+    engine.publish_image(image())
+    engine.fail("pull", RegistryRateLimited("slow down", registry="registry.example", wait_s=told_s))
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await home.until_installed()
+
+    assert paused == [paused_s]
 
 
 async def test_what_the_install_waits_for_is_a_problem_until_it_goes_on(
@@ -216,6 +268,60 @@ async def test_core_that_can_not_be_started_stays_installed_and_is_tried_again(
         engine._strangers.clear()
         await home.client.post("/core/start")
         await home.until_state(ContainerState.STARTED)
+        assert not await home.listens(home.ports.core)
+
+
+@pytest.fixture
+def next_try(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Before this is set the watchdog does not get to its next try."""
+    event = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        await event.wait()
+
+    monkeypatch.setattr(watchdog, "pause", pause)
+    return event
+
+
+@pytest.mark.usefixtures("next_try")
+@pytest.mark.parametrize("privileged", [True, False])
+async def test_page_says_of_a_core_that_the_engine_refuses_what_may_help(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, privileged: bool
+) -> None:
+    engine.publish_image(image())
+    engine.fail("start", EngineRefused("operation not permitted"))
+    async with first_home(tmp_path, engine, monkeypatch, privileged=privileged) as home:
+        told = await home.until_shown(stage="failed")
+
+        problem = home.problem("boot_fail")
+        assert problem is not None
+        assert "operation not permitted" in problem.message
+        assert "operation not permitted" not in told["trouble"]  # the page is open to everybody
+        assert ("privileged = false" in told["trouble"]) is privileged
+
+
+async def test_page_is_there_after_an_install_by_hand_that_could_not_start_core(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, next_try: asyncio.Event
+) -> None:
+    engine.publish_image(image())
+    hold = engine.hold("pull")
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await hold.reached.wait()
+        await home.system.jobs.cancel(home.job().uuid)
+        await home.until_shown(stage="stopped")
+        hold.release()
+        engine.fail("start", EngineRefused("operation not permitted"))
+
+        answer = await home.call("update", version=NEW)
+
+        assert answer.status == 500
+        told = await home.until_shown(stage="failed")
+        assert "privileged = false" in told["trouble"]
+        assert home.problem("boot_fail") is not None
+
+        assert (await home.call("start")).status == 200
+        next_try.set()
+        await home.comes_true("a Core that runs", lambda: home.problem("boot_fail") is None)
         assert not await home.listens(home.ports.core)
 
 

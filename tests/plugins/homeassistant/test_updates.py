@@ -240,6 +240,20 @@ async def test_image_that_does_not_come_leaves_core_running(
     assert home.problem("update_rolled_back") is None
 
 
+async def test_image_that_the_engine_has_is_asked_of_no_registry(home: CoreHouse, behind: CoreEngine) -> None:
+    image = home.image(NEW)
+    behind.load_image(image, behind.registry[image])
+    behind.empty_registry()
+
+    planned = (await home.client.post("/core/update?plan=1")).data
+    answer = await home.call("update")
+
+    assert planned["fetch_bytes"] == 0
+    assert answer.status == 200, answer.text
+    assert [call for call in behind.calls if call[0] == "pull"] == []
+    assert (await home.info())["version"] == NEW
+
+
 async def test_version_that_is_installed_and_one_that_nobody_knows_are_refused(home: CoreHouse) -> None:
     same = await home.call("update", version=OLD)
     home.tell_versions(None)

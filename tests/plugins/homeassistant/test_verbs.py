@@ -21,7 +21,7 @@ from rooftree_containers import ContainerState, Desired
 from rooftree_containers.lifetime import LABEL_TOKEN
 from rooftree_homeassistant import core_health
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer
-from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse
+from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, core_house
 from tests.plugins.homeassistant.running_core import CoreEngine, running_core
 from tests.rig.waiting import until
 
@@ -65,6 +65,23 @@ async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind
     assert targets["/dev"][1]
     shown = await container(lived_in)
     assert (lived_in.system.data.path / "cid_files" / "homeassistant.cid").read_text() == shown.id
+
+
+@pytest.mark.parametrize(
+    ("told", "given_s"),
+    [("30500", 50), ("0", 20), ("86400000", 1820), ("soon", 260), ("-1", 260), ("", 260)],
+)
+async def test_core_gets_the_time_to_end_that_its_image_asks_for(
+    place: Path, behind: CoreEngine, told: str, given_s: int
+) -> None:
+    async with core_house(place, behind) as house:
+        image = FakeImage(environment={"S6_SERVICES_GRACETIME": told})
+        behind.publish_image(house.image(OLD), image)
+    async with running_core(place, behind) as house:
+        assert behind.spec(CONTAINER).stop_timeout_s == given_s
+        await house.call("stop")
+
+    assert behind.given_to_end_s == [given_s]
 
 
 async def test_version_without_a_socket_is_told_of_none(home: CoreHouse) -> None:
@@ -326,6 +343,38 @@ async def test_stats_are_those_of_the_container_and_need_one_that_runs(lived_in:
 @pytest.mark.parametrize("path", ["/core/logs", "/homeassistant/logs", "/core/logs/latest"])
 async def test_log_is_what_the_container_wrote(lived_in: CoreHouse, path: str) -> None:
     assert f"Core {OLD}" in (await lived_in.client.get(path)).text
+
+
+async def test_log_is_read_by_time_and_paged_back_by_cursor(lived_in: CoreHouse, behind: CoreEngine) -> None:
+    behind.write(CONTAINER, *(f"line {number}" for number in range(9)))
+
+    async def page(wanted: str) -> tuple[list[str], str]:
+        answer = await lived_in.client.get("/core/logs", headers={"Range": wanted})
+        return answer.text.splitlines(), answer.headers["X-First-Cursor"]
+
+    newest, cursor = await page("entries=:-3:")
+    older, _ = await page(f"entries={cursor}:-4:4")
+    by_time, _ = await page("realtime=0000000000000000:4000000000:1000")  # as Core's assistant writes it
+
+    assert (newest, older) == (
+        [f"line {number}" for number in range(5, 9)],
+        [f"line {number}" for number in range(1, 5)],
+    )
+    assert by_time == [f"Core {OLD}", *(f"line {number}" for number in range(9))]
+
+
+async def test_log_of_a_crash_is_there_when_its_container_has_made_room_for_a_fresh_one(
+    lived_in: CoreHouse, behind: CoreEngine
+) -> None:
+    await lived_in.call("options", watchdog=False)
+    behind.write(CONTAINER, "no such device: é")
+    await behind.crash_core(9)
+    await lived_in.until_state(ContainerState.ERROR)
+
+    assert (await lived_in.call("rebuild")).status == 200
+
+    assert (await lived_in.client.get("/core/logs")).text.splitlines()[-2:] == ["no such device: é", f"Core {OLD}"]
+    assert (await lived_in.client.get("/core/logs/latest")).text.splitlines() == [f"Core {OLD}"]
 
 
 async def test_core_that_crashes_is_brought_back(lived_in: CoreHouse, behind: CoreEngine) -> None:

@@ -34,11 +34,13 @@ async def test_what_is_suggested_is_done_and_the_issue_over_wherever_it_was_kill
     ):
 
         async def over() -> bool:
-            return all(job.done for job in system.jobs.listing()) and not list(system.problems)
+            wrong = {problem.type for problem in system.problems}
+            return all(job.done for job in system.jobs.listing()) and wrong == {"ended_unexpectedly"}
 
         await until(over, within_s=15, what="the end of the recovery")
         info = (await client.get("/resolution/info")).data
 
         assert [job.errors for job in system.jobs.listing() if job.errors] == []
-        assert (info["issues"], info["suggestions"]) == ([], [])
+        assert [issue["type"] for issue in info["issues"]] == ["ended_unexpectedly"]
+        assert info["suggestions"] == []
         assert (system.data.path / "window").read_text() == "open"

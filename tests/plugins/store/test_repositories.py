@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from rooftree import RooftreeError
 from rooftree.events.bus import Event
-from rooftree.interfaces.hooks import RepositoriesChange, set_repositories
+from rooftree.interfaces.hooks import RepositoriesChange, backup_facts, set_repositories
 from rooftree.state import failpoints
 from rooftree_store import Installed, StoreReloaded, store
 from rooftree_store.repositories import add_repository
@@ -542,6 +542,16 @@ async def test_list_in_other_words_changes_nothing(here: Shop, publish: Publish)
     assert answer.refusal is None
     assert here.sources() == [older]
     assert list(here.offered()) == [f"{older.slug}_hello"]
+
+
+async def test_hook_backup_facts_has_the_repositories_that_were_added(here: Shop, publish: Publish) -> None:
+    added = publish()
+    await here.add(added.url)
+
+    (facts,) = await here.system.hooks.call(backup_facts)
+
+    assert set(facts["repositories"]) >= {added.url}
+    assert not {"local", "core"} & set(facts["repositories"])
 
 
 async def test_list_replaces_what_was_added(here: Shop, publish: Publish) -> None:

@@ -116,8 +116,35 @@ async def test_versions_are_read_daily_and_a_change_is_told_once(tmp_path: Path,
 
         server.files["stable"]["hassos"]["yellow"] = "18.3"
         await asked_again(server, clock, timedelta(days=1))
-        await changes.get()
+        assert (await changes.get()).parts == ("os",)
         assert (feed.newest_os("yellow"), changes.empty()) == ("18.3", True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("homeassistant", {"default": "2026.9.0"}, ("core",)),
+        ("images", {"core": "registry.example/core"}, ("core", "services")),
+        ("images", {**FILE["images"], "core": "registry.example/core"}, ("core",)),
+        ("images", {**FILE["images"], "dns": "registry.example/dns"}, ("services",)),
+        ("hassos-upgrade", {"15": "15.9"}, ("os",)),
+        ("ota", "https://os.example/{version}", ("os",)),
+        ("dns", "2027.01.0", ("services",)),
+        ("supervisor", "2027.01.0", None),
+    ],
+)
+async def test_change_is_told_of_what_it_is_of(
+    tmp_path: Path, server: VersionServer, key: str, value: object, parts: tuple[str, ...] | None
+) -> None:
+    async with feeding(tmp_path, server) as (system, feed, changes):
+        await feed.read()
+        assert (await changes.get()).parts == ("core", "os", "services")
+        server.files["stable"][key] = value
+
+        await feed.read()
+
+        await system.bus.drained()
+        assert (None if changes.empty() else (await changes.get()).parts) == parts
 
 
 async def asked_again(server: VersionServer, clock: FakeClock, after: timedelta) -> None:

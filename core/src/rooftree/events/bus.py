@@ -16,6 +16,7 @@ import structlog
 from attrs import frozen
 
 from rooftree.context import is_cancelled, plugin_under_way
+from rooftree.errors import is_interruption
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,9 @@ class Subscription:
                 if pending is not None:
                     await pending
             except (Exception, asyncio.CancelledError, SystemExit) as error:
+                if is_interruption(error):
+                    log.info("listener_interrupted", kind=type(event).__name__, reason=str(error))
+                    continue  # one that was cancelled has nothing waiting any more
                 if is_cancelled():
                     raise
                 log.exception("listener_failed", listener=self.owner, kind=type(event).__name__)

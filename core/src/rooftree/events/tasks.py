@@ -20,6 +20,7 @@ from attrs import define, field, frozen
 
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import is_cancelled, plugin_under_way
+from rooftree.errors import is_interruption
 from rooftree.events.cron import CronTimes
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,8 @@ def _checked_jitter(task: Task, _: object, jitter: timedelta) -> None:
 @frozen
 class Task:
     """Work that a plugin wants done. One that fails three times in a row is a problem until it succeeds, and its plugin
-    degraded; whatever it raises, it is tried again.
+    degraded; whatever it raises, it is tried again. That something it waits for is stopped
+    (:class:`~rooftree.errors.Stopping`) is no failure of it.
 
     Raises ``ValueError`` or ``TypeError`` where it is made with times that can't be.
 
@@ -179,6 +181,7 @@ class TaskSupervisor:
         plugin_under_way.set(entry.owner)
         structlog.contextvars.bind_contextvars(task=entry.task.name)
         ran: datetime | None = None
+        interruptions = 0
         while self._is_kept(entry):
             ran = await self._until_due(entry, ran)
             began = self._clock.monotonic()
@@ -189,11 +192,19 @@ class TaskSupervisor:
                 if task.every is None and task.cron is None:
                     return
             except (Exception, asyncio.CancelledError, SystemExit) as error:
-                if is_cancelled():
+                if is_interruption(error):
+                    interruptions += 1
+                    log.info("task_interrupted", reason=str(error))
+                    if is_cancelled():
+                        return
+                elif is_cancelled():
                     raise
-                self._has_failed(entry, error, lasted_s=self._clock.monotonic() - began)
+                else:
+                    interruptions = 0
+                    self._has_failed(entry, error, lasted_s=self._clock.monotonic() - began)
                 if task.every is None and task.cron is None:
-                    await self._clock.sleep(BACKOFF_S[min(entry.failures, len(BACKOFF_S)) - 1])
+                    tries = interruptions or entry.failures
+                    await self._clock.sleep(BACKOFF_S[min(tries, len(BACKOFF_S)) - 1])
             finally:
                 entry.runs = False
 

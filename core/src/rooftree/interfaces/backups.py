@@ -76,8 +76,9 @@ class PartContents:
     documents: Mapping[str, bytes] = field(factory=dict, repr=False)
     """Small files beside the trees, by name (``addon.json``); they come first, so that they can be read alone."""
     trees: tuple[PartTree, ...] = ()
-    image: str | None = None
-    """A container image of the engine that goes along, because nowhere else has it: exported as ``image.tar``."""
+    image: Path | None = None
+    """The export of a container image that goes along as ``image.tar``, because nowhere else has it. It lives as long
+    as the part is kept still."""
     files: Mapping[str, Path] = field(factory=dict)
     """Files that stand in the place of what lies in a tree, by their path in the part (``data/home-assistant_v2.db``):
     consistent copies of databases. They live as long as the part is kept still."""

@@ -276,6 +276,8 @@ class Image:
     """Empty where it does not tell."""
     variant: str = ""
     """Of the architecture: ``v7``; empty where it does not tell."""
+    environment: Mapping[str, str] = field(factory=dict)
+    """What the programs in it are told by its own variables."""
 
 
 @frozen(kw_only=True)

@@ -221,6 +221,14 @@ def backup_source() -> BackupSource:
 
 
 @hookspec
+def backup_facts() -> Mapping[str, Any]:
+    """What the domain knows of the whole installation that is written into every backup, and looked at before one is
+    restored: ``repositories``, the sources of the add-on repositories beside those that every installation has, and
+    ``supervisor_version``, the version that clients see. Asked for each backup; answer from memory."""
+    raise NotImplementedError
+
+
+@hookspec
 def backup_locations() -> list[BackupLocation]:
     """Places for backups that the domain has, beside the folders of the data folder and of mounts. Asked whenever
     backups are listed; answer from memory."""

@@ -72,3 +72,6 @@ VERSION_FEED = Service[VersionFeed]("version_feed/1")
 @frozen
 class VersionsChanged(Event):
     """The feed says something else than before."""
+
+    parts: tuple[str, ...]
+    """Of what: ``core``, ``os``, ``services`` (the base services). Where an image or a bundle lies belongs to that."""

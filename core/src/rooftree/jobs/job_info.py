@@ -43,15 +43,19 @@ class StepError:
 
     step: int | None
     error: JobError
+    noted: bool = False
+    """Whether the job went on without what went wrong."""
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> StepError:
         """One as the journal keeps it."""
-        return cls(raw.get("step"), JobError(**{key: value for key, value in raw.items() if key != "step"}))
+        own = {"step", "noted"}
+        error = JobError(**{key: value for key, value in raw.items() if key not in own})
+        return cls(raw.get("step"), error, raw.get("noted", False))
 
     def written(self) -> dict[str, Any]:
         """It as plain data, for the journal."""
-        return {**attrs.asdict(self.error), "step": self.step}
+        return {**attrs.asdict(self.error), "step": self.step, **({"noted": True} if self.noted else {})}
 
 
 @frozen(kw_only=True)
@@ -114,7 +118,7 @@ class JobPicture:
             stage=self.stage,
             done=self.phase.done,
             created=record.created,
-            errors=[entry.error for entry in self.errors],
+            errors=[entry.error for entry in self.errors if not entry.noted or self._innermost(entry) is None],
             child_jobs=self._below(record.id),
         )
 
@@ -142,10 +146,21 @@ class JobPicture:
             done=ended if begun or ended else None,
             created=self.record.created,
             errors=[
-                entry.error for entry in self.errors if entry.step is not None and child.first <= entry.step < child.end
+                entry.error
+                for entry in self.errors
+                if (self._innermost(entry) is child if entry.noted else _is_in(child, entry))
             ],
             child_jobs=self._below(child.id),
         )
+
+    def _innermost(self, entry: StepError) -> ChildRecord | None:
+        """The child whose own step an error is from; ``None``: the job itself."""
+        within = [child for child in self.record.children if _is_in(child, entry)]
+        return min(within, key=lambda child: child.end - child.first, default=None)
+
+
+def _is_in(child: ChildRecord, entry: StepError) -> bool:
+    return entry.step is not None and child.first <= entry.step < child.end
 
 
 def ended_info(record: JobRecord) -> JobInfo:
@@ -154,7 +169,7 @@ def ended_info(record: JobRecord) -> JobInfo:
     One that was taken back is as far as it had come: up to the step that went wrong.
     """
     errors = [StepError.read(raw) for raw in record.errors]
-    wrong = min((entry.step for entry in errors if entry.step is not None), default=0)
+    wrong = min((entry.step for entry in errors if entry.step is not None and not entry.noted), default=0)
     steps = [
         StepProgress(row.state, float(number < wrong or row.state is StepState.DONE))
         for number, row in enumerate(record.steps)

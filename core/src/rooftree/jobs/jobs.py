@@ -21,7 +21,7 @@ from attrs import evolve, frozen
 
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, job_under_way, plugin_under_way
-from rooftree.errors import Conflict, Failed, NotReady
+from rooftree.errors import Conflict, Failed, NotReady, Stopping
 from rooftree.events import Event, EventBus, Problems
 from rooftree.jobs import locks
 from rooftree.jobs.conditions import Conditions
@@ -87,10 +87,11 @@ class Jobs:
         self.plugin_of: Callable[[str], str | None] = lambda package: None
         """The plugin of a package; set by whoever knows plugins."""
 
-    async def run(self, call: JobCall[Any]) -> JobStarted | None:
+    async def run(self, call: JobCall[Any]) -> Any:
         """Plan, accept and run a job.
 
-        Returns when it has ended, or with its id as soon as it is accepted where it is called in the background. What
+        Returns ``None`` when it has ended, or :class:`JobStarted` as soon as it is accepted where it is called in the
+        background; in place of either what the call says that it answers (:meth:`JobCall.answering`). What
         the plan refuses is raised as it is, and so is :class:`JobBusy`, :class:`~rooftree.errors.RateLimited` and
         :class:`~rooftree.jobs.conditions.ConditionNotMet`; a job that fails raises its error, with ``job_id`` set.
         """
@@ -100,10 +101,11 @@ class Jobs:
         job = self._new(call)
         self._spawn(job, self._live(job, call))
         await asyncio.shield(job.accepted)
-        if call.background:
-            return JobStarted(job.id)
-        await asyncio.shield(job.finished)
-        return None
+        if not call.background:
+            await asyncio.shield(job.finished)
+        if call.answer is not None:
+            return call.answer(job.id)
+        return JobStarted(job.id) if call.background else None
 
     async def preview(self, call: JobCall[Any]) -> Plan:
         """What :meth:`run` would do now; refuses what it would refuse, and changes nothing."""
@@ -205,15 +207,15 @@ class Jobs:
         if not job.accepted.done():
             job.accepted.set_exception(self._not_begun(job))
         if job.phase is Phase.SUSPENDED and not self._suspension.is_final:
-            job.tell(NotReady("The plugin that did this has stopped; the job goes on when it runs again"))
+            job.tell(Stopping("The plugin that did this has stopped; the job goes on when it runs again"))
             return  # what the job holds it keeps: it is not over
         self._let_go(job)
-        job.tell(NotReady("Rooftree is stopping; the job goes on at the next start"))
+        job.tell(Stopping("Rooftree is stopping; the job goes on at the next start"))
 
     def _not_begun(self, job: Job) -> NotReady:
         try:
             self._suspension.refuse(job.record.owner)
-        except NotReady as reason:
+        except Stopping as reason:
             return reason
         return NotReady(f"{job.record.name} was not begun")
 

@@ -71,6 +71,8 @@ class JobCall[Answer]:
     background: bool = False
     """Whether who runs it waits only until it is accepted."""
     holding: tuple[AbstractContextManager[object], ...] = field(default=(), eq=False, repr=False)
+    answer: Callable[[str], Any] | None = field(default=None, eq=False, repr=False)
+    """What is answered in place of what else would be, made of the job's id."""
 
     def in_background(self, background: bool = True) -> JobCall[JobStarted | None]:
         """The same, begun without waiting for its end; answers with the job's id."""
@@ -79,6 +81,11 @@ class JobCall[Answer]:
     def detached(self, detached: bool = True) -> JobCall[Answer]:
         """The same, begun without waiting for its end; for a route whose answer has no place for the job's id."""
         return evolve(self, background=detached)
+
+    def answering[Other](self, answer: Callable[[str], Other]) -> JobCall[Other]:
+        """The same, for a route whose answer is what ``answer`` makes of the job's id, be it that the job has ended or
+        that it has begun in the background."""
+        return cast("JobCall[Other]", evolve(self, answer=answer))
 
     def during(self, context: AbstractContextManager[object]) -> JobCall[Answer]:
         """The same, with something in force from before its plan is made until it has ended; such as a login, which the

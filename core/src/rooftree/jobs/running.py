@@ -151,6 +151,11 @@ class Job:
         """Note what went wrong, with the step that it went wrong in."""
         self.errors.append(self._step_error(error, answer))
 
+    def note(self, number: int, error: RooftreeError) -> None:
+        """Note what went wrong in a step that goes on without it."""
+        self.errors.append(StepError(number, JobError.of(error, error, self.stage), noted=True))
+        self._changed(self)
+
     def _step_error(self, error: Exception, answer: RooftreeError) -> StepError:
         return StepError(self._current_step, JobError.of(error, answer, self.stage))
 

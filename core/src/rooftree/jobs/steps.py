@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, dataclass_transform, get_type_hints
 
 import attrs
 
+from rooftree.errors import RooftreeError
 from rooftree.model import converter, unstructure
 from rooftree.services import Injector, ServiceDirectory, parameters
 
@@ -121,6 +122,9 @@ class Runner(Protocol):
     def result_of(self, kind: type[Step], before: int) -> Any:
         """The result of the nearest step of that class before number ``before``."""
 
+    def note(self, number: int, error: RooftreeError) -> None:
+        """Note what went wrong in a step that goes on without it."""
+
     async def wait(self, seconds: float) -> None:
         """Wait, and show that."""
 
@@ -140,6 +144,11 @@ class Run:
     def progress(self, done: float, total: float) -> None:
         """Say how far this step is; never runs backwards."""
         self._job.advance(self._number, done / total if total else 0.0)
+
+    def note(self, error: RooftreeError) -> None:
+        """Say what went wrong in this step that the job can do without, and go on: it is an error of the job that the
+        step belongs to (of the innermost one, where that is a job in a job), and of no other."""
+        self._job.note(self._number, error)
 
     async def wait(self, seconds: float) -> None:
         """Wait for something outside that is known to take so long; the job shows the stage ``waiting`` meanwhile."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from rooftree.errors import NotReady
+from rooftree.errors import Stopping
 from rooftree.jobs.running import Job
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0)
@@ -39,11 +39,11 @@ class Suspension:
         return owner in self._plugins
 
     def refuse(self, owner: str) -> None:
-        """Raise :class:`NotReady` where no job of that package may begin."""
+        """Raise :class:`Stopping` where no job of that package may begin."""
         if self.is_final:
-            raise NotReady("Rooftree is stopping; no new job is begun")
+            raise Stopping("Rooftree is stopping; no new job is begun")
         if owner in self._plugins:
-            raise NotReady(f"Plugin {self._plugins[owner]} is not running; none of its jobs is begun")
+            raise Stopping(f"Plugin {self._plugins[owner]} is not running; none of its jobs is begun")
 
     def interrupt(self, owner: str) -> None:
         """Raise :class:`Suspended` where no job of that package may go on."""

@@ -21,7 +21,7 @@ import pluggy
 import structlog
 
 from rooftree.context import is_cancelled, plugin_under_way
-from rooftree.errors import RooftreeError
+from rooftree.errors import RooftreeError, is_interruption
 from rooftree.model import likely_meant
 
 log = structlog.get_logger(__name__)
@@ -140,12 +140,12 @@ class Hooks:
                 answer: Any = implementation.function(*arguments)
                 if inspect.isawaitable(answer):
                     answer = await answer
-        except RooftreeError as error:
-            log.info("hook_without_answer", hook=name, plugin=plugin, reason=error.message)
-            return None
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():
                 raise
+            if isinstance(error, RooftreeError) or is_interruption(error):
+                log.info("hook_without_answer", hook=name, plugin=plugin, reason=str(error))
+                return None
             self._failing.add((plugin, name))
             if limit.expired():  # where it waited tells nothing: what it waited for does
                 log.warning("hook_failed", hook=name, plugin=plugin, reason=f"it took more than {DEADLINE_S:g} s")

@@ -18,7 +18,7 @@ import structlog
 from attrs import evolve
 
 from rooftree.context import caller, code_of, is_cancelled, plugin_under_way
-from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Unavailable
+from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Stopping, Unavailable
 from rooftree.events import Problem
 from rooftree.http import Route, Routes
 from rooftree.plugins.choices import Choices
@@ -266,7 +266,7 @@ class Plugins:
 
         if self._stopping:
             work.close()
-            raise NotReady("Rooftree is stopping")
+            raise Stopping("Rooftree is stopping")
         task = asyncio.get_running_loop().create_task(alone(), name="change plugins")
         self._changes.add(task)
         task.add_done_callback(self._changed)
@@ -276,7 +276,7 @@ class Plugins:
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
-            raise NotReady("Rooftree is stopping") from None
+            raise Stopping("Rooftree is stopping") from None
 
     def _changed(self, task: asyncio.Task[None]) -> None:
         self._changes.discard(task)

@@ -26,9 +26,9 @@ from rooftree.model import Rate, check_key
 from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, PluginFile, PluginFiles, Plugins
 from rooftree.principal import Role
 from rooftree.process import kernel_routes
-from rooftree.process.block_problems import LOOK_EVERY, BlockProblems
 from rooftree.process.logs import RecentLogs
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopBlocked, LoopWatchdog
+from rooftree.process.past_problems import LOOK_EVERY, PastProblems
 from rooftree.process.task_problems import PROBLEM as TASK_PROBLEM
 from rooftree.process.task_problems import TaskProblems
 from rooftree.services import SERVICES, Service, ServiceDirectory
@@ -51,6 +51,8 @@ class SystemState(enum.StrEnum):
 
     SETUP = "setup"
     RUNNING = "running"
+    FREEZE = "freeze"
+    """It runs, and what is kept of the house is being copied, or put back."""
     STOPPING = "stopping"
 
 
@@ -85,6 +87,7 @@ class System:
         self.hooks = Hooks(specifications, self._hook_failed)
         self.metrics = Metrics()
         self.state_now = SystemState.SETUP
+        self._frozen_for: set[str] = set()
         self.port = 0
         self.data: DataFolder
         self.database: Database
@@ -137,7 +140,9 @@ class System:
         self.tasks.watch = TaskProblems(self.problems, self.plugins.find)
         self.jobs.plugin_of = self.plugins.of_module
         self.watchdog = LoopWatchdog(self.data.path, kernel.blocked_exit_s, self.plugins.of_module, self.bus)
-        await self._keep_blocker_out()
+        past = PastProblems(self.problems, self.clock)
+        self.bus.subscribe(LoopBlocked, past.blocked, "kernel")
+        await self._look_at_the_end_before(past)
         self.watchdog.start()
         self._closing.push_async_callback(self.watchdog.stop)
         self._provide_own_services()
@@ -150,9 +155,7 @@ class System:
         await self.server.listen_unix(kernel.socket)
         self._closing.push_async_callback(asyncio.to_thread, _remove_socket, kernel.socket)
         self.tasks.start(Task("copy the database", self._copy, every=COPY_EVERY), "kernel")
-        blocks = BlockProblems(self.problems, self.clock)
-        self.bus.subscribe(LoopBlocked, blocks.blocked, "kernel")
-        self.tasks.start(Task("forget blocks of long ago", blocks.forget, every=LOOK_EVERY), "kernel")
+        self.tasks.start(Task("forget what is long past", past.forget, every=LOOK_EVERY), "kernel")
         self.tasks.start(Task("look for room", self._look_for_room, every=LOOK_FOR_ROOM_EVERY), "kernel")
         self._closing.push_async_callback(self.tasks.stop, "kernel")
         log.info("listening", port=self.port, socket=str(kernel.socket))
@@ -170,6 +173,8 @@ class System:
             self.tasks.start(PluginFiles(files, self.plugins).task(), "kernel")
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self._become(SystemState.RUNNING)
+        for purpose in tuple(self._frozen_for):  # of a job that was taken up again
+            self.freeze(purpose)
 
     async def stop(self) -> None:
         """Stop jobs, plugins and listeners, in this order, and close the database."""
@@ -179,6 +184,18 @@ class System:
         await self.jobs.stop(self.settings.kernel.stop_timeout_s / 2)
         await self.plugins.stop()
         await self._closing.aclose()
+
+    def freeze(self, purpose: str) -> None:
+        """Be in the state ``freeze`` from now on, as long as anybody has a purpose for it."""
+        self._frozen_for.add(purpose)
+        if self.state_now is SystemState.RUNNING:
+            self._become(SystemState.FREEZE)
+
+    def thaw(self, purpose: str) -> None:
+        """Be in that state no longer for this purpose; nothing to do where it was not."""
+        self._frozen_for.discard(purpose)
+        if self.state_now is SystemState.FREEZE and not self._frozen_for:
+            self._become(SystemState.RUNNING)
 
     def _become(self, state: SystemState) -> None:
         self.state_now = state
@@ -244,7 +261,11 @@ class System:
                 return None
             return f"{free // MIB} MiB are free on the data disk, and it needs {need // MIB}; make room there"
 
-        for name, check in (("healthy", healthy), ("running", running), ("free_space", free_space)):
+        async def frozen(fetch_bytes: int) -> str | None:
+            return None if self.state_now is SystemState.FREEZE else f"the system is not frozen: {self.state_now}"
+
+        checks = (("healthy", healthy), ("running", running), ("frozen", frozen), ("free_space", free_space))
+        for name, check in checks:
             self.conditions.register(name, check, "kernel")
         self.conditions.report()
 
@@ -256,9 +277,12 @@ class System:
             with contextlib.suppress(Unavailable):  # on a full disk it is reported again at the next start
                 await self.state.commit(self.database.settle(loss))
 
-    async def _keep_blocker_out(self) -> None:
-        """Leave the plugin disabled whose code blocked the event loop when an earlier process ended."""
+    async def _look_at_the_end_before(self, past: PastProblems) -> None:
+        """Tell where an earlier process ended without being told to. The plugin stays disabled whose code blocked the
+        event loop then."""
         block = await asyncio.to_thread(self.watchdog.left_behind)
+        if block is not None or self.data.was_left:
+            past.ended(block)
         if block is None:
             return
         log.error("ended_while_blocked", plugin=block.plugin, where=block.where)

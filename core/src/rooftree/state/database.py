@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, Self
 import structlog
 from attrs import define, field, frozen
 
-from rooftree.errors import NotReady, Unavailable
+from rooftree.errors import Stopping, Unavailable
 from rooftree.state.database_file import (
     NewerState,
     StateDamaged,
@@ -235,7 +235,7 @@ class Database:
         makes_room: bool = False,
     ) -> asyncio.Future[T]:
         if self._closing is not None:
-            raise NotReady("Rooftree is stopping: its database takes no more calls. Try again when it runs again")
+            raise Stopping("Rooftree is stopping: its database takes no more calls. Try again when it runs again")
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Call(future, work, changes, is_last, makes_room))
         return future

@@ -26,12 +26,16 @@ from uuid import uuid4
 import structlog
 from attrs import field, frozen
 
+from rooftree.clock import BOOT_ID
 from rooftree.errors import Conflict, Failed, Unavailable
 from rooftree.state.failpoints import reach_sync
 
 log = structlog.get_logger(__name__)
 
 LOCK_NAME: Final = "rooftree.lock"
+_PID_BYTES: Final = 20
+"""The lock's first line: who holds it. The second is the boot in which somebody does."""
+_CLOSED: Final = b"-" * 36
 INSTANCE_ID_NAME: Final = "instance-id"
 FIRST_START_NAME: Final = "first-start"
 DATABASE_NAME: Final = "rooftree.db"
@@ -93,12 +97,14 @@ class Loss:
 class DataFolder:
     """A data folder that this process owns until :meth:`close`. Every method blocks: call them in a thread.
 
+    :ivar was_left: whether a process had it, in this boot of the machine, that ended without :meth:`close`
     :ivar instance_id: 32 hex digits, the same for the life of the installation
     :ivar losses: what was found damaged while opening; :class:`~rooftree.state.database.Database` takes them over
     """
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path, lock: int, was_left: bool) -> None:
         self.path = path
+        self.was_left = was_left
         self.losses: tuple[Loss, ...] = ()
         self._lock: int | None = lock
         self.instance_id = self._find_instance_id()
@@ -113,11 +119,11 @@ class DataFolder:
         path = path.absolute()
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            lock = _take_lock(path / LOCK_NAME)
+            lock, was_left = _take_lock(path / LOCK_NAME)
             try:
                 _keep_out(path)
                 _remove_leftovers(path, ".*.tmp*")
-                return cls(path, lock)
+                return cls(path, lock, was_left)
             except BaseException:
                 os.close(lock)
                 raise
@@ -131,6 +137,8 @@ class DataFolder:
         """Let another process have the folder; safe to call twice."""
         lock, self._lock = self._lock, None
         if lock is not None:
+            with suppress(OSError):
+                os.pwrite(lock, _CLOSED, _PID_BYTES)
             os.close(lock)
 
     def __enter__(self) -> Self:
@@ -326,12 +334,13 @@ def is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_DAMAGE
 
 
-def _take_lock(path: Path) -> int:
+def _take_lock(path: Path) -> tuple[int, bool]:
+    """The lock, and whether its last holder did not give it back, in this boot of the machine."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        holder = os.pread(descriptor, _PID_BYTES, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise Conflict(
             f"The data folder {path.parent} is in use by process {holder}. Stop that Rooftree first, or give this one "
@@ -341,14 +350,16 @@ def _take_lock(path: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise
+    boot = BOOT_ID.read_bytes().strip()
+    was_left = os.pread(descriptor, len(boot), _PID_BYTES) == boot
     try:
-        os.pwrite(descriptor, f"{os.getpid():<19}\n".encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid():<{_PID_BYTES - 1}}\n".encode() + boot + b"\n", 0)
     except OSError as error:  # only for the message to the next one; a full disk must not keep us from starting
         if error.errno != errno.ENOSPC:
             os.close(descriptor)
             raise
         log.warning("lock_without_pid", path=str(path), reason=error.strerror)
-    return descriptor
+    return descriptor, was_left
 
 
 def _remove_leftovers(folder: Path, pattern: str) -> None:

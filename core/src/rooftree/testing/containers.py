@@ -92,6 +92,7 @@ class FakeImage:
     echoes: bool = False
     """Whether they write what they read from their standard input."""
     labels: Mapping[str, str] = Factory(dict)
+    environment: Mapping[str, str] = Factory(dict)
     id: str = field(factory=_new_id)
 
 
@@ -382,6 +383,7 @@ class FakeContainerEngine:
                 if published.id == known.id
             ),
             labels=dict(known.labels),
+            environment=dict(known.environment),
         )
 
     async def tag_image(self, image: str, further: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, field
 
 from rooftree.context import is_cancelled
+from rooftree.errors import RooftreeError
 from rooftree.jobs import Run, Step, Verbs
 from rooftree.process import System
 
@@ -89,6 +90,9 @@ class _Trial:
         return self.begun_with
 
     def advance(self, number: int, fraction: float) -> None:
+        """Nobody looks."""
+
+    def note(self, number: int, error: RooftreeError) -> None:
         """Nobody looks."""
 
     async def wait(self, seconds: float) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree import Collection, Kernel, RooftreeError, document
+from rooftree import Collection, Kernel, RooftreeError, Stopping, document
 from rooftree.interfaces.core import CORE, CoreRefused
 from rooftree_addons import updates
 from rooftree_addons.addons import Addons
@@ -75,6 +75,8 @@ class AutoUpdate:
             try:
                 if not await self._updated_by_core(slug, version):
                     await self._kernel.jobs.run(updates.update(slug=slug))
+            except Stopping:
+                raise
             except RooftreeError as error:
                 log.warning("auto_update_failed", addon=slug, version=version, reason=error.message)
 

@@ -45,8 +45,9 @@ class SetBoot(Step):
         await addons.change(self.slug, lambda addon: evolve(addon, boot=self.boot))
 
     async def undo(self, boot: Boot | None, addons: Addons) -> None:
-        """The same again."""
-        await addons.change(self.slug, lambda addon: evolve(addon, boot=boot))
+        """The same again, unless the add-on is gone."""
+        if self.slug in addons.installed:
+            await addons.change(self.slug, lambda addon: evolve(addon, boot=boot))
 
 
 @step("addons.give_up_port/1")
@@ -72,9 +73,9 @@ class GiveUpPort(Step):
         await addons.change(self.slug, lambda addon: evolve(addon, network=network))
 
 
-@job("app_disable_boot", reference="slug", locks=lambda slug: [addon_lock(slug)])
+@job("app_disable_boot", reference="slug")
 async def disable_boot(addons: Addons, slug: AddonSlug) -> Steps:
-    """Let an add-on no longer start with the host."""
+    """Let an add-on no longer start with the host. A start that hangs is why: it waits for none."""
     addons.get(slug)
     return [SetBoot(slug, Boot.MANUAL)]
 

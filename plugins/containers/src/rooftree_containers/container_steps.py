@@ -171,7 +171,7 @@ class Starting(ContainerStep):
     async def undo(self, _: None, services: ServiceDirectory) -> None:
         """End it."""
         containers = self.containers(services)
-        await containers.lifetimes.end(self.name, containers.domain.get(self.name).stop_timeout_s)
+        await containers.lifetimes.end(self.name, await containers.domain.get(self.name).seconds_to_end())
         await containers.observation.look(self.name)
 
 
@@ -220,7 +220,7 @@ class Stopping(ContainerStep):
         """End it."""
         containers = self.containers(services)
         shown = await containers.observation.look(self.name)
-        await containers.lifetimes.end(self.name, containers.domain.get(self.name).stop_timeout_s)
+        await containers.lifetimes.end(self.name, await containers.domain.get(self.name).seconds_to_end())
         await containers.lifetimes.revoke_tokens(self.name)
         if shown is not None and runs(shown) and containers.watchdog.is_bringing_back(self.name):
             await containers.crash_logs.keep(self.name, shown)

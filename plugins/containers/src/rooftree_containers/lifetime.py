@@ -103,7 +103,7 @@ class Lifetimes:
         if shown is not None and shown.id == replaced:
             if shown.exit_code and not self._observation.was_ended_by_us(container.name, shown.id):
                 await self._crash_logs.keep(container.name, shown)
-            await self.end(container.name, container.stop_timeout_s)  # somebody else has started it meanwhile
+            await self.end(container.name, await container.seconds_to_end())  # somebody else started it meanwhile
             await container.set_aside()
             await engine.set_aside(name)
 

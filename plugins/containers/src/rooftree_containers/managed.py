@@ -105,6 +105,9 @@ class ManagedContainer:
     starts_with_host: bool | None = None
     """What is desired of it after a boot of the host; ``None``: what was desired before."""
     stop_timeout_s: int = 10
+    """Seconds that its program gets to end by itself."""
+    asked_stop_timeout_s: Callable[[], Awaitable[int | None]] = _nothing
+    """The same as its image wants it, which counts more; ``None``: it wants nothing."""
     watched: bool = True
     """Whether the watchdog brings it back when it fails."""
     probe: Probe | None = None
@@ -141,6 +144,11 @@ class ManagedContainer:
     """Called when the other one runs: what was kept is of no use any more."""
     notes: Callable[[], Awaitable[list[str]]] = _no_notes
     """What somebody should know before it is made, in sentences; shown in plans."""
+
+    async def seconds_to_end(self) -> int:
+        """How long its program gets to end by itself."""
+        asked_s = await self.asked_stop_timeout_s()
+        return self.stop_timeout_s if asked_s is None else asked_s
 
 
 @frozen

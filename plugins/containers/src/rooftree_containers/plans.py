@@ -172,7 +172,7 @@ async def roll_back(
     new_goes = new != old and not domain.is_needed_by_others(new, name)
     return [
         steps.keep_failed_log(name, kept),
-        steps.remove(name, container.stop_timeout_s),
+        steps.remove(name, await container.seconds_to_end()),
         BringBackImage(old, kept.image),
         steps.put_back_data(name, kept),
         *put_back,

@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from rooftree import Kernel, Problem, RooftreeError, Unavailable
+from rooftree import Kernel, RooftreeError, Stopping, Unavailable
 from rooftree.access import Token
 from rooftree.clock import boot_id
 from rooftree.interfaces.containers import (
@@ -40,7 +40,6 @@ from rooftree_containers.observation import Observation, is_well, runs
 from rooftree_containers.probation_watch import ProbationWatch
 from rooftree_containers.unknown_containers import UnknownContainers
 from rooftree_containers.watchdog import BOOT_FAILED, Watchdog
-from rooftree_containers.words import sentence
 
 log = structlog.get_logger(__name__)
 
@@ -145,24 +144,16 @@ class Reconciliation:
             elif todo == "stop":
                 await self._kernel.jobs.run(self._jobs.stop(name))
             self._kernel.problems.clear(BOOT_FAILED, names.context, name)
+        except Stopping as reason:  # the next start goes on from what is desired then
+            log.info("not_settled", **{names.context: name}, reason=reason.message)
+            return False
         except (RooftreeError, KeyError) as error:
             if name not in self._domain.known():
                 log.info("container_gone_meanwhile", **{names.context: name})
                 return False
-            self._report(name, error, "stopped" if todo == "stop" else "started")
+            message = error.message if isinstance(error, RooftreeError) else str(error)
+            self._watchdog.report_failure(name, "stopped" if todo == "stop" else "started", message)
         return todo == "start"
-
-    def _report(self, name: str, error: RooftreeError | KeyError, outcome: str) -> None:
-        reason = error.message if isinstance(error, RooftreeError) else str(error)
-        self._kernel.problems.report(
-            Problem(
-                BOOT_FAILED,
-                self._domain.names.context,
-                name,
-                f"{sentence(self._domain.title(name))} could not be {outcome}: {reason}",
-                suggestions=("execute_start", "disable_boot"),
-            )
-        )
 
     async def changed(self, event: ContainerChanged) -> None:
         """The engine says that a container changed."""

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from attrs import Factory
 
-from rooftree import Run, Step, step
+from rooftree import RooftreeError, Run, Step, step
 from rooftree.interfaces.containers import (
     ContainerEngine,
     DataPath,
@@ -53,7 +53,7 @@ class PullImage(Step):
         """Fetch it, with progress in bytes."""
         wanted = f"{self.image}@{self.digest}" if self.digest else self.image
         try:
-            await _fetch(run, self.image, lambda: engine.pull(wanted))
+            await fetch(run, self.image, lambda: engine.pull(wanted))
         except ImageNotFound as error:
             if self.digest is None:
                 raise
@@ -94,7 +94,7 @@ class BuildImage(Step):
         """Build it, with progress in Dockerfile steps."""
         context = DataPath(self.folder)
         build = partial(engine.build, dockerfile=self.dockerfile, arguments=self.arguments, labels=self.labels)
-        await _fetch(run, self.image, lambda: build(self.image, context))
+        await fetch(run, self.image, lambda: build(self.image, context))
 
     async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if there was none of that name."""
@@ -167,9 +167,18 @@ class BringBackImage(Step):
         await _bring_back(engine, self.image, self.kept)
 
 
-async def _fetch(run: Run, image: str, attempt: Callable[[], AsyncIterator[Progress]]) -> None:
+def told_wait_s(error: RooftreeError) -> float | None:
+    """In how many seconds a registry may be asked again, as it says itself; ``None`` where it says nothing of it."""
+    told_s = error.extra_fields.get("wait_s") if isinstance(error, RegistryRateLimited) else None
+    return told_s if isinstance(told_s, int | float) else None
+
+
+async def fetch(run: Run, image: str, attempt: Callable[[], AsyncIterator[Progress]]) -> None:
     """Do what fetches an image, with its progress; again where a registry refuses it and says that it may be asked
-    again soon: until then the job waits, and shows that."""
+    again soon: until then the job waits, and shows that.
+
+    :param attempt: begins to fetch it, as :meth:`~rooftree.interfaces.containers.ContainerEngine.pull` does
+    """
     waited_s, at_least_s = 0.0, SHORTEST_WAIT_S
     while True:
         try:
@@ -177,8 +186,8 @@ async def _fetch(run: Run, image: str, attempt: Callable[[], AsyncIterator[Progr
                 run.progress(progress.done, progress.total)
             return
         except RegistryRateLimited as error:
-            told_s = error.extra_fields.get("wait_s")
-            if not isinstance(told_s, int | float) or told_s > LONGEST_WAIT_S:
+            told_s = told_wait_s(error)
+            if told_s is None or told_s > LONGEST_WAIT_S:
                 raise
             wait_s = max(told_s, at_least_s)
             if waited_s + wait_s > WAITS_IN_ALL_S:

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
-from rooftree import Kernel, Problem, RateLimited, RooftreeError
+from rooftree import Kernel, Problem, RateLimited, RooftreeError, Stopping
 from rooftree.interfaces.containers import Health
 from rooftree_containers.crash_log import CrashLogs
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ContainerState, Desired, Probe
@@ -86,6 +86,12 @@ class Watchdog:
         if name not in self._bringing_back:
             self._begin(self._bringing_back, name, self._bring_back(name))
 
+    def report_failure(self, name: str, outcome: Literal["started", "stopped"], reason: str) -> None:
+        """Say that a container could not be started, or stopped; cleared when it runs well."""
+        message = f"{sentence(self._domain.title(name))} could not be {outcome}: {reason}"
+        context, suggestions = self._domain.names.context, ("execute_start", "disable_boot")
+        self._kernel.problems.report(Problem(BOOT_FAILED, context, name, message, suggestions))
+
     def is_well(self, name: str) -> None:
         """A container runs well: what was wrong with it is over, unless it is still being brought back."""
         if name not in self._bringing_back:
@@ -107,6 +113,8 @@ class Watchdog:
                     return
                 log.warning("watchdog_restarts", **self._whose(name))
                 await self._kernel.jobs.run((renew if number else self._jobs.restart)(name))
+            except Stopping:
+                return
             except RateLimited as error:
                 log.warning("watchdog_too_often", **self._whose(name), reason=error.message)
                 await self._give_up(name)

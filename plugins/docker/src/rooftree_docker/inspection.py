@@ -81,6 +81,7 @@ def image_of(described: Json) -> Image:
         labels=configuration.get("Labels") or {},
         system=described.get("Os") or "",
         variant=described.get("Variant") or "",
+        environment=dict(text.split("=", 1) for text in configuration.get("Env") or () if "=" in text),
     )
 
 

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from attrs import evolve
+
 from rooftree import Kernel, RooftreeError
 from rooftree.interfaces.callers import CORE
 from rooftree.interfaces.containers import (
@@ -37,6 +39,7 @@ from rooftree_homeassistant.home_assistant import (
     HomeAssistant,
     has_socket,
 )
+from rooftree_homeassistant.installation import PrivilegesPerhapsRefused
 
 PLUGIN: Final = "homeassistant"
 
@@ -60,7 +63,11 @@ CONFIG: Final = DataPath("homeassistant")
 SHARED: Final = ("homeassistant", "media", "share", "ssl")
 """The folders below the data folder that it is shown; they are there from the first start."""
 STOP_TIMEOUT_S: Final = 260
-"""What Core's images need at most to end: the 240 s that their services get (``S6_SERVICES_GRACETIME``), and some."""
+"""What an image of Core gets to end that does not say how long its services need."""
+GRACE_TIME: Final = "S6_SERVICES_GRACETIME"
+"""The variable by which it says that, in milliseconds."""
+MORE_THAN_GRACE_S: Final = 20
+LONGEST_GRACE_S: Final = 1800
 HISTORY: Final = ("home-assistant_v2.db", "home-assistant_v2.db-wal", "home-assistant_v2.db-shm")
 """Of the configuration, what happened in the home: often many times as large as the rest, and going on meanwhile."""
 STAYS: Final = ("backups", "tmp_backups", "tts")
@@ -90,6 +97,7 @@ def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreCon
         stage=Stage.CORE,
         starts_with_host=core.options.boot,
         stop_timeout_s=STOP_TIMEOUT_S,
+        asked_stop_timeout_s=partial(asked_stop_timeout_s, core.kernel, state.image),
         watched=core.options.watchdog,
         probe=health.complaint,
         ready=health.works,
@@ -106,7 +114,7 @@ def start_refused(privileged: bool, error: RooftreeError) -> RooftreeError:
     """What to say where the engine does not start it."""
     if not (privileged and isinstance(error, EngineRefused)):
         return error
-    return EngineRefused(
+    return PrivilegesPerhapsRefused(
         f"{error.message}. If this engine can't give a container all rights, because it runs in one itself, say "
         f"privileged = false in [plugins.{PLUGIN}] of rooftree.toml"
     )
@@ -121,6 +129,15 @@ def prepare(data: Path) -> None:
     write_cid(data, CONTAINER, "")
 
 
+async def asked_stop_timeout_s(kernel: Kernel, image: str) -> int | None:
+    """How many seconds an image of Core needs to end, as it says; ``None`` where it says nothing that is one."""
+    known = await kernel.service(CONTAINER_ENGINE).image(image)
+    text = known.environment.get(GRACE_TIME, "") if known is not None else ""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):  # a number, and not without end
+        return None
+    return MORE_THAN_GRACE_S + min(int(text) // 1000, LONGEST_GRACE_S)
+
+
 async def timezone_of(kernel: Kernel) -> str:
     """The IANA name of the time zone that the user chose, or the host's."""
     preferences = kernel.find(INSTALLATION_PREFERENCES)
@@ -132,9 +149,10 @@ async def specification(core: HomeAssistant, state: CoreContainer, token: str) -
     """All that the engine is told of Core."""
     timezone = await timezone_of(core.kernel)
     network = await core.kernel.service(CONTAINER_ENGINE).network()
-    return await asyncio.to_thread(
-        _specification, core.options, state, token, core.container_settings.privileged, network, timezone
-    )
+    asked_s = await asked_stop_timeout_s(core.kernel, state.image)
+    privileged = core.container_settings.privileged
+    spec = await asyncio.to_thread(_specification, core.options, state, token, privileged, network, timezone)
+    return evolve(spec, stop_timeout_s=STOP_TIMEOUT_S if asked_s is None else asked_s)
 
 
 def _specification(
@@ -162,7 +180,6 @@ def _specification(
         tmpfs=("/tmp",),  # noqa: S108  # the container's
         init=False,
         oom_score_adjust=OOM_SCORE if privileged else 0,  # to be spared takes a capability of the engine's own
-        stop_timeout_s=STOP_TIMEOUT_S,
     )
 
 

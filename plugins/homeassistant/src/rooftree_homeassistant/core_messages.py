@@ -22,8 +22,8 @@ from rooftree.process import SYSTEM, SystemState, SystemStateChanged
 from rooftree_homeassistant.job_messages import JobMessages
 from rooftree_homeassistant.outbox import Outbox
 
-UPDATED_BY_VERSIONS: Final = ("supervisor", "core", "os")
-"""What may have an update when the version feed says something else than before."""
+UPDATED_BY_VERSIONS: Final = {"core": "core", "os": "os", "services": "supervisor"}
+"""What Core may show an update of, by what the version feed says something else of than before."""
 
 
 class CoreMessages:
@@ -33,6 +33,7 @@ class CoreMessages:
         self._kernel = kernel
         self._outbox = outbox
         self._jobs = JobMessages()
+        self._was_frozen = False
         self._unhealthy = self._reasons("unhealthy")
         self._unsupported = self._reasons("unsupported")
         self._tell: Mapping[type[Event], Callable[[Any], None]] = {
@@ -50,7 +51,10 @@ class CoreMessages:
             IssueRemoved: self._issue_removed,
         }
         kernel.on(Event, self._happened)  # all by one listener: in the order in which it happened
-        if kernel.service(SYSTEM).state_now is SystemState.RUNNING:  # the plugin was begun later than the others
+        if kernel.service(SYSTEM).state_now in {
+            SystemState.RUNNING,
+            SystemState.FREEZE,
+        }:  # the plugin was begun later than the others
             outbox.open()
 
     def _happened(self, event: Event) -> None:
@@ -65,16 +69,21 @@ class CoreMessages:
             case SystemState.RUNNING:
                 self._outbox.open()
                 self._update("info", state=str(event.state))
-                self._update("supervisor", startup="complete")
+                if not self._was_frozen:
+                    self._update("supervisor", startup="complete")
+                self._was_frozen = False
+            case SystemState.FREEZE:
+                self._update("info", state=str(event.state))
+                self._was_frozen = True
             case SystemState.STOPPING:
                 self._outbox.close()
 
     def _core_changed(self, _: CoreReached | CoreLost) -> None:
         self._outbox.look_again()
 
-    def _versions_changed(self, _: VersionsChanged) -> None:
-        for key in UPDATED_BY_VERSIONS:
-            self._update(key)
+    def _versions_changed(self, event: VersionsChanged) -> None:
+        for part in event.parts:
+            self._update(UPDATED_BY_VERSIONS[part])
 
     def _internet_changed(self, event: InternetChanged) -> None:
         self._put(("network", event.whose), "supervisor_update", update_key="network",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rooftree import JobCall, Problem, Step, Steps, step
+from rooftree import JobCall, Problem, Step, Steps, job, step
 from rooftree_homeassistant import core_jobs
 from rooftree_homeassistant.core_container import NAMES
-from rooftree_homeassistant.core_jobs import StartMode, core_job
+from rooftree_homeassistant.core_jobs import StartMode
 from rooftree_homeassistant.core_options import CoreOptionsChange
 from rooftree_homeassistant.home_assistant import HomeAssistant
 
@@ -44,7 +44,7 @@ class SetBoot(Step):
         await core.set_options(CoreOptionsChange(boot=boot))
 
 
-@core_job("home_assistant_core_disable_boot")
+@job("home_assistant_core_disable_boot")
 async def disable_boot() -> Steps:
-    """Let Core no longer start with the host."""
+    """Let Core no longer start with the host. It waits for nothing else: a start that hangs is why it is chosen."""
     return [SetBoot(False)]

@@ -19,6 +19,8 @@ from rooftree_homeassistant.core_container import CONFIG
 from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import HomeAssistant
 
+_GO_ARCHITECTURES: Final = {"aarch64": "arm64", "armhf": "arm", "armv7": "arm", "i386": "386"}
+"""What images call architectures, by the words of the API."""
 SAFE_MODE: Final = "safe-mode"
 """The file in Core's configuration by which it knows at its start; Core takes it away."""
 
@@ -48,6 +50,16 @@ def image_not_fetched(version: str, error: RooftreeError) -> RooftreeError:
         return error
     sentence = f"The image of Home Assistant Core {version} could not be fetched: {error.message}"
     return CoreImageNotFetched(sentence, version=version)
+
+
+async def is_here(engine: ContainerEngine, image: str) -> bool:
+    """Whether the engine has an image that runs here: a version of Core never becomes another one, so no registry is
+    asked for it then. One that is made for other machines is for the registry to replace, or to refuse."""
+    shown = await engine.image(image)
+    if shown is None:
+        return False
+    architecture = (await engine.info()).architecture
+    return shown.architecture in {"", _GO_ARCHITECTURES.get(architecture, architecture)}
 
 
 @step("homeassistant.enter_safe_mode/1")
@@ -147,14 +159,15 @@ class PullCoreImage(Step):
         return await PullImage(self.image).before(engine)
 
     async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
-        """The whole image, of which the engine may have parts already."""
-        return await PullImage(self.image).fetch_bytes(engine)
+        """The whole image, of which the engine may have parts already; nothing where it is there."""
+        return 0 if await is_here(engine, self.image) else await engine.size_of_pull(self.image)
 
     async def do(self, run: Run, engine: ContainerEngine) -> None:
-        """Fetch it, with progress in bytes; raises :class:`CoreImageNotFetched`, and what has a key of its own: a
-        registry that wants a login, or has enough of us, and a full disk."""
+        """Fetch it, with progress in bytes, unless it is there; raises :class:`CoreImageNotFetched`, and what has a key
+        of its own: a registry that wants a login, or has enough of us, and a full disk."""
         try:
-            await PullImage(self.image).do(run, engine)
+            if not await is_here(engine, self.image):
+                await PullImage(self.image).do(run, engine)
         except RooftreeError as error:
             raise image_not_fetched(self.version, error) from error
 

@@ -8,43 +8,56 @@ cancels the job; then nothing begins by itself before the next start. Who calls 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
 
 from rooftree import (
+    Failed,
     JobBusy,
     JobCancelled,
     JobChanged,
+    JobError,
     Kernel,
     NotReady,
     RooftreeError,
     Run,
     Step,
     Steps,
+    Stopping,
     Task,
     step,
 )
 from rooftree.clock import boot_id
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerEngine
+from rooftree.interfaces.containers import Progress as FetchedBytes
 from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
 from rooftree_containers import ImageVersion
 from rooftree_containers.observation import runs
-from rooftree_containers.steps import PullImage
+from rooftree_containers.steps import PullImage, fetch, told_wait_s
 from rooftree_homeassistant.core_domain import version_shown
 from rooftree_homeassistant.core_health import NotAwaited
 from rooftree_homeassistant.core_jobs import AlreadyInstalled, forward
-from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched
+from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched, is_here
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer, HomeAssistant
-from rooftree_homeassistant.installation import INSTALLATION, Installation, NoCoreForMachine, Stage
+from rooftree_homeassistant.installation import (
+    INSTALLATION,
+    Installation,
+    NoCoreForMachine,
+    PrivilegesPerhapsRefused,
+    Stage,
+)
 from rooftree_homeassistant.landing_page import LANDING_PAGE, LandingPage
 
 log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 30.0
 """Seconds until what failed is tried again."""
+LONGEST_PAUSE_S: Final = 3600.0
+"""Seconds for which a registry that wants a pause has it, at most."""
 JOB: Final = "home_assistant_core_install"
 
 
@@ -68,27 +81,32 @@ class FetchCore(Step):
 
     async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
         """The whole image, of which the engine may have parts already; nothing where it is there."""
-        return 0 if await engine.image(self.image) else await engine.size_of_pull(self.image)
+        return 0 if await is_here(engine, self.image) else await engine.size_of_pull(self.image)
 
     async def do(self, run: Run, engine: ContainerEngine, installation: Installation) -> None:
         """Fetch it, unless it is there."""
         installation.enter(Stage.FETCHING, self.version)
         while True:
             try:
-                if await engine.image(self.image) is None:
-                    async for progress in engine.pull(self.image):
-                        run.progress(progress.done, progress.total)
-                        installation.fetched(progress.done, progress.total)
+                if not await is_here(engine, self.image):
+                    await fetch(run, self.image, partial(_pull, engine, installation, self.image))
                 return
             except RooftreeError as error:
                 if not self.patient:
                     raise image_not_fetched(self.version, error) from error
                 installation.note(error)
-            await run.wait(AGAIN_S)
+                pause_s = max(AGAIN_S, min(told_wait_s(error) or 0.0, LONGEST_PAUSE_S))
+            await run.wait(pause_s)
 
     async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
         """Take it away, if this brought it."""
         await PullImage(self.image).undo(image_before, engine)
+
+
+async def _pull(engine: ContainerEngine, installation: Installation, image: str) -> AsyncIterator[FetchedBytes]:
+    async for progress in engine.pull(image):
+        installation.fetched(progress.done, progress.total)
+        yield progress
 
 
 @step("homeassistant.put_core/1")
@@ -189,6 +207,12 @@ async def _newest(core: HomeAssistant) -> str:
     return core.newest
 
 
+_RAISED: Final[dict[str, type[RooftreeError]]] = {
+    kind.__name__: kind for kind in (JobCancelled, NotAwaited, PrivilegesPerhapsRefused)
+}
+"""Of what a job may end with, what makes a difference here, by its name in the jobs API."""
+
+
 class FirstInstall:
     """Has Core installed, where it is wanted, with the landing page meanwhile."""
 
@@ -201,6 +225,8 @@ class FirstInstall:
         kernel.provide(INSTALLATION, self._installation)
         kernel.provide(LANDING_PAGE, self._page)
         self._ended = asyncio.Event()
+        self._errors: Sequence[JobError] = ()
+        """What the job that ended last ended with."""
         kernel.on(JobChanged, self._note_job)
 
     def tasks(self) -> Iterable[Task]:
@@ -211,6 +237,7 @@ class FirstInstall:
 
     def _note_job(self, event: JobChanged) -> None:
         if event.job.name == JOB and event.job.done:
+            self._errors = event.job.errors
             self._ended.set()
 
     async def run(self) -> None:
@@ -221,42 +248,41 @@ class FirstInstall:
             self._page.open()
         by_itself = True
         while self._core.installed is None or self._is_under_way():
-            if not by_itself:
-                self._installation.enter(Stage.STOPPED)
-                self._ended.clear()
-                await self._ended.wait()
-                continue
             try:
-                await self._install()
+                await self._install(by_itself=by_itself)
             except JobCancelled:
                 by_itself = False
-            except NotAwaited:  # somebody ends it again
+            except (NotAwaited, Stopping):  # somebody ends it again; or the next start goes on
                 return
             except RooftreeError as error:
                 if self._core.installed is not None:
-                    self._note_not_started(self._core.installed.version)
+                    self._note_not_started(self._core.installed.version, error)
                     return
                 if not isinstance(error, NotReady | JobBusy):
                     self._installation.note(error)
                 await self._kernel.clock.sleep(AGAIN_S)
 
-    def _note_not_started(self, version: str) -> None:
+    def _note_not_started(self, version: str, error: RooftreeError) -> None:
         """Core did not come up; the watchdog goes on from here, also where there is no container to begin with."""
-        self._installation.enter(Stage.FAILED, version)
+        self._installation.note_not_started(version, error)
+        watchdog = self._core.containers.watchdog
+        watchdog.report_failure(NAME, "started", error.message)
         if not self._core.containers.observation.runs(NAME):
             self._page.open()
-            self._core.containers.watchdog.failed(NAME)
+            watchdog.failed(NAME)
 
-    async def _install(self) -> None:
-        """Install it, or wait until a job that a kill interrupted has done so."""
+    async def _install(self, *, by_itself: bool) -> None:
+        """Install it, or wait until a job has done so that a kill interrupted, or that somebody called; raises what
+        such a job ended with."""
         self._ended.clear()
-        if not self._is_under_way():
+        if by_itself and not self._is_under_way():
             await self._kernel.jobs.run(install_core(version=None, patient=True))
             return
+        if not self._is_under_way():
+            self._installation.enter(Stage.STOPPED)
         await self._ended.wait()
-        ended = next((job for job in self._kernel.jobs.listing() if job.name == JOB and job.done), None)
-        if ended is not None and any(error.error_key == JobCancelled.error_key for error in ended.errors):
-            raise JobCancelled("Somebody cancelled the install of Core")
+        for error in self._errors:
+            raise _RAISED.get(error.type, Failed)(error.message)
 
     def _is_under_way(self) -> bool:
         return any(job.name == JOB and not job.done for job in self._kernel.jobs.listing())

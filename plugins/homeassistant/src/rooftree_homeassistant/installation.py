@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from rooftree import Kernel, NotFound, Problem, RooftreeError, Service
 from rooftree.interfaces.containers import (
     EngineDiskFull,
+    EngineRefused,
     EngineUnavailable,
     ImageForOtherPlatform,
     ImageNotFound,
@@ -30,6 +31,10 @@ class NoCoreForMachine(NotFound):
     """The version feed has no Core for this machine."""
 
     error_key = "homeassistant_no_version_error"
+
+
+class PrivilegesPerhapsRefused(EngineRefused):
+    """The engine does not start Core, which wants all rights; not every engine can give those."""
 
 
 class Stage(enum.StrEnum):
@@ -85,6 +90,11 @@ class Installation:
         self.progress = evolve(self.progress, trouble=_sentence(error))
         self._kernel.problems.report(Problem(WAITS, "core", None, f"Core is not installed yet: {error.message}"))
 
+    def note_not_started(self, version: str, error: RooftreeError) -> None:
+        """It is installed, and could not be started."""
+        self.progress = Progress(stage=Stage.FAILED, version=version, trouble=_known_sentence(error))
+        self.clear()
+
     def clear(self) -> None:
         """Nothing is wrong any more."""
         self._kernel.problems.clear(WAITS, "core")
@@ -99,12 +109,19 @@ _SENTENCES: Final[dict[type[RooftreeError], str]] = {
     RegistryRateLimited: "The registry was asked too often, and wants a pause.",
     RegistryLoginRefused: "The registry refuses the login, or wants one.",
     EngineDiskFull: "There is no room left on the disk.",
+    PrivilegesPerhapsRefused: (
+        "The container engine refuses to start it. Where it can't give a container all rights, because it runs in one "
+        "itself, say privileged = false in [plugins.homeassistant] of rooftree.toml, and restart Rooftree."
+    ),
 }
 
 
 def _sentence(error: RooftreeError) -> str:
-    known = (sentence for kind, sentence in _SENTENCES.items() if isinstance(error, kind))
-    return next(known, "It did not work. Is this machine connected to the internet?")
+    return _known_sentence(error) or "It did not work. Is this machine connected to the internet?"
+
+
+def _known_sentence(error: RooftreeError) -> str | None:
+    return next((sentence for kind, sentence in _SENTENCES.items() if isinstance(error, kind)), None)
 
 
 INSTALLATION = Service[Installation]("homeassistant.installation/1")

@@ -60,10 +60,10 @@ def detail(progress: Progress) -> str:
 
 def advice(progress: Progress) -> str:
     """How to go on by hand where it does not by itself; empty where all is well."""
-    if progress.trouble is None:
+    if progress.trouble is None or progress.stage is Stage.FAILED:
         return ""
     return (
-        "It is tried again every half a minute. On this machine, rooftree problems says more. To take another version, "
+        "It is tried again by itself. On this machine, rooftree problems says more. To take another version, "
         "end the job whose uuid rooftree call GET /jobs/info shows (rooftree call POST /kernel/v1/jobs/UUID/cancel), "
         f'and call: {_BY_HAND} \'{{"version": "…"}}\''
     )

@@ -119,6 +119,12 @@ class StorePlugin(Plugin):
         }
 
     @hookimpl
+    def backup_facts(self) -> Mapping[str, Any]:
+        """The repositories beside those that every installation has; their logins stay here."""
+        sources = [self.store.source(slug) for slug in self.store.sources if slug not in {"local", "core"}]
+        return {"repositories": tuple(map(str, sources))}
+
+    @hookimpl
     def set_repositories(self, sources: list[str]) -> RepositoriesChange:
         """The job that makes these the added repositories."""
         try:

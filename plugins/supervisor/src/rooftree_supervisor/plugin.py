@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rooftree import Event, Kernel, Plugin, RooftreeError, Routes, Task, hookimpl
 from rooftree.interfaces.callers import TOKEN_HEADERS
@@ -23,6 +24,7 @@ from rooftree_supervisor.own_log import OWN_LOG, OwnLog
 from rooftree_supervisor.own_use import OWN_USE, OwnUse
 from rooftree_supervisor.preferences import PREFERENCES, Preferences, SupervisorSettings
 from rooftree_supervisor.routes import routes
+from rooftree_supervisor.version import COMPATIBILITY_LEVEL
 from rooftree_supervisor.version_feed import OwnVersionFeed, ReadVersions
 
 
@@ -73,6 +75,11 @@ class SupervisorPlugin(Plugin):
     async def reload_updates(self) -> RooftreeError | None:
         """Read the version feed, where a domain goes by it."""
         return await self.feed.reload()
+
+    @hookimpl
+    def backup_facts(self) -> Mapping[str, Any]:
+        """The version that a backup says it was made by."""
+        return {"supervisor_version": COMPATIBILITY_LEVEL}
 
     @hookimpl
     def container_spec(self, owner: ContainerOwner, draft: ContainerSpec) -> ContainerAdditions | None:

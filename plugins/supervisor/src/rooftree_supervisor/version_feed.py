@@ -20,7 +20,7 @@ from rooftree import Collection, Kernel, document
 from rooftree.interfaces.network import InternetChanged
 from rooftree.interfaces.preferences import PreferencesChanged
 from rooftree.interfaces.versions import VersionsChanged, VersionsUnknown
-from rooftree_supervisor.version_file import Versions, fetched, understood
+from rooftree_supervisor.version_file import Versions, changed_parts, fetched, understood
 
 log = structlog.get_logger(__name__)
 
@@ -164,9 +164,10 @@ class OwnVersionFeed:
         if self._stored.get(_KEY) != kept:
             await self._kernel.commit(self._stored.put(_KEY, kept))
         self._readings += 1
-        log.info("versions_read", address=where, changed=versions != before)
-        if versions != before:
-            self._kernel.publish(VersionsChanged())
+        changed = changed_parts(before, versions)
+        log.info("versions_read", address=where, changed=changed)
+        if changed:
+            self._kernel.publish(VersionsChanged(changed))
 
     @property
     def is_off(self) -> bool:

@@ -44,6 +44,22 @@ class Versions:
     """Images without a tag by name (``core``, ``dns`` …), with ``{machine}`` or ``{arch}`` in them."""
 
 
+def changed_parts(before: Versions, now: Versions) -> tuple[str, ...]:
+    """Of what one reading says something else than the one before, in the words of
+    :class:`~rooftree.interfaces.versions.VersionsChanged`."""
+
+    def told(versions: Versions) -> dict[str, tuple[object, ...]]:
+        images = {name: image for name, image in versions.images.items() if name != "core"}
+        return {
+            "core": (versions.core, versions.images.get("core")),
+            "os": (versions.os, versions.last_of_major, versions.os_bundle),
+            "services": (versions.services, images),
+        }
+
+    old, new = told(before), told(now)
+    return tuple(part for part in new if new[part] != old[part])
+
+
 def understood(text: bytes, channel: str | None) -> Versions:
     """What the file says; raises ``ValueError`` for what is none, or is another channel's.
 

@@ -1,4 +1,5 @@
-"""What blocked the event loop is a problem for an hour, which names plugin and function."""
+"""What blocked the event loop is a problem for an hour, which names plugin and function; an end that nobody asked for
+is one for a day."""
 
 from __future__ import annotations
 
@@ -10,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from rooftree import PUBLIC, Plugin, Problem, Routes
-from rooftree.process import block_problems, loop_watchdog
-from rooftree.process.block_problems import PROBLEM
+from rooftree.clock import BOOT_ID
+from rooftree.process import loop_watchdog, past_problems
 from rooftree.process.loop_watchdog import LoopBlocked
+from rooftree.process.past_problems import BLOCKED, ENDED
 from rooftree.process.system import System
+from rooftree.state.folder import LOCK_NAME
 from rooftree.testing import Client, FakeClock, running_system
 
 
 def blocks(system: System) -> dict[str, Problem]:
-    return {problem.reference or "": problem for problem in system.problems if problem.type == PROBLEM}
+    return {problem.reference or "": problem for problem in system.problems if problem.type == BLOCKED}
 
 
 async def test_block_is_a_problem_that_names_plugin_and_function(
@@ -87,5 +90,54 @@ async def test_problem_of_an_earlier_process_goes_too(tmp_path: Path) -> None:
         await system.bus.drained()
     async with running_system(tmp_path, clock=clock) as system:
         assert set(blocks(system)) == {"kernel"}
-        await clock.advance(block_problems.STAYS + block_problems.LOOK_EVERY * 2)
+        await clock.advance(past_problems.STAYS[BLOCKED] + past_problems.LOOK_EVERY * 2)
         assert blocks(system) == {}
+
+
+def left(tmp_path: Path, boot: str) -> None:
+    """Let the data folder be as a process leaves it that is killed in that boot of the machine."""
+    lock = tmp_path / "data" / LOCK_NAME
+    lock.write_text(f"{4711:<19}\n{boot}\n")
+
+
+def ends(system: System) -> list[str]:
+    return [problem.message for problem in system.problems if problem.type == ENDED]
+
+
+async def test_end_that_nobody_asked_for_is_a_problem_for_a_day_and_counted(tmp_path: Path) -> None:
+    clock, boot = FakeClock(), BOOT_ID.read_text().strip()
+    async with running_system(tmp_path, clock=clock) as system:
+        assert ends(system) == []
+    left(tmp_path, boot)
+    async with running_system(tmp_path, clock=clock) as system:
+        (first,) = ends(system)
+        await clock.advance(timedelta(hours=20))
+    left(tmp_path, boot)
+    async with running_system(tmp_path, clock=clock) as system:
+        (second,) = ends(system)
+        await clock.advance(timedelta(hours=20))
+    async with running_system(tmp_path, clock=clock) as system:
+        assert ends(system) == [second]  # this time somebody had
+        await clock.advance(timedelta(hours=25))
+        assert ends(system) == []
+
+    assert "it crashed, or was killed" in first
+    assert second.startswith("Rooftree ended 2 times without being told to")
+
+
+async def test_machine_that_lost_its_power_is_no_crash_of_rooftree(tmp_path: Path) -> None:
+    async with running_system(tmp_path):
+        pass
+    left(tmp_path, "0f5ce2f0-0000-4000-8000-000000000000")
+    async with running_system(tmp_path) as system:
+        assert ends(system) == []
+
+
+async def test_end_in_a_block_of_the_loop_names_what_blocked_it(tmp_path: Path) -> None:
+    async with running_system(tmp_path) as system:
+        pass
+    (tmp_path / "data" / "blocked-by.json").write_text('{"plugin": null, "where": "bus.py:7 publish"}')
+    async with running_system(tmp_path) as system:
+        (said,) = ends(system)
+
+    assert "its event loop was blocked by bus.py:7 publish" in said

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -27,13 +27,10 @@ from aiohasupervisor import SupervisorClient
 from aiohasupervisor.models import (
     CheckOptions,
     CheckType,
-    MountsOptions,
     MulticastDnsMode,
     NetworkInterfaceConfig,
-    NFSMountRequest,
     VlanConfig,
 )
-from aiohasupervisor.models.mounts import MountUsage
 from aiohasupervisor.models.resolution import ContextType, SuggestionType
 
 from rooftree import Invalid, Principal, Problem, Role
@@ -51,7 +48,7 @@ from tests.packaging.environments import find_uv
 from tests.requirements import missing
 
 CORE = Principal("core", "homeassistant", Role.ADMIN)
-COVERED = ("network", "mounts", "resolution")
+COVERED = ("network", "resolution")
 OLDER = "0.8.1"
 """The version that Core 2026.11 pins."""
 READ_BY_OLDER = """
@@ -69,7 +66,6 @@ async def main():
 
 asyncio.run(main())
 """
-NFS = NFSMountRequest(usage=MountUsage.MEDIA, server="192.0.2.9", path=PurePath("/films"))
 BY_HAND = {"registry_login"}
 """What is suggested and cannot be done from here: it takes what only the user knows."""
 NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
@@ -78,11 +74,6 @@ NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
     ),
     "network.access_points": lambda client: client.network.access_points("wlan0"),
     "network.save_vlan": lambda client: client.network.save_vlan("eth0", 7, VlanConfig(mdns=MulticastDnsMode.OFF)),
-    "mounts.options": lambda client: client.mounts.options(MountsOptions(default_backup_mount=None)),
-    "mounts.create_mount": lambda client: client.mounts.create_mount("films", NFS),
-    "mounts.update_mount": lambda client: client.mounts.update_mount("films", NFS),
-    "mounts.delete_mount": lambda client: client.mounts.delete_mount("films"),
-    "mounts.reload_mount": lambda client: client.mounts.reload_mount("films"),
 }
 """Calls that nothing of ours answers yet: told as not found, so that a client can tell them from a failure."""
 
@@ -183,7 +174,6 @@ async def test_calls_that_are_not_offered_yet_are_told_as_such(tmp_path: Path) -
                 await call(client)
             said[name] = str(refused.value)
 
-    assert said.pop("mounts.create_mount") == "POST is not offered here; allowed are GET, HEAD"
     assert all(text.startswith("There is nothing at /") for text in said.values()), said
 
 

@@ -23,10 +23,6 @@ NOT_YET = {
     "POST /network/interface/{}/update": "network and mounts, whole",
     "GET /network/interface/{}/accesspoints": "network and mounts, whole",
     "POST /network/interface/{}/vlan/{}": "network and mounts, whole",
-    "POST /mounts": "network and mounts, whole",
-    "PUT /mounts/{}": "network and mounts, whole",
-    "DELETE /mounts/{}": "network and mounts, whole",
-    "POST /mounts/{}/reload": "network and mounts, whole",
 }
 """Endpoints that are not offered yet, of domains of which something is, and what they wait for."""
 

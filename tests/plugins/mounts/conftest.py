@@ -18,9 +18,11 @@ import pytest
 from rooftree.interfaces.mounts import MOUNTS, Mounts
 from rooftree.process import System
 from rooftree.testing import Client, running_system
+from rooftree_host.plugin import HostPlugin
 from rooftree_mounts.mount_table import MountTable
 from rooftree_mounts.plugin import MountsPlugin
 from rooftree_resolution.plugin import ResolutionPlugin
+from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.requirements import missing
 from tests.rig.waiting import until
 
@@ -153,7 +155,7 @@ class House:
 @asynccontextmanager
 async def house_in(folder: Path) -> AsyncIterator[House]:
     """A system whose data are in a folder."""
-    async with running_system(folder, plugins=[MountsPlugin, ResolutionPlugin]) as system:
+    async with running_system(folder, plugins=[MountsPlugin, ResolutionPlugin, HostPlugin, SupervisorPlugin]) as system:
         for shared in ("media", "share", "backup"):
             (system.data.path / shared).mkdir(exist_ok=True)
         async with Client.over_unix(system) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -503,16 +504,39 @@ async def test_folder_that_is_replaced_while_it_is_mounted_on_is_the_one_that_wa
 
 async def test_disk_usage_of_a_mount_is_that_of_its_folders(house: House, shares: Shares) -> None:
     share = shares.add("films")
-    (share / "westerns").mkdir()
-    (share / "westerns" / "long.mkv").write_bytes(bytes(3_000_000))
+    (share / "westerns" / "old").mkdir(parents=True)
+    (share / "westerns" / "old" / "long.mkv").write_bytes(bytes(3_000_000))
     await house.create("films", **CIFS)
 
-    flat = await house.mounts.usage("films", 0)
-    tree = await house.mounts.usage("films", 1)
+    flat = (await house.client.get("/host/disks/films/usage")).data
+    tree = (await house.client.get("/host/disks/films/usage?max_depth=2")).data
 
-    assert flat.children is None
-    assert flat.total_bytes is not None
-    assert flat.total_bytes > flat.used_bytes > 0
-    assert tree.children is not None
-    assert [child.id for child in tree.children] == ["westerns", "other"]
-    assert 3_000_000 <= tree.children[0].used_bytes < 3_100_000
+    assert set(flat) == {"id", "label", "used_bytes", "total_bytes"}
+    assert flat["total_bytes"] > flat["used_bytes"] > 0
+    assert [child["id"] for child in tree["children"]] == ["westerns", "other"]
+    assert 3_000_000 <= tree["children"][0]["used_bytes"] < 3_100_000
+    assert [child["id"] for child in tree["children"][0]["children"]] == ["old"]
+
+
+async def test_disk_usage_of_what_is_not_mounted_is_refused_by_its_key(house: House, shares: Shares) -> None:
+    await house.mounts.restore({"mounts": [{**CIFS, "name": "films"}]})
+    await house.becomes("films", "failed")
+
+    inactive = await house.client.get("/host/disks/films/usage")
+    unknown = await house.client.get("/host/disks/gone/usage")
+
+    assert (inactive.status, inactive.envelope["error_key"]) == (400, "mount_usage_not_active_error")
+    assert (unknown.status, unknown.envelope["error_key"]) == (404, "mount_not_found_error")
+    assert unknown.envelope["extra_fields"] == {"name": "gone"}
+
+
+async def test_disk_usage_of_the_data_folder_does_not_look_at_mounts(house: House, shares: Shares) -> None:
+    share = shares.add("films", dies=True)
+    assert (await house.create("films", **CIFS)).status == 200
+    await house.becomes("films", "active")
+    shares.signal(share, signal.SIGUSR1)
+
+    async with asyncio.timeout(5):
+        usage = (await house.client.get("/host/disks/default/usage?max_depth=3")).data
+
+    assert "media" in {child["id"] for child in usage["children"]}

@@ -58,12 +58,6 @@ class DeviceReadOnly(Invalid):
     error_key = "mount_device_read_only_error"
 
 
-class DeviceIsLink(Invalid):
-    """What was named leads to no disk. ``extra_fields``: ``device``."""
-
-    error_key = "mount_device_link_error"
-
-
 class FilesystemNotSupported(Invalid):
     """Nobody here mounts such a file system. ``extra_fields``: ``device``, ``filesystem``."""
 
@@ -134,8 +128,6 @@ class MountableDisks:
         node = await asyncio.to_thread(_node, path)
         if node is None:
             raise DeviceNotThere(f"There is no disk {wanted}; /hardware/info lists those there are", device=wanted)
-        if node == "":
-            raise DeviceIsLink(f"{wanted} leads to no disk", device=wanted)
         return node
 
     async def _probed(self, device: str) -> dict[str, str]:
@@ -175,13 +167,13 @@ MOUNTABLE_DISKS = Service[MountableDisks]("mounts.disks/1")
 
 
 def _node(path: str) -> str | None:
-    """The device node that a path leads to, "" for something else, ``None`` for nothing."""
+    """The node of the disk that a path leads to; ``None`` for nothing, and for anything else."""
     real = os.path.realpath(path)
     try:
         mode = Path(real).stat().st_mode  # ours: a node in /dev
     except OSError:
         return None
-    return real if stat.S_ISBLK(mode) and real.startswith("/dev/") else ""
+    return real if stat.S_ISBLK(mode) and real.startswith("/dev/") else None
 
 
 def _is_read_only(label: str) -> bool:

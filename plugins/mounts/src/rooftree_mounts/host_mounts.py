@@ -290,6 +290,7 @@ class HostMounts:
         """It is mounted, and answers."""
         self._kernel.problems.clear(FAILED, "mount", name)
         self._note_state(name, "active")
+        self.wanted.set()
 
     async def _has_failed(self, name: str, reason: str) -> None:
         config = self._kept.config(name)

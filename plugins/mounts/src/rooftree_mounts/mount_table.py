@@ -20,6 +20,8 @@ _MOUNTINFO: Final = "/proc/self/mountinfo"
 class Mounted:
     """One mount."""
 
+    id: str
+    """No other mount has it at the same time."""
     target: str
     source: str
     filesystem: str
@@ -63,7 +65,7 @@ def _mounted(line: str) -> Mounted:
     end = fields.index("-", 6)
     filesystem, source = fields[end + 1 : end + 3]
     propagates = any(field.startswith(("shared:", "master:")) for field in fields[6:end])
-    return Mounted(_unescaped(fields[4]), _unescaped(source), filesystem, fields[2], propagates)
+    return Mounted(fields[0], _unescaped(fields[4]), _unescaped(source), filesystem, fields[2], propagates)
 
 
 def _unescaped(text: str) -> str:
@@ -84,7 +86,9 @@ def table_changes() -> Iterator[asyncio.Event]:
         poll.register(descriptor, select.EPOLLPRI)
 
         def look() -> None:
-            poll.poll(0)  # which may say that there is nothing: the kernel tells of a change once, and has told the loop
+            poll.poll(
+                0
+            )  # which may say that there is nothing: the kernel tells of a change once, and has told the loop
             changed.set()
 
         loop.add_reader(poll.fileno(), look)

@@ -36,7 +36,6 @@ class MountsPlugin(Plugin):
         """Know what was kept. What is mounted stays mounted when we stop, and what is not is so after the start."""
         kept = await KeptMounts.load(kernel)
         processes = DisposableProcesses()
-        kernel.defer(processes.close)
         await asyncio.to_thread(sweep_credentials, kernel.data.path)
         disks = MountableDisks(kernel.data.path, processes)
         mounts = HostMounts(kernel, kept, disks, processes)

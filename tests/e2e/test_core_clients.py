@@ -44,6 +44,15 @@ pytestmark = [pytest.mark.xdist_group("core-clients"), pytest.mark.asyncio(loop_
 OLD, NEW = "2026.10.1", "2026.11.0"
 BROKER = {"host": "porch", "port": 1883, "username": "house", "password": "secret"}
 USER, PASSWORD = "anna", "the right one"
+SHOWS_WHO_CALLS = """\
+#!/bin/sh
+trap 'exit 0' TERM
+mkdir -p /www/cgi-bin
+printf '#!/bin/sh\necho Content-Type: text/plain; echo; echo $REMOTE_ADDR\n' >/www/cgi-bin/caller
+chmod +x /www/cgi-bin/caller
+httpd -p 8099 -h /www
+while :; do sleep 3600 & wait; done
+"""
 PORCH: dict[str, Any] = {
     "ingress": True,
     "ingress_port": 8099,
@@ -102,7 +111,7 @@ async def clients(engine: Engine, cores: CoreImages, git_server: GitServer, base
     """A house with Core and an add-on that both run."""
     for version in (OLD, NEW):
         cores.publish(version)
-    files = {**REPOSITORY, **addon_files("porch", base=base_image, **PORCH)}
+    files = {**REPOSITORY, **addon_files("porch", base=base_image, script=SHOWS_WHO_CALLS, **PORCH)}
     repository = git_server.repository("core-clients", files)
     async with core_house(engine, cores, OLD, "probation_minutes = 0") as house:
         await house.daemon.start()
@@ -220,6 +229,20 @@ async def test_core_makes_and_validates_sessions_for_ingress(clients: Clients) -
 
     assert panels[clients.porch.slug].enable is False
     assert len(session) == len(nobody) == 128 and session != nobody
+
+
+async def test_page_is_asked_for_from_where_add_ons_expect_it(clients: Clients) -> None:
+    async with clients.as_core() as client:
+        session = await client.ingress.create_session(CreateSessionOptions(user_id="a" * 32))
+    page = (await clients.porch.info())["ingress_entry"].removeprefix("/api/hassio_ingress/")
+
+    async with (
+        aiohttp.ClientSession(clients.house.daemon.url, cookies={"ingress_session": session}) as browser,
+        browser.get(f"/ingress/{page}/cgi-bin/caller") as answer,
+    ):
+        caller = (await answer.text()).strip().strip("[]").removeprefix("::ffff:")
+
+    assert (answer.status, caller) == (200, clients.address)
 
 
 # --- bashio -----------------------------------------------------------------------------------------------------------

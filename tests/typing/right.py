@@ -110,7 +110,7 @@ async def change(jobs: Jobs, key: str, body: Change) -> JobCall[JobStarted | Non
     assert_type(body.text, str)
     assert_type(write(key=key, text=body.text), JobCall[None])
     assert_type(await jobs.preview(write(key=key, text=body.text)), Plan)
-    assert_type(await jobs.run(write(key=key, text=body.text)), JobStarted | None)
+    assert_type(await jobs.run(write(key=key, text=body.text).in_background()), JobStarted | None)
     return write(key=key, text=body.text).in_background()
 
 
@@ -122,7 +122,10 @@ class NotesPlugin(Plugin):
     provides = (NOTES,)
     settings = NotesSettings
 
+    kernel: Kernel
+
     async def setup(self, kernel: Kernel) -> None:
+        self.kernel = kernel
         assert_type(kernel.settings(NotesSettings), NotesSettings)
         assert_type(await kernel.collection(Note), Collection[Note])
         assert_type(kernel.service(NOTES), Notes)
@@ -139,6 +142,7 @@ class NotesPlugin(Plugin):
 
     def tasks(self) -> Iterable[Task]:
         yield Task("tidy", self.tidy, every=timedelta(hours=1))
+        yield Task("write", lambda: self.kernel.jobs.run(write(key="a", text="b")), every=timedelta(hours=1))
 
     async def tidy(self) -> None: ...
 

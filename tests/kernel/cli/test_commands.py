@@ -52,8 +52,17 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- plugins
 
 
-async def test_plugins_lists_name_version_state_provides_requires_and_reason(cli: Cli, daemon: StandIn) -> None:
+async def test_plugins_lists_name_version_state_and_reason(cli: Cli, daemon: StandIn) -> None:
     result = await cli("plugins")
+
+    heading, store, addons, *_ = result.stdout.splitlines()
+    assert heading.split() == ["NAME", "VERSION", "STATE", "REASON"]
+    assert store.split() == ["store", "1.2.3", "ok", "-"]
+    assert "failed       ValueError: a reason" in addons
+
+
+async def test_plugins_lists_what_each_provides_and_requires_where_that_is_asked(cli: Cli, daemon: StandIn) -> None:
+    result = await cli("plugins", "--services")
 
     assert result.exit_code == 0
     heading, store, addons, acme, box, clock = result.stdout.splitlines()
@@ -96,14 +105,16 @@ async def test_purge_asks_first_and_says_what_it_removed(cli: Cli, daemon: Stand
     agreed = await cli("plugins", "purge", "clock", input="y\n")
     unasked = await cli("plugins", "purge", "clock", "--yes", "--json")
 
-    assert (refused.exit_code, asked_when_refused) == (1, [])
-    assert "Remove for good everything that plugin clock has left?" in refused.stderr
+    assert (refused.exit_code, asked_when_refused) == (1, [("GET", "/kernel/v1/plugins", b"")])
+    said = "Plugin clock left 3 documents (clock.count), 0 tokens, the folder /data/plugins/clock.\nRemove all of it?"
+    assert said in refused.stderr
     assert (
         agreed.stdout
         == "Nothing is left of clock; removed: 3 documents (clock.count), 0 tokens, the folder /data/plugins/clock.\n"
     )
     assert json.loads(unasked.stdout) == LEFT_BEHIND[0]
-    assert daemon.asked == [("DELETE", "/kernel/v1/plugins/clock", b"")] * 2
+    removing = ("DELETE", "/kernel/v1/plugins/clock", b"")
+    assert daemon.asked == [*asked_when_refused * 2, removing, removing]
 
 
 @pytest.mark.usefixtures("installed")

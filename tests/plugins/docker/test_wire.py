@@ -5,6 +5,7 @@ That they keep hostile add-ons from each other's addresses is shown in ``tests/a
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -179,6 +180,31 @@ async def test_guard_that_is_refused_is_reported_until_it_is_not(
         "the command nft failed: Error: Operation not permitted (you must be root)",
         None,
     ]
+
+
+async def test_tables_of_a_network_that_went_while_nobody_ran_go_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    command, given = tmp_path / "nft", tmp_path / "given"
+    tables = "table bridge rooftree_guard_gone\ntable bridge rooftree_ports_gone\ntable bridge of_somebody"
+    command.write_text(
+        f"#!/bin/sh\nif [ $1 = list ]; then echo '{tables}'; else cat >{given}.part; mv {given}.part {given}; fi\n"
+    )
+    command.chmod(0o755)
+    told: list[str | None] = []
+
+    keeping = asyncio.create_task(a_wire(told).run())
+    async with asyncio.timeout(10):
+        while not given.exists():
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+
+    assert [line for line in given.read_text().splitlines() if "delete" in line] == [
+        "delete table bridge rooftree_guard_gone",
+        "delete table bridge rooftree_ports_gone",
+    ]
+    assert told == []
 
 
 @pytest.mark.usefixtures("bridge")

@@ -6,50 +6,27 @@ are is not written down here: each job is killed at every one that it comes by.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from rooftree import RooftreeError
 from rooftree.interfaces.containers import ContainerStatus
 from rooftree.jobs import execution
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_containers import Desired
 from rooftree_homeassistant.core_health import CoreHealth
+from rooftree_homeassistant.core_jobs import keep_update
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer
 from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, core_house
+from tests.rig.scythe import Scythe
 
 VALUE = "configuration.yaml"
 MOST_PLACES = 80
 ENDS = FakeImage(exit_code=0)
 """Core's image while its check runs: that ends well."""
-
-
-class Killed(BaseException):
-    """Where a kill falls."""
-
-
-class Scythe:
-    """Kills at the nth place that jobs come by from now on."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-        self.place: str | None = None
-
-    def arm(self, number: int) -> None:
-        self.left, self.place = number, None
-
-    async def reach(self, name: str) -> None:
-        if self.left is None or not name.endswith((":do", ":done", ":undo", ":accepted", ":end")):
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.left, self.place = None, name
-            task = asyncio.current_task()
-            assert task is not None
-            task.add_done_callback(asyncio.Task.exception)  # nobody else asks for it
-            raise Killed(name)
 
 
 @pytest.fixture
@@ -142,7 +119,7 @@ async def killed_everywhere(
             scythe.arm(number)
             await call(house)
         if scythe.place is None:
-            scythe.left = None
+            scythe.remaining = None
             return places
         places.append(scythe.place)
         async with core_house(place, engine) as house:
@@ -226,6 +203,24 @@ async def test_roll_back_is_finished_wherever_it_was_killed(tmp_path: Path, scyt
     places = await killed_everywhere(tmp_path, scythe, updated, back, check)
 
     assert len(places) >= 20
+
+
+async def test_what_an_update_replaced_is_given_up_whole_wherever_that_was_killed(
+    tmp_path: Path, scythe: Scythe
+) -> None:
+    def check(house: CoreHouse, core: CoreContainer, place: str) -> None:
+        assert (core.version, core.probation, core.failed_version) == (NEW, None, None), place
+        assert (house.config / VALUE).read_text() == "new", place
+
+    async def proves_itself(house: CoreHouse) -> None:
+        core = house.core.installed
+        assert core is not None and core.probation is not None
+        with suppress(RooftreeError):
+            await house.system.jobs.run(keep_update(update=core.probation.kept.folder))
+
+    places = await killed_everywhere(tmp_path, scythe, updated, proves_itself, check)
+
+    assert len(places) == 2 * 4 + 1
 
 
 async def test_check_leaves_no_container_wherever_it_was_killed(tmp_path: Path, scythe: Scythe) -> None:

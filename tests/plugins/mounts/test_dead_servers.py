@@ -104,6 +104,7 @@ async def test_dead_server_costs_one_process_and_no_thread(films: House, shares:
     assert {thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")} <= threads
 
 
+@pytest.mark.timed
 async def test_ping_is_as_prompt_as_ever_while_a_server_hangs(films: House, shares: Shares, share: Path) -> None:
     shares.signal(share, signal.SIGUSR1)
     share.with_name("films.hangs").touch()
@@ -168,6 +169,7 @@ async def test_server_that_lets_nobody_in_holds_up_nobody_else(
     assert "did not answer" in answer.message
 
 
+@pytest.mark.timed
 async def test_start_and_stop_wait_for_no_server(tmp_path: Path, shares: Shares, share: Path) -> None:
     async with house_in(tmp_path) as house:
         assert (await house.create("films", **CIFS)).status == 200

@@ -184,6 +184,29 @@ async def test_board_that_does_not_answer_is_unavailable_and_comes_back(machine:
         assert (await client.get(BOX)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"power": True}, "its driver read dict, and Lamps is what its settings are"),
+        (None, "its driver read NoneType, and Lamps is what its settings are"),
+        (Lamps(power="on"), "its driver read what is none of its settings: power: must be true or false"),  # type: ignore[arg-type]
+    ],
+)
+async def test_board_whose_driver_reads_what_are_no_settings_is_unavailable(
+    machine: Running, settings: object, said: str
+) -> None:
+    class Wrong(Box):
+        async def read(self) -> Lamps:
+            return settings  # type: ignore[return-value]
+
+    async with machine(driver("box", lambda: Wrong)) as system, Client.over_unix(system) as client:
+        answer = await client.get(BOX)
+
+    assert answer.status == 503
+    assert answer.message is not None
+    assert answer.message.startswith(f"Board box does not answer: {said}")
+
+
 async def test_board_that_hangs_is_unavailable_after_its_deadline(
     machine: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

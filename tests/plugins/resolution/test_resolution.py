@@ -69,8 +69,11 @@ class House:
         self.client = client
         self.kitchen = system.services.get(KITCHEN)
         self.told: list[Event] = []
-        system.bus.subscribe(IssueChanged, self.told.append, "test")
-        system.bus.subscribe(IssueRemoved, self.told.append, "test")
+        system.bus.subscribe(Event, self._hear, "test")  # all by one listener: in their order
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, IssueChanged | IssueRemoved):
+            self.told.append(event)
 
     async def info(self) -> dict[str, Any]:
         info: dict[str, Any] = (await self.client.get("/resolution/info")).data
@@ -296,6 +299,20 @@ async def test_others_hear_of_issues_that_appear_change_and_end(house: House) ->
     assert (changed.issue.type, changed.issue.uuid) == ("dust", removed.issue.uuid)
     assert [(entry.type, entry.context, entry.reference) for entry in changed.suggestions] == [
         ("execute_reset", "system", None)
+    ]
+
+
+async def test_others_hear_in_its_order_what_happens_in_one_moment(house: House) -> None:
+    problems = house.system.problems
+    problems.report(Problem("rust", "system"))
+    problems.clear("dust")
+    problems.report(DUST)
+    told = await house.heard(3)
+
+    assert [(type(event), event.issue.type) for event in told if isinstance(event, IssueRemoved | IssueChanged)] == [
+        (IssueChanged, "rust"),
+        (IssueRemoved, "dust"),
+        (IssueChanged, "dust"),
     ]
 
 

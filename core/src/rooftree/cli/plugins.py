@@ -29,13 +29,14 @@ _COLOURS: Final = {
 
 
 @click.group(invoke_without_command=True)
+@click.option("--services", is_flag=True, help="With what each provides and requires.")
 @invocation_options
 @click.pass_context
 @pass_invocation
-def plugins(invocation: Invocation, context: click.Context, /) -> None:
+def plugins(invocation: Invocation, context: click.Context, /, *, services: bool) -> None:
     """List the plugins and drivers, and how they are."""
     if context.invoked_subcommand is None:
-        _list(invocation)
+        _list(invocation, with_services=services)
 
 
 @plugins.command()
@@ -78,7 +79,10 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
     from rooftree.cli.presentation import print_json, tell
 
     if not yes:
-        click.confirm(f"Remove for good everything that plugin {name} has left?", abort=True, err=True)
+        all_remains = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")["left_behind"]
+        for remains in (remains for remains in all_remains if remains["name"] == name):  # of others it says why not
+            tell(f"Plugin {name} left {_left(remains)}.", err=True)
+            click.confirm("Remove all of it? It can't be brought back", abort=True, err=True)
     remains = ask(invocation.daemon_socket(), "DELETE", f"/kernel/v1/plugins/{quote(name, safe='')}")
     if invocation.as_json:
         print_json(remains)
@@ -110,7 +114,7 @@ def _change(invocation: Invocation, name: str, verb: str) -> None:
         )
 
 
-def _list(invocation: Invocation) -> None:
+def _list(invocation: Invocation, *, with_services: bool) -> None:
     from rooftree.cli.connection import ask
     from rooftree.cli.presentation import print_json, print_table, tell
 
@@ -122,42 +126,43 @@ def _list(invocation: Invocation) -> None:
     if invocation.as_json:
         print_json(data)
         return
+    rows = [
+        (
+            plugin["name"],
+            plugin["version"],
+            plugin["state"],
+            ", ".join(plugin["provides"]),
+            ", ".join([*plugin["requires"], *(f"({name})" for name in plugin.get("optional", ()))]),
+            plugin["reason"] or "",
+        )
+        for plugin in data["plugins"]
+    ]
+    rows += [
+        (
+            driver["name"],
+            driver["version"],
+            driver["state"].replace("_", " "),
+            "",
+            "",
+            driver["reason"] or (f"by plugin {driver['plugin']}" if driver["plugin"] else ""),
+        )
+        for driver in data["drivers"]
+    ]
+    rows += [
+        (
+            remains["name"],
+            "",
+            UNINSTALLED,
+            "",
+            "",
+            f"it left {_left(remains)}; to remove that: rooftree plugins purge {remains['name']}",
+        )
+        for remains in data["left_behind"]
+    ]
+    headings = ("NAME", "VERSION", "STATE", "PROVIDES", "REQUIRES", "REASON")
+    columns = range(len(headings)) if with_services else (0, 1, 2, 5)
     print_table(
-        ("NAME", "VERSION", "STATE", "PROVIDES", "REQUIRES", "REASON"),
-        [
-            (
-                plugin["name"],
-                plugin["version"],
-                plugin["state"],
-                ", ".join(plugin["provides"]),
-                ", ".join([*plugin["requires"], *(f"({name})" for name in plugin.get("optional", ()))]),
-                plugin["reason"] or "",
-            )
-            for plugin in data["plugins"]
-        ]
-        + [
-            (
-                driver["name"],
-                driver["version"],
-                driver["state"].replace("_", " "),
-                "",
-                "",
-                driver["reason"] or (f"by plugin {driver['plugin']}" if driver["plugin"] else ""),
-            )
-            for driver in data["drivers"]
-        ]
-        + [
-            (
-                remains["name"],
-                "",
-                UNINSTALLED,
-                "",
-                "",
-                f"it left {_left(remains)}; to remove that: rooftree plugins purge {remains['name']}",
-            )
-            for remains in data["left_behind"]
-        ],
-        _COLOURS,
+        [headings[column] for column in columns], [[row[column] for column in columns] for row in rows], _COLOURS
     )
 
 

@@ -73,7 +73,7 @@ class Task:
     Raises ``ValueError`` or ``TypeError`` where it is made with times that can't be.
 
     :param name: unique within the plugin
-    :param run: called without arguments
+    :param run: called without arguments; what it returns is nobody's
     :param every: again and again, this long after the previous run ended; the first run comes one interval after start
     :param cron: at times of day, in the five fields of crontab(5), in the installation's time zone; those that pass
         while it runs are left out
@@ -82,7 +82,7 @@ class Task:
     """
 
     name: str
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[object]]
     every: timedelta | None = field(default=None, validator=_checked_interval)
     cron: str | None = field(default=None, validator=_checked_cron)
     jitter: timedelta = field(default=timedelta(0), validator=_checked_jitter)

@@ -62,12 +62,14 @@ def segments(path: str) -> tuple[str, ...]:
         return ()
     if not path.startswith("/"):
         raise Invalid("The request target must be a path that begins with /")
+    if path.endswith("/") and not path.endswith("//"):
+        raise Invalid("The path ends with a slash: write it without")
     return tuple(_decoded(segment) for segment in path[1:].split("/"))
 
 
 def _decoded(segment: str) -> str:
     if not segment:
-        raise Invalid("The path has an empty segment: write each / once, and none at the end")
+        raise Invalid("The path has an empty segment: write each / once")
     if segment in {".", ".."}:
         raise Invalid("The path has a dot segment: write the path it leads to")
     if not _SEGMENT.fullmatch(segment):

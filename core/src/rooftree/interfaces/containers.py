@@ -11,9 +11,10 @@ named at the method otherwise.
 from __future__ import annotations
 
 import enum
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 from attrs import field, frozen
@@ -99,6 +100,13 @@ class PullFailed(Failed):
     """The image could not be fetched, for a reason that has no class of its own."""
 
     error_key = "image_pull_failed_error"
+
+
+class ImageImportRefused(Failed):
+    """An export of an image is not one, or holds another image than it is said to. ``extra_fields``: ``image``."""
+
+    status = 400
+    error_key = "container_image_import_error"
 
 
 class BuildFailed(Failed):
@@ -414,6 +422,17 @@ class ContainerEngine(Protocol):
         """Take ``name:tag`` away. ``False`` when it was not there or a container still uses it."""
         ...
 
+    async def export_image(self, image: str, file: Path) -> None:
+        """Write ``name:tag`` into a file that is made by this, as :meth:`import_image` reads it; what a failure leaves
+        of it is for the caller to remove. Raises :class:`ImageNotFound`."""
+        ...
+
+    async def import_image(self, image: str, file: Path) -> None:
+        """Take ``name:tag`` over from such a file, in place of what has that name. One that would bring another name,
+        is made for another platform, or must be signed and can't be looked at for that, is refused with nothing done:
+        :class:`ImageImportRefused`, :class:`ImageForOtherPlatform`."""
+        ...
+
     async def containers(self) -> Sequence[Container]:
         """Every container of this instance."""
         ...
@@ -491,6 +510,19 @@ class ContainerEngine(Protocol):
 
 
 CONTAINER_ENGINE = Service[ContainerEngine]("container_engine/1")
+
+
+class OwnAddress(Protocol):
+    """Our own address on the add-on network, :attr:`AddonNetwork.supervisor`. What is passed on to add-ons comes from
+    there, and many take it from nowhere else."""
+
+    async def own_socket(self) -> socket.socket | None:
+        """A TCP socket, not blocking and not connected yet, that connects from there. ``None`` where there is none to
+        be had: then what connects comes from there by itself, or can't."""
+        ...
+
+
+OWN_ADDRESS = Service[OwnAddress]("own_address/1")
 
 
 @frozen

@@ -14,7 +14,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from attrs import evolve, frozen
@@ -87,7 +87,7 @@ class Jobs:
         self.plugin_of: Callable[[str], str | None] = lambda package: None
         """The plugin of a package; set by whoever knows plugins."""
 
-    async def run(self, call: JobCall[Any]) -> Any:
+    async def run[R](self, call: JobCall[R]) -> R:
         """Plan, accept and run a job.
 
         Returns ``None`` when it has ended, or :class:`JobStarted` as soon as it is accepted where it is called in the
@@ -103,9 +103,8 @@ class Jobs:
         await asyncio.shield(job.accepted)
         if not call.background:
             await asyncio.shield(job.finished)
-        if call.answer is not None:
-            return call.answer(job.id)
-        return JobStarted(job.id) if call.background else None
+        usual = JobStarted(job.id) if call.background else None
+        return cast("R", usual if call.answer is None else call.answer(job.id))
 
     async def preview(self, call: JobCall[Any]) -> Plan:
         """What :meth:`run` would do now; refuses what it would refuse, and changes nothing."""

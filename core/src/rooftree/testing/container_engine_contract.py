@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pytest
@@ -36,6 +37,7 @@ from rooftree.interfaces.containers import (
     EngineRefused,
     EngineUnavailable,
     Health,
+    ImageImportRefused,
     ImageNotFound,
     Mount,
     Port,
@@ -263,6 +265,36 @@ class ContainerEngineContract:
                 pass
 
         assert await world.engine.image(image) is None
+
+    async def test_exported_image_is_imported_again_under_its_name_and_no_other(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        image, file = world.published, tmp_path / "image.tar"
+        async for _ in world.engine.pull(image):
+            pass
+        before = await world.engine.image(image)
+        await world.engine.export_image(image, file)
+        await world.engine.remove_image(image)
+
+        with pytest.raises(ImageImportRefused):
+            await world.engine.import_image(world.unpublished, file)
+        gone = await world.engine.image(image)
+        await world.engine.import_image(image, file)
+
+        after = await world.engine.image(image)
+        assert gone is None
+        assert await world.engine.image(world.unpublished) is None
+        assert before is not None and after is not None
+        assert (after.id, after.labels) == (before.id, before.labels)
+
+    async def test_what_is_no_image_is_not_exported_and_not_imported(self, world: World, tmp_path: Path) -> None:
+        empty = tmp_path / "empty.tar"
+        empty.touch()
+
+        with pytest.raises(ImageNotFound):
+            await world.engine.export_image(world.unpublished, tmp_path / "image.tar")
+        with pytest.raises(ImageImportRefused):
+            await world.engine.import_image(world.unpublished, empty)
 
     # --- the life of a container ------------------------------------------------------------------------------------
 

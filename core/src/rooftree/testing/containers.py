@@ -49,6 +49,7 @@ from rooftree.interfaces.containers import (
     HostPath,
     Image,
     ImageForOtherPlatform,
+    ImageImportRefused,
     ImageNotFound,
     LogLine,
     PortConflict,
@@ -57,7 +58,8 @@ from rooftree.interfaces.containers import (
 from rooftree.plugins import Kernel, Plugin
 
 type Verb = Literal[
-    "info", "network", "pull", "build", "image", "tag_image", "remove_image", "containers", "container", "create",
+    "info", "network", "pull", "build", "image", "tag_image", "remove_image", "export_image", "import_image",
+    "containers", "container", "create",
     "start", "stop", "remove", "set_aside", "put_back", "drop_aside", "execute", "write_stdin", "logs", "stats",
 ]  # fmt: skip
 """The engine's calls, by name."""
@@ -188,6 +190,7 @@ class FakeContainerEngine:
         """Ports of the host that something else listens on."""
         self.inputs: dict[str, bytes] = {}
         """What containers were given on their standard input."""
+        self._exported: dict[bytes, FakeImage] = {}
         self.answers: dict[tuple[str, ...], ExecResult] = {("false",): ExecResult(exit_code=1, output=b"")}
         """What commands inside containers answer; every other succeeds without a word."""
         self.log_driver = "json-file"
@@ -402,6 +405,24 @@ class FakeContainerEngine:
             return False
         del self.images[image]
         return True
+
+    async def export_image(self, image: str, file: Path) -> None:
+        """Write a file that stands for the image."""
+        await self._enter("export_image", image)
+        if image not in self.images:
+            raise ImageNotFound(f"The container engine has no image {image}", image=image)
+        content = f"{image} {self.images[image].id}".encode()
+        self._exported[content] = self.images[image]
+        await asyncio.to_thread(file.write_bytes, content)
+
+    async def import_image(self, image: str, file: Path) -> None:
+        """Take over what the file stands for; one that no fake engine wrote is an image like any other."""
+        await self._enter("import_image", image)
+        content = await asyncio.to_thread(file.read_bytes)
+        exported = self._exported.get(content)
+        if not content or (exported is not None and content.partition(b" ")[0] != image.encode()):
+            raise ImageImportRefused(f"The file is no export of the image {image}", image=image)
+        self.images[image] = exported or FakeImage()
 
     # --- containers -------------------------------------------------------------------------------------------------
 

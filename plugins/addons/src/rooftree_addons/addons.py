@@ -27,6 +27,7 @@ from rooftree_addons.options_change import OptionsChange
 from rooftree_addons.ports import clear_past_conflict
 from rooftree_addons.probation import Probation
 from rooftree_addons.removals import Removals
+from rooftree_addons.replaced import ReplacedAddon
 from rooftree_addons.sandbox import SandboxSettings
 from rooftree_containers import ContainerState, ManagedContainers
 from rooftree_store import (
@@ -75,6 +76,8 @@ class AddonDocuments:
     """The add-ons whose version has not proved itself yet, by slug."""
     images: Collection[BroughtImage]
     """The images that are on the engine because of add-ons, by name and tag."""
+    replaced: Collection[ReplacedAddon]
+    """What restores took the place of and may still come back, by slug."""
 
 
 class Addons:
@@ -98,6 +101,7 @@ class Addons:
         self.installed = documents.installed
         self.probations = documents.probations
         self.images = documents.images
+        self.replaced = documents.replaced
         self.profiles = profiles
         self.removals = removals
         self.upkeep = upkeep

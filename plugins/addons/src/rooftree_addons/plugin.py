@@ -10,6 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Task, hookimpl
+from rooftree.interfaces.backups import BackupSource
 from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerChanged, EngineConnected
 from rooftree.interfaces.core import CORE
@@ -22,6 +23,7 @@ from rooftree_addons.addon_containers import AddonContainers, LastBoot
 from rooftree_addons.addons import ADDONS, AddonDocuments, Addons, Upkeep
 from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
+from rooftree_addons.backup_source import AddonBackups
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import map_targets
 from rooftree_addons.hotplug import Hotplug
@@ -32,6 +34,7 @@ from rooftree_addons.own_folders import prepare
 from rooftree_addons.probation import Probation
 from rooftree_addons.remedies import remedy_of
 from rooftree_addons.removals import DueRemoval, Removals
+from rooftree_addons.replaced import ReplacedAddon
 from rooftree_addons.routes import routes
 from rooftree_addons.sandbox import SandboxSettings
 from rooftree_addons.steps import PLUGIN
@@ -79,6 +82,7 @@ class AddonsPlugin(Plugin):
             installed=await kernel.collection(InstalledAddon),
             probations=await kernel.collection(Probation),
             images=await kernel.collection(BroughtImage),
+            replaced=await kernel.collection(ReplacedAddon),
         )
         upkeep = Upkeep(
             probation=timedelta(minutes=settings.probation_minutes),
@@ -102,6 +106,7 @@ class AddonsPlugin(Plugin):
         self.auto_update = AutoUpdate(kernel, self.addons, seen_offers)
         self.hotplug = Hotplug(kernel, self.addons)
         self.tidying = Tidying(kernel, self.addons)
+        self.backups = AddonBackups(self.addons, await kernel.folder())
         await self.tidying.note_what_is_installed()
         kernel.accept_tokens_in(*TOKEN_HEADERS)
         kernel.register_kind(ADDON, self.addons.principal, self.containers.observation.whereabouts)
@@ -163,6 +168,7 @@ class AddonsPlugin(Plugin):
         return remedy_of(self.addons, problem, suggestion)
 
     @hookimpl
+<<<<<<< HEAD
     def mount_users(self, mount: Mount) -> list[str]:
         """The add-ons that are shown what is mounted among the media, or in the shared folder."""
         kind = _SEEN_THROUGH.get(mount.usage)
@@ -170,6 +176,11 @@ class AddonsPlugin(Plugin):
             return []
         targets = {addon.config.name: map_targets(addon.config).get(kind) for addon in self.addons.installed.values()}
         return [f"The add-on {name} sees it at {target}/{mount.name}" for name, target in targets.items() if target]
+=======
+    def backup_source(self) -> BackupSource:
+        """The add-ons' parts of backups."""
+        return self.backups
+>>>>>>> main
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

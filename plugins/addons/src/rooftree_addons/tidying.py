@@ -50,6 +50,8 @@ class Leftovers:
     profile: bool = False
     cid: bool = False
     tokens: bool = False
+    replaced: bool = False
+    """What a restore took the place of, that has ended."""
 
 
 class Tidying:
@@ -113,6 +115,7 @@ class Tidying:
         slugs = (
             slugs_with_files
             | {entry.slug for entry in self._images.values()}
+            | {AddonSlug(slug) for slug in self._addons.replaced}
             | {AddonSlug(token.subject) for token in self._kernel.tokens.known(ADDON.name).values()}
         )
         shown = {container.name for container in await self._addons.engine.containers()}
@@ -135,6 +138,7 @@ class Tidying:
             profile=is_gone and await asyncio.to_thread(self._addons.profiles.kept, slug) is not None,
             cid=is_gone and f"app_{slug}.cid" in await asyncio.to_thread(_names, data, CID_FOLDER),
             tokens=is_gone and bool(self._kernel.tokens.known(ADDON.name, slug)),
+            replaced=slug in self._addons.replaced,
         )
 
     def _needed_images(self) -> set[str]:
@@ -162,6 +166,8 @@ class Tidying:
         if due.cid:
             await asyncio.to_thread(remove_cid, self._kernel.data.path, f"app_{slug}")
             await asyncio.to_thread(drop_kept_options, self._kernel.data.path, f"app_{slug}")
+        if due.replaced:
+            await self._kernel.commit(self._addons.replaced.delete(slug))
         if due.tokens:
             await self._addons.containers.lifetimes.revoke_tokens(slug)
         await self._forget_images_that_are_gone()

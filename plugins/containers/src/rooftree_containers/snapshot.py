@@ -223,16 +223,16 @@ async def put_back(data: Path, folder: KeptFolder, aside: str) -> None:
     lies in its place (a link, if somebody put one there) goes aside as it is.
     """
     try:
-        if await asyncio.to_thread(_mode, data, aside) is None:
-            if await asyncio.to_thread(_mode, data, folder.live) is not None:
-                await _move(data, folder.live, aside)
+        if await asyncio.to_thread(mode_at, data, aside) is None:
+            if await asyncio.to_thread(mode_at, data, folder.live) is not None:
+                await move(data, folder.live, aside)
             else:
                 await asyncio.to_thread(_make, data, aside)  # says that this was done, when all is repeated
-        if await asyncio.to_thread(_mode, data, folder.copy) is not None:
+        if await asyncio.to_thread(mode_at, data, folder.copy) is not None:
             await asyncio.to_thread(_take_along, data, aside, folder)
             with suppress(RemovalIncomplete):  # a mount point is emptied, and stays
                 await asyncio.to_thread(drop, data, folder.live)  # what a power cut left of it: it is aside, whole
-            await _move(data, folder.copy, folder.live)
+            await move(data, folder.copy, folder.live)
     except (OSError, PathRefused) as error:
         raise SnapshotFailed(
             f"The data in {folder.live} could not be put back from {folder.copy}: {_reason(error)}"
@@ -241,7 +241,7 @@ async def put_back(data: Path, folder: KeptFolder, aside: str) -> None:
 
 def _take_along(data: Path, aside: str, folder: KeptFolder) -> None:
     """Put what was not copied into the copy, which has to be whole before it is in the place of its folder."""
-    if not stat.S_ISDIR(_mode(data, aside) or 0):
+    if not stat.S_ISDIR(mode_at(data, aside) or 0):
         return
     with Folder.open(data) as root, root.folder(aside) as failed, root.folder(folder.copy) as copy:
         for name in folder.stays:
@@ -249,7 +249,7 @@ def _take_along(data: Path, aside: str, folder: KeptFolder) -> None:
                 failed.move(name, copy, name)
 
 
-def _mode(data: Path, path: str) -> int | None:
+def mode_at(data: Path, path: str) -> int | None:
     """What lies there, or ``None``."""
     with Folder.open(data) as root:
         status = root.status(path)
@@ -261,15 +261,15 @@ def _make(data: Path, folder: str) -> None:
         root.make(folder, 0o700).close()
 
 
-async def _move(data: Path, source: str, target: str) -> None:
+async def move(data: Path, source: str, target: str) -> None:
     """Rename a folder; where the target lies on another disk, or something is mounted at one of them, copy it."""
     try:
         await asyncio.to_thread(_rename, data, source, target)
     except OSError as error:
-        if error.errno not in {errno.EXDEV, errno.EBUSY} or not stat.S_ISDIR(await _mode_of(data, source)):
+        if error.errno not in {errno.EXDEV, errno.EBUSY} or not stat.S_ISDIR(await _known_mode(data, source)):
             raise
         unfinished = target + UNFINISHED
-        if await asyncio.to_thread(_mode, data, target) is not None:  # what is mounted there is filled as it is
+        if await asyncio.to_thread(mode_at, data, target) is not None:  # what is mounted there is filled as it is
             unfinished = target
         else:
             await asyncio.to_thread(drop, data, unfinished)
@@ -279,8 +279,8 @@ async def _move(data: Path, source: str, target: str) -> None:
             await asyncio.to_thread(drop, data, source)
 
 
-async def _mode_of(data: Path, path: str) -> int:
-    return await asyncio.to_thread(_mode, data, path) or 0
+async def _known_mode(data: Path, path: str) -> int:
+    return await asyncio.to_thread(mode_at, data, path) or 0
 
 
 def _rename(data: Path, source: str, target: str) -> None:

@@ -39,6 +39,7 @@ API_PORT: Final = 80
 _BACKLOG: Final = 512
 _COMMAND_SECONDS: Final = 10
 
+type Socket = socket.socket
 type How = Literal["veth", "own address", "gateway"]
 
 
@@ -59,6 +60,15 @@ class ApiSocket:
     bridge: str = ""
     interface: str | None = None
     """The host's end of the veth pair."""
+    inside: ThreadPoolExecutor | None = None
+    """One thread, whose sockets are in the namespace."""
+
+    async def outgoing(self) -> Socket | None:
+        """A socket whose connections come from :attr:`address`, as :class:`~rooftree.interfaces.containers.OwnAddress`
+        has it."""
+        if self.inside is None:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(self.inside, _unconnected)
 
     async def attached(self) -> bool:
         """Whether containers still reach it; ``False`` after the engine made its bridge anew."""
@@ -75,6 +85,8 @@ class ApiSocket:
     async def close(self) -> None:
         """Stop listening and take the interfaces away at once, also while connections are still open."""
         self.socket.close()
+        if self.inside is not None:
+            self.inside.shutdown(wait=False)
         if self.interface is not None:
             interface = self.interface
             with suppress(_NotHere):  # the kernel was faster
@@ -110,18 +122,22 @@ async def open_api_socket(network: AddonNetwork, *, own_address: str | None, por
 async def _in_own_namespace(network: AddonNetwork, port: int) -> ApiSocket:
     interface = f"{OWN_PORT_PREFIX}{secrets.token_hex(5)}"
     # A thread of its own: it never leaves the namespace, so it must not go back to a pool.
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="api-socket")
+    inside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="api-socket")
+    making = asyncio.get_running_loop().run_in_executor(inside, _make_namespace, network, interface, port)
     try:
-        making = asyncio.get_running_loop().run_in_executor(thread, _make_namespace, network, interface, port)
-        try:
-            listening = await asyncio.shield(making)
-        except asyncio.CancelledError:
+        listening = await asyncio.shield(making)
+    except BaseException as error:
+        inside.shutdown(wait=False)
+        if isinstance(error, asyncio.CancelledError):
             making.add_done_callback(lambda done: None if done.exception() else done.result().close())
-            raise
-    finally:
-        thread.shutdown(wait=False)
+        raise
     made = ApiSocket(
-        socket=listening, address=network.supervisor, how="veth", bridge=network.interface, interface=interface
+        socket=listening,
+        address=network.supervisor,
+        how="veth",
+        bridge=network.interface,
+        interface=interface,
+        inside=inside,
     )
     try:
         await asyncio.to_thread(_ip, f"link set {interface} master {network.interface}\nlink set {interface} up")
@@ -171,6 +187,11 @@ def _ip(commands: str) -> None:
     if done.returncode != 0:
         said = " ".join(done.stderr.split())
         raise _NotHere(f"the 'ip' command failed: {said}")
+
+
+def _unconnected() -> socket.socket:
+    """A socket that is not connected; in the namespace of the thread that makes it, from then on."""
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
 def _listen(address: str, port: int) -> socket.socket:

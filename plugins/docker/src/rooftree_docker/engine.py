@@ -244,6 +244,14 @@ class DockerEngine:
         on this engine built it."""
         return await self._images.remove(image)
 
+    async def export_image(self, image: str, file: Path) -> None:
+        """Write an image into a file. Raises :class:`ImageNotFound`."""
+        await self._images.export(image, file)
+
+    async def import_image(self, image: str, file: Path) -> None:
+        """Take an image over from such a file; one with another name in it is refused."""
+        await self._images.import_from(image, file)
+
     async def remove_nameless_images(self) -> int:
         """Take away what we built and nothing refers to any more; the bytes that came free."""
         return await self._images.remove_nameless()

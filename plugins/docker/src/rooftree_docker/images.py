@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 
 import aiohttp
 import structlog
@@ -21,6 +22,7 @@ from rooftree.interfaces.containers import (
     EngineUnavailable,
     HostPath,
     Image,
+    ImageImportRefused,
     ImageNotFound,
     Progress,
     RegistryRateLimited,
@@ -31,6 +33,7 @@ from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.data_folder import DataFolder
 from rooftree_docker.dockerfile import ImageUsed, images_used
 from rooftree_docker.engine_client import Deadlines, EngineClient, Json, json_lines
+from rooftree_docker.image_exports import export_image, load_image, refuse_other_names
 from rooftree_docker.image_reference import AuthInfo, ImageReference, login_header, logins_header
 from rooftree_docker.inspection import image_of, made_for
 from rooftree_docker.platform_arguments import with_platforms
@@ -370,6 +373,26 @@ class Images:
                     return False
                 raise
         return True
+
+    async def export(self, image: str, file: Path) -> None:
+        """Write an image into a file that is made by this."""
+        await export_image(self._client, self._deadlines, ImageReference.parse(image), file)
+
+    async def import_from(self, image: str, file: Path) -> None:
+        """Take an image over from such a file; raises :class:`ImageImportRefused` for one that must be signed: what
+        lies in a file can't be held against a signature."""
+        reference = ImageReference.parse(image)
+        if self._policy.keys_for(reference):
+            raise ImageImportRefused(
+                f"The image {image} must be signed ({SETTING}), which an export of it can't show; let it be fetched "
+                "from its registry",
+                image=image,
+            )
+        platform = await self._platform(None, f"import {image}")
+        await asyncio.to_thread(refuse_other_names, file, reference)
+        earlier = await self.find(image)
+        await load_image(self._client, self._deadlines, file, reference)
+        await self._refuse_other_platform(reference, str(reference), platform, earlier)
 
     async def remove_nameless(self) -> int:
         """Take away what we built and nothing refers to any more, such as the older of two builds of one name; the

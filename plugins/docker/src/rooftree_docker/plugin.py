@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -17,6 +18,7 @@ from attrs import field, frozen
 from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, Unavailable, hookimpl
 from rooftree.interfaces.containers import (
     CONTAINER_ENGINE,
+    OWN_ADDRESS,
     ContainerChanged,
     EngineConnected,
     EngineLost,
@@ -83,7 +85,7 @@ class DockerPlugin(Plugin):
     """Provides the container engine, on Docker."""
 
     name = "docker"
-    provides = (CONTAINER_ENGINE, DOCKER)
+    provides = (CONTAINER_ENGINE, OWN_ADDRESS, DOCKER)
     settings = DockerSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -115,6 +117,7 @@ class DockerPlugin(Plugin):
         kernel.defer(self._close_api_socket)
         self._look_again = asyncio.Event()
         kernel.provide(CONTAINER_ENGINE, self.engine)
+        kernel.provide(OWN_ADDRESS, self)
         kernel.on(EngineConnected, self.connected)
         kernel.on(EngineLost, self.lost)
         kernel.on(ContainerChanged, self.container_changed)
@@ -238,6 +241,10 @@ class DockerPlugin(Plugin):
         if made is not None:
             await self.kernel.unlisten(LISTENER)
             await made.close()
+
+    async def own_socket(self) -> socket.socket | None:
+        """A socket whose connections come from where add-ons reach us."""
+        return await self.api_socket.outgoing() if self.api_socket is not None else None
 
     def report_range(self, moved: RangeMoved | None) -> None:
         """The add-on network lies elsewhere than configured, or where it should."""

@@ -222,7 +222,9 @@ class NetworkWire:
     async def _mend_tables(self) -> None:
         """Write ours again where they are gone, and take those away whose network is gone."""
         wire = self._wire
-        if wire is None:
+        if wire is None:  # there is no network, and one of before may have gone while we did not run
+            with suppress(WireNotGuarded):
+                await asyncio.to_thread(remove_orphans)
             return
         if not self._reported:
             try:

@@ -8,13 +8,14 @@ nor any token of ours.
 from __future__ import annotations
 
 import enum
+import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 from rooftree import Exchange, Field, Kernel, RooftreeError, Tail
 from rooftree.interfaces.callers import TOKEN_HEADERS
-from rooftree.interfaces.containers import EngineConnected
+from rooftree.interfaces.containers import OWN_ADDRESS, EngineConnected
 from rooftree_addons import Addons, InstalledAddon
 from rooftree_ingress.sessions import COOKIE, SessionUser
 from rooftree_proxying import (
@@ -73,7 +74,7 @@ class Pages:
     def __init__(self, kernel: Kernel, addons: Addons) -> None:
         self._kernel = kernel
         self._addons = addons
-        self._upstreams = Upstreams()
+        self._upstreams = Upstreams(self._own_socket)
         kernel.defer(self._upstreams.close)
         self._slugs: dict[str, str] = {}
         """The add-ons by their token, as of :attr:`_revision`."""
@@ -116,6 +117,11 @@ class Pages:
         if self._gateway is None:
             self._gateway = (await self._addons.engine.network()).gateway
         return self._gateway
+
+    async def _own_socket(self) -> socket.socket | None:
+        """Add-ons take a page's requests from our own address, and many from no other."""
+        own_address = self._kernel.find(OWN_ADDRESS)
+        return await own_address.own_socket() if own_address is not None else None
 
     def _forget_gateway(self, _: EngineConnected) -> None:
         self._gateway = None

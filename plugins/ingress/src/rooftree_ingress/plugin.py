@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from rooftree import Kernel, Plugin, Routes, Task
+from rooftree.interfaces.containers import OWN_ADDRESS
 from rooftree.interfaces.core import CORE
 from rooftree_addons import ADDONS
 from rooftree_ingress.ingress import INGRESS, Ingress
@@ -21,7 +22,7 @@ class IngressPlugin(Plugin):
     name = "ingress"
     provides = (INGRESS,)
     requires = (ADDONS,)
-    optional = (CORE,)
+    optional = (CORE, OWN_ADDRESS)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know the sessions that are open, and what Core has been told."""

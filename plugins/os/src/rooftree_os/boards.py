@@ -169,7 +169,7 @@ class Boards:
         board = self._boards[name]
         if board.settings is None:
             return {}
-        return dict(unstructure(await _answered(name, board.read)))
+        return await _answered(name, partial(_read, board, board.settings))
 
     def _unreachable(self, name: str) -> Unavailable:
         needed = ", ".join(sorted(self._connected[name].bus_services)) or "what its driver needs"
@@ -245,6 +245,19 @@ class Boards:
 
 
 BOARDS = Service[Boards]("os.boards/1")
+
+
+async def _read(board: Board, kind: type[Any]) -> BoardOptions:
+    """What a board's driver reads; raises ``TypeError`` where these are no settings of it."""
+    settings = await board.read()
+    if not isinstance(settings, kind):
+        raise TypeError(f"its driver read {type(settings).__name__}, and {kind.__name__} is what its settings are")
+    values = dict(unstructure(settings))
+    try:
+        structure(values, kind)
+    except Invalid as error:
+        raise TypeError(f"its driver read what is none of its settings: {error.message}") from None
+    return values
 
 
 async def _answered[T](name: str, verb: Callable[[], Awaitable[T]]) -> T:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Self
 
@@ -188,10 +189,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-class Upstreams:
-    """The connections that a plugin has to its upstreams. Close it when the plugin stops: ``kernel.defer(close)``."""
+type NewSocket = Callable[[], Awaitable[socket.socket | None]]
 
-    def __init__(self) -> None:
+
+class Upstreams:
+    """The connections that a plugin has to its upstreams. Close it when the plugin stops: ``kernel.defer(close)``.
+
+    :param new_socket: makes the sockets that connect over TCP, for what has to come from somewhere; where it gives
+        ``None``, they are made as ever
+    """
+
+    def __init__(self, new_socket: NewSocket | None = None) -> None:
+        self._new_socket = new_socket
         self._kept: defaultdict[Address, deque[UpstreamConnection]] = defaultdict(deque)
         self._tidying: asyncio.TimerHandle | None = None
 
@@ -210,12 +219,29 @@ class Upstreams:
                 if address.socket is not None:
                     _, connection = await loop.create_unix_connection(UpstreamConnection, str(address.socket))
                 else:
-                    _, connection = await loop.create_connection(
-                        UpstreamConnection, address.host, address.port, ssl=address.tls
-                    )
+                    connection = await self._connect_by_tcp(address)
                     _ask_whether_there(connection)
         except (OSError, TimeoutError) as error:
             raise BadGateway(f"Nothing answers at {address}: {str(error) or 'it takes too long'}") from error
+        return connection
+
+    async def _connect_by_tcp(self, address: Address) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        line = await self._new_socket() if self._new_socket is not None else None
+        if line is None:
+            _, connection = await loop.create_connection(
+                UpstreamConnection, address.host, address.port, ssl=address.tls
+            )
+            return connection
+        try:
+            await loop.sock_connect(line, (address.host, address.port))
+            name = address.host if address.tls is not None else None
+            _, connection = await loop.create_connection(
+                UpstreamConnection, sock=line, ssl=address.tls, server_hostname=name
+            )
+        except BaseException:
+            line.close()
+            raise
         return connection
 
     def keep(self, address: Address, connection: UpstreamConnection) -> None:

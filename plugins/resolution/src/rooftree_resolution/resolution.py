@@ -12,8 +12,19 @@ from typing import Any, Final, Self
 
 from attrs import frozen
 
-from rooftree import Collection, Invalid, JobCall, Kernel, Problem, Service, Unavailable, document
-from rooftree.events import ProblemCleared, ProblemReported
+from rooftree import (
+    Collection,
+    Event,
+    Invalid,
+    JobCall,
+    Kernel,
+    Problem,
+    ProblemCleared,
+    ProblemReported,
+    Service,
+    Unavailable,
+    document,
+)
 from rooftree.interfaces import hooks
 from rooftree.interfaces.resolution import Issue, IssueChanged, IssueRemoved, Suggestion
 from rooftree_resolution.models import (
@@ -64,8 +75,7 @@ class Resolution:
         with suppress(Unavailable):  # on a full disk they are forgotten at the next start
             await kernel.commit(*map(resolution._dismissed.delete, gone))
         resolution._shown = {problem.uuid for problem in resolution._problems()}
-        kernel.on(ProblemReported, resolution._reported)
-        kernel.on(ProblemCleared, resolution._cleared)
+        kernel.on(Event, resolution._happened)  # both by one listener: in the order in which it happened
         return resolution
 
     # --- what is wrong ------------------------------------------------------------------------------------------------
@@ -150,8 +160,16 @@ class Resolution:
         if problem.uuid in self._shown:
             self._tell(problem)
 
-    def _reported(self, event: ProblemReported) -> None:
-        problem = event.problem
+    async def _happened(self, event: Event) -> None:
+        match event:
+            case ProblemReported(problem):
+                self._reported(problem)
+            case ProblemCleared(problem):
+                await self._cleared(problem)
+            case _:
+                pass
+
+    def _reported(self, problem: Problem) -> None:
         if problem.uuid in self._dismissed:
             return
         if problem.severity == "issue":
@@ -160,10 +178,9 @@ class Resolution:
         else:
             self._removed(problem)  # it is worse than an issue by now
 
-    async def _cleared(self, event: ProblemCleared) -> None:
-        uuid = event.problem.uuid
-        self._removed(event.problem)
-        over = [known for known, dismissed in self._dismissed.items() if dismissed.problem == uuid]
+    async def _cleared(self, problem: Problem) -> None:
+        self._removed(problem)
+        over = [known for known, dismissed in self._dismissed.items() if dismissed.problem == problem.uuid]
         if over:
             with suppress(Unavailable):  # on a full disk they are forgotten at the next start
                 await self._kernel.commit(*map(self._dismissed.delete, over))

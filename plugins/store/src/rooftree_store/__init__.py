@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rooftree_store.translations import TranslationTexts, parse_translation
     from rooftree_store.url_templates import WatchdogTarget, resolve_watchdog, resolve_webui
     from rooftree_store.versions import Order, is_release_of, is_update, order
-    from rooftree_store.vocabulary import Boot, HassioRole, MapType, Startup
+    from rooftree_store.vocabulary import BackupMode, Boot, HassioRole, MapType, Startup
     from rooftree_store.yaml_files import FileInvalid, Places, document_in, parse_document, read_document
 
 _HOMES = {
@@ -54,7 +54,7 @@ _HOMES = {
     "translations": "TranslationTexts parse_translation",
     "url_templates": "WatchdogTarget resolve_watchdog resolve_webui",
     "versions": "Order is_release_of is_update order",
-    "vocabulary": "Boot HassioRole MapType Startup",
+    "vocabulary": "BackupMode Boot HassioRole MapType Startup",
     "yaml_files": "FileInvalid Places document_in parse_document read_document",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -70,6 +70,7 @@ __all__ = [
     "AddonConfig",
     "AddonSlug",
     "AddonStore",
+    "BackupMode",
     "Boot",
     "BuildFile",
     "CheckedOptions",

@@ -168,7 +168,6 @@ class AddonsPlugin(Plugin):
         return remedy_of(self.addons, problem, suggestion)
 
     @hookimpl
-<<<<<<< HEAD
     def mount_users(self, mount: Mount) -> list[str]:
         """The add-ons that are shown what is mounted among the media, or in the shared folder."""
         kind = _SEEN_THROUGH.get(mount.usage)
@@ -176,11 +175,11 @@ class AddonsPlugin(Plugin):
             return []
         targets = {addon.config.name: map_targets(addon.config).get(kind) for addon in self.addons.installed.values()}
         return [f"The add-on {name} sees it at {target}/{mount.name}" for name, target in targets.items() if target]
-=======
+
+    @hookimpl
     def backup_source(self) -> BackupSource:
         """The add-ons' parts of backups."""
         return self.backups
->>>>>>> main
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

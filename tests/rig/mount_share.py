@@ -6,7 +6,8 @@ does the same for these two types, and leaves all others to the real one. The se
 ``$ROOFTREE_SHARES`` (``/run/shares``): ``<server>/<share>``, with ``%`` for a slash. Beside a share may lie
 ``<share>.login`` (who may mount it: the lines that the file with the credentials must have), ``<share>.hangs`` (its
 server lets nobody in, and does not say so) and ``<share>.dies`` (it is served by ``fuse_share.py``, whose process is
-noted in ``<share>.pid``). What was asked is kept, a line of JSON each, in ``asked``. Standard library only.
+noted in ``<share>.pid``). What was asked is kept, a line of JSON each, in ``asked``; the servers' processes in
+``servers``. Standard library only.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def serve(share: Path, target: str) -> None:
     if server.stdout.readline() != b"mounted\n":
         refuse(5, "Input/output error")
     share.with_name(f"{share.name}.pid").write_text(str(server.pid), encoding="ascii")
+    with (SHARES / "servers").open("a", encoding="ascii") as servers:
+        servers.write(f"{server.pid}\n")
 
 
 def main() -> None:

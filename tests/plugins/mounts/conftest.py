@@ -58,9 +58,10 @@ class Shares:
 
     def close(self) -> None:
         """End the servers; whoever waits for them goes on."""
-        for pid in self.folder.rglob("*.pid"):
-            with suppress(ProcessLookupError):
-                os.kill(int(pid.read_text()), signal.SIGKILL)
+        with suppress(FileNotFoundError):
+            for pid in (self.folder / "servers").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 def unmount_below(folder: Path) -> None:

@@ -208,7 +208,7 @@ class HostMounts:
     async def bring_back(self, name: str) -> None:
         """Mount again what is kept of it, in place of what is mounted there; where that can't be, go on trying."""
         self._anew.add(name)
-        await self.visit(name)
+        await self._see_to(name)
 
     async def _take_down(self, where: Places) -> None:
         for place in reversed(where.both):
@@ -240,8 +240,14 @@ class HostMounts:
         """Whether what may be mounted has another configuration."""
         return name in self._anew
 
-    async def visit(self, name: str) -> bool:
-        """See to it that a mount is there and answers; whether it does. What is wrong is a problem."""
+    async def visit(self, name: str) -> bool | None:
+        """See to it that a mount is there and answers; whether it does. What is wrong is a problem. ``None``: a job is
+        about to make another one of it, and what is mounted may be either."""
+        if self._kept.draft(name) is not None:
+            return None
+        return await self._see_to(name)
+
+    async def _see_to(self, name: str) -> bool:
         try:
             await self._refresh(name, rebind=False)
         except RooftreeError as error:

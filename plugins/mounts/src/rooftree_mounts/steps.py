@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 
 import structlog
-from attrs import evolve
 
 from rooftree import Invalid, RooftreeError, Step, step
 from rooftree.interfaces.mounts import MountUse
@@ -176,12 +175,11 @@ class ClearFolders(Step):
     async def do(self, kept: KeptMounts, mounts: HostMounts) -> None:
         config = kept.configs.get(self.name)
         needed = () if config is None else Places.of(self.name, config.usage).both
-        where = Places.of(self.name, self.usage)
-        gone = evolve(where, shown=None) if where.shown in needed else where
-        if gone.own not in needed:
-            await asyncio.to_thread(places.clear, mounts.data, gone)
-        elif gone.shown is not None:
-            await asyncio.to_thread(places.clear, mounts.data, evolve(gone, own=gone.shown, shown=None))
+        for place in Places.of(self.name, self.usage).both:
+            if place not in needed:
+                where = Places(self.name, place, None)
+                await mounts.take_down(where)  # a kill may have left something mounted
+                await asyncio.to_thread(places.clear, mounts.data, where)
         if config is None:
             await kept.drop_draft(self.name)
             mounts.has_gone(self.name)

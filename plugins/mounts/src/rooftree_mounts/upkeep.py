@@ -102,12 +102,17 @@ class Upkeep:
 
     async def _visit(self, name: str) -> None:
         turn = self._rounds[name]
-        works = False
+        works: bool | None = False
         try:
             works = await self._mounts.visit(name)
         finally:
             now = asyncio.get_running_loop().time()
-            turn.failures = 0 if works else turn.failures + 1
-            pause = EVERY_S if works else min(FIRST_PAUSE_S * 2 ** (turn.failures - 1), LONGEST_PAUSE_S)
+            if works is None:
+                pause = SHORTEST_PAUSE_S
+            elif works:
+                turn.failures, pause = 0, EVERY_S
+            else:
+                turn.failures += 1
+                pause = min(FIRST_PAUSE_S * 2 ** (turn.failures - 1), LONGEST_PAUSE_S)
             turn.due, turn.earliest, turn.under_way = now + pause, now + SHORTEST_PAUSE_S, False
             self._mounts.wanted.set()

@@ -8,7 +8,7 @@ from typing import Final
 from rooftree import Invalid, JobCall, Lock, Problem, Steps, job
 from rooftree_mounts import places
 from rooftree_mounts.disks import MountableDisks
-from rooftree_mounts.host_mounts import FAILED, MOVE, RELOAD, REMOVE, HostMounts
+from rooftree_mounts.host_mounts import MOVE, RELOAD, REMOVE, HostMounts
 from rooftree_mounts.kept_mounts import KeptMounts
 from rooftree_mounts.places import Places
 from rooftree_mounts.steps import (
@@ -83,7 +83,7 @@ async def move_local_data(kept: KeptMounts, name: str) -> Steps:
 
 def remedy_of(problem: Problem, suggestion: str) -> JobCall[None] | None:
     """The job that does what is suggested against a mount that does not work."""
-    if (problem.type, problem.context) != (FAILED, "mount") or problem.reference is None:
+    if problem.context != "mount" or problem.reference is None:
         return None
     kinds = {RELOAD: reload_mount, REMOVE: remove_mount, MOVE: move_local_data}
     kind = kinds.get(suggestion)

@@ -14,22 +14,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import aiohasupervisor.exceptions as refusals
 import pytest
-from aiohasupervisor import SupervisorClient
 from aiohasupervisor.models import (
+    AuthMethod,
     CheckOptions,
     CheckType,
+    InterfaceMethod,
+    IPv4Config,
+    IPv6Config,
     MulticastDnsMode,
     NetworkInterfaceConfig,
     VlanConfig,
+    WifiConfig,
 )
 from aiohasupervisor.models.resolution import ContextType, SuggestionType
 
@@ -68,14 +71,6 @@ asyncio.run(main())
 """
 BY_HAND = {"registry_login"}
 """What is suggested and cannot be done from here: it takes what only the user knows."""
-NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
-    "network.update_interface": lambda client: client.network.update_interface(
-        "eth0", NetworkInterfaceConfig(enabled=True)
-    ),
-    "network.access_points": lambda client: client.network.access_points("wlan0"),
-    "network.save_vlan": lambda client: client.network.save_vlan("eth0", 7, VlanConfig(mdns=MulticastDnsMode.OFF)),
-}
-"""Calls that nothing of ours answers yet: told as not found, so that a client can tell them from a failure."""
 
 
 @asynccontextmanager
@@ -130,7 +125,6 @@ def test_every_call_is_made_or_on_record() -> None:
 
     assert len(offered) > 10
     assert offered - Used.by(Path(__file__)).methods == set()
-    assert set(NOT_OFFERED) <= offered
 
 
 # --- network and mounts -----------------------------------------------------------------------------------------------
@@ -152,6 +146,48 @@ async def test_network_is_read_as_network_manager_has_it(tmp_path: Path, older: 
     assert read[0] == 5
 
 
+async def test_interfaces_are_changed_and_told_as_they_are_then(tmp_path: Path) -> None:
+    fixed = IPv4Config(method=InterfaceMethod.STATIC, address=[IPv4Interface("192.0.2.8/24")],
+                       gateway=IPv4Address("192.0.2.1"))  # fmt: skip
+    attic = WifiConfig(ssid="attic", method=AuthMethod.WPA_PSK, psk="up the ladder")
+    async with house(tmp_path, manager=True) as system, calling(system, CORE) as client:
+        config = NetworkInterfaceConfig(ipv4=fixed, ipv6=IPv6Config(method=InterfaceMethod.DISABLED))
+        await client.network.update_interface("default", config)
+        await client.network.update_interface("wlan0", NetworkInterfaceConfig(wifi=attic))
+        await client.network.save_vlan("eth0", 7, VlanConfig(ipv4=fixed, mdns=MulticastDnsMode.OFF))
+        shown = {entry.interface: entry for entry in checked(await client.network.info()).interfaces}
+        await client.network.update_interface("eth0.7", NetworkInterfaceConfig(enabled=False))
+        points = checked(await client.network.access_points("wlan0"))
+        after = checked(await client.network.interface_info("eth0.7"))
+
+    eth0, wlan0, vlan = shown["eth0"], shown["wlan0"], shown["eth0.7"]
+    assert eth0.ipv4 is not None and eth0.ipv6 is not None and wlan0.wifi is not None and vlan.vlan is not None
+    assert (eth0.ipv4.address, eth0.ipv6.method) == ([IPv4Interface("192.0.2.8/24")], InterfaceMethod.DISABLED)
+    assert (wlan0.wifi.ssid, wlan0.wifi.auth) == ("attic", AuthMethod.WPA_PSK)
+    assert (vlan.vlan.id, vlan.vlan.parent, vlan.mdns) == (7, "eth0", MulticastDnsMode.OFF)
+    assert [point.signal for point in points] == [67, 40]
+    assert not after.enabled
+
+
+REFUSALS = [
+    (refusals.HostNetworkInterfaceUpdateNotFoundError, "eth7", NetworkInterfaceConfig(enabled=True)),
+    (refusals.HostNetworkInterfaceUpdateNotFoundError, "eth2", NetworkInterfaceConfig(enabled=True)),
+    (refusals.HostNetworkInterfaceUpdateNotFoundError, "eth1", NetworkInterfaceConfig(mdns=MulticastDnsMode.OFF)),
+    (refusals.HostNetworkWifiPskRequiredError, "wlan0", NetworkInterfaceConfig(
+        wifi=WifiConfig(ssid="attic", method=AuthMethod.WPA_PSK))),
+    (refusals.SupervisorBadRequestError, "eth0", NetworkInterfaceConfig(
+        ipv4=IPv4Config(nameservers=[IPv4Address("192.0.2.53")]))),
+    (refusals.HostNetworkInterfaceUpdateError, "eth0", NetworkInterfaceConfig(enabled=False)),
+]  # fmt: skip
+
+
+async def test_changes_that_are_refused_are_told_apart(tmp_path: Path) -> None:
+    async with house(tmp_path, manager=True) as system, calling(system, CORE) as client:
+        for refusal, interface, config in REFUSALS:
+            with pytest.raises(refusal):
+                await client.network.update_interface(interface, config)
+
+
 async def test_network_and_mounts_are_read_without_bus_and_engine(tmp_path: Path, older: Path) -> None:
     engine = FakeContainerEngine()
     engine.go_away()
@@ -164,17 +200,6 @@ async def test_network_and_mounts_are_read_without_bus_and_engine(tmp_path: Path
     assert network.host_internet is None
     assert (mounts.mounts, mounts.default_backup_mount) == ([], None)
     assert read[1] == 0
-
-
-async def test_calls_that_are_not_offered_yet_are_told_as_such(tmp_path: Path) -> None:
-    said = {}
-    async with house(tmp_path) as system, calling(system, CORE) as client:
-        for name, call in NOT_OFFERED.items():
-            with pytest.raises(refusals.SupervisorError) as refused:
-                await call(client)
-            said[name] = str(refused.value)
-
-    assert all(text.startswith("There is nothing at /") for text in said.values()), said
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------

@@ -20,9 +20,6 @@ NOT_YET = {
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",
-    "POST /network/interface/{}/update": "network and mounts, whole",
-    "GET /network/interface/{}/accesspoints": "network and mounts, whole",
-    "POST /network/interface/{}/vlan/{}": "network and mounts, whole",
 }
 """Endpoints that are not offered yet, of domains of which something is, and what they wait for."""
 

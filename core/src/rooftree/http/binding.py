@@ -112,6 +112,8 @@ class Endpoint:
         self.starts_job, marked = answer_of(route)
         answer = _unmarked(marked)
         self.streams = not {Stream, Socket, Proxied}.isdisjoint(get_args(answer) or (answer,))
+        self.may_begin = answer is Proxied and not self._is_async and self._body is None
+        """Whether nothing has to be waited for before what it answers is there: :attr:`Proxied.begin` may be asked."""
         self.answers_text, self._encode = _encoder(answer)
         hints = type_hints(route.handler)
         if "return" not in hints:
@@ -176,10 +178,20 @@ class Endpoint:
         response = self._encode(answer, call.request)
         return response if isinstance(response, web.Response) else await response
 
-    async def _arguments(self, call: Call) -> dict[str, Any]:
+    def proxied(self, call: Call) -> Proxied:
+        """What the handler answers, where it :attr:`may_begin`."""
+        proxied: Proxied = self._handler(**self._small_arguments(call))
+        return proxied
+
+    def _small_arguments(self, call: Call) -> dict[str, Any]:
+        """All but the body."""
         arguments = self._services.resolve()
         for name, read in self._readers:
             arguments[name] = read(call)
+        return arguments
+
+    async def _arguments(self, call: Call) -> dict[str, Any]:
+        arguments = self._small_arguments(call)
         if self._body is not None:
             arguments["body"] = structure(await json_body(call.request, self.route.max_body), self._body.kind)
         return arguments
@@ -197,6 +209,8 @@ def _reader(wanted: Input, max_body: int, directory: ServiceDirectory) -> _Reade
             return lambda call: call.principal
         case Source.INTRODUCTION:
             return lambda call: Introduction(partial(call.introduce, call))
+        case Source.ENDS:
+            return lambda call: connection_of(call.request).ends
         case Source.HEADER:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from attrs import field, frozen
 
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.introductions import Introduction
 from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.jobs import JobCall
@@ -49,6 +50,8 @@ class Source(enum.Enum):
     CALLER = "caller"
     INTRODUCTION = "introduction"
     """How the caller says later who it is."""
+    ENDS = "ends"
+    """Where the call comes from, and where it has reached us."""
     TOGETHER = "together"
     """Made from several others."""
     SERVICE = "service"
@@ -99,6 +102,8 @@ def _input(parameter: Parameter, names: Collection[str]) -> Input:
         return Input(parameter, Source.CALLER, name)
     if kind is Introduction:
         return Input(parameter, Source.INTRODUCTION, name)
+    if kind is CallEnds:
+        return Input(parameter, Source.ENDS, name)
     if get_origin(kind) is Annotated:
         return _marked(parameter, names)
     return Input(parameter, Source.SERVICE if parameter.required else Source.QUERY, name)

@@ -82,6 +82,8 @@ class PartContents:
     files: Mapping[str, Path] = field(factory=dict)
     """Files that stand in the place of what lies in a tree, by their path in the part (``data/home-assistant_v2.db``):
     consistent copies of databases. They live as long as the part is kept still."""
+    exclude_database: bool = False
+    """Whether Core's database was left out, as was wished or as its own options say."""
 
 
 @frozen(kw_only=True)
@@ -159,7 +161,8 @@ class StoredPart:
     stored_bytes: int
     """What it takes where it is kept."""
     digest: str | None
-    """``ALGORITHM:HEX`` over what is stored; ``None`` where whoever wrote it noted none."""
+    """``ALGORITHM:HEX`` over what is stored, before it is encrypted: who decrypts it, or encrypts it anew, leaves it as
+    it is. ``None`` where whoever wrote it noted none."""
 
 
 @frozen(kw_only=True)
@@ -222,6 +225,8 @@ class StagedTrees:
     """By name; ``root`` for the one without a name."""
     has_image: bool
     size_bytes: int
+    left_out: tuple[str, ...] = ()
+    """What is never put back, by its path in the part: device nodes."""
 
 
 @frozen(kw_only=True)

@@ -152,7 +152,12 @@ async def specification(core: HomeAssistant, state: CoreContainer, token: str) -
     asked_s = await asked_stop_timeout_s(core.kernel, state.image)
     privileged = core.container_settings.privileged
     spec = await asyncio.to_thread(_specification, core.options, state, token, privileged, network, timezone)
-    return evolve(spec, stop_timeout_s=STOP_TIMEOUT_S if asked_s is None else asked_s)
+    of_restore = {} if core.restore_job is None else {"SUPERVISOR_RESTORE_JOB_ID": core.restore_job}
+    return evolve(
+        spec,
+        stop_timeout_s=STOP_TIMEOUT_S if asked_s is None else asked_s,
+        environment={**spec.environment, **of_restore},
+    )
 
 
 def _specification(

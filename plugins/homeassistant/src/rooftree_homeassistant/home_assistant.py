@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -14,10 +15,12 @@ from rooftree import Collection, Conflict, Kernel, Problem, RooftreeError, Servi
 from rooftree.interfaces.containers import CONTAINER_ENGINE, EngineConnected
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.versions import VERSION_FEED
+from rooftree.state import Change
 from rooftree_containers import ManagedContainers
 from rooftree_containers.standing import StandingContainer
 from rooftree_homeassistant.core_options import CoreOptions, CoreOptionsChange
 from rooftree_homeassistant.core_state import CoreHttpConfig
+from rooftree_homeassistant.replaced_core import ReplacedCore
 from rooftree_homeassistant.whereabouts import CoreAddress, CoreMoved
 from rooftree_machine.home_assistant_os import newer
 from rooftree_machine.machine_types import generic_machine, host_architecture
@@ -80,12 +83,17 @@ class HomeAssistant:
         kernel: Kernel,
         options: Collection[CoreOptions],
         installed: Collection[CoreContainer],
+        replaced: Collection[ReplacedCore],
         container_settings: ContainerSettings,
     ) -> None:
         self.kernel = kernel
         self.container_settings = container_settings
         self._options = options
         self._installed = installed
+        self.replaced = replaced
+        """What a restore took the place of and may still come back."""
+        self.restore_job: str | None = None
+        """The job whose restore Core's container is being made for."""
         self._gateway: str | None = None
         self._changing = asyncio.Lock()
         self.containers: ManagedContainers
@@ -106,6 +114,23 @@ class HomeAssistant:
     async def put(self, container: CoreContainer) -> None:
         """Let it be installed."""
         await self.kernel.commit(self._installed.put(NAME, container))
+
+    def changing_options(self, **changes: Any) -> Change:
+        """Let these options be that, for :meth:`~rooftree.Kernel.commit`."""
+        return self._options.update(NAME, lambda options: evolve(options, **changes))
+
+    def changing_container(self, **changes: Any) -> Change:
+        """The same for what is kept of its container."""
+        return self._installed.update(NAME, lambda container: evolve(container, **changes))
+
+    @contextmanager
+    def restored_by(self, job_id: str) -> Iterator[None]:
+        """A container that is made in this block knows which job restores Core."""
+        self.restore_job = job_id
+        try:
+            yield
+        finally:
+            self.restore_job = None
 
     async def set_options(self, change: CoreOptionsChange) -> None:
         """Keep what is given. Raises :class:`~rooftree.Invalid` where nothing is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
+from rooftree.interfaces.backups import BackupRestored, BackupSource
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
@@ -25,12 +27,14 @@ from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import ManagedStateChanged, look_after
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
+from rooftree_homeassistant.core_backups import CoreBackups
 from rooftree_homeassistant.core_container import NAMES, PLUGIN, TITLES, described
 from rooftree_homeassistant.core_domain import CoreDomain
 from rooftree_homeassistant.core_health import CORE_HEALTH, CoreHealth
 from rooftree_homeassistant.core_jobs import OWN
 from rooftree_homeassistant.core_options import CoreOptions
 from rooftree_homeassistant.core_remedies import remedy_of
+from rooftree_homeassistant.core_restore_steps import tidy
 from rooftree_homeassistant.home_assistant import (
     CONTAINER,
     HOME_ASSISTANT,
@@ -42,6 +46,7 @@ from rooftree_homeassistant.home_assistant import (
 from rooftree_homeassistant.install import FirstInstall
 from rooftree_homeassistant.installation import INSTALLATION
 from rooftree_homeassistant.landing_page import LANDING_PAGE
+from rooftree_homeassistant.replaced_core import ReplacedCore
 from rooftree_homeassistant.routes import routes
 
 HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
@@ -94,8 +99,10 @@ class HomeAssistantPlugin(Plugin):
             probation=timedelta(minutes=settings.probation_minutes),
             keep_history=settings.update_keeps_history,
         )
-        self.core = HomeAssistant(kernel, options, installed, decided)
+        replaced = await kernel.collection(ReplacedCore)
+        self.core = HomeAssistant(kernel, options, installed, replaced, decided)
         self.conversation = await Conversation.begin(kernel, self.core)
+        self.backups = CoreBackups(self.core, self.conversation.connection, await kernel.folder())
         self.health = CoreHealth(self.core, self.conversation.connection)
         domain = CoreDomain(
             kernel,
@@ -107,6 +114,8 @@ class HomeAssistantPlugin(Plugin):
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
         self.containers = self.core.containers = look_after(kernel, domain, OWN)
+        self.kernel, self._restored = kernel, asyncio.Event()
+        kernel.on(BackupRestored, lambda _: self._restored.set())
         kernel.on(CoreReached, self.core_reached)
         kernel.on(CoreLost, lambda _: self.core.note_recovery_mode(False))
         kernel.on(ManagedStateChanged, self.container_changed)
@@ -135,6 +144,14 @@ class HomeAssistantPlugin(Plugin):
         if event.plugin == PLUGIN:
             self.core.note_rebuilt()
 
+    async def tidy_restores(self) -> None:
+        """Give up what a restore took the place of: at the start, and when one has ended."""
+        while True:
+            self._restored.clear()
+            if self.core.replaced:
+                await self.kernel.jobs.run(tidy())
+            await self._restored.wait()
+
     def routes(self) -> Routes:
         return routes
 
@@ -144,6 +161,7 @@ class HomeAssistantPlugin(Plugin):
         yield from self.first_install.tasks()
         yield from self.containers.tasks()
         yield from self.conversation.tasks()
+        yield Task("tidy after restores", self.tidy_restores)
 
     @hookimpl
     def info(self) -> Mapping[str, Any]:
@@ -161,6 +179,11 @@ class HomeAssistantPlugin(Plugin):
         if self.core.installed is None or mount.usage not in {"media", "share"}:
             return []
         return [f"Home Assistant sees it at /{mount.data_path.path}"]
+
+    @hookimpl
+    def backup_source(self) -> BackupSource:
+        """Core's part of backups."""
+        return self.backups
 
     @hookimpl
     def available_updates(self) -> list[AvailableUpdate]:

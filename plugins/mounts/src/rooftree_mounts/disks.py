@@ -151,7 +151,8 @@ class MountableDisks:
         table = MountTable.read()
         own = table.holding(self._data)
         for mounted in table.mounts:
-            if mounted.device != label and os.path.realpath(mounted.source) != device:
+            source = os.path.realpath(mounted.source)  # ours: the kernel's, for a node in /dev
+            if mounted.device != label and source != device:
                 continue
             if mounted == own or mounted.target in _PROTECTED:
                 raise DeviceProtected(f"The system is on {device}; it can't be mounted once more", device=device)
@@ -168,7 +169,7 @@ MOUNTABLE_DISKS = Service[MountableDisks]("mounts.disks/1")
 
 def _node(path: str) -> str | None:
     """The node of the disk that a path leads to; ``None`` for nothing, and for anything else."""
-    real = os.path.realpath(path)
+    real = os.path.realpath(path)  # ours: links in /dev, which only root makes
     try:
         mode = Path(real).stat().st_mode  # ours: a node in /dev
     except OSError:

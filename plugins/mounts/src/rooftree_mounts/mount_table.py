@@ -79,7 +79,7 @@ def table_changes() -> Iterator[asyncio.Event]:
     """An event that is set whenever something was mounted or unmounted, for the length of the block."""
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
-    descriptor = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)  # ours: the kernel's
     # The kernel calls the file readable at any time, and urgent when it has changed: the loop can't tell these apart.
     poll = select.epoll()
     try:

@@ -87,8 +87,8 @@ def _refuse_occupied(root: Folder, data: Path, name: str, place: str) -> None:
         status = root.status(place)
         if status is None:
             return
-        with root.folder(place) as folder, os.scandir(folder.descriptor) as entries:
-            entry = next((entry.name for entry in entries), None)
+        with root.folder(place) as folder:
+            entry = _first_entry(folder)
     except (PathRefused, NotADirectoryError):
         raise TargetNotDirectory(
             f"{path} is no folder, so nothing can be mounted there; move it away", name=name, path=path
@@ -99,6 +99,11 @@ def _refuse_occupied(root: Folder, data: Path, name: str, place: str) -> None:
             name=name,
             path=path,
         )
+
+
+def _first_entry(folder: Folder) -> str | None:
+    with os.scandir(folder.descriptor) as entries:  # ours: a folder that is open
+        return next((entry.name for entry in entries), None)
 
 
 def prepare(data: Path, places: Places) -> None:

@@ -92,7 +92,8 @@ class SystemdMounter:
                 return (await engine.host_path(DataPath(place))).path
         except RooftreeError as error:
             raise Refused(f"it is not known where the data folder lies on the host: {error.message}") from error
-        return str(self._kernel.data.path.resolve() / place)
+        folder = await asyncio.to_thread(self._kernel.data.path.resolve)  # ours: the data folder itself
+        return str(folder / place)
 
     async def _said(self, unit: str, since: datetime) -> str | None:
         """What mount(8) printed, where there is a journal."""

@@ -66,14 +66,14 @@ class Upkeep:
                 del self._rounds[name]
         for name in names - self._rounds.keys():
             self._rounds[name] = _Round(due=now)
+        for name, turn in self._rounds.items():
+            if self._mounts.is_to_be_mounted_anew(name):
+                turn.due = min(turn.due, now)
         return [
             name
             for name, turn in self._rounds.items()
-            if not turn.under_way and name in names and self._is_due(name, turn, now)
+            if not turn.under_way and name in names and now >= max(turn.due, turn.earliest)
         ]
-
-    def _is_due(self, name: str, turn: _Round, now: float) -> bool:
-        return now >= turn.earliest and (now >= turn.due or self._mounts.is_to_be_mounted_anew(name))
 
     async def _wait(self, changed: asyncio.Event, now: float) -> None:
         """Until a visit is due, or something has happened."""

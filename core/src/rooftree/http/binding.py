@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import structlog
 from aiohttp import WSCloseCode, web
 from attrs import mutable
+from multidict import MultiMapping
 
 from rooftree.access import NOBODY, PUBLIC, Access
 from rooftree.errors import Invalid, NotFound, RooftreeError
@@ -243,6 +244,8 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
     if text is None:
         return parameter.default
     kinds = without_none(parameter.kind)
+    if get_origin(kinds[0]) is list:
+        return _query_values(query, parameter.name, get_args(kinds[0])[0])
     if bool in kinds:
         if text.lower() in SWITCH:
             return SWITCH[text.lower()]
@@ -251,6 +254,15 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
         return _text_value(text, kinds[0])
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
+
+
+def _query_values(query: Mapping[str, str], name: str, kind: Any) -> list[Any]:
+    """All values of a name that may come several times."""
+    assert isinstance(query, MultiMapping)
+    try:
+        return [_text_value(text, kind) for text in query.getall(name)]
+    except ValueError as error:
+        raise Invalid(f"{name}: {error}") from None
 
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]

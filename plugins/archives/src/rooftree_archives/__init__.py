@@ -1,0 +1,42 @@
+"""The archive format of backups: one ``.tar`` with an inner archive for each part, as the existing supervisor has it.
+
+A library, for the daemon (everything is done in a child process, one for each archive) and for programs without one.
+The names are loaded when they are asked for: the child process is of this package, too, and starts without the kernel.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rooftree_archives.reader import ArchiveIndex as ArchiveIndex
+    from rooftree_archives.reader import archive_reader as archive_reader
+    from rooftree_archives.reader import read_indexes as read_indexes
+    from rooftree_archives.reader import verify_archive as verify_archive
+    from rooftree_archives.unpacking import UnpackLimits as UnpackLimits
+    from rooftree_archives.worker_process import ArchiveExists as ArchiveExists
+    from rooftree_archives.worker_process import ArchiveNotWritten as ArchiveNotWritten
+    from rooftree_archives.worker_process import WorkerEnded as WorkerEnded
+    from rooftree_archives.writer import archive_writer as archive_writer
+    from rooftree_archives.writer import remove_leftovers as remove_leftovers
+
+_HOMES: Final = {
+    "ArchiveExists": "worker_process",
+    "ArchiveIndex": "reader",
+    "ArchiveNotWritten": "worker_process",
+    "UnpackLimits": "unpacking",
+    "WorkerEnded": "worker_process",
+    "archive_reader": "reader",
+    "archive_writer": "writer",
+    "read_indexes": "reader",
+    "remove_leftovers": "writer",
+    "verify_archive": "reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'rooftree_archives' has no attribute {name!r}")
+    return getattr(import_module(f"rooftree_archives.{home}"), name)

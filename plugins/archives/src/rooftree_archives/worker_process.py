@@ -1,0 +1,108 @@
+"""The daemon's side of a worker: a child process that is asked, one call at a time, and ends with the block."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import orjson
+
+from rooftree.errors import Conflict, Failed, NotFound, RooftreeError
+from rooftree.interfaces.backups import BackupDamaged, PartLeftOut, Progress, WrongPassword
+from rooftree_workers import child_process
+
+MEMORY: Final = 64 * 1024 * 1024
+"""Bytes that a worker may have for itself."""
+_LENGTH: Final = struct.Struct("!I")
+
+
+class ArchiveNotWritten(Failed):
+    """An archive can't be written: the disk is full, or fails."""
+
+    error_key = "backup_file_error"
+
+
+class ArchiveExists(Conflict):
+    """There is a file of that name."""
+
+    status = 400
+
+
+class WorkerEnded(Failed):
+    """The process that works on an archive ended before its time, or was interrupted."""
+
+
+_FAULTS: Final[Mapping[str, type[RooftreeError]]] = {
+    "damaged": BackupDamaged,
+    "password": WrongPassword,
+    "source": PartLeftOut,
+    "target": ArchiveNotWritten,
+    "exists": ArchiveExists,
+    "missing": NotFound,
+    "refused": Failed,
+}
+
+
+class WorkerConnection:
+    """A running worker."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._turn = asyncio.Lock()
+        self._interrupted = False
+
+    async def call(self, operation: str, progress: Progress | None = None, **arguments: Any) -> Any:
+        """Have something done. A call that is cancelled is the last one: the worker ends with its block."""
+        async with self._turn:
+            if self._interrupted:
+                raise WorkerEnded("The work on the archive was interrupted")
+            self._interrupted = True
+            text = orjson.dumps({"call": operation, **arguments})
+            try:
+                self._writer.writelines([_LENGTH.pack(len(text)), text])
+                await self._writer.drain()
+                while "progress" in (message := await self._message()):
+                    if progress is not None:
+                        progress(*message["progress"])
+            except (OSError, asyncio.IncompleteReadError):
+                raise WorkerEnded(
+                    "The process that works on the archive ended; it may have run out of memory"
+                ) from None
+            self._interrupted = False
+        if "fault" in message:
+            raise _FAULTS[message["fault"]](message["message"])
+        return message["result"]
+
+    async def _message(self) -> dict[str, Any]:
+        (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+        message: dict[str, Any] = orjson.loads(await self._reader.readexactly(length))
+        return message
+
+
+@asynccontextmanager
+async def archive_worker() -> AsyncIterator[WorkerConnection]:
+    """A worker for the length of the block; it does not outlive the daemon."""
+    ours, theirs = socket.socketpair()
+    command = (sys.executable, "-I", "-X", "utf8", "-m", "rooftree_archives.worker", str(theirs.fileno()))
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "MALLOC_ARENA_MAX": "1"}
+    with ours:
+        async with child_process(
+            *command,
+            limits={"data": MEMORY},
+            env=environment,
+            pass_fds=(theirs.fileno(),),
+            stdout=asyncio.subprocess.DEVNULL,
+        ):
+            theirs.close()
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                yield WorkerConnection(reader, writer)
+            finally:
+                writer.close()

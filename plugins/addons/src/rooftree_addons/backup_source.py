@@ -83,7 +83,7 @@ class AddonBackups:
     def parts(self) -> Sequence[BackupPart]:
         """Every installed add-on."""
         return [
-            BackupPart(id=PartId(kind=PartKind.ADDON, slug=slug), name=addon.config.name, version=addon.version)
+            BackupPart(id=PartId(kind=PartKind.ADDON, slug=str(slug)), name=addon.config.name, version=addon.version)
             for slug, addon in self._addons.installed.items()
         ]
 

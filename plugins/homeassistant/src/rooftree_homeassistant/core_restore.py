@@ -36,16 +36,15 @@ async def restore(core: HomeAssistant, health: CoreHealth, slug: str, part: Stag
     wanted = ImageVersion(version, core.image_of(version) if version != installed.version else installed.image)
     is_running, folder = runs(await core.containers.observation.look(NAME)), part.folder.path
     stays = STAYS if part.exclude_database else ()
+    swaps = [
+        FolderSwap(CONFIG.path, f"{folder}/trees/{tree}", f"{folder}/replaced/{tree}")
+        for tree in TREES
+        if tree in part.trees
+    ]
     return [
         PullCoreImage(wanted.image, version),
         *([StopContainer(NAME, PLUGIN)] if is_running else []),
-        *(
-            SwapFolder(
-                NAME, PLUGIN, FolderSwap(CONFIG.path, f"{folder}/trees/{tree}", f"{folder}/replaced/{tree}"), stays
-            )
-            for tree in TREES
-            if tree in part.trees
-        ),
+        *(SwapFolder(NAME, PLUGIN, swap, stays) for swap in swaps),
         RestoreOptions(NAME, folder),
         *([ChangeCoreVersion(NAME, PLUGIN, wanted)] if version != installed.version else []),
         SetDesired(NAME, PLUGIN, Desired.STARTED),

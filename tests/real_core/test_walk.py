@@ -24,6 +24,7 @@ from tests.rig.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+NEXT = "2026.11.1"
 OWNER, PASSWORD = "anna", "correct horse battery"
 FIRST_START_S = 240.0
 UPDATE_S = 420.0
@@ -240,8 +241,39 @@ async def test_core_restarts_itself_into_safe_mode_and_out_of_it(house: RealHous
     assert (await owner.is_there())["safe_mode"] is False
 
 
+async def test_update_from_cores_own_entity_goes_to_the_next_version(house: RealHouse, owner: CoreUser) -> None:
+    house.release_core(NEXT)
+    await house.daemon.ok("POST", "/reload_updates")
+    entities = await owner.ask("config/entity_registry/list")
+    core_update = next(
+        entity["entity_id"]
+        for entity in entities
+        if entity["platform"] == "hassio"
+        and entity["entity_id"].startswith("update.")
+        and entity["unique_id"].startswith("home_assistant_core_")
+    )
+    await look_anew(owner)
+    await owner.sees(core_update, "on")
+
+    await owner.call_service("update.install", entity_id=core_update)  # which takes Core away that is called
+
+    async def is_updated() -> bool:
+        jobs = (await house.daemon.ok("GET", "/jobs/info"))["jobs"]
+        return (await house.daemon.ok("GET", "/core/info"))["version"] == NEXT and all(job["done"] for job in jobs)
+
+    await until(is_updated, within_s=UPDATE_S, what="the end of the update")
+    config = await owner.is_there()
+    assert (config["version"], config["recovery_mode"]) == (NEXT, False)
+    shown = await owner.sees(core_update, "off")
+    assert shown["attributes"]["installed_version"] == NEXT
+    probation = await house.daemon.ok("GET", "/kernel/v1/core/probation")
+    assert (probation["version"], probation["back_to"]) == (NEXT, VERSION)
+    assert await owner.supervisor("/addons") is not None
+    assert complaints(house.core_log()) == []
+
+
 async def test_update_that_crashes_goes_back_by_itself(house: RealHouse, owner: CoreUser) -> None:
-    house.release_core("2026.11.1", "#!/bin/sh\necho 'this version is broken on purpose'\nexit 1\n")
+    house.release_broken_core("2026.11.9", "#!/bin/sh\necho 'this version is broken on purpose'\nexit 1\n")
     await house.daemon.ok("POST", "/reload_updates")
     assert (await house.daemon.ok("GET", "/core/info"))["update_available"] is True
 
@@ -249,9 +281,9 @@ async def test_update_that_crashes_goes_back_by_itself(house: RealHouse, owner: 
 
     assert status == 400, body
     info = await house.daemon.ok("GET", "/core/info")
-    assert (info["version"], info["version_latest"]) == (VERSION, "2026.11.1")
+    assert (info["version"], info["version_latest"]) == (NEXT, "2026.11.9")
     config = await owner.is_there()
-    assert (config["version"], config["recovery_mode"]) == (VERSION, False)
+    assert (config["version"], config["recovery_mode"]) == (NEXT, False)
     assert complaints(house.core_log()) == []
 
 

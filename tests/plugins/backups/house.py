@@ -20,12 +20,15 @@ from rooftree.interfaces.backups import (
     PartId,
     PartKind,
     PartWishes,
+    SettingsKeeper,
     StagedPart,
 )
 from rooftree.interfaces.containers import DataPath
+from rooftree.interfaces.hooks import health_checks
 from rooftree.interfaces.mounts import MOUNTS, Mount, MountDown, MountNotFound, MountsChanged
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
+from rooftree_backups.archives import LibraryArchives
 from rooftree_backups.kept_backups import KEPT_BACKUPS
 from rooftree_backups.plugin import BackupsPlugin
 from tests.plugins.backups.plain_archives import PlainArchives
@@ -115,8 +118,24 @@ class MountsOfTheTest:
         return ()
 
 
+@define
+class Registries:
+    """Logins at registries."""
+
+    document: str = "docker.json"
+    has_settings: bool = False
+    restored: list[Mapping[str, Any]] = field(factory=list)
+
+    def export(self) -> Mapping[str, Any]:
+        return {"registries": {"ghcr.io": {"username": "me", "password": "mine"}}}
+
+    async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
+        self.restored.append(records)
+        return ()
+
+
 class HousePlugin(Plugin):
-    """Mounts, and other places for backups."""
+    """Mounts, logins, and other places for backups."""
 
     name = "house"
     provides = (MOUNTS,)
@@ -124,6 +143,7 @@ class HousePlugin(Plugin):
 
     async def setup(self, kernel: Kernel) -> None:
         self.locations = []
+        self.registries = Registries()
         self.mounts = MountsOfTheTest(kernel)
         kernel.provide(MOUNTS, self.mounts)  # type: ignore[arg-type]  # what backups don't ask is left out
         type(self).latest = self
@@ -131,6 +151,10 @@ class HousePlugin(Plugin):
     @hookimpl
     def backup_locations(self) -> list[BackupLocation]:
         return self.locations
+
+    @hookimpl
+    def backup_settings(self) -> SettingsKeeper:
+        return self.registries
 
     @hookimpl
     def backup_facts(self) -> Mapping[str, Any]:
@@ -192,6 +216,11 @@ class House:
         return HousePlugin.latest.locations  # type: ignore[attr-defined, no-any-return]
 
     @property
+    def registries(self) -> Registries:
+        """Logins that belong into backups."""
+        return HousePlugin.latest.registries  # type: ignore[attr-defined, no-any-return]
+
+    @property
     def backups(self) -> Any:
         return self.system.services.get(KEPT_BACKUPS)
 
@@ -205,17 +234,30 @@ class House:
         """What is listed, by slug."""
         return {entry["slug"]: entry for entry in (await self.client.get("/backups")).data["backups"]}
 
+    async def check_age(self) -> None:
+        """Look whether there is a young backup."""
+        ((check,),) = await self.system.hooks.call(health_checks)
+        await check.run()
+
     async def reload(self) -> None:
         assert (await self.client.post("/backups/reload")).data == {}
 
 
 @asynccontextmanager
 async def house(
-    folder: Path, archives: PlainArchives | None = None, clock: Clock = MACHINE, **options: Any
+    folder: Path,
+    archives: PlainArchives | None = None,
+    clock: Clock = MACHINE,
+    *,
+    real: bool = False,
+    **options: Any,
 ) -> AsyncIterator[House]:
-    """A house; give the same folder again for a restart."""
-    archives = archives or PlainArchives()
-    BackupsPlugin.archives = staticmethod(lambda data: archives)  # type: ignore[assignment]
+    """A house; give the same folder again for a restart.
+
+    :param real: whether its archives are of the real format
+    """
+    plain = archives or PlainArchives()
+    BackupsPlugin.archives = LibraryArchives if real else staticmethod(lambda data: plain)  # type: ignore[assignment]
     plugins = [HousePlugin, Addons, Core, BackupsPlugin]
     async with (
         running_system(folder, plugins=plugins, clock=clock, **options) as system,
@@ -225,7 +267,7 @@ async def house(
             system,
             client,
             folder,
-            archives,
+            plain,
             HousePlugin.latest.mounts,  # type: ignore[attr-defined]
             Addons.latest.owner,  # type: ignore[attr-defined]
             Core.latest.owner,  # type: ignore[attr-defined]

@@ -17,7 +17,6 @@ from rooftree.interfaces.backups import (
     BackupDamaged,
     BackupHead,
     BackupPart,
-    BackupReader,
     BackupWriter,
     PartContents,
     PartId,
@@ -127,6 +126,3 @@ def raw_backup(slug: str, **changes: Any) -> dict[str, Any]:
         "supervisor_version": "2026.08.2", "protected": False, "compressed": True, "homeassistant": None,
         "folders": ["ssl"], "repositories": [], "extra": {}, "addons": [],
     } | changes  # fmt: skip
-
-
-__all__ = ["BackupReader"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -20,6 +22,7 @@ from rooftree import Principal, RawBody, Role, RooftreeError
 from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces.core import CoreLost, UserLoggedOut
 from rooftree.testing import Answer, Client, FakeClock, token_for
+from rooftree_homeassistant import login_cache
 from rooftree_homeassistant.credentials import Credentials, NoCredentials, credentials
 from rooftree_homeassistant.login_cache import KnownLogin
 from rooftree_homeassistant.logins import LOGINS
@@ -320,6 +323,25 @@ async def test_password_that_core_does_not_take_any_more_is_forgotten(tmp_path: 
         await desk.noted(0)
         await desk.core_goes()
         assert (await desk.login()).status == 401
+
+
+@pytest.mark.parametrize("username", [ANNA, "nobody"])
+async def test_who_is_known_is_not_told_by_the_time_that_a_wrong_password_takes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, username: str
+) -> None:
+    await desk.login()
+    await desk.noted()
+    await desk.core_goes()
+    hashes: list[bytes] = []
+
+    def scrypt(password: bytes, **options: Any) -> bytes:
+        hashes.append(password)
+        return hashlib.scrypt(password, **options)
+
+    monkeypatch.setattr(login_cache, "hashlib", SimpleNamespace(scrypt=scrypt, sha256=hashlib.sha256))
+
+    assert (await desk.login(username, "another")).status == 401
+    assert hashes == [b"another"]
 
 
 async def test_wrong_password_does_not_forget_the_right_one(desk: Desk) -> None:

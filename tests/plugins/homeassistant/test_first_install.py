@@ -283,10 +283,13 @@ def next_try(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return event
 
 
-@pytest.mark.usefixtures("next_try")
 @pytest.mark.parametrize("privileged", [True, False])
-async def test_page_says_of_a_core_that_the_engine_refuses_what_may_help(
-    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch, privileged: bool
+async def test_page_says_of_a_core_that_the_engine_refuses_what_may_help_until_it_is_tried_again(
+    tmp_path: Path,
+    engine: FakeContainerEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    next_try: asyncio.Event,
+    privileged: bool,
 ) -> None:
     engine.publish_image(image())
     engine.fail("start", EngineRefused("operation not permitted"))
@@ -298,6 +301,10 @@ async def test_page_says_of_a_core_that_the_engine_refuses_what_may_help(
         assert "operation not permitted" in problem.message
         assert "operation not permitted" not in told["trouble"]  # the page is open to everybody
         assert ("privileged = false" in told["trouble"]) is privileged
+
+        next_try.set()
+        await home.until_state(ContainerState.STARTED)
+        await home.comes_true("a Core that is well", lambda: home.problem("boot_fail") is None)
 
 
 async def test_page_is_there_after_an_install_by_hand_that_could_not_start_core(

@@ -69,6 +69,20 @@ async def test_core_that_runs_is_known_again_by_its_container(home: CoreHouse, o
     assert list(home.system.tokens.known("core", NAME)) == [before.labels["io.rooftree.token"]]
 
 
+async def test_core_that_was_stopped_is_known_again_as_one_that_is_to_be_so(home: CoreHouse) -> None:
+    await running(home)
+    await home.call("stop")
+    await lose(home)
+    home.system.problems.report(Problem("state_damaged", "system", "x", "It was lost"))
+
+    await home.core.containers.reconciliation.connected()
+
+    installed = home.core.installed
+    assert installed is not None
+    assert (installed.version, installed.desired) == (OLD, Desired.STOPPED)
+    assert (await container(home)).status is ContainerStatus.EXITED
+
+
 async def test_core_that_is_known_as_a_newer_version_than_it_shows_is_left(home: CoreHouse) -> None:
     await running(home)
     await lose(home, NEW)

@@ -64,7 +64,9 @@ async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind
     assert targets["/run/supervisor"] == (DataPath("run/core"), False, "rprivate")
     assert targets["/dev"][1]
     shown = await container(lived_in)
-    assert (lived_in.system.data.path / "cid_files" / "homeassistant.cid").read_text() == shown.id
+    data = lived_in.system.data.path
+    assert (data / "cid_files" / "homeassistant.cid").read_text() == shown.id
+    assert (data / "run" / "core").stat().st_mode & 0o777 == 0o700  # whoever gets at the socket is its supervisor
 
 
 @pytest.mark.parametrize(
@@ -411,6 +413,28 @@ async def test_api_that_is_missed_twice_is_a_restart(lived_in: CoreHouse, behind
 
     assert after_one == before
     assert (await container(lived_in)).started_at != before.started_at
+
+
+async def test_start_that_takes_its_time_is_no_api_that_is_missed(lived_in: CoreHouse, behind: CoreEngine) -> None:
+    await lived_in.call("stop")
+    behind.traits[OLD] = {"fails": 500}
+    starting = asyncio.create_task(lived_in.call("start"))
+    health = lived_in.system.services.get(core_health.CORE_HEALTH)
+
+    async def is_awaited() -> bool:
+        return health._awaited > 0
+
+    await until(is_awaited, within_s=10, what="the wait for Core")
+    watchdog, before = lived_in.core.containers.watchdog, await container(lived_in)
+
+    for _ in range(3):
+        await watchdog.ask()
+    is_left = not watchdog.restarting
+    await behind.core.become(fails=None)
+
+    assert (await starting).data == {}
+    assert is_left
+    assert await container(lived_in) == before
 
 
 async def test_after_restarts_that_lead_to_nothing_core_is_started_in_safe_mode_and_then_left(

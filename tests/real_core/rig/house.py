@@ -48,6 +48,7 @@ PORCH: dict[str, Any] = {
 }
 PAGE = "<!DOCTYPE html><title>Porch</title><p>The porch of {version}</p><b id=light></b><script src=light.js></script>"
 LIGHT = "document.getElementById('light').textContent = 'the light is on';"
+CONST = "/ha/lib/python3*/site-packages/homeassistant/const.py"
 CORE = "home/core"
 """Its image in the registry."""
 DOCKERFILE = """\
@@ -70,6 +71,8 @@ class RealHouse:
     base_image: str
     feed: VersionFeed
     core_port: int
+    original_core: str
+    """The image that its versions of Core are made of."""
     slugs: dict[str, str] = field(factory=dict)
 
     @property
@@ -120,10 +123,20 @@ class RealHouse:
         )
         self.repository.push()
 
-    def release_core(self, version: str, init: str) -> None:
+    def release_core(self, version: str) -> None:
+        """Publish Core as another patch release, which says so of itself."""
+        patch = version.rpartition(".")[2]
+        self._release_core(
+            version, f"RUN sed -i 's/^PATCH_VERSION: .*/PATCH_VERSION: Final = \"{patch}\"/' {CONST}", {}
+        )
+
+    def release_broken_core(self, version: str, init: str) -> None:
         """Publish a version of Core that does that in place of Core: shell script."""
-        dockerfile = f"FROM {self.core_image}:{VERSION}\nCOPY init /init\nLABEL io.hass.version={version}\n"
-        self.registry.publish(CORE, version, dockerfile, {"init": init})
+        self._release_core(version, "COPY init /init", {"init": init})
+
+    def _release_core(self, version: str, change: str, files: dict[str, str]) -> None:
+        dockerfile = f"FROM {self.original_core}\n{change}\nLABEL io.hass.version={version}\n"
+        self.registry.publish(CORE, version, dockerfile, files)
         self.feed.core = version
 
 
@@ -153,7 +166,7 @@ async def real_house(
     repository = git_server.repository("house", REPOSITORY)
     core = f"{registry.address}/{CORE}"
     async with version_feed(core, VERSION) as feed, disposable_daemon(engine) as daemon:
-        house = RealHouse(daemon, engine, registry, repository, base_image, feed, free_port())
+        house = RealHouse(daemon, engine, registry, repository, base_image, feed, free_port(), core_image)
         house.release_porch("1.0")
         feed.is_known_to(daemon)
         daemon.wants_core("privileged = false")

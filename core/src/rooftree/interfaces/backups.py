@@ -83,7 +83,7 @@ class PartContents:
     """Files that stand in the place of what lies in a tree, by their path in the part (``data/home-assistant_v2.db``):
     consistent copies of databases. They live as long as the part is kept still."""
     exclude_database: bool = False
-    """Of Core: whether its database is left out, be it that this was wished or that Core's options say so."""
+    """Whether Core's database was left out, as was wished or as its own options say."""
 
 
 @frozen(kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Self
 
 from attrs import frozen
@@ -97,28 +96,6 @@ class OptionsVerdict:
     valid: bool
     pwned: bool | None
     """Whether a password is known to be leaked; ``None`` where nobody looked."""
-
-
-@frozen(kw_only=True)
-class ProbationState:
-    """Whether an add-on's version still has to prove itself."""
-
-    version: str
-    back_to: str | None
-    """The version that comes back if it fails; ``None`` when there is none (any more)."""
-    began: datetime | None
-    failed_version: str | None
-    """The version that was rolled back last, until a later one has proved itself."""
-
-    @classmethod
-    def of(cls, addons: Addons, addon: InstalledAddon) -> Self:
-        probation = addons.probations.get(addon.slug)
-        return cls(
-            version=addon.version,
-            back_to=probation.was.version if probation else None,
-            began=probation.began if probation else None,
-            failed_version=addon.failed_version,
-        )
 
 
 @frozen(kw_only=True)

@@ -40,7 +40,6 @@ from rooftree_addons.models import (
     AddonSummary,
     Background,
     OptionsVerdict,
-    ProbationState,
     RebuildRequest,
     SecurityChange,
     SystemOptionsChange,
@@ -48,7 +47,7 @@ from rooftree_addons.models import (
     UpdateRequest,
 )
 from rooftree_addons.options_change import OptionsChange
-from rooftree_containers import plans
+from rooftree_containers import ProbationState, plans
 from rooftree_containers.container_log import ContainerLog
 from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
@@ -259,7 +258,8 @@ def rebuild(addon: AddonSlug, body: RebuildRequest, caller: Principal) -> JobCal
 @routes.get("/kernel/v1/addons/{addon}/probation", access=OWN)
 def probation(addons: Addons, addon: AddonSlug) -> ProbationState:
     """Whether an add-on's version still has to prove itself, and what can be gone back to."""
-    return ProbationState.of(addons, addons.get(addon))
+    installed = addons.get(addon)
+    return ProbationState.of(installed.version, addons.probations.get(addon), installed.failed_version)
 
 
 @routes.post("/kernel/v1/addons/{addon}/roll-back", access=NOT_OWN)

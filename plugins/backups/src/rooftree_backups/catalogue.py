@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable
 
 import structlog
-from attrs import evolve, frozen
+from attrs import frozen
 
 from rooftree import NotFound
 from rooftree.interfaces.backups import BackupHead
@@ -60,13 +60,15 @@ class Backup:
 
 
 def same_backup(one: BackupHead, other: BackupHead) -> bool:
-    """Whether two heads are of the same backup: all is alike but the encryption, and what we noted of the stored
-    bytes."""
+    """Whether two heads are of the same backup: all is alike that does not depend on how it is stored there."""
     return _essence(one) == _essence(other)
 
 
-def _essence(head: BackupHead) -> BackupHead:
-    return evolve(head, protected=False, extra={key: value for key, value in head.extra.items() if key != OURS})
+def _essence(head: BackupHead) -> tuple[object, ...]:
+    addons = tuple((addon.id.slug, addon.version) for addon in head.addons)
+    theirs = {key: value for key, value in head.extra.items() if key != OURS}
+    made = (head.slug, head.name, head.date, head.type, head.supervisor_version)
+    return *made, head.core_version, head.exclude_database, head.folders, addons, head.repositories, theirs
 
 
 class Catalogue:

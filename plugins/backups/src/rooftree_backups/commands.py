@@ -121,7 +121,7 @@ def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
     """
     password, path = _password(ask_password), Path(what)
     with _bar(invocation, "Verifying") as report:
-        if path.is_file():
+        if path.is_file():  # ours: the file that a person names
             outcome = _verify_file(path, password, report)
         else:
             outcome = invocation.ask(

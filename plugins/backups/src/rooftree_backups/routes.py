@@ -20,6 +20,7 @@ from rooftree import (
     role,
 )
 from rooftree.interfaces.backups import BackupRequest, PartKind, PartWishes
+from rooftree.interfaces.callers import OBSERVER
 from rooftree_backups.archive_folder import FilenameTaken
 from rooftree_backups.creation import creation, order_of
 from rooftree_backups.download import ArchiveGone, download_name, exported, open_archive, send_file
@@ -55,6 +56,7 @@ from rooftree_backups.upload import (
 
 routes = Routes()
 BACKUP = role(Role.BACKUP)
+ANYBODY = role(Role.DEFAULT) | OBSERVER
 
 type Locations = LocationName | list[LocationName | None] | Unset | None
 
@@ -73,7 +75,7 @@ async def list_backups(backups: KeptBackups) -> BackupList:
     return BackupList(await _summaries(backups))
 
 
-@routes.get("/backups/info", access=role(Role.DEFAULT))
+@routes.get("/backups/info", access=ANYBODY)
 async def info(backups: KeptBackups) -> BackupsInfo:
     """All backups, and what is set for them."""
     return BackupsInfo(backups=await _summaries(backups), days_until_stale=backups.options.days_until_stale)
@@ -95,7 +97,7 @@ async def reload(backups: KeptBackups) -> None:
     await backups.catalogue.reload()
 
 
-@routes.get("/backups/{backup}/info", access=role(Role.DEFAULT))
+@routes.get("/backups/{backup}/info", access=ANYBODY)
 async def backup_info(backups: KeptBackups, backup: BackupSlug) -> BackupDetails:
     """One backup."""
     return BackupDetails.of(await backups.catalogue.get(backup))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from attrs import field, frozen
 
@@ -175,6 +175,28 @@ class Probation:
     later_failed: bool = False
     """Whether an update from this version was tried meanwhile and failed: that this one proves itself says nothing of
     the other, which stays the one that failed."""
+
+
+@frozen(kw_only=True)
+class ProbationState:
+    """Whether a container's version still has to prove itself, as it is answered."""
+
+    version: str
+    back_to: str | None
+    """The version that comes back if it fails; ``None`` when there is none (any more)."""
+    began: datetime | None
+    failed_version: str | None
+    """The version that was rolled back last, until a later one has proved itself."""
+
+    @classmethod
+    def of(cls, version: str, probation: Probation | None, failed_version: str | None) -> Self:
+        """What is kept of its update."""
+        return cls(
+            version=version,
+            back_to=probation.was.version if probation else None,
+            began=probation.began if probation else None,
+            failed_version=failed_version,
+        )
 
 
 @frozen(kw_only=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from attrs import frozen, mutable
 
 from rooftree_files.folder import Folder
-from rooftree_files.refusals import TreeChanged, TreeTooLarge
-from rooftree_files.removal import LIST, identity
+from rooftree_files.refusals import TreeTooLarge
+from rooftree_files.removal import LIST, folder_above, identity
 from rooftree_files.walk import USUAL, TreeLimits
 
 
@@ -134,8 +134,4 @@ class _Way:
         self.levels.pop()
         if not self.levels:
             return
-        above = os.open("..", LIST, dir_fd=self._here)
-        os.close(self._here)
-        self._here = above
-        if identity(above) != self.levels[-1].identity:
-            raise TreeChanged(self._name)
+        self._here = folder_above(self._here, self.levels[-1].identity, self._name)

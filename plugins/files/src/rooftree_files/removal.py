@@ -128,11 +128,7 @@ class _Removal:
 
     def _leave(self) -> None:
         level = self._levels.pop()
-        above = os.open("..", LIST, dir_fd=self._here)
-        os.close(self._here)
-        self._here = above
-        if identity(above) != self._levels[-1].identity:
-            raise TreeChanged(self._name)
+        self._here = folder_above(self._here, self._levels[-1].identity, self._name)
         if level.kept:
             self._levels[-1].kept.add(level.name)
 
@@ -154,3 +150,14 @@ def identity(descriptor: int) -> tuple[int, int]:
     """What an open folder is, whatever it is called: disk and inode."""
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino
+
+
+def folder_above(here: int, expected: tuple[int, int], tree: str) -> int:
+    """The folder above the one that is open as ``here``, which is closed; raises :class:`TreeChanged`, and closes
+    nothing, where it is not the ``expected`` one."""
+    above = os.open("..", LIST, dir_fd=here)
+    if identity(above) != expected:
+        os.close(above)
+        raise TreeChanged(tree)
+    os.close(here)
+    return above

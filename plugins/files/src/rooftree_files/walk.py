@@ -14,7 +14,7 @@ from attrs import field, frozen, mutable
 
 from rooftree_files.folder import Folder
 from rooftree_files.refusals import TreeChanged, TreeTooLarge
-from rooftree_files.removal import LIST, identity
+from rooftree_files.removal import LIST, folder_above, identity
 
 
 @frozen(kw_only=True)
@@ -156,11 +156,7 @@ class _Way:
         self.levels.pop()
         if not self.levels:
             return
-        above = os.open("..", LIST, dir_fd=self._here)
-        os.close(self._here)
-        self._here = above
-        if identity(above) != self.level.identity:
-            raise TreeChanged(self._name)
+        self._here = folder_above(self._here, self.level.identity, self._name)
 
     def _entry(self, name: str) -> Entry | None:
         try:

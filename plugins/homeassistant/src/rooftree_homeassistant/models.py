@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Self
 
 from attrs import frozen
 
 from rooftree import ParsedString
-from rooftree_homeassistant.home_assistant import CoreContainer, HomeAssistant
+from rooftree_homeassistant.home_assistant import HomeAssistant
 
 
 class CoreVersion(ParsedString):
@@ -46,28 +45,6 @@ class UpdateRequest:
     """Absent or null: the newest."""
     backup: bool = False
     background: bool = False
-
-
-@frozen(kw_only=True)
-class ProbationState:
-    """Whether Core's version still has to prove itself."""
-
-    version: str
-    back_to: str | None
-    """The version that comes back if it fails; ``None`` when there is none (any more)."""
-    began: datetime | None
-    failed_version: str | None
-    """The version that was rolled back last, until a later one has proved itself."""
-
-    @classmethod
-    def of(cls, installed: CoreContainer) -> Self:
-        probation = installed.probation
-        return cls(
-            version=installed.version,
-            back_to=probation.was.version if probation else None,
-            began=probation.began if probation else None,
-            failed_version=installed.failed_version,
-        )
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,7 @@ from functools import partial
 from rooftree import JobCall, JobStarted, NotFound, Role, Routes, Unavailable, role
 from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerNotFound, ContainerNotRunning
-from rooftree_containers import plans
+from rooftree_containers import ProbationState, plans
 from rooftree_containers.container_log import ContainerLog
 from rooftree_containers.log_routes import log_routes
 from rooftree_containers.stats import Stats
@@ -20,7 +20,7 @@ from rooftree_homeassistant.core_jobs import StartMode, refuse_not_installed
 from rooftree_homeassistant.core_options import CoreOptionsChange
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreNotRunning, HomeAssistant
 from rooftree_homeassistant.install import install_core
-from rooftree_homeassistant.models import CoreInfo, ProbationState, RestartRequest, StopRequest, UpdateRequest
+from rooftree_homeassistant.models import CoreInfo, RestartRequest, StopRequest, UpdateRequest
 
 routes = Routes()
 routes.include(auth)
@@ -111,7 +111,8 @@ def update(core: HomeAssistant, body: UpdateRequest) -> JobCall[JobStarted | Non
 @routes.get("/kernel/v1/core/probation", access=HOMEASSISTANT, refuses=(NotFound,))
 def probation(core: HomeAssistant) -> ProbationState:
     """Whether Core's version still has to prove itself, and what can be gone back to."""
-    return ProbationState.of(refuse_not_installed(core))
+    installed = refuse_not_installed(core)
+    return ProbationState.of(installed.version, installed.probation, installed.failed_version)
 
 
 @routes.post("/kernel/v1/core/roll-back", access=HOMEASSISTANT, refuses=(NotFound,))

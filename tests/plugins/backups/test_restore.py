@@ -259,7 +259,7 @@ async def half_lived_in(home: House) -> None:
     await asyncio.to_thread(write, home, "old")
 
 
-@pytest.mark.parametrize("places", [(":do", ":accepted", ":end"), (":done",)])
+@pytest.mark.parametrize("places", [(":do", ":accepted", ":end"), pytest.param((":done",), marks=pytest.mark.torture)])
 async def test_restore_is_taken_back_or_done_wherever_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: tuple[str, ...]
 ) -> None:

@@ -52,6 +52,7 @@ ROWS: Mapping[str, str] = {
     "ingress-websocket": "ingress:round_trips",
     "ingress-sockets": "ingress:open_sockets",
     "ingress-huge": "ingress:huge_bodies",
+    "vault": "vault:unchanged",
 }
 """Where each is measured: a :data:`Measure`."""
 

@@ -1,8 +1,9 @@
 """A machine with NetworkManager, as a process: ``python -m tests.bus.network_machine ADDRESS [NAME …]``.
 
 A wire that leads to the internet, a VLAN on it, two wireless cards, a bridge that somebody else made, a VPN, and two
-cards that are left alone. How they are to be (``GetSettings``) is in :data:`PROFILES`, unless the memory of the service
-has ``unreadable``: then it is refused, as to those whose process NetworkManager can't see.
+cards that are left alone. How they are to be (``GetSettings``) is in :data:`PROFILES` at first, unless the memory of
+the service has ``unreadable``: then it is refused, as to those whose process NetworkManager can't see. How all of this
+is changed is in :mod:`tests.bus.network_changes`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dbus_fast import Variant
 
 from tests.bus.machine import NETWORK_MANAGER as NM
 from tests.bus.machine import Objects
+from tests.bus.network_changes import CHANGES, access_point, open_profile, profiles
 from tests.bus.stand_ins import Make, Refused, Service, main
 
 PATH = "/org/freedesktop/NetworkManager"
@@ -34,7 +36,14 @@ def _device(name: str, kind: int, number: int, *, managed: bool = True, active: 
         "Dhcp4Config": Variant("o", more.get("dhcp", "/")),
         "Ip4Config": Variant("o", f"{PATH}/IP4Config/{number}" if managed else "/"),
         "Ip6Config": Variant("o", f"{PATH}/IP6Config/{number}" if managed else "/"),
+        "StateReason": Variant("(uu)", [100, 0]),
+        "Path": Variant("s", ""),
+        "AvailableConnections": Variant("ao", []),
     }
+
+
+def _uuid(number: int) -> str:
+    return f"00000000-0000-4000-8000-00000000000{number}"
 
 
 def _active(number: int, flags: int = UP, state: int = 2) -> dict[str, Any]:
@@ -42,6 +51,7 @@ def _active(number: int, flags: int = UP, state: int = 2) -> dict[str, Any]:
         "State": Variant("u", state),
         "StateFlags": Variant("u", flags),
         "Connection": Variant("o", f"{PATH}/Settings/{number}"),
+        "Uuid": Variant("s", _uuid(number)),
     }
 
 
@@ -76,11 +86,19 @@ DEVICES: dict[int, dict[str, dict[str, Any]]] = {
     },
     3: {
         f"{NM}.Device": _device("wlan0", WIFI, 3, active=3),
-        f"{NM}.Device.Wireless": {"ActiveAccessPoint": Variant("o", f"{PATH}/AccessPoint/7")},
+        f"{NM}.Device.Wireless": {
+            "ActiveAccessPoint": Variant("o", f"{PATH}/AccessPoint/7"),
+            "AccessPoints": Variant("ao", [f"{PATH}/AccessPoint/7"]),
+            "LastScan": Variant("x", -1),
+        },
     },
     4: {
         f"{NM}.Device": _device("wlan1", WIFI, 4, active=4),
-        f"{NM}.Device.Wireless": {"ActiveAccessPoint": Variant("o", "/")},
+        f"{NM}.Device.Wireless": {
+            "ActiveAccessPoint": Variant("o", "/"),
+            "AccessPoints": Variant("ao", []),
+            "LastScan": Variant("x", -1),
+        },
     },
     5: {f"{NM}.Device": _device("docker0", BRIDGE, 5, active=5)},
     6: {f"{NM}.Device": _device("tun0", TUN, 6, active=6)},
@@ -97,6 +115,9 @@ NETWORK: dict[str, Objects] = {
                 "PrimaryConnection": Variant("o", f"{PATH}/ActiveConnection/1"),
                 "Connectivity": Variant("u", 4),
                 "ConnectivityCheckEnabled": Variant("b", True),
+                "Version": Variant("s", "1.42.4"),
+                "Startup": Variant("b", False),
+                "Checkpoints": Variant("ao", []),
             }
         },
         **{f"{PATH}/Devices/{number}": interfaces for number, interfaces in DEVICES.items()},
@@ -125,7 +146,7 @@ NETWORK: dict[str, Objects] = {
                 nameservers=(bytes.fromhex("20010db8000000000000000000000053"),),
             )
         },
-        f"{PATH}/AccessPoint/7": {f"{NM}.AccessPoint": {"Strength": Variant("y", 67)}},
+        f"{PATH}/AccessPoint/7": {f"{NM}.AccessPoint": access_point(b"Caf\xc3\xa9 \xff", 67, 7)},
         **{f"{PATH}/Settings/{number}": {PROFILE: {"Unsaved": Variant("b", False)}} for number in range(1, 7)},
     }
 }
@@ -149,24 +170,30 @@ PROFILES: dict[str, dict[str, dict[str, Variant]]] = {
         "ipv4": _AUTO,
         "ipv6": {"method": Variant("s", "a method of the future")},
         "802-11-wireless": {"ssid": Variant("ay", b"Caf\xc3\xa9 \xff"), "mode": Variant("s", "infrastructure")},
-        "802-11-wireless-security": {"key-mgmt": Variant("s", "wpa-psk")},
+        "802-11-wireless-security": {"key-mgmt": Variant("s", "wpa-psk"), "psk": Variant("s", "the key of the café")},
     },
     f"{PATH}/Settings/4": {
         "connection": {},
         "ipv4": _AUTO,
         "ipv6": _AUTO,
         "802-11-wireless": {"ssid": Variant("ay", b"new")},
-        "802-11-wireless-security": {"key-mgmt": Variant("s", "sae")},
+        "802-11-wireless-security": {"key-mgmt": Variant("s", "wpa-eap")},
     },
     f"{PATH}/Settings/5": {"connection": {}, "ipv4": {"method": Variant("s", "manual")}},
     f"{PATH}/Settings/6": {"connection": {}},
 }  # fmt: skip
 
 
+for _path, _profile in PROFILES.items():
+    _profile["connection"] |= {
+        "id": _profile["connection"].get("id", Variant("s", _path)), "uuid": Variant("s", _uuid(int(_path[-1]))),
+    }  # fmt: skip
+
+
 def _settings(service: Service, path: str, _: list[Any]) -> tuple[str, list[Any]]:
     if service.memory.get("unreadable"):
         raise Refused(f"{NM}.Settings.PermissionDenied", "Unable to determine UID of the request")
-    profile = copy.deepcopy(PROFILES[path])
+    profile = copy.deepcopy(open_profile(profiles(service)[path]))
     method = service.memory.get("method")
     if method and path.endswith("/1"):
         profile["ipv4"]["method"] = Variant("s", method)
@@ -180,7 +207,10 @@ def _check_connectivity(service: Service, path: str, _: list[Any]) -> tuple[str,
 
 
 NETWORK_MACHINE = Make(
-    NETWORK, {}, behaviours={(PROFILE, "GetSettings"): _settings, (NM, "CheckConnectivity"): _check_connectivity}
+    NETWORK,
+    {},
+    behaviours={(PROFILE, "GetSettings"): _settings, (NM, "CheckConnectivity"): _check_connectivity, **CHANGES},
+    memory={NM: {"profiles": PROFILES}},
 )
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ class Make:
     objects: Mapping[str, Any]
     methods: Mapping[tuple[str, str], tuple[str, list[Any]]]
     behaviours: Mapping[tuple[str, str], Behaviour] = {}
+    memory: Mapping[str, Mapping[str, Any]] = {}
+    """What behaviours go by at first, by service."""
 
 
 USUAL = Make(MACHINE, METHODS)
@@ -56,7 +58,7 @@ class Service:
         self.name = name
         self.objects = objects
         self.make = make
-        self.memory: dict[str, Any] = {}
+        self.memory: dict[str, Any] = copy.deepcopy(dict(make.memory.get(name, {})))
         """What behaviours go by; a test may set it."""
         self.calls: list[tuple[str, list[Any]]] = []
         self.answers = asyncio.Event()

@@ -25,13 +25,18 @@ import aiohasupervisor.exceptions as refusals
 import pytest
 from aiohasupervisor import SupervisorClient
 from aiohasupervisor.models import (
+    AuthMethod,
     CheckOptions,
     CheckType,
+    InterfaceMethod,
+    IPv4Config,
+    IPv6Config,
     MountsOptions,
     MulticastDnsMode,
     NetworkInterfaceConfig,
     NFSMountRequest,
     VlanConfig,
+    WifiConfig,
 )
 from aiohasupervisor.models.mounts import MountUsage
 from aiohasupervisor.models.resolution import ContextType, SuggestionType
@@ -73,11 +78,6 @@ NFS = NFSMountRequest(usage=MountUsage.MEDIA, server="192.0.2.9", path=PurePath(
 BY_HAND = {"registry_login"}
 """What is suggested and cannot be done from here: it takes what only the user knows."""
 NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
-    "network.update_interface": lambda client: client.network.update_interface(
-        "eth0", NetworkInterfaceConfig(enabled=True)
-    ),
-    "network.access_points": lambda client: client.network.access_points("wlan0"),
-    "network.save_vlan": lambda client: client.network.save_vlan("eth0", 7, VlanConfig(mdns=MulticastDnsMode.OFF)),
     "mounts.options": lambda client: client.mounts.options(MountsOptions(default_backup_mount=None)),
     "mounts.create_mount": lambda client: client.mounts.create_mount("films", NFS),
     "mounts.update_mount": lambda client: client.mounts.update_mount("films", NFS),
@@ -159,6 +159,48 @@ async def test_network_is_read_as_network_manager_has_it(tmp_path: Path, older: 
     assert default.ipv4.address == [IPv4Interface("192.0.2.7/24")]
     assert (info.docker.address, info.docker.dns) == (IPv4Network("172.30.32.0/23"), IPv4Address("172.30.32.3"))
     assert read[0] == 5
+
+
+async def test_interfaces_are_changed_and_told_as_they_are_then(tmp_path: Path) -> None:
+    fixed = IPv4Config(method=InterfaceMethod.STATIC, address=[IPv4Interface("192.0.2.8/24")],
+                       gateway=IPv4Address("192.0.2.1"))  # fmt: skip
+    attic = WifiConfig(ssid="attic", method=AuthMethod.WPA_PSK, psk="up the ladder")
+    async with house(tmp_path, manager=True) as system, calling(system, CORE) as client:
+        config = NetworkInterfaceConfig(ipv4=fixed, ipv6=IPv6Config(method=InterfaceMethod.DISABLED))
+        await client.network.update_interface("default", config)
+        await client.network.update_interface("wlan0", NetworkInterfaceConfig(wifi=attic))
+        await client.network.save_vlan("eth0", 7, VlanConfig(ipv4=fixed, mdns=MulticastDnsMode.OFF))
+        shown = {entry.interface: entry for entry in checked(await client.network.info()).interfaces}
+        await client.network.update_interface("eth0.7", NetworkInterfaceConfig(enabled=False))
+        points = checked(await client.network.access_points("wlan0"))
+        after = checked(await client.network.interface_info("eth0.7"))
+
+    eth0, wlan0, vlan = shown["eth0"], shown["wlan0"], shown["eth0.7"]
+    assert eth0.ipv4 is not None and eth0.ipv6 is not None and wlan0.wifi is not None and vlan.vlan is not None
+    assert (eth0.ipv4.address, eth0.ipv6.method) == ([IPv4Interface("192.0.2.8/24")], InterfaceMethod.DISABLED)
+    assert (wlan0.wifi.ssid, wlan0.wifi.auth) == ("attic", AuthMethod.WPA_PSK)
+    assert (vlan.vlan.id, vlan.vlan.parent, vlan.mdns) == (7, "eth0", MulticastDnsMode.OFF)
+    assert [point.signal for point in points] == [67, 40]
+    assert not after.enabled
+
+
+REFUSALS = [
+    (refusals.HostNetworkInterfaceUpdateNotFoundError, "eth7", NetworkInterfaceConfig(enabled=True)),
+    (refusals.HostNetworkInterfaceUpdateNotFoundError, "eth2", NetworkInterfaceConfig(enabled=True)),
+    (refusals.HostNetworkInterfaceUpdateNotFoundError, "eth1", NetworkInterfaceConfig(mdns=MulticastDnsMode.OFF)),
+    (refusals.HostNetworkWifiPskRequiredError, "wlan0", NetworkInterfaceConfig(
+        wifi=WifiConfig(ssid="attic", method=AuthMethod.WPA_PSK))),
+    (refusals.SupervisorBadRequestError, "eth0", NetworkInterfaceConfig(
+        ipv4=IPv4Config(nameservers=[IPv4Address("192.0.2.53")]))),
+    (refusals.HostNetworkInterfaceUpdateError, "eth0", NetworkInterfaceConfig(enabled=False)),
+]  # fmt: skip
+
+
+async def test_changes_that_are_refused_are_told_apart(tmp_path: Path) -> None:
+    async with house(tmp_path, manager=True) as system, calling(system, CORE) as client:
+        for refusal, interface, config in REFUSALS:
+            with pytest.raises(refusal):
+                await client.network.update_interface(interface, config)
 
 
 async def test_network_and_mounts_are_read_without_bus_and_engine(tmp_path: Path, older: Path) -> None:

@@ -29,6 +29,7 @@ from rooftree_containers import container_steps as steps
 from rooftree_homeassistant import core_health
 from rooftree_homeassistant.plugin import HomeAssistantPlugin
 from rooftree_host.plugin import HostPlugin
+from rooftree_network.plugin import NetworkPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_resolution.plugin import ResolutionPlugin
 from rooftree_store.plugin import StorePlugin
@@ -115,6 +116,9 @@ async def scene(
             folder = await stack.enter_async_context(short_folder())
             engine = await stack.enter_async_context(core_engine(folder))
             ours = [FakeEnginePlugin.serving(engine), *ours[1:], HomeAssistantPlugin]
+        if request.node.callspec.params["route"].startswith("POST /network/"):
+            await stack.enter_async_context(services(bus_address, machine="tests.bus.network_machine"))
+            ours = [*ours, NetworkPlugin]
         running = running_system(folder, plugins=[*ours, board], settings=settings)
         system = await stack.enter_async_context(running)
         client = await stack.enter_async_context(Client.over_unix(system))

@@ -35,7 +35,10 @@ from rooftree.events import ProblemCleared as ProblemCleared
 from rooftree.events import ProblemReported as ProblemReported
 from rooftree.events import Problems as Problems
 from rooftree.events import Task as Task
+from rooftree.http import Begun as Begun
 from rooftree.http import Binary as Binary
+from rooftree.http import CallEnds as CallEnds
+from rooftree.http import Ending as Ending
 from rooftree.http import Exchange as Exchange
 from rooftree.http import Field as Field
 from rooftree.http import FreeText as FreeText

@@ -142,7 +142,9 @@ async def test_everything_a_client_knows_is_shown_and_nothing_else(house: House)
     }
     assert shown["eth0.42"]["vlan"] == {"id": 42, "parent": "eth0"}
     assert (shown["eth0.42"]["ipv4"]["method"], shown["eth0.42"]["ipv6"]["method"]) == ("static", "disabled")
-    assert shown["wlan0"]["wifi"] == {"mode": "infrastructure", "auth": "wpa-psk", "ssid": "Café �", "signal": 67}
+    assert shown["wlan0"]["wifi"] == {
+        "mode": "infrastructure", "auth": "wpa-psk", "ssid": "Café �", "signal": 67, "key_management": "wpa-psk",
+    }  # fmt: skip
     assert shown["wlan0"]["ipv6"]["method"] == "disabled"
     assert shown["wlan1"]["wifi"] is None, "there is no word for how it logs in"
     assert (shown["eth1"]["ipv4"]["method"], shown["eth1"]["mdns"]) == ("disabled", None)

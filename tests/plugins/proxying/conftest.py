@@ -8,23 +8,43 @@ from pathlib import Path
 
 import pytest
 
-from rooftree import PUBLIC, Exchange, Kernel, Plugin, Proxied, Routes, Service, Tail
+from rooftree import (
+    PUBLIC,
+    Begun,
+    CallerKind,
+    Ending,
+    Exchange,
+    Kernel,
+    Plugin,
+    Principal,
+    Proxied,
+    Routes,
+    Service,
+    Tail,
+    session,
+)
 from rooftree.process.system import System
 from rooftree.testing import running_system
-from rooftree_proxying import Address, ForwardedRequest, Upstreams, end_to_end, forward
+from rooftree_proxying import Address, ForwardedRequest, Upstreams, begin_forward, end_to_end, forward
 from tests.rig.backends import Backend, Line, backend, backend_process, websocket_port
 
 __all__ = ["backend", "backend_process", "websocket_port"]
 
+GUEST = CallerKind("guest")
 routes = Routes()
 
 
 class Targets:
-    """Where the proxy passes requests on to."""
+    """Where the proxy passes requests on to, for whom, and what went the long way."""
 
     def __init__(self) -> None:
         self.upstreams = Upstreams()
         self.addresses: dict[str, Address] = {}
+        self.sessions = {"open-sesame": Principal("guest", "ali")}
+        self.served: list[str] = []
+
+    def request(self, name: str, path: Tail, exchange: Exchange) -> ForwardedRequest:
+        return ForwardedRequest(self.addresses[name], f"/{path}{exchange.query}", end_to_end(exchange.fields))
 
 
 TARGETS = Service[Targets]("targets/1")
@@ -33,11 +53,21 @@ TARGETS = Service[Targets]("targets/1")
 @routes.route("*", "/to/{name}/{path...}", access=PUBLIC)
 def pass_on(targets: Targets, name: str, path: Tail) -> Proxied:
     async def serve(exchange: Exchange) -> None:
-        target = f"/{path}{exchange.query}"
-        request = ForwardedRequest(targets.addresses[name], target, end_to_end(exchange.fields))
-        await forward(exchange, targets.upstreams, request)
+        await forward(exchange, targets.upstreams, targets.request(name, path, exchange))
 
     return Proxied(serve)
+
+
+@routes.route("*", "/briefly/{name}/{path...}", access=session("guest_session", GUEST))
+def pass_on_briefly(targets: Targets, name: str, path: Tail) -> Proxied:
+    async def serve(exchange: Exchange) -> None:
+        targets.served.append(path)
+        await forward(exchange, targets.upstreams, targets.request(name, path, exchange))
+
+    def begin(exchange: Exchange, ending: Ending) -> Begun | None:
+        return begin_forward(exchange, ending, targets.upstreams, targets.request(name, path, exchange))
+
+    return Proxied(serve, begin)
 
 
 class Proxy(Plugin):
@@ -48,6 +78,7 @@ class Proxy(Plugin):
         targets = Targets()
         kernel.defer(targets.upstreams.close)
         kernel.provide(TARGETS, targets)
+        kernel.register_sessions(GUEST, targets.sessions.get)
 
     def routes(self) -> Routes:
         return routes

@@ -25,6 +25,29 @@ def get(target: bytes, *fields: bytes) -> bytes:
     return b"".join([b"GET ", target, b" HTTP/1.1\r\nHost: h\r\n", *(field + b"\r\n" for field in fields), b"\r\n"])
 
 
+every_kind_of_answer = pytest.mark.parametrize(
+    ("answer", "options", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2  \r\nde\r\n0\r\nX-Sum: 1\r\n\r\n", (),
+         b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\nX-Sum: 1\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\nto the end", ("close",),
+         b"Transfer-Encoding: chunked\r\n\r\na\r\nto the end\r\n0\r\n\r\n"),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nold", ("close",),
+         b"Transfer-Encoding: chunked\r\n\r\n3\r\nold\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\nX: 1\nContent-Length: 1\n\nx", (), b"X: 1\r\nContent-Length: 1\r\n\r\nx"),
+        (b"HTTP/1.1 200 OK\r\nX: 1\r\n  2\r\nContent-Length: 0\r\n\r\n", (), b"X: 1 2\r\nContent-Length: 0\r\n\r\n"),
+        (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", (), b"\r\n"),
+        (b"HTTP/1.1 304 No\r\nContent-Length: 5\r\nETag: x\r\n\r\n", (), b"ETag: x\r\nContent-Length: 5\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", (), b"Content-Length: 2\r\n\r\nok"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n1\r\nx\r\n0\r\n\r\n", (),
+         b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 poison\r\n\r\n", (),
+         b"Content-Length: 2\r\n\r\nok"),
+    ],
+    ids=["chunks", "to the end", "old", "line feeds", "folded", "204", "304", "length twice", "both", "too much"],
+)  # fmt: skip
+
+
 async def test_request_arrives_as_it_was_sent_but_for_what_is_the_connections(line: Line, backend: Backend) -> None:
     line.send(
         b"GET /to/log/a%2Cb/;c?x=%41&&y=%2f HTTP/1.1\r\nHost: page.example:8123\r\nx-b: 2\r\nX-A: \xe9\r\n"
@@ -57,27 +80,7 @@ async def test_answer_comes_as_it_was_given(line: Line) -> None:
     assert await line.take(3) == b"\x1f\x8b\x08"
 
 
-@pytest.mark.parametrize(
-    ("answer", "options", "expected"),
-    [
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2  \r\nde\r\n0\r\nX-Sum: 1\r\n\r\n", (),
-         b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\nX-Sum: 1\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\r\n\r\nto the end", ("close",),
-         b"Transfer-Encoding: chunked\r\n\r\na\r\nto the end\r\n0\r\n\r\n"),
-        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nold", ("close",),
-         b"Transfer-Encoding: chunked\r\n\r\n3\r\nold\r\n0\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\nX: 1\nContent-Length: 1\n\nx", (), b"X: 1\r\nContent-Length: 1\r\n\r\nx"),
-        (b"HTTP/1.1 200 OK\r\nX: 1\r\n  2\r\nContent-Length: 0\r\n\r\n", (), b"X: 1 2\r\nContent-Length: 0\r\n\r\n"),
-        (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", (), b"\r\n"),
-        (b"HTTP/1.1 304 No\r\nContent-Length: 5\r\nETag: x\r\n\r\n", (), b"ETag: x\r\nContent-Length: 5\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", (), b"Content-Length: 2\r\n\r\nok"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n1\r\nx\r\n0\r\n\r\n", (),
-         b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 poison\r\n\r\n", (),
-         b"Content-Length: 2\r\n\r\nok"),
-    ],
-    ids=["chunks", "to the end", "old", "line feeds", "folded", "204", "304", "length twice", "both", "too much"],
-)  # fmt: skip
+@every_kind_of_answer
 async def test_answer_of_every_kind_is_understood(
     line: Line, answer: bytes, options: tuple[str, ...], expected: bytes
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rooftree_proxying import end_to_end, without, without_cookie, without_set_cookie
 from rooftree_proxying.chunked_coding import LINE_BYTES, Unchunker
+from rooftree_proxying.memo import LONGEST, MOST, Memo
 from rooftree_proxying.response_heads import HEAD_BYTES, NoResponse, end_of_head, parse_fields, parse_head
 
 NAMES = st.from_regex(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", fullmatch=True)
@@ -118,3 +119,13 @@ def test_one_cookie_is_taken_out(sent: bytes, kept: bytes | None) -> None:
 def test_one_cookie_is_not_set() -> None:
     fields = [(b"Set-Cookie", b"s=1; Path=/"), (b"set-cookie", b" s =2"), (b"Set-Cookie", b"ss=1; x=s")]
     assert without_set_cookie(fields, b"s") == [(b"Set-Cookie", b"ss=1; x=s")]
+
+
+def test_only_so_many_short_texts_are_remembered() -> None:
+    memo = Memo(len)
+    long = b"x" * (LONGEST + 1)
+    assert (memo[long], memo[b"short"], memo[b"short"]) == (LONGEST + 1, 5, 5)
+    assert list(memo) == [b"short"]
+    for number in range(3 * MOST):
+        assert memo[b"%d" % number] == len(str(number))
+    assert len(memo) <= MOST

@@ -27,8 +27,13 @@ class SessionCookie:
     def values(self, headers: Sequence[str]) -> set[str]:
         """What the ``Cookie`` headers of a request have under that name. Blanks are those of HTTP: a name with another
         sign in it is another name, and would not be known by who takes the cookie out for somebody else."""
-        pairs = (pair.partition("=") for header in headers for pair in header.split(";"))
-        return {value.strip(' \t"') for name, _, value in pairs if name.strip(" \t") == self.cookie}
+        values = set()
+        for header in headers:
+            for pair in header.split(";"):
+                name, _, value = pair.partition("=")
+                if name.strip(" \t") == self.cookie:
+                    values.add(value.strip(' \t"'))
+        return values
 
 
 @frozen(eq=False)

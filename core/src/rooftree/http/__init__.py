@@ -1,7 +1,9 @@
 """Listeners, routes, what their handlers take and answer."""
 
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
+from rooftree.http.begun import Begun, Ending
 from rooftree.http.binding import Endpoint
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
 from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
@@ -21,8 +23,11 @@ __all__ = [
     "SWITCH",
     "TRAFFIC",
     "Answers",
+    "Begun",
     "Binary",
+    "CallEnds",
     "DuplicateRoute",
+    "Ending",
     "Endpoint",
     "Entry",
     "Exchange",

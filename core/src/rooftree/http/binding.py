@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import structlog
 from aiohttp import WSCloseCode, web
@@ -27,7 +27,7 @@ from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route
-from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
+from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, unmarked, without_none
 from rooftree.jobs import JOBS, JobCall, Plan
 from rooftree.model import converter, structure
 from rooftree.principal import Principal
@@ -111,8 +111,10 @@ class Endpoint:
         self._services = Injector(directory, services)
         self._directory = directory
         self.starts_job, marked = answer_of(route)
-        answer = _unmarked(marked)
+        answer = unmarked(marked)
         self.streams = not {Stream, Socket, Proxied}.isdisjoint(get_args(answer) or (answer,))
+        self.may_begin = answer is Proxied and not self._is_async and self._body is None
+        """Whether nothing has to be waited for before what it answers is there: :attr:`Proxied.begin` may be asked."""
         self.answers_text, self._encode = _encoder(answer)
         hints = type_hints(route.handler)
         if "return" not in hints:
@@ -177,10 +179,20 @@ class Endpoint:
         response = self._encode(answer, call.request)
         return response if isinstance(response, web.Response) else await response
 
-    async def _arguments(self, call: Call) -> dict[str, Any]:
+    def proxied(self, call: Call) -> Proxied:
+        """What the handler answers, where it :attr:`may_begin`."""
+        proxied: Proxied = self._handler(**self._small_arguments(call))
+        return proxied
+
+    def _small_arguments(self, call: Call) -> dict[str, Any]:
+        """All but the body."""
         arguments = self._services.resolve()
         for name, read in self._readers:
             arguments[name] = read(call)
+        return arguments
+
+    async def _arguments(self, call: Call) -> dict[str, Any]:
+        arguments = self._small_arguments(call)
         if self._body is not None:
             arguments["body"] = structure(await json_body(call.request, self.route.max_body), self._body.kind)
         return arguments
@@ -198,6 +210,8 @@ def _reader(wanted: Input, max_body: int, directory: ServiceDirectory) -> _Reade
             return lambda call: call.principal
         case Source.INTRODUCTION:
             return lambda call: Introduction(partial(call.introduce, call))
+        case Source.ENDS:
+            return lambda call: connection_of(call.request).ends
         case Source.HEADER:
             return lambda call: call.request.headers.get(name)
         case Source.RAW_BODY:
@@ -244,38 +258,20 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
     if text is None:
         return parameter.default
     kinds = without_none(parameter.kind)
-    if get_origin(kinds[0]) is list:
-        return _query_values(query, parameter.name, get_args(kinds[0])[0])
     if bool in kinds:
         if text.lower() in SWITCH:
             return SWITCH[text.lower()]
         raise Invalid(f"{parameter.name}: must be true or false, not {text!r}")
     try:
+        if get_origin(kinds[0]) is list and isinstance(query, MultiMapping):
+            return [_text_value(value, get_args(kinds[0])[0]) for value in query.getall(parameter.name)]
         return _text_value(text, kinds[0])
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
 
 
-def _query_values(query: Mapping[str, str], name: str, kind: Any) -> list[Any]:
-    """All values of a name that may come several times."""
-    assert isinstance(query, MultiMapping)
-    try:
-        return [_text_value(text, kind) for text in query.getall(name)]
-    except ValueError as error:
-        raise Invalid(f"{name}: {error}") from None
-
-
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
 """Makes a response of an answer; what is sent as it comes is sent while it is awaited."""
-
-
-def _unmarked(answer: Any) -> Any:
-    """An answer's type without what is said of it for the API's document."""
-    if get_origin(answer) is Annotated:
-        return _unmarked(get_args(answer)[0])
-    if get_origin(answer) in {Union, UnionType}:
-        return Union[tuple(_unmarked(alternative) for alternative in get_args(answer))]  # noqa: UP007  # of as many as there are
-    return answer
 
 
 def _encoder(kind: Any) -> tuple[bool, _Encoder]:

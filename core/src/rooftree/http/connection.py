@@ -14,23 +14,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
-import select
-import socket
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Callable
 from hmac import compare_digest
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Literal, Protocol, cast
 
 import structlog
 from aiohttp import StreamReader, web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_websocket import WebSocketReader
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
-from rooftree.http.in_flight import Holding, InFlight
+from rooftree.http.begun import Begun, UnderWay
+from rooftree.http.call_ends import CallEnds
+from rooftree.http.in_flight import Holding, InFlight, TooMuchInFlight
+from rooftree.http.open_connections import OpenConnections
+from rooftree.http.sockets import has_hung_up, peer_address
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
 
@@ -54,24 +58,12 @@ AHEAD_BYTES = 16 * 1024
 """Bytes that are read at a time, and kept twice over, before a handler has asked for the body."""
 BODY_AHEAD_BYTES = 128 * 1024
 """The same for a body that is being read."""
-UNSENT_BYTES = 128 * 1024
-"""Bytes of answers that lie in the kernel for a client that does not take them (tcp(7) has no word for it: the socket
-option ``TCP_NOTSENT_LOWAT``)."""
 LINGER_S = 10.0
 """Seconds in which the rest of a body is taken in that nobody wanted, so that its sender sees the answer."""
 LINGER_BYTES = 16 * 1024 * 1024
 """How much of it."""
 FILES_PER_CONNECTION = 3
 """Open files for each connection that is taken: one is its own, one may be the engine's, and some are for all else."""
-SILENT_S = 60
-"""Seconds without a packet after which the kernel asks a client whether it is there."""
-ASKED_EVERY_S = 15
-ASKED_TIMES = 4
-"""How often it asks, and how many times, before the connection counts as lost."""
-ACCEPTED_PER_TURN = 16
-"""Connections that are taken in one turn of the loop."""
-BACKLOG = 1024
-"""Connections that wait in the kernel to be taken."""
 _HEAD_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 type Slowness = Literal["head", "body", "answer", "gone"]
@@ -93,12 +85,19 @@ class Switched(Protocol):
         """It does again."""
 
 
+type BeginBrief = Callable[[Connection, RawRequestMessage], UnderWay | None]
+"""Begins to answer a request without a task, or lets it go the long way."""
+
+
 class Connection(RequestHandler):
     """One connection, with what tells a slow client from one that has nothing to say."""
 
     __slots__ = (
+        "_begin_brief",
+        "_begun",
         "_body_bytes",
         "_body_since",
+        "_brief",
         "_digest",
         "_head_bytes",
         "_head_since",
@@ -113,16 +112,30 @@ class Connection(RequestHandler):
         "_unsent_since",
         "address",
         "caller",
+        "kept",
         "turns",
     )
 
     def __init__(
-        self, server: web.Server, turns: Turns, in_flight: InFlight, open_ones: OpenConnections, **options: Any
+        self,
+        server: web.Server,
+        turns: Turns,
+        in_flight: InFlight,
+        open_ones: OpenConnections,
+        begin_brief: BeginBrief,
+        **options: Any,
     ) -> None:
         super().__init__(server, read_bufsize=AHEAD_BYTES, **options)
         self._open = open_ones
         self.turns = turns
         self._in_flight = in_flight
+        self._begin_brief = begin_brief
+        self._brief: UnderWay | None = None
+        """The request that is answered without a task."""
+        self._begun: Begun | None = None
+        """What was begun for the request that is answered next, or now, until its handler takes it."""
+        self.kept: Any = None
+        """What a proxy has kept of the requests that came here."""
         self.caller: Principal | None = None
         """Who sent the request that is being answered, if somebody vouches for it."""
         self._source: str | None = None
@@ -167,7 +180,15 @@ class Connection(RequestHandler):
         """Nothing is held for it any more."""
         self._open.discard(self)
         self._let_go_of_all()
+        self._abort_begun()
         super().connection_lost(exc)
+
+    @property
+    def ends(self) -> CallEnds:
+        """Both ends of it."""
+        own = self._line.get_extra_info("sockname") if self._line is not None else None
+        port = own[1] if isinstance(own, tuple) else None
+        return CallEnds(ours=peer_address(own), port=port, theirs=self.address)
 
     @property
     def account(self) -> Account:
@@ -243,6 +264,7 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send what is left of an answer. When this ends it has left, and nothing is held for it."""
         finished = await super().finish_response(request, resp, start_time)
+        self._abort_begun()
         if not request.content.is_eof():
             await self._throw_away(request.content)
         if self._holding is not None:
@@ -267,14 +289,75 @@ class Connection(RequestHandler):
         if self._tunnel is not None:
             self._tunnel.feed_data(data)
             return
-        answering = self._waiter is None
-        if answering:
+        if self._brief is not None:  # its client sends more already
+            self._brief.take_long_way()
+        waiter, self._waiter = self._waiter, None  # it is ours to wake who waits for a request
+        if waiter is None:
             self._body_bytes += len(data)
         super().data_received(data)
+        self._waiter = waiter
         if self._messages:
             self._head_since = 0.0
-        elif self._head_since or (data and not answering):
+            if waiter is not None and not waiter.done() and not self._answers_briefly():
+                waiter.set_result(None)
+        elif self._head_since or (data and waiter is not None):
             self._head_goes_on(len(data))
+
+    def _answers_briefly(self) -> bool:
+        """Whether the request that came is answered without the task that waits for one."""
+        message, body = self._messages[0]
+        if (
+            len(self._messages) > 1
+            or body is not EMPTY_PAYLOAD
+            or not isinstance(message, RawRequestMessage)  # what could not be read is told otherwise
+            or self._paused
+            or self._force_close
+            or self._close
+        ):
+            return False
+        self._brief = self._begin_brief(self, message)
+        if self._brief is None:
+            return False
+        self._messages.popleft()
+        self._next_keepalive_close_time = self._loop.time() + IDLE_S
+        return True
+
+    def request_of(self, message: RawRequestMessage) -> web.BaseRequest:
+        """A request without a body that came here."""
+        assert self._request_factory is not None
+        return self._request_factory(message, EMPTY_PAYLOAD, self, None, None)  # type: ignore[arg-type]  # nobody asks
+
+    def brief_has_ended(self) -> None:
+        """The request that was answered without a task has its answer, of which its client may not have taken all."""
+        self._brief = None
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._paused:
+            try:
+                self.hold(self.unsent)
+            except TooMuchInFlight:
+                self.let_go()
+
+    def take_long_way(self, request: web.BaseRequest, begun: Begun | None) -> None:
+        """A request that was to be answered without a task is answered by who waits for one."""
+        self._brief = None
+        self._begun = begun
+        if self._waiter is None or self._waiter.done():  # the connection is being closed
+            self._abort_begun()
+            return
+        self._messages.appendleft((request._message, EMPTY_PAYLOAD))
+        self._waiter.set_result(None)
+
+    def take_begun(self) -> Begun | None:
+        """What was begun for the request under way, if it was; it is the caller's from now on."""
+        begun, self._begun = self._begun, None
+        return begun
+
+    def _abort_begun(self) -> None:
+        for begun in (self._brief, self._begun):
+            if begun is not None:
+                begun.abort()
+        self._brief = self._begun = None
 
     def _head_goes_on(self, received: int) -> None:
         if not self._head_since:
@@ -295,6 +378,8 @@ class Connection(RequestHandler):
         """The client has taken in what was waiting."""
         self._unsent_since = 0.0
         super().resume_writing()
+        if self._waiter is not None:  # nothing is under way
+            self._let_go_of_all()
         if self._tunnel is not None:
             self._tunnel.client_goes_on()
 
@@ -318,12 +403,7 @@ class Connection(RequestHandler):
     def has_gone(self) -> bool:
         """Whether the client hung up while nothing is read from it, as when it sent more than its turn is for: then
         nobody else hears of that, and an answer that says nothing for days would keep the connection for as long."""
-        line = self._line
-        if line is None or line.is_reading() or line.is_closing():
-            return False
-        looked_at = select.poll()
-        looked_at.register(line.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        return bool(looked_at.poll(0))
+        return self._line is not None and has_hung_up(self._line)
 
     def _body_flows(self, now: float) -> bool:
         request = self._current_request
@@ -361,81 +441,15 @@ class Connection(RequestHandler):
         return response
 
 
-class OpenConnections:
-    """What is open by where it comes from: there is only so much room, and when it is full, whoever has most of it
-    makes place, so that one alone can't keep the others out. The unix socket, which is for the host's own, always has
-    room.
-
-    :param most: how many may be open
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._count = 0
-        self._of: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
-        self.sent_away = 0
-        """How many had to make place since this was last looked at."""
-
-    def add(self, connection: Connection) -> None:
-        """One was opened; the newest of whoever has most open is let go where there is no room for it."""
-        if connection.address is None:
-            return
-        self._of[connection.address][connection] = None
-        self._count += 1
-        if self._count > self._most:
-            most = max(self._of.values(), key=len)
-            newest = next(reversed(most))
-            self.discard(newest)
-            self.sent_away += 1
-            newest.let_go()
-
-    def discard(self, connection: Connection) -> None:
-        """One is closed."""
-        of_address = self._of.get(connection.address or "", {})
-        if connection not in of_address:
-            return
-        del of_address[connection]
-        self._count -= 1
-        if not of_address:
-            del self._of[connection.address or ""]
-
-
-def peer_address(peer: object) -> str | None:
-    """The address in what a socket calls its peer: IPv4 as it is, also where it came to an IPv6 socket."""
-    if not isinstance(peer, tuple):
-        return None
-    address = ip_address(str(peer[0]).partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
-
-
-def bound_unsent(listening: socket.socket) -> None:
-    """Let little lie in the kernel for clients who do not read; the connections that are taken inherit it."""
-    if listening.family in {socket.AF_INET, socket.AF_INET6}:
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-
-
-def miss_the_lost(listening: socket.socket) -> None:
-    """Ask clients of whom nothing is heard whether they are there; the connections that are taken inherit it. One that
-    left while it had more to send than is read says goodbye behind that, which so never comes."""
-    if listening.family in {socket.AF_INET, socket.AF_INET6}:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (
-            (socket.TCP_KEEPIDLE, SILENT_S),
-            (socket.TCP_KEEPINTVL, ASKED_EVERY_S),
-            (socket.TCP_KEEPCNT, ASKED_TIMES),
-        ):
-            listening.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
 class Connections(web.Server):
     """Every open connection.
 
     :param in_flight: how many bytes they may hold together
     """
 
-    def __init__(self, handler: Any, in_flight: InFlight, **options: Any) -> None:
+    def __init__(self, handler: Any, in_flight: InFlight, begin_brief: BeginBrief, **options: Any) -> None:
         super().__init__(handler, **options)
+        self._begin_brief = begin_brief
         self._turns = Turns()
         self._in_flight = in_flight
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -443,7 +457,9 @@ class Connections(web.Server):
 
     def __call__(self) -> RequestHandler:
         """A new one."""
-        return Connection(self, self._turns, self._in_flight, self._open, loop=self._loop, **self._kwargs)
+        return Connection(
+            self, self._turns, self._in_flight, self._open, self._begin_brief, loop=self._loop, **self._kwargs
+        )
 
     async def let_slow_ones_go(self) -> None:
         """Look after the connections, for ever."""

@@ -12,13 +12,14 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
 from attrs import frozen
 
 from rooftree.errors import Invalid, RooftreeError
+from rooftree.http.begun import Begun, Ending
 from rooftree.http.bodies import connection_of
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES
@@ -47,6 +48,10 @@ class Proxied:
     """
 
     serve: Callable[[Exchange], Awaitable[None]]
+    begin: Callable[[Exchange, Ending], Begun | None] | None = None
+    """Begins to do the same without waiting for anything, where it can: ``None`` where it can't, before anything was
+    done. It ends as :class:`Ending` says, within the call or later; where it takes the long way, ``serve`` goes on with
+    what was begun, which it gets by :meth:`Exchange.take_begun`."""
 
 
 class Exchange:
@@ -59,17 +64,17 @@ class Exchange:
         "_head",
         "_line",
         "_missing",
-        "_request",
         "_work",
         "ends_with_connection",
         "has_ended",
         "has_left",
         "keep_alive",
+        "request",
         "status",
     )
 
     def __init__(self, request: web.BaseRequest) -> None:
-        self._request = request
+        self.request = request
         self._connection = connection_of(request)
         assert request.transport is not None
         self._line = request.transport
@@ -95,22 +100,36 @@ class Exchange:
     @property
     def method(self) -> str:
         """In the client's own spelling."""
-        return self._request.method
+        return self.request.method
 
     @property
     def query(self) -> str:
         """What follows the path, with its ``?`` and as it was sent; empty where there is nothing."""
-        _, mark, query = self._request.raw_path.partition("?")
+        _, mark, query = self.request.raw_path.partition("?")
         return mark + query
 
     @property
     def fields(self) -> Sequence[Field]:
         """The header fields in order and as they were sent; no value has a line break or NUL in it."""
-        return self._request.raw_headers
+        return self.request.raw_headers
 
     def has_field(self, name: str) -> bool:
         """Whether there is a header field of that name, in any case."""
-        return name in self._request.headers
+        return name in self.request.headers
+
+    def take_begun(self) -> Begun | None:
+        """What :attr:`Proxied.begin` has begun for this request, if it has: it is the caller's from now on."""
+        return self._connection.take_begun()
+
+    @property
+    def kept(self) -> Any:
+        """What the proxy keeps for the next request on the connection, such as what it made of this one's fields;
+        ``None`` to begin with."""
+        return self._connection.kept
+
+    @kept.setter
+    def kept(self, kept: Any) -> None:
+        self._connection.kept = kept
 
     @property
     def address(self) -> str | None:
@@ -120,29 +139,31 @@ class Exchange:
     @property
     def length(self) -> int | None:
         """Bytes of the body, where its sender has announced them."""
-        return self._request.content_length
+        return self.request.content_length
 
     @property
     def has_body(self) -> bool:
         """Whether a body comes."""
-        return self._request.body_exists
+        return self.request.body_exists
 
     @property
     def offers_upgrade(self) -> bool:
         """Whether the client asks to switch to the WebSocket protocol; what it sends further is kept until that is
         decided. Raises :class:`~rooftree.errors.Invalid` where it sends a body along."""
-        is_websocket = self._request.headers.get("Upgrade", "").strip().lower() == "websocket"
-        offers = is_websocket and bool(self._request._message.upgrade)  # aiohttp tells it nowhere else
-        if offers and self.has_body:
+        if not self.request._message.upgrade:  # aiohttp tells it nowhere else
+            return False
+        if self.request.headers.get("Upgrade", "").strip().lower() != "websocket":
+            return False
+        if self.has_body:
             raise Invalid("A request that asks for another protocol must have no body")
-        return offers
+        return True
 
     async def body(self) -> AsyncIterator[bytes]:
         """The body as it comes, in any coding, without a limit; no more is taken in than is asked for. Chunks and their
         extensions and trailers are gone. Raises where the client broke it off or sent what is no HTTP."""
-        content, connection = self._request.content, self._connection
+        content, connection = self.request.content, self._connection
         if self.length is None or self.length > SMALL_BYTES:
-            connection.expect_body(self._request)
+            connection.expect_body(self.request)
         while chunk := await content.readany():
             yield chunk
             await connection.wait_for_turn()
@@ -151,7 +172,7 @@ class Exchange:
 
     def inform(self, status: int, reason: bytes, fields: Iterable[Field]) -> None:
         """Send an interim answer (1xx, but 101), where the client knows those."""
-        if self._request.version >= (1, 1):
+        if self.request.version >= (1, 1):
             self._write(_head_of(status, reason, fields) + b"\r\n")
 
     def begin(self, status: int, reason: bytes, fields: Iterable[Field], length: int | None = None) -> None:
@@ -163,10 +184,10 @@ class Exchange:
         assert not self.status, "an answer is begun once"
         head = _head_of(status, reason, fields)
         self.status = status
-        is_new = self._request.version >= (1, 1)
+        is_new = self.request.version >= (1, 1)
         if length is not None and status != 204:
             head += b"Content-Length: %d\r\n" % length
-        if self._request.method == "HEAD" or status in _BODILESS:
+        if self.request.method == "HEAD" or status in _BODILESS:
             self._missing = 0
         elif length is not None:
             self._missing = length
@@ -222,6 +243,12 @@ class Exchange:
             self._write(self._head)
             self._head = b""
         await self._connection.all_sent()
+        self.has_ended = True
+
+    def send_whole(self, body: bytes) -> None:
+        """Send the whole body of what was begun, with its head and without waiting for who is slow."""
+        head, self._head = self._head, b""
+        self._write(head + body if body else head)
         self.has_ended = True
 
     def switch(self, reason: bytes, fields: Iterable[Field], far: asyncio.Transport) -> Tunnel:

@@ -73,6 +73,13 @@ class Senders:
             return None
         return holder_of(texts.pop())
 
+    def of_session_alone(self, request: web.BaseRequest, session: SessionCookie) -> Principal | None:
+        """The same, where nothing else is sent that says who calls; raises
+        :class:`~rooftree.errors.Unauthenticated`."""
+        if connection_of(request).address is None or sent_token(request, self._token_headers) is not None:
+            return None
+        return self.of_session(request, session)
+
     async def introduce(self, call: Call, token: str) -> Principal:
         """Make a call that of whom a token stands for; see :class:`~rooftree.http.introductions.Introduction`."""
         principal = await self._holder(call.request, token)

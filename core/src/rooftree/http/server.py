@@ -17,39 +17,27 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from rooftree.access import NOBODY, Access, Tokens
+from rooftree.access import Tokens
 from rooftree.clock import MACHINE, Clock
 from rooftree.context import caller, is_cancelled, looking, plugin_under_way
 from rooftree.errors import (
     Conflict,
-    Forbidden,
-    Invalid,
-    MethodNotAllowed,
-    NotFound,
     NotReady,
     RooftreeError,
-    Unauthenticated,
-    Unavailable,
 )
+from rooftree.http.admission import Admission, Gate, NotOffered
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
-from rooftree.http.connection import (
-    ACCEPTED_PER_TURN,
-    BACKLOG,
-    IDLE_S,
-    Connection,
-    Connections,
-    bound_unsent,
-    miss_the_lost,
-)
+from rooftree.http.brief import BriefCalls
+from rooftree.http.connection import IDLE_S, Connection, Connections
 from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
 from rooftree.http.senders import Senders
-from rooftree.http.table import Entry, Match, RouteTable
+from rooftree.http.sockets import ACCEPTED_PER_TURN, BACKLOG, bound_unsent, miss_the_lost
+from rooftree.http.table import Entry, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.http.unix_socket import bound_unix
-from rooftree.principal import Principal
 from rooftree.state import explained
 
 log = structlog.get_logger(__name__)
@@ -60,9 +48,6 @@ DRAIN_LOOK_S = 0.01
 """Seconds between looks whether the calls of a plugin that stops have ended."""
 CUT_OFF_S = 1.0
 """Seconds that a call gets to end when it is cut off."""
-CLOSED = "This path is closed to everybody"
-
-type Gate = Callable[[str], RooftreeError | None]
 
 
 class HttpServer:
@@ -77,10 +62,10 @@ class HttpServer:
     def __init__(
         self, tokens: Tokens, gate: Gate, boot_id: str, clock: Clock = MACHINE, in_flight_bytes: int = 64 * 1024 * 1024
     ) -> None:
-        self.table = RouteTable()
         self.traffic = Traffic()
         self.senders = Senders(tokens, clock)
-        self._gate = gate
+        self._admission = Admission(self.senders, gate)
+        self._brief_calls = BriefCalls(self._admission, self.senders, self.traffic)
         self._boot_id = boot_id
         self.on_crash: Callable[[str, str, Exception], None] = _only_logged
         """Told whose handler failed in a way it did not foresee, on which route, and how."""
@@ -98,6 +83,7 @@ class HttpServer:
         connections = Connections(
             self._handle,
             self._in_flight,
+            self._brief_calls.begin,
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=IDLE_S,
@@ -107,6 +93,7 @@ class HttpServer:
         await self._runner.setup()
         self._lookers = [
             asyncio.create_task(connections.let_slow_ones_go(), name="let slow clients go"),
+            asyncio.create_task(self._brief_calls.let_long_ones_wait(), name="let those wait that are not brief"),
             asyncio.create_task(self._revocation.watch(), name="end what outlives its token"),
         ]
 
@@ -153,18 +140,28 @@ class HttpServer:
             await site.stop()
 
     @property
+    def table(self) -> RouteTable:
+        """All routes; swapped when plugins come and go."""
+        return self._admission.table
+
+    @table.setter
+    def table(self, table: RouteTable) -> None:
+        self._admission.table = table
+
+    @property
     def listeners(self) -> Mapping[str, str]:
         """The open listeners by name, with where they listen."""
         return {name: site.name for name, site in self._sites.items()}
 
     def end_streams(self) -> None:
         """End the answers that would never end by themselves, such as a log that is followed."""
-        for owner in self._streams:
+        for owner in {*self._streams, *self._brief_calls.owners}:
             self._end_streams_of(owner)
 
     def _end_streams_of(self, owner: str) -> None:
         for task in self._streams[owner]:
             task.cancel()
+        self._brief_calls.end_those_of(owner)
 
     async def drain(self, owner: str, grace_s: float, asker: asyncio.Task[Any] | None = None) -> None:
         """Wait until no call of a plugin is under way but the one that asked for this. Its streams are ended at once,
@@ -202,16 +199,18 @@ class HttpServer:
         assert isinstance(connection, Connection)
         connection.caller = None
         try:
+            if connection.unsent:  # of an answer before
+                await connection.all_sent()
             try:
                 principal = connection.caller = await self.senders.of(request)
             finally:
                 if not connection.turns.is_free:
                     await connection.turns.wait(connection.account)
-            entry, parts = self._match_route(request, principal)
+            entry, parts = self._admission.route_of(request, principal)
             access = entry.route.access
             if access.session is not None:
                 principal = connection.caller = self.senders.of_session(request, access.session)
-            endpoint = self._authorise(entry, request, principal, parts)
+            endpoint = self._admission.endpoint(entry, request, principal, parts)
             response = await self._run(
                 entry.owner, endpoint, Call(request, principal, parts, self.senders.introduce, access)
             )
@@ -241,34 +240,6 @@ class HttpServer:
         owner, path = (entry.owner, entry.route.path) if entry is not None else ("kernel", request.path)
         self.on_crash(owner, f"{request.method} {path}", error)
         return error_response(RooftreeError("Rooftree failed on this request; its log (/supervisor/logs) says where"))
-
-    def _match_route(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
-        """The route of the request, and the parts of its path."""
-        match = self.table.match(request.raw_path.partition("?")[0])
-        if match is None:
-            self.senders.refuse_stranger(principal, request)
-            raise NotFound(f"There is nothing at {request.path}")
-        offered = match.offered(request.method)
-        if offered is None:
-            if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
-                raise Forbidden(CLOSED)
-            self.senders.refuse_stranger(principal, request)
-            raise _NotOffered(request.method, match)
-        entry, names = offered
-        return entry, dict(zip(names, match.values, strict=True)) if names else {}
-
-    def _authorise(
-        self, entry: Entry, request: web.BaseRequest, principal: Principal | None, parts: dict[str, str]
-    ) -> Endpoint:
-        """What answers the request, once its sender may be answered and the route's owner can."""
-        self._check_access(entry.route.access, principal, parts, request)
-        refusal = self._gate(entry.owner)
-        if refusal is not None:
-            raise refusal
-        endpoint: Endpoint | None = entry.endpoint
-        if endpoint is None:
-            raise Unavailable(f"Plugin {entry.owner}, which owns this route, does not run")
-        return endpoint
 
     async def _run(self, owner: str, endpoint: Endpoint, call: Call) -> web.StreamResponse:
         caller.set(call.principal)
@@ -300,40 +271,6 @@ class HttpServer:
             return RuntimeError("something that the handler waited for was cancelled")
         return NotReady(f"Plugin {owner} was stopped before this call had ended")
 
-    def _check_access(
-        self, access: Access, principal: Principal | None, parts: dict[str, str], request: web.BaseRequest
-    ) -> None:
-        if access is NOBODY:
-            raise Forbidden(CLOSED)
-        if principal is not None and "self" in parts.values():
-            _resolve_self(access, principal, parts)
-        if not access.allows(principal, parts):
-            if access.session is not None:
-                cookie = access.session.cookie
-                raise Unauthenticated(f"This needs a session: the cookie {cookie} is missing, or its session is over")
-            self.senders.refuse_stranger(principal, request)
-            raise Forbidden(f"{principal} may not do this; it is for: {access}")
-
-
-def _resolve_self(access: Access, principal: Principal, parts: dict[str, str]) -> None:
-    """Put the caller's id in the place of ``self``; raises :class:`Invalid` where it means callers of another kind."""
-    for part, kinds in access.self_parts.items():
-        if parts.get(part) == "self":
-            if principal.kind not in {kind.name for kind in kinds}:
-                who = " or ".join(f"the {kind.noun}" for kind in kinds)
-                ids = " or ".join(f"the {kind.noun}'s {kind.id_noun}" for kind in kinds)
-                raise Invalid(f"self stands for {who} that calls; write {ids}")
-            parts[part] = principal.id
-
-
-class _NotOffered(MethodNotAllowed):
-    """The path is there, but not for that method."""
-
-    def __init__(self, method: str, match: Match) -> None:
-        methods = match.methods.keys() | ({"HEAD"} if "GET" in match.methods else set())
-        self.allowed = ", ".join(sorted(methods))
-        super().__init__(f"{method} is not offered here; allowed are {self.allowed}")
-
 
 def _answers_text(entry: Entry | None) -> bool:
     return entry is not None and entry.endpoint is not None and entry.endpoint.answers_text
@@ -346,7 +283,7 @@ def _refused(error: RooftreeError, request: web.BaseRequest, entry: Entry | None
     response = error_response(error, text=_answers_text(entry))
     if isinstance(error, TooMuchInFlight):
         response.force_close()  # there is no room for what it would send next either
-    if isinstance(error, _NotOffered):
+    if isinstance(error, NotOffered):
         response.headers["Allow"] = error.allowed
     return response
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from attrs import field, frozen
 
+from rooftree.http.call_ends import CallEnds
 from rooftree.http.introductions import Introduction
 from rooftree.http.routes import From, Header, RawBody, Route
 from rooftree.jobs import JobCall
@@ -49,6 +50,8 @@ class Source(enum.Enum):
     CALLER = "caller"
     INTRODUCTION = "introduction"
     """How the caller says later who it is."""
+    ENDS = "ends"
+    """Where the call comes from, and where it has reached us."""
     TOGETHER = "together"
     """Made from several others."""
     SERVICE = "service"
@@ -99,6 +102,8 @@ def _input(parameter: Parameter, names: Collection[str]) -> Input:
         return Input(parameter, Source.CALLER, name)
     if kind is Introduction:
         return Input(parameter, Source.INTRODUCTION, name)
+    if kind is CallEnds:
+        return Input(parameter, Source.ENDS, name)
     if get_origin(kind) is Annotated:
         return _marked(parameter, names)
     return Input(parameter, Source.SERVICE if parameter.required else Source.QUERY, name)
@@ -131,3 +136,12 @@ def answer_of(route: Route) -> tuple[bool, Any]:
     if not calls:
         return False, answer
     return True, get_args(calls[0])[0]
+
+
+def unmarked(answer: Any) -> Any:
+    """An answer's type without what is said of it for the API's document."""
+    if get_origin(answer) is Annotated:
+        return unmarked(get_args(answer)[0])
+    if get_origin(answer) in {Union, UnionType}:
+        return Union[tuple(unmarked(alternative) for alternative in get_args(answer))]  # noqa: UP007  # of as many as there are
+    return answer

@@ -111,6 +111,10 @@ class RouteTable:
         if not names:
             self._literal[path] = Match(node.methods)
 
+    def remembered(self, path: str) -> Match | None:
+        """What ``path`` leads to, where it was asked for a while ago."""
+        return self._recent.get(path)
+
     def match(self, path: str) -> Match | None:
         """What ``path`` leads to, or ``None``; raises :class:`~rooftree.errors.Invalid` unless it is canonical.
 

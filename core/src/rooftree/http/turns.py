@@ -16,6 +16,8 @@ from attrs import field, frozen, mutable
 
 PER_TURN: Final = 8
 """Pieces of work that are begun in one turn of the loop."""
+BRIEF: Final = 0.25
+"""What a brief piece of work counts: a request that is only passed on, without a task."""
 OF_STRANGERS: Final = 2
 """Of these, how many strangers have while known callers wait."""
 
@@ -57,7 +59,7 @@ class Turns:
     """Says who may go on now. For one event loop."""
 
     def __init__(self) -> None:
-        self._begun = 0
+        self._begun = 0.0
         """Pieces of work that were begun in this turn of the loop."""
         self._known = _Line()
         self._strangers = _Line()
@@ -66,9 +68,17 @@ class Turns:
     @property
     def is_free(self) -> bool:
         """Whether a piece of work may begin at once; it counts as begun then."""
-        if self._begun >= PER_TURN or self._known.waiting or self._strangers.waiting:
+        return self._counts(1)
+
+    @property
+    def is_free_for_brief(self) -> bool:
+        """The same for a brief piece."""
+        return self._counts(BRIEF)
+
+    def _counts(self, share: float) -> bool:
+        if self._begun + share > PER_TURN or self._known.waiting or self._strangers.waiting:
             return False
-        self._begun += 1
+        self._begun += share
         if not self._is_due:
             self._await_next()
         return True

@@ -16,7 +16,7 @@ against the introspection of the real services::
 
 Signatures are those of the D-Bus specification (https://dbus.freedesktop.org/doc/dbus-specification.html). Values are
 plain Python: numbers, text, ``bytes`` for ``ay``, lists, dictionaries; a variant is what is in it. A variant that is
-sent is a :class:`Variant`.
+sent is a :class:`Variant`, and so are those in the answer of a method that says so.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class BusMethod:
     """The signature of its arguments."""
     returns: str | None = ""
     """That of its answer; ``None`` where only success counts, whatever is said with it."""
+    variants: bool = False
+    """Whether variants in the answer stay :class:`Variant`: for what is sent back with a part of it changed."""
 
 
 @frozen

@@ -62,15 +62,23 @@ class FakeClock(Clock):
 
     @override
     async def sleep(self, seconds: float) -> None:
+        await self.wait(asyncio.Event(), seconds)
+
+    @override
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         task = asyncio.current_task()
         assert task is not None
         sleeper = _Sleeper(self._passed + max(0.0, seconds), task)
         self._sleepers.append(sleeper)
         self._tell()
+        waking = asyncio.create_task(event.wait(), name=f"what {task.get_name()} waits for")
+        waking.add_done_callback(lambda _: sleeper.wakes.set())
         try:
             await sleeper.wakes.wait()
         finally:
+            waking.cancel()
             self._sleepers.remove(sleeper)
+        return event.is_set()
 
     def put(self, now: datetime) -> None:
         """Put the wall clock to another time; no time passes by that."""

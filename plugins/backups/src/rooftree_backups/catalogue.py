@@ -59,9 +59,9 @@ class Backup:
         return next((copy for copy in self.copies if copy.location == location), None)
 
 
-def same_backup(one: BackupHead, other: BackupHead) -> bool:
+def same_backup(head: BackupHead, other: BackupHead) -> bool:
     """Whether two heads are of the same backup: all is alike that does not depend on how it is stored there."""
-    return _essence(one) == _essence(other)
+    return _essence(head) == _essence(other)
 
 
 def _essence(head: BackupHead) -> tuple[object, ...]:

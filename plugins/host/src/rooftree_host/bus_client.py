@@ -212,6 +212,17 @@ def _wired(value: Any) -> Any:
     return value
 
 
+def kept_variants(value: Any) -> Any:
+    """A value with our variants in it for the library's: the opposite of what is done to what is sent."""
+    if isinstance(value, WireVariant):
+        return Variant(value.signature, kept_variants(value.value))
+    if isinstance(value, Mapping):
+        return {key: kept_variants(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [kept_variants(item) for item in value]
+    return value
+
+
 def _refusal(at: BusObject, method: BusMethod, reply: Message) -> BusUnavailable | BusRefused:
     name = reply.error_name or "an error without a name"
     said = reply.body[0] if reply.body and isinstance(reply.body[0], str) else name

@@ -26,7 +26,7 @@ from rooftree.interfaces.bus import (
     BusUnavailable,
     Variant,
 )
-from rooftree_host.bus_client import BUS, BusClient, silent
+from rooftree_host.bus_client import BUS, BusClient, kept_variants, silent
 from rooftree_host.bus_properties import PropertyMemory
 
 log = structlog.get_logger(__name__)
@@ -224,7 +224,7 @@ class HostBus:
 
     async def call(self, at: BusObject, method: BusMethod, *arguments: Any, timeout_s: float = ANSWER_S) -> Any:
         reply = await self._connected().call(at, method, list(arguments), timeout_s)
-        values = unpack_variants(reply.body)
+        values = kept_variants(reply.body) if method.variants else unpack_variants(reply.body)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     async def write(self, at: BusObject, name: str, value: Variant) -> None:

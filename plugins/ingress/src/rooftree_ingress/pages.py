@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from rooftree import Exchange, Field, Kernel, RooftreeError, Tail
+from rooftree import Begun, Ending, Exchange, Field, Kernel, RooftreeError, Tail
 from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.interfaces.containers import OWN_ADDRESS, EngineConnected
 from rooftree_addons import Addons, InstalledAddon
@@ -22,7 +22,10 @@ from rooftree_proxying import (
     Address,
     BadGateway,
     ForwardedRequest,
+    Memo,
     Upstreams,
+    Written,
+    begin_forward,
     canonical,
     end_to_end,
     forward,
@@ -32,6 +35,8 @@ from rooftree_proxying import (
 
 ENTRY: Final = "/api/hassio_ingress"
 """Where Core has the pages."""
+KEPT_BYTES: Final = 4096
+"""How much of a request's fields is kept for the next request on the connection."""
 _LOOPBACK: Final = frozenset({None, "127.0.0.1", "::1"})
 _COOKIE: Final = COOKIE.encode()
 _TOKENS: Final = frozenset(canonical(name.encode()) for name in TOKEN_HEADERS)
@@ -39,6 +44,7 @@ _OURS: Final = (b"x-remote-user-", b"x-hass-", b"x-ingress-path")
 """What fields begin with that only we may say."""
 _FORWARDED: Final = (b"x-forwarded-", b"forwarded", b"x-real-ip")
 _FORWARDED_FOR: Final = b"x-forwarded-for"
+_tcp: Final = lru_cache(maxsize=64)(Address.tcp)
 
 
 class _Kind(enum.Enum):
@@ -52,7 +58,9 @@ class _Kind(enum.Enum):
     OTHER = enum.auto()
 
 
-@lru_cache(maxsize=1024)
+_OTHER: Final = _Kind.OTHER
+
+
 def _kind(name: bytes) -> _Kind:
     plain = canonical(name)
     if plain.startswith(_OURS) or plain in _TOKENS or plain == _FORWARDED_FOR:
@@ -60,6 +68,9 @@ def _kind(name: bytes) -> _Kind:
     if plain.startswith(_FORWARDED):  # Core writes no underscore: with one, it is its client's word
         return _Kind.THROUGH if b"_" not in name else _Kind.OURS
     return _Kind.AUTHORIZATION if plain == b"authorization" else _Kind.OTHER
+
+
+_KINDS: Final = Memo(_kind)
 
 
 class UnknownPage(RooftreeError):
@@ -96,27 +107,36 @@ class Pages:
 
     async def show(self, exchange: Exchange, addon: InstalledAddon, path: Tail, user: SessionUser | None) -> None:
         """Answer with what the add-on answers. Raises :class:`~rooftree_proxying.BadGateway` where it does not."""
-        address = await self._address(addon)
-        is_core = exchange.address in _LOOPBACK or exchange.address == await self._host()
-        fields = self._fields(exchange, addon, user, is_core=is_core)
-        await forward(
-            exchange,
-            self._upstreams,
-            ForwardedRequest(address, f"/{path}{exchange.query}", fields, _without_session),
-        )
+        if self._lacks_gateway(exchange, addon):
+            self._gateway = (await self._addons.engine.network()).gateway
+        await forward(exchange, self._upstreams, self._request(exchange, addon, path, user))
 
-    async def _address(self, addon: InstalledAddon) -> Address:
+    def begin(
+        self, exchange: Exchange, ending: Ending, addon: InstalledAddon, path: Tail, user: SessionUser | None
+    ) -> Begun | None:
+        """The same, where nothing has to be waited for; see :attr:`rooftree.Proxied.begin`."""
+        if self._lacks_gateway(exchange, addon):
+            return None
+        return begin_forward(exchange, ending, self._upstreams, self._request(exchange, addon, path, user))
+
+    def _lacks_gateway(self, exchange: Exchange, addon: InstalledAddon) -> bool:
+        """Whether the host's address is needed, and not known yet."""
+        return self._gateway is None and (addon.config.host_network or exchange.address not in _LOOPBACK)
+
+    def _request(
+        self, exchange: Exchange, addon: InstalledAddon, path: Tail, user: SessionUser | None
+    ) -> ForwardedRequest:
+        is_core = exchange.address in _LOOPBACK or exchange.address == self._gateway
+        fields = self._written(exchange, addon, user, is_core=is_core)
+        return ForwardedRequest(self._address(addon), f"/{path}{exchange.query}", fields, _without_session)
+
+    def _address(self, addon: InstalledAddon) -> Address:
         if not self._addons.runs(addon.slug):
             raise BadGateway(f"{addon.config.name} ({addon.slug}) does not run. Start it to see its page")
-        host = await self._host() if addon.config.host_network else self._addons.address(addon.slug)
+        host = self._gateway if addon.config.host_network else self._addons.address(addon.slug)
         if host is None:
             raise BadGateway(f"{addon.config.name} ({addon.slug}) has no address yet. Try again in a moment")
-        return Address.tcp(host, addon.ingress_port or addon.config.ingress_port)
-
-    async def _host(self) -> str:
-        if self._gateway is None:
-            self._gateway = (await self._addons.engine.network()).gateway
-        return self._gateway
+        return _tcp(host, addon.ingress_port or addon.config.ingress_port)
 
     async def _own_socket(self) -> socket.socket | None:
         """Add-ons take a page's requests from our own address, and many from no other."""
@@ -126,6 +146,19 @@ class Pages:
     def _forget_gateway(self, _: EngineConnected) -> None:
         self._gateway = None
 
+    def _written(
+        self, exchange: Exchange, addon: InstalledAddon, user: SessionUser | None, *, is_core: bool
+    ) -> Written:
+        """What the add-on sees of a request's fields; mostly that is what it saw of the last request's."""
+        asked = (exchange.fields, addon.ingress_token, user, is_core)
+        if exchange.kept is not None and exchange.kept[0] == asked:
+            written: Written = exchange.kept[1]
+            return written
+        written = Written.of(self._fields(exchange, addon, user, is_core=is_core))
+        is_lasting = not exchange.has_field("Authorization")  # which may be of ours one day
+        exchange.kept = (asked, written) if is_lasting and len(written.lines) <= KEPT_BYTES else None
+        return written
+
     def _fields(
         self, exchange: Exchange, addon: InstalledAddon, user: SessionUser | None, *, is_core: bool
     ) -> list[Field]:
@@ -133,16 +166,11 @@ class Pages:
 
         :param is_core: whether it comes from the host, where Core is: others say nothing of whom they speak for
         """
-        fields = []
-        for field in end_to_end(exchange.fields):
-            match _kind(field[0]):
-                case _Kind.OURS:
-                    continue
-                case _Kind.THROUGH if not is_core:
-                    continue
-                case _Kind.AUTHORIZATION if self._is_ours(field[1]):
-                    continue
-            fields.append(field)
+        fields = [
+            field
+            for field in end_to_end(exchange.fields)
+            if (kind := _KINDS[field[0]]) is _OTHER or self._may_see(kind, field[1], is_core=is_core)
+        ]
         through = [value for name, value in exchange.fields if is_core and name.lower() == _FORWARDED_FOR]
         if exchange.address is not None:
             through.append(exchange.address.encode())
@@ -153,12 +181,22 @@ class Pages:
             fields += _of_user(user)
         return without_cookie(fields, _COOKIE)
 
+    def _may_see(self, kind: _Kind, value: bytes, *, is_core: bool) -> bool:
+        """Whether an add-on may see a field that is about more than its page."""
+        match kind:
+            case _Kind.THROUGH:
+                return is_core
+            case _Kind.AUTHORIZATION:
+                return not self._is_ours(value)
+        return False
+
     def _is_ours(self, authorization: bytes) -> bool:
         """Whether it has a token of ours in it."""
         return any(self._kernel.tokens.principal(word.decode("latin-1")) for word in authorization.split())
 
 
-def _of_user(user: SessionUser) -> list[Field]:
+@lru_cache(maxsize=64)
+def _of_user(user: SessionUser) -> Sequence[Field]:
     """Who the user is. Names are UTF-8 in a field, as everybody has them there."""
     told = [(b"X-Remote-User-Id", user.id), (b"X-Remote-User-Name", user.username)]
     told.append((b"X-Remote-User-Display-Name", user.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rooftree import Exchange, Principal, Proxied, Role, Routes, Tail, role
+from rooftree import Begun, Ending, Exchange, Principal, Proxied, Role, Routes, Tail, role
 from rooftree.interfaces.callers import CORE_ONLY
 from rooftree_ingress.ingress import Ingress
 from rooftree_ingress.models import Panel, PanelListing, SessionRequest, SessionText
@@ -41,4 +41,7 @@ def page(ingress: Ingress, token: str, path: Tail, caller: Principal) -> Proxied
     async def serve(exchange: Exchange) -> None:
         await ingress.pages.show(exchange, addon, path, user)
 
-    return Proxied(serve)
+    def begin(exchange: Exchange, ending: Ending) -> Begun | None:
+        return ingress.pages.begin(exchange, ending, addon, path, user)
+
+    return Proxied(serve, begin)

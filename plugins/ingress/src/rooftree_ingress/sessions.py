@@ -31,6 +31,7 @@ IDLE: Final = timedelta(minutes=15)
 """How long a session lasts that is not used."""
 LONGEST: Final = timedelta(hours=24)
 """How long one lasts however it is used; the frontend opens another one by itself then."""
+_IDLE_S, _LONGEST_S = IDLE.total_seconds(), LONGEST.total_seconds()
 
 
 @frozen
@@ -65,7 +66,7 @@ class _Open:
     """The last use that was written."""
 
     def is_over(self, now: float) -> bool:
-        return now - self.used > IDLE.total_seconds() or now - self.opened > LONGEST.total_seconds()
+        return now - self.used > _IDLE_S or now - self.opened > _LONGEST_S
 
 
 def digest(text: str) -> str:

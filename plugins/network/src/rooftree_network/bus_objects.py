@@ -26,13 +26,39 @@ IP4: Final = BusObject(NETWORK_MANAGER, NO_OBJECT, f"{NETWORK_MANAGER}.IP4Config
 IP6: Final = BusObject(NETWORK_MANAGER, NO_OBJECT, f"{NETWORK_MANAGER}.IP6Config")
 PROFILE: Final = BusObject(NETWORK_MANAGER, NO_OBJECT, f"{NETWORK_MANAGER}.Settings.Connection")
 
+SETTINGS: Final = BusObject(NETWORK_MANAGER, "/org/freedesktop/NetworkManager/Settings", f"{NETWORK_MANAGER}.Settings")
+CHECKPOINT: Final = BusObject(NETWORK_MANAGER, NO_OBJECT, f"{NETWORK_MANAGER}.Checkpoint")
+OBJECTS_PATH: Final = "/org/freedesktop"
+"""Of NetworkManager's object manager."""
+
 GET_SETTINGS: Final = BusMethod("GetSettings", "", "a{sa{sv}}")
+TAKE_SETTINGS: Final = BusMethod("GetSettings", "", "a{sa{sv}}", variants=True)
+"""The same, to be given back with a part of it changed."""
+GET_SECRETS: Final = BusMethod("GetSecrets", "s", "a{sa{sv}}", variants=True)
+UPDATE: Final = BusMethod("Update2", "a{sa{sv}}ua{sv}", "a{sv}")
+DELETE: Final = BusMethod("Delete")
+ADD_CONNECTION: Final = BusMethod("AddConnection2", "a{sa{sv}}ua{sv}", "oa{sv}")
+CONNECTION_BY_UUID: Final = BusMethod("GetConnectionByUuid", "s", "o")
+GET_APPLIED: Final = BusMethod("GetAppliedConnection", "u", "a{sa{sv}}t", variants=True)
+REAPPLY: Final = BusMethod("Reapply", "a{sa{sv}}tu")
+DISCONNECT: Final = BusMethod("Disconnect")
+ACTIVATE: Final = BusMethod("ActivateConnection", "ooo", "o")
+CHECKPOINT_CREATE: Final = BusMethod("CheckpointCreate", "aouu", "o")
+CHECKPOINT_DESTROY: Final = BusMethod("CheckpointDestroy", "o")
+CHECKPOINT_ROLLBACK: Final = BusMethod("CheckpointRollback", "o", "a{su}")
+CHECKPOINT_ADJUST: Final = BusMethod("CheckpointAdjustRollbackTimeout", "ou")
+REQUEST_SCAN: Final = BusMethod("RequestScan", "a{sv}")
 CHECK_CONNECTIVITY: Final = BusMethod("CheckConnectivity", "", "u")
 
 FULL_CONNECTIVITY: Final = 4
 """``NM_CONNECTIVITY_FULL``."""
 ACTIVATING, ACTIVATED = 1, 2
 """States of an active connection."""
+DEACTIVATED: Final = 4
+TO_DISK, IN_MEMORY, BLOCK_AUTOCONNECT = 0x1, 0x2, 0x20
+"""Flags of ``Update2`` and ``AddConnection2``."""
+DELETES_NEW_PROFILES: Final = 0x2
+"""A flag of a checkpoint: what going back to it does beside."""
 IP4_READY, IP6_READY, EXTERNAL = 0x8, 0x10, 0x80
 """Bits of an active connection's flags; the last: somebody else has set it up."""
 
@@ -46,6 +72,10 @@ class Manager:
     """An active connection."""
     connectivity: int | None = bus_property("Connectivity", "u")
     checks_connectivity: bool | None = bus_property("ConnectivityCheckEnabled", "b")
+    version: str | None = bus_property("Version", "s")
+    starts: bool | None = bus_property("Startup", "b")
+    """Whether it still looks at what there is, after its start."""
+    checkpoints: Sequence[str] | None = bus_property("Checkpoints", "ao")
 
 
 @frozen(kw_only=True)
@@ -61,6 +91,12 @@ class Device:
     """There where IPv4 comes from DHCP."""
     ip4: str | None = bus_property("Ip4Config", "o")
     ip6: str | None = bus_property("Ip6Config", "o")
+    reason: Sequence[int] | None = bus_property("StateReason", "(uu)")
+    """Its state, and why it is in it."""
+    udev_path: str | None = bus_property("Path", "s")
+    """Where it is plugged in, udev's ``ID_PATH``; empty for what is nowhere."""
+    available: Sequence[str] | None = bus_property("AvailableConnections", "ao")
+    """The profiles that could be put in force on it."""
 
 
 @frozen(kw_only=True)
@@ -68,6 +104,9 @@ class WirelessDevice:
     """What a wireless one has besides."""
 
     access_point: str | None = bus_property("ActiveAccessPoint", "o")
+    access_points: Sequence[str] | None = bus_property("AccessPoints", "ao")
+    last_scan: int | None = bus_property("LastScan", "x")
+    """When it looked last for access points, in milliseconds of the boot's clock; -1 never."""
 
 
 @frozen(kw_only=True)
@@ -94,6 +133,22 @@ class ActiveConnection:
     state: int | None = bus_property("State", "u")
     flags: int | None = bus_property("StateFlags", "u")
     profile: str | None = bus_property("Connection", "o")
+    uuid: str | None = bus_property("Uuid", "s")
+
+
+@frozen(kw_only=True)
+class StoredProfile:
+    """A profile, as far as it is no settings."""
+
+    unsaved: bool | None = bus_property("Unsaved", "b")
+    """Whether it is otherwise on disk."""
+
+
+@frozen(kw_only=True)
+class Checkpoint:
+    """What NetworkManager goes back to by itself when its time is over."""
+
+    devices: Sequence[str] | None = bus_property("Devices", "ao")
 
 
 @frozen(kw_only=True)
@@ -123,6 +178,8 @@ SOURCES: Final[tuple[tuple[type[Any], BusObject], ...]] = (
     (VlanDevice, VLAN),
     (AccessPoint, ACCESS_POINT),
     (ActiveConnection, ACTIVE),
+    (StoredProfile, PROFILE),
+    (Checkpoint, CHECKPOINT),
     (Ip4Config, IP4),
     (Ip6Config, IP6),
 )

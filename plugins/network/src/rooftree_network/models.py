@@ -80,6 +80,8 @@ class Wifi:
     ssid: str
     signal: int | None
     """Percent; ``None`` while it is not connected."""
+    key_management: str | None
+    """NetworkManager's word for how one logs in, such as ``sae`` for WPA3 alone; ours, clients do without."""
 
 
 @frozen(kw_only=True)

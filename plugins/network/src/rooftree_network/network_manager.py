@@ -50,10 +50,10 @@ from rooftree_network.models import (
     Privacy,
     Vlan,
     Wifi,
-    WifiAuth,
     WifiMode,
     is_link_local,
 )
+from rooftree_network.wifi_keys import SHOWN
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +96,6 @@ _WIFI_MODES: Final[dict[str, WifiMode]] = {
     "adhoc": "adhoc",
     "ap": "ap",
 }
-_WIFI_AUTH: Final[dict[str | None, WifiAuth]] = {None: "open", "none": "wep", "wpa-psk": "wpa-psk"}
-"""By ``key-mgmt`` of the section for security; without one the network is open."""
 
 
 @frozen(kw_only=True)
@@ -207,7 +205,8 @@ class NetworkManager:
         wireless = _section(profile, "802-11-wireless")
         if not wireless:
             return None
-        auth = _WIFI_AUTH.get(_section(profile, "802-11-wireless-security").get("key-mgmt"))
+        key_management = _section(profile, "802-11-wireless-security").get("key-mgmt")
+        auth = SHOWN.get(key_management)
         if auth is None:
             return None
         device = await self._read(WirelessDevice, WIRELESS, path)
@@ -217,6 +216,7 @@ class NetworkManager:
             auth=auth,
             ssid=wireless.get("ssid", b"").decode(errors="replace"),
             signal=point.strength if point else None,
+            key_management=key_management,
         )
 
     async def _vlan(self, path: str, profile: Profile | None) -> Vlan | None:

@@ -17,6 +17,7 @@ from rooftree_network.host_network import HOST_NETWORK, HostNetwork
 from rooftree_network.internet import Internet
 from rooftree_network.ipv4_check import SLUG, check_ipv4
 from rooftree_network.routes import routes
+from rooftree_network.trials import TRIALS, Trials
 
 
 def _addresses(_: object, __: object, value: Sequence[str]) -> None:
@@ -38,10 +39,10 @@ class NetworkSettings:
 
 
 class NetworkPlugin(Plugin):
-    """The host's network: its interfaces, and whether anything beyond them can be reached."""
+    """The host's network: its interfaces, how they are changed, and whether anything beyond them can be reached."""
 
     name = "network"
-    provides = (NETWORK, HOST_NETWORK)
+    provides = (NETWORK, HOST_NETWORK, TRIALS)
     optional = (SYSTEM_BUS, CONTAINER_ENGINE)
     settings = NetworkSettings
 
@@ -55,14 +56,17 @@ class NetworkPlugin(Plugin):
         kernel.defer(network.news.close)
         kernel.provide(NETWORK, self.internet)
         kernel.provide(HOST_NETWORK, network)
+        trials = Trials(kernel)
+        kernel.provide(TRIALS, trials)
         for kind in (BusConnected, BusLost, BusServiceChanged, BusPropertiesChanged):
             kernel.on(kind, self.internet.bus_said)
+            kernel.on(kind, trials.news.told)
         kernel.on(EngineConnected, lambda _: network.addon_networks.forget())
         kernel.condition("internet_host", network.why_cut_off)
         kernel.condition("internet_system", network.why_cut_off)
 
     def routes(self) -> Routes:
-        """``/network/…``, so far what reads."""
+        """``/network/…``, and what confirms a change."""
         return routes
 
     def tasks(self) -> Iterable[Task]:

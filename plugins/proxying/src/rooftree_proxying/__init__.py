@@ -4,7 +4,8 @@ A route answers :class:`~rooftree.Proxied`, and what serves it calls :func:`forw
 is to see. A library, not a plugin.
 """
 
-from rooftree_proxying.forwarding import ForwardedRequest, forward
+from rooftree_proxying.brief_forwarding import begin_forward
+from rooftree_proxying.forwarding import forward
 from rooftree_proxying.header_fields import (
     canonical,
     end_to_end,
@@ -14,14 +15,19 @@ from rooftree_proxying.header_fields import (
     without_cookie,
     without_set_cookie,
 )
+from rooftree_proxying.memo import Memo
+from rooftree_proxying.requests import ForwardedRequest, Written
 from rooftree_proxying.upstreams import Address, BadGateway, UpstreamConnection, Upstreams
 
 __all__ = [
     "Address",
     "BadGateway",
     "ForwardedRequest",
+    "Memo",
     "UpstreamConnection",
     "Upstreams",
+    "Written",
+    "begin_forward",
     "canonical",
     "end_to_end",
     "forward",

@@ -9,39 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiohttp.web import RequestPayloadError
-from attrs import field, frozen
 
 from rooftree import Exchange, Field, Invalid
+from rooftree_proxying.brief_forwarding import BegunForward
 from rooftree_proxying.chunked_coding import Unchunker
-from rooftree_proxying.header_fields import canonical, end_to_end, options
+from rooftree_proxying.header_fields import end_to_end
+from rooftree_proxying.requests import ForwardedRequest, request_head
 from rooftree_proxying.response_heads import NoResponse, ResponseHead, end_of_head, parse_head
-from rooftree_proxying.upstreams import AHEAD_BYTES, Address, BadGateway, UpstreamConnection, Upstreams
+from rooftree_proxying.upstreams import AHEAD_BYTES, BadGateway, UpstreamConnection, Upstreams
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods whose request may be sent again where nobody knows what became of it."""
-_TARGET = re.compile(rb"/[\x21\x22\x24-\x7e\x80-\xff]*")
-
-
-def _as_they_are(fields: Sequence[Field]) -> Iterable[Field]:
-    return fields
-
-
-@frozen
-class ForwardedRequest:
-    """What the upstream is sent."""
-
-    address: Address
-    target: str
-    """Path and query, as they are to be on the wire; made of a :class:`~rooftree.Tail` and :attr:`Exchange.query`."""
-    fields: Sequence[Field] = field(repr=False)
-    """The header fields, :func:`~rooftree_proxying.end_to_end` ones: what frames the message is added."""
-    answer_fields: Callable[[Sequence[Field]], Iterable[Field]] = field(default=_as_they_are, repr=False)
-    """What becomes of the fields of the answer, and of those behind its body; it gets the end-to-end ones."""
 
 
 async def forward(exchange: Exchange, upstreams: Upstreams, request: ForwardedRequest) -> None:
@@ -50,12 +32,15 @@ async def forward(exchange: Exchange, upstreams: Upstreams, request: ForwardedRe
     Raises :class:`BadGateway` where the upstream can't be reached or answers what is no answer, and
     :class:`~rooftree.Invalid` for a request that is none.
     """
-    head = _request_head(exchange, request)
+    head = request_head(exchange, request)
     may_repeat = exchange.method in _REPEATABLE and not (exchange.has_body or exchange.offers_upgrade)
-    connection = await upstreams.connect(request.address, anew=not may_repeat)
+    connection = _begun_connection(exchange, request, head)
+    unsent = b"" if connection is not None else head
+    if connection is None:
+        connection = await upstreams.connect(request.address, anew=not may_repeat)
     if connection.is_reused:
         try:
-            if await _forward_on(connection, exchange, request, head):
+            if await _forward_on(connection, exchange, request, unsent):
                 upstreams.keep(request.address, connection)
             return
         except _Stale:
@@ -66,6 +51,16 @@ async def forward(exchange: Exchange, upstreams: Upstreams, request: ForwardedRe
         raise BadGateway(f"{request.address} hung up without an answer") from None
     if is_reusable:
         upstreams.keep(request.address, connection)
+
+
+def _begun_connection(exchange: Exchange, request: ForwardedRequest, head: bytes) -> UpstreamConnection | None:
+    """The connection on which just this was sent already, before anybody waited for its answer."""
+    begun = exchange.take_begun()
+    if isinstance(begun, BegunForward) and begun.is_of(request.address, head):
+        return begun.hand_over()
+    if begun is not None:
+        begun.abort()
+    return None
 
 
 class _Stale(Exception):
@@ -101,32 +96,6 @@ async def _forward_on(
 
 
 # --- the request ------------------------------------------------------------------------------------------------------
-
-
-def _request_head(exchange: Exchange, request: ForwardedRequest) -> bytes:
-    target = request.target.encode("utf-8", "surrogateescape")
-    if not _TARGET.fullmatch(target):
-        raise Invalid("The request target has a character that must be percent-encoded")
-    lines = [b"%b %b HTTP/1.1\r\n" % (exchange.method.encode(), target)]
-    hosts = 0
-    for name, value in request.fields:
-        lines.append(b"%b: %b\r\n" % (name, value))
-        hosts += canonical(name) == b"host"
-    if hosts > 1:
-        raise Invalid("The header Host was sent more than once")
-    if not hosts:
-        address = request.address
-        lines.append(f"Host: {address.host or 'localhost'}:{address.port or 80}\r\n".encode())
-    if exchange.length is not None:
-        lines.append(b"Content-Length: %d\r\n" % exchange.length)
-    elif exchange.has_body:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    if exchange.offers_upgrade:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-    elif exchange.has_field("TE") and b"trailers" in options(exchange.fields, b"te"):
-        lines.append(b"Connection: TE\r\nTE: trailers\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
 
 
 async def _send_body(exchange: Exchange, connection: UpstreamConnection) -> None:
@@ -173,7 +142,7 @@ async def _received_head(connection: UpstreamConnection, exchange: Exchange, req
 
 
 def _answer_fields(request: ForwardedRequest, head: ResponseHead) -> Iterable[Field]:
-    return request.answer_fields(end_to_end(head.fields))
+    return request.answer_fields(head.fields)
 
 
 async def _relay(

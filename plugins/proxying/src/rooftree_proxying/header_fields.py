@@ -7,10 +7,10 @@ or WSGI can't tell apart. Syntax: RFC 9110, sections 5 and 7.6.1.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
 from typing import Final
 
 from rooftree import Field
+from rooftree_proxying.memo import Memo
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -32,33 +32,48 @@ _USUAL: Final = frozenset({b"close", b"keep-alive", b"Close", b"Keep-Alive", b"U
 """What ``Connection`` says that names no field."""
 
 
-@lru_cache(maxsize=1024)
+_CANONICAL: Final = Memo[bytes](lambda name: name.lower().replace(b"_", b"-"))
+
+
 def canonical(name: bytes) -> bytes:
     """A field's name as names are compared."""
-    return name.lower().replace(b"_", b"-")
+    return _CANONICAL[name]
 
 
 def end_to_end(fields: Iterable[Field]) -> list[Field]:
     """The fields that are meant for the other end: those of the connection are gone, and those that it names."""
-    kept = []
-    named: set[bytes] = set()
+    kept, connection = [], []
     for field in fields:
-        name = canonical(field[0])
+        name = _CANONICAL[field[0]]
         if name not in HOP_BY_HOP:
             kept.append(field)
-        elif name == b"connection" and field[1] not in _USUAL:
-            named.update(canonical(option.strip()) for option in field[1].split(b","))
-    return without(kept, named) if named else kept
+        elif name == b"connection":
+            connection.append(field[1])
+    return without_named(kept, connection)
+
+
+def without_named(fields: list[Field], connection: Iterable[bytes]) -> list[Field]:
+    """The fields but those that the values of ``Connection`` name."""
+    named: set[bytes] = set()
+    for value in connection:
+        if value not in _USUAL:
+            named.update(canonical(option.strip()) for option in value.split(b","))
+    return without(fields, named) if named else fields
+
+
+def closes(connection: Iterable[bytes]) -> bool:
+    """Whether the values of ``Connection`` say that it ends with this message."""
+    return b"close" in b",".join(connection).lower()
 
 
 def without(fields: Iterable[Field], names: Collection[bytes]) -> list[Field]:
     """The fields but those of these names, which are canonical."""
-    return [field for field in fields if canonical(field[0]) not in names]
+    return [field for field in fields if _CANONICAL[field[0]] not in names]
 
 
 def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """The values of the fields of a canonical name, in order."""
-    return [value for other, value in fields if canonical(other) == name]
+    return [value for other, value in fields if _CANONICAL[other] == name]
 
 
 def options(fields: Sequence[Field], name: bytes) -> list[bytes]:
@@ -70,7 +85,7 @@ def without_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
     """The fields of a request with that cookie taken out of its ``Cookie`` fields; one that has no other is gone."""
     kept = []
     for field in fields:
-        if canonical(field[0]) == b"cookie" and cookie in field[1]:
+        if _CANONICAL[field[0]] == b"cookie" and cookie in field[1]:
             pairs = [pair.strip() for pair in field[1].split(b";")]
             others = [pair for pair in pairs if not _is_of(pair, cookie)]
             if others:
@@ -82,7 +97,7 @@ def without_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
 
 def without_set_cookie(fields: Iterable[Field], cookie: bytes) -> list[Field]:
     """The fields of an answer without what would set that cookie."""
-    return [field for field in fields if canonical(field[0]) != b"set-cookie" or not _is_of(field[1], cookie)]
+    return [field for field in fields if _CANONICAL[field[0]] != b"set-cookie" or not _is_of(field[1], cookie)]
 
 
 def _is_of(pair: bytes, cookie: bytes) -> bool:

@@ -13,15 +13,16 @@ from typing import Final
 from attrs import mutable
 
 from rooftree import Field
-from rooftree_proxying.header_fields import canonical
+from rooftree_proxying.header_fields import HOP_BY_HOP, canonical, closes, without_named
+from rooftree_proxying.memo import Memo
 
 HEAD_BYTES: Final = 64 * 1024
 """How long a head may be."""
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n\0]*))?")
 _NAME_BYTES: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FORBIDDEN: Final = frozenset(b"\r\n\0")
 _FOLD = re.compile(rb"\r\n[ \t]+")
-_END = re.compile(rb"\r?\n\r?\n")
 _BODILESS = frozenset({204, 304})
 
 
@@ -36,7 +37,7 @@ class ResponseHead:
     status: int
     reason: bytes
     fields: Sequence[Field]
-    """All of them, as they came."""
+    """Those that are meant for the client, as they came."""
     length: int | None
     """Bytes that the body has, or would have if it came; ``None`` where that is not told beforehand."""
     is_chunked: bool
@@ -44,73 +45,109 @@ class ResponseHead:
     keeps_connection: bool
     """Whether another request may follow on the connection."""
 
+    def is_all_with(self, size: int) -> bool:
+        """Whether the answer is whole with a body of ``size`` bytes, and another request may follow."""
+        return self.status >= 200 and self.keeps_connection and not self.is_chunked and size == self.body_bytes
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of the body that comes, where it is announced."""
+        return self.length or 0 if self.has_body else 0
+
 
 def end_of_head(data: bytes) -> int:
     """Where the body begins; 0 while the head is not whole. Raises :class:`NoResponse` when it is too long."""
-    end = data.find(b"\r\n\r\n", 0, HEAD_BYTES) + 4
-    if end > 3 and data.count(b"\n", 0, end) == data.count(b"\r\n", 0, end):
-        return end
-    odd_end = _END.search(data, 0, HEAD_BYTES)  # with single line feeds, which is rare, and slow to look for
-    if odd_end is None and len(data) >= HEAD_BYTES:
+    end = data.find(b"\n\r\n", 0, HEAD_BYTES)
+    odd_end = data.find(b"\n\n", 0, end if end >= 0 else HEAD_BYTES)
+    if odd_end >= 0:
+        return odd_end + 2
+    if end >= 0:
+        return end + 3
+    if len(data) >= HEAD_BYTES:
         raise NoResponse(f"its head is longer than {HEAD_BYTES} bytes")
-    return odd_end.end() if odd_end is not None else 0
+    return 0
 
 
 def parse_head(head: bytes, method: str) -> ResponseHead:
     """Read the head of the answer to a request of that method, its empty line included; raises :class:`NoResponse`."""
-    text = head if head.count(b"\n") == head.count(b"\r\n") else head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    line, _, rest = text.partition(b"\r\n")
+    try:
+        return _parse_head(head, method)
+    except NoResponse:
+        plain = _plain(head)
+        if plain == head:
+            raise
+        return _parse_head(plain, method)
+
+
+def _parse_head(head: bytes, method: str) -> ResponseHead:
+    line, _, rest = head.partition(b"\r\n")
     status_line = _STATUS.fullmatch(line)
     if status_line is None:
         raise NoResponse(f"it begins with {line[:60]!r}")
-    fields = parse_fields(rest[:-2])
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    closes = False
-    for name, value in fields:
-        match canonical(name):
-            case b"content-length":
-                lengths.append(value)
-            case b"transfer-encoding":
-                codings += [coding.strip().lower() for coding in value.split(b",")]
-            case b"connection":
-                closes = closes or b"close" in value.lower()
-    status = int(status_line[2])
-    length = _length(lengths)
-    is_chunked = _is_chunked(codings)
+    kept: list[Field] = []
+    of_connection: dict[bytes, list[bytes]] = {}
+    for name, field in _read_lines(rest[:-2]):
+        if name in HOP_BY_HOP:
+            of_connection.setdefault(name, []).append(field[1])
+        else:
+            kept.append(field)
+    connection = of_connection.get(b"connection", ())
+    version, code, reason = status_line.groups(b"")
+    status = int(code)
+    length = _length(of_connection.get(b"content-length"))
+    is_chunked = _is_chunked(of_connection.get(b"transfer-encoding"))
     has_body = method != "HEAD" and status >= 200 and status not in _BODILESS
     ends_itself = not has_body or is_chunked or length is not None
-    is_new = status_line[1] == b"1"
+    is_new = version == b"1"
     if is_chunked and not is_new:
         raise NoResponse("it is chunked, in a version of HTTP that knows no chunks")
     return ResponseHead(
         status,
-        status_line[3] or b"",
-        fields,
+        reason,
+        without_named(kept, connection),
         None if is_chunked else length,
         is_chunked,
         has_body,
-        ends_itself and is_new and not closes,
+        ends_itself and is_new and not closes(connection),
     )
 
 
 def parse_fields(text: bytes) -> list[Field]:
     """Fields, each line with its end; raises :class:`NoResponse`."""
-    if b"\n " in text or b"\n\t" in text:
-        text = _FOLD.sub(b" ", text)
+    try:
+        return [field for _, field in _read_lines(text)]
+    except NoResponse:
+        plain = _plain(text)
+        if plain == text:
+            raise
+        return [field for _, field in _read_lines(plain)]
+
+
+def _plain(text: bytes) -> bytes:
+    """The same with the usual ends of lines, and none folded."""
+    return _FOLD.sub(b" ", text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+
+
+def _read_lines(text: bytes) -> list[tuple[bytes, Field]]:
+    """The fields with their names as names are compared."""
     lines = text.split(b"\r\n")
-    if lines.pop() or text.count(b"\r") != len(lines) or b"\0" in text:
-        raise NoResponse("a line of its head has no end, or a sign that no field has")
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name.translate(None, _NAME_BYTES):
-            raise NoResponse(f"a line of its head is no header field: {line[:60]!r}")
-        fields.append((name, value.strip(b" \t")))
-    return fields
+    if lines.pop():
+        raise NoResponse("the last line of its head has no end")
+    return [_READ[line] for line in lines]
 
 
-def _length(told: Sequence[bytes]) -> int | None:
+def _read(line: bytes) -> tuple[bytes, Field]:
+    name, colon, value = line.partition(b":")
+    if not colon or not name or name.translate(None, _NAME_BYTES) or not _FORBIDDEN.isdisjoint(value):
+        raise NoResponse(f"a line of its head is no header field: {line[:60]!r}")
+    return canonical(name), (name, value.strip(b" \t"))
+
+
+_READ: Final = Memo(_read)
+"""Most lines of an answer's head are those of the answer before."""
+
+
+def _length(told: Sequence[bytes] | None) -> int | None:
     if not told:
         return None
     if not told[0].isdigit() or len(told[0]) > 18 or told.count(told[0]) != len(told):
@@ -118,8 +155,11 @@ def _length(told: Sequence[bytes]) -> int | None:
     return int(told[0])
 
 
-def _is_chunked(codings: Sequence[bytes]) -> bool:
-    if not codings or codings == [b"identity"]:
+def _is_chunked(told: Sequence[bytes] | None) -> bool:
+    if not told:
+        return False
+    codings = [coding.strip().lower() for value in told for coding in value.split(b",")]
+    if codings == [b"identity"]:
         return False
     if codings != [b"chunked"]:
         raise NoResponse(f"its transfer coding is {b', '.join(codings)!r}")

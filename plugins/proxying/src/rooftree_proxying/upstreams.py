@@ -37,7 +37,7 @@ class BadGateway(RooftreeError):
     status = 502
 
 
-@frozen
+@frozen(cache_hash=True)
 class Address:
     """Where an upstream listens: :meth:`tcp` or :meth:`unix`."""
 
@@ -68,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._waiter: asyncio.Future[None] | None = None
+        self._listener: Callable[[], None] | None = None
         self._room: asyncio.Future[None] | None = None
         """Done when the upstream takes in more."""
         self._is_waiting = False
@@ -103,6 +104,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._is_waiting = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
+        return received
+
+    def tell(self, listener: Callable[[], None] | None) -> None:
+        """Tell ``listener`` of whatever comes, and of the end, until it is ``None``; it takes with
+        :meth:`take`."""
+        self._listener = listener
+
+    def take(self) -> bytes:
+        """What came by now."""
+        received, self._received = self._received, b""
         return received
 
     def give_back(self, data: bytes) -> None:
@@ -155,7 +166,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._tunnel.send(data)
             return
         self._received = self._received + data if self._received else data
-        if self._waiter is not None:
+        if self._listener is not None:
+            self._listener()
+        elif self._waiter is not None:
             self._wake()
         elif len(self._received) >= AHEAD_BYTES and not self._is_waiting:
             self._is_waiting = True
@@ -165,6 +178,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Nothing more comes."""
         self.has_ended = True
         self._wake()
+        if self._listener is not None:
+            self._listener()
         self.resume_writing()
         if self._tunnel is not None:
             self._tunnel.close()
@@ -206,13 +221,9 @@ class Upstreams:
 
     async def connect(self, address: Address, *, anew: bool = False) -> UpstreamConnection:
         """A connection: one that was kept, unless it has to be ``anew``. Raises :class:`BadGateway`."""
-        kept = self._kept.get(address)
-        while kept and not anew:
-            connection = kept.pop()
-            if connection.is_quiet:
-                connection.is_reused = True
-                return connection
-            connection.transport.abort()
+        kept = None if anew else self.kept(address)
+        if kept is not None:
+            return kept
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -243,6 +254,17 @@ class Upstreams:
             line.close()
             raise
         return connection
+
+    def kept(self, address: Address) -> UpstreamConnection | None:
+        """A connection that was kept, if there is one."""
+        kept = self._kept.get(address)
+        while kept:
+            connection = kept.pop()
+            if connection.is_quiet:
+                connection.is_reused = True
+                return connection
+            connection.transport.abort()
+        return None
 
     def keep(self, address: Address, connection: UpstreamConnection) -> None:
         """An answer on it is over, and another may follow."""

@@ -1,0 +1,37 @@
+"""What is begun for a request without a task, how it ends, and what its connection knows of it; see
+:mod:`rooftree.http.brief`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Begun(Protocol):
+    """What a proxy has begun for an exchange."""
+
+    def abort(self) -> None:
+        """Nobody waits for it any more."""
+
+
+class Ending(Protocol):
+    """How what a proxy has begun without a task goes on."""
+
+    def answer(
+        self, status: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]], length: int | None, body: bytes
+    ) -> None:
+        """With the whole answer; see :meth:`Exchange.begin`, whose errors are raised before anything has left."""
+
+    def take_long_way(self) -> None:
+        """With ``serve``."""
+
+
+class UnderWay(Protocol):
+    """A request that is answered without a task."""
+
+    def take_long_way(self) -> None:
+        """Let it be answered as others are."""
+
+    def abort(self) -> None:
+        """Its client has gone."""

@@ -1,0 +1,58 @@
+"""What sockets are told that listen, and with whom the connections are that they take."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from ipaddress import IPv6Address, ip_address
+
+UNSENT_BYTES = 128 * 1024
+"""Bytes of answers that lie in the kernel for a client that does not take them (tcp(7) has no word for it: the socket
+option ``TCP_NOTSENT_LOWAT``)."""
+SILENT_S = 60
+"""Seconds without a packet after which the kernel asks a client whether it is there."""
+ASKED_EVERY_S = 15
+ASKED_TIMES = 4
+"""How often it asks, and how many times, before the connection counts as lost."""
+ACCEPTED_PER_TURN = 16
+"""Connections that are taken in one turn of the loop."""
+BACKLOG = 1024
+"""Connections that wait in the kernel to be taken."""
+
+
+def bound_unsent(listening: socket.socket) -> None:
+    """Let little lie in the kernel for clients who do not read; the connections that are taken inherit it."""
+    if listening.family in {socket.AF_INET, socket.AF_INET6}:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def miss_the_lost(listening: socket.socket) -> None:
+    """Ask clients of whom nothing is heard whether they are there; the connections that are taken inherit it. One that
+    left while it had more to send than is read says goodbye behind that, which so never comes."""
+    if listening.family in {socket.AF_INET, socket.AF_INET6}:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            (socket.TCP_KEEPIDLE, SILENT_S),
+            (socket.TCP_KEEPINTVL, ASKED_EVERY_S),
+            (socket.TCP_KEEPCNT, ASKED_TIMES),
+        ):
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def peer_address(peer: object) -> str | None:
+    """The address in what a socket calls its peer: IPv4 as it is, also where it came to an IPv6 socket."""
+    if not isinstance(peer, tuple):
+        return None
+    address = ip_address(str(peer[0]).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def has_hung_up(line: asyncio.Transport) -> bool:
+    """Whether the peer of a connection hung up while nothing is read from it."""
+    if line.is_reading() or line.is_closing():
+        return False
+    looked_at = select.poll()
+    looked_at.register(line.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(looked_at.poll(0))

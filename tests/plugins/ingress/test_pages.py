@@ -278,3 +278,6 @@ async def test_page_of_an_add_on_that_uses_the_hosts_network_is_at_the_host(
     cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
     engine.gateway = "127.0.0.1"
     assert b" 200 OK" in await asked(here, f"{page}/", cookie)
+
+    await here.home.post("local_hello", "stop")  # and who listens there now is somebody else
+    assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 502 ")

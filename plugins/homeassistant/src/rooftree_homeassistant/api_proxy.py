@@ -67,12 +67,13 @@ class ApiProxy:
             raise BadGateway(error.message) from error
         is_small = not exchange.has_body or (exchange.length is not None and exchange.length <= SMALL_BYTES)
         try:
-            async with asyncio.timeout(WITHIN_S if is_small else None) as patience:
+            async with asyncio.timeout(WITHIN_S if is_small else None) as patience:  # until it begins
                 request = ForwardedRequest(
                     _address(access),
                     f"/api/{path}{exchange.query}",
                     _request_fields(exchange, access),
-                    partial(_answer_fields, patience),
+                    _answer_fields,
+                    partial(patience.reschedule, None),
                 )
                 await forward(exchange, self._upstreams, request)
         except TimeoutError:
@@ -96,9 +97,8 @@ def _request_fields(exchange: Exchange, access: CoreAccess) -> Sequence[Field]:
     return fields
 
 
-def _answer_fields(patience: asyncio.Timeout, fields: Sequence[Field]) -> Iterable[Field]:
-    """What the client gets of an answer's fields, which has begun with them and may go on for as long as it will."""
-    patience.reschedule(None)
+def _answer_fields(fields: Sequence[Field]) -> Iterable[Field]:
+    """What the client gets of an answer's fields."""
     for name, value in fields:
         if name.lower() in FROM_CORE:
             yield name, value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -104,6 +104,15 @@ class Pages:
         if slug is None:
             raise UnknownPage("No add-on that is installed has a page here")
         return installed[slug]
+
+    def facts(self, slug: str) -> Mapping[str, str] | None:
+        """Where the page of an installed add-on is; ``None`` where it has none."""
+        addon = self._addons.installed.get(slug)
+        if addon is None or not addon.config.ingress:
+            return None
+        entry = f"{ENTRY}/{addon.ingress_token}"
+        first = (addon.config.ingress_entry or "").lstrip("/")
+        return {"ingress_entry": entry, "ingress_url": f"{entry}/{first}"}
 
     async def show(self, exchange: Exchange, addon: InstalledAddon, path: Tail, user: SessionUser | None) -> None:
         """Answer with what the add-on answers. Raises :class:`~rooftree_proxying.BadGateway` where it does not."""

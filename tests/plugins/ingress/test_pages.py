@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +32,8 @@ async def connected(here: IngressHouse, source: str = "127.0.0.1") -> AsyncItera
     reader, writer = await asyncio.open_connection("127.0.0.1", here.port, local_addr=(source, 0))
     yield Line(reader, writer)
     writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def asked(here: IngressHouse, path: str, fields: bytes, source: str = "127.0.0.1") -> bytes:

@@ -18,12 +18,14 @@ from rooftree.interfaces.core import CoreUnavailable
 from rooftree_homeassistant.api_proxy_sockets import bridge
 from rooftree_homeassistant.connection import CoreConnection
 from rooftree_homeassistant.core_session import CoreAccess
-from rooftree_proxying import Address, BadGateway, ForwardedRequest, Upstreams, forward
+from rooftree_proxying import Address, BadGateway, ForwardedRequest, Places, Upstreams, forward
 
 WITHIN_S: Final = 300.0
 """Seconds that Core may take to begin its answer."""
 SMALL_BYTES: Final = 1024 * 1024
 """Bodies that are longer, or of which nobody knows how long they are, take what time they take."""
+CONVERSATIONS: Final = 64
+"""WebSockets that one add-on may have open to Core."""
 TO_CORE: Final = frozenset(
     {b"accept", b"content-type", b"last-event-id", b"mcp-protocol-version", b"mcp-session-id", b"x-speech-content"}
 )
@@ -39,6 +41,7 @@ class ApiProxy:
     def __init__(self, connection: CoreConnection) -> None:
         self._connection = connection
         self._upstreams = Upstreams()
+        self._conversations = Places(CONVERSATIONS, "conversations with Core")
 
     def close(self) -> None:
         """End the connections that are kept."""
@@ -53,7 +56,7 @@ class ApiProxy:
         self._refuse_without_core()
 
         async def serve(client: web.WebSocketResponse) -> None:
-            await bridge(client, self._connection, introduction)
+            await bridge(client, self._connection, introduction, self._conversations)
 
         return Socket(serve)
 

@@ -48,10 +48,12 @@ ROWS: Mapping[str, str] = {
     "log-engine": "log_follow:from_engine",
     "log-journal": "log_follow:from_journal",
     "host-info": "host_info:host_info",
+    "network-info": "network_info:network_info",
     "ingress": "ingress:pages",
     "ingress-websocket": "ingress:round_trips",
     "ingress-sockets": "ingress:open_sockets",
     "ingress-huge": "ingress:huge_bodies",
+    "vault": "vault:unchanged",
 }
 """Where each is measured: a :data:`Measure`."""
 

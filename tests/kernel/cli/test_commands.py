@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -410,8 +411,10 @@ def processor_seconds() -> float:
 
 @pytest.mark.parametrize(("arguments", "environment"), [(("--help",), {}), ((), completing("rooftree to", 1))])
 def test_help_and_completion_are_quick(arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
-    ours, bare = [], []
+    ours, bare = [math.inf], [math.inf]
     for _ in range(10):  # other work on the machine can only make it slower, never faster
+        if min(ours) < QUICK * min(bare):
+            break
         begun = processor_seconds()
         run_rooftree(*arguments, environment=environment)
         between = processor_seconds()

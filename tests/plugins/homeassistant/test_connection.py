@@ -116,15 +116,15 @@ class ClockOfPauses(FakeClock):
         self.pauses: list[float] = []
         self.noted = asyncio.Event()
 
-    async def sleep(self, seconds: float) -> None:
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         task = asyncio.current_task()
-        waits = task is not None and task.get_name() == "wait for Core"
+        waits = task is not None and task.get_name().endswith(": connection to Core")
         if not waits or not self.notes or len(self.pauses) == self.times:
-            await super().sleep(seconds)
-            return
+            return await super().wait(event, seconds)
         self.pauses.append(seconds)
         if len(self.pauses) == self.times:
             self.noted.set()
+        return False
 
 
 async def test_core_is_tried_again_after_growing_pauses(tmp_path: Path) -> None:

@@ -83,14 +83,14 @@ def _tokens(invocation: Invocation) -> list[dict[str, Any]]:
 def _one_of(tokens: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """The token that ``name`` means; raises where there is none, or more than one."""
     from rooftree.errors import Conflict, NotFound
-    from rooftree.model import likely_meant
+    from rooftree.model import did_you_mean
 
     matching = [item for item in tokens if item["id"] == name] or [item for item in tokens if item["name"] == name]
     if len(matching) > 1:
         ids = ", ".join(item["id"] for item in matching)
         raise Conflict(f"{len(matching)} tokens are called {name}: say which one by its id ({ids})")
     if not matching:
-        near = likely_meant(name, [item["name"] for item in tokens])
-        hint = f"did you mean {near}?" if near else "rooftree token list shows those that there are"
+        known = [item["name"] for item in tokens]
+        hint = did_you_mean(name, known, "rooftree token list shows those that there are")
         raise NotFound(f"There is no token {name}; {hint}")
     return matching[0]

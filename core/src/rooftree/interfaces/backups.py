@@ -104,11 +104,12 @@ class StagedPart:
     folder: DataPath
     """Holds ``documents/NAME``, ``image.tar`` where there is one, and each tree as ``trees/NAME`` (``trees/root`` for
     one without a name); nothing of it is there before the steps run. Take trees by renaming them, and read what is
-    secret from the documents there: the arguments of steps are journaled."""
+    secret from the documents there: the arguments of steps are journaled. What was in their place belongs below
+    ``replaced``: the folder is deleted when all works."""
     documents: Mapping[str, bytes] = field(factory=dict, repr=False)
     """Read and checked already, for the plan."""
     trees: tuple[str, ...] = ()
-    has_image: bool = False
+    """Those that may be in it: which are there is known once it is unpacked."""
     exclude_database: bool = False
 
 
@@ -142,10 +143,39 @@ class BackupSource(Protocol):
         """End a hold that a kill has interrupted; nothing to do where there is none."""
         ...
 
+    def remove(self, slug: str) -> JobCall[None]:
+        """The job that takes a part out of the house: one that was not there when everything was backed up, and so is
+        not to be there once everything is restored. Nothing of it need be taken back."""
+        ...
+
     def restore(self, part: StagedPart) -> JobCall[None]:
         """The job that puts a part back, run as a child of the restore's. Its plan refuses what can't be restored, with
         what to do about it, and changes nothing; its steps keep what is there now until all works, and put it back
         when a later step, or a later part, fails."""
+        ...
+
+
+class SettingsKeeper(Protocol):
+    """A domain's settings that belong to the supervisor's own part. Returned by the hook ``backup_settings``."""
+
+    @property
+    def document(self) -> str:
+        """The name of the file that they are in: ``mounts.json``, ``docker.json``."""
+        ...
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether there is anything to back up; from memory."""
+        ...
+
+    def export(self) -> Mapping[str, Any]:
+        """All of them as plain data, with passwords in the clear; in the existing supervisor's words, where it has
+        such a file. Raises ``SecretLocked``."""
+        ...
+
+    async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
+        """Take over what :meth:`export`, or the existing supervisor, has written: in place of what has the same names;
+        the rest stays. May be repeated. Returns a sentence for each that can't be, and was left out."""
         ...
 
 
@@ -369,6 +399,7 @@ __all__ = [
     "PartTree",
     "PartWishes",
     "Progress",
+    "SettingsKeeper",
     "StagedPart",
     "StagedTrees",
     "StoredPart",

@@ -11,7 +11,7 @@ from rooftree.model.conversion import (
     structure,
     unstructure,
 )
-from rooftree.model.misspelling import likely_meant
+from rooftree.model.misspelling import did_you_mean, likely_meant
 from rooftree.model.printable_text import printable, without_addresses
 from rooftree.model.rates import Limit, Meter, Rate, Throttle
 from rooftree.model.secret import Secret, SecretLocked, check_key, structure_document, unstructure_document
@@ -30,6 +30,7 @@ __all__ = [
     "check_key",
     "converter",
     "describe",
+    "did_you_mean",
     "is_deeper",
     "likely_meant",
     "printable",

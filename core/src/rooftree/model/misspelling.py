@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 ALIKE = 0.6
 """How much of two names is the same where one may be meant by the other."""
@@ -16,3 +16,9 @@ def likely_meant(name: str, known: Iterable[str], alike: float = ALIKE) -> str |
     import difflib  # noqa: PLC0415  # only a misspelt name is worth it
 
     return next(iter(difflib.get_close_matches(name, list(known), 1, alike)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, spelt: Callable[[str], str] = str) -> str:
+    """The end of a refusal: what was probably meant, as it is ``spelt`` there, else what is said ``otherwise``."""
+    near = likely_meant(name, known)
+    return f"did you mean {spelt(near)}?" if near else otherwise

@@ -22,7 +22,7 @@ import structlog
 
 from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.errors import RooftreeError, is_interruption
-from rooftree.model import likely_meant
+from rooftree.model import did_you_mean
 
 log = structlog.get_logger(__name__)
 
@@ -94,9 +94,8 @@ class Hooks:
         for name in dir(kind):
             mark = getattr(getattr(kind, name, None), f"{PROJECT}_impl", None)
             if mark and name not in specified and not mark["optionalhook"]:
-                near = likely_meant(name, specified)
-                meant = f"; did you mean {near}?" if near else ""
-                raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies{meant}")
+                meant = did_you_mean(name, specified, "the hooks are in docs/hooks.md")
+                raise HookNameUnknown(f"{kind.__name__}.{name} implements a hook that nobody specifies; {meant}")
             if mark and name in specified:
                 self._refuse_other_parameters(kind, name)
             if name in self._rooftrees and not mark:
@@ -107,9 +106,8 @@ class Hooks:
         allowed = getattr(self._manager.hook, name).spec.argnames
         for parameter in taken:
             if parameter not in allowed:
-                near = likely_meant(parameter, allowed)
-                meant = f"; did you mean {near}?" if near else f"; it has {', '.join(allowed) or 'none'}"
-                raise HookNameUnknown(f"{kind.__name__}.{name}: the hook has no parameter {parameter}{meant}")
+                meant = did_you_mean(parameter, allowed, f"it has {', '.join(allowed) or 'none'}")
+                raise HookNameUnknown(f"{kind.__name__}.{name}: the hook has no parameter {parameter}; {meant}")
 
     def unregister(self, name: str) -> None:
         """Take a plugin's implementations out, and with them what was wrong; nothing to do when it has none."""

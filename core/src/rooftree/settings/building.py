@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import attrs
 
 from rooftree.errors import Invalid
-from rooftree.model import likely_meant, structure
+from rooftree.model import did_you_mean, likely_meant, structure
 from rooftree.settings.environment_text import members, parse_text
 from rooftree.settings.secret_names import looks_secret
 from rooftree.settings.sources import Given, Sources
@@ -96,8 +96,7 @@ def _unknown_setting(given: Given, key: Key, name: str, known: Collection[str]) 
     def spelt(item: str) -> str:
         return _variable((*key, item)) if given.is_text else ".".join((*key, item))
 
-    near = likely_meant(name.lower(), known)
-    hint = f"did you mean {spelt(near)}?" if near else f"known are {', '.join(map(spelt, known)) or 'none'}"
+    hint = did_you_mean(name.lower(), known, f"known are {', '.join(map(spelt, known)) or 'none'}", spelt)
     return f"{'.'.join((*key, name))} is not a setting; {hint}"
 
 
@@ -114,18 +113,15 @@ def may_be_of_drivers(sources: Sources, name: str) -> bool:
 
 def unknown_table(name: str, kernel_settings: Collection[str], drivers: Collection[str] = ()) -> str:
     """``name`` is no table at the top of the file."""
-    if near := likely_meant(name.lower(), ("kernel", "plugins", *drivers)):
-        hint = f"did you mean [{near}]?"
-    elif near := likely_meant(name.lower(), kernel_settings):
-        hint = f"did you mean {near} in the table [kernel]?"
-    else:
-        tables = "".join(f", [{table}.<name>]" for table in sorted(drivers))
-        hint = f"there are [kernel], [plugins], and [plugins.<name>] for each plugin's settings{tables}"
+    tables = "".join(f", [{table}.<name>]" for table in sorted(drivers))
+    hint = f"there are [kernel], [plugins], and [plugins.<name>] for each plugin's settings{tables}"
+    hint = did_you_mean(name.lower(), kernel_settings, hint, "{} in the table [kernel]".format)
+    hint = did_you_mean(name.lower(), ("kernel", "plugins", *drivers), hint, "[{}]".format)
     return f"{name} is not known here; {hint}"
 
 
 def not_installed(name: str, known: Collection[str], prefix: str = "", what: str = "plugin") -> str:
     """``name`` is no plugin (or driver) that is installed."""
-    near = likely_meant(name.lower(), known)
-    hint = f"did you mean {prefix}{near}?" if near else f"installed are {', '.join(sorted(known)) or 'none'}"
+    there = f"installed are {', '.join(sorted(known)) or 'none'}"
+    hint = did_you_mean(name.lower(), known, there, lambda near: f"{prefix}{near}")
     return f"no {what} {name} is installed; {hint}"

@@ -11,6 +11,7 @@ Everything blocks: call it in a thread.
 from rooftree_files.copying import CopyStopped, copy_tree, shares_blocks
 from rooftree_files.folder import Content, Folder, FolderMissing
 from rooftree_files.listing import Listing, listings
+from rooftree_files.mountpoints import mountpoints_below
 from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge, printable
 from rooftree_files.removal import RemovalIncomplete, RemovalStopped, remove_tree
 from rooftree_files.walk import Entry, TreeLimits, size_of, walk
@@ -31,6 +32,7 @@ __all__ = [
     "TreeTooLarge",
     "copy_tree",
     "listings",
+    "mountpoints_below",
     "printable",
     "remove_tree",
     "shares_blocks",

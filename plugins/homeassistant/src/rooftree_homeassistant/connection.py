@@ -208,15 +208,8 @@ class CoreConnection:
     async def _pause(self) -> None:
         pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
         self._failures += 1
-        sleeping = asyncio.create_task(self._kernel.clock.sleep(pause_s), name="wait for Core")
-        moved = asyncio.create_task(self._moved.wait(), name="look where Core is")
-        try:
-            await asyncio.wait({sleeping, moved}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if moved.done():
-                self._failures = 0
-            sleeping.cancel()
-            moved.cancel()
+        if await self._kernel.clock.wait(self._moved, pause_s):
+            self._failures = 0
 
     async def _open_session(self) -> CoreSession:
         async with self._opening:

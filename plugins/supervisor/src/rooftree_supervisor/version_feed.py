@@ -197,17 +197,4 @@ class OwnVersionFeed:
                 pause = READ_AGAIN[min(self._failures, len(READ_AGAIN) - 1)]
                 self._failures += 1
                 log.warning("versions_not_read", reason=error.message)
-            await self._wait(self._kernel.clock.spread(pause.total_seconds()))
-
-    async def _wait(self, seconds: float) -> None:
-        """Until it is due, or so much time has passed."""
-        waiting = {
-            asyncio.ensure_future(self._is_due.wait()),
-            asyncio.ensure_future(self._kernel.clock.sleep(seconds)),
-        }
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await self._kernel.clock.wait(self._is_due, self._kernel.clock.spread(pause.total_seconds()))

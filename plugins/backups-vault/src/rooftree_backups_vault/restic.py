@@ -1,0 +1,173 @@
+"""The driver for restic: https://restic.readthedocs.io, its repository format version 1 and 2.
+
+restic locks a repository by itself; what a kill leaves of its locks is taken away before anybody needs the repository
+for themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from rooftree import Invalid, NotFound
+from rooftree.interfaces.backups import Progress
+from rooftree.interfaces.vaults import (
+    Omission,
+    Snapshot,
+    SnapshotRequest,
+    StoredSnapshot,
+    VaultAccess,
+    VaultDriver,
+    VaultEntry,
+    VaultRefused,
+)
+from rooftree_backups_vault.restic_process import content, output, running
+
+HOST: Final = "rooftree"
+"""Under which all is stored: restic finds the snapshot before by the host's name, which may change."""
+SCHEMES: Final = ("sftp", "s3", "rest", "b2", "azure", "gs", "swift")
+"""What restic reaches by itself. Without ``rclone``, whose configuration would be a program to run."""
+MOST_CHARACTERS: Final = 1000
+"""Of an address."""
+_SPECIAL: Final = frozenset("\\*?[")
+_TYPES: Final[dict[str, Any]] = {"file": "file", "dir": "folder", "symlink": "link"}
+
+
+class Restic(VaultDriver):
+    """Vaults kept by restic."""
+
+    name = "restic"
+
+    def refuse_repository(self, repository: str) -> None:
+        scheme = repository.partition(":")[0]
+        if scheme not in SCHEMES or not _is_printed(repository) or _is_option(repository):
+            raise Invalid(
+                f"restic has no place {repository[:100]!r}: allowed are addresses that begin with "
+                f"{', '.join(f'{scheme}:' for scheme in SCHEMES)}, such as sftp:user@host:/folder"
+            )
+
+    async def create(self, vault: VaultAccess) -> None:
+        await output(vault, "init")
+
+    async def open(self, vault: VaultAccess) -> None:
+        await output(vault, "cat", "config", "--no-lock")
+
+    async def snapshots(self, vault: VaultAccess, tag: str) -> Sequence[Snapshot]:
+        listed = orjson.loads(await output(vault, "snapshots", "--json", "--no-lock", "--tag", tag)) or []
+        return [
+            Snapshot(id=item["id"], time=datetime.fromisoformat(item["time"]), tags=tuple(item.get("tags") or ()))
+            for item in listed
+        ]
+
+    async def store(self, vault: VaultAccess, request: SnapshotRequest, progress: Progress) -> StoredSnapshot:
+        patterns = [_pattern(request.base, omission) for omission in request.omissions if not _hits_nothing(omission)]
+        omitted = [part for pattern in patterns for part in ("--exclude", pattern)]
+        tags = [part for tag in request.tags for part in ("--tag", tag)]
+        options = ("backup", "--json", "--host", HOST, "--one-file-system", *tags, *omitted, "--", *request.paths)
+        summary: dict[str, Any] | None = None
+        async with running(vault, *options, folder=request.base) as lines:
+            async for line in lines:
+                told = orjson.loads(line)
+                if told.get("message_type") == "status":
+                    progress(told.get("bytes_done", 0), told.get("total_bytes", 0))
+                elif told.get("message_type") == "summary":
+                    summary = told
+        if summary is None:
+            raise VaultRefused("restic ended without a word of what it had stored")
+        return StoredSnapshot(
+            id=summary["snapshot_id"],
+            total_bytes=summary["total_bytes_processed"],
+            added_bytes=summary["data_added"],
+        )
+
+    async def restore(self, vault: VaultAccess, snapshot: str, paths: Sequence[str], into: Path) -> None:
+        wanted = [part for path in paths for part in ("--include", _escaped(f"/{path}"))]
+        await output(vault, "restore", snapshot, "--verify", "--no-lock", *wanted, "--target", str(into))
+
+    async def entries(self, vault: VaultAccess, snapshot: str, path: str) -> Sequence[VaultEntry]:
+        wanted = f"/{path}".rstrip("/")
+        listed: list[VaultEntry] = []
+        is_there = not wanted
+        async with running(vault, "ls", "--json", "--no-lock", snapshot, wanted or "/") as lines:
+            async for line in lines:
+                node = orjson.loads(line)
+                if node.get("struct_type") != "node":
+                    continue
+                is_there |= node["path"] == wanted
+                if node["path"] == f"{wanted}/{node['name']}":
+                    listed.append(_entry(node))
+        if not is_there:
+            raise NotFound(f"There is no folder {wanted} in the backup")
+        return listed
+
+    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
+        above, _, name = path.rpartition("/")
+        entry = next((entry for entry in await self.entries(vault, snapshot, above) if entry.name == name), None)
+        if entry is None or entry.type != "file":
+            raise NotFound(f"There is no file /{path} in the backup")
+        async with content(vault, "dump", "--no-lock", snapshot, f"/{path}") as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def forget(self, vault: VaultAccess, snapshots: Sequence[str]) -> None:
+        if snapshots:
+            await output(vault, "unlock")
+            await output(vault, "forget", "--", *snapshots)
+
+    async def prune(self, vault: VaultAccess) -> None:
+        await output(vault, "unlock")
+        await output(vault, "prune")
+        await output(vault, "check")
+
+    def by_hand(self, vault: VaultAccess) -> str:
+        variables = "".join(f"export {name}=…\n" for name in vault.environment)
+        return (
+            "Install restic (https://restic.net; Debian's package is called restic), then:\n\n"
+            f"{variables}export RESTIC_REPOSITORY='{vault.repository}'\n"
+            "export RESTIC_PASSWORD='the key above'\n"
+            "restic snapshots                 # what is there\n"
+            "restic restore ID --target DIR   # brings one back below the folder DIR\n"
+        )
+
+
+def _is_option(repository: str) -> bool:
+    """Whether a part of the address could be taken for an option of ssh, as in CVE-2017-1000117."""
+    return any(part.startswith("-") for part in repository.replace("@", ":").replace("/", ":").split(":"))
+
+
+def _is_printed(repository: str) -> bool:
+    """Whether it is of ASCII's printable letters without a blank, and not endless."""
+    return len(repository) <= MOST_CHARACTERS and all("!" <= letter <= "~" for letter in repository)
+
+
+def _hits_nothing(omission: Omission) -> bool:
+    """Whether a glob is one of a path from the root, where no such path is that of a backup's: it never hits."""
+    return omission.matching == "tail" and omission.pattern.startswith("/")
+
+
+def _pattern(base: Path, omission: Omission) -> str:
+    """An omission in restic's own words: patterns without a slash in front hit anywhere, as the end of a path; others
+    are whole paths, with ``**`` for any number of levels (https://restic.readthedocs.io, "Excluding Files")."""
+    if omission.matching == "tail":
+        return f"\\{omission.pattern}" if omission.pattern.startswith("!") else omission.pattern
+    folder = _escaped(str(base / omission.folder))
+    inside = _escaped(omission.pattern) if omission.matching == "exact" else omission.pattern
+    return f"{folder}/{inside}"
+
+
+def _escaped(path: str) -> str:
+    """A path as a pattern that matches it alone."""
+    return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in path)
+
+
+def _entry(node: dict[str, Any]) -> VaultEntry:
+    return VaultEntry(
+        name=node["name"],
+        type=_TYPES.get(node["type"], "other"),
+        size_bytes=node.get("size", 0),
+        modified=datetime.fromisoformat(node["mtime"]),
+    )

@@ -1,0 +1,188 @@
+"""A vault as a place for backups: listed, made, restored, exported and deleted like any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from attrs import evolve
+
+from rooftree import Kernel, RooftreeError, Secret, Service, unstructure
+from rooftree.interfaces.backups import (
+    BackupDamaged,
+    BackupHead,
+    BackupReader,
+    BackupWriter,
+    Progress,
+)
+from rooftree.interfaces.vaults import Snapshot
+from rooftree_backups_vault.exports import export
+from rooftree_backups_vault.proofs import Proofs
+from rooftree_backups_vault.stored_backups import (
+    HEAD_FILE,
+    TAG,
+    StoredBackup,
+    StoredBackups,
+    StoredHead,
+    runs_of,
+)
+from rooftree_backups_vault.vault_reader import VaultReader
+from rooftree_backups_vault.vault_writer import vault_writer
+from rooftree_backups_vault.vaults import Vaults
+
+log = structlog.get_logger(__name__)
+
+SCRATCH: Final = "tmp/vaults"
+
+
+class VaultLocation:
+    """See :class:`~rooftree.interfaces.backups.BackupLocation`."""
+
+    def __init__(self, kernel: Kernel, vaults: Vaults, backups: StoredBackups, proofs: Proofs, name: str) -> None:
+        self._kernel = kernel
+        self._vaults = vaults
+        self._backups = backups
+        self._proofs = proofs
+        self._name = name
+        self._changing = asyncio.Lock()
+        """Held while a backup is made, and while room is made: the latter takes away what no backup has yet."""
+
+    @property
+    def name(self) -> str:
+        """The vault's."""
+        return self._name
+
+    def backups(self) -> Sequence[tuple[BackupHead, int]]:
+        """What is there; from memory."""
+        return [(backup.head, backup.added_bytes) for backup in self._backups.of(self._name)]
+
+    def facts(self, slug: str) -> Mapping[str, Any]:
+        """What proved it."""
+        backup = self._backups.get(self._name, slug)
+        return {"proofs": unstructure(backup.proofs)}
+
+    async def reload(self) -> None:
+        """Look at what is in the vault: what somebody else put there is listed, what is gone is not any more."""
+        snapshots = await self._driver.snapshots(self._access, TAG)
+        runs = runs_of(snapshots)
+        known = {backup.run: backup for backup in self._backups.of(self._name)}
+        gone = [backup.head.slug for run, backup in known.items() if run not in runs or runs[run].head is None]
+        await self._backups.drop(self._name, gone)
+        for tag, run in runs.items():
+            if run.head is None:
+                continue
+            backup = known.get(tag) or await self._read(tag, run.head)
+            if backup is not None:
+                await self._backups.put(evolve(backup, head_snapshot=run.head.id, snapshots=run.parts))
+
+    async def _read(self, tag: str, head: Snapshot) -> StoredBackup | None:
+        """A backup that somebody else has made here, or an earlier installation of ours."""
+        try:
+            content = bytearray()
+            async for piece in self._driver.content(self._access, head.id, HEAD_FILE):
+                content += piece
+            stored = StoredHead.read(bytes(content))
+        except (BackupDamaged, RooftreeError) as error:
+            log.warning("vault_backup_not_read", vault=self._name, snapshot=head.id, reason=error.message)
+            return None
+        return StoredBackup(
+            vault=self._name, run=tag, head=stored.head, head_snapshot=head.id, parts=stored.parts, snapshots={}
+        )
+
+    @property
+    def _driver(self) -> Any:
+        return self._vaults.driver(self._name)
+
+    @property
+    def _access(self) -> Any:
+        return self._vaults.access(self._name)
+
+    @asynccontextmanager
+    async def _writer(self, slug: str) -> AsyncIterator[BackupWriter]:
+        async with (
+            self._changing,
+            vault_writer(
+                self._name, slug, self._access, self._driver, self._backups, self._kernel.data.path,
+                f"{SCRATCH}/{self._name}",
+            ) as writer,
+        ):  # fmt: skip
+            yield writer
+
+    def writer(self, slug: str, password: Secret | None) -> AbstractAsyncContextManager[BackupWriter]:
+        """Make a backup. The vault is encrypted with a key of its own, whatever the password."""
+        return self._writer(slug)
+
+    @asynccontextmanager
+    async def _reader(self, slug: str) -> AsyncIterator[BackupReader]:
+        yield VaultReader(self._backups.get(self._name, slug), self._access, self._driver, self._proofs)
+
+    def reader(self, slug: str, password: Secret | None) -> AbstractAsyncContextManager[BackupReader]:
+        """Open a backup."""
+        return self._reader(slug)
+
+    async def export(self, slug: str, archive: Path, progress: Progress) -> None:
+        """Write it as an ordinary archive: each part is brought into a scratch place, and packed from there."""
+        async with self._reader(slug) as reader:
+            await export(reader, archive, self._kernel.data.path, progress)
+
+    async def delete(self, slug: str) -> None:
+        """Remove a backup. What only it has needed is freed when room is made the next time."""
+        backup = self._backups.find(self._name, slug)
+        if backup is None:
+            return
+        # The head first: without it there is no backup, whatever happens then.
+        async with self._changing:
+            await self._driver.forget(self._access, [backup.head_snapshot])
+            await self._backups.drop(self._name, [slug])
+            await self._driver.forget(self._access, list(backup.snapshots.values()))
+
+    async def prune(self) -> None:
+        """Free what no backup needs, snapshots of backups that were never finished among it."""
+        async with self._changing:
+            runs = runs_of(await self._driver.snapshots(self._access, TAG))
+            orphans = [snapshot for run in runs.values() if run.head is None for snapshot in run.parts.values()]
+            await self._driver.forget(self._access, orphans)
+            await self._driver.prune(self._access)
+
+
+class VaultLocations:
+    """The vaults as places for backups."""
+
+    def __init__(self, kernel: Kernel, vaults: Vaults, backups: StoredBackups, proofs: Proofs) -> None:
+        self._kernel = kernel
+        self._vaults = vaults
+        self._backups = backups
+        self._proofs = proofs
+        self._locations: dict[str, VaultLocation] = {}
+
+    def get(self, name: str) -> VaultLocation:
+        """That of a vault; raises ``NotFound``."""
+        self._vaults.get(name)
+        if name not in self._locations:
+            self._locations[name] = VaultLocation(self._kernel, self._vaults, self._backups, self._proofs, name)
+        return self._locations[name]
+
+    def all(self) -> list[VaultLocation]:
+        """All of them."""
+        return [self.get(name) for name in self._vaults]
+
+    async def forget(self, name: str) -> None:
+        """Know nothing of a vault any more, and of what is in it."""
+        await self._vaults.forget(name)
+        self._locations.pop(name, None)
+        await self._backups.drop(name, [backup.head.slug for backup in self._backups.of(name)])
+
+    async def look(self) -> None:
+        """Look at what is in the vaults that can be reached."""
+        for location in self.all():
+            try:
+                await location.reload()
+            except RooftreeError as error:
+                log.warning("vault_not_looked_at", vault=location.name, reason=error.message)
+
+
+VAULT_LOCATIONS = Service[VaultLocations]("backups-vault.locations/1")

@@ -1,0 +1,36 @@
+"""A house with a vault."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+
+import pytest
+
+from rooftree.testing import Failing
+from tests.plugins.backups_vault.vault_house import KEY, VaultHouse, make_lamp, vault_house
+
+
+@pytest.fixture
+def allow() -> Collection[Failing]:
+    """What may go wrong, because the test is about it."""
+    return ()
+
+
+@pytest.fixture(scope="session")
+def empty_vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vault with nothing in it, made once."""
+    folder = tmp_path_factory.mktemp("vault") / "cellar"
+    environment = {**os.environ, "RESTIC_PASSWORD": KEY, "RESTIC_REPOSITORY": str(folder)}
+    subprocess.run(["restic", "init", "--no-cache"], env=environment, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+async def house(tmp_path: Path, empty_vault: Path, allow: Collection[Failing]) -> AsyncIterator[VaultHouse]:
+    """A house with the lamp's data, and a vault for them."""
+    async with vault_house(tmp_path, empty_vault, allow) as house:
+        make_lamp(house.data)
+        yield house

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,8 @@ import pytest
 from aiohttp import web
 from attrs import evolve
 
-from rooftree.interfaces.containers import AddonNetwork
+from rooftree import Kernel, Plugin
+from rooftree.interfaces.containers import OWN_ADDRESS, AddonNetwork
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_addons import address_probe
@@ -107,6 +109,63 @@ async def test_add_on_that_answers_is_left_alone(home: House, template: str) -> 
 
     assert not watchdog(home).restarting
     assert await container_id(home) == before
+
+
+class OurAddress(Plugin):
+    """Has one that is not the host's own."""
+
+    name = "our_address"
+    provides = (OWN_ADDRESS,)
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.provide(OWN_ADDRESS, self)
+
+    async def own_socket(self) -> socket.socket:
+        line = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        line.bind(("127.0.0.2", 0))
+        return line
+
+
+@pytest.mark.parametrize(("on_host", "expected"), [(False, "127.0.0.2"), (True, "127.0.0.1")])
+@pytest.mark.parametrize("path", ["", "moved"])
+async def test_add_on_is_asked_from_where_ingress_comes_unless_it_is_on_the_hosts_network(
+    tmp_path: Path,
+    engine: FakeContainerEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    on_host: bool,
+    expected: str,
+    path: str,
+) -> None:
+    callers: list[str | None] = []
+
+    async def notes(request: web.Request) -> web.Response:
+        callers.append(request.remote)
+        return await answering(204)(request)
+
+    async with house(tmp_path, engine, plugins=[OurAddress]) as home, serving(notes) as port:
+        monkeypatch.setattr(home.addons, "address", lambda _: "127.0.0.1")
+        await watched(home, f"http://[HOST]:{port}/{path}", host_network=on_host)
+
+        await looked(home, times=1)
+
+    assert set(callers) == {expected}
+
+
+async def test_port_is_asked_for_from_where_ingress_comes(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, engine, plugins=[OurAddress]) as home:
+        monkeypatch.setattr(home.addons, "address", lambda _: "127.0.0.1")
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.settimeout(10)
+            await watched(home, f"tcp://[HOST]:{listening.getsockname()[1]}", host_network=False)
+
+            await looked(home, times=1)
+
+            accepted, caller = await asyncio.to_thread(listening.accept)
+            accepted.close()
+
+    assert caller[0] == "127.0.0.2"
 
 
 @pytest.mark.parametrize("status", [400, 500])

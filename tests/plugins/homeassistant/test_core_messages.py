@@ -213,6 +213,23 @@ async def test_message_that_core_does_not_take_in_is_told_again_unless_there_is_
     assert core.told == [{"event": "b"}, {"event": "a", "later": True}]
 
 
+async def test_what_core_did_not_take_in_is_told_before_what_came_later() -> None:
+    clock, core = Pauses(), HardOfHearing(1)
+    clock.over.set()
+    outbox = Outbox(core, clock)  # type: ignore[arg-type]
+    outbox.put(("a",), {"event": "a"})
+    outbox.put(("b",), {"event": "b"})
+    outbox.open()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        sending = group.create_task(outbox.run())
+        while len(core.told) < 2:
+            await core.heard.wait()
+            core.heard.clear()
+        sending.cancel()
+
+    assert core.told == [{"event": "a"}, {"event": "b"}]
+
+
 async def test_message_of_the_moment_in_which_the_system_stops_is_not_sent_and_ends_nothing() -> None:
     core = HardOfHearing(0)
     outbox = Outbox(core, MACHINE)  # type: ignore[arg-type]

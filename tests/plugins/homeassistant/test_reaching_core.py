@@ -61,6 +61,21 @@ async def test_core_in_recovery_mode_is_a_problem_until_it_starts_as_configured(
         await home.comes_true("no problem", lambda: not in_recovery_mode())
 
 
+async def test_core_that_does_not_run_is_in_no_recovery_mode(tmp_path: Path, engine: CoreEngine) -> None:
+    async with running_core(tmp_path, engine) as home:
+
+        def in_recovery_mode() -> bool:
+            return any(problem.type == "core_recovery_mode" for problem in home.system.problems)
+
+        engine.release(home.core.image, home.core.installed.version, recovery_mode=True)  # type: ignore[union-attr]
+        await home.call("rebuild")
+        await home.comes_true("the problem", in_recovery_mode)
+
+        await home.call("stop")
+
+        await home.comes_true("no problem", lambda: not in_recovery_mode())
+
+
 async def test_core_that_runs_on_while_we_are_away_is_reached_again(tmp_path: Path, engine: CoreEngine) -> None:
     async with running_core(tmp_path, engine) as home:
         await reached(home)

@@ -15,11 +15,12 @@ from rooftree.interfaces.containers import Container, ContainerStatus, DataPath,
 from rooftree.interfaces.hooks import objections_to_host_end
 from rooftree.jobs import execution
 from rooftree.principal import Principal, Role
-from rooftree.testing import token_for
+from rooftree.testing import check_step, token_for
 from rooftree.testing.containers import FakeImage
 from rooftree_containers import ContainerState, Desired
 from rooftree_containers.lifetime import LABEL_TOKEN
-from rooftree_homeassistant import core_health
+from rooftree_homeassistant import core_check, core_health
+from rooftree_homeassistant.core_steps import EnterSafeMode
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer
 from tests.plugins.homeassistant.house import NEW, OLD, CoreHouse, core_house
 from tests.plugins.homeassistant.running_core import CoreEngine, running_core
@@ -303,6 +304,21 @@ async def test_safe_mode_is_told_core_by_its_file(lived_in: CoreHouse, behind: C
     assert (in_safe_mode["safe_mode"], afterwards["safe_mode"]) == (True, False)
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_safe_mode_is_taken_back_unless_it_was_there_before(home: CoreHouse, was_there: bool) -> None:
+    file = home.config / "safe-mode"
+    if was_there:
+        await asyncio.to_thread(file.parent.mkdir, parents=True)
+        await asyncio.to_thread(file.touch)
+
+    async def is_there() -> bool:
+        return await asyncio.to_thread(file.exists)
+
+    await check_step(home.system, EnterSafeMode(), is_there)
+
+    assert await is_there()
+
+
 async def test_option_that_counts_from_the_next_start_says_so_until_then(
     lived_in: CoreHouse, behind: CoreEngine
 ) -> None:
@@ -493,6 +509,34 @@ async def test_check_that_finds_something_answers_with_it(
     assert answer.status == 400
     assert answer.message == line.replace("\033[31m", "").replace("\033[0m", "")
     assert await behind.container(CHECK) is None
+
+
+async def test_check_that_has_no_end_is_ended(
+    lived_in: CoreHouse, behind: CoreEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_check, "WITHIN_S", 0.3)
+    behind.images[lived_in.image(OLD)] = FakeImage(prints=("Testing configuration at /config",))
+
+    answer = await lived_in.call("check")
+
+    assert (answer.status, answer.message) == (400, "The check did not end within 0.005 minutes")
+    assert await behind.container(CHECK) is None
+
+
+async def test_check_that_somebody_ends_is_said_to_have_been(lived_in: CoreHouse, behind: CoreEngine) -> None:
+    behind.images[lived_in.image(OLD)] = FakeImage(prints=("Testing configuration at /config",))
+    checking = asyncio.create_task(lived_in.call("check"))
+
+    async def is_checked() -> bool:
+        shown = await behind.container(CHECK)
+        return shown is not None and shown.status is ContainerStatus.RUNNING
+
+    await until(is_checked, within_s=10, what="the check")
+    await behind.remove(CHECK)
+    answer = await checking
+
+    assert answer.status == 400
+    assert "ended by somebody" in answer.message
 
 
 async def test_official_client_does_it_all(lived_in: CoreHouse, behind: CoreEngine) -> None:

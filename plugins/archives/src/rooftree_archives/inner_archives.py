@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
+from attrs import define
 from isal import igzip_lib
 
 from rooftree_archives.beginnings import GZIP, SIZE, looks_plain, password_refused, sealed_version
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rooftree_archives.sealing import Keys
 
 DIGEST: Final = "sha256"
+_AUTHENTICATED: Final = 3
+"""The version of SecureTar that notices an altered bit by itself."""
 
 
 @define
@@ -29,22 +31,24 @@ class PartStream:
     """A part that is being read.
 
     :ivar version: of its encryption; 0 for none
-    :ivar digest: of what was read before it was inflated, when :meth:`finish` has been through
     """
 
     tar: ByteStream
     version: int
     _expected: str | None
     _hash: hashlib._Hash
-    digest: str = field(default="")
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether an altered bit does not go unnoticed."""
+        return self.version == _AUTHENTICATED or self._expected is not None
 
     def finish(self) -> None:
         """Read what follows the end of the tar archive, and hold all against the digest. Raises :class:`Damaged`."""
         if self.version == 1:
             return  # behind the tar comes padding there, in places where nothing should be
         self.tar.drain()
-        self.digest = f"{DIGEST}:{self._hash.hexdigest()}"
-        if self._expected is not None and self._expected != self.digest:
+        if self._expected is not None and self._expected != f"{DIGEST}:{self._hash.hexdigest()}":
             raise Damaged("it is not what was written: its digest differs")
 
 
@@ -66,9 +70,12 @@ def open_part(
     """
     version, chunks = _decrypted(descriptor, inner, keys, protected, progress)
     digest = hashlib.sha256()
+    if version == _AUTHENTICATED:
+        expected = None  # each piece of it, their order and its end are held against its key anyway
     with ExitStack() as threads:
         flow: Iterable[Chunk] = threads.enter_context(Inflow(chunks))
-        flow = threads.enter_context(Inflow(_hashed(flow, digest)))
+        if expected is not None:
+            flow = threads.enter_context(Inflow(_hashed(flow, digest)))
         beginning = b""
         pieces = iter(flow)
         for piece in pieces:

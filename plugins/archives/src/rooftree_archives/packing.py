@@ -104,6 +104,7 @@ class _Packing:
             self._add_ours("./image.tar", self._contents.image)
         with Folder.open(self._contents.data_folder) as data:
             for tree in self._contents.trees:
+                self.name = tree.source
                 with data.folder(tree.source) as folder:
                     self._add_tree(folder, tree)
         for path, file in self._replaced.items():  # what they stand for is not there any more

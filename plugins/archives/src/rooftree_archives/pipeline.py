@@ -13,9 +13,9 @@ from typing import Final, Protocol
 
 type Chunk = bytes | bytearray | memoryview
 
-CHUNK: Final = 1024 * 1024
-"""Bytes that are worked on at a time; a SecureTar of version 3 is made of such pieces."""
-_WAITING: Final = 2
+CHUNK: Final = 256 * 1024
+"""Bytes that are worked on at a time."""
+_WAITING: Final = 3
 """Chunks that may wait between two stages."""
 
 

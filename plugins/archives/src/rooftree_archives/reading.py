@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -21,9 +21,6 @@ from rooftree_files import Folder
 
 if TYPE_CHECKING:
     from rooftree_archives.sealing import Keys
-
-_AUTHENTICATED: Final = 3
-"""The version of SecureTar from which an altered bit does not go unnoticed."""
 
 type Part = Mapping[str, str]
 """``key``, the name of its inner archive less the suffix, and ``kind``, as ``PartKind`` says."""
@@ -101,7 +98,7 @@ class Reading:
             for result in self._members(stream, part, Checking(), limits):  # noqa: B007  # the last one is meant
                 pass
             stream.finish()
-        return result, stream.version == _AUTHENTICATED or self._digest(part) is not None
+        return result, stream.is_authenticated
 
     def _members(self, stream: PartStream, part: Part, receiver: Receiver, limits: UnpackLimits) -> Iterator[Unpacked]:
         stored = self._file.outer.inner[part["key"]].size

@@ -28,6 +28,8 @@ from rooftree_archives.beginnings import SIZE, looks_plain, password_refused
 from rooftree_archives.faults import Damaged
 from rooftree_archives.pipeline import CHUNK, Chunk
 
+_PIECE: Final = 1024 * 1024
+"""Bytes that version 3 encrypts at a time."""
 _OVERHEAD: Final = stream.crypto_secretstream_xchacha20poly1305_ABYTES
 _MESSAGE: Final = stream.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 _FINAL: Final = stream.crypto_secretstream_xchacha20poly1305_TAG_FINAL
@@ -65,7 +67,8 @@ class Seal:
         self._version = version
         self._material = keys.new(version)
         self._size = 0
-        self._rest = bytearray()
+        self._waiting: list[Chunk] = []
+        self._waiting_size = 0
         self._begun = False
         if version == 3:
             self._state = stream.crypto_secretstream_xchacha20poly1305_state()
@@ -88,17 +91,20 @@ class Seal:
         if self._version == 2:
             yield self._cipher.update(self._padder.update(bytes(chunk)))
             return
-        self._rest += chunk
-        while len(self._rest) > CHUNK:  # the last piece is marked, and may be whole
-            yield self._push(bytes(memoryview(self._rest)[:CHUNK]), _MESSAGE)
-            del self._rest[:CHUNK]
+        self._waiting.append(chunk)
+        self._waiting_size += len(chunk)
+        while self._waiting_size > _PIECE:  # the last piece is marked, and may be whole
+            data = b"".join(self._waiting)
+            self._waiting = [data[_PIECE:]]
+            self._waiting_size -= _PIECE
+            yield self._push(data[:_PIECE], _MESSAGE)
 
     def end(self) -> Iterable[Chunk]:
         """As ``Stage`` says."""
         if self._version == 2:
             yield self._cipher.update(self._padder.finalize()) + self._cipher.finalize()
         else:
-            yield self._push(bytes(self._rest), _FINAL)
+            yield self._push(b"".join(self._waiting), _FINAL)
 
     def _push(self, piece: bytes, tag: int) -> bytes:
         return stream.crypto_secretstream_xchacha20poly1305_push(self._state, piece, None, tag)
@@ -123,7 +129,7 @@ def unseal(keys: Keys, read: Callable[[int, int], bytes], size: int) -> Opened:
     stored = size - header.size
     if header.version == 3:
         assert header.plaintext_size is not None
-        pieces = max(1, -(-header.plaintext_size // CHUNK))
+        pieces = max(1, -(-header.plaintext_size // _PIECE))
         if stored != header.plaintext_size + pieces * _OVERHEAD:
             raise Damaged("its encrypted part is not as long as it says")
         return Opened(3, _pulled(material, read, header.size, size))
@@ -159,7 +165,7 @@ def _pulled(
     state = stream.crypto_secretstream_xchacha20poly1305_state()
     stream.crypto_secretstream_xchacha20poly1305_init_pull(state, material.iv, material.key)
     while at < size:
-        piece = read(at, CHUNK + _OVERHEAD)
+        piece = read(at, _PIECE + _OVERHEAD)
         at += len(piece)
         try:
             plain, tag = stream.crypto_secretstream_xchacha20poly1305_pull(state, piece)

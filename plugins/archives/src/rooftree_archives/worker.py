@@ -31,6 +31,8 @@ from rooftree_files import Folder
 _LENGTH: Final = struct.Struct("!I")
 _PROGRESS_EVERY_S: Final = 0.1
 _NICENESS: Final = 5
+_SWITCH_INTERVAL_S: Final = 0.0005
+"""Threads that have hashed or encrypted a piece should not wait for their turn to hand it on."""
 _STACK: Final = 512 * 1024
 _FAULTS: Final = {
     Damaged: "damaged",
@@ -187,6 +189,7 @@ def main() -> None:
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, 8192), most_files))
     threading.stack_size(_STACK)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with ExitStack() as stack:
         Worker(stack.enter_context(socket.socket(fileno=int(sys.argv[1])))).run()
 

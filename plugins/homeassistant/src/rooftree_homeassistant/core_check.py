@@ -32,6 +32,8 @@ class CoreConfigInvalid(Invalid):
 class CheckFailed(Failed):
     """The check itself did not come to its end."""
 
+    status = 400
+
 
 @step("homeassistant.check_configuration/1")
 class CheckConfiguration(Step):

@@ -18,6 +18,7 @@ from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.interfaces.mounts import Mount
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.interfaces.versions import VERSION_FEED
 from rooftree.settings import between
@@ -171,6 +172,13 @@ class HomeAssistantPlugin(Plugin):
     def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
         """Start, restart or rebuild Core, or let it start with the host no longer."""
         return remedy_of(problem, suggestion)
+
+    @hookimpl
+    def mount_users(self, mount: Mount) -> list[str]:
+        """Core sees what is mounted among the media, or in the shared folder."""
+        if self.core.installed is None or mount.usage not in {"media", "share"}:
+            return []
+        return [f"Home Assistant sees it at /{mount.data_path.path}"]
 
     @hookimpl
     def backup_source(self) -> BackupSource:

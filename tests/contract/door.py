@@ -64,7 +64,6 @@ class Reached:
     streams: bool = False
     answers_text: bool = False
     may_begin: bool = False
-    """Whether it can be answered without a task: this one is asked as most are."""
 
     async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
         """Tell which route it is, and with which parts of the path."""

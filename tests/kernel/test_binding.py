@@ -86,6 +86,7 @@ def with_query(
     which: Literal["a", "b"] = "a",
     slug: Slug | None = None,
     ratio: float = 0.5,
+    numbers: list[int] | None = None,
 ) -> dict[str, Any]:
     return {
         "text": text,
@@ -96,6 +97,7 @@ def with_query(
         "which": which,
         "slug": slug,
         "ratio": ratio,
+        "numbers": numbers,
     }
 
 
@@ -321,6 +323,7 @@ async def test_query_values_that_are_absent_have_their_defaults(client: Client) 
         "which": "a",
         "slug": None,
         "ratio": 0.5,
+        "numbers": None,
     }
 
 
@@ -342,6 +345,8 @@ async def test_query_values_that_are_absent_have_their_defaults(client: Client) 
         ("ratio=1.25", "ratio", 1.25),
         ("ratio=2", "ratio", 2.0),
         ("unknown=5", "text", "none"),
+        ("numbers=5", "numbers", [5]),
+        ("numbers=5&text=a&numbers=6&numbers=5", "numbers", [5, 6, 5]),
     ],
 )
 async def test_query_value_is_read_as_its_parameter_says(
@@ -367,6 +372,7 @@ async def test_query_value_is_read_as_its_parameter_says(
         "slug=a-b",
         "ratio=nan",
         "ratio=1e999",
+        "numbers=5&numbers=x",
         "ratio=x",
     ],
 )

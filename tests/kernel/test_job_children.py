@@ -266,7 +266,12 @@ async def modest_pair() -> Steps:
 
 @job("modest_meal")
 async def modest_meal() -> Steps:
-    return [modest_pair(), DoWithout("wine")]
+    return [modest_pair(), DoWithout("wine"), only_modest()]
+
+
+@job("only_modest")
+async def only_modest() -> Steps:
+    return [modest(name="bread")]
 
 
 async def test_what_a_step_does_without_is_an_error_of_the_job_that_it_belongs_to_and_of_no_other(
@@ -285,6 +290,8 @@ async def test_what_a_step_does_without_is_an_error_of_the_job_that_it_belongs_t
                 ("modest_pair", None, []),
                 ("modest", "salt", ["There is no salt"]),
                 ("modest", "pepper", ["There is no pepper"]),
+                ("only_modest", None, []),
+                ("modest", "bread", ["There is no bread"]),
             ]
             assert (shown.done, shown.progress) == (True, 100.0)
             assert shown.child_jobs[0].child_jobs[0].errors[0].extra_fields == {"missing": "salt"}

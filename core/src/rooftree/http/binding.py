@@ -8,11 +8,12 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import structlog
 from aiohttp import WSCloseCode, web
 from attrs import mutable
+from multidict import MultiMapping
 
 from rooftree.access import NOBODY, PUBLIC, Access
 from rooftree.errors import Invalid, NotFound, RooftreeError
@@ -26,7 +27,7 @@ from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route
-from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
+from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, unmarked, without_none
 from rooftree.jobs import JOBS, JobCall, Plan
 from rooftree.model import converter, structure
 from rooftree.principal import Principal
@@ -110,7 +111,7 @@ class Endpoint:
         self._services = Injector(directory, services)
         self._directory = directory
         self.starts_job, marked = answer_of(route)
-        answer = _unmarked(marked)
+        answer = unmarked(marked)
         self.streams = not {Stream, Socket, Proxied}.isdisjoint(get_args(answer) or (answer,))
         self.may_begin = answer is Proxied and not self._is_async and self._body is None
         """Whether nothing has to be waited for before what it answers is there: :attr:`Proxied.begin` may be asked."""
@@ -262,6 +263,8 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
             return SWITCH[text.lower()]
         raise Invalid(f"{parameter.name}: must be true or false, not {text!r}")
     try:
+        if get_origin(kinds[0]) is list and isinstance(query, MultiMapping):
+            return [_text_value(value, get_args(kinds[0])[0]) for value in query.getall(parameter.name)]
         return _text_value(text, kinds[0])
     except ValueError as error:
         raise Invalid(f"{parameter.name}: {error}") from None
@@ -269,15 +272,6 @@ def _query_value(query: Mapping[str, str], parameter: Parameter) -> Any:
 
 type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.StreamResponse]]
 """Makes a response of an answer; what is sent as it comes is sent while it is awaited."""
-
-
-def _unmarked(answer: Any) -> Any:
-    """An answer's type without what is said of it for the API's document."""
-    if get_origin(answer) is Annotated:
-        return _unmarked(get_args(answer)[0])
-    if get_origin(answer) in {Union, UnionType}:
-        return Union[tuple(_unmarked(alternative) for alternative in get_args(answer))]  # noqa: UP007  # of as many as there are
-    return answer
 
 
 def _encoder(kind: Any) -> tuple[bool, _Encoder]:

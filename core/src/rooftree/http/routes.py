@@ -1,12 +1,12 @@
 """How a domain declares its routes.
 
 A route is a plain function whose signature says everything: services by their type, path parts by name, the body by
-its model, query values as parameters with a default, headers as ``Annotated[str | None, Header("Range")]``, the caller
-as ``Principal``. What it returns says what is answered: an attrs class (or list or dict) as JSON in the envelope,
-``None`` as an empty object, the call of a job (:class:`~rooftree.jobs.kinds.JobCall`) as what comes of the job, or with
-``?plan=1`` as what it would do; :class:`Text`, :class:`Binary` or :class:`Stream` as they are (with
-:class:`~rooftree.http.answers.Media` where they are of another type than usual), and
-:class:`~rooftree.http.exchanges.Proxied` as whom it was got from has it.
+its model, query values as parameters with a default (a list for what may come several times), headers as
+``Annotated[str | None, Header("Range")]``, the caller as ``Principal``. What it returns says what is answered: an attrs
+class (or list or dict) as JSON in the envelope, ``None`` as an empty object, the call of a job
+(:class:`~rooftree.jobs.kinds.JobCall`) as what comes of the job, or with ``?plan=1`` as what it would do;
+:class:`Text`, :class:`Binary` or :class:`Stream` as they are (with :class:`~rooftree.http.answers.Media` where they are
+of another type than usual), and :class:`~rooftree.http.exchanges.Proxied` as whom it was got from has it.
 """
 
 from __future__ import annotations

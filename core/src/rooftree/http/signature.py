@@ -136,3 +136,12 @@ def answer_of(route: Route) -> tuple[bool, Any]:
     if not calls:
         return False, answer
     return True, get_args(calls[0])[0]
+
+
+def unmarked(answer: Any) -> Any:
+    """An answer's type without what is said of it for the API's document."""
+    if get_origin(answer) is Annotated:
+        return unmarked(get_args(answer)[0])
+    if get_origin(answer) in {Union, UnionType}:
+        return Union[tuple(unmarked(alternative) for alternative in get_args(answer))]  # noqa: UP007  # of as many as there are
+    return answer

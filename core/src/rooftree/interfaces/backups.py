@@ -149,6 +149,30 @@ class BackupSource(Protocol):
         ...
 
 
+class SettingsKeeper(Protocol):
+    """A domain's settings that belong to the supervisor's own part. Returned by the hook ``backup_settings``."""
+
+    @property
+    def document(self) -> str:
+        """The name of the file that they are in: ``mounts.json``, ``docker.json``."""
+        ...
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether there is anything to back up; from memory."""
+        ...
+
+    def export(self) -> Mapping[str, Any]:
+        """All of them as plain data, with passwords in the clear; in the existing supervisor's words, where it has
+        such a file. Raises ``SecretLocked``."""
+        ...
+
+    async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
+        """Take over what :meth:`export`, or the existing supervisor, has written: in place of what has the same names;
+        the rest stays. May be repeated. Returns a sentence for each that can't be, and was left out."""
+        ...
+
+
 type Progress = Callable[[int, int], None]
 """Told the bytes that are done, and all there are; cheap, and called on the event loop."""
 
@@ -369,6 +393,7 @@ __all__ = [
     "PartTree",
     "PartWishes",
     "Progress",
+    "SettingsKeeper",
     "StagedPart",
     "StagedTrees",
     "StoredPart",

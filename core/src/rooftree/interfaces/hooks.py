@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from rooftree.errors import RooftreeError
 from rooftree.events import Problem
-from rooftree.interfaces.backups import BackupLocation, BackupSource
+from rooftree.interfaces.backups import BackupLocation, BackupSource, SettingsKeeper
 from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
 from rooftree.jobs import JobCall
@@ -224,6 +224,13 @@ def backup_facts() -> Mapping[str, Any]:
     """What the domain knows of the whole installation that is written into every backup, and looked at before one is
     restored: ``repositories``, the sources of the add-on repositories beside those that every installation has, and
     ``supervisor_version``, the version that clients see. Asked for each backup; answer from memory."""
+    raise NotImplementedError
+
+
+@hookspec
+def backup_settings() -> SettingsKeeper:
+    """The domain's settings that belong to the supervisor's own part of a backup, such as logins and mounts. Asked for
+    each backup, and when that part is restored; answer with the same object."""
     raise NotImplementedError
 
 

@@ -156,7 +156,7 @@ class JobPicture:
     def _innermost(self, entry: StepError) -> ChildRecord | None:
         """The child whose own step an error is from; ``None``: the job itself."""
         within = [child for child in self.record.children if _is_in(child, entry)]
-        return min(within, key=lambda child: child.end - child.first, default=None)
+        return within[-1] if within else None  # each stands before those in it
 
 
 def _is_in(child: ChildRecord, entry: StepError) -> bool:

@@ -16,6 +16,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree import Kernel, Plugin, Problem, RooftreeError, Routes, Task, Unavailable, hookimpl
+from rooftree.interfaces.backups import SettingsKeeper
 from rooftree.interfaces.containers import (
     CONTAINER_ENGINE,
     OWN_ADDRESS,
@@ -252,6 +253,11 @@ class DockerPlugin(Plugin):
             self.kernel.problems.clear("addon_network_moved")
         else:
             self.kernel.problems.report(Problem("addon_network_moved", message=str(moved)))
+
+    @hookimpl
+    def backup_settings(self) -> SettingsKeeper:
+        """The logins at registries."""
+        return self.logins
 
     @hookimpl
     async def info(self) -> Mapping[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import override
+from collections.abc import Mapping
+from typing import Any, Final, override
 
 from attrs import frozen
 
-from rooftree import Collection, FreeText, Invalid, Kernel, NotFound, Problem, Secret, SecretLocked, document
+from rooftree import Collection, FreeText, Invalid, Kernel, NotFound, Problem, Secret, SecretLocked, document, structure
 from rooftree_docker.image_reference import DOCKER_HUB, AuthInfo
 
 LEGACY_HUB = "hub.docker.com"
@@ -83,6 +84,39 @@ class RegistryLogins:
             *(self._stored.put(host, StoredLogin(login.username, login.password)) for host, login in logins.items())
         )
         self._report_locked()
+
+    # --- in backups ---------------------------------------------------------------------------------------------------
+
+    document: Final = "docker.json"
+    """What the file is called that they are in."""
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether there are any."""
+        return bool(self._stored)
+
+    def export(self) -> Mapping[str, Any]:
+        """All of them with their passwords in the clear, as the existing supervisor has them. Raises
+        ``SecretLocked``."""
+        logins = self._stored.items()
+        return {
+            "registries": {
+                host: {"username": login.username, "password": login.password.reveal()} for host, login in logins
+            }
+        }
+
+    async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
+        """Take over logins that were exported, in place of those for the same registries."""
+        registries = records.get("registries")
+        logins, left_out = dict[RegistryHost, NewLogin](), list[str]()
+        for host, login in registries.items() if isinstance(registries, Mapping) else ():
+            try:
+                logins[structure(host, RegistryHost)] = structure(login, NewLogin)
+            except Invalid as error:
+                left_out.append(f"The login at {host} can't be taken over: {error.message}")
+        if logins:
+            await self.store(logins)
+        return tuple(left_out)
 
     async def forget(self, host: RegistryHost) -> None:
         """Forget a login; raises ``NotFound``."""

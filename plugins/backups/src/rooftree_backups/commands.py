@@ -1,0 +1,401 @@
+# ruff: noqa: PLC0415  (imported when used, so that --help and completion stay quick)
+"""``rooftree backup``: backups from a terminal. ``verify FILE`` needs no daemon; the others ask the one that runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from rooftree.commands import Invocation, pass_invocation, print_json, print_table, tell
+
+PASSWORD_VARIABLE: Final = "ROOFTREE_BACKUP_PASSWORD"  # noqa: S105  # its name
+LOOK_EVERY_S: Final = 0.3
+FOLDERS: Final = ("share", "addons/local", "ssl", "media")
+MIB: Final = 1024 * 1024
+
+type Report = Callable[[float, str], None]
+"""Told the per cent that are done, and the stage."""
+
+
+@click.group()
+def backup() -> None:
+    """Make, look at, put back and thin out backups.
+
+    A password is read from ROOFTREE_BACKUP_PASSWORD, or asked for with --ask-password: on the command line every user
+    of the machine would see it.
+    """
+
+
+_ask_password = click.option("--ask-password", is_flag=True, help="Ask for the password.")
+_folders = click.option("--folder", "folders", multiple=True, type=click.Choice(FOLDERS), help="A folder.")
+_addons = click.option("--addon", "addons", multiple=True, metavar="SLUG", help="An add-on.")
+
+
+def _password(ask: bool, *, confirm: bool = False) -> str | None:
+    if ask:
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+    return os.environ.get(PASSWORD_VARIABLE) or None
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+@backup.command("list")
+@pass_invocation
+def list_backups(invocation: Invocation, /) -> None:
+    """List the backups."""
+    backups = invocation.ask("GET", "/backups")["backups"]
+    if invocation.as_json:
+        print_json(backups)
+        return
+    print_table(
+        ("SLUG", "DATE", "NAME", "SIZE", "HAS", "WHERE", "LACKS"),
+        (
+            (
+                entry["slug"],
+                entry["date"][:16].replace("T", " "),
+                entry["name"],
+                _size(entry["size_bytes"]),
+                _contents(entry),
+                ", ".join(location or "here" for location in entry["locations"]),
+                ", ".join(part["slug"] for part in entry["failed"]),
+            )
+            for entry in backups
+        ),
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / MIB:.1f} MiB"
+
+
+def _contents(entry: dict[str, Any]) -> str:
+    content = entry["content"]
+    words = ["Core"] if content["homeassistant"] else []
+    if content["addons"]:
+        words.append(f"{len(content['addons'])} add-on{'s' if len(content['addons']) > 1 else ''}")
+    return ", ".join([*words, *content["folders"]]) + (" (protected)" if entry["protected"] else "")
+
+
+@backup.command()
+@click.argument("slug")
+@pass_invocation
+def show(invocation: Invocation, /, slug: str) -> None:
+    """Show one backup."""
+    details = invocation.ask("GET", f"/backups/{slug}/info")
+    if invocation.as_json:
+        print_json(details)
+        return
+    rows = [
+        ("name", details["name"]),
+        ("date", details["date"]),
+        ("type", details["type"]),
+        ("size", _size(details["size_bytes"])),
+        ("protected", "yes" if details["protected"] else "no"),
+        ("where", ", ".join(location or "here" for location in details["locations"])),
+        ("made by", f"version {details['supervisor_version']}"),
+        ("Core", details["homeassistant"] or ""),
+        *(("add-on", f"{addon['name']} {addon['version']} ({addon['slug']})") for addon in details["addons"]),
+        *(("folder", folder) for folder in details["folders"]),
+        *(("repository", source) for source in details["repositories"]),
+        *(("lacks", f"{part['slug']}: {part['message']}") for part in details["failed"]),
+    ]
+    print_table(("", ""), rows)
+
+
+@backup.command()
+@click.argument("what", metavar="FILE|SLUG")
+@_ask_password
+@pass_invocation
+def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
+    """Read a backup whole and hold it against what is known of it. A FILE needs no daemon.
+
+    Exit codes: 0 all of it would be restored, 1 not all of it would, or it can't be read; 2 wrong usage.
+    """
+    password, path = _password(ask_password), Path(what)
+    with _bar(invocation, "Verifying") as report:
+        if path.is_file():  # ours: the file that a person names
+            outcome = _verify_file(path, password, report)
+        else:
+            outcome = invocation.ask(
+                "POST", f"/kernel/v1/backups/{what}/verify", {"password": password}, patience_s=86_400
+            )
+    if invocation.as_json:
+        print_json(outcome)
+    else:
+        for finding in outcome["findings"]:
+            tell(finding, err=True)
+        sure = "" if outcome["authenticated"] else ", as far as can be told: it carries no digests"
+        word = "whole" if outcome["whole"] else "damaged"
+        tell(f"{what} is {word}{sure}.", word=word, colour="green" if outcome["whole"] else "red")
+    if not outcome["whole"]:
+        sys.exit(1)
+
+
+def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, Any]:
+    import asyncio
+
+    from rooftree.errors import RooftreeError
+    from rooftree.model import Secret
+    from rooftree_archives import verify_archive
+
+    secret = Secret(password) if password else None
+    try:
+        outcome = asyncio.run(
+            verify_archive(path, secret, lambda done, total: report(100 * done / total if total else 0, ""))
+        )
+    except RooftreeError as error:
+        return {"whole": False, "authenticated": True, "findings": [error.message]}
+    return {"whole": outcome.whole, "authenticated": outcome.authenticated, "findings": list(outcome.findings)}
+
+
+# --- making and putting back ------------------------------------------------------------------------------------------
+
+
+@backup.command()
+@click.option("--name", default="", help="For people.")
+@_addons
+@_folders
+@click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
+@click.option("--exclude-database", is_flag=True, help="Leave Core's database out.")
+@click.option("--location", "locations", multiple=True, metavar="NAME", help="A backup mount; .local for here.")
+@click.option("--uncompressed", is_flag=True)
+@_ask_password
+@pass_invocation
+def create(
+    invocation: Invocation,
+    /,
+    name: str,
+    *,
+    addons: tuple[str, ...],
+    folders: tuple[str, ...],
+    core: bool,
+    exclude_database: bool,
+    locations: tuple[str, ...],
+    uncompressed: bool,
+    ask_password: bool,
+) -> None:
+    """Make a backup: of everything, or of what is named."""
+    body: dict[str, Any] = {"name": name, "compressed": not uncompressed, "background": True}
+    if password := _password(ask_password, confirm=True):
+        body["password"] = password
+    if locations:
+        body["location"] = list(locations)
+    if exclude_database:
+        body["homeassistant_exclude_database"] = True
+    kind = "full"
+    if addons or folders or core:
+        kind = "partial"
+        body |= {"addons": list(addons), "folders": list(folders), "homeassistant": core}
+    job = _follow(invocation, invocation.ask("POST", f"/backups/new/{kind}", body)["job_id"], "Backing up")
+    details = invocation.ask("GET", f"/backups/{job['reference']}/info")
+    if invocation.as_json:
+        print_json(details)
+        return
+    tell(f"Made the backup {details['slug']} ({_size(details['size_bytes'])}).")
+    for part in details["failed"]:
+        tell(f"Without {part['slug']}: {part['message']}", err=True)
+
+
+@backup.command()
+@click.argument("slug")
+@_addons
+@_folders
+@click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
+@click.option("--location", metavar="NAME", help="Where to read it from.")
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing of it.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@_ask_password
+@pass_invocation
+def restore(
+    invocation: Invocation,
+    /,
+    slug: str,
+    *,
+    addons: tuple[str, ...],
+    folders: tuple[str, ...],
+    core: bool,
+    location: str | None,
+    only_plan: bool,
+    yes: bool,
+    ask_password: bool,
+) -> None:
+    """Put a backup back: all of it, or what is named."""
+    body: dict[str, Any] = {"background": True}
+    if password := _password(ask_password):
+        body["password"] = password
+    if location:
+        body["location"] = location
+    kind = "full"
+    if addons or folders or core:
+        kind = "partial"
+        body |= {"addons": list(addons), "folders": list(folders), "homeassistant": core}
+    path = f"/backups/{slug}/restore/{kind}"
+    if only_plan:
+        plan = invocation.ask("POST", f"{path}?plan=1", body, patience_s=600)
+        if invocation.as_json:
+            print_json(plan)
+            return
+        for step in plan["steps"]:
+            tell(f"{step['what']} {step.get('job_reference') or ''}".rstrip())
+            for note in step.get("notes", ()):
+                tell(f"    {note}")
+        return
+    if not yes:
+        click.confirm(f"Put the backup {slug} back, in place of what is there now?", abort=True)
+    job = _follow(invocation, invocation.ask("POST", path, body, patience_s=600)["job_id"], "Restoring")
+    if invocation.as_json:
+        print_json(job)
+        return
+    tell(f"The backup {slug} is back.")
+
+
+@backup.command()
+@click.argument("slugs", nargs=-1, required=True, metavar="SLUG...")
+@click.option("--location", "locations", multiple=True, metavar="NAME", help="Only there.")
+@pass_invocation
+def delete(invocation: Invocation, /, slugs: tuple[str, ...], *, locations: tuple[str, ...]) -> None:
+    """Delete backups, everywhere or in the places named."""
+    for slug in slugs:
+        invocation.ask("DELETE", f"/backups/{slug}", {"location": list(locations)} if locations else {})
+        tell(f"Deleted {slug}.", err=True)
+
+
+# --- schedules --------------------------------------------------------------------------------------------------------
+
+
+@backup.group()
+def schedule() -> None:
+    """Backups by themselves."""
+
+
+@schedule.command("list")
+@pass_invocation
+def list_schedules(invocation: Invocation, /) -> None:
+    """List the schedules."""
+    schedules = invocation.ask("GET", "/kernel/v1/backups/schedules")["schedules"]
+    if invocation.as_json:
+        print_json(schedules)
+        return
+    print_table(
+        ("NAME", "CRON", "NEXT", "LAST", "KEEPS"),
+        (
+            (
+                entry["name"],
+                entry["cron"],
+                "off" if not entry["enabled"] else (entry["next_run"] or "now")[:16].replace("T", " "),
+                entry["last_error"] or (entry["last_run"] or "")[:16].replace("T", " "),
+                "; ".join(f"{place}: {_kept(rules)}" for place, rules in entry["keep"].items()),
+            )
+            for entry in schedules
+        ),
+    )
+
+
+def _kept(rules: dict[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in rules.items() if count) or "all"
+
+
+@schedule.command("set")
+@click.argument("name")
+@click.argument("cron")
+@click.option("--jitter-minutes", default=0, type=click.IntRange(0, 720), help="Up to so much later.")
+@_addons
+@_folders
+@click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
+@click.option("--location", "locations", multiple=True, metavar="NAME", help="A backup mount; .local for here.")
+@click.option("--keep-last", default=0, type=click.IntRange(0, 10_000))
+@click.option("--keep-daily", default=0, type=click.IntRange(0, 10_000))
+@click.option("--keep-weekly", default=0, type=click.IntRange(0, 10_000))
+@click.option("--keep-monthly", default=0, type=click.IntRange(0, 10_000))
+@click.option("--off", is_flag=True, help="Keep it, and don't let it run.")
+@_ask_password
+@pass_invocation
+def set_schedule(
+    invocation: Invocation,
+    /,
+    name: str,
+    cron: str,
+    *,
+    jitter_minutes: int,
+    addons: tuple[str, ...],
+    folders: tuple[str, ...],
+    core: bool,
+    locations: tuple[str, ...],
+    keep_last: int,
+    keep_daily: int,
+    keep_weekly: int,
+    keep_monthly: int,
+    off: bool,
+    ask_password: bool,
+) -> None:
+    """Make backups at times of day, such as: set nightly '30 3 * * *' --keep-daily 7 --keep-weekly 4.
+
+    Of everything, or of what is named. All backups stay unless it is said how many do.
+    """
+    rules = {"last": keep_last, "daily": keep_daily, "weekly": keep_weekly, "monthly": keep_monthly}
+    body: dict[str, Any] = {
+        "cron": cron,
+        "jitter_minutes": jitter_minutes,
+        "enabled": not off,
+        "type": "partial" if addons or folders or core else "full",
+        "addons": list(addons),
+        "folders": list(folders),
+        "homeassistant": core,
+        "locations": list(locations) or None,
+        "keep": {"*": rules} if any(rules.values()) else {},
+    }
+    if password := _password(ask_password, confirm=True):
+        body["password"] = password
+    invocation.ask("POST", f"/kernel/v1/backups/schedules/{name}", body)
+    tell(f"The schedule {name} is kept.", err=True)
+
+
+@schedule.command("delete")
+@click.argument("name")
+@pass_invocation
+def delete_schedule(invocation: Invocation, /, name: str) -> None:
+    """Forget a schedule; its backups stay."""
+    invocation.ask("DELETE", f"/kernel/v1/backups/schedules/{name}")
+    tell(f"The schedule {name} is forgotten; its backups stay.", err=True)
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def _follow(invocation: Invocation, job_id: str, what: str) -> dict[str, Any]:
+    """Show how far a job is until it has ended; raises ``Failed`` where that is not well."""
+    from rooftree.errors import Failed
+
+    with _bar(invocation, what) as report:
+        while True:
+            job: dict[str, Any] = invocation.ask("GET", f"/jobs/{job_id}")
+            report(job["progress"], job["stage"] or "")
+            if job["done"]:
+                break
+            time.sleep(LOOK_EVERY_S)
+    if job["errors"]:
+        raise Failed("; ".join(error["message"] for error in job["errors"]))
+    return job
+
+
+@contextmanager
+def _bar(invocation: Invocation, what: str) -> Iterator[Report]:
+    """A bar on a terminal, and nothing elsewhere."""
+    if invocation.as_json or not sys.stderr.isatty():
+        yield lambda percent, stage: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[stage]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=100, stage="")
+        yield lambda percent, stage: progress.update(task, completed=percent, stage=stage)

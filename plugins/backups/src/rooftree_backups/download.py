@@ -1,0 +1,124 @@
+"""Downloads: an archive's file as it lies there, or a part of it (RFC 9110, 14), read while it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from attrs import frozen
+
+from rooftree import Exchange, Kernel, NotFound
+from rooftree.interfaces.backups import BackupLocation
+from rooftree_backups.catalogue import Backup, Copy
+from rooftree_backups.names import SUFFIX, slugified
+from rooftree_files import Folder, FolderMissing, PathRefused
+
+PIECE_BYTES: Final = 256 * 1024
+CONTENT_TYPE: Final = "application/tar"
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+class ArchiveGone(NotFound):
+    """The file is not there any more."""
+
+
+@frozen
+class Span:
+    """The bytes from ``begin`` up to, without, ``end``."""
+
+    begin: int
+    end: int
+
+
+def open_archive(path: Path, filename: str) -> int:
+    """The descriptor of an archive's file, the caller's to close. Blocks; raises :class:`ArchiveGone`."""
+    try:
+        with Folder.open(path) as folder:
+            return folder.open_file(filename)
+    except (FileNotFoundError, FolderMissing, PathRefused):
+        raise ArchiveGone(f"The file {filename} is not there any more") from None
+
+
+def download_name(backup: Backup, copy: Copy) -> str:
+    """What a browser is told to call the file: a name that somebody chose for it, else one made of the backup's."""
+    own = f"{backup.head.slug}{SUFFIX}"
+    if copy.filename is not None and copy.filename != own:
+        return copy.filename
+    return f"{slugified(backup.head.name) or backup.head.slug}{SUFFIX}"
+
+
+def span_of(header: str | None, size: int) -> Span | None:
+    """The part that is asked for; ``None`` for all: nothing is asked for, or what is no single range of bytes. One that
+    begins behind the end is empty."""
+    match = _RANGE.fullmatch(header) if header is not None else None
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        return Span(max(0, size - int(last)), size) if int(last) else Span(size, size)
+    begin, end = int(first), min(int(last) + 1, size) if last else size
+    if last and int(last) < begin:
+        return None
+    return Span(begin, max(begin, end)) if begin < size else Span(size, size)
+
+
+async def send_file(
+    exchange: Exchange, descriptor: int, name: str, wanted: str | None, closed: Callable[[], None] = lambda: None
+) -> None:
+    """Send an open file, or the part of it that is wanted; it is closed then.
+
+    :param wanted: the header ``Range``
+    :param closed: called when the file is closed
+    """
+    try:
+        size = (await asyncio.to_thread(os.fstat, descriptor)).st_size
+        span = span_of(wanted, size)
+        fields = [
+            (b"Content-Type", CONTENT_TYPE.encode()),
+            (b"Content-Disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}".encode()),
+            (b"Accept-Ranges", b"bytes"),
+        ]
+        if span is None:
+            exchange.begin(200, b"OK", fields, size)
+            span = Span(0, size)
+        elif span.begin == span.end:
+            exchange.begin(416, b"Range Not Satisfiable", [*fields, (b"Content-Range", b"bytes */%d" % size)], 0)
+        else:
+            content_range = b"bytes %d-%d/%d" % (span.begin, span.end - 1, size)
+            exchange.begin(206, b"Partial Content", [*fields, (b"Content-Range", content_range)], span.end - span.begin)
+        if exchange.method != "HEAD":
+            await _send(exchange, descriptor, span)
+        await exchange.end()
+    finally:
+        os.close(descriptor)
+        closed()
+
+
+async def _send(exchange: Exchange, descriptor: int, span: Span) -> None:
+    place = span.begin
+    while place < span.end:
+        piece = await asyncio.to_thread(os.pread, descriptor, min(PIECE_BYTES, span.end - place), place)
+        if not piece:
+            raise ArchiveGone("The file was cut while it was sent")
+        await exchange.write(piece)
+        place += len(piece)
+
+
+async def exported(kernel: Kernel, location: BackupLocation, slug: str) -> int:
+    """A backup that is no file, as an open one that nobody else sees; the descriptor is the caller's to close."""
+    path = await kernel.folder() / f"{slug}-{secrets.token_hex(4)}{SUFFIX}"
+    try:
+        await location.export(slug, path, lambda done, total: None)
+        return await asyncio.to_thread(_opened, path)
+    finally:
+        await asyncio.to_thread(path.unlink, missing_ok=True)  # ours: the plugin's own folder
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # ours: the plugin's own folder

@@ -1,0 +1,132 @@
+"""The table of contents of this domain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+from attrs import frozen
+
+from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Secret, Task, hookimpl
+from rooftree.interfaces.backups import BACKUPS, BackupRequest
+from rooftree.interfaces.hooks import HealthCheck
+from rooftree.interfaces.mounts import MOUNTS, MountsChanged
+from rooftree_backups import archive_folder
+from rooftree_backups.archives import Archives, LibraryArchives
+from rooftree_backups.catalogue import Catalogue
+from rooftree_backups.creation import creation, order_of
+from rooftree_backups.folder_parts import FolderParts
+from rooftree_backups.freezing import FREEZE, Freeze, FrozenParts
+from rooftree_backups.index import Index, IndexedFile
+from rooftree_backups.kept_backups import KEPT_BACKUPS, BackupOptions, KeptBackups
+from rooftree_backups.own_routes import own_routes
+from rooftree_backups.parts import Parts
+from rooftree_backups.places import FOLDERS, Places
+from rooftree_backups.pruning import remove_old_cloud_backups
+from rooftree_backups.routes import routes
+from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
+from rooftree_backups.settings_parts import SettingsParts
+from rooftree_backups.staleness import CHECK, SUGGESTION, check_age
+from rooftree_backups.staleness import PROBLEM as STALE
+from rooftree_backups.workshop import Workshop
+
+log = structlog.get_logger(__name__)
+
+RELOAD_EVERY: Final = timedelta(hours=20)
+SWEEP_CLOUD_EVERY: Final = timedelta(seconds=86_200)
+
+
+@frozen
+class OtherDomains:
+    """Backups, for other domains."""
+
+    _backups: KeptBackups
+
+    def create(self, request: BackupRequest, password: Secret | None = None) -> JobCall[None]:
+        """The job that makes one."""
+        return creation(self._backups, order_of(self._backups, request, password), password)
+
+
+class BackupsPlugin(Plugin):
+    """Backups of the whole house: made, kept in several places, copied, thinned out, put back."""
+
+    name = "backups"
+    provides = (KEPT_BACKUPS, FREEZE, SCHEDULES, BACKUPS)
+    optional = (MOUNTS,)
+    archives: Callable[[Path], Archives] = LibraryArchives
+    """What reads and writes archives, given the data folder."""
+
+    async def setup(self, kernel: Kernel) -> None:
+        """Know what was there when it was last looked at; what there is now is a task's to find out."""
+        self.kernel = kernel
+        archives = type(self).archives(kernel.data.path)
+        places = Places(kernel, archives)
+        index = Index(kernel, await kernel.collection(IndexedFile), archives)
+        workshop = Workshop(kernel)
+        kernel.defer(workshop.close)
+        self.backups = KeptBackups(
+            kernel=kernel,
+            places=places,
+            index=index,
+            catalogue=Catalogue(places, index),
+            parts=Parts(kernel, FolderParts(kernel), SettingsParts(kernel)),
+            workshop=workshop,
+            options=await kernel.collection(BackupOptions),
+        )
+        for below in FOLDERS.values():
+            await asyncio.to_thread(archive_folder.make_folder, kernel.data.path, below)
+        await self._sweep()
+        kernel.on(MountsChanged, self.mounts_changed)
+        self.freeze = Freeze(kernel, self.backups.parts, await kernel.collection(FrozenParts))
+        kernel.provide(FREEZE, self.freeze)
+        kernel.provide(KEPT_BACKUPS, self.backups)
+        schedules = Schedules(kernel, self.backups, await kernel.collection(Schedule))
+        kernel.provide(SCHEDULES, schedules)
+        kernel.provide(BACKUPS, OtherDomains(self.backups))
+        schedules.start()
+
+    async def _sweep(self) -> None:
+        """Delete what a process that is gone has left unfinished."""
+        for name in FOLDERS:
+            path = self.backups.places.own(name).path
+            if count := await asyncio.to_thread(archive_folder.sweep, path):
+                log.info("unfinished_backups_deleted", location=name, count=count)
+            await self.backups.places.archives.sweep(path)
+
+    def routes(self) -> Routes:
+        """``/backups/…``, and what is Rooftree's own."""
+        routes_of_all = Routes()
+        for part in (routes, own_routes):
+            routes_of_all.include(part)
+        return routes_of_all
+
+    def tasks(self) -> Iterable[Task]:
+        """Find out what there is, at the start and from time to time."""
+        yield Task("look at all places", self.backups.catalogue.reload)
+        yield Task("let go of what was frozen before", self.freeze.let_go_of_before)
+        yield Task("look again", self.backups.catalogue.reload, every=RELOAD_EVERY)
+        yield Task("remove old cloud backups", partial(remove_old_cloud_backups, self.backups), every=SWEEP_CLOUD_EVERY)
+
+    @hookimpl
+    def health_checks(self) -> list[HealthCheck]:
+        """Whether there is a backup that is young enough."""
+        return [HealthCheck(slug=CHECK, run=partial(check_age, self.backups))]
+
+    @hookimpl
+    def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
+        """Make a full backup where none is young enough."""
+        if (problem.type, suggestion) != (STALE, SUGGESTION):
+            return None
+        request = BackupRequest(name="", type="full")
+        return creation(self.backups, order_of(self.backups, request, None), None)
+
+    async def mounts_changed(self, event: MountsChanged) -> None:
+        """What is on a mount that has come is listed."""
+        for folder in self.backups.places.folders():
+            if folder.name in event.names:
+                await self.backups.catalogue.reload_location(folder.name)

@@ -1,0 +1,174 @@
+"""Uploads: a form with a file in it, written to the disk as it comes, and looked at before it counts as a backup."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.hdrs import CONTENT_TYPE
+
+from rooftree import Invalid, Lock, RawBody, Run, Step, Steps, job, step
+from rooftree.interfaces.backups import BackupHead
+from rooftree_backups import archive_folder
+from rooftree_backups.archive_folder import PIECE_BYTES, FilenameTaken, FileState
+from rooftree_backups.catalogue import same_backup
+from rooftree_backups.copying import copies_to
+from rooftree_backups.index import sound_heads
+from rooftree_backups.kept_backups import KeptBackups
+from rooftree_backups.places import ArchiveFolder, Places
+
+BUFFERED_BYTES: Final = 64 * 1024
+MOST_BYTES: Final = 2**50
+"""Of one upload; the disk has less."""
+
+
+class UploadRefused(Invalid):
+    """What was uploaded is no backup that can be taken in."""
+
+
+class _Flow(asyncio.Transport):
+    """Lets who feeds the form's parser wait until that has taken in what is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def pause_reading(self) -> None:
+        """The parser has enough for now."""
+        self.room.clear()
+
+    def resume_reading(self) -> None:
+        """It wants more."""
+        self.room.set()
+
+
+async def file_of(body: RawBody, content_type: str) -> AsyncIterator[bytes]:
+    """The contents of the first part of a form. Raises :class:`UploadRefused` for what is none."""
+    if not content_type.lower().startswith("multipart/"):
+        raise UploadRefused("The body must be multipart/form-data, with the backup's file as its first part")
+    flow, loop = _Flow(), asyncio.get_running_loop()
+    line = BaseProtocol(loop)
+    line.connection_made(flow)
+    stream = aiohttp.StreamReader(line, BUFFERED_BYTES, loop=loop)
+    feeding = asyncio.ensure_future(_feed(body, stream, flow))
+    try:
+        part = await aiohttp.MultipartReader({CONTENT_TYPE: content_type}, stream).next()
+        if not isinstance(part, aiohttp.BodyPartReader):
+            raise UploadRefused("The form has no file in it")
+        while piece := await part.read_chunk(BUFFERED_BYTES):
+            yield piece
+        if feeding.done():
+            feeding.result()
+    except (ValueError, AssertionError, RuntimeError) as error:
+        if feeding.done() and (failure := feeding.exception()):
+            raise failure from None
+        raise UploadRefused(f"The form can't be read: {error}") from None
+    finally:
+        feeding.cancel()
+        with suppress(BaseException):
+            await feeding
+
+
+async def _feed(body: RawBody, stream: aiohttp.StreamReader, flow: _Flow) -> None:
+    try:
+        async for chunk in body.chunks:
+            stream.feed_data(chunk)
+            await flow.room.wait()
+        stream.feed_eof()
+    except Exception as error:
+        stream.set_exception(error)
+        raise
+
+
+async def receive(folder: ArchiveFolder, contents: AsyncIterator[bytes]) -> str:
+    """Write a file into a folder as it comes, under a hidden name, which is returned; durable then. What was written
+    goes where it fails."""
+    name = archive_folder.unfinished_name()
+    descriptor = await asyncio.to_thread(archive_folder.create, folder.path, name)
+    try:
+        pending = bytearray()
+        async for piece in contents:
+            pending += piece
+            if len(pending) >= PIECE_BYTES:
+                await asyncio.to_thread(archive_folder.write_all, descriptor, bytes(pending))
+                pending.clear()
+        await asyncio.to_thread(archive_folder.write_all, descriptor, bytes(pending))
+        await asyncio.to_thread(os.fsync, descriptor)
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(archive_folder.remove, folder.path, name))
+        raise
+    finally:
+        os.close(descriptor)
+    return name
+
+
+@contextmanager
+def thrown_away_after(path: Path, name: str) -> Iterator[None]:
+    """Delete a file that is not whole when the block ends, where it is still there."""
+    try:
+        yield
+    finally:
+        asyncio.get_running_loop().run_in_executor(None, archive_folder.remove, path, name)
+
+
+async def looked_at(places: Places, folder: ArchiveFolder, name: str) -> BackupHead:
+    """What an uploaded file says of itself; raises :class:`UploadRefused`."""
+    (head,) = await sound_heads(places.archives, folder.path, [name])
+    if not isinstance(head, BackupHead):
+        raise UploadRefused(f"The file is no backup that can be read: {head.message}")
+    return head
+
+
+async def replaced(backups: KeptBackups, head: BackupHead, location: str, filename: str) -> FileState | None:
+    """The file that an upload takes the place of: one of the same backup. Raises :class:`UploadRefused` where the
+    backup's slug is another's, and :class:`FilenameTaken` where the file's name is."""
+    known = await backups.catalogue.find(head.slug)
+    if known is not None and not same_backup(known.head, head):
+        raise UploadRefused(f"There is another backup {head.slug} already; remove that first")
+    folder = await backups.places.folder(location)
+    assert folder is not None, "uploads go to folders"
+    state = await asyncio.to_thread(archive_folder.state_of, folder.path, filename)
+    if state is None:
+        return None
+    mine = {file.filename: file.head for file in backups.index.of(location)}.get(filename)
+    if mine is None or not same_backup(mine, head):
+        raise FilenameTaken(f"There is a file {filename} in {location} already, and it stays", filename=filename)
+    return state
+
+
+@step("backups.take_in/1")
+class TakeIn(Step):
+    """Give an uploaded backup its name among the others."""
+
+    slug: str
+    location: str
+    unfinished: str
+    filename: str
+
+    async def do(self, run: Run, backups: KeptBackups) -> None:
+        folder = await backups.places.folder(self.location)
+        assert folder is not None, "uploads go to folders"
+        head = await looked_at(backups.places, folder, self.unfinished)
+        state = await replaced(backups, head, self.location, self.filename)
+        state = await asyncio.to_thread(archive_folder.publish, folder.path, self.unfinished, self.filename, state)
+        await backups.index.add(self.location, self.filename, state, head)
+
+
+@job(
+    "backup_manager_import_backup",
+    reference="slug",
+    locks=lambda slug, location, unfinished, filename, others: {Lock("backup", slug)},
+)
+async def take_in(slug: str, location: str, unfinished: str, filename: str, others: tuple[str, ...]) -> Steps:
+    """
+    :param others: further places that the backup is copied to
+    """
+    copies = copies_to(slug, (location, filename), others, filename) if others else None
+    return [TakeIn(slug, location, unfinished, filename), *([copies] if copies is not None else [])]

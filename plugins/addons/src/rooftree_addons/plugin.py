@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Task, hookimpl
-from rooftree.interfaces.backups import BackupSource
+from rooftree.interfaces.backups import BACKUPS, BackupSource
 from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, OWN_ADDRESS, ContainerChanged, EngineConnected
 from rooftree.interfaces.core import CORE
@@ -73,7 +73,7 @@ class AddonsPlugin(Plugin):
     provides = (ADDONS, ADDON_CONTAINERS, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
-    optional = (HARDWARE, INSTALLATION_PREFERENCES, CORE, OWN_ADDRESS)
+    optional = (HARDWARE, INSTALLATION_PREFERENCES, CORE, OWN_ADDRESS, BACKUPS)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
-from rooftree.interfaces.backups import BackupRestored, BackupSource
+from rooftree.interfaces.backups import BACKUPS, BackupRestored, BackupSource
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
@@ -85,7 +85,7 @@ class HomeAssistantPlugin(Plugin):
         *PROVIDED,
     )
     requires = (CONTAINER_ENGINE,)
-    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
+    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES, BACKUPS)
     settings = HomeAssistantSettings
 
     async def setup(self, kernel: Kernel) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -69,7 +70,9 @@ async def test_file_is_verified_without_a_daemon(home: House, tmp_path: Path) ->
     whole = await typed("verify", str(path), **PASSWORD)
     locked = await typed("verify", str(path))
     content = bytearray(path.read_bytes())
-    content[700] ^= 1
+    with tarfile.open(path) as tar:
+        member = tar.getmember("homeassistant.tar.gz")
+    content[member.offset_data + member.size - 20] ^= 1
     altered = tmp_path / "altered.tar"
     altered.write_bytes(content)
     damaged = await typed("verify", "--json", str(altered), **PASSWORD)

@@ -41,10 +41,10 @@ async def test_memory_stays_flat_while_a_large_backup_comes_in_and_goes_out(tmp_
     size = 300 * MIB
     async with house(tmp_path) as home:
 
+        write_archive(tmp_path / "made.tar", raw_backup("aaaaaaaa"))
+        head = (tmp_path / "made.tar").read_bytes()[:1536]  # the metadata; what follows is no member
+
         async def form() -> AsyncIterator[bytes]:
-            path = tmp_path / "made.tar"
-            write_archive(path, raw_backup("aaaaaaaa"))
-            head = path.read_bytes()[:1536]  # the metadata; what follows is no member, and not looked at here
             yield b"--b\r\nContent-Type: application/octet-stream\r\n\r\n" + head
             for _ in range(size // MIB):
                 yield bytes(MIB)

@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+from beside_ping import beside_ping
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
-from keepalive import HOST, TIMEOUT_S, Clients, ask, ask_again, get
+from keepalive import HOST, TIMEOUT_S, ask_again, get
 from rows import TIMES, Bench, Row, Skipped
 from servers import Installation
 
 from rooftree_host.facts import SOURCES
 from tests.bus.private_bus import PrivateBus, services
 
-CONNECTIONS = 8
-TURN_S = 0.1
 ASKED_EACH_ROUND = 100
 
 
@@ -41,31 +40,8 @@ def host_info(bench: Bench) -> Iterator[Row]:
         installation = Installation(folder, bus=bus.address)
         daemon, token = closing.enter_context(installation.running())
         authorized = {"Authorization": f"Bearer {token}"}
-        yield _beside_ping(bench, daemon.port, authorized)
+        yield beside_ping(bench, daemon.port, authorized, "/host/info")
         yield _beside_bus(bench, daemon.port, authorized, runner, bus.address)
-
-
-def _beside_ping(bench: Bench, port: int, authorized: dict[str, str]) -> Row:
-    rounds = []
-    with contextlib.ExitStack() as closing:
-        clients = {}
-        for path in ("/host/info", "/supervisor/ping"):
-            request = get(path, **authorized)
-            clients[path] = Clients(port, request, ask(port, request), CONNECTIONS)
-            closing.callback(clients[path].close)
-        for counts in bench.rounds():
-            turns: dict[str, list[float]] = {path: [] for path in clients}
-            until = time.perf_counter() + bench.pace.seconds
-            while time.perf_counter() < until:
-                for path, client in clients.items():
-                    part = client.load(TURN_S)
-                    turns[path].append(len(part.latencies_s) / part.seconds)
-            if counts:
-                rounds.append({path: median(each) for path, each in turns.items()})
-    ratios = [each["/host/info"] / each["/supervisor/ping"] for each in rounds]
-    ours, theirs = (median(each[path] for each in rounds) for path in ("/host/info", "/supervisor/ping"))
-    against = f"GET /supervisor/ping of the same daemon: {ours / 1000:.1f} k of {theirs / 1000:.1f} k/s"
-    return Row("GET /host/info, nothing changed", ratios, TIMES, 0.6, True, against, None)
 
 
 def _beside_bus(bench: Bench, port: int, authorized: dict[str, str], runner: asyncio.Runner, address: str) -> Row:

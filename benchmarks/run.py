@@ -48,6 +48,7 @@ ROWS: Mapping[str, str] = {
     "log-engine": "log_follow:from_engine",
     "log-journal": "log_follow:from_journal",
     "host-info": "host_info:host_info",
+    "network-info": "network_info:network_info",
     "ingress": "ingress:pages",
     "ingress-websocket": "ingress:round_trips",
     "ingress-sockets": "ingress:open_sockets",

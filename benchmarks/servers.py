@@ -34,6 +34,9 @@ reload_every_s = 1e9
 [plugins.homeassistant]
 install = false
 
+[plugins.network]
+internet_endpoints = []
+
 [plugins.docker]
 {docker}
 

@@ -14,16 +14,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 from uuid import UUID
 
 import aiohasupervisor.exceptions as refusals
 import pytest
-from aiohasupervisor import SupervisorClient
 from aiohasupervisor.models import (
     AuthMethod,
     CheckOptions,
@@ -31,14 +29,11 @@ from aiohasupervisor.models import (
     InterfaceMethod,
     IPv4Config,
     IPv6Config,
-    MountsOptions,
     MulticastDnsMode,
     NetworkInterfaceConfig,
-    NFSMountRequest,
     VlanConfig,
     WifiConfig,
 )
-from aiohasupervisor.models.mounts import MountUsage
 from aiohasupervisor.models.resolution import ContextType, SuggestionType
 
 from rooftree import Invalid, Principal, Problem, Role
@@ -56,7 +51,7 @@ from tests.packaging.environments import find_uv
 from tests.requirements import missing
 
 CORE = Principal("core", "homeassistant", Role.ADMIN)
-COVERED = ("network", "mounts", "resolution")
+COVERED = ("network", "resolution")
 OLDER = "0.8.1"
 """The version that Core 2026.11 pins."""
 READ_BY_OLDER = """
@@ -74,17 +69,8 @@ async def main():
 
 asyncio.run(main())
 """
-NFS = NFSMountRequest(usage=MountUsage.MEDIA, server="192.0.2.9", path=PurePath("/films"))
 BY_HAND = {"registry_login"}
 """What is suggested and cannot be done from here: it takes what only the user knows."""
-NOT_OFFERED: dict[str, Callable[[SupervisorClient], Awaitable[Any]]] = {
-    "mounts.options": lambda client: client.mounts.options(MountsOptions(default_backup_mount=None)),
-    "mounts.create_mount": lambda client: client.mounts.create_mount("films", NFS),
-    "mounts.update_mount": lambda client: client.mounts.update_mount("films", NFS),
-    "mounts.delete_mount": lambda client: client.mounts.delete_mount("films"),
-    "mounts.reload_mount": lambda client: client.mounts.reload_mount("films"),
-}
-"""Calls that nothing of ours answers yet: told as not found, so that a client can tell them from a failure."""
 
 
 @asynccontextmanager
@@ -137,9 +123,8 @@ async def read_by_older(older: Path, system: System) -> list[int]:
 def test_every_call_is_made_or_on_record() -> None:
     offered = {method for component in COVERED for method in methods_of(component)}
 
-    assert len(offered) > 15
+    assert len(offered) > 10
     assert offered - Used.by(Path(__file__)).methods == set()
-    assert set(NOT_OFFERED) <= offered
 
 
 # --- network and mounts -----------------------------------------------------------------------------------------------
@@ -217,18 +202,6 @@ async def test_network_and_mounts_are_read_without_bus_and_engine(tmp_path: Path
     assert read[1] == 0
 
 
-async def test_calls_that_are_not_offered_yet_are_told_as_such(tmp_path: Path) -> None:
-    said = {}
-    async with house(tmp_path) as system, calling(system, CORE) as client:
-        for name, call in NOT_OFFERED.items():
-            with pytest.raises(refusals.SupervisorError) as refused:
-                await call(client)
-            said[name] = str(refused.value)
-
-    assert said.pop("mounts.create_mount") == "POST is not offered here; allowed are GET, HEAD"
-    assert all(text.startswith("There is nothing at /") for text in said.values()), said
-
-
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +277,7 @@ def suggested() -> set[tuple[str, str]]:
 async def test_everything_that_is_suggested_can_be_done_or_is_on_record_as_work_of_hands(
     tmp_path: Path, suggested: set[tuple[str, str]]
 ) -> None:
-    references = {"addon": RUNS, "store": "local", "core": "homeassistant"}
+    references = {"addon": RUNS, "store": "local", "core": "homeassistant", "mount": "films"}
     undone = set()
     async with inhabited_house(tmp_path) as system:
         resolution = system.services.get(RESOLUTION)

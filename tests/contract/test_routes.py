@@ -20,10 +20,6 @@ NOT_YET = {
     "POST /supervisor/reload": "the supervisor, whole",
     "POST /supervisor/repair": "the supervisor, whole",
     "POST /supervisor/restart": "the supervisor, whole",
-    "POST /mounts": "network and mounts, whole",
-    "PUT /mounts/{}": "network and mounts, whole",
-    "DELETE /mounts/{}": "network and mounts, whole",
-    "POST /mounts/{}/reload": "network and mounts, whole",
 }
 """Endpoints that are not offered yet, of domains of which something is, and what they wait for."""
 

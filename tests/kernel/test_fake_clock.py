@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve, frozen
 
 from rooftree import Kernel, Plugin, Rate, RateLimited, Steps, Task, document, job
+from rooftree.clock import MACHINE
 from rooftree.testing import FakeClock, running_system
 
 
@@ -112,3 +113,24 @@ async def test_sleeper_that_is_cancelled_is_forgotten() -> None:
     await asyncio.wait({task})
 
     await clock.advance(timedelta(seconds=2))
+
+
+async def test_who_waits_for_an_event_wakes_by_it_or_when_the_time_is_over() -> None:
+    clock, event = FakeClock(), asyncio.Event()
+    waiting = [asyncio.create_task(clock.wait(event, seconds)) for seconds in (1, 100)]
+    await clock.sleepers(2)
+
+    await clock.advance(timedelta(seconds=2))
+    event.set()
+
+    assert [await task for task in waiting] == [False, True]
+    assert clock.monotonic() == 2.0
+    assert [task.get_name() for task in asyncio.all_tasks() if "waits for" in task.get_name()] == []
+
+
+async def test_the_machines_clock_waits_for_an_event_no_longer_than_it_is_told() -> None:
+    event = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, event.set)
+
+    assert await MACHINE.wait(event, 10)
+    assert not await MACHINE.wait(asyncio.Event(), 0.01)

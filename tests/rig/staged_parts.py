@@ -45,5 +45,4 @@ def _stage(part: PartId, data: Path, kept: Path, folder: str) -> StagedPart:
         folder=DataPath(folder),
         documents={file.name: file.read_bytes() for file in (kept / "documents").iterdir()},
         trees=tuple(tree.name for tree in trees.iterdir()) if trees.is_dir() else (),
-        has_image=(kept / "image.tar").exists(),
     )

@@ -29,7 +29,8 @@ BOOT_S = 60.0
 STOP_S = 30.0
 FOLDER_LABEL = f"{FAMILY_LABEL}.folder"
 LOOP_DEVICES = ("b 7:* rwm", "c 10:237 rwm")
-"""All that it may touch of the machine's devices, in the words of the devices cgroup."""
+FUSE = ("c 10:229 rwm",)
+"""With these all that it may touch of the machine's devices, in the words of the devices cgroup."""
 NOT_ITS_OWN = ("SYS_RESOURCE", "SYS_TIME", "SYS_MODULE")
 """Capabilities that would reach beyond it: the clock and the kernel are the machine's. (The first is one that not every
 machine has to give.)"""
@@ -253,7 +254,7 @@ class Host:
             "--label", f"{FAMILY_LABEL}=host", "--label", f"{FOLDER_LABEL}={self.folder}",
             "--cap-add", "ALL", *(word for capability in NOT_ITS_OWN for word in ("--cap-drop", capability)),
             "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns", "host",
-            *(word for rule in LOOP_DEVICES for word in ("--device-cgroup-rule", rule)),
+            *(word for rule in (*LOOP_DEVICES, *FUSE) for word in ("--device-cgroup-rule", rule)),
             "--tmpfs", "/tmp", "--volume", "/var/lib/docker",
             *(word for outside, inside in mounts.items() for word in ("--volume", f"{outside}:{inside}")),
             self.image,

@@ -38,7 +38,7 @@ def scene(data: Path, *, was_there: bool) -> BeforeSwap:
     write_files(data / "staged/new", {"value": "new", "deep/er": "new"})
     if was_there:
         write_files(data / "live", {"value": "old", HISTORY: "goes on"})
-    return BeforeSwap(was_there, (HISTORY,) if was_there else ())
+    return BeforeSwap(was_there, True, (HISTORY,) if was_there else ())
 
 
 @pytest.mark.parametrize("was_there", [True, False])

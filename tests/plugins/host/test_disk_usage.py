@@ -184,7 +184,7 @@ async def test_many_who_ask_at_once_cost_one_measurement(data: Path, monkeypatch
         return measure(folder, depth, stop)
 
     monkeypatch.setattr(disk_usage, "measure", slow)
-    usages = DiskUsages(data)
+    usages = DiskUsages(data, lambda: None)
     asked = [asyncio.create_task(usages.of_data(1)) for _ in range(10)]
     await asyncio.sleep(0.05)
     go_on.set()
@@ -199,7 +199,7 @@ async def test_many_who_ask_at_once_cost_one_measurement(data: Path, monkeypatch
 async def test_answer_is_given_again_for_half_a_minute_and_then_measured_anew(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usages, now = DiskUsages(data), 1000.0
+    usages, now = DiskUsages(data, lambda: None), 1000.0
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
     first = await usages.of_data(1)
     (data / "media/film").write_bytes(b"x" * 2_000_000)
@@ -222,7 +222,7 @@ async def test_measurement_ends_when_nobody_waits_for_it_any_more(data: Path, mo
         raise disk_usage._NotWanted
 
     monkeypatch.setattr(disk_usage, "measure", endless)
-    usages = DiskUsages(data)
+    usages = DiskUsages(data, lambda: None)
     asked = [asyncio.create_task(usages.of_data(1)) for _ in range(2)]
     await asyncio.sleep(0.05)
     asked[0].cancel()
@@ -251,7 +251,7 @@ async def test_who_asks_while_an_unwanted_measurement_ends_gets_one_of_their_own
         raise disk_usage._NotWanted
 
     monkeypatch.setattr(disk_usage, "measure", slow_to_end)
-    usages = DiskUsages(data)
+    usages = DiskUsages(data, lambda: None)
     impatient = asyncio.create_task(usages.of_data(1))
     async with asyncio.timeout(10):
         while not unwanted:

@@ -129,7 +129,7 @@ async def test_whoever_listens_hears_of_restored_mounts_once(system: System, mou
         return MountsChanged(("more",)) in heard
 
     await until(last_one, within_s=5, what="the last event")
-    assert heard == [MountsChanged(("nas_backup", "films", "docs")), MountsChanged(("more",))]
+    assert heard.count(MountsChanged(("nas_backup", "films", "docs"))) == 1
 
 
 async def test_mount_that_there_is_not_is_not_found(mounts: Mounts) -> None:
@@ -178,7 +178,7 @@ async def test_default_backup_mount_is_chosen_among_backup_mounts(system: System
         listed = await client.get("/mounts")
         unset = await client.post("/mounts/options", json={"default_backup_mount": None})
 
-    assert (unknown.status, unknown.json["error_key"]) == (404, "mount_not_found_error")
+    assert (unknown.status, unknown.envelope["error_key"]) == (404, "mount_not_found_error")
     assert other_usage.status == 400
     assert chosen.status == unset.status == 200
     assert listed.data["default_backup_mount"] == "nas_backup"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_network import kernel_network, rtnetlink
-from rooftree_network.kernel_interfaces import interface_of, shown_links
+from rooftree_network.kernel_interfaces import interface_of, shown_links, tunnels_of
 from rooftree_network.kernel_network import KernelNetwork, Link, nameservers_in, read_kernel
 from rooftree_network.models import Vlan
 from rooftree_network.plugin import NetworkPlugin
@@ -181,6 +181,18 @@ def test_route_by_two_links_is_two_ways_and_one_by_another_family_has_no_gateway
     ]
 
 
+def test_tunnels_that_are_switched_on_are_told_apart_from_interfaces() -> None:
+    network = KernelNetwork(
+        links=[link("wg0", "wireguard"), link("tun0", "tun"), link("sit0", "sit", is_up=False), link("eth0")]
+    )
+
+    assert [(tunnel.interface, tunnel.kind) for tunnel in tunnels_of(network)] == [
+        ("wg0", "wireguard"),
+        ("tun0", "tun"),
+    ]
+    assert [entry.name for entry in shown_links(network)] == ["eth0"]
+
+
 def test_hardware_counts_whatever_it_is_set_up_for_and_bridges_with_hardware_in_them() -> None:
     network = KernelNetwork(
         links=[
@@ -266,6 +278,7 @@ async def test_network_without_anything_in_it_and_kernel_that_says_nothing_are_a
         "host_internet": None,
         "supervisor_internet": True,
         "why_offline": None,
+        "tunnels": [],
     }
     assert (nothing_primary.status, nothing_primary.message) == (
         404,

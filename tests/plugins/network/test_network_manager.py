@@ -22,6 +22,7 @@ from rooftree_network import host_network, kernel_network
 from rooftree_network.kernel_network import Address, DefaultRoute, KernelNetwork
 from rooftree_network.plugin import NetworkPlugin
 from rooftree_resolution.plugin import ResolutionPlugin
+from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.bus.machine import NETWORK_MANAGER as NM
 from tests.bus.network_machine import PATH
 from tests.bus.private_bus import PrivateBus, Services, private_bus, services
@@ -82,7 +83,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             services(bus.address, machine="tests.bus.network_machine") as manager,
             running_system(
                 tmp_path,
-                plugins=[HostPlugin, NetworkPlugin, ResolutionPlugin],
+                plugins=[HostPlugin, NetworkPlugin, ResolutionPlugin, SupervisorPlugin],
                 settings={"plugins.host.bus": bus.address, "plugins.network.internet_endpoints": []},
             ) as system,
             Client.over_unix(system) as client,
@@ -148,6 +149,13 @@ async def test_everything_a_client_knows_is_shown_and_nothing_else(house: House)
     assert shown["wlan0"]["ipv6"]["method"] == "disabled"
     assert shown["wlan1"]["wifi"] is None, "there is no word for how it logs in"
     assert (shown["eth1"]["ipv4"]["method"], shown["eth1"]["mdns"]) == ("disabled", None)
+
+
+async def test_vpn_is_shown_where_clients_do_not_stumble_over_it(house: House) -> None:
+    info = await house.info()
+
+    assert info["tunnels"] == [{"interface": "tun0", "kind": "tun", "connected": True, "address": []}]
+    assert "tun0" not in [entry["interface"] for entry in info["interfaces"]]
 
 
 async def test_card_that_network_manager_leaves_alone_is_as_the_kernel_has_it(house: House) -> None:

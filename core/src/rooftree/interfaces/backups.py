@@ -104,11 +104,12 @@ class StagedPart:
     folder: DataPath
     """Holds ``documents/NAME``, ``image.tar`` where there is one, and each tree as ``trees/NAME`` (``trees/root`` for
     one without a name); nothing of it is there before the steps run. Take trees by renaming them, and read what is
-    secret from the documents there: the arguments of steps are journaled."""
+    secret from the documents there: the arguments of steps are journaled. What was in their place belongs below
+    ``replaced``: the folder is deleted when all works."""
     documents: Mapping[str, bytes] = field(factory=dict, repr=False)
     """Read and checked already, for the plan."""
     trees: tuple[str, ...] = ()
-    has_image: bool = False
+    """Those that may be in it: which are there is known once it is unpacked."""
     exclude_database: bool = False
 
 
@@ -140,6 +141,11 @@ class BackupSource(Protocol):
 
     async def release(self, slug: str) -> None:
         """End a hold that a kill has interrupted; nothing to do where there is none."""
+        ...
+
+    def remove(self, slug: str) -> JobCall[None]:
+        """The job that takes a part out of the house: one that was not there when everything was backed up, and so is
+        not to be there once everything is restored. Nothing of it need be taken back."""
         ...
 
     def restore(self, part: StagedPart) -> JobCall[None]:

@@ -376,6 +376,11 @@ class ContainerEngine(Protocol):
         """The add-on network, made when it is not there."""
         ...
 
+    async def host_path(self, path: DataPath) -> HostPath:
+        """Where something below the data folder lies on the engine's host, which is another place than ours when we run
+        in a container. Raises ``Unavailable`` where that can't be told, or it does not lie there."""
+        ...
+
     def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:
         """Fetch ``name:tag`` from its registry; ``name:tag@sha256:…`` fetches that very image, whatever the tag means
         by now, and names it so. Raises the registry errors of this module.

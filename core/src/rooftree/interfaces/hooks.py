@@ -12,6 +12,7 @@ from rooftree.events import Problem
 from rooftree.interfaces.backups import BackupLocation, BackupSource, SettingsKeeper
 from rooftree.interfaces.containers import ContainerSpec, Mount
 from rooftree.interfaces.hardware import Device
+from rooftree.interfaces.mounts import Mount as StorageMount
 from rooftree.jobs import JobCall
 from rooftree.plugins import hookspec
 
@@ -238,4 +239,11 @@ def backup_settings() -> SettingsKeeper:
 def backup_locations() -> list[BackupLocation]:
     """Places for backups that the domain has, beside the folders of the data folder and of mounts. Asked whenever
     backups are listed; answer from memory."""
+    raise NotImplementedError
+
+
+@hookspec
+def mount_users(mount: StorageMount) -> list[str] | Coroutine[Any, Any, list[str]]:
+    """Who uses network storage, or a disk, that somebody may want to remove: a sentence without its full stop for each,
+    such as "The add-on Music sees it at /media/films". Called for the plan of its removal, and for the log of it."""
     raise NotImplementedError

@@ -62,23 +62,31 @@ class FakeClock(Clock):
 
     @override
     async def sleep(self, seconds: float) -> None:
-        await self.wait(asyncio.Event(), seconds)
+        await self._rest(self._sleeper(seconds))
 
     @override
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        sleeper = self._sleeper(seconds)
+        waking = asyncio.create_task(event.wait(), name=f"what {sleeper.task.get_name()} waits for")
+        waking.add_done_callback(lambda _: sleeper.wakes.set())
+        try:
+            await self._rest(sleeper)
+        finally:
+            waking.cancel()
+        return event.is_set()
+
+    def _sleeper(self, seconds: float) -> _Sleeper:
         task = asyncio.current_task()
         assert task is not None
-        sleeper = _Sleeper(self._passed + max(0.0, seconds), task)
+        return _Sleeper(self._passed + max(0.0, seconds), task)
+
+    async def _rest(self, sleeper: _Sleeper) -> None:
         self._sleepers.append(sleeper)
         self._tell()
-        waking = asyncio.create_task(event.wait(), name=f"what {task.get_name()} waits for")
-        waking.add_done_callback(lambda _: sleeper.wakes.set())
         try:
             await sleeper.wakes.wait()
         finally:
-            waking.cancel()
             self._sleepers.remove(sleeper)
-        return event.is_set()
 
     def put(self, now: datetime) -> None:
         """Put the wall clock to another time; no time passes by that."""

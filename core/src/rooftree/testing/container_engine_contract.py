@@ -137,6 +137,11 @@ class ContainerEngineContract:
         assert IPv4Address(network.gateway) in IPv4Network(network.subnet)
         assert IPv4Address(network.supervisor) in IPv4Network(network.subnet)
 
+    async def test_place_of_a_folder_on_the_host_ends_as_it_does_here(self, world: World) -> None:
+        place = await world.engine.host_path(DataPath("mounts/films"))
+
+        assert place.path.endswith("/mounts/films")
+
     async def test_engine_that_went_away_is_unavailable_until_it_is_back(self, world: World) -> None:
         await world.engine.create(world.spec())
         await world.engine.start(NAME)

@@ -310,6 +310,10 @@ class FakeContainerEngine:
             supervisor="172.30.32.2",
         )
 
+    async def host_path(self, path: DataPath) -> HostPath:
+        """Where it lies: this engine sees what we see."""
+        return HostPath(f"{self.data_dir or '/data'}/{path.path}")
+
     # --- images -----------------------------------------------------------------------------------------------------
 
     async def pull(self, image: str, *, platform: str | None = None) -> AsyncIterator[Progress]:

@@ -36,6 +36,7 @@ from rooftree_addons.container import config_folder, data_folder, wants_config_f
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.own_folders import has_folder
 from rooftree_addons.restores import restore
+from rooftree_addons.verbs import uninstall
 from rooftree_containers import Desired
 from rooftree_containers.observation import runs
 from rooftree_store import AddonSlug, BackupMode
@@ -82,7 +83,7 @@ class AddonBackups:
     def parts(self) -> Sequence[BackupPart]:
         """Every installed add-on."""
         return [
-            BackupPart(id=PartId(kind=PartKind.ADDON, slug=slug), name=addon.config.name, version=addon.version)
+            BackupPart(id=PartId(kind=PartKind.ADDON, slug=str(slug)), name=addon.config.name, version=addon.version)
             for slug, addon in self._addons.installed.items()
         ]
 
@@ -112,6 +113,10 @@ class AddonBackups:
     def restore(self, part: StagedPart) -> JobCall[None]:
         """The job that puts an add-on back."""
         return restore(slug=AddonSlug(part.id.slug), part=part)
+
+    def remove(self, slug: str) -> JobCall[None]:
+        """The job that uninstalls an add-on; what its user configured of it stays."""
+        return uninstall(slug=AddonSlug(slug), remove_config=False)
 
     # --- still -------------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,13 @@ from typing import Any
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Task, hookimpl
-from rooftree.interfaces.backups import BackupSource
+from rooftree.interfaces.backups import BACKUPS, BackupSource
 from rooftree.interfaces.callers import ADDON, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE, OWN_ADDRESS, ContainerChanged, EngineConnected
 from rooftree.interfaces.core import CORE
 from rooftree.interfaces.hardware import HARDWARE, Device
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
+from rooftree.interfaces.mounts import Mount, MountUse
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.settings import between
 from rooftree_addons.addon_containers import AddonContainers, LastBoot
@@ -24,6 +25,7 @@ from rooftree_addons.apparmor import Profiles, host_parser
 from rooftree_addons.auto_update import UPDATE_EVERY, AutoUpdate, SeenOffer
 from rooftree_addons.backup_source import AddonBackups
 from rooftree_addons.brought_images import BroughtImage
+from rooftree_addons.container import map_targets
 from rooftree_addons.hotplug import Hotplug
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.leaked_passwords import LEAKED_PASSWORDS, USUAL_ADDRESS, LeakedPasswords
@@ -41,9 +43,11 @@ from rooftree_addons.update_steps import STEPS
 from rooftree_addons.updates import JOBS
 from rooftree_containers import ManagedContainers, managed_containers
 from rooftree_containers.boot_stages import END_WITHIN_S
-from rooftree_store import ADDON_STORE, ICON, StoreReloaded
+from rooftree_store import ADDON_STORE, ICON, MapType, StoreReloaded
 
 ADDON_CONTAINERS = managed_containers(PLUGIN)
+_SEEN_THROUGH: dict[MountUse, MapType] = {"media": MapType.MEDIA, "share": MapType.SHARE}
+"""What an add-on maps to see mounts of a usage."""
 
 
 @frozen
@@ -69,7 +73,7 @@ class AddonsPlugin(Plugin):
     provides = (ADDONS, ADDON_CONTAINERS, LEAKED_PASSWORDS)
     requires = (ADDON_STORE, CONTAINER_ENGINE)
     settings = AddonsSettings
-    optional = (HARDWARE, INSTALLATION_PREFERENCES, CORE, OWN_ADDRESS)
+    optional = (HARDWARE, INSTALLATION_PREFERENCES, CORE, OWN_ADDRESS, BACKUPS)
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what is installed; what runs is looked at as soon as the engine is there."""
@@ -162,6 +166,15 @@ class AddonsPlugin(Plugin):
     def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
         """Start or restart an add-on, or let it do without a port or its start with the host."""
         return remedy_of(self.addons, problem, suggestion)
+
+    @hookimpl
+    def mount_users(self, mount: Mount) -> list[str]:
+        """The add-ons that are shown what is mounted among the media, or in the shared folder."""
+        kind = _SEEN_THROUGH.get(mount.usage)
+        if kind is None:
+            return []
+        targets = {addon.config.name: map_targets(addon.config).get(kind) for addon in self.addons.installed.values()}
+        return [f"The add-on {name} sees it at {target}/{mount.name}" for name, target in targets.items() if target]
 
     @hookimpl
     def backup_source(self) -> BackupSource:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import structlog
 
 from rooftree import Failed, Problem, RooftreeError, Run, Step, Unavailable, step
-from rooftree.interfaces.containers import ImageNotFound
+from rooftree.interfaces.containers import ContainerEngine, ImageNotFound
 from rooftree.services import ServiceDirectory
 from rooftree_addons.addon_containers import described
 from rooftree_addons.addons import ADDONS, Addons
@@ -21,12 +21,14 @@ from rooftree_addons.backup_record import DOCUMENTS, MOST_BYTES, read
 from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, writes_all_configs
 from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.own_folders import has_folder
 from rooftree_addons.replaced import ReplacedAddon
 from rooftree_addons.steps import OfAddon
 from rooftree_containers import ManagedContainer, ManagedContainers
 from rooftree_containers.container_steps import Starting
 from rooftree_containers.folder_swap import BeforeSwap, FolderSwap, SwappingFolder
 from rooftree_containers.start_check import refuse_unstartable
+from rooftree_containers.steps import BuildImage
 from rooftree_containers.watchdog import BOOT_FAILED
 from rooftree_files import Folder
 from rooftree_store import AddonSlug
@@ -60,6 +62,8 @@ class ImportImage(Step):
     image: str
     file: str
     """Relative to the data folder."""
+    must_be_there: bool = True
+    """Whether nothing else could bring it."""
     weight = 10
 
     async def before(self, addons: Addons) -> bool:
@@ -68,13 +72,35 @@ class ImportImage(Step):
 
     async def do(self, addons: Addons) -> None:
         """Take it over."""
-        await addons.kernel.commit(addons.images.put(self.image, BroughtImage(self.slug)))
-        await addons.engine.import_image(self.image, addons.kernel.data.path / self.file)
+        if await asyncio.to_thread(has_folder, addons.kernel.data.path, self.file):
+            await addons.kernel.commit(addons.images.put(self.image, BroughtImage(self.slug)))
+            await addons.engine.import_image(self.image, addons.kernel.data.path / self.file)
+        elif self.must_be_there:
+            raise ImageNotFound(
+                f"The image {self.image} is neither here nor in the backup, and the store has no such version of "
+                f"{self.slug} to build it from; restore the others without it, and install it anew",
+                image=self.image,
+            )
 
     async def undo(self, was_there: bool, addons: Addons) -> None:
         """Take it away, if this brought it."""
         if not was_there:
             await addons.engine.remove_image(self.image)
+
+
+@step("addons.build_missing_image/1")
+class BuildMissingImage(BuildImage):
+    """Build an image that was not in the backup."""
+
+    @classmethod
+    def like(cls, build: BuildImage) -> Self:
+        """The same, where there is none."""
+        return cls(build.image, build.folder, build.dockerfile, build.arguments, build.labels)
+
+    async def do(self, run: Run, engine: ContainerEngine) -> None:
+        """Build it, unless it is there."""
+        if await engine.image(self.image) is None:
+            await super().do(run, engine)
 
 
 @step("addons.check_restored/1")

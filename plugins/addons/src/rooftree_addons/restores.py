@@ -9,7 +9,6 @@ from attrs import evolve
 
 from rooftree import Step, Steps, job
 from rooftree.interfaces.backups import StagedPart
-from rooftree.interfaces.containers import ImageNotFound
 from rooftree_addons import growth
 from rooftree_addons.addons import Addons
 from rooftree_addons.backup_record import offer_of, profile_of, read
@@ -18,6 +17,7 @@ from rooftree_addons.images import bring_image
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.preparation import refuse_impossible
 from rooftree_addons.restore_steps import (
+    BuildMissingImage,
     CheckRestored,
     ImportImage,
     RestoreRecord,
@@ -30,7 +30,7 @@ from rooftree_addons.verbs import with_repository
 from rooftree_containers import Desired
 from rooftree_containers.folder_swap import FolderSwap
 from rooftree_containers.observation import runs
-from rooftree_containers.steps import PullImage
+from rooftree_containers.steps import BuildImage, PullImage
 from rooftree_store import AddonSlug, AddonStore
 
 IMAGE_FILE = "image.tar"
@@ -83,13 +83,10 @@ async def _bringing_image(addons: Addons, store: AddonStore, addon: InstalledAdd
         return []
     if addon.config.image is not None:
         return [PullImage(addon.image)]
-    if part.has_image:
-        return [ImportImage(addon.slug, addon.image, f"{part.folder.path}/{IMAGE_FILE}")]
     offer = store.addons.get(addon.slug)
-    if offer is None or offer.config.version != addon.version:
-        raise ImageNotFound(
-            f"The image of {addon.slug} {addon.version} is neither here nor in the backup, and the store has no such "
-            "version to build it from; restore the others without it, and install it anew",
-            image=addon.image,
-        )
-    return [await bring_image(store, offer)]
+    can_be_built = offer is not None and offer.config.version == addon.version
+    imported = ImportImage(addon.slug, addon.image, f"{part.folder.path}/{IMAGE_FILE}", must_be_there=not can_be_built)
+    if offer is None or not can_be_built:
+        return [imported]
+    build = await bring_image(store, offer)
+    return [imported, BuildMissingImage.like(build)] if isinstance(build, BuildImage) else [imported, build]

@@ -18,7 +18,6 @@ from rooftree import (
     RawBody,
     Role,
     Routes,
-    Unavailable,
     Unset,
     itself,
     role,
@@ -218,8 +217,7 @@ def install_version(
 @routes.post("/store/addons/{addon}/update", access=NOT_OWN, aliases=("/addons/{addon}/update",))
 def update(addon: AddonSlug, body: UpdateRequest) -> JobCall[JobStarted | None]:
     """Bring an add-on to the newest version."""
-    _refuse_backup(body)
-    return updates.update(slug=addon).in_background(body.background)
+    return updates.update(slug=addon, backup=body.backup).in_background(body.background)
 
 
 @routes.post("/store/addons/{addon}/update/{version}", access=NOT_OWN)
@@ -227,20 +225,14 @@ def update_version(
     store: AddonStore, addon: AddonSlug, version: FreeText, body: UpdateRequest
 ) -> JobCall[JobStarted | None]:
     """Bring an add-on to this version, which must be the one on offer."""
-    _refuse_backup(body)
     _refuse_other_version(store, addon, version)
-    return updates.update(slug=addon).in_background(body.background)
+    return updates.update(slug=addon, backup=body.backup).in_background(body.background)
 
 
 def _refuse_other_version(store: AddonStore, slug: AddonSlug, version: str) -> None:
     offered = store.addon(slug).config.version
     if version != offered:
         raise Invalid(f"The store offers {slug} in version {offered} only, not {version}")
-
-
-def _refuse_backup(body: UpdateRequest) -> None:
-    if body.backup:
-        raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
 
 
 @routes.post("/addons/{addon}/uninstall", access=OWN)

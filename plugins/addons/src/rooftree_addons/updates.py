@@ -7,8 +7,10 @@ configuration and its profile.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
-from rooftree import Forbidden, Steps, job
+from rooftree import Forbidden, JobCall, Steps, Unavailable, job
+from rooftree.interfaces.backups import BACKUPS, BackupRequest
 from rooftree_addons import verbs
 from rooftree_addons.addons import Addons
 from rooftree_addons.growth import is_as_installed
@@ -30,12 +32,22 @@ from rooftree_store import APPARMOR, AddonSlug, AddonStore, Offer, read_text
 UPDATING = tuple(condition for condition in INSTALLING if condition != "healthy")
 """An unhealthy system can't be kept from an update, which may be what cures it."""
 
+OF_UPDATE: Final = "supervisor.addon_update"
+"""In a backup's extra data, by which Core knows those that were made before updates of an add-on."""
 
-@job("addon_manager_update", reference="slug", locks=with_repository, conditions=UPDATING)
-async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
+
+@job(
+    "addon_manager_update",
+    reference="slug",
+    locks=lambda slug, backup=False: with_repository(slug),
+    conditions=UPDATING,
+)
+async def update(addons: Addons, store: AddonStore, slug: AddonSlug, backup: bool = False) -> Steps:
     """Go to the version the store has, whichever it is; when that does not start, the one before comes back.
 
     That it is older keeps nobody from going there by hand: a release that is withdrawn may be what harms.
+
+    :param backup: whether the add-on is backed up before; without a backup there is no update then
     """
     addon = addons.get(slug)
     offer = store.addons.get(slug)
@@ -44,7 +56,16 @@ async def update(addons: Addons, store: AddonStore, slug: AddonSlug) -> Steps:
     if offer.config.version == addon.version:
         raise NoUpdateAvailable(f"Add-on {slug} is at {addon.version}, and the store has no other", addon=str(slug))
     store.refuse_unavailable(offer)
-    return await _replace(addons, store, addon, offer)
+    first = [_backup(addons, addon)] if backup else []
+    return [*first, *await _replace(addons, store, addon, offer)]
+
+
+def _backup(addons: Addons, addon: InstalledAddon) -> JobCall[None]:
+    backups = addons.kernel.find(BACKUPS)
+    if backups is None:
+        raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
+    name, slug = f"addon_{addon.slug}_{addon.version}", str(addon.slug)
+    return backups.create(BackupRequest(name=name, addons=(slug,), extra={OF_UPDATE: slug}))
 
 
 @job(

@@ -11,6 +11,7 @@ from rooftree_backups.catalogue import Catalogue
 from rooftree_backups.index import Index
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import Places
+from rooftree_backups.repositories_due import RepositoriesDue
 from rooftree_backups.workshop import Workshop
 
 OPTIONS_KEY: Final = "all"
@@ -34,6 +35,7 @@ class KeptBackups:
     catalogue: Catalogue
     parts: Parts
     workshop: Workshop
+    repositories: RepositoriesDue
     _options: Collection[BackupOptions]
 
     @property

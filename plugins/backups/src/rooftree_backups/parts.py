@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from rooftree import Failed, Invalid, Kernel
-from rooftree.interfaces.backups import BackupPart, BackupRequest, PartContents, PartKind, PartWishes
+from rooftree.interfaces.backups import BackupPart, BackupRequest, BackupSource, PartContents, PartKind, PartWishes
 from rooftree.interfaces.hooks import backup_facts, backup_source
 from rooftree_backups.failed_parts import FailedPart
 from rooftree_backups.folder_parts import FolderParts
@@ -72,12 +72,16 @@ class Parts:
         self._kernel = kernel
         self._own: tuple[PartOwner, ...] = (folders, settings)
         self._folders = folders
-        self._settings = settings
+        self.settings = settings
 
     async def owners(self) -> dict[PartKind, PartOwner]:
         """Who owns which kind of parts; the domains that run."""
         owners: list[PartOwner] = [*await self._kernel.call(backup_source), *self._own]
         return {owner.kind: owner for owner in owners}
+
+    async def sources(self) -> dict[PartKind, BackupSource]:
+        """Whose parts are put back by jobs of their own; the domains that run."""
+        return {source.kind: source for source in await self._kernel.call(backup_source)}
 
     async def owner(self, kind: PartKind) -> PartOwner:
         """The owner of a kind of parts; raises :class:`NobodyOwns` where its domain does not run."""
@@ -109,7 +113,7 @@ class Parts:
         parts = {kind: {part.id.slug: part for part in owner.parts()} for kind, owner in (await self.owners()).items()}
         addons, folders = parts.get(PartKind.ADDON, {}), parts.get(PartKind.FOLDER, {})
         core = next(iter(parts.get(PartKind.CORE, {}).values()), None)
-        supervisor = None if await self._settings.is_empty() else self._settings.parts()[0]
+        supervisor = None if await self.settings.is_empty() else self.settings.parts()[0]
         if request.type == "full":
             there = await self._folders.there()
             return Selection(

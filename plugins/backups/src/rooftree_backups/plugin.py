@@ -28,6 +28,9 @@ from rooftree_backups.own_routes import own_routes
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import FOLDERS, Places
 from rooftree_backups.pruning import remove_old_cloud_backups
+from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
+from rooftree_backups.restore_routes import restore_routes
+from rooftree_backups.restoring import STAGING, sweep_restores
 from rooftree_backups.routes import routes
 from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
 from rooftree_backups.settings_parts import SettingsParts
@@ -69,13 +72,15 @@ class BackupsPlugin(Plugin):
         index = Index(kernel, await kernel.collection(IndexedFile), archives)
         workshop = Workshop(kernel)
         kernel.defer(workshop.close)
+        parts = Parts(kernel, FolderParts(kernel), SettingsParts(kernel))
         self.backups = KeptBackups(
             kernel=kernel,
             places=places,
             index=index,
             catalogue=Catalogue(places, index),
-            parts=Parts(kernel, FolderParts(kernel), SettingsParts(kernel)),
+            parts=parts,
             workshop=workshop,
+            repositories=RepositoriesDue(kernel, parts, await kernel.collection(DueRepositories)),
             options=await kernel.collection(BackupOptions),
         )
         for below in FOLDERS.values():
@@ -101,7 +106,7 @@ class BackupsPlugin(Plugin):
     def routes(self) -> Routes:
         """``/backups/…``, and what is Rooftree's own."""
         routes_of_all = Routes()
-        for part in (routes, own_routes):
+        for part in (routes, restore_routes, own_routes):
             routes_of_all.include(part)
         return routes_of_all
 
@@ -109,6 +114,8 @@ class BackupsPlugin(Plugin):
         """Find out what there is, at the start and from time to time."""
         yield Task("look at all places", self.backups.catalogue.reload)
         yield Task("let go of what was frozen before", self.freeze.let_go_of_before)
+        yield Task("sweep after restores", self.sweep_restores)
+        yield Task("fetch repositories of restores", self.backups.repositories.follow)
         yield Task("look again", self.backups.catalogue.reload, every=RELOAD_EVERY)
         yield Task("remove old cloud backups", partial(remove_old_cloud_backups, self.backups), every=SWEEP_CLOUD_EVERY)
 
@@ -124,6 +131,11 @@ class BackupsPlugin(Plugin):
             return None
         request = BackupRequest(name="", type="full")
         return creation(self.backups, order_of(self.backups, request, None), None)
+
+    async def sweep_restores(self) -> None:
+        """Delete what restores have left; those that a kill has interrupted are over by then."""
+        if await asyncio.to_thread((self.kernel.data.path / STAGING).is_dir):  # ours: no add-on is shown it
+            await self.kernel.jobs.run(sweep_restores())
 
     async def mounts_changed(self, event: MountsChanged) -> None:
         """What is on a mount that has come is listed."""

@@ -34,6 +34,8 @@ class BeforeSwap:
     """What was there."""
 
     was_there: bool
+    is_staged: bool = True
+    """Whether there is anything to take its place; otherwise it stays."""
     stays: tuple[str, ...] = ()
     """The names of what in the folder stays in its place, with whatever takes it."""
 
@@ -48,7 +50,7 @@ class SwappingFolder(ContainerStep):
 
     async def before(self, services: ServiceDirectory) -> BeforeSwap:
         """Whether there is one, and what in it stays."""
-        return await asyncio.to_thread(_look, self._data(services), self.swap.live, self.stays)
+        return await asyncio.to_thread(_look, self._data(services), self.swap, self.stays)
 
     async def do(self, services: ServiceDirectory, run: Run) -> None:
         """Let them change places."""
@@ -62,19 +64,21 @@ class SwappingFolder(ContainerStep):
         return self.containers(services).kernel.data.path
 
 
-def _look(data: Path, live: str, patterns: tuple[str, ...]) -> BeforeSwap:
-    mode = snapshot.mode_at(data, live)
+def _look(data: Path, folders: FolderSwap, patterns: tuple[str, ...]) -> BeforeSwap:
+    mode, is_staged = snapshot.mode_at(data, folders.live), snapshot.mode_at(data, folders.staged) is not None
     if mode is None or not stat.S_ISDIR(mode):
-        return BeforeSwap(mode is not None)
+        return BeforeSwap(mode is not None, is_staged)
     with Folder.open(data) as root:
-        names = root.names(live) if patterns else []
-    return BeforeSwap(True, tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)))
+        names = root.names(folders.live) if patterns else []
+    stays = tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+    return BeforeSwap(True, is_staged, stays)
 
 
 async def swap(data: Path, folders: FolderSwap, before: BeforeSwap) -> None:
     """Let the staged folder be the live one; may be repeated until it has worked. Raises
     :class:`~rooftree_containers.snapshot.SnapshotFailed`."""
-    await snapshot.put_back(data, KeptFolder(folders.live, folders.staged, before.stays), folders.replaced)
+    if before.is_staged:
+        await snapshot.put_back(data, KeptFolder(folders.live, folders.staged, before.stays), folders.replaced)
 
 
 async def swap_back(data: Path, folders: FolderSwap, before: BeforeSwap) -> None:

@@ -172,6 +172,10 @@ class DockerEngine:
         self.known_network = addon_network(await self._network.ensure(), self._api_address)
         return self.known_network
 
+    async def host_path(self, path: DataPath) -> HostPath:
+        """Where something below the data folder lies on the engine's host."""
+        return HostPath((await self._folder.bind_source(path)).path)
+
     async def open_api_socket(self) -> ApiSocket:
         """Listen where add-ons expect the API; again after the engine made its bridge anew.
 

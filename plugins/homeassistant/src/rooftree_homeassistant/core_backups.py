@@ -21,7 +21,7 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree import JobCall
+from rooftree import Invalid, JobCall
 from rooftree.interfaces.backups import (
     BackupPart,
     PartContents,
@@ -132,6 +132,10 @@ class CoreBackups:
     def restore(self, part: StagedPart) -> JobCall[None]:
         """The job that puts Core back."""
         return restore(slug=part.id.slug, part=part)
+
+    def remove(self, slug: str) -> JobCall[None]:
+        """Core is never taken out of the house; without its part a backup leaves it as it is."""
+        raise Invalid("Home Assistant Core can't be removed")
 
     # --- still -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from functools import partial
 
 from attrs import frozen
 
-from rooftree import Invalid, JobCall, Lock, NotFound, Step, Steps, job
+from rooftree import Invalid, JobCall, Lock, NotFound, Step, Steps, Unavailable, job
+from rooftree.interfaces.backups import BACKUPS, BackupRequest
 from rooftree_containers import ContainerJobs, ImageVersion, plans
 from rooftree_containers.container_jobs import WATCHDOG_RATE
 from rooftree_containers.container_steps import StartContainer
@@ -114,10 +115,12 @@ def _in_mode(mode: StartMode, steps: Steps) -> Steps:
 @core_job(
     "home_assistant_core_update", conditions=("free_space", "internet_host", "plugins_updated", "supervisor_updated")
 )
-async def update(core: HomeAssistant, health: CoreHealth, version: str | None) -> Steps:
+async def update(core: HomeAssistant, health: CoreHealth, version: str | None, backup: bool = False) -> Steps:
     """Go to a version, the newest unless one is named; when that does not work, the one before comes back.
 
     An unhealthy system can't be kept from it, which may be what cures it.
+
+    :param backup: whether Core is backed up before; without a backup there is no update then
     """
     installed = refuse_not_installed(core)
     wanted = version or core.newest
@@ -126,7 +129,15 @@ async def update(core: HomeAssistant, health: CoreHealth, version: str | None) -
     if (wanted, core.image_of(wanted)) == (installed.version, installed.image):
         raise AlreadyInstalled(f"Home Assistant Core {wanted} is installed already", version=wanted)
     await health.refuse_migration()
-    return await _replace(core, installed, wanted)
+    first = [_backup(core, installed)] if backup else []
+    return [*first, *await _replace(core, installed, wanted)]
+
+
+def _backup(core: HomeAssistant, installed: CoreContainer) -> JobCall[None]:
+    backups = core.kernel.find(BACKUPS)
+    if backups is None:
+        raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
+    return backups.create(BackupRequest(name=f"core_{installed.version}", core=True))
 
 
 async def _replace(core: HomeAssistant, installed: CoreContainer, version: str) -> Steps:

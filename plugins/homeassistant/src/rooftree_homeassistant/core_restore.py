@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rooftree import Invalid, Steps
+from rooftree import Steps
 from rooftree.interfaces.backups import StagedPart
 from rooftree_containers import Desired, ImageVersion
 from rooftree_containers.container_steps import SetDesired, StopContainer
@@ -32,18 +32,19 @@ async def restore(core: HomeAssistant, health: CoreHealth, slug: str, part: Stag
     installed = refuse_not_installed(core)
     _, noted_version = core_record.read(part.documents)
     version = noted_version or part.version or installed.version
-    tree = next((name for name in TREES if name in part.trees), None)
-    if tree is None:
-        raise Invalid("The backup has no configuration of Home Assistant Core in it")
     await health.refuse_migration()
     wanted = ImageVersion(version, core.image_of(version) if version != installed.version else installed.image)
     is_running, folder = runs(await core.containers.observation.look(NAME)), part.folder.path
     stays = STAYS if part.exclude_database else ()
-    swap = FolderSwap(CONFIG.path, f"{folder}/trees/{tree}", f"{folder}/replaced/{tree}")
+    swaps = [
+        FolderSwap(CONFIG.path, f"{folder}/trees/{tree}", f"{folder}/replaced/{tree}")
+        for tree in TREES
+        if tree in part.trees
+    ]
     return [
         PullCoreImage(wanted.image, version),
         *([StopContainer(NAME, PLUGIN)] if is_running else []),
-        SwapFolder(NAME, PLUGIN, swap, stays),
+        *(SwapFolder(NAME, PLUGIN, swap, stays) for swap in swaps),
         RestoreOptions(NAME, folder),
         *([ChangeCoreVersion(NAME, PLUGIN, wanted)] if version != installed.version else []),
         SetDesired(NAME, PLUGIN, Desired.STARTED),

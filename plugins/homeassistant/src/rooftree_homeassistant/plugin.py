@@ -12,12 +12,13 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
-from rooftree.interfaces.backups import BackupRestored, BackupSource
+from rooftree.interfaces.backups import BACKUPS, BackupRestored, BackupSource
 from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
 from rooftree.interfaces.containers import CONTAINER_ENGINE
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
+from rooftree.interfaces.mounts import Mount
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.interfaces.versions import VERSION_FEED
 from rooftree.settings import between
@@ -84,7 +85,7 @@ class HomeAssistantPlugin(Plugin):
         *PROVIDED,
     )
     requires = (CONTAINER_ENGINE,)
-    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES)
+    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES, BACKUPS)
     settings = HomeAssistantSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -171,6 +172,13 @@ class HomeAssistantPlugin(Plugin):
     def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
         """Start, restart or rebuild Core, or let it start with the host no longer."""
         return remedy_of(problem, suggestion)
+
+    @hookimpl
+    def mount_users(self, mount: Mount) -> list[str]:
+        """Core sees what is mounted among the media, or in the shared folder."""
+        if self.core.installed is None or mount.usage not in {"media", "share"}:
+            return []
+        return [f"Home Assistant sees it at /{mount.data_path.path}"]
 
     @hookimpl
     def backup_source(self) -> BackupSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from rooftree import JobCall, JobStarted, NotFound, Role, Routes, Unavailable, role
+from rooftree import JobCall, JobStarted, NotFound, Role, Routes, role
 from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.containers import CONTAINER_ENGINE, ContainerNotFound, ContainerNotRunning
 from rooftree_containers import ProbationState, plans
@@ -101,11 +101,9 @@ def check() -> JobCall[None]:
 def update(core: HomeAssistant, body: UpdateRequest) -> JobCall[JobStarted | None]:
     """Bring Core to another version, the newest unless one is named; the one before comes back if that fails. Core that
     is not installed is installed in that version."""
-    if body.backup:
-        raise Unavailable("No enabled plugin makes backups; update without backup, or enable one")
     if core.installed is None:
         return install_core(version=body.version, patient=False).in_background(body.background)
-    return core_jobs.update(version=body.version).in_background(body.background)
+    return core_jobs.update(version=body.version, backup=body.backup).in_background(body.background)
 
 
 @routes.get("/kernel/v1/core/probation", access=HOMEASSISTANT, refuses=(NotFound,))

@@ -1,4 +1,4 @@
-"""What takes the room on the disk of the data folder, as a tree.
+"""What takes the room on the disk of the data folder, as a tree; and on mounts, which are somebody else's to measure.
 
 Room is counted in blocks, as du(1) does: a file with several names once, holes not at all. What is mounted below from
 another disk is not counted, and links are not followed.
@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,10 @@ from typing import Final
 from attrs import Factory, define, frozen
 
 from rooftree import UNSET, RooftreeError, Service
+from rooftree.interfaces.mounts import MountNotFound, Mounts, MountUsage
 from rooftree_files import Entry, Folder, walk
 from rooftree_host.models import DiskUsage
+from rooftree_host.mounts_seen import mounts_below
 
 AREAS: Final[Mapping[str, tuple[str, str]]] = {
     "addons_data": ("apps/data", "Add-on data"),
@@ -59,8 +61,9 @@ class _Measurement:
 class DiskUsages:
     """Measures one disk for everybody who asks."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, find_mounts: Callable[[], Mounts | None]) -> None:
         self._data = data
+        self._find_mounts = find_mounts
         self._measured: dict[int, _Measured] = {}
         self._wanted: dict[int, _Measurement] = {}
         """Those that somebody waits for, by depth."""
@@ -88,6 +91,13 @@ class DiskUsages:
                 del self._wanted[max_depth]
                 answer.stop.set()
 
+    async def of_mount(self, name: str, max_depth: int) -> DiskUsage:
+        """The tree of a mount down to that depth; raises :class:`MountNotFound`, and why it can't be measured."""
+        mounts = self._find_mounts()
+        if mounts is None:
+            raise MountNotFound(f"There is no disk {name}; the one of the data folder is called default", name=name)
+        return _shown(await mounts.usage(name, max_depth))
+
     def _begin(self, max_depth: int) -> _Measurement:
         stop = threading.Event()
         work = asyncio.get_running_loop().create_task(
@@ -112,6 +122,16 @@ class DiskUsages:
 DISK_USAGES = Service[DiskUsages]("host.disk_usages/1")
 
 
+def _shown(usage: MountUsage) -> DiskUsage:
+    return DiskUsage(
+        id=usage.id,
+        label=usage.label,
+        used_bytes=usage.used_bytes,
+        total_bytes=UNSET if usage.total_bytes is None else usage.total_bytes,
+        children=UNSET if usage.children is None else [_shown(child) for child in usage.children],
+    )
+
+
 def measure(data: Path, max_depth: int, stop: threading.Event) -> DiskUsage:
     """Look at the whole tree. Blocks, for minutes on a slow disk with many files."""
     total = shutil.disk_usage(data)
@@ -119,7 +139,7 @@ def measure(data: Path, max_depth: int, stop: threading.Event) -> DiskUsage:
     if max_depth < 1:
         return DiskUsage(id="root", label="Root", used_bytes=used, total_bytes=total.total)
     with Folder.open(data) as root:
-        look = _Look(root, max_depth - 1, stop)
+        look = _Look(root, max_depth - 1, stop, mounts_below(data))
         areas = [look.area(path, area).as_usage(label, max_depth - 1) for area, (path, label) in AREAS.items()]
     rest = max(0, used - sum(area.used_bytes for area in areas))
     system = DiskUsage(id="system", label="System", used_bytes=rest)
@@ -144,8 +164,9 @@ class _Part:
 class _Look:
     """Measures trees of one disk, each file once. Add-ons write there while we look."""
 
-    def __init__(self, root: Folder, depth: int, stop: threading.Event) -> None:
+    def __init__(self, root: Folder, depth: int, stop: threading.Event, mounts: Collection[str]) -> None:
         self._root = root
+        self._mounts = mounts
         self._device = os.fstat(root.descriptor).st_dev
         self._depth = depth
         self._stop = stop
@@ -158,7 +179,8 @@ class _Look:
         area = _Part(name)
         with suppress(RooftreeError, FileNotFoundError, NotADirectoryError), self._root.folder(path) as folder:
             way = [area]
-            for entry in walk(folder, enter=self._is_ours, skip_unreadable=True):
+            mounted = {mount.removeprefix(f"{path}/") for mount in self._mounts}  # not even looked at: one may hang
+            for entry in walk(folder, enter=self._is_ours, skip_unreadable=True, skip=mounted):
                 if self._stop.is_set():
                     raise _NotWanted
                 del way[entry.depth + 1 :]

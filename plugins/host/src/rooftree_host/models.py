@@ -133,7 +133,7 @@ class DiskName(ParsedString):
     __slots__ = ()
 
     pattern = r"[A-Za-z0-9_.-]{1,64}"
-    allowed = "the name of a disk: default"
+    allowed = "the name of a mount, or default for the disk of the data folder"
 
 
 @frozen

@@ -11,6 +11,7 @@ from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Task, hookimpl
 from rooftree.interfaces.bus import SYSTEM_BUS, BusConnected, BusLost, BusPropertiesChanged, BusServiceChanged
 from rooftree.interfaces.hardware import HARDWARE
 from rooftree.interfaces.journal import HOST_BOOTS, SYSTEM_JOURNAL
+from rooftree.interfaces.mounts import MOUNTS
 from rooftree.interfaces.power import HOST_POWER
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_host.boots import Boots
@@ -53,7 +54,7 @@ class HostPlugin(Plugin):
         HARDWARE,
         DRIVES,
     )
-    optional = (INSTALLATION_PREFERENCES,)
+    optional = (INSTALLATION_PREFERENCES, MOUNTS)
     settings = HostSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -62,7 +63,7 @@ class HostPlugin(Plugin):
         settings = kernel.settings(HostSettings)
         gateway = Gateway(settings.journal)
         kernel.defer(gateway.close)
-        usages = DiskUsages(kernel.data.path)
+        usages = DiskUsages(kernel.data.path, lambda: kernel.find(MOUNTS))
         kernel.defer(usages.stop)
         self.bus = bus = HostBus(settings.bus, kernel.publish)
         kernel.defer(bus.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from rooftree import From, Invalid, JobCall, NotFound, Role, Routes, Stream, Unset, role
+from rooftree import UNSET, From, Invalid, JobCall, Role, Routes, Stream, Unset, role
 from rooftree.interfaces.bus import SystemBus
 from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.hardware import Hardware
@@ -98,13 +98,14 @@ def reload_service(service: UnitName) -> JobCall[None]:
 
 
 @routes.get("/host/disks/{disk}/usage", access=MANAGER)
-async def disk_usage(usages: DiskUsages, disk: DiskName, max_depth: int = 1) -> DiskUsage:
-    """What takes the room on the disk of the data folder."""
-    if disk != "default":
-        raise NotFound(f"There is no disk {disk}; the one of the data folder is called default")
-    if not 0 <= max_depth <= MOST_LEVELS:
+async def disk_usage(usages: DiskUsages, disk: DiskName, max_depth: int | Unset = UNSET) -> DiskUsage:
+    """What takes the room on the disk of the data folder (``default``, one level unless told), or on a mount, by its
+    name (the sum unless told)."""
+    if not isinstance(max_depth, Unset) and not 0 <= max_depth <= MOST_LEVELS:
         raise Invalid(f"max_depth: must be a number from 0 to {MOST_LEVELS}, not {max_depth}")
-    return await usages.of_data(max_depth)
+    if disk == "default":
+        return await usages.of_data(1 if isinstance(max_depth, Unset) else max_depth)
+    return await usages.of_mount(disk, 0 if isinstance(max_depth, Unset) else max_depth)
 
 
 @routes.get("/time/info", access=MANAGER)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 from attrs import frozen
 
 from rooftree import Unavailable
-from rooftree.interfaces.bus import BusMethod, BusObject, BusRefused, SystemBus
+from rooftree.interfaces.bus import BusMethod, BusObject, BusRefused, SystemBus, Variant
 
 SYSTEMD: Final = BusObject("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 REBOOT: Final = BusMethod("Reboot")
@@ -20,6 +20,8 @@ START_UNIT: Final = BusMethod("StartUnit", "ss", "o")
 STOP_UNIT: Final = BusMethod("StopUnit", "ss", "o")
 RELOAD_UNIT: Final = BusMethod("ReloadOrRestartUnit", "ss", "o")
 RESTART_UNIT: Final = BusMethod("RestartUnit", "ss", "o")
+START_TRANSIENT_UNIT: Final = BusMethod("StartTransientUnit", "ssa(sv)a(sa(sv))", "o")
+RESET_FAILED_UNIT: Final = BusMethod("ResetFailedUnit", "s")
 GET_UNIT_BY_PID: Final = BusMethod("GetUnitByPID", "u", "o")
 LOOK_S: Final = 5.0
 """Seconds that systemd may take to say what a unit is."""
@@ -68,9 +70,20 @@ async def change_unit(bus: SystemBus, method: BusMethod, unit: str) -> str:
     :raises BusRefused: with systemd's reason, such as ``org.freedesktop.systemd1.NoSuchUnit``
     :raises Unavailable: where systemd goes away meanwhile
     """
+    return await _end_of_job(bus, method, unit, "replace")
+
+
+async def start_transient_unit(bus: SystemBus, unit: str, properties: Mapping[str, Variant]) -> str:
+    """Have systemd make a unit that is forgotten when it ends, and start it; outcome and errors as of
+    :func:`change_unit`, among these ``org.freedesktop.systemd1.UnitExists``."""
+    pairs = [[name, value] for name, value in properties.items()]
+    return await _end_of_job(bus, START_TRANSIENT_UNIT, unit, "fail", pairs, [])
+
+
+async def _end_of_job(bus: SystemBus, method: BusMethod, *arguments: Any) -> str:
     async with bus.listening(SYSTEMD, _JOB_REMOVED) as removed:
         await _subscribe(bus)
-        wanted = await bus.call(SYSTEMD, method, unit, "replace")
+        wanted = await bus.call(SYSTEMD, method, *arguments)
         async for _, path, _, outcome in removed:
             if path == wanted:
                 return str(outcome)

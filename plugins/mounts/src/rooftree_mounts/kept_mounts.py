@@ -109,18 +109,17 @@ class KeptMounts:
                 del self._offered[name]
 
     def wanted(self, name: str) -> MountConfig:
-        """What a job is about to try."""
-        config = self._offered.get(name)
-        return self._drafts[name].config if config is None else config
+        """What a job is about to try; raises ``KeyError`` where nothing is."""
+        offered = self._offered.get(name)
+        return self._drafts[name].config if offered is None else offered
 
-    async def keep_draft(self, name: str) -> None:
-        """Keep what is offered, so that the job can be taken up, or back, after a kill."""
-        await self._kernel.commit(self._drafts.put(name, Draft(self.wanted(name))))
+    def draft(self, name: str) -> MountConfig | None:
+        """What a job has begun to try."""
+        draft = self._drafts.get(name)
+        return None if draft is None else draft.config
 
-    async def note_filesystem(self, name: str, config: MountConfig) -> None:
-        """Keep what was learnt of a draft when it was tried."""
-        if name in self._offered:
-            self._offered[name] = config
+    async def keep_draft(self, name: str, config: MountConfig) -> None:
+        """Keep what a job is about to try, so that it can be taken up, or back, after a kill."""
         await self._kernel.commit(self._drafts.put(name, Draft(config)))
 
     async def drop_draft(self, name: str) -> None:
@@ -130,24 +129,34 @@ class KeptMounts:
 
     async def save_draft(self, name: str) -> None:
         """What was tried is the mount from now on; the first for backups becomes the default. May be repeated."""
-        draft = self._drafts.get(name)
-        if draft is None:
+        config = self.draft(name)
+        if config is None:
             return
-        changes = [self._configs.put(name, draft.config), self._drafts.delete(name)]
-        if draft.config.usage == "backup" and self.default is None and name not in self._configs:
+        changes = [self._configs.put(name, config), self._drafts.delete(name)]
+        if config.usage == "backup" and self.default is None and name not in self._configs:
             changes.append(self._defaults.put(_KEY, DefaultMount(name)))
-        elif draft.config.usage != "backup" and self.default == name:
+        elif config.usage != "backup" and self.default == name:
             changes.append(self._defaults.delete(_KEY))
         await self._kernel.commit(*changes)
         self._tell(name)
 
-    async def forget(self, name: str) -> None:
-        """Forget a mount, and that it is the default. May be repeated."""
-        if name not in self._configs:
-            return
-        gone = [self._defaults.delete(_KEY)] if self.default == name else []
-        await self._kernel.commit(self._configs.delete(name), *gone)
-        self._tell(name)
+    # --- a mount that goes --------------------------------------------------------------------------------------------
+
+    async def set_aside(self, name: str) -> None:
+        """A mount is none from now on, but can come back. May be repeated."""
+        config = self._configs.get(name)
+        if config is not None:
+            gone = [self._defaults.delete(_KEY)] if self.default == name else []
+            await self._kernel.commit(self._configs.delete(name), self._drafts.put(name, Draft(config)), *gone)
+            self._tell(name)
+
+    async def bring_back(self, name: str, *, as_default: bool) -> None:
+        """What was set aside is a mount again. May be repeated."""
+        config = self.draft(name)
+        if config is not None:
+            default = [self._defaults.put(_KEY, DefaultMount(name))] if as_default else []
+            await self._kernel.commit(self._configs.put(name, config), self._drafts.delete(name), *default)
+            self._tell(name)
 
     # --- in backups ---------------------------------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ def set_interface(
     if plan:
         _show_plan(invocation, invocation.ask("POST", f"{path}?plan=1", body))
         return
-    asks = confirm_within is None and sys.stdin.isatty() and not invocation.as_json
+    asks = confirm_within is None and is_terminal() and not invocation.as_json
     if asks or confirm_within is not None:
         body["confirm_within"] = confirm_within or USUAL_S
     answer = invocation.ask("POST", path, body, patience_s=TRIES_S)
@@ -111,6 +111,11 @@ def confirm(invocation: Invocation, /) -> None:
         print_json(answer)
     else:
         tell("It stays.")
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 def _body(

@@ -13,10 +13,10 @@ from rooftree.interfaces.bus import SYSTEM_BUS, BusRefused, BusUnavailable, Syst
 from rooftree_network.addon_network import AddonNetworks, addon_network_info
 from rooftree_network.bus_objects import NETWORK_MANAGER, Device
 from rooftree_network.internet import Internet
-from rooftree_network.kernel_interfaces import interface_of, shown_links
+from rooftree_network.kernel_interfaces import interface_of, shown_links, tunnels_of
 from rooftree_network.kernel_network import KernelNetwork, Link, read_kernel
 from rooftree_network.kernel_news import KernelNews
-from rooftree_network.models import Interface, NetworkInfo, is_link_local
+from rooftree_network.models import Interface, NetworkInfo, Tunnel, is_link_local
 from rooftree_network.network_manager import ManagedNetwork, NetworkManager
 
 KEPT_S: Final = 10.0
@@ -29,10 +29,18 @@ PRIMARY: Final = "default"
 
 
 @frozen
-class _Kept:
-    """Interfaces, and what they hold for."""
+class _Shown:
+    """What there is."""
 
     interfaces: Sequence[Interface]
+    tunnels: Sequence[Tunnel]
+
+
+@frozen
+class _Kept:
+    """The same, and what it holds for."""
+
+    shown: _Shown
     until: float
     """On the loop's clock."""
     revision: tuple[int, int]
@@ -74,8 +82,10 @@ class HostNetwork:
 
     async def info(self) -> NetworkInfo:
         """Interfaces, and what can be reached."""
+        shown = await self._all()
         return NetworkInfo(
-            interfaces=await self.interfaces(),
+            interfaces=shown.interfaces,
+            tunnels=shown.tunnels,
             docker=addon_network_info(await self.addon_networks.network()),
             host_internet=self._internet.host_internet,
             supervisor_internet=self._internet.supervisor_internet,
@@ -105,37 +115,43 @@ class HostNetwork:
     async def interfaces(self) -> Sequence[Interface]:
         """The interfaces by name, the primary one first; none where nobody says, or where we are in a container with a
         network of its own."""
+        return (await self._all()).interfaces
+
+    async def _all(self) -> _Shown:
         if (kept := self._still_kept()) is not None:
             return kept
         async with self._reading:
             if (kept := self._still_kept()) is not None:  # somebody else has just looked
                 return kept
             revision = self._revision()
-            interfaces = sorted(await self._read(), key=lambda interface: (not interface.primary, interface.interface))
-            self._kept = _Kept(interfaces, asyncio.get_running_loop().time() + self._kept_s, revision)
-            return interfaces
+            shown = await self._read()
+            self._kept = _Kept(shown, asyncio.get_running_loop().time() + self._kept_s, revision)
+            return shown
 
-    def _still_kept(self) -> Sequence[Interface] | None:
+    def _still_kept(self) -> _Shown | None:
         kept = self._kept
         if kept is None or asyncio.get_running_loop().time() >= kept.until or kept.revision != self._revision():
             return None
-        return kept.interfaces
+        return kept.shown
 
     def _revision(self) -> tuple[int, int]:
         bus = self._kernel.find(SYSTEM_BUS)
         return (bus.revision if bus is not None else -1, self._changes)
 
-    async def _read(self) -> list[Interface]:
+    async def _read(self) -> _Shown:
         network = await self._kernel_says()
         managed = await self._managed()
         if managed is None:
-            links = shown_links(network) if await self._is_of_host(network) else []
-            return [interface_of(link, network, network.primary) for link in links]
+            is_of_host = await self._is_of_host(network)
+            links = shown_links(network) if is_of_host else []
+            interfaces = [interface_of(link, network, network.primary) for link in links]
+            return _Shown(_in_order(interfaces), tunnels_of(network) if is_of_host else [])
         primary = next((interface.interface for interface in managed.interfaces if interface.primary), network.primary)
         unmanaged = [
             link for link in shown_links(network) if any(_is_same(link, device) for device in managed.unmanaged)
         ]
-        return [*managed.interfaces, *(interface_of(link, network, primary) for link in unmanaged)]
+        interfaces = [*managed.interfaces, *(interface_of(link, network, primary) for link in unmanaged)]
+        return _Shown(_in_order(interfaces), managed.tunnels)
 
     async def _kernel_says(self) -> KernelNetwork:
         """What the kernel has; read anew where it may have changed."""
@@ -174,6 +190,10 @@ class HostNetwork:
 
 
 HOST_NETWORK = Service[HostNetwork]("network.host_network/1")
+
+
+def _in_order(interfaces: Sequence[Interface]) -> list[Interface]:
+    return sorted(interfaces, key=lambda interface: (not interface.primary, interface.interface))
 
 
 def _is_same(link: Link, device: Device) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rooftree_network.kernel_network import Address, KernelNetwork, Link
-from rooftree_network.models import TYPES, AddressGeneration, Interface, Ipv4, Ipv6, Kind, Method, Privacy, Vlan
+from rooftree_network.models import TYPES, AddressGeneration, Interface, Ipv4, Ipv6, Kind, Method, Privacy, Tunnel, Vlan
 
 _HARDWARE: Final = ""
 _KINDS: Final[dict[str, Kind]] = {
@@ -19,6 +19,14 @@ _KINDS: Final[dict[str, Kind]] = {
     "veth": "veth",
 }
 """The kernel's words for what is shown."""
+_TUNNELS: Final = {
+    "wireguard": "wireguard",
+    "tun": "tun",
+    "ppp": "ppp",
+    "vxlan": "vxlan",
+    **dict.fromkeys(("ipip", "sit", "gre", "ip6tnl", "vti", "vti6", "xfrm"), "ip-tunnel"),
+}
+"""The same for tunnels."""
 _OF_HARDWARE: Final = {_HARDWARE, "bond", "team"}
 _GENERATIONS: Final[dict[int | None, AddressGeneration]] = {0: "eui64", 2: "stable-privacy", 3: "stable-privacy"}
 """``EUI64``, ``STABLE_PRIVACY`` and ``RANDOM`` of the kernel's ``enum in6_addr_gen_mode``; 1 is none at all."""
@@ -41,6 +49,20 @@ def shown_links(network: KernelNetwork) -> list[Link]:
     }:
         shown |= more
     return [link for link in network.links if link.kind in _KINDS and link.name in shown]
+
+
+def tunnels_of(network: KernelNetwork) -> list[Tunnel]:
+    """What leads to other networks over an interface, and is switched on."""
+    return [
+        Tunnel(
+            interface=link.name,
+            kind=_TUNNELS[link.kind],
+            connected=link.has_carrier,
+            address=[address.text for address in link.addresses],
+        )
+        for link in network.links
+        if link.kind in _TUNNELS and link.is_up
+    ]
 
 
 def interface_of(link: Link, network: KernelNetwork, primary: str | None) -> Interface:

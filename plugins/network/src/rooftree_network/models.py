@@ -117,6 +117,17 @@ class Interface:
 
 
 @frozen(kw_only=True)
+class Tunnel:
+    """A way to another network that goes over an interface: a VPN and its like. It is set up elsewhere."""
+
+    interface: str
+    kind: str
+    """``wireguard``, ``tun``, ``ip-tunnel``, ``ppp``, ``modem`` …"""
+    connected: bool
+    address: Sequence[str]
+
+
+@frozen(kw_only=True)
 class AddonNetworkInfo:
     """The network that add-ons are on."""
 
@@ -141,6 +152,8 @@ class NetworkInfo:
     """Whether we do."""
     why_offline: str | None
     """Why we do not; ours, clients do without."""
+    tunnels: Sequence[Tunnel]
+    """What has no type that clients know, and would make them refuse the whole answer; ours."""
 
 
 def is_link_local(address: str) -> bool:

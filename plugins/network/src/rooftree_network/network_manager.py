@@ -48,6 +48,7 @@ from rooftree_network.models import (
     Method,
     NamesMode,
     Privacy,
+    Tunnel,
     Vlan,
     Wifi,
     WifiMode,
@@ -72,6 +73,8 @@ _KINDS: Final[dict[int, Kind]] = {
     20: "veth",
 }
 """``NMDeviceType``: what is shown."""
+_TUNNELS: Final = {8: "modem", 16: "tun", 17: "ip-tunnel", 19: "vxlan", 23: "ppp", 29: "wireguard"}
+"""``NMDeviceType``: what leads to other networks over one of those."""
 _METHODS: Final[dict[str, Method]] = {
     "auto": "auto",
     "dhcp": "auto",
@@ -106,6 +109,7 @@ class ManagedNetwork:
     """Those that it manages."""
     unmanaged: Sequence[Device]
     """Those that it leaves alone."""
+    tunnels: Sequence[Tunnel]
 
 
 @frozen
@@ -156,6 +160,7 @@ class NetworkManager:
         return ManagedNetwork(
             interfaces=[interface for interface in shown if interface is not None],
             unmanaged=[device for device in devices.values() if not device.managed],
+            tunnels=[_tunnel(used) for used in in_use if used.device.type in _TUNNELS],
         )
 
     async def _in_use(self, path: str, device: Device) -> _InUse:
@@ -245,6 +250,15 @@ class NetworkManager:
             profile: Profile = await self._bus.call(PROFILE.at(str(active.profile)), GET_SETTINGS, timeout_s=ANSWER_S)
             return profile
         return None
+
+
+def _tunnel(used: _InUse) -> Tunnel:
+    return Tunnel(
+        interface=used.device.name or "",
+        kind=_TUNNELS[used.device.type or 0],
+        connected=used.active is not None and used.active.state == ACTIVATED,
+        address=[*_addresses(used.ip4.addresses), *_addresses(used.ip6.addresses)],
+    )
 
 
 def _section(profile: Profile | None, name: str) -> Mapping[str, Any]:

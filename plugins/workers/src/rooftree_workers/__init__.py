@@ -4,6 +4,7 @@ What merely blocks goes to :func:`asyncio.to_thread`. This is for what must not 
 """
 
 from rooftree_workers.child_processes import child_process
+from rooftree_workers.disposable import DisposableProcesses, Ended, Hanging
 from rooftree_workers.threads import to_thread_stoppable, to_thread_whole
 
-__all__ = ["child_process", "to_thread_stoppable", "to_thread_whole"]
+__all__ = ["DisposableProcesses", "Ended", "Hanging", "child_process", "to_thread_stoppable", "to_thread_whole"]

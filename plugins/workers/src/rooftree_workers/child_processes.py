@@ -59,6 +59,15 @@ async def child_process(
             await child.communicate()  # what is left in its pipes, or they would stay open
 
 
+async def confined(command: Sequence[str]) -> Sequence[str]:
+    """The command of a program that ends with the daemon, where that can be had without copying the daemon for it.
+    Raises ``FileNotFoundError`` where there is no such program."""
+    if await asyncio.to_thread(shutil.which, command[0]) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    helpers = await asyncio.to_thread(_helpers)
+    return command if helpers is None else (*_confining(helpers, {}), *command)
+
+
 @cache
 def _helpers() -> tuple[str, str] | None:
     """Where the programs are that confine one, if they are there and can do that (busybox's cannot). Blocks."""

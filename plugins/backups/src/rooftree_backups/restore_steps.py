@@ -1,0 +1,178 @@
+"""The steps of a restore that are not one part's: all is unpacked and so checked, before anything is stopped; and what
+it took the place of goes when all works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import structlog
+from attrs import frozen
+
+from rooftree import Failed, Run, Step, step
+from rooftree.interfaces.backups import BackupRestored, PartId
+from rooftree.process import SYSTEM
+from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, look, swap, swap_back
+from rooftree_backups.kept_backups import KeptBackups
+from rooftree_files import Folder, RemovalIncomplete
+
+log = structlog.get_logger(__name__)
+
+MOST_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
+MIB: Final = 1024 * 1024
+
+
+@frozen(kw_only=True)
+class Unpacking:
+    """A part that is unpacked."""
+
+    part: PartId
+    name: str
+    folder: str
+    """Relative to the data folder."""
+    stored_bytes: int
+
+
+class SettingsLeftOut(Failed):
+    """Settings of a backup that could not be taken over."""
+
+
+@step("backups.unpack/1")
+class Unpack(Step):
+    """Unpack and check all that is to be restored, beside what is there."""
+
+    slug: str
+    location: str
+    filename: str | None
+    parts: tuple[Unpacking, ...]
+    folders: tuple[str, ...]
+    """What holds the parts' folders, one on each disk, relative to the data folder."""
+    weight = 30
+    interruptible = True
+
+    async def notes(self) -> list[str]:
+        """How much of what is unpacked."""
+        return [f"{part.name}: {part.stored_bytes / MIB:,.1f} MiB in the backup" for part in self.parts]
+
+    async def do(self, run: Run, backups: KeptBackups) -> None:
+        """Unpack one part after the other, each from the beginning."""
+        backups.kernel.service(SYSTEM).freeze(_purpose(self.slug))
+        total, done = sum(part.stored_bytes for part in self.parts), 0
+        await remove(backups, *self.folders)
+        await asyncio.to_thread(_make, backups, self.folders)
+        password = backups.workshop.password(self.slug)
+        async with await backups.places.reader(self.location, self.slug, self.filename, password) as reader:
+            for part in self.parts:
+
+                def progress(of_part: int, _: int, before: int = done) -> None:
+                    run.progress(before + of_part, total)
+
+                trees = await reader.unpack(part.part, backups.kernel.data.path / part.folder, progress)
+                if trees.left_out:
+                    log.warning("never_restored", part=part.part.slug, names=list(trees.left_out)[:20])
+                done += part.stored_bytes
+
+    async def undo(self, _: None, backups: KeptBackups) -> None:
+        """Take it away."""
+        await remove(backups, *self.folders)
+        backups.kernel.service(SYSTEM).thaw(_purpose(self.slug))
+
+
+@step("backups.swap_entries/1")
+class SwapEntries(Step):
+    """Let what was unpacked take the place of what is in a folder, which is kept until all is done."""
+
+    folder: str
+    """As the API names it."""
+    swap: EntrySwap
+    stage = "folders"
+    downtime = False
+
+    async def before(self, backups: KeptBackups) -> BeforeEntries:
+        """What changes places."""
+        return await asyncio.to_thread(look, backups.kernel.data.path, self.swap)
+
+    async def do(self, run: Run, backups: KeptBackups) -> None:
+        await asyncio.to_thread(swap, backups.kernel.data.path, self.swap, run.before(BeforeEntries))
+
+    async def undo(self, before: BeforeEntries, backups: KeptBackups) -> None:
+        await asyncio.to_thread(swap_back, backups.kernel.data.path, self.swap, before)
+
+
+@step("backups.restore_settings/1")
+class RestoreSettings(Step):
+    """Take over mounts and logins; those that can't be are told, and left out."""
+
+    slug: str
+    folder: str
+    """Where the part is unpacked, relative to the data folder."""
+    stage = "supervisor_config"
+
+    async def do(self, run: Run, backups: KeptBackups) -> None:
+        documents = await asyncio.to_thread(_documents, backups, self.folder)
+        for sentence in await backups.parts.settings.put_back(documents):
+            run.note(SettingsLeftOut(sentence))
+
+
+@step("backups.finish_restore/1")
+class FinishRestore(Step):
+    """Delete what the restore took the place of, and fetch repositories that were there."""
+
+    slug: str
+    folders: tuple[str, ...]
+    repositories: tuple[str, ...]
+    tidies = True
+
+    async def do(self, backups: KeptBackups) -> None:
+        if self.repositories:
+            await backups.repositories.note(self.repositories)
+        backups.kernel.service(SYSTEM).thaw(_purpose(self.slug))
+        backups.kernel.publish(BackupRestored(self.slug))
+        await remove(backups, *self.folders)
+
+
+@step("backups.sweep_restores/1")
+class SweepRestores(Step):
+    """Delete what restores have left that could not be deleted then."""
+
+    folder: str
+    tidies = True
+
+    async def do(self, backups: KeptBackups) -> None:
+        await remove(backups, self.folder)
+
+
+async def remove(backups: KeptBackups, *folders: str) -> None:
+    """Delete folders of ours; what can't be deleted is tried again at the next start."""
+    for folder in folders:
+        try:
+            await asyncio.to_thread(_remove, backups, folder)
+        except (RemovalIncomplete, OSError) as error:
+            log.warning("restore_folder_not_removed", folder=folder, reason=str(error))
+
+
+def _make(backups: KeptBackups, folders: tuple[str, ...]) -> None:
+    with Folder.open(backups.kernel.data.path) as root:
+        for folder in folders:
+            root.make(folder, 0o700).close()
+
+
+def _remove(backups: KeptBackups, folder: str) -> None:
+    above, _, name = folder.rpartition("/")
+    with suppress(FileNotFoundError), Folder.open(backups.kernel.data.path) as root:
+        if above:
+            with root.folder(above) as parent:
+                parent.remove(name)
+        else:
+            root.remove(name)
+
+
+def _documents(backups: KeptBackups, folder: str) -> Mapping[str, bytes]:
+    with Folder.open(backups.kernel.data.path) as root, root.folder(f"{folder}/documents") as place:
+        return {name: place.read(name, MOST_DOCUMENT_BYTES) for name in place.names()}
+
+
+def _purpose(slug: str) -> str:
+    return f"restore {slug}"

@@ -1,0 +1,136 @@
+"""Programs that may never end: waited for as long as they are told, killed, and left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from rooftree_workers import DisposableProcesses, Hanging
+from tests.requirements import missing
+from tests.rig.waiting import until
+
+SERVER = Path(__file__).parents[2] / "rig" / "fuse_share.py"
+
+
+@pytest.fixture
+def processes() -> DisposableProcesses:
+    return DisposableProcesses()
+
+
+@pytest.fixture
+def dead_server(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A file system whose server answers nothing: the kernel holds whoever asks, and the server."""
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        missing("needs root, and /dev/fuse")
+    folder = tmp_path / "share"
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, SERVER, folder], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"mounted\n"
+        os.statvfs(folder)  # it answers once, or the kernel holds nobody: it waits for a beginning
+        server.send_signal(signal.SIGUSR1)
+        try:
+            yield folder, server
+        finally:
+            server.kill()
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def children() -> list[str]:
+    """The names of the programs that are children of ours, proc_pid_stat(5)."""
+    names = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+            if rest.split()[1] == str(os.getpid()):
+                names.append(name)
+    return names
+
+
+async def test_program_that_ends_says_what_it_printed(processes: DisposableProcesses) -> None:
+    ended = await processes.run("x", "sh", "-c", "echo out; echo no >&2; echo more >&2; exit 3", within_s=10)
+
+    assert (ended.code, ended.output, ended.reason) == (3, b"out\n", "no")
+    assert processes.left_behind() == 0
+
+
+async def test_program_that_is_not_there_is_told(processes: DisposableProcesses) -> None:
+    with pytest.raises(FileNotFoundError):
+        await processes.run("x", "no-such-program", within_s=10)
+
+
+async def test_program_that_takes_too_long_is_killed_with_what_it_started(
+    processes: DisposableProcesses, tmp_path: Path
+) -> None:
+    command = f"sleep 1000 & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(Hanging):
+        await processes.run("x", "sh", "-c", command, within_s=0.5)
+
+    async def is_gone() -> bool:
+        return not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+    await until(is_gone, within_s=5, what="the end of what it started")
+    assert processes.left_behind() == 0
+
+
+async def test_what_goes_on_with_a_programs_pipes_is_not_waited_for(processes: DisposableProcesses) -> None:
+    began = time.monotonic()
+
+    ended = await processes.run("x", "sh", "-c", "echo out; (sleep 20 &)", within_s=10)
+
+    assert ended.output == b"out\n"
+    assert time.monotonic() - began < 5
+
+
+async def test_one_that_the_kernel_holds_is_left_behind_and_no_other_is_started_for_the_same(
+    processes: DisposableProcesses, dead_server: tuple[Path, subprocess.Popen[bytes]]
+) -> None:
+    folder, server = dead_server
+    while processes.left_behind() == 0:  # it may be killed before it has asked anything
+        with pytest.raises(Hanging):
+            await processes.run("share", "stat", "--file-system", str(folder), within_s=0.5)
+    with pytest.raises(Hanging, match="before still hangs"):
+        await processes.run("share", "true", within_s=10)
+
+    assert processes.left_behind() == 1
+    assert (await processes.run("something else", "true", within_s=10)).code == 0
+
+    server.send_signal(signal.SIGUSR2)
+
+    async def is_let_go() -> bool:
+        return processes.left_behind() == 0
+
+    await until(is_let_go, within_s=5, what="the end of the one that was left behind")
+    assert (await processes.run("share", "stat", "--file-system", str(folder), within_s=10)).code == 0
+
+
+async def test_cancelled_call_waits_for_nobody(
+    processes: DisposableProcesses, dead_server: tuple[Path, subprocess.Popen[bytes]]
+) -> None:
+    call = asyncio.ensure_future(processes.run("share", "stat", "--file-system", str(dead_server[0]), within_s=100))
+
+    async def asks() -> bool:
+        return "stat" in await asyncio.to_thread(children)
+
+    await until(asks, within_s=10, what="a process that hangs")
+    call.cancel()
+    async with asyncio.timeout(3):
+        await asyncio.wait({call})
+
+    assert processes.left_behind() == 1
+
+
+async def test_more_output_than_is_wanted_is_dropped_and_the_program_ends(processes: DisposableProcesses) -> None:
+    ended = await processes.run("x", "head", "-c", "20000000", "/dev/zero", within_s=20)
+
+    assert ended.code == 0
+    assert len(ended.output) == 4 * 2**20

@@ -63,6 +63,7 @@ class Reached:
     entry: Entry
     streams: bool = False
     answers_text: bool = False
+    may_begin: bool = False
 
     async def __call__(self, call: Call, boot_id: str) -> web.StreamResponse:
         """Tell which route it is, and with which parts of the path."""

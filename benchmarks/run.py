@@ -53,6 +53,8 @@ ROWS: Mapping[str, str] = {
     "ingress-websocket": "ingress:round_trips",
     "ingress-sockets": "ingress:open_sockets",
     "ingress-huge": "ingress:huge_bodies",
+    "archive": "archives:create",
+    "archive-restore": "archives:restore",
     "vault": "vault:unchanged",
 }
 """Where each is measured: a :data:`Measure`."""

@@ -90,15 +90,14 @@ async def test_info_says_what_the_configuration_says(home: House) -> None:
 
     info = await home.info(HELLO)
 
-    token = home.installed().ingress_token
     assert info["network"] == {"80/tcp": 8080, "90/tcp": None}
     assert info["network_description"] == {"80/tcp": "Web"}
     assert info["webui"] == "http://[HOST]:8080/start"
     assert (info["services"], info["services_role"]) == (["mqtt:want"], ["mqtt:want"])
     assert (info["privileged"], info["machine"], info["devices"]) == (["NET_ADMIN"], ["!green"], ["/dev/null"])
     assert (info["hostname"], info["dns"]) == ("local-hello", ["local-hello.local.hass.io"])
-    assert info["ingress_entry"] == f"/api/hassio_ingress/{token}"
-    assert info["ingress_url"] == f"/api/hassio_ingress/{token}/panel"
+    assert (info["ingress"], info["ingress_port"]) == (True, 8099)
+    assert (info["ingress_entry"], info["ingress_url"]) == (None, None)  # nobody is there who shows the page
     assert info["ip_address"] == home.addons.address(HELLO)
     assert info["rating"] == 6
 
@@ -315,9 +314,7 @@ async def test_info_of_an_add_on_on_offer_is_what_the_store_knows(home: House) -
 
     differing = {key: offered[key] for key in offered if offered[key] != installed[key]}
     assert differing == {
-        "ingress_entry": None,
         "ingress_port": None,
-        "ingress_url": None,
         "state": "unknown",
         "version": None,
     }

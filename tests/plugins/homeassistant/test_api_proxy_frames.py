@@ -143,6 +143,25 @@ def test_sound_goes_on() -> None:
         refuse_bytes(data)
 
 
+SOUNDS = (b"", bytes(640), b"\xff\xfe" * 320, b"{\x80" + bytes(638), b"[\xff\x00{" + bytes(60), b"RIFF" + bytes(60))
+LIKE_TEXT = frozenset(b"[{\xef\xbb\xbf\xfe\xff")
+"""Numbers that are as if a command began, which Core gives when ninety ask for sound at once."""
+
+
+@pytest.mark.parametrize("sound", SOUNDS, ids=range(len(SOUNDS)))
+def test_sound_goes_on_whatever_number_core_has_given_for_it(sound: bytes) -> None:
+    for number in set(range(1, 256)) - LIKE_TEXT:
+        refuse_bytes(bytes([number]) + sound)
+
+
+@pytest.mark.parametrize("blank", [b"\t", b"\n", b"\r", b" "])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_command_behind_a_blank_does_not_go_on_as_sound(blank: bytes, encoding: str) -> None:
+    for command in (COMMAND, f"[{COMMAND}]", f"{{}} {COMMAND}"):
+        with pytest.raises(MessageRefused):
+            refuse_bytes((blank.decode() + command).encode(encoding))
+
+
 @pytest.mark.parametrize("text", ["[]", "null", '{"a": 1, "a": 1}', "x"])
 def test_introduction_has_to_be_an_object_that_says_nothing_twice(text: str) -> None:
     with pytest.raises(MessageRefused):

@@ -15,11 +15,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 from attrs import frozen
 
 from rooftree.interfaces.core import CoreLost
 from rooftree_homeassistant import api_proxy_sockets
+from rooftree_homeassistant.api_proxy import API_PROXY
 from tests.plugins.homeassistant.proxied import Proxied, proxied
 from tests.rig.core_process import CoreProcess, core_process
 
@@ -150,6 +151,23 @@ async def test_conversation_ends_with_the_token(house: House) -> None:
 
 
 # --- what goes through ------------------------------------------------------------------------------------------------
+
+
+async def test_add_on_that_opens_conversations_without_end_is_told_to_close_some(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = house.way.link.system.services.get(API_PROXY)._conversations
+    monkeypatch.setattr(places, "_most", 2)
+    async with house.conversation(), house.conversation(), house.socket() as socket:
+        await socket.receive_json()
+        await socket.send_json({"type": "auth", "access_token": house.way.token})
+        closed = await socket.receive()
+    async with house.conversation() as socket:  # there is room again
+        await socket.send_json({"id": 1, "type": "ping"})
+        assert await socket.receive_json() == {"id": 1, "type": "pong"}
+
+    assert (closed.type, closed.data) == (WSMsgType.CLOSE, WSCloseCode.TRY_AGAIN_LATER)
+    assert str(closed.extra).startswith("addon:local_hello has 2 conversations with Core open, as many as may be")
 
 
 async def test_events_come_as_they_happen(house: House) -> None:

@@ -13,6 +13,7 @@ from rooftree import Principal, Role
 from rooftree.interfaces.core import CoreUnavailable, CoreUser
 from rooftree.testing import Client, FakeClock, token_for
 from rooftree.testing.containers import FakeContainerEngine
+from rooftree_ingress.ingress import INGRESS
 from rooftree_ingress.plugin import IngressPlugin
 from tests.plugins.addons.house import House, house
 from tests.plugins.discovery.core_desk import CoreDesk
@@ -60,6 +61,7 @@ class IngressHouse:
         self.home, self.core = home, core
         self.system = home.system
         self.port = home.system.port
+        self.pages = home.system.services.get(INGRESS).pages
 
     async def run(self, name: str, port: int, **config: Any) -> str:
         """Install and start an add-on whose page is on that port; the path of the page."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +32,8 @@ async def connected(here: IngressHouse, source: str = "127.0.0.1") -> AsyncItera
     reader, writer = await asyncio.open_connection("127.0.0.1", here.port, local_addr=(source, 0))
     yield Line(reader, writer)
     writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def asked(here: IngressHouse, path: str, fields: bytes, source: str = "127.0.0.1") -> bytes:
@@ -278,3 +280,15 @@ async def test_page_of_an_add_on_that_uses_the_hosts_network_is_at_the_host(
     cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
     engine.gateway = "127.0.0.1"
     assert b" 200 OK" in await asked(here, f"{page}/", cookie)
+
+
+async def test_add_ons_info_says_where_its_page_is(here: IngressHouse) -> None:
+    pages = {entry: await here.run(name, 8099, ingress_entry=entry) for name, entry in (("a", "/panel"), ("b", "x/y"))}
+    await here.home.run("plain")
+
+    infos = {name: (await here.core.get(f"/addons/local_{name}/info")).data for name in ("a", "b", "plain")}
+
+    first = f"/api/hassio_ingress/{pages['/panel'].rpartition('/')[2]}"
+    assert (infos["a"]["ingress_entry"], infos["a"]["ingress_url"]) == (first, f"{first}/panel")
+    assert infos["b"]["ingress_url"].endswith("/x/y")
+    assert (infos["plain"]["ingress_entry"], infos["plain"]["ingress_url"]) == (None, None)

@@ -42,9 +42,14 @@ class Targets:
         self.addresses: dict[str, Address] = {}
         self.sessions = {"open-sesame": Principal("guest", "ali")}
         self.served: list[str] = []
+        self.began = 0
 
     def request(self, name: str, path: Tail, exchange: Exchange) -> ForwardedRequest:
-        return ForwardedRequest(self.addresses[name], f"/{path}{exchange.query}", end_to_end(exchange.fields))
+        fields = end_to_end(exchange.fields)
+        return ForwardedRequest(self.addresses[name], f"/{path}{exchange.query}", fields, on_answer=self.on_answer)
+
+    def on_answer(self) -> None:
+        self.began += 1
 
 
 TARGETS = Service[Targets]("targets/1")

@@ -128,6 +128,18 @@ async def test_interim_answers_are_passed_on(line: Line) -> None:
     assert await line.head() == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
+async def test_interim_answer_is_not_the_beginning_of_the_answer(line: Line, targets: Targets) -> None:
+    line.send(get(asking(b"HTTP/1.1 103 Early\r\n\r\n", "hold")))
+    assert await line.head() == b"HTTP/1.1 103 Early\r\n\r\n"
+    assert targets.began == 0
+
+
+async def test_answer_begins_once(line: Line, targets: Targets) -> None:
+    line.send(get(asking(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
+    assert [await line.head() for _ in range(2)][1].startswith(b"HTTP/1.1 200 ")
+    assert targets.began == 1
+
+
 async def test_body_is_sent_when_the_upstream_says_that_it_wants_it(line: Line, backend: Backend) -> None:
     answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     line.send(

@@ -169,9 +169,11 @@ class AddonInfo(AddonSummary):
     hostname: str
     ingress: bool
     ingress_entry: str | None
+    """Where its page is; said by who shows it."""
     ingress_panel: bool | None
     ingress_port: int | None
     ingress_url: str | None
+    """What is opened first there."""
     ip_address: str
     kernel_modules: bool
     log_format: LogFormat
@@ -232,7 +234,7 @@ class AddonInfo(AddonSummary):
         relaxed = relaxations(addon, addons.upkeep.sandboxes, chosen_disks(config, options)) if is_installed else []
         held = sandbox(addon, addons.upkeep.sandboxes)
         rule = HardwareRule(protected=addon.protected, data=addons.kernel.data.path, ask_kernel=False)
-        entry = f"/api/hassio_ingress/{addon.ingress_token}" if config.ingress and is_installed else None
+        has_page = config.ingress and is_installed
         return cls(
             **_summary(addons, addon),
             apparmor=_apparmor(config, has_profile),
@@ -264,10 +266,10 @@ class AddonInfo(AddonSummary):
             host_uts=config.host_uts,
             hostname=addon.hostname,
             ingress=config.ingress,
-            ingress_entry=entry,
+            ingress_entry=None,
             ingress_panel=addon.ingress_panel if config.ingress else None,
-            ingress_port=(addon.ingress_port or config.ingress_port) if entry else None,
-            ingress_url=f"{entry}/{(config.ingress_entry or '').lstrip('/')}" if entry else None,
+            ingress_port=(addon.ingress_port or config.ingress_port) if has_page else None,
+            ingress_url=None,
             ip_address=addons.address(addon.slug) or "0.0.0.0",  # noqa: S104  # how clients know "none"
             kernel_modules=config.kernel_modules,
             log_format=DEFAULT_FORMAT,

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
 from rooftree_archives.checking import Checking, Documents
 from rooftree_archives.faults import Damaged
 from rooftree_archives.inner_archives import PartStream, open_part
@@ -81,8 +79,6 @@ class Reading:
     def unpack(self, part: Part, into: Path, limits: UnpackLimits, progress: Callable[[int], None]) -> Unpacked:
         """Put a part into a folder. Raises :class:`Damaged`, with ``into`` as far as it was filled."""
         with Staging(into) as staging:
-            if limits.size > staging.room:
-                limits = evolve(limits, size=staging.room)
             with self._open(part, progress) as stream:
                 result = Unpacked()
                 for result in self._members(stream, part, staging, limits):  # noqa: B007  # the last one is meant

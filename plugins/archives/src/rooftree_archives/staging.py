@@ -50,6 +50,8 @@ class Staging:
         self._levels: list[_Level] = []
         self._parts: Parts = ()
         self._is_root = os.geteuid() == 0
+        space = os.fstatvfs(self._folder.descriptor)
+        self._room = space.f_bavail * space.f_frsize
 
     def __enter__(self) -> Staging:
         return self
@@ -59,12 +61,6 @@ class Staging:
             os.close(self._levels.pop().descriptor)
         self._trees.close()
         self._folder.close()
-
-    @property
-    def room(self) -> int:
-        """Bytes that the disk has for it."""
-        space = os.fstatvfs(self._folder.descriptor)
-        return space.f_bavail * space.f_frsize
 
     def finish(self) -> None:
         """Give all folders their modes and times, and have everything on the disk."""
@@ -194,6 +190,9 @@ class Staging:
 
     def _fill(self, descriptor: int, content: Content, member: Member | None = None) -> None:
         try:
+            self._room -= sum(extent.length for extent in content.extents)
+            if self._room < 0:
+                raise TargetFailed("The disk has no room for all that is in it")
             for extent in content.extents:
                 if extent.offset != os.lseek(descriptor, 0, os.SEEK_CUR):
                     os.lseek(descriptor, extent.offset, os.SEEK_SET)

@@ -18,12 +18,14 @@ from rooftree.interfaces.core import CoreUnavailable
 from rooftree_homeassistant.api_proxy_sockets import bridge
 from rooftree_homeassistant.connection import CoreConnection
 from rooftree_homeassistant.core_session import CoreAccess
-from rooftree_proxying import Address, BadGateway, ForwardedRequest, Upstreams, forward
+from rooftree_proxying import Address, BadGateway, ForwardedRequest, Places, Upstreams, forward
 
 WITHIN_S: Final = 300.0
 """Seconds that Core may take to begin its answer."""
 SMALL_BYTES: Final = 1024 * 1024
 """Bodies that are longer, or of which nobody knows how long they are, take what time they take."""
+CONVERSATIONS: Final = 64
+"""WebSockets that one add-on may have open to Core."""
 TO_CORE: Final = frozenset(
     {b"accept", b"content-type", b"last-event-id", b"mcp-protocol-version", b"mcp-session-id", b"x-speech-content"}
 )
@@ -39,6 +41,7 @@ class ApiProxy:
     def __init__(self, connection: CoreConnection) -> None:
         self._connection = connection
         self._upstreams = Upstreams()
+        self._conversations = Places(CONVERSATIONS, "conversations with Core")
 
     def close(self) -> None:
         """End the connections that are kept."""
@@ -53,7 +56,7 @@ class ApiProxy:
         self._refuse_without_core()
 
         async def serve(client: web.WebSocketResponse) -> None:
-            await bridge(client, self._connection, introduction)
+            await bridge(client, self._connection, introduction, self._conversations)
 
         return Socket(serve)
 
@@ -67,12 +70,13 @@ class ApiProxy:
             raise BadGateway(error.message) from error
         is_small = not exchange.has_body or (exchange.length is not None and exchange.length <= SMALL_BYTES)
         try:
-            async with asyncio.timeout(WITHIN_S if is_small else None) as patience:
+            async with asyncio.timeout(WITHIN_S if is_small else None) as patience:  # until it begins
                 request = ForwardedRequest(
                     _address(access),
                     f"/api/{path}{exchange.query}",
                     _request_fields(exchange, access),
-                    partial(_answer_fields, patience),
+                    _answer_fields,
+                    partial(patience.reschedule, None),
                 )
                 await forward(exchange, self._upstreams, request)
         except TimeoutError:
@@ -96,9 +100,8 @@ def _request_fields(exchange: Exchange, access: CoreAccess) -> Sequence[Field]:
     return fields
 
 
-def _answer_fields(patience: asyncio.Timeout, fields: Sequence[Field]) -> Iterable[Field]:
-    """What the client gets of an answer's fields, which has begun with them and may go on for as long as it will."""
-    patience.reschedule(None)
+def _answer_fields(fields: Sequence[Field]) -> Iterable[Field]:
+    """What the client gets of an answer's fields."""
     for name, value in fields:
         if name.lower() in FROM_CORE:
             yield name, value

@@ -20,6 +20,8 @@ _IN_A_THREAD_CHARACTERS: Final = 64 * 1024
 """Texts that are longer are read in a thread: the longest would hold the event loop for a while."""
 _IN_FRONT_OF_TEXT: Final = b"\xef\xbb\xbf\xfe\xff\x00 \t\r\n"
 """What bytes may begin with that are text all the same: byte order marks, blanks, zeros of wide characters."""
+_BLANKS: Final = frozenset({b"\t", b"\n", b"\r", b" "})
+"""What a number that Core gives may look like, and text may begin with."""
 _REFUSED_AS = {
     "unauthorized": "Commands of the supervisor are not for add-ons",
     "invalid_format": "A command has an id, which is a whole number, and a type, which is a text",
@@ -79,9 +81,19 @@ def read_object(text: str) -> Message:
 
 def refuse_bytes(data: bytes) -> None:
     """Raise :class:`MessageRefused` for a binary message that somebody could read as text. Sound and pictures, which
-    Core takes from where it has asked for them, begin with a number that Core has given."""
-    if data.lstrip(_IN_FRONT_OF_TEXT)[:1] in {b"", b"{", b"["}:
+    Core takes from where it has asked for them, begin with a number that Core has given; it may be that of a blank."""
+    begin = data.lstrip(_IN_FRONT_OF_TEXT)[:1]
+    if begin in {b"", b"{", b"["} and (data[:1] not in _BLANKS or (begin and _is_text(data))):
         raise MessageRefused("send commands as text")
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether all of it is text, in the encoding that a reader of JSON would take it for."""
+    try:
+        data.decode(json.detect_encoding(data), "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read(text: str) -> Any:

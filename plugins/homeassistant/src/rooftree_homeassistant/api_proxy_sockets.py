@@ -9,10 +9,11 @@ from typing import Final
 import structlog
 from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, web
 
-from rooftree import Introduction, RooftreeError
+from rooftree import Introduction, Principal, RooftreeError
 from rooftree.interfaces.core import CoreUnavailable
 from rooftree_homeassistant.api_proxy_frames import MessageRefused, read_object, refuse_bytes, sifted
 from rooftree_homeassistant.connection import CoreConnection
+from rooftree_proxying import Places, TooManyOpen
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +23,8 @@ INTRODUCTION_S: Final = 10.0
 """Seconds that a client has to say who it is."""
 GOODBYE_S: Final = 1.0
 """Seconds that Core has to answer ours."""
+MOST_REASON_BYTES: Final = 123
+"""How long the reason may be with which a WebSocket ends (RFC 6455, section 5.5)."""
 
 _NEVER_SENT: Final = frozenset({1005, 1006, 1015})
 """Codes that say how a connection ended without one (RFC 6455, section 7.4.1)."""
@@ -31,15 +34,29 @@ class _NotLetIn(Exception):
     """Why a client may not talk to Core, as a sentence."""
 
 
-async def bridge(client: web.WebSocketResponse, connection: CoreConnection, introduction: Introduction) -> None:
-    """Let a client talk to Core until one of them ends it, or the client says what it must not."""
+async def bridge(
+    client: web.WebSocketResponse, connection: CoreConnection, introduction: Introduction, conversations: Places
+) -> None:
+    """Let a client talk to Core until one of them ends it, or the client says what it must not.
+
+    :param conversations: how many each client may have
+    """
     await client.send_json({"type": "auth_required", "ha_version": connection.version})
     try:
-        await _let_in(client, introduction)
+        caller = await _let_in(client, introduction)
     except _NotLetIn as refusal:
         await client.send_json({"type": "auth_invalid", "message": str(refusal)})
         await client.close(code=WSCloseCode.POLICY_VIOLATION, message=b"not let in")
         return
+    try:
+        with conversations.place(str(caller)):
+            await _talk(client, connection)
+    except TooManyOpen as refusal:
+        log.warning("core_socket_not_opened", reason=refusal.message)
+        await client.close(code=WSCloseCode.TRY_AGAIN_LATER, message=refusal.message.encode()[:MOST_REASON_BYTES])
+
+
+async def _talk(client: web.WebSocketResponse, connection: CoreConnection) -> None:
     try:
         core, version = await connection.websocket()
     except CoreUnavailable as error:
@@ -58,7 +75,7 @@ async def bridge(client: web.WebSocketResponse, connection: CoreConnection, intr
             await client.close(code=code, message=reason.encode())
 
 
-async def _let_in(client: web.WebSocketResponse, introduction: Introduction) -> None:
+async def _let_in(client: web.WebSocketResponse, introduction: Introduction) -> Principal:
     """Wait until the client has said who it is; raises :class:`_NotLetIn`."""
     try:
         async with asyncio.timeout(INTRODUCTION_S):
@@ -78,6 +95,7 @@ async def _let_in(client: web.WebSocketResponse, introduction: Introduction) -> 
         raise _NotLetIn(error.message) from None
     if GRANT not in caller.grants:
         raise _NotLetIn(f"{caller} may not talk to Core: its configuration does not say {GRANT}: true")
+    return caller
 
 
 async def _relay(client: web.WebSocketResponse, core: ClientWebSocketResponse) -> tuple[int, str]:

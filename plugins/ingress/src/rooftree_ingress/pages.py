@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Final
 
@@ -23,6 +24,7 @@ from rooftree_proxying import (
     BadGateway,
     ForwardedRequest,
     Memo,
+    Places,
     Upstreams,
     Written,
     begin_forward,
@@ -35,6 +37,8 @@ from rooftree_proxying import (
 
 ENTRY: Final = "/api/hassio_ingress"
 """Where Core has the pages."""
+SOCKETS: Final = 1000
+"""WebSockets that may be open to one add-on's page, of all its users."""
 KEPT_BYTES: Final = 4096
 """How much of a request's fields is kept for the next request on the connection."""
 _LOOPBACK: Final = frozenset({None, "127.0.0.1", "::1"})
@@ -86,6 +90,7 @@ class Pages:
         self._kernel = kernel
         self._addons = addons
         self._upstreams = Upstreams(self._own_socket)
+        self._sockets = Places(SOCKETS, "WebSockets")
         kernel.defer(self._upstreams.close)
         self._slugs: dict[str, str] = {}
         """The add-ons by their token, as of :attr:`_revision`."""
@@ -105,11 +110,23 @@ class Pages:
             raise UnknownPage("No add-on that is installed has a page here")
         return installed[slug]
 
+    def facts(self, slug: str) -> Mapping[str, str] | None:
+        """Where the page of an installed add-on is; ``None`` where it has none."""
+        addon = self._addons.installed.get(slug)
+        if addon is None or not addon.config.ingress:
+            return None
+        entry = f"{ENTRY}/{addon.ingress_token}"
+        first = (addon.config.ingress_entry or "").lstrip("/")
+        return {"ingress_entry": entry, "ingress_url": f"{entry}/{first}"}
+
     async def show(self, exchange: Exchange, addon: InstalledAddon, path: Tail, user: SessionUser | None) -> None:
-        """Answer with what the add-on answers. Raises :class:`~rooftree_proxying.BadGateway` where it does not."""
+        """Answer with what the add-on answers. Raises :class:`~rooftree_proxying.BadGateway` where it does not, and
+        :class:`~rooftree_proxying.TooManyOpen`."""
         if self._lacks_gateway(exchange, addon):
             self._gateway = (await self._addons.engine.network()).gateway
-        await forward(exchange, self._upstreams, self._request(exchange, addon, path, user))
+        request = self._request(exchange, addon, path, user)
+        with self._sockets.place(addon.slug) if exchange.offers_upgrade else nullcontext():
+            await forward(exchange, self._upstreams, request)
 
     def begin(
         self, exchange: Exchange, ending: Ending, addon: InstalledAddon, path: Tail, user: SessionUser | None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from rooftree import Kernel, Plugin, Routes, Task
+from rooftree import Kernel, Plugin, Routes, Task, hookimpl
 from rooftree.interfaces.containers import OWN_ADDRESS
 from rooftree.interfaces.core import CORE
 from rooftree_addons import ADDONS
@@ -31,7 +31,13 @@ class IngressPlugin(Plugin):
         kernel.defer(self.sessions.write)
         self.panels = Panels(kernel, addons, await kernel.collection(ShownPanel))
         kernel.register_sessions(KIND, self.sessions.holder)
-        kernel.provide(INGRESS, Ingress(self.sessions, self.panels, Pages(kernel, addons)))
+        self.pages = Pages(kernel, addons)
+        kernel.provide(INGRESS, Ingress(self.sessions, self.panels, self.pages))
+
+    @hookimpl
+    def addon_facts(self, slug: str) -> Mapping[str, str] | None:
+        """Where an add-on's page is: nowhere without us."""
+        return self.pages.facts(slug)
 
     def routes(self) -> Routes:
         return routes

@@ -16,6 +16,7 @@ from rooftree_proxying.header_fields import (
     without_set_cookie,
 )
 from rooftree_proxying.memo import Memo
+from rooftree_proxying.places import Places, TooManyOpen
 from rooftree_proxying.requests import ForwardedRequest, Written
 from rooftree_proxying.upstreams import Address, BadGateway, UpstreamConnection, Upstreams
 
@@ -24,6 +25,8 @@ __all__ = [
     "BadGateway",
     "ForwardedRequest",
     "Memo",
+    "Places",
+    "TooManyOpen",
     "UpstreamConnection",
     "Upstreams",
     "Written",

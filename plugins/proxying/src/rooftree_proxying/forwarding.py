@@ -149,6 +149,7 @@ async def _relay(
     connection: UpstreamConnection, exchange: Exchange, request: ForwardedRequest, head: ResponseHead
 ) -> bool:
     """Pass the answer on; whether the connection may be used again."""
+    request.on_answer()
     exchange.begin(head.status, head.reason, _answer_fields(request, head), head.length)
     trailers: Iterable[Field] = ()
     if not head.has_body:

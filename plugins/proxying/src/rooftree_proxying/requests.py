@@ -49,7 +49,10 @@ class ForwardedRequest:
     fields: Sequence[Field] | Written = field(repr=False)
     """The header fields, :func:`~rooftree_proxying.end_to_end` ones: what frames the message is added."""
     answer_fields: Callable[[Sequence[Field]], Iterable[Field]] = field(default=_as_they_are, repr=False)
-    """What becomes of the fields of the answer, and of those behind its body; it gets the end-to-end ones."""
+    """What becomes of the fields of the answer, and of those behind its body; it gets the end-to-end ones. Those of
+    interim answers, too."""
+    on_answer: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Called when the answer itself begins."""
 
 
 def request_head(exchange: Exchange, request: ForwardedRequest) -> bytes:

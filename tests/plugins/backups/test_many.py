@@ -40,7 +40,6 @@ async def test_a_thousand_backups_are_listed_from_a_cold_start_and_from_the_inde
 async def test_memory_stays_flat_while_a_large_backup_comes_in_and_goes_out(tmp_path: Path) -> None:
     size = 300 * MIB
     async with house(tmp_path) as home:
-
         write_archive(tmp_path / "made.tar", raw_backup("aaaaaaaa"))
         head = (tmp_path / "made.tar").read_bytes()[:1536]  # the metadata; what follows is no member
 

@@ -311,7 +311,7 @@ class BackupLocation(Protocol):
 
     def facts(self, slug: str) -> Mapping[str, Any]:
         """What else is known of a backup, for ``GET /kernel/v1/backups``. ``verified`` says whether what was read of it
-        was whole: one that is ``False`` counts as none when it is decided which ones stay."""
+        was whole: one that is ``False`` counts as none when it is decided which stay."""
         ...
 
     async def reload(self) -> None:

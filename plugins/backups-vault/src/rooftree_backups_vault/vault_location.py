@@ -61,7 +61,7 @@ class VaultLocation:
         return [(backup.head, backup.added_bytes) for backup in self._backups.of(self._name)]
 
     def facts(self, slug: str) -> Mapping[str, Any]:
-        """What proved it: whether all that was brought back of it was whole (``None`` before anything was), and each."""
+        """What proved it: whether all that was brought back of it was whole, ``None`` before anything was; and each."""
         proofs = self._backups.get(self._name, slug).proofs
         return {"verified": all(proof.whole for proof in proofs) if proofs else None, "proofs": unstructure(proofs)}
 

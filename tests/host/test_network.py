@@ -15,20 +15,36 @@ import pytest_asyncio
 from rooftree.interfaces.bus import BusMethod, BusObject
 from rooftree_host.bus_properties import declared
 from rooftree_network.bus_objects import (
+    ACTIVATE,
     ACTIVE,
+    ADD_CONNECTION,
     CHECK_CONNECTIVITY,
+    CHECKPOINT_ADJUST,
+    CHECKPOINT_CREATE,
+    CHECKPOINT_DESTROY,
+    CHECKPOINT_ROLLBACK,
+    CONNECTION_BY_UUID,
+    DELETE,
     DEVICE,
+    DISCONNECT,
+    GET_APPLIED,
+    GET_SECRETS,
     GET_SETTINGS,
     IP4,
     IP6,
     MANAGER,
     NETWORK_MANAGER,
     PROFILE,
+    REAPPLY,
+    SETTINGS,
+    TAKE_SETTINGS,
+    UPDATE,
     ActiveConnection,
     Device,
     Ip4Config,
     Ip6Config,
     Manager,
+    StoredProfile,
 )
 from tests.host.rig.bus import bus_of, method_of, properties_of
 from tests.host.rig.host import Host
@@ -45,9 +61,19 @@ THERE: list[tuple[type[Any], BusObject]] = [
     (ActiveConnection, ACTIVE.at(f"{PATH}/ActiveConnection/1")),
     (Ip4Config, IP4.at(f"{PATH}/IP4Config/1")),
     (Ip6Config, IP6.at(f"{PATH}/IP6Config/1")),
+    (StoredProfile, PROFILE.at(f"{PATH}/Settings/1")),
 ]
 """What is there from the boot on: a wire, the loopback's connection and addresses. There are no radios and no VLANs."""
-METHODS = [(MANAGER, CHECK_CONNECTIVITY), (PROFILE.at(f"{PATH}/Settings/1"), GET_SETTINGS)]
+METHODS = [
+    *((MANAGER, method) for method in (
+        ACTIVATE, CHECK_CONNECTIVITY, CHECKPOINT_ADJUST, CHECKPOINT_CREATE, CHECKPOINT_DESTROY, CHECKPOINT_ROLLBACK,
+    )),
+    *((DEVICE.at(f"{PATH}/Devices/2"), method) for method in (DISCONNECT, GET_APPLIED, REAPPLY)),
+    *((SETTINGS, method) for method in (ADD_CONNECTION, CONNECTION_BY_UUID)),
+    *((PROFILE.at(f"{PATH}/Settings/1"), method) for method in (
+        DELETE, GET_SECRETS, GET_SETTINGS, TAKE_SETTINGS, UPDATE,
+    )),
+]  # fmt: skip
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -361,6 +361,15 @@ class Backups(Protocol):
         """The job that makes one: run by itself, or as the first part of an update's, which fails with it."""
         ...
 
+    async def reader(
+        self, slug: str, location: str | None, password: Secret | None
+    ) -> AbstractAsyncContextManager[BackupReader]:
+        """Open one where it is kept. Raises ``NotFound``, and at its entrance what :meth:`BackupLocation.reader` does.
+
+        :param location: ``None`` for its first place
+        """
+        ...
+
 
 BACKUPS = Service[Backups]("backups/1")
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from rooftree_archives.carrying import carry as carry
     from rooftree_archives.reader import ArchiveIndex as ArchiveIndex
     from rooftree_archives.reader import archive_reader as archive_reader
     from rooftree_archives.reader import read_indexes as read_indexes
@@ -29,6 +30,7 @@ _HOMES: Final = {
     "WorkerEnded": "worker_process",
     "archive_reader": "reader",
     "archive_writer": "writer",
+    "carry": "carrying",
     "read_indexes": "reader",
     "remove_leftovers": "writer",
     "verify_archive": "reader",

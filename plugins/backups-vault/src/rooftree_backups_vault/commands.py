@@ -240,6 +240,24 @@ def put_back(invocation: Invocation, /, name: str, backup: str, part: str, path:
         tell(f"{path} is back; what was there is beside it, with .before- in its name.")
 
 
+@vault.command(name="import")
+@click.argument("name")
+@click.argument("backup")
+@click.option("--protected", is_flag=True, help="Ask for the password that opens the backup.")
+@invocation_options
+@pass_invocation
+def import_backup(invocation: Invocation, /, name: str, backup: str, *, protected: bool) -> None:
+    """Take the BACKUP, which is elsewhere, into the vault NAME."""
+    body = {"slug": backup}
+    if protected:
+        body["password"] = click.prompt("The backup's password", hide_input=True)
+    invocation.ask("POST", f"{_vault(name)}/import", body, patience_s=_LONG_S)
+    if invocation.as_json:
+        print_json({"name": name, "slug": backup})
+    else:
+        tell(f"The backup {backup} is in the vault {name} now.")
+
+
 @vault.command()
 @click.argument("name")
 @invocation_options

@@ -151,6 +151,17 @@ class ProofRequest:
         return PartId(kind=self.kind, slug=self.part) if self.kind is not None and self.part is not None else None
 
 
+@frozen(kw_only=True)
+class ImportRequest:
+    """A backup that is to be taken into a vault."""
+
+    slug: str
+    location: str | None = None
+    """Where it is, if in several places: ``.local`` or a mount's name."""
+    password: Secret | None = None
+    background: bool = False
+
+
 @frozen
 class EntryListing:
     """What lies in a folder of a part."""

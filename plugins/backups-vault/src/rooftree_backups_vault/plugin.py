@@ -9,11 +9,13 @@ from datetime import timedelta
 from attrs import field, frozen, validators
 
 from rooftree import Kernel, Plugin, Routes, Task, hookimpl
-from rooftree.interfaces.backups import BackupLocation
+from rooftree.interfaces.backups import BACKUPS, BackupLocation
 from rooftree.interfaces.mounts import MOUNTS
 from rooftree.interfaces.vaults import GROUP, VaultDriver
 from rooftree_backups_vault import scratch
 from rooftree_backups_vault.exports import EXPORTS
+from rooftree_backups_vault.imports import IMPORTS, Imports
+from rooftree_backups_vault.imports import PLACE as IMPORTS_SCRATCH
 from rooftree_backups_vault.proofs import PROOFS, SCRATCH, Proofs
 from rooftree_backups_vault.recovery_kit import RECOVERY_KITS, RecoveryKits
 from rooftree_backups_vault.routes import routes
@@ -51,8 +53,8 @@ class BackupsVaultPlugin(Plugin):
     ``rooftree.vaults``."""
 
     name = "backups-vault"
-    provides = (VAULTS, STORED_BACKUPS, PROOFS, VAULT_LOCATIONS, SINGLE_FILES, RECOVERY_KITS)
-    optional = (MOUNTS,)
+    provides = (VAULTS, STORED_BACKUPS, PROOFS, VAULT_LOCATIONS, SINGLE_FILES, IMPORTS, RECOVERY_KITS)
+    optional = (MOUNTS, BACKUPS)
     settings = VaultSettings
 
     async def setup(self, kernel: Kernel) -> None:
@@ -65,13 +67,19 @@ class BackupsVaultPlugin(Plugin):
         backups = StoredBackups(kernel, await kernel.collection(StoredBackup))
         self.proofs = Proofs(kernel, self.vaults, backups)
         self.locations = VaultLocations(kernel, self.vaults, backups, self.proofs)
-        for place in (SCRATCH, BACKUPS_SCRATCH, EXPORTS):  # what a kill has left there is of no use to anybody
+        for place in (
+            SCRATCH,
+            BACKUPS_SCRATCH,
+            EXPORTS,
+            IMPORTS_SCRATCH,
+        ):  # what a kill has left there is of no use to anybody
             await asyncio.to_thread(scratch.remove, kernel.data.path / place)
         kernel.provide(VAULTS, self.vaults)
         kernel.provide(STORED_BACKUPS, backups)
         kernel.provide(PROOFS, self.proofs)
         kernel.provide(VAULT_LOCATIONS, self.locations)
         kernel.provide(SINGLE_FILES, SingleFiles(kernel.data.path, self.vaults, backups))
+        kernel.provide(IMPORTS, Imports(kernel))
         kernel.provide(RECOVERY_KITS, RecoveryKits(self.vaults))
 
     def routes(self) -> Routes:

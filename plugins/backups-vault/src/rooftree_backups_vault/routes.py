@@ -7,8 +7,10 @@ from typing import Final
 from rooftree import FreeText, Invalid, JobCall, JobStarted, Role, Routes, Stream, role
 from rooftree.interfaces.backups import PartId, PartKind
 from rooftree.interfaces.vaults import VaultExists, VaultLocked, VaultMissing, VaultUnreachable
+from rooftree_backups_vault.imports import Imports, take_in
 from rooftree_backups_vault.models import (
     EntryListing,
+    ImportRequest,
     KeyCheck,
     KitPage,
     ProofRequest,
@@ -96,6 +98,13 @@ def prune(vaults: Vaults, vault: VaultName) -> JobCall[None]:
     """Free what no backup needs any more, and check that the rest is whole."""
     vaults.get(vault)
     return make_room(vault=vault)
+
+
+@routes.post("/kernel/v1/vaults/{vault}/import", access=_OWNER)
+def import_backup(imports: Imports, vault: VaultName, body: ImportRequest) -> JobCall[JobStarted | None]:
+    """Take a backup that is elsewhere into a vault."""
+    call = take_in(vault=vault, slug=body.slug, location=body.location)
+    return call.during(imports.with_password(body.slug, body.password)).in_background(body.background)
 
 
 @routes.get(f"{_PART}/entries", access=_OWNER)

@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 from attrs import evolve, field, frozen
 
-from rooftree import Collection, Kernel, NotFound, Service, document, structure, unstructure
+from rooftree import Collection, Conflict, Kernel, NotFound, Service, document, structure, unstructure
 from rooftree.interfaces.backups import BackupDamaged, BackupHead, BackupPart, PartId
 from rooftree.interfaces.vaults import Snapshot
 
@@ -193,6 +193,11 @@ class StoredBackups:
         if backup is None:
             raise NotFound(f"There is no backup {slug} in the vault {vault}")
         return backup
+
+    def refuse_taken(self, vault: str, slug: str) -> None:
+        """Raise ``Conflict`` where there is such a backup."""
+        if self.find(vault, slug) is not None:
+            raise Conflict(f"There is a backup {slug} in the vault {vault} already")
 
     async def put(self, backup: StoredBackup) -> None:
         """Know a backup, or what has become of it."""

@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 from attrs import evolve
 
-from rooftree import Conflict, RooftreeError
+from rooftree import RooftreeError
 from rooftree.interfaces.backups import BackupHead, BackupPart, PartContents, PartTree, Progress, StoredPart
 from rooftree.interfaces.vaults import Omission, SnapshotRequest, StoredSnapshot, VaultAccess, VaultDriver
 from rooftree_backups_vault import scratch
@@ -50,8 +50,7 @@ async def vault_writer(
 
     :param place: a folder below ``data``, of this vault alone
     """
-    if backups.find(vault, slug) is not None:
-        raise Conflict(f"There is a backup {slug} in the vault {vault} already")
+    backups.refuse_taken(vault, slug)
     writer = VaultWriter(vault, slug, access, driver, backups, data, place)
     try:
         yield writer
@@ -108,7 +107,8 @@ class VaultWriter:
         return StoredPart(part=stored.part, stored_bytes=snapshot.added_bytes, digest=f"snapshot:{snapshot.id}")
 
     async def publish(self, head: BackupHead, progress: Progress) -> None:
-        """Make a backup of what was stored. What the program has stored it has verified against its digests."""
+        """Make a backup of what was stored. It asks for no password: the vault has a key of its own."""
+        head = evolve(head, protected=False)
         stored = StoredHead(head=head, parts=tuple(self._parts))
         await asyncio.to_thread(scratch.write, self._data / self._place / HEAD_FILE, stored.written())
         # Relative to the scratch folder: it is found under its own name, whatever that of the folder was.

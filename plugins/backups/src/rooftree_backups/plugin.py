@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree import JobCall, Kernel, Plugin, Problem, Routes, Secret, Task, hookimpl
-from rooftree.interfaces.backups import BACKUPS, BackupRequest
+from rooftree import JobCall, Kernel, NotFound, Plugin, Problem, Routes, Secret, Task, hookimpl
+from rooftree.interfaces.backups import BACKUPS, BackupReader, BackupRequest
 from rooftree.interfaces.hooks import HealthCheck
 from rooftree.interfaces.mounts import MOUNTS, MountsChanged
 from rooftree_backups import archive_folder
@@ -53,6 +54,16 @@ class OtherDomains:
     def create(self, request: BackupRequest, password: Secret | None = None) -> JobCall[None]:
         """The job that makes one."""
         return creation(self._backups, order_of(self._backups, request, password), password)
+
+    async def reader(
+        self, slug: str, location: str | None, password: Secret | None
+    ) -> AbstractAsyncContextManager[BackupReader]:
+        """Open one where it is kept."""
+        backup = await self._backups.catalogue.get(slug)
+        copy = backup.primary if location is None else backup.at(location)
+        if copy is None:
+            raise NotFound(f"The backup {slug} is not in {location}")
+        return await self._backups.places.reader(copy.location, slug, copy.filename, password)
 
 
 class BackupsPlugin(Plugin):

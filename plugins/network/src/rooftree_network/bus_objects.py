@@ -169,18 +169,3 @@ class Ip6Config:
     addresses: Sequence[Mapping[str, Any]] | None = bus_property("AddressData", "aa{sv}")
     gateway: str | None = bus_property("Gateway", "s")
     nameservers: Sequence[bytes] | None = bus_property("Nameservers", "aay")
-
-
-SOURCES: Final[tuple[tuple[type[Any], BusObject], ...]] = (
-    (Manager, MANAGER),
-    (Device, DEVICE),
-    (WirelessDevice, WIRELESS),
-    (VlanDevice, VLAN),
-    (AccessPoint, ACCESS_POINT),
-    (ActiveConnection, ACTIVE),
-    (StoredProfile, PROFILE),
-    (Checkpoint, CHECKPOINT),
-    (Ip4Config, IP4),
-    (Ip6Config, IP6),
-)
-"""Every class with the interface that it is read from."""

@@ -113,7 +113,7 @@ class ChangedDevice:
 
     async def is_shared(self, bus: SystemBus) -> bool:
         """Whether the profile is in force on another device as well, which a change to it would change, too."""
-        manager = await bus.read(Manager, MANAGER)
+        manager = await manager_of(bus)
         for path in manager.devices or ():
             if path == self.path:
                 continue
@@ -132,7 +132,7 @@ async def device_named(bus: SystemBus, name: str) -> tuple[str, Device]:
             "use what sets it up (systemd-networkd: /etc/systemd/network, ifupdown: /etc/network/interfaces), or "
             "install and start NetworkManager"
         )
-    manager = await bus.read(Manager, MANAGER)
+    manager = await manager_of(bus)
     for path in manager.devices or ():
         device = await _read(bus, Device, DEVICE, path)
         if device is not None and device.name == name:
@@ -143,6 +143,15 @@ async def device_named(bus: SystemBus, name: str) -> tuple[str, Device]:
                 )
             return path, device
     raise InterfaceNotManaged(f"NetworkManager has no interface {name}")
+
+
+async def manager_of(bus: SystemBus) -> Manager:
+    """What NetworkManager says of itself; raises :class:`BusUnavailable` also for one that has its name on the bus, and
+    nothing to show yet: it was started a moment ago."""
+    try:
+        return await bus.read(Manager, MANAGER)
+    except BusRefused as error:
+        raise BusUnavailable(f"NetworkManager was started a moment ago, and is not ready: {error.message}") from None
 
 
 async def settings_of(bus: SystemBus, profile: str) -> Settings:
@@ -180,7 +189,7 @@ async def profile_of_uuid(bus: SystemBus, wanted: str) -> str | None:
 
 async def default_generation(bus: SystemBus) -> int:
     """What stands for an ``addr-gen-mode`` that is left to NetworkManager."""
-    version = (await bus.read(Manager, MANAGER)).version or ""
+    version = (await manager_of(bus)).version or ""
     numbers = tuple(int(number) for number in version.split(".")[:2] if number.isdecimal())
     return _DEFAULT_GENERATION if numbers >= _NEW_WORDS else _STABLE_PRIVACY
 

@@ -18,8 +18,8 @@ from rooftree_network.bus_objects import (
     DELETES_NEW_PROFILES,
     MANAGER,
     Checkpoint,
-    Manager,
 )
+from rooftree_network.changed_device import manager_of
 
 ROLLS_BACK_S = 20.0
 """Seconds that NetworkManager may take to go back."""
@@ -31,7 +31,7 @@ class CheckpointTaken(Conflict):
 
 async def checkpoints_of(bus: SystemBus, device: str) -> list[str]:
     """The checkpoints that a device is in."""
-    manager = await bus.read(Manager, MANAGER)
+    manager = await manager_of(bus)
     holding = []
     for path in manager.checkpoints or ():
         with suppress(BusRefused):  # it has ended meanwhile

@@ -17,8 +17,9 @@ from rooftree_network.bus_news import BusNews
 from rooftree_network.changed_device import ChangedDevice, InterfaceNotManaged
 from rooftree_network.neighbours import answers, in_reach
 
-JUDGES_S: Final = 10.0
-"""Seconds within which everybody has to have answered: a switch may take some until it passes anything on."""
+JUDGES_S: Final = 6.0
+"""Seconds within which everybody has to have answered: a switch may take some until it passes anything on. Clients wait
+ten for the answer to all of it."""
 ASKS_S: Final = 1.0
 """Seconds that one answer may take."""
 CONFIRM: Final = "ask for the same with confirm_within, and confirm it from where you still reach Rooftree"

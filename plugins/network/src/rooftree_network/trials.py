@@ -33,7 +33,6 @@ from rooftree_network.bus_objects import (
     SETTINGS,
     TO_DISK,
     UPDATE,
-    Manager,
     StoredProfile,
 )
 from rooftree_network.changed_device import (
@@ -41,6 +40,7 @@ from rooftree_network.changed_device import (
     ChangedDevice,
     InterfaceNotManaged,
     default_generation,
+    manager_of,
     profile_of_uuid,
     settings_of,
     with_secrets,
@@ -176,12 +176,12 @@ class Trials:
         :param tried: what it was to be like; ``None`` where it was to be out of use
         """
         bus = self.bus
+        if (await manager_of(bus)).starts:
+            raise BusUnavailable("NetworkManager was started anew, and still looks at what there is")
         device = await self.device(anchor)
         checkpoint = await own_checkpoint(bus, device.path, earlier.checkpoints) if device is not None else None
         if checkpoint is not None:
             await roll_back(bus, checkpoint)
-        elif (await bus.read(Manager, MANAGER)).starts:
-            raise BusUnavailable("NetworkManager was started anew, and still looks at what there is")
         if earlier.uuid != profile:
             await self.forget_profile(profile)
         else:

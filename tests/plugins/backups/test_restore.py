@@ -250,6 +250,24 @@ async def test_new_house_gets_everything(tmp_path: Path, allow: Collection[Faili
         assert home.installed().desired is Desired.STARTED
 
 
+async def test_restore_that_is_cancelled_is_taken_back(home: House) -> None:
+    await lived_in(home)
+    slug = await make_backup(home)
+    await changed(home)
+    hold = home.engine.hold("stop")
+
+    begun = await restore(home, slug, background=True)
+    await hold.reached.wait()
+    await home.system.jobs.cancel(begun.data["job_id"])
+    hold.release()
+    await until_quiet(home)
+
+    assert await asyncio.to_thread(seen, home) == all_hold("old", "new", value="new")
+    assert len(home.addons.installed) == 2
+    assert home.addons.runs(HELLO)
+    assert await asyncio.to_thread(left, home) == []
+
+
 # --- kills ------------------------------------------------------------------------------------------------------------
 
 

@@ -18,9 +18,10 @@ from rooftree.interfaces.core import CoreAnswer
 from rooftree.testing import FakeClock, token_for
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_discovery.plugin import DiscoveryPlugin
-from rooftree_discovery.pushes import AGAIN_EVERY
+from rooftree_discovery.pushes import AGAIN_EVERY, DuePush
 from tests.plugins.addons.house import HELLO, House, done, house, refusal
 from tests.plugins.discovery.core_desk import CoreDesk, Told
+from tests.rig.waiting import until
 
 BROKER = {"discovery": ["mqtt", "matter"]}
 CONFIG = {"host": "local-hello", "port": 1883, "password": "hunter2", "nested": {"b": [1, True, None], "a": 1.5}}
@@ -285,8 +286,14 @@ async def test_core_that_has_read_the_message_is_not_told_of_it_again(home: Hous
     await home.quiet()
     listing = (await home.client.get("/discovery", token=await core_token(home))).data
     assert [message["uuid"] for message in listing["discovery"]] == [uuid]
+    due = await home.system.state.collection(DuePush)
+
+    async def nothing_is_due() -> bool:
+        return len(due) == 0
 
     await announce(home)
+    await until(nothing_is_due, within_s=5, what="the end of what Core is told")
+    assert core.told.empty()
     done(await home.client.delete(f"/discovery/{uuid}", token=home.token()))
 
     assert await core.next() == push("DELETE", uuid)

@@ -281,6 +281,9 @@ async def test_page_of_an_add_on_that_uses_the_hosts_network_is_at_the_host(
     engine.gateway = "127.0.0.1"
     assert b" 200 OK" in await asked(here, f"{page}/", cookie)
 
+    await here.home.post("local_hello", "stop")  # and who listens there now is somebody else
+    assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 502 ")
+
 
 async def test_add_ons_info_says_where_its_page_is(here: IngressHouse) -> None:
     pages = {entry: await here.run(name, 8099, ingress_entry=entry) for name, entry in (("a", "/panel"), ("b", "x/y"))}

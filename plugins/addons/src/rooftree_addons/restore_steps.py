@@ -65,6 +65,7 @@ class ImportImage(Step):
     must_be_there: bool = True
     """Whether nothing else could bring it."""
     weight = 10
+    stage = "addons"
 
     async def before(self, addons: Addons) -> bool:
         """Whether the engine has one of that name."""
@@ -109,6 +110,7 @@ class CheckRestored(Step):
 
     slug: AddonSlug
     folder: str
+    stage = "addons"
 
     async def do(self, addons: Addons) -> None:
         """Look."""
@@ -128,6 +130,7 @@ class SwapAddonFolder(OfAddon, SwappingFolder):
     slug: AddonSlug
     swap: FolderSwap
     stays: tuple[str, ...] = ()
+    stage = "addons"
 
     async def do(self, services: ServiceDirectory, run: Run) -> None:
         await super().do(services, run)
@@ -157,6 +160,7 @@ class RestoreRecord(Step):
     """Where its part is unpacked, relative to the data folder."""
     declared: tuple[str, ...] = ()
     """What it declares that it did not, in sentences."""
+    stage = "addons"
 
     async def notes(self) -> list[str]:
         """What to know before one agrees."""
@@ -201,6 +205,7 @@ class StartRestored(OfAddon, Starting):
 
     slug: AddonSlug
     must_run: bool = True
+    stage = "addons"
 
     async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         shown = await containers.observation.look(self.slug)
@@ -219,6 +224,7 @@ class RunRestored(Step):
 
     slug: AddonSlug
     weight = 3
+    stage = "addons"
 
     async def do(self, addons: Addons) -> None:
         """Make it a container, and start that."""

@@ -41,6 +41,7 @@ class RestoreOptions(Step):
     name: str
     folder: str
     """Where its part is unpacked, relative to the data folder."""
+    stage = "home_assistant"
 
     async def do(self, core: HomeAssistant) -> None:
         """Set it; what was set is kept. What an update before had to prove is of no interest any more."""
@@ -88,6 +89,7 @@ class CreateRestoredCore(Creating):
     plugin: str
     new_version: bool = False
     fresh = True
+    stage = "home_assistant"
 
     async def do(self, run: Run, services: ServiceDirectory) -> None:
         """Make it."""
@@ -102,6 +104,7 @@ class StartRestoredCore(Starting):
     name: str
     plugin: str
     must_run: bool
+    stage = "home_assistant"
 
     async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         shown = await containers.observation.look(self.name)

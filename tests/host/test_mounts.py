@@ -21,7 +21,7 @@ from rooftree_mounts.systemd_units import mount_unit
 from tests.host.rig.host import Host
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
-from tests.rig.waiting import until
+from tests.rig.waiting import until, wait_until
 
 pytestmark = pytest.mark.xdist_group("host")
 
@@ -64,7 +64,9 @@ async def house(host: Host, engine: Engine, shares: Path) -> AsyncIterator[Daemo
         finally:
             if daemon.running:
                 await daemon.kill()
-            take_down(host, daemon.data_dir)
+            if not host.running:
+                await asyncio.to_thread(host.boot)
+            await asyncio.to_thread(take_down, host, daemon.data_dir)
 
 
 def take_down(host: Host, data: Path) -> None:
@@ -141,7 +143,11 @@ async def test_refusal_says_what_the_journal_has_of_it_and_leaves_nothing(
     assert (status, body["error_key"]) == (400, "mount_activation_error")
     assert "mount error(2): No such file or directory" in body["message"]
     assert await states(house) == {}
-    assert unit_of(host, house.data_dir / "mounts" / "films")["LoadState"] == "not-found"
+
+    def is_forgotten() -> bool:
+        return unit_of(host, house.data_dir / "mounts" / "films")["LoadState"] == "not-found"
+
+    await asyncio.to_thread(wait_until, is_forgotten, within_s=10, what="the end of the unit")
     assert not (house.data_dir / "media" / "films").exists()
 
 
@@ -154,7 +160,7 @@ async def test_update_and_removal_leave_no_units_of_what_was(host: Host, house: 
     assert unit_of(host, house.data_dir / "mounts" / "films")["ActiveState"] == "active"
     await house.ok("DELETE", "/mounts/films")
 
-    assert MountTable.read().below(house.data_dir) == []
+    assert (await asyncio.to_thread(MountTable.read)).below(house.data_dir) == []
     assert (
         "rooftree" not in host.systemctl("list-units", "--all", "--no-legend", "--type=mount", "*mounts-films*").lower()
     )

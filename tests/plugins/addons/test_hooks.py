@@ -9,7 +9,9 @@ from typing import Any
 from rooftree import Plugin, hookimpl
 from rooftree.interfaces.containers import ContainerSpec, DataPath, Mount
 from rooftree.interfaces.hooks import ContainerAdditions, ContainerOwner
+from rooftree.interfaces.mounts import MOUNTS
 from rooftree.testing.containers import FakeContainerEngine
+from rooftree_mounts.plugin import MountsPlugin
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.plugins.addons.house import HELLO, house
 
@@ -85,3 +87,24 @@ async def test_time_zone_of_the_options_is_that_of_containers(tmp_path: Path) ->
 
         assert before != "Asia/Kathmandu"
         assert engine.spec(CONTAINER).environment["TZ"] == "Asia/Kathmandu"
+
+
+async def test_hook_mount_users_names_the_add_ons_that_see_a_mount(tmp_path: Path) -> None:
+    async with house(tmp_path, FakeContainerEngine(), plugins=[MountsPlugin]) as home:
+        await home.install(config={"map": ["media:rw", "share"]})
+        records = [
+            {"name": usage, "type": "nfs", "usage": usage, "server": "192.0.2.9", "path": "/x"}
+            for usage in ("media", "share", "backup")
+        ]
+        await home.system.services.get(MOUNTS).restore({"mounts": records})
+
+        plans = {
+            usage: (await home.client.request("DELETE", f"/mounts/{usage}?plan=1")).data["steps"][0]["notes"]
+            for usage in ("media", "share", "backup")
+        }
+
+    assert plans == {
+        "media": ["The add-on Hello sees it at /media/media"],
+        "share": ["The add-on Hello sees it at /share/share"],
+        "backup": [],
+    }

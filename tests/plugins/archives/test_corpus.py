@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rooftree.errors import RooftreeError
+from rooftree.errors import NotFound, RooftreeError
 from rooftree.interfaces.backups import BackupDamaged, PartId, PartKind, Verification, WrongPassword
 from rooftree.model import Secret
 from rooftree_archives import archive_reader, read_indexes, verify_archive
@@ -163,3 +163,19 @@ async def test_a_broken_one_is_refused_or_harmless(archive: Path, tmp_path: Path
 
 def test_they_are_all_there() -> None:
     assert (len(GOOD), len(BROKEN)) == (34, 80)
+
+
+async def test_what_is_no_file_is_no_backup(tmp_path: Path) -> None:
+    (tmp_path / "link.tar").symlink_to(GOOD[0])
+    os.mkfifo(tmp_path / "pipe.tar")
+    (tmp_path / "folder.tar").mkdir()
+    paths = sorted(tmp_path.iterdir())
+
+    assert [type(index) for index in await read_indexes(paths)] == [BackupDamaged] * 3
+    for path in paths:
+        with pytest.raises(BackupDamaged):
+            await verify_archive(path, None)
+    with pytest.raises(NotFound):
+        await verify_archive(tmp_path / "absent/a.tar", None)
+    with pytest.raises(NotFound):
+        await verify_archive(tmp_path / "absent.tar", None)

@@ -16,6 +16,7 @@ from rooftree_archives.outer_archive import read_outer
 from rooftree_archives.tar_headers import Member, encode
 from tests.plugins.archives.test_hostile_archives import METADATA, file, tar
 from tests.plugins.archives.trees import MIB, SHARE, described, quiet, unpack_folder, write_folder
+from tests.requirements import missing
 from tests.torture.requirements import small_disk
 
 GIB = 1024 * MIB
@@ -67,7 +68,7 @@ async def test_what_the_disk_has_no_room_for_is_not_unpacked(tmp_path: Path, dat
 def mounted(target: Path) -> Iterator[None]:
     command = ["mount", "-t", "tmpfs", "none", str(target)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("needs root, to mount something")
+        missing("needs root, to mount something")
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ from rooftree.interfaces.containers import DataPath
 from rooftree.model import Secret
 from rooftree_archives import archive_reader, archive_writer, read_indexes
 from tests.plugins.archives.trees import ADDON, MIB, described, head, make_odd_tree, quiet, unpack_folder, write_folder
-from tests.requirements import needs
+from tests.requirements import missing, needs
 
 FORMS: list[dict[str, Any]] = [
     {"password": None, "compressed": False},
@@ -77,7 +77,7 @@ def inner_archive(archive: Path, name: str, into: Path) -> Path:
 )
 async def test_other_programs_unpack_it(tmp_path: Path, data: Path, command: list[str]) -> None:
     if shutil.which(command[0]) is None:
-        pytest.skip(f"needs {command[0]}")
+        missing("needs bsdtar, of the package libarchive-tools")
     archive = tmp_path / "backup.tar"
     await write_folder(archive, data)
     (tmp_path / "there").mkdir()

@@ -156,9 +156,12 @@ async def test_what_was_altered_on_the_disk_is_noticed_before_it_is_published(
 async def test_what_a_kill_left_over_goes_and_what_is_being_made_does_not(data: Path, backups: Path) -> None:
     (backups / ".rooftree-0123456789abcdef.partial").write_bytes(b"left over")
     (backups / ".other").touch()
+    os.mkfifo(backups / ".rooftree-pipe.partial")
+    (backups / ".rooftree-link.partial").symlink_to("nowhere")
     async with archive_writer(backups / "a.tar", data_folder=data, password=None) as writer:
         await remove_leftovers(backups)
-        assert ".rooftree-0123456789abcdef.partial" not in names(backups)
+        assert names(backups)[0] == ".other"
+        assert len(names(backups)) == 2
         await writer.add(SHARE, TREE, quiet)
         await writer.publish(head(folders=("share",)), quiet)
     assert names(backups) == [".other", "a.tar"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -250,17 +250,19 @@ async def house(
     clock: Clock = MACHINE,
     *,
     real: bool = False,
+    plugins: Iterable[type[Plugin]] = (),
     **options: Any,
 ) -> AsyncIterator[House]:
     """A house; give the same folder again for a restart.
 
     :param real: whether its archives are of the real format
+    :param plugins: further ones
     """
     plain = archives or PlainArchives()
     BackupsPlugin.archives = LibraryArchives if real else staticmethod(lambda data: plain)  # type: ignore[assignment]
-    plugins = [HousePlugin, Addons, Core, BackupsPlugin]
+    chosen = [HousePlugin, Addons, Core, BackupsPlugin, *plugins]
     async with (
-        running_system(folder, plugins=plugins, clock=clock, **options) as system,
+        running_system(folder, plugins=chosen, clock=clock, **options) as system,
         Client.over_unix(system) as client,
     ):
         yield House(

@@ -68,6 +68,7 @@ async def test_broken_file_costs_only_itself_and_is_a_problem_until_it_is_gone(h
 async def test_archive_is_read_once_and_again_only_when_it_is_another(tmp_path: Path) -> None:
     archives = PlainArchives()
     async with house(tmp_path, archives) as home:
+        await home.reload()  # the look at the start is over then
         write_archive(home.local / "one.tar", raw_backup(ONE))
         write_archive(home.local / "two.tar", raw_backup(TWO))
         await home.reload()

@@ -39,6 +39,7 @@ async def verified(home: House, slug: str, password: str | None = None) -> Any:
 
 
 async def test_plain_backup_is_a_tar_that_anybody_reads(home: House) -> None:
+    home.mounts.add("nas")
     slug = (await home.client.post("/backups/new/full", json={"name": "Plain"})).data["slug"]
 
     with tarfile.open(home.local / f"{slug}.tar") as tar:
@@ -47,7 +48,9 @@ async def test_plain_backup_is_a_tar_that_anybody_reads(home: House) -> None:
         with tarfile.open(fileobj=tar.extractfile("ssl.tar.gz")) as inner:
             assert inner.extractfile("key.pem").read() == b"secret key"  # type: ignore[union-attr]
     assert names[-1] == "./backup.json"
-    assert {"homeassistant.tar.gz", "local_lamp.tar.gz", "local_bell.tar.gz", "ssl.tar.gz"} <= set(names)
+    assert {"supervisor.tar.gz", "homeassistant.tar.gz", "local_lamp.tar.gz", "local_bell.tar.gz", "ssl.tar.gz"} <= set(
+        names
+    )
     assert (raw["slug"], raw["folders"], raw["homeassistant"]["version"]) == (slug, ["ssl"], "2026.11.0")
     details = (await home.client.get(f"/backups/{slug}/info")).data
     assert details["homeassistant_exclude_database"] is True

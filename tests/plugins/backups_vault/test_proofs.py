@@ -34,7 +34,7 @@ async def test_each_night_the_part_is_proved_whose_turn_it_is(house: VaultHouse)
     assert lamp["compared_files"] == 7
     assert lamp["compared_bytes"] > 3_000_000
     assert lamp["opened_files"] == 4  # options, scenes, states, and the part's document
-    assert house.cellar.facts("0badcafe")["proofs"]
+    assert house.cellar.facts("0badcafe")["verified"] is True
     assert not list((house.data / "tmp").glob("vault-proofs/*"))
 
 
@@ -66,6 +66,7 @@ async def test_damage_is_a_fact_of_the_backup_a_problem_and_the_end_of_the_job(h
     assert answer.status == 400
     (proof,) = house.backups.get("cellar", "0badcafe").proofs
     assert not proof.whole
+    assert house.cellar.facts("0badcafe")["verified"] is False
     problem = next(problem for problem in house.system.problems if problem.type == "vault_proof_failed")
     assert "local_lamp" in problem.message
     async with house.cellar.reader("0badcafe", None) as reader:

@@ -111,3 +111,17 @@ async def test_archive_is_taken_into_it_with_its_password_and_only_once(place: V
     (listed,) = (await place.client.get("/backups")).data["backups"]
     assert set(listed["locations"]) == {None, "cellar"}
     assert not list((place.data / "tmp").rglob("film"))
+
+
+async def test_what_is_in_it_is_restored_by_the_usual_route(place: VaultHouse) -> None:
+    slug = await made(place, "cellar")
+    share = place.data / "share"
+    (share / "film").write_bytes(b"spoiled")
+    (share / "stale").write_text("made since")
+
+    answer = await place.client.post(f"/backups/{slug}/restore/partial", json={"folders": ["share"]})
+
+    assert answer.status == 200, answer.text
+    assert [path.name for path in share.iterdir()] == ["film"]
+    assert (share / "film").read_bytes() == b"x" * 100_000
+    assert not list((place.data / "tmp").rglob("film"))

@@ -310,8 +310,8 @@ class BackupLocation(Protocol):
         ...
 
     def facts(self, slug: str) -> Mapping[str, Any]:
-        """What else is known of a backup, for ``GET /kernel/v1/backups``: when it was last verified, with what
-        outcome."""
+        """What else is known of a backup, for ``GET /kernel/v1/backups``. ``verified`` says whether what was read of it
+        was whole: one that is ``False`` counts as none when it is decided which stay."""
         ...
 
     async def reload(self) -> None:

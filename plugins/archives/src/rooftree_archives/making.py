@@ -66,9 +66,10 @@ class Archive:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._descriptor = os.open(hidden_name, flags, 0o600, dir_fd=folder.descriptor)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is not left over: see leftovers
         except OSError as error:
             raise TargetFailed(f"The archive can't be made: {error.strerror}") from error
+        with suppress(OSError):  # not every share has locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # so that it is not taken for left over
 
     def add(self, key: str, kind: str, contents: Contents, progress: Callable[[int], None]) -> MadePart:
         """Read a part and store it. Raises what :func:`~rooftree_archives.packing.pack` does, and
@@ -155,11 +156,12 @@ class Archive:
                 os.rename(self._hidden_name, name, src_dir_fd=here, dst_dir_fd=here)
             else:
                 self._link(name)
-            os.fsync(here)
         except FileExistsError:
             raise TargetExists(f"There is a file {name} already") from None
         except OSError as error:
             raise TargetFailed(f"The archive can't be given its name: {error.strerror}") from error
+        with suppress(OSError):  # not every share flushes folders, and it has its name
+            os.fsync(here)
 
     def _link(self, name: str) -> None:
         """Give it its name where nothing has it: a second one first, which fails where there is something."""

@@ -15,7 +15,7 @@ from rooftree_archives.metadata import Head, read_metadata
 from rooftree_archives.outer_archive import OuterArchive, read_outer
 from rooftree_archives.staging import Staging
 from rooftree_archives.unpacking import Receiver, Unpacked, UnpackLimits, unpack
-from rooftree_files import Folder
+from rooftree_files import Folder, FolderMissing, PathRefused
 
 if TYPE_CHECKING:
     from rooftree_archives.sealing import Keys
@@ -28,8 +28,13 @@ class ArchiveFile:
     """An open file with what it says of itself. Raises :class:`Damaged`, and ``FileNotFoundError``."""
 
     def __init__(self, path: Path) -> None:
-        with Folder.open(path.parent) as folder:
-            self.descriptor = folder.open_file(path.name)
+        try:
+            with Folder.open(path.parent) as folder:
+                self.descriptor = folder.open_file(path.name)
+        except FolderMissing as error:
+            raise FileNotFoundError(error.message) from None
+        except PathRefused as error:
+            raise Damaged(f"It is no backup: {error.message}") from None
         try:
             self.outer: OuterArchive = read_outer(self.descriptor)
             self.head: Head = read_metadata(self.outer.metadata)

@@ -20,7 +20,7 @@ from rooftree.model import Secret
 from rooftree_archives.heads import key_of, parts_of, values_of
 from rooftree_archives.metadata import write_metadata
 from rooftree_archives.worker_process import WorkerConnection, archive_worker
-from rooftree_files import Folder, FolderMissing
+from rooftree_files import Folder, FolderMissing, PathRefused
 from rooftree_workers import to_thread_whole
 
 _HIDDEN: Final = ".rooftree-"
@@ -119,17 +119,22 @@ def _remove(folder: Path, name: str) -> None:
 def _remove_leftovers(folder: Path) -> None:
     with Folder.open(folder) as here:
         for name in here.names():
-            if name.startswith(_HIDDEN) and name.endswith(_PARTIAL) and not _is_locked(here, name):
+            if name.startswith(_HIDDEN) and name.endswith(_PARTIAL) and not _is_being_made(here, name):
                 here.remove(name)
 
 
-def _is_locked(folder: Folder, name: str) -> bool:
-    """Whether whoever makes it still lives."""
-    descriptor = folder.open_file(name)
+def _is_being_made(folder: Folder, name: str) -> bool:
+    """Whether the worker that makes it still lives, and holds a lock on it."""
+    try:
+        descriptor = folder.open_file(name)
+    except (FileNotFoundError, PathRefused):
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a share that has no locks
+        return False
     finally:
         os.close(descriptor)
     return False

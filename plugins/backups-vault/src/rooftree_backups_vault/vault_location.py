@@ -61,9 +61,9 @@ class VaultLocation:
         return [(backup.head, backup.added_bytes) for backup in self._backups.of(self._name)]
 
     def facts(self, slug: str) -> Mapping[str, Any]:
-        """What proved it."""
-        backup = self._backups.get(self._name, slug)
-        return {"proofs": unstructure(backup.proofs)}
+        """What proved it: whether all that was brought back of it was whole, ``None`` before anything was; and each."""
+        proofs = self._backups.get(self._name, slug).proofs
+        return {"verified": all(proof.whole for proof in proofs) if proofs else None, "proofs": unstructure(proofs)}
 
     async def reload(self) -> None:
         """Look at what is in the vault: what somebody else put there is listed, what is gone is not any more."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from rooftree.commands import Invocation, pass_invocation, print_json, print_table, tell
+from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, tell
 
 PASSWORD_VARIABLE: Final = "ROOFTREE_BACKUP_PASSWORD"  # noqa: S105  # its name
 LOOK_EVERY_S: Final = 0.3
@@ -48,6 +48,7 @@ def _password(ask: bool, *, confirm: bool = False) -> str | None:
 
 
 @backup.command("list")
+@invocation_options
 @pass_invocation
 def list_backups(invocation: Invocation, /) -> None:
     """List the backups."""
@@ -86,6 +87,7 @@ def _contents(entry: dict[str, Any]) -> str:
 
 @backup.command()
 @click.argument("slug")
+@invocation_options
 @pass_invocation
 def show(invocation: Invocation, /, slug: str) -> None:
     """Show one backup."""
@@ -113,6 +115,7 @@ def show(invocation: Invocation, /, slug: str) -> None:
 @backup.command()
 @click.argument("what", metavar="FILE|SLUG")
 @_ask_password
+@invocation_options
 @pass_invocation
 def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
     """Read a backup whole and hold it against what is known of it. A FILE needs no daemon.
@@ -168,6 +171,7 @@ def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, 
 @click.option("--location", "locations", multiple=True, metavar="NAME", help="A backup mount; .local for here.")
 @click.option("--uncompressed", is_flag=True)
 @_ask_password
+@invocation_options
 @pass_invocation
 def create(
     invocation: Invocation,
@@ -213,6 +217,7 @@ def create(
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing of it.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @_ask_password
+@invocation_options
 @pass_invocation
 def restore(
     invocation: Invocation,
@@ -260,6 +265,7 @@ def restore(
 @backup.command()
 @click.argument("slugs", nargs=-1, required=True, metavar="SLUG...")
 @click.option("--location", "locations", multiple=True, metavar="NAME", help="Only there.")
+@invocation_options
 @pass_invocation
 def delete(invocation: Invocation, /, slugs: tuple[str, ...], *, locations: tuple[str, ...]) -> None:
     """Delete backups, everywhere or in the places named."""
@@ -277,6 +283,7 @@ def schedule() -> None:
 
 
 @schedule.command("list")
+@invocation_options
 @pass_invocation
 def list_schedules(invocation: Invocation, /) -> None:
     """List the schedules."""
@@ -317,6 +324,7 @@ def _kept(rules: dict[str, int]) -> str:
 @click.option("--keep-monthly", default=0, type=click.IntRange(0, 10_000))
 @click.option("--off", is_flag=True, help="Keep it, and don't let it run.")
 @_ask_password
+@invocation_options
 @pass_invocation
 def set_schedule(
     invocation: Invocation,
@@ -360,6 +368,7 @@ def set_schedule(
 
 @schedule.command("delete")
 @click.argument("name")
+@invocation_options
 @pass_invocation
 def delete_schedule(invocation: Invocation, /, name: str) -> None:
     """Forget a schedule; its backups stay."""

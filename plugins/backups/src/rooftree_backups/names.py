@@ -79,7 +79,7 @@ class LocationName(ParsedString):
 
 def key_of(location: str | None) -> str:
     """A place as the API names it (``null``, empty or ``.local`` for the data folder's own), in one spelling."""
-    return location or LOCAL
+    return str(location) if location else LOCAL
 
 
 def shown(key: str) -> str | None:

@@ -48,7 +48,7 @@ class SettingsParts:
 
     def parts(self) -> Sequence[BackupPart]:
         """The one part."""
-        return [BackupPart(id=PartId(kind=PartKind.SUPERVISOR, slug=PartKind.SUPERVISOR), name="Settings")]
+        return [BackupPart(id=PartId(kind=PartKind.SUPERVISOR, slug=PartKind.SUPERVISOR.value), name="Settings")]
 
     @asynccontextmanager
     async def hold(self, slug: str, wishes: PartWishes) -> AsyncIterator[PartContents]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,20 +32,28 @@ class UploadRefused(Invalid):
     """What was uploaded is no backup that can be taken in."""
 
 
-class _Flow(asyncio.Transport):
-    """Lets who feeds the form's parser wait until that has taken in what is there."""
+class _Line(BaseProtocol):
+    """What the form's parser takes for the connection: it lets who feeds it wait until it has taken in what is
+    there."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(asyncio.get_running_loop())
         self.room = asyncio.Event()
         self.room.set()
 
+    @property
+    def connected(self) -> bool:
+        """More may come."""
+        return True
+
     def pause_reading(self) -> None:
         """The parser has enough for now."""
+        self._reading_paused = True
         self.room.clear()
 
-    def resume_reading(self) -> None:
+    def resume_reading(self, resume_parser: bool = True) -> None:
         """It wants more."""
+        self._reading_paused = False
         self.room.set()
 
 
@@ -53,11 +61,10 @@ async def file_of(body: RawBody, content_type: str) -> AsyncIterator[bytes]:
     """The contents of the first part of a form. Raises :class:`UploadRefused` for what is none."""
     if not content_type.lower().startswith("multipart/"):
         raise UploadRefused("The body must be multipart/form-data, with the backup's file as its first part")
-    flow, loop = _Flow(), asyncio.get_running_loop()
-    line = BaseProtocol(loop)
-    line.connection_made(flow)
-    stream = aiohttp.StreamReader(line, BUFFERED_BYTES, loop=loop)
-    feeding = asyncio.ensure_future(_feed(body, stream, flow))
+    line = _Line()
+    stream = aiohttp.StreamReader(line, BUFFERED_BYTES, loop=asyncio.get_running_loop())
+    feeding = asyncio.ensure_future(_feed(body, stream, line))
+    feeding.add_done_callback(lambda done: done.cancelled() or done.exception())  # told where it is asked for
     try:
         part = await aiohttp.MultipartReader({CONTENT_TYPE: content_type}, stream).next()
         if not isinstance(part, aiohttp.BodyPartReader):
@@ -72,15 +79,14 @@ async def file_of(body: RawBody, content_type: str) -> AsyncIterator[bytes]:
         raise UploadRefused(f"The form can't be read: {error}") from None
     finally:
         feeding.cancel()
-        with suppress(BaseException):
-            await feeding
+        await asyncio.wait({feeding})
 
 
-async def _feed(body: RawBody, stream: aiohttp.StreamReader, flow: _Flow) -> None:
+async def _feed(body: RawBody, stream: aiohttp.StreamReader, line: _Line) -> None:
     try:
         async for chunk in body.chunks:
             stream.feed_data(chunk)
-            await flow.room.wait()
+            await line.room.wait()
         stream.feed_eof()
     except Exception as error:
         stream.set_exception(error)

@@ -25,6 +25,9 @@ from rooftree_mounts.orders import MOUNT_S, MountOrder
 
 JOB_S: Final = 90.0
 """Seconds that systemd may take to mount something, with all that it waits for."""
+FORGETS_S: Final = 5.0
+"""Seconds that systemd has to forget a unit that was stopped."""
+PAUSE_S: Final = 0.1
 _SAID_LINES: Final = 4
 
 
@@ -56,9 +59,7 @@ class SystemdMounter:
             properties["Type"] = Variant("s", kind)
         began = datetime.now(UTC) - timedelta(seconds=1)
         try:
-            with suppress(BusRefused):  # there is none that failed
-                await self._bus.call(SYSTEMD, RESET_FAILED_UNIT, unit)
-            await self._stop(unit)  # one that is left: an active one could not be made anew
+            await self._make_way(unit)
             async with asyncio.timeout(JOB_S):
                 outcome = await start_transient_unit(self._bus, unit, properties)
         except TimeoutError:
@@ -66,6 +67,7 @@ class SystemdMounter:
         except RooftreeError as error:
             raise Refused(f"systemd refused: {error.message}") from error
         if outcome != DONE:
+            await self._reset(unit)
             raise Refused(await self._said(unit, began) or f"{outcome}; `journalctl -u '{unit}'` says why")
 
     async def unmount(self, place: str) -> None:
@@ -76,7 +78,19 @@ class SystemdMounter:
             raise Refused(f"systemd did not stop {unit} within {UNMOUNT_S:g} s") from None
         except RooftreeError as error:
             raise Refused(f"systemd did not stop {unit}: {error.message}") from error
-        with suppress(RooftreeError):  # it is forgotten already, or systemd is gone meanwhile
+        await self._reset(unit)
+
+    async def _make_way(self, unit: str) -> None:
+        """Have systemd forget a unit of that name: it refuses to make another one, and takes a moment to forget."""
+        for _ in range(int(FORGETS_S / PAUSE_S)):
+            await self._stop(unit)
+            await self._reset(unit)
+            if (await unit_named(self._bus, unit)).load == "not-found":
+                return
+            await asyncio.sleep(PAUSE_S)
+
+    async def _reset(self, unit: str) -> None:
+        with suppress(RooftreeError):  # it did not fail, is forgotten already, or systemd is gone meanwhile
             await self._bus.call(SYSTEMD, RESET_FAILED_UNIT, unit)
 
     async def _stop(self, unit: str) -> None:

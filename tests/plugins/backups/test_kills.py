@@ -1,0 +1,71 @@
+"""A kill anywhere while a backup is made: nothing of it is listed that is not whole, and nothing unfinished stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from tests.plugins.backups.house import House, house
+from tests.rig.fork_server import forked
+from tests.rig.waiting import until
+
+BEFORE_IT_IS_WHOLE = [
+    "step:backups.open/1:do",
+    "step:backups.open/1:done",
+    "step:backups.save_core/1:do",
+    "step:backups.save_addon/1:do",
+    "step:backups.save_addon/1:done",
+    "step:backups.publish/1:do",
+]
+WHOLE = ["step:backups.publish/1:done", "step:backups.copy/1:do", "step:backups.copy/1:done", "job:end"]
+
+
+async def killed(folder: Path, place: str) -> None:
+    async with forked("tests.plugins.backups.killed_creation", str(folder), f"{place}=kill") as process:
+        said, _ = await process.communicate()
+    assert process.returncode == -SIGKILL, said
+
+
+async def recovered(home: House) -> None:
+    home.mounts.add("nas")
+
+    async def over() -> bool:
+        return all(job.done is not False for job in home.system.jobs.listing())
+
+    await until(over, within_s=15, what="the end of the recovery")
+    await home.reload()
+
+
+@pytest.mark.parametrize("place", BEFORE_IT_IS_WHOLE)
+async def test_backup_that_was_killed_before_it_was_whole_leaves_nothing(tmp_path: Path, place: str) -> None:
+    await killed(tmp_path, place)
+
+    async with house(tmp_path, real=True) as home:
+        await recovered(home)
+
+        assert await home.listed() == {}
+        assert home.names() == []
+        assert home.system.state_now == "running"
+        assert [job.errors[0].type for job in home.system.jobs.listing()] == ["JobInterrupted"]
+        assert (await home.client.post("/backups/new/full")).status == 200
+
+
+@pytest.mark.parametrize("place", WHOLE)
+async def test_backup_that_was_whole_when_it_was_killed_stays_and_is_whole(tmp_path: Path, place: str) -> None:
+    await killed(tmp_path, place)
+
+    async with house(tmp_path, real=True) as home:
+        await recovered(home)
+
+        ((slug, entry),) = (await home.listed()).items()
+        assert home.names() == [f"{slug}.tar"]
+        assert entry["protected"] is True
+        for location in entry["locations"]:
+            body = {"password": "mine", "location": location or ".local"}
+            outcome = (await home.client.post(f"/kernel/v1/backups/{slug}/verify", json=body)).data
+            assert outcome == {"whole": True, "authenticated": True, "findings": []}
+        nas = tmp_path / "data" / "mounts" / "nas"
+        assert [path.name for path in nas.iterdir()] == [f"{slug}.tar"] * (len(entry["locations"]) - 1)
+        assert home.system.state_now == "running"

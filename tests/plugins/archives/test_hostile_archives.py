@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rooftree_archives import UnpackLimits
+from rooftree.interfaces.backups import BackupDamaged
+from rooftree_archives import ArchiveIndex, UnpackLimits, read_indexes
 from rooftree_archives.faults import Damaged, TargetFailed
 from rooftree_archives.reading import ArchiveFile, Reading
 from rooftree_archives.tar_headers import (
@@ -216,3 +217,33 @@ def test_what_is_called_like_no_kind_is_refused(unpack: Callable[..., Path]) -> 
         with pytest.raises(Damaged, match="kind"):
             unpack(tar([other("x", kind)]))
     assert FILE == b"0"
+
+
+HEADS_THAT_ARE_NONE = {
+    "no date": METADATA.replace(b"2026-11-30T12:00:00+00:00", b"0001-01-01T00:00:00+14:00"),
+    "the end of time": METADATA.replace(b"2026-11-30T12:00:00+00:00", b"9999-12-31T23:59:59-14:00"),
+    "half a character": METADATA.replace(b'"name"', b'"extra": {"x": "\\ud800"}, "name"'),
+    "a large number": METADATA.replace(b'"name"', b'"extra": {"x": 99999999999999999999}, "name"'),
+    "too deep": METADATA.replace(b'"name"', b'"extra": {"x": %s1%s}, "name"' % (b"[" * 500, b"]" * 500)),
+}
+
+
+@pytest.mark.parametrize("case", HEADS_THAT_ARE_NONE)
+async def test_a_head_that_is_none_costs_no_other_archive(case: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.tar").write_bytes(tar([file("./backup.json", HEADS_THAT_ARE_NONE[case])]))
+    (tmp_path / "good.tar").write_bytes(tar([file("./backup.json", METADATA)]))
+
+    bad, good = await read_indexes([tmp_path / "bad.tar", tmp_path / "good.tar"])
+
+    assert isinstance(bad, BackupDamaged)
+    assert isinstance(good, ArchiveIndex)
+
+
+async def test_a_number_that_json_does_not_have_is_nothing(tmp_path: Path) -> None:
+    strange = METADATA.replace(b'"name"', b'"extra": {"x": NaN, "y": 1e999, "z": 1}, "name"')
+    (tmp_path / "a.tar").write_bytes(tar([file("./backup.json", strange)]))
+
+    (index,) = await read_indexes([tmp_path / "a.tar"])
+
+    assert isinstance(index, ArchiveIndex)
+    assert index.head.extra == {"x": None, "y": None, "z": 1}

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from typing import Any, Final
+
+import orjson
 
 from rooftree_archives.faults import Damaged
 
@@ -17,6 +19,7 @@ OURS: Final = "rooftree"
 """The key in ``extra`` under which we keep what the format has no place for: ``digests`` and ``sizes`` (bytes that a
 part holds) by member."""
 _NEWEST: Final = 2
+_MOST_LEVELS: Final = 100
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 type Head = dict[str, Any]
@@ -42,7 +45,7 @@ def read_metadata(text: bytes) -> Head:
     extra = dict(values.object("extra"))
     ours = _Values(_Values({OURS: {}} | extra).object(OURS))
     extra.pop(OURS, None)
-    return {
+    head = {
         "slug": slug,
         "name": values.text("name"),
         "date": _date(values.text("date")).isoformat(),
@@ -58,6 +61,7 @@ def read_metadata(text: bytes) -> Head:
         "digests": {key: str(value) for key, value in ours.object("digests").items()},
         "sizes": {key: _Values({key: value}).integer(key, 0) for key, value in ours.object("sizes").items()},
     }
+    return _plain(head)
 
 
 def write_metadata(head: Head) -> Mapping[str, Any]:
@@ -81,6 +85,23 @@ def write_metadata(head: Head) -> Mapping[str, Any]:
     }
 
 
+def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document that every reader of JSON takes, within others too: the numbers that JSON has not are ``null``. One
+    that could not be sent on would cost every archive that is read together with it. Raises :class:`Damaged`."""
+    if not _is_within(document, _MOST_LEVELS):
+        raise Damaged(f"backup.json has values more than {_MOST_LEVELS} levels deep")
+    try:
+        plain: dict[str, Any] = orjson.loads(orjson.dumps(document))
+    except (TypeError, ValueError):
+        raise Damaged("backup.json has half a character, or a number that is too large") from None
+    return plain
+
+
+def _is_within(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_within(child, levels - 1) for child in inner)
+
+
 def _mebibytes(size: int) -> float:
     return round(size / 1024**2, 2)
 
@@ -90,6 +111,8 @@ def _date(text: str) -> datetime:
         date = datetime.fromisoformat(text)
     except ValueError:
         raise Damaged(f"backup.json says date {text[:40]!a}") from None
+    if not 1 < date.year < MAXYEAR:  # there is no telling it in every time zone
+        raise Damaged(f"backup.json says date {text[:40]!a}")
     return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
 
 

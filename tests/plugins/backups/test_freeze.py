@@ -60,6 +60,20 @@ async def test_what_cannot_be_kept_still_is_said_and_the_rest_is_until_the_thaw(
     assert home.addons.held[-1] == "let go local_bell"
 
 
+async def test_a_part_that_fails_as_nobody_expected_leaves_nothing_frozen_for_ever(home: House) -> None:
+    home.addons.errors["local_lamp"] = OSError(28, "No space left on device")
+
+    answer = await home.client.post("/backups/freeze")
+
+    assert (answer.status, answer.envelope["extra_fields"]) == (400, {"parts": ["local_lamp"]})
+    assert home.system.state_now == "freeze"
+    async with asyncio.timeout(5):
+        assert (await home.client.post("/backups/thaw")).data == {}
+    home.addons.errors.clear()
+    assert (await home.client.post("/backups/freeze")).data == {}
+    await home.client.post("/backups/thaw")
+
+
 async def test_what_was_still_when_rooftree_stopped_is_let_go(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.client.post("/backups/freeze")

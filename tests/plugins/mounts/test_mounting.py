@@ -294,6 +294,7 @@ async def test_update_that_does_not_work_leaves_the_old_one_in_use_all_the_time(
     assert await house.mounted() == ["media/films", "mounts/films"]
     assert open_file.read() == (house.data / "media" / "films" / "hello.txt").read_text()
     assert heard == []
+    assert [asked["source"] for asked in shares.asked()] == ["//nas/films", "//nas/gone"]  # the old one not once more
     assert [path.name for path in (house.data / "mounts").iterdir()] == ["films"]
     open_file.close()
 

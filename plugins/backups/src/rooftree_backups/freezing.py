@@ -18,7 +18,6 @@ from rooftree import (
     Failed,
     Invalid,
     Kernel,
-    RooftreeError,
     Run,
     Service,
     Step,
@@ -139,10 +138,12 @@ class Freeze:
                 if not future.done():
                     future.set_exception(FreezeFailed("it was let go before it was still"))
             self._system.thaw(PURPOSE)
-        await self._kernel.commit(self._noted.delete(_KEY))
-        await self._kernel.tasks.remove(_TASK)
-        self._thawed = None
-        self._over.set()
+        try:
+            await self._kernel.commit(self._noted.delete(_KEY))
+        finally:  # a disk that takes no more must not leave it frozen for who asks
+            await self._kernel.tasks.remove(_TASK)
+            self._thawed = None
+            self._over.set()
 
 
 async def _keep_one(owner: PartOwner, part: PartId, still: asyncio.Future[None], thawed: asyncio.Event) -> None:
@@ -150,9 +151,9 @@ async def _keep_one(owner: PartOwner, part: PartId, still: asyncio.Future[None],
         async with owner.hold(part.slug, PartWishes()):
             still.set_result(None)
             await thawed.wait()
-    except RooftreeError as error:
+    except Exception as error:  # whatever it is, it is one part's, and the others are to be let go in time
         if still.done():
-            log.warning("not_let_go", part=part.slug, kind=part.kind, reason=error.message)
+            log.warning("not_let_go", part=part.slug, kind=part.kind, reason=str(error))
         else:
             still.set_exception(error)
 

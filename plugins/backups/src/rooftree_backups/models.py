@@ -16,6 +16,8 @@ MIB = 1024 * 1024
 
 type Folder = Literal["share", "addons/local", "ssl", "media"]
 type LocationAnswer = str | None
+type BackupExtra = dict[str, Any]
+"""What a backup's maker keeps in it; its own affair."""
 
 
 @frozen(kw_only=True)
@@ -101,7 +103,7 @@ class BackupDetails:
     folders: list[str]
     homeassistant_exclude_database: bool | None
     """``None`` for one without Core."""
-    extra: dict[str, Any]
+    extra: BackupExtra
     failed: list[FailedPart]
 
     @classmethod
@@ -187,7 +189,7 @@ class FullBackupRequest:
     location: LocationName | list[LocationName | None] | Unset | None = UNSET
     homeassistant_exclude_database: bool | None = None
     background: bool | None = None
-    extra: dict[str, Any] | None = None
+    extra: BackupExtra | None = None
 
 
 @frozen(kw_only=True)

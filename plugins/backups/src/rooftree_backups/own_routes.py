@@ -19,6 +19,9 @@ from rooftree_backups.verifying import verify
 own_routes = Routes()
 BACKUP = role(Role.BACKUP)
 
+type LocationFacts = dict[str, Any]
+"""What a place knows of a backup; its own affair."""
+
 CORES_MARK = "supervisor.backup_request_date"
 """A key of what Core notes in each backup that it asks for."""
 
@@ -87,7 +90,7 @@ class KnownBackup:
     made_by: Literal["schedule", "homeassistant", "other"]
     """A schedule of ours, Home Assistant Core, or somebody else."""
     schedule: str | None
-    facts: dict[str, dict[str, Any]]
+    facts: dict[str, LocationFacts]
     """By place, what that knows: when the backup was last verified, with what outcome."""
 
 

@@ -56,23 +56,18 @@ class Extent:
 class Content:
     """The bytes of a file, to be read once."""
 
-    def __init__(
-        self, stream: ByteStream, extents: tuple[Extent, ...], length: int, count: Callable[[int], None]
-    ) -> None:
+    def __init__(self, stream: ByteStream, extents: tuple[Extent, ...], length: int) -> None:
         self._stream = stream
-        self._count = count
         self.extents = extents
         self.length = length
         """Of the file, with its holes."""
 
     def pour(self, size: int, into: Callable[[memoryview], object]) -> None:
         """The next bytes, in pieces."""
-        self._count(size)
         self._stream.pour(size, into)
 
     def read(self) -> bytes:
         """All of it, where it is known to be small."""
-        self._count(self.length)
         return self._stream.take(self.length)
 
 
@@ -196,10 +191,11 @@ def _hand_over(place: Place, member: Member, content: Content | None, receiver: 
 def _content(stream: ByteStream, member: Member, count: Callable[[int], None]) -> Content | None:
     if member.kind != FILE:
         return None
+    count(member.size)  # what it claims, before room is looked for
     if member.sparse_size is None:
         extents = (Extent(0, member.size),) if member.size else ()
-        return Content(stream, extents, member.size, count)
-    return Content(stream, _map(stream, member), member.sparse_size, count)
+        return Content(stream, extents, member.size)
+    return Content(stream, _map(stream, member), member.sparse_size)
 
 
 def _map(stream: ByteStream, member: Member) -> tuple[Extent, ...]:

@@ -17,7 +17,7 @@ from rooftree.interfaces.backups import PartContents
 from rooftree_supervisor.plugin import SupervisorPlugin
 from tests.plugins.backups.house import House, house
 
-PASSWORD = {"ROOFTREE_BACKUP_PASSWORD": "mine"}
+PASSWORD = {"BACKUP_PASSWORD": "mine"}
 
 
 @frozen
@@ -46,7 +46,8 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 async def test_backup_is_made_listed_shown_verified_and_deleted(home: House) -> None:
     socket = home.system.settings.kernel.socket
 
-    made = await typed("create", "--name", "By hand", "--core", socket=socket, **PASSWORD)
+    reads_settings = {"ROOFTREE_SOCKET": str(socket)}  # of which the password is none
+    made = await typed("create", "--name", "By hand", "--core", **reads_settings, **PASSWORD)
     assert (made.code, made.errors) == (0, "")
     ((slug, entry),) = (await home.listed()).items()
     assert made.output.startswith(f"Made the backup {slug}")
@@ -80,6 +81,7 @@ async def test_file_is_verified_without_a_daemon(home: House, tmp_path: Path) ->
     assert (whole.code, whole.output) == (0, f"{path} is whole.\n")
     assert locked.code == 1
     assert "Invalid password for backup" in locked.errors
+    assert "damaged" not in locked.output
     assert damaged.code == 1
     assert json.loads(damaged.output)["whole"] is False
 
@@ -96,3 +98,22 @@ async def test_schedule_is_set_listed_and_forgotten(home: House) -> None:
     refused = await typed("schedule", "set", "nightly", "now", socket=socket)
     assert refused.code != 0
     assert "five fields" in refused.errors
+
+
+async def test_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    ended = await typed("verify", str(tmp_path / "1a2b3c4d.tar"))
+
+    assert (ended.code, ended.errors) == (1, f"Error: There is no file {tmp_path / '1a2b3c4d.tar'}\n")
+
+
+async def test_partial_backup_is_restored_whole_where_nothing_of_it_is_named(home: House) -> None:
+    socket = home.system.settings.kernel.socket
+    (home.system.settings.kernel.data_dir / "ssl").mkdir(exist_ok=True)
+    slug = (await home.client.post("/backups/new/partial", json={"folders": ["ssl"]})).data["slug"]
+
+    planned = await typed("restore", "--plan", slug, socket=socket)
+    unknown = await typed("restore", "1a2b3c4d", socket=socket)
+
+    assert (planned.code, planned.errors) == (0, "")
+    assert "ssl" in planned.output
+    assert "There is no backup 1a2b3c4d" in unknown.errors

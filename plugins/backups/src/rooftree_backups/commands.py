@@ -15,10 +15,11 @@ import click
 
 from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, tell
 
-PASSWORD_VARIABLE: Final = "ROOFTREE_BACKUP_PASSWORD"  # noqa: S105  # its name
+PASSWORD_VARIABLE: Final = "BACKUP_PASSWORD"  # noqa: S105  # its name; ROOFTREE_… are settings
 LOOK_EVERY_S: Final = 0.3
 FOLDERS: Final = ("share", "addons/local", "ssl", "media")
 MIB: Final = 1024 * 1024
+LOCATION_HELP: Final = "A backup mount or a vault; .local for here."
 
 type Report = Callable[[float, str], None]
 """Told the per cent that are done, and the stage."""
@@ -28,7 +29,7 @@ type Report = Callable[[float, str], None]
 def backup() -> None:
     """Make, look at, put back and thin out backups.
 
-    A password is read from ROOFTREE_BACKUP_PASSWORD, or asked for with --ask-password: on the command line every user
+    A password is read from BACKUP_PASSWORD, or asked for with --ask-password: on the command line every user
     of the machine would see it.
     """
 
@@ -122,10 +123,14 @@ def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
 
     Exit codes: 0 all of it would be restored, 1 not all of it would, or it can't be read; 2 wrong usage.
     """
+    from rooftree.errors import NotFound
+
     password, path = _password(ask_password), Path(what)
     with _bar(invocation, "Verifying") as report:
         if path.is_file():  # ours: the file that a person names
             outcome = _verify_file(path, password, report)
+        elif "/" in what or path.suffix == ".tar":
+            raise NotFound(f"There is no file {what}")
         else:
             outcome = invocation.ask(
                 "POST", f"/kernel/v1/backups/{what}/verify", {"password": password}, patience_s=86_400
@@ -145,17 +150,13 @@ def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
 def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, Any]:
     import asyncio
 
-    from rooftree.errors import RooftreeError
     from rooftree.model import Secret
     from rooftree_archives import verify_archive
 
     secret = Secret(password) if password else None
-    try:
-        outcome = asyncio.run(
-            verify_archive(path, secret, lambda done, total: report(100 * done / total if total else 0, ""))
-        )
-    except RooftreeError as error:
-        return {"whole": False, "authenticated": True, "findings": [error.message]}
+    outcome = asyncio.run(
+        verify_archive(path, secret, lambda done, total: report(100 * done / total if total else 0, ""))
+    )
     return {"whole": outcome.whole, "authenticated": outcome.authenticated, "findings": list(outcome.findings)}
 
 
@@ -168,8 +169,8 @@ def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, 
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
 @click.option("--exclude-database", is_flag=True, help="Leave Core's database out.")
-@click.option("--location", "locations", multiple=True, metavar="NAME", help="A backup mount; .local for here.")
-@click.option("--uncompressed", is_flag=True)
+@click.option("--location", "locations", multiple=True, metavar="NAME", help=LOCATION_HELP)
+@click.option("--uncompressed", is_flag=True, help="Larger, and done sooner.")
 @_ask_password
 @invocation_options
 @pass_invocation
@@ -238,10 +239,17 @@ def restore(
         body["password"] = password
     if location:
         body["location"] = location
-    kind = "full"
+    kind = "partial"
     if addons or folders or core:
-        kind = "partial"
         body |= {"addons": list(addons), "folders": list(folders), "homeassistant": core}
+    elif (details := invocation.ask("GET", f"/backups/{slug}/info"))["type"] == "partial":
+        body |= {
+            "addons": [addon["slug"] for addon in details["addons"]],
+            "folders": details["folders"],
+            "homeassistant": bool(details["homeassistant"]),
+        }
+    else:
+        kind = "full"
     path = f"/backups/{slug}/restore/{kind}"
     if only_plan:
         plan = invocation.ask("POST", f"{path}?plan=1", body, patience_s=600)
@@ -317,11 +325,11 @@ def _kept(rules: dict[str, int]) -> str:
 @_addons
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
-@click.option("--location", "locations", multiple=True, metavar="NAME", help="A backup mount; .local for here.")
-@click.option("--keep-last", default=0, type=click.IntRange(0, 10_000))
-@click.option("--keep-daily", default=0, type=click.IntRange(0, 10_000))
-@click.option("--keep-weekly", default=0, type=click.IntRange(0, 10_000))
-@click.option("--keep-monthly", default=0, type=click.IntRange(0, 10_000))
+@click.option("--location", "locations", multiple=True, metavar="NAME", help=LOCATION_HELP)
+@click.option("--keep-last", default=0, type=click.IntRange(0, 10_000), help="So many of the newest.")
+@click.option("--keep-daily", default=0, type=click.IntRange(0, 10_000), help="The newest of so many days.")
+@click.option("--keep-weekly", default=0, type=click.IntRange(0, 10_000), help="Of so many weeks.")
+@click.option("--keep-monthly", default=0, type=click.IntRange(0, 10_000), help="Of so many months.")
 @click.option("--off", is_flag=True, help="Keep it, and don't let it run.")
 @_ask_password
 @invocation_options

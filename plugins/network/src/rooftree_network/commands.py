@@ -78,7 +78,7 @@ def set_interface(
     network confirm).
 
     \b
-    rooftree network set enp1s0 --ipv4 192.0.2.9/24 --gateway 192.0.2.1 --dns 192.0.2.1
+    rooftree network set enp1s0 --ipv4 192.0.2.9/24 --gateway 192.0.2.1
     rooftree network set enp1s0 --ipv4 auto
     """
     body = _body(ipv4, ipv6, gateways, nameservers, enabled)

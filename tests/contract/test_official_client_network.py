@@ -324,6 +324,6 @@ async def test_checks_are_listed_switched_and_run(tmp_path: Path) -> None:
         await client.resolution.run_check(CheckType.NETWORK_INTERFACE_IPV4)
         await client.resolution.healthcheck()
         with pytest.raises(refusals.ResolutionCheckNotFoundError):
-            await client.resolution.run_check(CheckType.BACKUPS)
+            await client.resolution.run_check(CheckType.FREE_SPACE)
 
-    assert listed == {CheckType.NETWORK_INTERFACE_IPV4: False}
+    assert listed == {CheckType.NETWORK_INTERFACE_IPV4: False, CheckType.BACKUPS: True}

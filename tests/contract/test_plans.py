@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
+import json
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,13 @@ from rooftree.jobs.steps import KINDS
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_backups.plugin import BackupsPlugin
+from rooftree_backups_vault.plugin import BackupsVaultPlugin
 from rooftree_containers import container_steps as steps
 from rooftree_homeassistant import core_health
 from rooftree_homeassistant.plugin import HomeAssistantPlugin
 from rooftree_host.plugin import HostPlugin
+from rooftree_mounts.plugin import MountsPlugin
 from rooftree_network.plugin import NetworkPlugin
 from rooftree_os.plugin import OsPlugin
 from rooftree_resolution.plugin import ResolutionPlugin
@@ -40,12 +46,14 @@ from tests.contract.situations.os import Box
 from tests.contract.situations.scene import CALLS, Scene, Situation
 from tests.plugins.addons.house import SETTINGS, House
 from tests.plugins.homeassistant.running_core import core_engine, short_folder
+from tests.plugins.mounts.conftest import served_shares
 from tests.plugins.os.haos import surroundings
 from tests.rig.git_server import GitServer, serve_git
 
 for path in sorted((Path(__file__).parent / "situations").glob("*.py")):
     importlib.import_module(f"tests.contract.situations.{path.stem}")
 
+SLUG = re.compile("[0-9a-f]{8}")
 FETCHING = {
     "docker.pull_image/1",
     "docker.build_image/1",
@@ -65,6 +73,9 @@ ON_HOME_ASSISTANT_OS = (
     "POST /os/boards/raspberrypi/",
 )
 """What routes begin with that are called on Home Assistant OS."""
+ABOUT_BACKUPS = ("/backups/", "/kernel/v1/vaults/")
+"""What paths begin with that are about backups."""
+RESTIC = EntryPoint("restic", "rooftree_backups_vault.restic:Restic", "rooftree.vaults")
 WITH_CORE = ("POST /core/", "POST /homeassistant/", "POST /kernel/v1/core/")
 """What routes begin with that are called where Core may be installed."""
 
@@ -119,10 +130,21 @@ async def scene(
         if request.node.callspec.params["route"].startswith("POST /network/"):
             await stack.enter_async_context(services(bus_address, machine="tests.bus.network_machine"))
             ours = [*ours, NetworkPlugin]
+        served = None
+        if request.node.callspec.params["route"].partition(" ")[2].startswith(ABOUT_BACKUPS):
+            # Without who runs the checks: that there is no backup is told at a moment of its own.
+            ours = [*(plugin for plugin in ours if plugin is not ResolutionPlugin), BackupsPlugin]
+            ours = [*ours, BackupsVaultPlugin, RESTIC]
+        if request.node.callspec.params["route"].partition(" ")[2].startswith("/mounts"):
+            shares = served_shares(tmp_path, monkeypatch)
+            served = await asyncio.to_thread(shares.__enter__)
+            stack.push_async_callback(asyncio.to_thread, shares.__exit__, None, None, None)
+            settings |= {"plugins.host.bus": "unix:path=/nonexistent/no-systemd"}
+            ours = [*ours, MountsPlugin]
         running = running_system(folder, plugins=[*ours, board], settings=settings)
         system = await stack.enter_async_context(running)
         client = await stack.enter_async_context(Client.over_unix(system))
-        yield Scene(House(system, client, engine), git_server)
+        yield Scene(House(system, client, engine), git_server, request.node.callspec.params["route"], served)
 
 
 async def starting_routes(folder: Path) -> dict[str, Route]:
@@ -156,15 +178,17 @@ async def test_plan_is_what_is_then_done_and_has_no_effect(
     before = await picture(scene.home)
     known = {record.id for record in await journaled(scene.home)}
 
-    plan = (await scene.home.client.request(method, f"{call.path}?plan=1", json=call.body or {})).data
+    sent = {"body" if isinstance(call.body, bytes) else "json": call.body or {}, "headers": call.headers}
+    plan = (await scene.home.client.request(method, f"{call.path}?plan=1", **sent)).data
 
     assert await picture(scene.home) == before
-    answer = await scene.home.client.request(method, call.path, json=call.body or {})
+    answer = await scene.home.client.request(method, call.path, **sent)
     assert answer.status == 200, answer.text
     records = [record for record in await journaled(scene.home) if record.id not in known]
     assert len(records) == (plan["job"] is not None)
     assert [error for record in records for error in record.errors] == []
     assert plan["access"] == str(allowed) != ""
+    plan = with_the_same_slug(plan, records)
     begun = [(record.name, record.reference) for record in records]
     assert [(plan["job"], plan["reference"])] == (begun or [(None, None)])
     done = [step for record in records for step in steps_of(record)]
@@ -177,6 +201,16 @@ async def test_plan_is_what_is_then_done_and_has_no_effect(
     assert plan["reversible"] == all(step["reversible"] for step in plan["steps"])
     fetched = [step["fetch_bytes"] for step in plan["steps"]]
     assert plan["fetch_bytes"] == (None if None in fetched else sum(fetched))
+
+
+def with_the_same_slug(plan: dict[str, Any], records: list[JobRecord]) -> dict[str, Any]:
+    """A plan as it is for the slug that the call was given then: each call that makes a backup has one of its own."""
+    planned, begun = plan["reference"], records[0].reference if records else None
+    if planned == begun or not isinstance(planned, str) or begun is None or not SLUG.fullmatch(planned):
+        return plan
+    text = json.dumps(plan)
+    replaced: dict[str, Any] = json.loads(text.replace(planned, begun))
+    return replaced
 
 
 async def journaled(home: House) -> list[JobRecord]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tests.plugins.addons.house import House
+from tests.plugins.mounts.conftest import Shares
 from tests.rig.git_server import GitRepository, GitServer
 
 
@@ -17,6 +18,16 @@ class Scene:
 
     home: House
     git: GitServer
+    route: str
+    """The one that is about to be called."""
+    served: Shares | None = None
+    """Servers with shares, where the route is about mounts."""
+
+    @property
+    def shares(self) -> Shares:
+        """Servers with shares."""
+        assert self.served is not None, "there are shares for routes about mounts alone"
+        return self.served
 
     def publish(self) -> GitRepository:
         """A repository that can be added."""
@@ -36,6 +47,8 @@ class Call:
 
     path: str
     body: object = None
+    """Sent as JSON, but bytes as they are."""
+    headers: Mapping[str, str] = field(factory=dict)
 
 
 type Situation = Callable[[Scene], Awaitable[Call]]

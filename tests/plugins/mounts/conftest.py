@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,13 @@ def unmount_below(folder: Path) -> None:
 @pytest.fixture
 def shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
     """Servers, and a mount(8) that knows them."""
+    with served_shares(tmp_path, monkeypatch) as shares:
+        yield shares
+
+
+@contextmanager
+def served_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
+    """Servers, and a mount(8) that knows them, for the length of the block."""
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
         missing("needs root, and /dev/fuse")
     shares = Shares(tmp_path / "shares")

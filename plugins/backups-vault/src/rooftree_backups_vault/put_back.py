@@ -31,6 +31,10 @@ class FetchFile(Step):
     path: str
     interruptible = True
 
+    def acts_on(self) -> str:
+        """The file: the scratch place has another name each time."""
+        return self.path
+
     async def do(self, files: SingleFiles) -> None:
         """Restore it there; what an earlier try left is replaced."""
         folder = files.data / self.scratch
@@ -57,6 +61,10 @@ class PutFileInPlace(Step):
     scratch: str
     live: str
     aside: str
+
+    def acts_on(self) -> str:
+        """Where it is put."""
+        return self.live
 
     async def do(self, files: SingleFiles) -> None:
         """Two renamings, each of which may have been done already."""
@@ -100,6 +108,9 @@ class TidyScratch(Step):
 
     scratch: str
     tidies = True
+
+    def acts_on(self) -> None:
+        """A place that nobody else knows."""
 
     async def do(self, files: SingleFiles) -> None:
         """Remove it."""

@@ -36,7 +36,6 @@ from rooftree_backups.routes import routes
 from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
 from rooftree_backups.settings_parts import SettingsParts
 from rooftree_backups.staleness import CHECK, SUGGESTION, check_age
-from rooftree_backups.staleness import PROBLEM as STALE
 from rooftree_backups.workshop import Workshop
 
 log = structlog.get_logger(__name__)
@@ -138,7 +137,7 @@ class BackupsPlugin(Plugin):
     @hookimpl
     def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:
         """Make a full backup where none is young enough."""
-        if (problem.type, suggestion) != (STALE, SUGGESTION):
+        if (problem.context, suggestion) != ("system", SUGGESTION):
             return None
         request = BackupRequest(name="", type="full")
         return creation(self.backups, order_of(self.backups, request, None), None)

@@ -137,9 +137,9 @@ class MountRequest:
     path: ExportedPath | Unset | None = UNSET
     device: DiskDevice | Unset | None = UNSET
     uuid: DiskUuid | Unset | None = UNSET
-    state: Any = UNSET
-    user_path: Any = UNSET
-    filesystem: Any = UNSET
+    state: str | Unset | None = UNSET
+    user_path: str | Unset | None = UNSET
+    filesystem: str | Unset | None = UNSET
 
 
 @frozen(kw_only=True)

@@ -6,11 +6,11 @@ import asyncio
 
 from tests.contract.situations.scene import Call, Scene, situation
 
-FILMS = {"usage": "media", "type": "nfs", "server": "nas", "path": "/films"}
+FILMS = {"usage": "media", "type": "nfs", "server": "nas", "path": "/volume/films"}
 
 
 async def _mounted(scene: Scene) -> Call:
-    await asyncio.to_thread(scene.shares.add, "films")
+    await asyncio.to_thread(scene.shares.add, "/volume/films")
     answer = await scene.home.client.post("/mounts", json={"name": "films", **FILMS})
     assert answer.status == 200, answer.text
     return Call("/mounts/films")
@@ -18,7 +18,7 @@ async def _mounted(scene: Scene) -> Call:
 
 @situation("POST /mounts")
 async def share_of_a_server(scene: Scene) -> Call:
-    await asyncio.to_thread(scene.shares.add, "films")
+    await asyncio.to_thread(scene.shares.add, "/volume/films")
     return Call("/mounts", {"name": "films", **FILMS})
 
 

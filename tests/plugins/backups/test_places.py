@@ -313,10 +313,12 @@ async def test_what_core_is_about_to_send_away_is_cores_alone(home: House, tmp_p
 
     refused = [
         await home.client.post("/backups/new/full", json={"location": ".cloud_backup"}),
+        await home.client.post(f"/kernel/v1/backups/{ONE}/verify", json={}),
+        await home.client.post(f"/backups/{ONE}/restore/partial", json={"folders": ["share"]}),
         await sent(home, archive(tmp_path, TWO), "?location=.cloud_backup"),
         await home.client.get(f"/backups/{ONE}/download"),
         await home.client.delete(f"/backups/{ONE}"),
     ]
 
-    assert [answer.status for answer in refused] == [403] * 4
+    assert [answer.status for answer in refused] == [403] * 6
     assert (await home.listed())[ONE]["locations"] == [".cloud_backup"]

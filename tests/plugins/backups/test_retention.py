@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,22 @@ def test_newest_of_each_day_stays() -> None:
 def test_weeks_begin_on_mondays_and_months_on_the_first() -> None:
     assert gone(days_ago(0, 1, 6, 7, 8), weekly=2) == ["8", "7", "6"]
     assert gone(days_ago(0, 29, 30, 60), monthly=2) == ["60", "29"]
+
+
+def test_weeks_of_different_years_are_different_weeks() -> None:
+    week_49 = days_ago(0, 364)  # Mondays
+
+    assert gone(week_49, weekly=2) == []
+
+
+def test_days_are_those_of_the_installations_zone() -> None:
+    evening = datetime(2026, 11, 29, 23, 30, tzinfo=UTC)  # half past midnight in Berlin
+    candidates = [Candidate(slug="noon", date=NOON), Candidate(slug="evening", date=evening)]
+
+    there = superfluous(candidates, Retention(daily=2), ZoneInfo("Europe/Berlin"))
+
+    assert [candidate.slug for candidate in there] == ["evening"]
+    assert superfluous(candidates, Retention(daily=2), UTC) == []
 
 
 def test_rules_add_up() -> None:

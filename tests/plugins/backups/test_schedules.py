@@ -90,6 +90,63 @@ async def test_schedule_that_fails_is_a_problem_until_it_works_again(home: House
     await comes(lambda: not problems())
 
 
+async def test_backup_that_began_and_failed_is_not_made_again_and_again(home: House, clock: FakeClock) -> None:
+    await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "30 3 * * *", "type": "full"})
+    home.core.errors["homeassistant"] = Failed("Core's database is locked")
+
+    await clock.advance(timedelta(days=1))
+    await comes(lambda: "backup_schedule_failed" in {problem.type for problem in home.system.problems})
+
+    assert home.core.held.count("hold homeassistant") == 1
+
+
+async def test_what_is_said_of_every_other_place_holds_where_nothing_else_is_said(
+    home: House, clock: FakeClock
+) -> None:
+    await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "30 3 * * *", "keep": {"*": {"last": 1}}})
+
+    await pass_nights(home, clock, 3)
+
+    async with asyncio.timeout(10):
+        while len(await home.listed()) != 1:
+            await asyncio.sleep(0.01)
+
+
+async def test_backup_in_which_a_part_failed_counts_for_nothing_when_it_is_decided_which_stay(
+    home: House, clock: FakeClock
+) -> None:
+    await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "30 3 * * *", "keep": {".local": {"last": 1}}})
+    await pass_nights(home, clock, 1)
+    home.addons.errors["local_lamp"] = Failed("It would not be still")
+
+    await pass_nights(home, clock, 2)
+    await asyncio.sleep(0.2)
+
+    assert "nightly 2026-12-01" in {entry["name"] for entry in (await home.listed()).values()}
+
+
+async def test_who_changes_a_schedule_and_knows_no_password_leaves_its_backups_protected(home: House) -> None:
+    body = {"cron": "30 3 * * *", "password": "secret"}
+    await home.client.post(f"{SCHEDULES}/nightly", json=body)
+
+    await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "0 4 * * *"})
+    changed = (await schedules(home))["nightly"]
+    await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "0 4 * * *", "password": None})
+    opened = (await schedules(home))["nightly"]
+
+    assert (changed["cron"], changed["protected"]) == ("0 4 * * *", True)
+    assert opened["protected"] is False
+
+
+@pytest.mark.parametrize("body", [{"locations": ["nowhere"]}, {"keep": {"../x": {"last": 1}}}])
+async def test_schedule_for_a_place_that_there_is_not_is_refused_by_name(home: House, body: dict[str, Any]) -> None:
+    answer = await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "30 3 * * *", **body})
+
+    assert answer.status == 400
+    assert next(iter(body)) in answer.envelope["message"]
+    assert await schedules(home) == {}
+
+
 async def test_schedules_outlive_a_restart_and_can_be_switched_off_and_forgotten(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import quote
 
+import orjson
 import pytest
 
 from rooftree import Secret
@@ -91,6 +92,12 @@ async def test_login_that_can_be_none_is_refused_whole(client: Client, body: obj
 
     assert (refused.status, says in refused.message, "s3cret" in refused.text) == (400, True, False)
     assert (await client.get("/docker/registries")).data == {"registries": {}}
+
+
+async def test_logins_go_into_a_backup_at_once_as_plain_data(client: Client, docker: Docker) -> None:
+    await client.post("/docker/registries", json={HOST: LOGIN})
+
+    assert orjson.loads(orjson.dumps(docker.logins.export()))["registries"][HOST]["username"] == "me"
 
 
 async def test_login_is_forgotten_once(client: Client, docker: Docker) -> None:

@@ -8,10 +8,11 @@ from typing import Any, Literal, Self
 
 from attrs import frozen
 
-from rooftree import Role, Routes, Secret, role
+from rooftree import Principal, Role, Routes, Secret, role
 from rooftree.interfaces.backups import BackupDamaged, Verification, WrongPassword
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.names import BackupSlug, LocationName, key_of
+from rooftree_backups.places import refuse_strangers
 from rooftree_backups.retention import Retention
 from rooftree_backups.schedules import Schedule, ScheduleName, ScheduleRequest, Schedules, schedule_of
 from rooftree_backups.verifying import verify
@@ -63,7 +64,7 @@ class ShownSchedule:
             homeassistant=request.homeassistant,
             exclude_database=request.exclude_database,
             locations=[location or None for location in request.locations] if request.locations is not None else None,
-            protected=request.password is not None,
+            protected=isinstance(request.password, Secret),
             compressed=request.compressed,
             keep=dict(request.keep),
             next_run=next_run,
@@ -141,10 +142,14 @@ class VerificationRequest:
 
 
 @own_routes.post("/kernel/v1/backups/{backup}/verify", access=BACKUP, refuses=(WrongPassword, BackupDamaged))
-async def verify_backup(backups: KeptBackups, backup: BackupSlug, body: VerificationRequest) -> Verification:
+async def verify_backup(
+    backups: KeptBackups, caller: Principal, backup: BackupSlug, body: VerificationRequest
+) -> Verification:
     """Read a backup whole, and say whether all of it can be restored."""
-    location = None if body.location is None else key_of(body.location)
-    return await verify(backups, await backups.catalogue.get(backup), location, body.password)
+    there = await backups.catalogue.get(backup)
+    location = there.primary.location if body.location is None else key_of(body.location)
+    refuse_strangers(caller, location)
+    return await verify(backups, there, location, body.password)
 
 
 @own_routes.get("/kernel/v1/backups/schedules", access=BACKUP)

@@ -88,8 +88,13 @@ class Places:
             return others[name]
         mounts = self._kernel.find(MOUNTS)
         if mounts is None:
-            raise MountNotFound(f"There is no mount {name}")
-        if (mount := mounts.mount(name)).usage != "backup":
+            raise _no_such(name, {LOCAL, *others})
+        try:
+            mount = mounts.mount(name)
+        except MountNotFound:
+            for_backups = {mount.name for mount in mounts.mounts() if mount.usage == "backup"}
+            raise _no_such(name, {LOCAL, *others, *for_backups}) from None
+        if mount.usage != "backup":
             raise NoBackupMount(
                 f"{name} is mounted for {mount.usage}; backups go to mounts for backups only", mount=name
             )
@@ -114,6 +119,10 @@ class Places:
             assert filename is not None, "what is in a folder is a file"
             return self.archives.reader(place.path, filename, password)
         return place.reader(slug, password)
+
+
+def _no_such(name: str, known: set[str]) -> MountNotFound:
+    return MountNotFound(f"There is no place {name} for backups; there are: {', '.join(sorted(known))}")
 
 
 def refuse_strangers(caller: Principal, *locations: str) -> None:

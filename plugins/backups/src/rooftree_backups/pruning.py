@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 CLOUD_STAYS: Final = timedelta(days=2)
 """How long what Core was about to send away stays; it has done that long ago, or never will."""
-_ALL: Final = "*"
+EVERY_OTHER: Final = "*"
+"""In the place of a place's name."""
 
 
 async def prune(backups: KeptBackups, keep: Mapping[str, Retention], concerns: Callable[[BackupHead], bool]) -> None:
@@ -35,7 +36,7 @@ async def prune(backups: KeptBackups, keep: Mapping[str, Retention], concerns: C
     ours = [backup for backup in await backups.catalogue.backups() if concerns(backup.head)]
     zone = _zone(backups)
     for location in sorted({copy.location for backup in ours for copy in backup.copies} - {CLOUD}):
-        retention = keep.get(location, keep.get(_ALL, Retention()))
+        retention = keep.get(location, keep.get(EVERY_OTHER, Retention()))
         there = {backup.head.slug: (backup, copy) for backup in ours if (copy := backup.at(location)) is not None}
         candidates = [await _candidate(backups, copy) for _, copy in there.values()]
         for candidate in superfluous(candidates, retention, zone):

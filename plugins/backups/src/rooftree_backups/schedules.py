@@ -11,13 +11,28 @@ from typing import Any, Final, Literal
 import structlog
 from attrs import evolve, field, frozen, validators
 
-from rooftree import Collection, Kernel, NotFound, ParsedString, Problem, RooftreeError, Secret, Service, Task, document
+from rooftree import (
+    UNSET,
+    Collection,
+    Invalid,
+    Kernel,
+    NotFound,
+    ParsedString,
+    Problem,
+    RooftreeError,
+    Secret,
+    Service,
+    Stopping,
+    Task,
+    Unset,
+    document,
+)
 from rooftree.interfaces.backups import BackupRequest, PartKind, PartWishes
 from rooftree_backups.creation import creation, order_of
 from rooftree_backups.failed_parts import OURS
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.names import LocationName, key_of
-from rooftree_backups.pruning import prune
+from rooftree_backups.pruning import EVERY_OTHER, prune
 from rooftree_backups.retention import Retention
 
 log = structlog.get_logger(__name__)
@@ -67,7 +82,9 @@ class ScheduleRequest:
     """``None`` for what Core's own options say."""
     locations: list[LocationName | None] | None = None
     """``None`` for where backups usually go."""
-    password: Secret | None = None
+    password: Secret | Unset | None = UNSET
+    """Absent: as it was, so that who reads a schedule, changes it and writes it leaves its backups protected; ``None``
+    for none."""
     compressed: bool = True
     keep: dict[str, Retention] = field(factory=dict)
     """How long its backups stay, by place (``.local`` for the data folder); ``*`` for every other place. All stay where
@@ -121,14 +138,29 @@ class Schedules:
         return schedule
 
     async def put(self, name: str, request: ScheduleRequest) -> None:
-        """Keep a schedule, in place of the one of that name."""
+        """Keep a schedule, in place of the one of that name. Raises ``Invalid`` where it names a place that there is
+        not."""
+        await self._refuse_unknown_places(request)
         before = self._kept.get(name)
+        if isinstance(request.password, Unset):
+            request = evolve(request, password=before.request.password if before is not None else None)
         schedule = evolve(before, request=request) if before is not None else Schedule(request=request)
         await self._kernel.commit(self._kept.put(name, schedule))
         if before is not None and before.request.enabled:
             await self._kernel.tasks.remove(_task_name(name))
         if request.enabled:
             self._kernel.tasks.add(self._task(name, request))
+
+    async def _refuse_unknown_places(self, request: ScheduleRequest) -> None:
+        places = self._backups.places
+        known = {*places.names(), *await places.others()}
+        named = {
+            "locations": [key_of(location) for location in request.locations or ()],
+            "keep": [place for place in request.keep if place != EVERY_OTHER],
+        }
+        for key, locations in named.items():
+            if unknown := [location for location in locations if location not in known]:
+                raise Invalid(f"{key}: there is no place {unknown[0]}; there are {', '.join(sorted(known))}")
 
     async def remove(self, name: str) -> None:
         """Forget a schedule; its backups stay. Raises ``NotFound``."""
@@ -148,6 +180,8 @@ class Schedules:
         schedule = self.get(name)
         try:
             slug = await self._make(name, schedule.request)
+        except Stopping:
+            raise
         except RooftreeError as error:
             log.error("schedule_failed", schedule=name, reason=error.message)
             message = f"The backup of the schedule {name} could not be made: {error.message}"
@@ -168,9 +202,12 @@ class Schedules:
     async def _make(self, name: str, request: ScheduleRequest) -> str:
         """Make the backup; tried again for a while where it is refused, such as while another one is made."""
         for tries in range(1, TRIES + 1):
-            order = order_of(self._backups, await self._request(name, request), request.password)
+            password = request.password if isinstance(request.password, Secret) else None
+            order = order_of(self._backups, await self._request(name, request), password)
             try:
-                await self._kernel.jobs.run(creation(self._backups, order, request.password))
+                await self._kernel.jobs.run(creation(self._backups, order, password))
+            except Stopping:
+                raise
             except RooftreeError as error:
                 if error.job_id is not None or tries == TRIES:  # it was begun, or is not going to be
                     raise

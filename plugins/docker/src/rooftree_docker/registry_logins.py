@@ -81,7 +81,10 @@ class RegistryLogins:
             if not login.username or not login.password.reveal():
                 raise Invalid(f"{host}: username and password must not be empty")
         await self._kernel.commit(
-            *(self._stored.put(host, StoredLogin(login.username, login.password)) for host, login in logins.items())
+            *(
+                self._stored.put(str(host), StoredLogin(login.username, login.password))
+                for host, login in logins.items()
+            )
         )
         self._report_locked()
 

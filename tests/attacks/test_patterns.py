@@ -93,7 +93,6 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_addons/apparmor.py:_FLAGS": FOREIGN,
     "rooftree_addons/apparmor.py:_NAMES_A_FILE": FOREIGN,
     "rooftree_backups/download.py:_RANGE": HEADER,
-    "rooftree_backups/names.py:BackupSlug.check": FOREIGN,
     "rooftree_containers/log_place.py:_CURSOR": HEADER,
     "rooftree_containers/log_query.py:_RANGE": HEADER,
     "rooftree_containers/log_query.py:_TIME": HEADER,

@@ -7,7 +7,6 @@ plain file name, wherever it came from.
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import datetime
 from typing import Final, Self
 
@@ -28,12 +27,7 @@ class BackupSlug(ParsedString):
     __slots__ = ()
 
     pattern = r"[0-9a-f]{8}"
-
-    @classmethod
-    def check(cls, text: str) -> None:
-        """Raise ``ValueError`` for anything else."""
-        if re.fullmatch(cls.pattern, text) is None:
-            raise ValueError("a backup's slug is eight digits 0-9 a-f")
+    allowed = "a backup's slug: eight digits 0-9 a-f"
 
     @classmethod
     def made_of(cls, date: datetime, name: str) -> Self:

@@ -273,6 +273,10 @@ PRINTERS = {
     ("core/src/rooftree/cli/presentation.py", "print_table", "Console"),
     # A script that click writes for a shell, of the names of our own commands.
     ("core/src/rooftree/cli/completion.py", "completion", "click.echo"),
+    # A bar with words of our own: what is done, and the stage of a job of ours.
+    ("plugins/backups/src/rooftree_backups/commands.py", "_bar", "Console"),
+    # A child of the daemon's, whose output is a pipe.
+    ("plugins/backups-vault/src/rooftree_backups_vault/proof_reading.py", "main", "sys.stdout.buffer"),
 }
 
 

@@ -412,7 +412,8 @@ def _bar(invocation: Invocation, what: str) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[stage]}"))
+    stages = TextColumn("{task.fields[stage]}", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), stages)
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=100, stage="")
         yield lambda percent, stage: progress.update(task, completed=percent, stage=stage)

@@ -21,6 +21,7 @@ from rooftree import (
 )
 from rooftree.interfaces.backups import BackupRequest, PartKind, PartWishes
 from rooftree.interfaces.callers import OBSERVER
+from rooftree.interfaces.mounts import MountNotFound
 from rooftree_backups.archive_folder import FilenameTaken
 from rooftree_backups.creation import creation, order_of
 from rooftree_backups.download import ArchiveGone, download_name, exported, open_archive, send_file
@@ -127,13 +128,13 @@ def thaw() -> JobCall[None]:
 # --- making one -------------------------------------------------------------------------------------------------------
 
 
-@routes.post("/backups/new/full", access=BACKUP)
+@routes.post("/backups/new/full", access=BACKUP, refuses=(MountNotFound,))
 def full(backups: KeptBackups, caller: Principal, body: FullBackupRequest) -> JobCall[NewBackup]:
     """Back up everything."""
     return _creation(backups, caller, body, _request(body, type="full"))
 
 
-@routes.post("/backups/new/partial", access=BACKUP)
+@routes.post("/backups/new/partial", access=BACKUP, refuses=(MountNotFound,))
 async def partial(backups: KeptBackups, caller: Principal, body: PartialBackupRequest) -> JobCall[NewBackup]:
     """Back up what is named."""
     folders = body.folders or []
@@ -191,7 +192,12 @@ def _creation(
 # --- coming in and going out ------------------------------------------------------------------------------------------
 
 
-@routes.post("/backups/new/upload", access=BACKUP, max_body=MOST_BYTES, refuses=(UploadRefused, FilenameTaken))
+@routes.post(
+    "/backups/new/upload",
+    access=BACKUP,
+    max_body=MOST_BYTES,
+    refuses=(UploadRefused, FilenameTaken, MountNotFound),
+)
 async def upload(
     backups: KeptBackups,
     caller: Principal,

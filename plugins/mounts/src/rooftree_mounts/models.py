@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from attrs import field, frozen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rooftree import Invalid, JobCall, Role, Routes, Unset, role
+from rooftree.interfaces.mounts import MountNotFound
 from rooftree_mounts.configuration import MountConfig
 from rooftree_mounts.host_mounts import HostMounts
 from rooftree_mounts.jobs import create_mount, reload_mount, remove_mount, update_mount
@@ -19,7 +20,7 @@ def info(mounts: HostMounts) -> MountsInfo:
     return mounts.listing()
 
 
-@routes.post("/mounts/options", access=MANAGER)
+@routes.post("/mounts/options", access=MANAGER, refuses=(MountNotFound,))
 async def set_options(kept: KeptMounts, body: MountsOptions) -> None:
     """Choose where backups go."""
     if not isinstance(body.default_backup_mount, Unset):

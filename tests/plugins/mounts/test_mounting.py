@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -541,3 +542,18 @@ async def test_disk_usage_of_the_data_folder_does_not_look_at_mounts(house: Hous
         usage = (await house.client.get("/host/disks/default/usage?max_depth=3")).data
 
     assert "media" in {child["id"] for child in usage["children"]}
+
+
+async def test_machine_that_lacks_the_program_for_it_is_told_what_to_install(
+    tmp_path: Path, shares: Shares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bare" / "mount"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho \"mount: /x: unknown filesystem type 'cifs'.\" >&2\nexit 32\n")
+    program.chmod(0o755)
+    async with house_in(tmp_path) as house:
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        answer = await house.create("films", type="cifs", usage="media", server="nas", share="films")
+
+    assert answer.status == 400
+    assert "the package is called cifs-utils" in answer.message

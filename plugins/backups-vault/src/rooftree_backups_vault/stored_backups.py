@@ -129,7 +129,8 @@ class StoredBackup:
         for stored in self.parts:
             if stored.part.id == part:
                 return stored
-        raise NotFound(f"The backup {self.head.slug} has no {part.kind} {part.slug}")
+        there = ", ".join(stored.part.id.slug for stored in self.parts)
+        raise NotFound(f"The backup {self.head.slug} has no {part.kind} {part.slug}; it has: {there}")
 
     def snapshot(self, part: VaultPart) -> str:
         """The snapshot of a part; raises :class:`BackupDamaged` where somebody removed it."""

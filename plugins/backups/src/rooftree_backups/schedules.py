@@ -58,7 +58,7 @@ def _checked_cron(_: object, __: object, cron: str) -> None:
     try:
         Task("schedule", _nothing, cron=cron)
     except ValueError as error:
-        raise ValueError(f"must be five fields as crontab(5) has them, such as '30 3 * * *': {error}") from None
+        raise ValueError(str(error).removeprefix("task schedule: cron ")) from None
 
 
 async def _nothing() -> None:

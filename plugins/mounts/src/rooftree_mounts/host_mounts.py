@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -38,6 +38,12 @@ RELOAD, REMOVE, MOVE = "execute_reload", "execute_remove", "move_local_data"
 """What is suggested against it."""
 _MOST_LAYERS = 8
 """That somebody may have mounted over each other."""
+
+
+_PACKAGES: Final = {"cifs": "cifs-utils", "nfs": "nfs-common"}
+"""What Debian calls the programs that mount(8) needs, by type."""
+_LACKING: Final = ("unknown filesystem type", "bad option; for several filesystems", "need a /sbin/mount.")
+"""What mount(8) says where it has none."""
 
 
 class HostMounts:
@@ -151,7 +157,7 @@ class HostMounts:
         except Refused as error:
             with suppress(Refused):
                 await self._take_down(where)
-            raise ActivationFailed(f"{name} could not be mounted: {error}", name=name) from error
+            raise ActivationFailed(f"{name} could not be mounted: {_reason(config, error)}", name=name) from error
 
     async def _mount(self, name: str, config: MountConfig, where: Places) -> None:
         mounter = self._mounter()
@@ -179,7 +185,8 @@ class HostMounts:
                 await asyncio.to_thread(places.prepare, self.data, trial)
                 await self._mount(trial.name, config, trial)
         except Refused as error:
-            raise ActivationFailed(f"{name} could not be mounted like this: {error}", name=name) from error
+            reason = _reason(config, error)
+            raise ActivationFailed(f"{name} could not be mounted like this: {reason}", name=name) from error
         finally:
             await self.end_trial(name)
 
@@ -325,3 +332,10 @@ class HostMounts:
 
 
 HOST_MOUNTS = Service[HostMounts]("mounts.host/1")
+
+
+def _reason(config: MountConfig, error: Refused) -> str:
+    """Why it could not be mounted, with what helps where this machine lacks the program for it."""
+    package = _PACKAGES.get(config.type)
+    lacks = package is not None and any(words in str(error) for words in _LACKING)
+    return f"{error}. Install what mounts it: the package is called {package}" if lacks else str(error)

@@ -45,6 +45,7 @@ _REASONS: Final[Sequence[tuple[str, type[RooftreeError], str]]] = (
     ("unable to create lock in backend", VaultUnreachable, "The vault cannot be locked"),
     ("Permission denied (publickey", VaultUnreachable, "The server does not accept the SSH key"),
     ("Host key verification failed", VaultUnreachable, "The server is none of those that are trusted"),
+    ("unable to start the sftp session", VaultUnreachable, "The server cannot be reached over SSH"),
     ("connection refused", VaultUnreachable, "The vault's server does not answer"),
     ("no such host", VaultUnreachable, "The vault's server has no address"),
     ("i/o timeout", VaultUnreachable, "The vault's server does not answer in time"),

@@ -18,6 +18,7 @@ from rooftree_files import Folder
 from rooftree_homeassistant.core_container import CONFIG
 from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import HomeAssistant
+from rooftree_workers import to_thread_whole
 
 _GO_ARCHITECTURES: Final = {"aarch64": "arm64", "armhf": "arm", "armv7": "arm", "i386": "386"}
 """What images call architectures, by the words of the API."""
@@ -85,7 +86,7 @@ class EnterSafeMode(Step):
             with Folder.open(core.kernel.data.path) as root, root.make(CONFIG.path) as config:
                 config.write(SAFE_MODE, b"", 0o644)
 
-        await asyncio.to_thread(write)
+        await to_thread_whole(write)
 
     async def undo(self, was_there: bool, core: HomeAssistant) -> None:
         """Take it away, if this brought it."""
@@ -95,7 +96,7 @@ class EnterSafeMode(Step):
                 config.remove(SAFE_MODE)
 
         if not was_there:
-            await asyncio.to_thread(remove)
+            await to_thread_whole(remove)
 
 
 @step("homeassistant.let_start/1")

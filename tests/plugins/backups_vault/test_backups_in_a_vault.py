@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rooftree import Conflict, NotFound
 from rooftree.interfaces.backups import BackupPart, PartContents, PartId, PartKind, PartTree
 from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.vaults import VaultRefused
+from rooftree_backups_vault import vault_location
 from rooftree_backups_vault.restic import Restic
 from rooftree_backups_vault.stored_backups import TAG
 from tests.plugins.backups_vault.vault_house import (
@@ -142,7 +144,9 @@ async def test_backup_that_is_not_finished_is_none_and_leaves_no_snapshot(house:
     assert not list((house.data / "tmp").rglob("addon.json"))
 
 
-async def test_snapshots_that_a_kill_left_go_when_room_is_made_and_backups_stay(house: VaultHouse) -> None:
+async def test_snapshots_that_a_kill_left_go_when_room_is_made_later_and_backups_stay(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await house.back_up()
     access = house.vaults.access("cellar")
     from rooftree.interfaces.vaults import SnapshotRequest
@@ -150,6 +154,10 @@ async def test_snapshots_that_a_kill_left_go_when_room_is_made_and_backups_stay(
     orphan = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, "run=killed", "part=0"))
     await Restic().store(access, orphan, quiet)
 
+    young = await house.client.post("/kernel/v1/vaults/cellar/prune", json={})
+    assert young.status == 200
+    assert "run=killed" in {tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags}
+    monkeypatch.setattr(vault_location, "UNFINISHED_FOR", timedelta(0))
     answer = await house.client.post("/kernel/v1/vaults/cellar/prune", json={})
 
     assert answer.status == 200

@@ -13,6 +13,7 @@ from rooftree.interfaces.vaults import VaultAccess, VaultRefused
 from rooftree.testing import token_for
 from rooftree_backups_vault.recovery_kit import key_in
 from rooftree_backups_vault.restic_process import reason
+from rooftree_backups_vault.upkeep import make_room_everywhere
 from tests.plugins.backups_vault.vault_house import KEY, VaultHouse, needs_restic
 
 pytestmark = needs_restic
@@ -145,3 +146,16 @@ async def test_vaults_are_the_owners_affair_alone(house: VaultHouse) -> None:
     for path in ("/kernel/v1/vaults", "/kernel/v1/vaults/cellar/recovery-kit"):
         answer = await house.client.get(path, token=token)
         assert answer.status == 403
+
+
+async def test_vault_that_is_away_keeps_no_room_from_being_made_in_the_others(house: VaultHouse) -> None:
+    await house.client.post("/kernel/v1/vaults", json={"name": "attic", "place": "local"})
+    await house.back_up()
+    await house.cellar.delete("0badcafe")
+    full = sum(path.stat().st_size for path in (house.data / "vaults/cellar/data").rglob("*") if path.is_file())
+    (house.data / "vaults" / "attic" / "config").unlink()
+
+    await make_room_everywhere(house.system.jobs, house.vaults)
+
+    left = sum(path.stat().st_size for path in (house.data / "vaults/cellar/data").rglob("*") if path.is_file())
+    assert left < full / 2

@@ -21,7 +21,7 @@ from rooftree_backups_vault.recovery_kit import RECOVERY_KITS, RecoveryKits
 from rooftree_backups_vault.routes import routes
 from rooftree_backups_vault.single_files import SINGLE_FILES, SingleFiles
 from rooftree_backups_vault.stored_backups import STORED_BACKUPS, StoredBackup, StoredBackups
-from rooftree_backups_vault.upkeep import make_room
+from rooftree_backups_vault.upkeep import make_room_everywhere
 from rooftree_backups_vault.vault_location import SCRATCH as BACKUPS_SCRATCH
 from rooftree_backups_vault.vault_location import VAULT_LOCATIONS, VaultLocations
 from rooftree_backups_vault.vaults import VAULTS, Vault, Vaults
@@ -92,9 +92,8 @@ class BackupsVaultPlugin(Plugin):
         yield Task("look at vaults", self.locations.look, every=timedelta(hours=20))
 
     async def prune(self) -> None:
-        """Make room in every vault, as jobs that can be seen."""
-        for name in self.vaults:
-            await self.kernel.jobs.run(make_room(vault=name))
+        """Make room in every vault."""
+        await make_room_everywhere(self.kernel.jobs, self.vaults)
 
     @hookimpl
     def backup_locations(self) -> list[BackupLocation]:

@@ -156,7 +156,8 @@ class _Run:
     """The snapshots of one tag."""
 
     head: Snapshot | None = None
-    parts: Mapping[str, str] = field(factory=dict)
+    parts: Mapping[str, Snapshot] = field(factory=dict)
+    """By their numbers."""
 
 
 def runs_of(snapshots: Sequence[Snapshot]) -> Mapping[str, _Run]:
@@ -168,7 +169,7 @@ def runs_of(snapshots: Sequence[Snapshot]) -> Mapping[str, _Run]:
         if HEAD_TAG in snapshot.tags:
             run = evolve(run, head=snapshot)
         elif "part" in words:
-            run = evolve(run, parts={**run.parts, words["part"]: snapshot.id})
+            run = evolve(run, parts={**run.parts, words["part"]: snapshot})
         runs[words.get("run", "")] = run
     return {tag: run for tag, run in runs.items() if tag}
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from rooftree import Run, Step, Steps, job, step
+import structlog
+
+from rooftree import Jobs, RooftreeError, Run, Step, Steps, Stopping, job, step
 from rooftree.interfaces.backups import BackupDamaged, PartId
 from rooftree_backups_vault.proofs import Proofs
 from rooftree_backups_vault.stored_backups import StoredBackups
 from rooftree_backups_vault.vault_location import VaultLocations
-from rooftree_backups_vault.vaults import VaultName
+from rooftree_backups_vault.vaults import VaultName, Vaults
+
+log = structlog.get_logger(__name__)
 
 
 @step("backups_vault.prove/1")
@@ -57,3 +61,15 @@ async def make_room(locations: VaultLocations, vault: VaultName) -> Steps:
     """Make room in a vault."""
     locations.get(vault)
     return [Prune(vault)]
+
+
+async def make_room_everywhere(jobs: Jobs, vaults: Vaults) -> None:
+    """Make room in every vault, as jobs that can be seen; one that is away, or damaged, keeps nobody from the
+    others."""
+    for name in vaults:
+        try:
+            await jobs.run(make_room(vault=VaultName(name)))
+        except Stopping:
+            raise
+        except RooftreeError as error:
+            log.warning("vault_not_pruned", vault=name, reason=error.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ from rooftree_backups_vault.vaults import Vaults
 log = structlog.get_logger(__name__)
 
 SCRATCH: Final = "tmp/vaults"
+UNFINISHED_FOR: Final = timedelta(days=2)
+"""How long a backup may take to be made: what is still without a head then never gets one."""
 
 
 class VaultLocation:
@@ -77,7 +80,8 @@ class VaultLocation:
                 continue
             backup = known.get(tag) or await self._read(tag, run.head)
             if backup is not None:
-                await self._backups.put(evolve(backup, head_snapshot=run.head.id, snapshots=run.parts))
+                parts = {number: snapshot.id for number, snapshot in run.parts.items()}
+                await self._backups.put(evolve(backup, head_snapshot=run.head.id, snapshots=parts))
 
     async def _read(self, tag: str, head: Snapshot) -> StoredBackup | None:
         """A backup that somebody else has made here, or an earlier installation of ours."""
@@ -141,11 +145,13 @@ class VaultLocation:
             await self._driver.forget(self._access, list(backup.snapshots.values()))
 
     async def prune(self) -> None:
-        """Free what no backup needs, snapshots of backups that were never finished among it."""
+        """Free what no backup needs, snapshots of backups that were never finished among it. Young ones stay: another
+        installation may be making a backup in the same vault."""
         async with self._changing:
             runs = runs_of(await self._driver.snapshots(self._access, TAG))
-            orphans = [snapshot for run in runs.values() if run.head is None for snapshot in run.parts.values()]
-            await self._driver.forget(self._access, orphans)
+            before = self._kernel.clock.now() - UNFINISHED_FOR
+            parts = [part for run in runs.values() if run.head is None for part in run.parts.values()]
+            await self._driver.forget(self._access, [part.id for part in parts if part.time < before])
             await self._driver.prune(self._access)
 
 

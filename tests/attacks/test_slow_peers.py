@@ -158,7 +158,9 @@ async def attacked(
                 await asyncio.to_thread(stack.enter_context, peers(process, number, *sent, receive_bytes=receive_bytes))
                 most = await highest_memory(process, for_s)
         await until_gone(process)
-        assert process.open_files <= files
+        async with asyncio.timeout(10):  # who was still waiting to be let in when it left is let in, and gone
+            while process.open_files > files:
+                await asyncio.sleep(0.05)
         cost, p99_s = most - before, min(answers.p99_s, p99_s)
         print(f"{number} peers: {cost / 1024 / number:.1f} KiB each, p99 {answers.p99_s * 1000:.1f} ms")
         if p99_s < P99_S:

@@ -28,7 +28,6 @@ from rooftree.interfaces.hooks import health_checks
 from rooftree.interfaces.mounts import MOUNTS, Mount, MountDown, MountNotFound, MountsChanged
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
-from rooftree_backups.archives import LibraryArchives
 from rooftree_backups.kept_backups import KEPT_BACKUPS
 from rooftree_backups.plugin import BackupsPlugin
 from tests.plugins.backups.plain_archives import PlainArchives
@@ -259,8 +258,9 @@ async def house(
     :param plugins: further ones
     """
     plain = archives or PlainArchives()
-    BackupsPlugin.archives = LibraryArchives if real else staticmethod(lambda data: plain)  # type: ignore[assignment]
-    chosen = [HousePlugin, Addons, Core, BackupsPlugin, *plugins]
+    kept = {} if real else {"archives": staticmethod(lambda data: plain)}
+    # A class of its own: what is put into the product's own stays there for every test that comes after.
+    chosen = [HousePlugin, Addons, Core, type("BackupsPlugin", (BackupsPlugin,), kept), *plugins]
     async with (
         running_system(folder, plugins=chosen, clock=clock, **options) as system,
         Client.over_unix(system) as client,

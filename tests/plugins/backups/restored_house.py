@@ -14,7 +14,6 @@ from rooftree import Plugin, hookimpl
 from rooftree.clock import MACHINE, Clock
 from rooftree.testing import Answer, Failing
 from rooftree.testing.containers import FakeContainerEngine
-from rooftree_backups.archives import LibraryArchives
 from rooftree_backups.plugin import BackupsPlugin
 from rooftree_containers import Desired
 from rooftree_homeassistant.core_health import CoreHealth
@@ -57,7 +56,6 @@ async def whole_house(
     folder: Path, engine: FakeContainerEngine, allow: Collection[Failing] = (), clock: Clock = MACHINE
 ) -> AsyncIterator[House]:
     """Such a house; a second one on the same folder and engine is what a restart of the daemon finds."""
-    BackupsPlugin.archives = LibraryArchives
     plugins = [FeedPlugin.telling(WrittenFeed()), HomeAssistantPlugin, BackupsPlugin, Facts]
     settings = {"plugins.homeassistant.install": False}
     async with house(folder, engine, settings, plugins, clock=clock, allow=allow) as home:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from rooftree import Invalid, NotFound
 from rooftree.interfaces.backups import Progress
@@ -29,6 +30,8 @@ from rooftree.interfaces.vaults import (
     VaultRefused,
 )
 from rooftree_backups_vault.restic_process import content, output, running, told
+
+log = structlog.get_logger(__name__)
 
 HOST: Final = "rooftree"
 """Under which all is stored: restic finds the snapshot before by the host's name, which may change."""
@@ -83,15 +86,17 @@ class Restic(VaultDriver):
         storing = asyncio.create_task(_document(vault, options, wanted), name="store a document in a vault")
 
         async def store(content: bytes) -> StoredSnapshot:
-            has_ended = storing.done()  # whatever befell it while it waited, the vault may be there now
+            if storing.done():  # whatever befell it while it waited, the vault may be there now
+                log.warning("vault_head_tried_again", reason=str(storing.exception()))
+                return await _document(vault, options, asyncio.sleep(0, content))
             wanted.set_result(content)
-            return await (_document(vault, options, wanted) if has_ended else storing)
+            return await storing
 
         try:
             yield store
         finally:
             storing.cancel()
-            await asyncio.wait({storing})
+            await asyncio.gather(storing, return_exceptions=True)
 
     async def restore(self, vault: VaultAccess, snapshot: str, paths: Sequence[str], into: Path) -> None:
         wanted = [part for path in paths for part in ("--include", _escaped(f"/{path}"))]

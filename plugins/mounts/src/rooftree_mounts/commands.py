@@ -239,8 +239,8 @@ def source_keys(source: str) -> dict[str, Any]:
         return {"type": "disk", "device": source}
     else:
         end = "]:" if source.startswith("[") else ":"
-        server, found, path = source.removeprefix("[").partition(end)
-        if found and server and path.startswith("/"):
+        server, colon, path = source.removeprefix("[").partition(end)
+        if colon and server and path.startswith("/"):
             return {"type": "nfs", "server": server, "path": path}
     raise click.UsageError(
         f"{source}: must be //server/share, server:/path (an IPv6 address in brackets), or a disk: /dev/…, LABEL=…, "

@@ -143,7 +143,10 @@ def update(
     """
     known = _known(invocation, name)
     body = {key: known[key] for key in ("usage", "read_only")}
-    body |= source_keys(source) if source is not None else _said(**{key: known.get(key) for key in _KEYS[known["type"]]})
+    if source is not None:
+        body |= source_keys(source)
+    else:
+        body |= _said(**{key: known.get(key) for key in _KEYS[known["type"]]})
     if known["has_login"] and body["type"] == "cifs" and not username and not guest:
         raise click.UsageError(f"{name} logs in: say --username, and its password is asked for, or --guest")
     if guest and username:

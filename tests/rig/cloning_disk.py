@@ -1,4 +1,4 @@
-"""A disk that can share blocks between files: btrfs in a file, mounted. What is missing skips the test with the reason."""
+"""A disk that can share blocks between files: btrfs in a file, mounted. A test that can not have it is skipped."""
 
 from __future__ import annotations
 

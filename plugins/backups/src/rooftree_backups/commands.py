@@ -240,6 +240,11 @@ def create(
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
 @click.option("--location", metavar="NAME", help="Where to read it from.")
+@click.option(
+    "--settings/--no-settings",
+    default=None,
+    help="Mounts and logins at registries too. They come with everything, and with Core, unless told otherwise.",
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing of it.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @_ask_password
@@ -254,6 +259,7 @@ def restore(
     folders: tuple[str, ...],
     core: bool,
     location: str | None,
+    settings: bool | None,
     only_plan: bool,
     yes: bool,
     ask_password: bool,
@@ -275,6 +281,9 @@ def restore(
         }
     else:
         kind = "full"
+    if settings is None:
+        settings = kind == "full" or bool(body["homeassistant"])
+    body["settings"] = settings
     path = f"/backups/{slug}/restore/{kind}"
     if only_plan:
         plan = invocation.ask("POST", f"{path}?plan=1", body, patience_s=600)
@@ -287,7 +296,8 @@ def restore(
                 tell(f"    {note}")
         return
     if not yes:
-        click.confirm(f"Put the backup {slug} back, in place of what is there now?", abort=True)
+        besides = ", and the mounts and logins at registries that are in it" if settings else ""
+        click.confirm(f"Put the backup {slug} back, in place of what is there now{besides}?", abort=True)
     job = _await(invocation, invocation.ask("POST", path, body, patience_s=600)["job_id"], "Restoring")
     if invocation.as_json:
         print_json(job)

@@ -11,6 +11,7 @@ from rooftree_backups.catalogue import Catalogue
 from rooftree_backups.index import Index
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import Places
+from rooftree_backups.rates import Rates
 from rooftree_backups.repositories_due import RepositoriesDue
 from rooftree_backups.verifications import Verifications
 from rooftree_backups.workshop import Workshop
@@ -38,6 +39,7 @@ class KeptBackups:
     workshop: Workshop
     repositories: RepositoriesDue
     verifications: Verifications
+    rates: Rates
     _options: Collection[BackupOptions]
 
     @property

@@ -29,6 +29,7 @@ from rooftree_backups.own_routes import own_routes
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import FOLDERS, Places
 from rooftree_backups.pruning import remove_old_cloud_backups
+from rooftree_backups.rates import MeasuredRates, Rates
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_backups.restore_routes import restore_routes
 from rooftree_backups.restoring import STAGING, sweep_restores
@@ -93,6 +94,7 @@ class BackupsPlugin(Plugin):
             workshop=workshop,
             repositories=RepositoriesDue(kernel, parts, await kernel.collection(DueRepositories)),
             verifications=Verifications(kernel, await kernel.collection(KeptVerification)),
+            rates=Rates(kernel, await kernel.collection(MeasuredRates)),
             options=await kernel.collection(BackupOptions),
         )
         for below in FOLDERS.values():

@@ -17,11 +17,11 @@ def listing(folder: str) -> Mapping[str, tuple[int, int, int]]:
     """The archives of a folder; a folder that is not there has none."""
     states = {}
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(folder) as entries:  # ours: a mount point of ours, of which nothing is opened
             for entry in entries:
                 if entry.name.endswith(".tar") and not entry.name.startswith("."):
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)  # ours: looked at only
+                    if entry.is_file(follow_symlinks=False):  # ours: looked at only
                         states[entry.name] = (status.st_size, status.st_mtime_ns, status.st_ino)
     except FileNotFoundError:
         return {}

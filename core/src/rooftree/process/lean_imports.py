@@ -6,9 +6,8 @@ the commands alone.
 
 attrs writes Python for each class, and keeps the text of it for debuggers in :data:`linecache.cache`: 2 MB with the
 classes of six domains, and never looked at. It also makes a second class for each, whose one instance lists the fields,
-with a property for every field: 2 MB more. Here all share one class that looks a field up by its name. And what most
-of that Python says is never asked for: how one of the class is shown, whether it equals another, what its hash is. Here
-each of these is written when it is first looked up: 3 MB less, and a tenth of the start.
+with a property for every field: 2 MB more. Here all share one class that looks a field up by its name. Most of the
+Python is never called: here it is written when it is asked for (``rooftree.process.late_methods``).
 
 aiohttp comes with lists that are frozen in C++, for which the whole library of that language is loaded: 1 MB. The
 daemon's few are as well frozen in Python. And it reads all roots that the machine trusts twice, once for connections
@@ -22,11 +21,12 @@ import mimetypes
 import os
 import ssl
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from attr import _make
-from attrs import Attribute, fields
+from attrs import Attribute
+
+from rooftree.process.late_methods import write_methods_late
 
 
 class _LinesOfFiles(dict[str, Any]):
@@ -65,36 +65,6 @@ def _read_late(context: ssl.SSLContext, purpose: ssl.Purpose) -> None:
     context.__class__ = _LateRoots
 
 
-class _LateMethod:
-    """A method that is written when it is first looked up, and stands in its class from then on."""
-
-    __slots__ = ("_name", "_owner", "_write")
-
-    def __init__(self, write: Callable[[type], object]) -> None:
-        self._write = write
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._owner, self._name = owner, name
-
-    def __get__(self, instance: object, owner: type) -> Any:
-        self._write(self._owner)
-        return vars(self._owner)[self._name].__get__(instance, owner)
-
-
-def _write_late(name: str, adding: str, write: Callable[[type], object]) -> None:
-    """Let attrs leave a method for later, but in classes that are not made anew for their slots, or keep their hash."""
-    add_now = getattr(_make._ClassBuilder, adding)
-
-    def add(builder: Any, *namespace: Any) -> Any:
-        add_now(builder, *namespace)
-        if builder._slots and not builder._cache_hash and not any(namespace):
-            builder._script_snippets.pop()  # the one that it was just given
-            builder._cls_dict[name] = _LateMethod(write)
-        return builder
-
-    setattr(_make._ClassBuilder, adding, add)
-
-
 _own_class = _make._make_attr_tuple_class
 
 
@@ -109,9 +79,7 @@ linecache.cache = _LinesOfFiles(
 )
 mimetypes.knownfiles.clear()  # nothing here asks by a file's name, and what it said would be another on each machine
 _make._make_attr_tuple_class = _class_of_fields
-_write_late("__repr__", "add_repr", _make._add_repr)
-_write_late("__eq__", "add_eq", _make._add_eq)
-_write_late("__hash__", "add_hash", lambda cls: _make._add_hash(cls, fields(cls)))
+write_methods_late()
 
 if "structlog" not in sys.modules and "rich" not in sys.modules:
     sys.modules["rich"] = None  # type: ignore[assignment]  # "there is no such module", in the import system's words

@@ -24,17 +24,18 @@ _WRITTEN = {"__init__": "add_init", "__repr__": "add_repr", "__eq__": "add_eq", 
 class _LateMethod:
     """Stands in a class for a method that is written when it is first looked up, and takes this one's place then."""
 
-    __slots__ = ("_builder", "_name", "_write")
+    __slots__ = ("_builder", "_name", "_options", "_write")
 
-    def __init__(self, name: str, builder: _Builder, write: Callable[..., object]) -> None:
+    def __init__(self, name: str, builder: _Builder, write: Callable[..., object], options: tuple[object, ...]) -> None:
         self._name = name
         self._builder = builder
         self._write = write
+        self._options = options
 
     def __get__(self, instance: object, owner: type) -> Any:
         builder = copy.copy(self._builder)  # another thread may be about to write another of its methods
         builder._cls_dict, builder._script_snippets = {}, []
-        self._write(builder)
+        self._write(builder, *self._options)
         builder._eval_snippets()
         method = builder._cls_dict[self._name]
         setattr(builder._cls, self._name, method)
@@ -45,11 +46,11 @@ def _write_late(name: str, step: str) -> None:
     """Let attrs leave a method for later, in classes that it makes anew for their slots."""
     write = getattr(_Builders, step)
 
-    def leave(builder: _Builder, *namespace: Any) -> _Builder:
-        write(builder, *namespace)
-        if builder._slots and not any(namespace):
+    def leave(builder: _Builder, *options: object) -> _Builder:
+        write(builder, *options)
+        if builder._slots:
             builder._script_snippets.pop()  # what it was just given
-            builder._cls_dict[name] = _LateMethod(name, builder, write)
+            builder._cls_dict[name] = _LateMethod(name, builder, write, options)
         return builder
 
     setattr(_Builders, step, leave)

@@ -161,6 +161,7 @@ async def test_uploaded_backup_is_listed_under_its_slug(home: House, tmp_path: P
     assert (await sent(home, data)).data == {"slug": ONE}
 
     assert (home.local / f"{ONE}.tar").read_bytes() == data
+    assert oct((home.local / f"{ONE}.tar").stat().st_mode & 0o777) == "0o600"
     assert home.names() == [f"{ONE}.tar"]
     assert set(await home.listed()) == {ONE}
 

@@ -113,7 +113,6 @@ class Archive:
         except OSError as error:
             raise TargetFailed(f"The archive can't be written: {error.strerror}") from error
         self._read_back(metadata, progress)
-        os.fchmod(self._descriptor, 0o644)
         self._name(name, replace)
 
     def _write(self, data: bytes, at: int) -> None:

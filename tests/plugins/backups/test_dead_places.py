@@ -18,7 +18,7 @@ import pytest
 
 from rooftree.interfaces.backups import BackupHead
 from rooftree_archives import reader
-from rooftree_archives.worker_process import WorkerEnded
+from rooftree_archives.worker_process import WorkerEnded, WorkerSilent
 from rooftree_backups import mounted_folder
 from tests.plugins.backups.house import House, house
 from tests.plugins.backups.plain_archives import raw_backup, write_archive
@@ -146,3 +146,16 @@ async def test_what_was_known_of_a_place_that_does_not_answer_stays_known(
 
 async def _true(event: asyncio.Event) -> bool:
     return event.is_set()
+
+
+async def test_disk_that_is_silent_says_nothing_of_its_files(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(_: Sequence[Path]) -> Any:
+        raise WorkerSilent("it did not answer")
+
+    monkeypatch.setattr(reader, "_indexes", silent)
+    await asyncio.to_thread(write_three, home.local)
+
+    await home.reload()
+
+    assert await home.listed() == {}
+    assert unreadable(home) == []

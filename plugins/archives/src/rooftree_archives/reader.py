@@ -26,7 +26,7 @@ from rooftree.interfaces.backups import (
 from rooftree.model import Secret
 from rooftree_archives.heads import head_of, key_of, parts_of, stored_parts
 from rooftree_archives.unpacking import UnpackLimits
-from rooftree_archives.worker_process import WorkerConnection, WorkerEnded, archive_worker
+from rooftree_archives.worker_process import WorkerConnection, WorkerEnded, WorkerSilent, archive_worker
 
 _AT_A_TIME: Final = 50
 _USUAL: Final = UnpackLimits()
@@ -50,6 +50,8 @@ async def read_indexes(paths: Sequence[Path]) -> list[ArchiveIndex | BackupDamag
     for batch in batched(paths, _AT_A_TIME, strict=False):
         try:
             indexes += await _indexes(batch)
+        except WorkerSilent:  # which says nothing of any file
+            raise
         except WorkerEnded:
             indexes += [await _index_alone(path) for path in batch]
     return indexes
@@ -65,6 +67,8 @@ async def _index_alone(path: Path) -> ArchiveIndex | BackupDamaged:
     """Find out which file it is that ends the worker."""
     try:
         (index,) = await _indexes([path])
+    except WorkerSilent:
+        raise
     except WorkerEnded as error:
         return BackupDamaged(f"It can't be read: {error.message}")
     return index

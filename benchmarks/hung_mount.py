@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import median
 
@@ -49,7 +49,7 @@ def _ping(bench: Bench, hanging: Installation, shares: Shares, share: Path) -> R
         _mount(daemon.port, authorized)
         share.with_name("films.hangs").touch()
         shares.signal(share, signal.SIGUSR1)
-        waiting = threading.Thread(target=_wait, args=(daemon.port, get(USAGE, **authorized)), daemon=True)
+        waiting = threading.Thread(target=_wait, args=(daemon.port, authorized), daemon=True)
         waiting.start()
         request = get(PING)
         clients = Clients(daemon.port, request, ask(daemon.port, request), 1)
@@ -72,9 +72,11 @@ def _mount(port: int, authorized: dict[str, str]) -> None:
             raise RuntimeError(f"nothing could be mounted: {answer.read()!r}")
 
 
-def _wait(port: int, request: bytes) -> None:
-    with contextlib.suppress(OSError):
-        ask(port, request)
+def _wait(port: int, authorized: dict[str, str]) -> None:
+    """Ask what the server knows, which answers after a minute at the latest."""
+    with contextlib.closing(HTTPConnection(HOST, port)) as connection, contextlib.suppress(OSError, HTTPException):
+        connection.request("GET", USAGE, headers=authorized)
+        connection.getresponse().read()
 
 
 def _start_and_stop(bench: Bench, hanging: Installation, bare: Installation) -> Iterator[Row]:

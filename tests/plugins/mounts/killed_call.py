@@ -1,6 +1,6 @@
 """A system that makes one call, as a process to be killed: ``python -m tests.plugins.mounts.killed_call FOLDER METHOD
-PATH BODY FAILPOINTS``; the body is JSON. The last says where it dies. A suggestion's word in braces, in the path, stands
-for its id, and is waited for."""
+PATH BODY FAILPOINTS``; the body is JSON. The last says where it dies. A suggestion's word in braces, in the path,
+stands for its id, and is waited for."""
 
 from __future__ import annotations
 

@@ -129,6 +129,38 @@ async def test_folder_stays_until_it_is_purged(without_clock: System) -> None:
     assert await asyncio.to_thread(os.listdir, folder.parent) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+async def test_folders_that_it_holds_are_let_go_and_nothing_on_them_is_touched(without_clock: System) -> None:
+    data = without_clock.data.path
+    for name in ("tower", "cellar", "full", "plain"):
+        (data / name).mkdir()
+    (data / "full" / "file").touch()
+    (data.parent / "outside").mkdir()
+    (data / "link").symlink_to(data.parent / "outside")
+    lines = ("tower", "cellar", "full", "plain", "gone", "../outside", str(data.parent / "outside"), "link", "", ".")
+    (data / "plugins" / "clock" / "held").write_text("\n".join(lines))
+    for _ in range(2):
+        await run("mount", "-t", "tmpfs", "tmpfs", str(data / "tower"))
+    await run("chattr", "+i", str(data / "cellar"), str(data / "full"), str(data.parent / "outside"))
+
+    try:
+        await without_clock.plugins.purge("clock")
+
+        assert not os.path.ismount(data / "tower")
+        assert not (data / "cellar").exists(), "it was empty"
+        (data / "full" / "other").touch()
+        assert (data / "plain").is_dir(), "nobody held it"
+        with pytest.raises(PermissionError):
+            (data.parent / "outside" / "file").touch()
+    finally:
+        await run("chattr", "-i", str(data.parent / "outside"))
+
+
+async def run(*command: str) -> None:
+    """Run a command to its end, which is a good one."""
+    assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
+
+
 async def test_folder_is_closed_again_to_others_and_never_a_link(tmp_path: Path) -> None:
     folders = list[Path]()
 

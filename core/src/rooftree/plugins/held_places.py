@@ -12,12 +12,14 @@ import ctypes
 import errno
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 HELD: Final = "held"
 """The file, in a plugin's own folder."""
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8  # sys/mount.h
 _GET_FLAGS: Final = 0x80086601  # FS_IOC_GETFLAGS and FS_IOC_SETFLAGS of linux/fs.h
 _SET_FLAGS: Final = 0x40086602
@@ -37,23 +39,35 @@ def release_held(data: Path, folder: Path) -> None:
     for line in text.splitlines():
         place = PurePosixPath(line)
         if place.parts and not place.is_absolute() and ".." not in place.parts:
-            _unmount(data / place)
-            _release(data / place)
+            with suppress(FileNotFoundError, NotADirectoryError), _opened(data, place.parts[:-1]) as around:
+                _unmount(around, place.name)
+                _release(around, place.name)
 
 
-def _unmount(path: Path) -> None:
+@contextmanager
+def _opened(data: Path, parts: Sequence[str]) -> Iterator[int]:
+    """A folder below the data folder, entered from one to the next: no link leads elsewhere."""
+    here = os.open(data, _FOLDER)  # ours: the data folder itself
+    try:
+        for part in parts:
+            above, here = here, os.open(part, _FOLDER, dir_fd=here)
+            os.close(above)
+        yield here
+    finally:
+        os.close(here)
+
+
+def _unmount(around: int, name: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
+    path = f"/proc/self/fd/{around}/{name}"
     while libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
         pass  # there may be several over each other
-    if (number := ctypes.get_errno()) not in {errno.EINVAL, errno.ENOENT, errno.ENOTDIR}:
-        raise OSError(number, f"it can't be unmounted: {os.strerror(number)}", str(path))
+    if (number := ctypes.get_errno()) not in {errno.EINVAL, errno.ENOENT}:
+        raise OSError(number, f"it can't be unmounted: {os.strerror(number)}", name)
 
 
-def _release(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # ours, and no link
-    except (FileNotFoundError, NotADirectoryError):
-        return
+def _release(around: int, name: str) -> None:
+    descriptor = os.open(name, _FOLDER, dir_fd=around)
     flags = array.array("i", [0, 0])
     try:
         with suppress(OSError):  # a file system without such flags
@@ -61,6 +75,6 @@ def _release(path: Path) -> None:
         if flags[0] & _IMMUTABLE:
             fcntl.ioctl(descriptor, _SET_FLAGS, array.array("i", [flags[0] & ~_IMMUTABLE, 0]))
             with suppress(OSError):  # it is not empty
-                path.rmdir()
+                os.rmdir(name, dir_fd=around)
     finally:
         os.close(descriptor)

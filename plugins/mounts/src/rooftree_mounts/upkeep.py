@@ -25,7 +25,7 @@ SHORTEST_PAUSE_S: Final = 2.0
 
 def pause_s(failures: int) -> float:
     """Seconds until the next attempt after so many in a row: any number, for a server can be gone for months."""
-    return min(FIRST_PAUSE_S * 2 ** min(failures - 1, _MOST_DOUBLINGS), LONGEST_PAUSE_S)
+    return min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), LONGEST_PAUSE_S)
 
 
 @define

@@ -139,6 +139,42 @@ async def test_update_and_removal_leave_no_units_of_what_was(host: Host, house: 
     )
 
 
+@pytest.mark.parametrize("is_update", [False, True])
+async def test_bus_that_is_lost_in_the_middle_leaves_what_was_before_and_can_be_tried_again(
+    host: Host, house: Daemon, shares: Path, *, is_update: bool
+) -> None:
+    (shares / "others").mkdir()
+    (shares / "others.hangs").touch()
+    if is_update:
+        await house.ok("POST", "/mounts", {"name": "films", **CIFS})
+    method, path = ("PUT", "/mounts/films") if is_update else ("POST", "/mounts")
+    wanted = {**CIFS, "share": "others", **({} if is_update else {"name": "films"})}
+    calling = asyncio.ensure_future(house.call(method, path, wanted))
+    await asyncio.to_thread(wait_until, lambda: hangs(shares), within_s=30, what="the mount under way")
+
+    host.run("systemctl", "kill", "--signal=KILL", "dbus.service")
+    status, body = await calling
+
+    assert status >= 400, body
+    assert await states(house) == ({"films": "active"} if is_update else {})
+    assert (house.data_dir / "media" / "films" / "hello.txt").exists() is is_update
+    (shares / "others.hangs").unlink()
+
+    async def works() -> bool:
+        return (await house.call(method, path, wanted))[0] == 200
+
+    await until(works, within_s=90, what="the same with a bus")
+    assert [share["share"] for share in (await house.ok("GET", "/mounts"))["mounts"]] == ["others"]
+    assert not (house.data_dir / "media" / "films" / "hello.txt").exists()
+    await house.stop()
+    await asyncio.to_thread(host.restart)  # its other services do not all get over that
+
+
+def hangs(shares: Path) -> bool:
+    """Whether the share that hangs was asked for."""
+    return (shares.parent / "asked").exists() and asked(shares)[-1]["source"] == "//nas/others"
+
+
 async def test_mounts_outlive_the_daemon_and_are_mounted_again_after_a_boot(
     host: Host, house: Daemon, shares: Path
 ) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 from rooftree_mounts.mount_table import MountTable
 from rooftree_mounts.systemd_units import mount_unit
+from tests.host.rig.file_server import file_server, take_down
 from tests.host.rig.host import Host
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
@@ -25,7 +25,6 @@ from tests.rig.waiting import until, wait_until
 
 pytestmark = pytest.mark.xdist_group("host")
 
-RIG = Path(__file__).parents[1] / "rig"
 CIFS = {"type": "cifs", "usage": "media", "server": "nas", "share": "films"}
 PASSWORD = "pa,ss wörd"
 SHUTS_DOWN_S = 20.0
@@ -35,23 +34,8 @@ SHUTS_DOWN_S = 20.0
 @pytest.fixture
 def shares(host: Host) -> Iterator[Path]:
     """A server named ``nas`` with a share ``films``; the folder of its shares."""
-    host.run("sh", "-c", "mkdir -p /usr/lib/shares; [ -e /dev/fuse ] || mknod /dev/fuse c 10 229")
-    for name in ("mount_share.py", "fuse_share.py"):
-        content = (RIG / name).read_bytes()
-        host.machine.run("exec", "--interactive", host.name, "tee", f"/usr/lib/shares/{name}", data=content)
-    for kind in ("cifs", "nfs"):
-        helper = f"/usr/sbin/mount.{kind}"
-        script = "#!/usr/bin/python3\nimport sys\nsys.path.insert(0, '/usr/lib/shares')\nimport mount_share\n"
-        script += "mount_share.__file__ = '/usr/lib/shares/mount_share.py'\nmount_share.main()\n"
-        host.machine.run("exec", "--interactive", host.name, "tee", helper, data=script.encode())
-        host.run("chmod", "+x", helper)
-    folder = host.run_dir / "shares" / "nas"
-    share = folder / "films"
-    share.mkdir(parents=True)
-    (share / "hello.txt").write_text("hello from the share\n")
-    yield folder
-    if host.running:
-        host.run("sh", "-c", "rm -rf /run/shares /usr/lib/shares /usr/sbin/mount.cifs /usr/sbin/mount.nfs")
+    with file_server(host, "films") as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -67,17 +51,6 @@ async def house(host: Host, engine: Engine, shares: Path) -> AsyncIterator[Daemo
             if not host.running:
                 await asyncio.to_thread(host.boot)
             await asyncio.to_thread(take_down, host, daemon.data_dir)
-
-
-def take_down(host: Host, data: Path) -> None:
-    """Nothing is mounted there, on the host and here, and nothing is immutable."""
-    if host.running:
-        host.run("sh", "-c", "kill -KILL $(cat /run/shares/servers 2>/dev/null) 2>/dev/null || true")
-        for mounted in reversed(MountTable.read().below(data)):
-            host.run("sh", "-c", f"umount --lazy '{mounted.target}' || true")
-    for mounted in reversed(MountTable.read().below(data)):
-        subprocess.run(["umount", "--lazy", mounted.target], check=False)
-    subprocess.run(["chattr", "-R", "-f", "-i", data], check=False, capture_output=True)
 
 
 def asked(shares: Path) -> list[dict[str, Any]]:

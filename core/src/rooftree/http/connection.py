@@ -16,6 +16,7 @@ import contextlib
 import resource
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Literal, Protocol, cast
@@ -110,6 +111,7 @@ class Connection(RequestHandler):
         "_tunnel",
         "_unsent",
         "_unsent_since",
+        "_was_brief",
         "address",
         "caller",
         "kept",
@@ -132,6 +134,8 @@ class Connection(RequestHandler):
         self._begin_brief = begin_brief
         self._brief: UnderWay | None = None
         """The request that is answered without a task."""
+        self._was_brief = False
+        """Whether the last request was answered so."""
         self._begun: Begun | None = None
         """What was begun for the request that is answered next, or now, until its handler takes it."""
         self.kept: Any = None
@@ -285,10 +289,25 @@ class Connection(RequestHandler):
                     size += len(await body.readany())
 
     def data_received(self, data: bytes) -> None:
-        """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
+        """Take in what came; a request that is likely to be brief may be so together with others."""
         if self._tunnel is not None:
             self._tunnel.feed_data(data)
+        elif self._was_brief and self._waiter is not None and self._brief is None and self.turns.is_crowded:
+            self.turns.put_off(partial(self._take_in_request, data))
+        else:
+            self._take_in(data)
+
+    def _take_in_request(self, data: bytes) -> None:
+        if self.transport is None:  # it has gone meanwhile
             return
+        try:
+            self._take_in(data)
+        except BaseException:
+            self.let_go()
+            raise
+
+    def _take_in(self, data: bytes) -> None:
+        """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
         if self._brief is not None:  # its client sends more already
             self._brief.take_long_way()
         waiter, self._waiter = self._waiter, None  # it is ours to wake who waits for a request
@@ -305,6 +324,7 @@ class Connection(RequestHandler):
 
     def _answers_briefly(self) -> bool:
         """Whether the request that came is answered without the task that waits for one."""
+        self._was_brief = False
         message, body = self._messages[0]
         if (
             len(self._messages) > 1
@@ -318,6 +338,7 @@ class Connection(RequestHandler):
         self._brief = self._begin_brief(self, message)
         if self._brief is None:
             return False
+        self._was_brief = True
         self._messages.popleft()
         self._next_keepalive_close_time = self._loop.time() + IDLE_S
         return True

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from processes import CORES, peak_memory_bytes
+from processes import all_cores, peak_memory_bytes
 from rows import TIMES, Bench, Row
 
 from rooftree.interfaces.backups import BackupHead, BackupPart, PartContents, PartId, PartKind, PartTree
@@ -84,14 +84,14 @@ class _Work:
         shutil.rmtree(self._folder)
 
     def tar(self) -> float:
-        with _all_cores(), _seconds() as seconds:
+        with all_cores(), _seconds() as seconds:
             subprocess.run(["tar", "-cf", self._folder / "a.tar", "-C", self._source, "."], check=True)
             subprocess.run(["sync", self._folder / "a.tar"], check=True)
         return seconds[0]
 
     def untar(self) -> float:
         into = self._emptied("untarred")
-        with _all_cores(), _seconds() as seconds:
+        with all_cores(), _seconds() as seconds:
             subprocess.run(["tar", "-xf", self._folder / "a.tar", "-C", into], check=True)
             subprocess.run(["sync", "--file-system", into], check=True)
         return seconds[0]
@@ -108,7 +108,7 @@ class _Work:
         async def whole() -> None:
             await work()
 
-        with _all_cores(), _seconds() as seconds:
+        with all_cores(), _seconds() as seconds:
             asyncio.run(whole())
         return seconds[0]
 
@@ -169,14 +169,3 @@ def _seconds() -> Iterator[list[float]]:
     began, seconds = time.perf_counter(), list[float]()
     yield seconds
     seconds.append(time.perf_counter() - began)
-
-
-@contextmanager
-def _all_cores() -> Iterator[None]:
-    """What runs here, and what it starts, may use them all."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, CORES)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

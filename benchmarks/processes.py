@@ -82,6 +82,23 @@ def _on(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@contextlib.contextmanager
+def all_cores() -> Iterator[None]:
+    """What runs here, and what it starts, may use them all."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def give_all_cores(pid: int) -> None:
+    """Let a process that runs, and what it starts from now on, use them all."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), CORES)
+
+
 def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None) -> Process:
     """Start a process on the servers' core; what it prints goes to ``log``."""
     with _on(SERVER_CORE), log.open("ab") as output:

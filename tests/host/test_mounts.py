@@ -114,7 +114,7 @@ async def test_share_is_a_unit_of_systemds_and_is_seen_where_it_should(host: Hos
     assert (house.data_dir / "media" / "films" / "hello.txt").read_text() == "hello from the share\n"
     (told,) = asked(shares)
     assert (told["source"], told["mode"]) == ("//nas/films", "600")
-    assert {"nosuid", "nodev", "noserverino", "soft", "echo_interval=10", "retrans=0"} <= set(told["options"])
+    assert {"nosuid", "nodev", "noserverino", "soft", "echo_interval=10"} <= set(told["options"])
     assert PASSWORD not in json.dumps(own) + json.dumps(told)
     assert list((house.data_dir / ".mounts_credentials").iterdir()) == []
 

@@ -17,7 +17,8 @@ nothing running.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Final, Literal
@@ -127,6 +128,10 @@ class StoredSnapshot:
     """What the repository has grown by."""
 
 
+type StoreDocument = Callable[[bytes], Awaitable[StoredSnapshot]]
+"""Makes a snapshot of one file with that content; called once at most. Raises :class:`VaultRefused`."""
+
+
 @frozen(kw_only=True)
 class VaultEntry:
     """A file or folder in a snapshot."""
@@ -165,6 +170,15 @@ class VaultDriver:
         """Make a snapshot. Raises :class:`VaultRefused` where anything could not be read: a snapshot is whole."""
         raise NotImplementedError
 
+    def document(
+        self, vault: VaultAccess, name: str, tags: Sequence[str]
+    ) -> AbstractAsyncContextManager[StoreDocument]:
+        """What makes a snapshot of one file called ``name``, which is known only when others are stored.
+
+        It is entered before the first :meth:`store` and left after the last, so that a program which takes long to
+        begin can do so beside them. Left without a content, there is no snapshot."""
+        raise NotImplementedError
+
     async def restore(self, vault: VaultAccess, snapshot: str, paths: Sequence[str], into: Path) -> None:
         """Put what lies at ``paths`` in a snapshot below the folder ``into``, under those same paths, and verify it
         against the repository's digests."""
@@ -197,6 +211,7 @@ __all__ = [
     "Omission",
     "Snapshot",
     "SnapshotRequest",
+    "StoreDocument",
     "StoredSnapshot",
     "VaultAccess",
     "VaultDriver",

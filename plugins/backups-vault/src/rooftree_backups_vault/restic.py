@@ -6,12 +6,15 @@ for themselves.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from rooftree import Invalid, NotFound
 from rooftree.interfaces.backups import Progress
@@ -19,13 +22,16 @@ from rooftree.interfaces.vaults import (
     Omission,
     Snapshot,
     SnapshotRequest,
+    StoreDocument,
     StoredSnapshot,
     VaultAccess,
     VaultDriver,
     VaultEntry,
     VaultRefused,
 )
-from rooftree_backups_vault.restic_process import content, output, running
+from rooftree_backups_vault.restic_process import content, output, running, told
+
+log = structlog.get_logger(__name__)
 
 HOST: Final = "rooftree"
 """Under which all is stored: restic finds the snapshot before by the host's name, which may change."""
@@ -66,23 +72,31 @@ class Restic(VaultDriver):
     async def store(self, vault: VaultAccess, request: SnapshotRequest, progress: Progress) -> StoredSnapshot:
         patterns = [_pattern(request.base, omission) for omission in request.omissions if not _hits_nothing(omission)]
         omitted = [part for pattern in patterns for part in ("--exclude", pattern)]
-        tags = [part for tag in request.tags for part in ("--tag", tag)]
-        options = ("backup", "--json", "--host", HOST, "--one-file-system", *tags, *omitted, "--", *request.paths)
-        summary: dict[str, Any] | None = None
+        options = (*_backup(request.tags), "--one-file-system", *omitted, "--", *request.paths)
         async with running(vault, *options, folder=request.base) as lines:
-            async for line in lines:
-                told = orjson.loads(line)
-                if told.get("message_type") == "status":
-                    progress(told.get("bytes_done", 0), told.get("total_bytes", 0))
-                elif told.get("message_type") == "summary":
-                    summary = told
-        if summary is None:
-            raise VaultRefused("restic ended without a word of what it had stored")
-        return StoredSnapshot(
-            id=summary["snapshot_id"],
-            total_bytes=summary["total_bytes_processed"],
-            added_bytes=summary["data_added"],
-        )
+            summary = await _summary(lines, progress)
+        return _stored(summary)
+
+    @asynccontextmanager
+    async def document(self, vault: VaultAccess, name: str, tags: Sequence[str]) -> AsyncIterator[StoreDocument]:
+        """One restic waits for the content: to derive the key from what we call it, and to read the index, takes it
+        longer than all the rest."""
+        options = (*_backup(tags), "--quiet", "--stdin", "--stdin-filename", name)
+        wanted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        storing = asyncio.create_task(_document(vault, options, wanted), name="store a document in a vault")
+
+        async def store(content: bytes) -> StoredSnapshot:
+            if storing.done():  # whatever befell it while it waited, the vault may be there now
+                log.warning("vault_head_tried_again", reason=str(storing.exception()))
+                return await _document(vault, options, asyncio.sleep(0, content))
+            wanted.set_result(content)
+            return await storing
+
+        try:
+            yield store
+        finally:
+            storing.cancel()
+            await asyncio.gather(storing, return_exceptions=True)
 
     async def restore(self, vault: VaultAccess, snapshot: str, paths: Sequence[str], into: Path) -> None:
         wanted = [part for path in paths for part in ("--include", _escaped(f"/{path}"))]
@@ -132,6 +146,39 @@ class Restic(VaultDriver):
             "restic snapshots                 # what is there\n"
             "restic restore ID --target DIR   # brings one back below the folder DIR\n"
         )
+
+
+def _backup(tags: Sequence[str]) -> Sequence[str]:
+    return ("backup", "--json", "--host", HOST, *(part for tag in tags for part in ("--tag", tag)))
+
+
+async def _document(vault: VaultAccess, options: Sequence[str], content: Awaitable[bytes]) -> StoredSnapshot:
+    async with told(vault, content, *options) as lines:
+        summary = await _summary(lines, lambda done, total: None)
+    return _stored(summary)
+
+
+async def _summary(lines: AsyncIterator[bytes], progress: Progress) -> dict[str, Any] | None:
+    """What a ``restic backup`` says in the end."""
+    summary: dict[str, Any] | None = None
+    async for line in lines:
+        message = orjson.loads(line)
+        if message.get("message_type") == "status":
+            progress(message.get("bytes_done", 0), message.get("total_bytes", 0))
+        elif message.get("message_type") == "summary":
+            summary = message
+    return summary
+
+
+def _stored(summary: dict[str, Any] | None) -> StoredSnapshot:
+    """What it has stored; raises :class:`VaultRefused` where it ended without a word."""
+    if summary is None:
+        raise VaultRefused("restic ended without a word of what it had stored")
+    return StoredSnapshot(
+        id=summary["snapshot_id"],
+        total_bytes=summary["total_bytes_processed"],
+        added_bytes=summary["data_added"],
+    )
 
 
 def _is_option(repository: str) -> bool:

@@ -10,8 +10,8 @@ import asyncio
 import os
 import shlex
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -73,6 +73,26 @@ async def running(
 
 
 @asynccontextmanager
+async def told(vault: VaultAccess, content: Awaitable[bytes], *arguments: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    """A restic that runs and reads its standard input, line by line; it may begin long before it is told anything."""
+    async with _process(vault, arguments, None, stdin=asyncio.subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdin is not None  # for type checkers: they are pipes
+        telling = asyncio.create_task(_tell(child.stdin, content), name="tell restic a content")
+        try:
+            yield _lines(child.stdout)
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
+
+
+async def _tell(input: asyncio.StreamWriter, content: Awaitable[bytes]) -> None:
+    input.write(await content)
+    with suppress(ConnectionError):  # it has ended, and says why elsewhere
+        await input.drain()
+    input.close()
+
+
+@asynccontextmanager
 async def content(vault: VaultAccess, *arguments: str) -> AsyncIterator[AsyncIterator[bytes]]:
     """A restic that runs, in pieces of what it says."""
     async with _process(vault, arguments, None) as child:
@@ -82,13 +102,13 @@ async def content(vault: VaultAccess, *arguments: str) -> AsyncIterator[AsyncIte
 
 @asynccontextmanager
 async def _process(
-    vault: VaultAccess, arguments: Sequence[str], folder: Path | None
+    vault: VaultAccess, arguments: Sequence[str], folder: Path | None, *, stdin: int = asyncio.subprocess.DEVNULL
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     async with _ssh_options(vault) as options:
         environment = await asyncio.to_thread(_environment, vault)
         try:
             async with child_process(
-                "restic", *options, *arguments, env=environment, cwd=folder or "/",
+                "restic", *options, *arguments, env=environment, cwd=folder or "/", stdin=stdin,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE_BYTES,
             ) as child:  # fmt: skip
                 assert child.stderr is not None  # for type checkers: it is a pipe

@@ -18,7 +18,14 @@ from attrs import evolve
 
 from rooftree import RooftreeError
 from rooftree.interfaces.backups import BackupHead, BackupPart, PartContents, PartTree, Progress, StoredPart
-from rooftree.interfaces.vaults import Omission, SnapshotRequest, StoredSnapshot, VaultAccess, VaultDriver
+from rooftree.interfaces.vaults import (
+    Omission,
+    SnapshotRequest,
+    StoreDocument,
+    StoredSnapshot,
+    VaultAccess,
+    VaultDriver,
+)
 from rooftree_backups_vault import scratch
 from rooftree_backups_vault.stored_backups import (
     HEAD_FILE,
@@ -51,12 +58,15 @@ async def vault_writer(
     :param place: a folder below ``data``, of this vault alone
     """
     backups.refuse_taken(vault, slug)
-    writer = VaultWriter(vault, slug, access, driver, backups, data, place)
+    run = uuid4().hex
+    writer: VaultWriter | None = None
     try:
-        yield writer
+        async with driver.document(access, HEAD_FILE, (TAG, HEAD_TAG, f"{RUN}{run}")) as store_head:
+            writer = VaultWriter(vault, run, access, driver, backups, data, place, store_head)
+            yield writer
     finally:
         await asyncio.to_thread(scratch.remove, data / place)
-        if not writer.is_published and writer.snapshots:
+        if writer is not None and not writer.is_published and writer.snapshots:
             await _forget(access, driver, tuple(writer.snapshots.values()))
 
 
@@ -72,17 +82,17 @@ class VaultWriter:
     """A backup that is being made; see :class:`~rooftree.interfaces.backups.BackupWriter`."""
 
     def __init__(
-        self, vault: str, slug: str, access: VaultAccess, driver: VaultDriver, backups: StoredBackups, data: Path,
-        place: str,
+        self, vault: str, run: str, access: VaultAccess, driver: VaultDriver, backups: StoredBackups, data: Path,
+        place: str, store_head: StoreDocument,
     ) -> None:  # fmt: skip
         self._vault = vault
-        self._slug = slug
+        self._run = run
         self._access = access
         self._driver = driver
         self._backups = backups
         self._data = data
         self._place = place
-        self._run = uuid4().hex
+        self._store_head = store_head
         self._parts: list[VaultPart] = []
         self.snapshots: dict[str, str] = {}
         """Of the parts, by their numbers."""
@@ -110,12 +120,7 @@ class VaultWriter:
         """Make a backup of what was stored. It asks for no password: the vault has a key of its own."""
         head = evolve(head, protected=False)
         stored = StoredHead(head=head, parts=tuple(self._parts))
-        await asyncio.to_thread(scratch.write, self._data / self._place / HEAD_FILE, stored.written())
-        # Relative to the scratch folder: it is found under its own name, whatever that of the folder was.
-        request = SnapshotRequest(
-            base=self._data / self._place, paths=(HEAD_FILE,), tags=(TAG, HEAD_TAG, f"{RUN}{self._run}")
-        )
-        snapshot = await self._driver.store(self._access, request, progress)
+        snapshot = await self._store_head(stored.written())
         await self._backups.put(
             StoredBackup(
                 vault=self._vault,

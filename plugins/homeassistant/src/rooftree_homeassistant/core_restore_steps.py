@@ -13,8 +13,9 @@ from typing import NoReturn
 from attrs import fields_dict
 
 from rooftree import Failed, Run, Step, Steps, step
+from rooftree.clock import boot_id
 from rooftree.services import ServiceDirectory
-from rooftree_containers import ImageVersion, ManagedContainer, ManagedContainers
+from rooftree_containers import Desired, ImageVersion, ManagedContainer, ManagedContainers
 from rooftree_containers.container_steps import Creating, Starting
 from rooftree_containers.steps import RemoveImage
 from rooftree_containers.update_steps import DropKeptData
@@ -22,7 +23,7 @@ from rooftree_files import Folder
 from rooftree_homeassistant import core_record
 from rooftree_homeassistant.core_container import PLUGIN
 from rooftree_homeassistant.core_jobs import forward
-from rooftree_homeassistant.home_assistant import HOME_ASSISTANT, NAME, HomeAssistant
+from rooftree_homeassistant.home_assistant import HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.replaced_core import ReplacedCore
 from rooftree_homeassistant.whereabouts import CoreMoved
 
@@ -34,6 +35,33 @@ class RestoredCoreFails(Failed):
     error_key = "homeassistant_restore_failed_error"
 
 
+@step("homeassistant.put_restored/1")
+class PutRestoredCore(Step):
+    """Note that Core is installed; it is to run once all of it is back."""
+
+    version: str
+    image: str
+    stage = "home_assistant"
+
+    async def before(self, core: HomeAssistant) -> bool:
+        """Whether it was installed."""
+        return core.installed is not None
+
+    async def do(self, core: HomeAssistant) -> None:
+        """Note it."""
+        if core.installed is None:
+            document = CoreContainer(
+                version=self.version, image=self.image, desired=Desired.STOPPED, boot_id=await boot_id()
+            )
+            await core.put(document)
+
+    async def undo(self, was_installed: bool, core: HomeAssistant) -> None:
+        """Let it be installed no longer."""
+        if not was_installed and core.installed is not None:
+            await core.containers.lifetimes.revoke_tokens(NAME)
+            await core.remove()
+
+
 @step("homeassistant.restore_options/1")
 class RestoreOptions(Step):
     """Take over what was set of Core when it was backed up."""
@@ -41,7 +69,15 @@ class RestoreOptions(Step):
     name: str
     folder: str
     """Where its part is unpacked, relative to the data folder."""
+    version: str = ""
+    """The one that was backed up; for the plan."""
     stage = "home_assistant"
+
+    async def notes(self, core: HomeAssistant) -> list[str]:
+        """From which version to which."""
+        if core.installed is None:
+            return [f"Home Assistant Core {self.version} is installed; there is none now"]
+        return [f"Home Assistant Core goes from version {core.installed.version} to {self.version}"]
 
     async def do(self, core: HomeAssistant) -> None:
         """Set it; what was set is kept. What an update before had to prove is of no interest any more."""
@@ -105,6 +141,14 @@ class StartRestoredCore(Starting):
     plugin: str
     must_run: bool
     stage = "home_assistant"
+
+    async def notes(self, core: HomeAssistant) -> list[str]:
+        """How long Core is away."""
+        if not self.must_run or core.installed is None:
+            return []
+        took_s = core.installed.start_took_s
+        about = "until it has come up again" if took_s is None else f"for about {took_s:.0f} s, as its last start took"
+        return [f"Home Assistant Core is away {about} (an estimate: what was unpacked takes its place by renaming)"]
 
     async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         shown = await containers.observation.look(self.name)

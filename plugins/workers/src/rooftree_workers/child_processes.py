@@ -30,13 +30,15 @@ type Limit = Literal["data", "fsize"]
 
 @asynccontextmanager
 async def child_process(
-    *command: str, limits: Mapping[Limit, int] = {}, env: Mapping[str, str] | None = None, **options: Any
-) -> AsyncIterator[asyncio.subprocess.Process]:
+    *command: str, limits: Mapping[Limit, int] = {}, env: Mapping[str, str] | None = None,
+    stdin: int = asyncio.subprocess.DEVNULL, **options: Any,
+) -> AsyncIterator[asyncio.subprocess.Process]:  # fmt: skip
     """A program that runs for the length of the block: if it still does at the block's end, however that comes, it and
     what it started are killed. Raises ``FileNotFoundError`` where there is no such program.
 
     :param limits: also of the programs that it starts; a write beyond them fails, and kills nobody
-    :param options: as for :func:`asyncio.create_subprocess_exec`; nothing is read from standard input
+    :param stdin: a pipe for one that is to be told something; without it there is nothing for it to read
+    :param options: as for :func:`asyncio.create_subprocess_exec`
     """
     helpers = await asyncio.to_thread(_helpers)
     if helpers is not None:
@@ -45,7 +47,7 @@ async def child_process(
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
         command = (*_confining(helpers, limits), *command)
     child = await asyncio.create_subprocess_exec(
-        *command, env=env, start_new_session=True, stdin=asyncio.subprocess.DEVNULL,
+        *command, env=env, start_new_session=True, stdin=stdin,
         preexec_fn=partial(_confine, limits) if helpers is None else None,
         restore_signals=False,  # Python ignores SIGXFSZ, and so does the child
         **options,

@@ -6,8 +6,8 @@ request or a piece of an answer, are begun in each turn of the loop. Where more 
 the number of their connections, and those who are known come before strangers.
 
 Where much has come in a turn, it is handled in stages: all of it is read, then all of it handled, then all that comes
-of it sent. The code of sockets, parser and proxy together is more than a core's nearest caches hold: one connection
-after another, each step finds there what the step before has left, and a page that is passed on costs a third more.
+of it sent. The code of sockets, parser and proxy together is more than a processor's nearest caches hold: one
+connection after another, each step finds there what the step before has left, and a page passed on costs a third more.
 """
 
 from __future__ import annotations

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Literal, Protocol, cast
 
-import structlog
 from aiohttp import StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_websocket import WebSocketReader
@@ -38,8 +35,6 @@ from rooftree.http.open_connections import OpenConnections
 from rooftree.http.sockets import has_hung_up, peer_address
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
-
-log = structlog.get_logger(__name__)
 
 IDLE_S = 75.0
 """Seconds that a connection may stay open between requests."""
@@ -460,46 +455,3 @@ class Connection(RequestHandler):
         response = error_response(refused)
         response.set_status(status)
         return response
-
-
-class Connections(web.Server):
-    """Every open connection.
-
-    :param in_flight: how many bytes they may hold together
-    """
-
-    def __init__(self, handler: Any, in_flight: InFlight, begin_brief: BeginBrief, **options: Any) -> None:
-        super().__init__(handler, **options)
-        self._begin_brief = begin_brief
-        self._turns = Turns()
-        self._in_flight = in_flight
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._open = OpenConnections(files // FILES_PER_CONNECTION)
-
-    def __call__(self) -> RequestHandler:
-        """A new one."""
-        return Connection(
-            self, self._turns, self._in_flight, self._open, self._begin_brief, loop=self._loop, **self._kwargs
-        )
-
-    async def let_slow_ones_go(self) -> None:
-        """Look after the connections, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            gone: Counter[str] = Counter()
-            for number, connection in enumerate(self.connections, 1):
-                if number % AT_A_TIME == 0:
-                    await asyncio.sleep(0)
-                assert isinstance(connection, Connection)
-                slowness = connection.slowness(self._loop.time())
-                if slowness is not None:
-                    gone[slowness] += 1
-                    connection.let_go()
-            if gone:
-                log.warning("slow_clients_let_go", **gone)
-            if self._open.sent_away:
-                log.warning("too_many_connections", sent_away=self._open.sent_away)
-                self._open.sent_away = 0
-            if self._in_flight.refused:
-                log.warning("too_much_in_flight", refused=self._in_flight.refused, kib=self._in_flight.total // 1024)
-                self._in_flight.refused = 0

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import shlex
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 from rooftree.interfaces.backups import BackupPart, PartContents, PartTree
 from rooftree.interfaces.containers import DataPath
@@ -19,6 +13,7 @@ from rooftree_backups_vault.restic import Restic
 from rooftree_backups_vault.stored_backups import TAG
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
+    Starts,
     VaultHouse,
     head_of,
     lamp_contents,
@@ -27,46 +22,6 @@ from tests.plugins.backups_vault.vault_house import (
 )
 
 pytestmark = needs_restic
-
-
-@frozen
-class Starts:
-    """A restic in front of the real one, which writes down how it is started and can be told to fail at once."""
-
-    folder: Path
-
-    def commands(self) -> Sequence[str]:
-        """The commands so far, ``head`` for that which waits for a content."""
-        lines = (self.folder / "starts").read_text().splitlines() if (self.folder / "starts").exists() else []
-        return ["head" if "--stdin" in line.split() else line.split()[0] for line in lines]
-
-    def fail(self, *, fails: bool) -> None:
-        """Whether each start fails from now on."""
-        (self.folder / "fails").unlink(missing_ok=True)
-        if fails:
-            (self.folder / "fails").touch()
-
-    async def failed(self) -> None:
-        """Once one has failed."""
-        while not (self.folder / "failed").exists():
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
-    """A restic that is watched."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    real, place = shlex.quote(shutil.which("restic") or ""), shlex.quote(str(folder))
-    script = f"""#!/bin/sh
-echo "$@" >> {place}/starts
-if [ -e {place}/fails ]; then touch {place}/failed; echo "Fatal: connection refused" >&2; exit 1; fi
-exec {real} "$@"
-"""
-    (folder / "restic").write_text(script)
-    (folder / "restic").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return Starts(folder)
 
 
 def share_contents(house: VaultHouse) -> PartContents:

@@ -81,6 +81,8 @@ class VaultAccess:
     """A private key in OpenSSH's format."""
     ssh_hosts: str = ""
     """Lines of a ``known_hosts`` file: servers that are not among them are not trusted."""
+    ca_certificates: str = ""
+    """Certificates as PEM: servers over TLS are trusted by these alone. Without any, by the system's."""
     cache: Path
     """A folder of the vault's own, which may be lost at any time."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ HOST: Final = "rooftree"
 """Under which all is stored: restic finds the snapshot before by the host's name, which may change."""
 SCHEMES: Final = ("sftp", "s3", "rest", "b2", "azure", "gs", "swift")
 """What restic reaches by itself. Without ``rclone``, whose configuration would be a program to run."""
+PATIENCE: Final = timedelta(minutes=2)
+"""For what takes a moment wherever the vault can be reached."""
 MOST_CHARACTERS: Final = 1000
 """Of an address."""
 _SPECIAL: Final = frozenset("\\*?[")
@@ -57,13 +59,14 @@ class Restic(VaultDriver):
             )
 
     async def create(self, vault: VaultAccess) -> None:
-        await output(vault, "init")
+        await output(vault, "init", within=PATIENCE)
 
     async def open(self, vault: VaultAccess) -> None:
-        await output(vault, "cat", "config", "--no-lock")
+        await output(vault, "cat", "config", "--no-lock", within=PATIENCE)
 
     async def snapshots(self, vault: VaultAccess, tag: str) -> Sequence[Snapshot]:
-        listed = orjson.loads(await output(vault, "snapshots", "--json", "--no-lock", "--tag", tag)) or []
+        said = await output(vault, "snapshots", "--json", "--no-lock", "--tag", tag, within=PATIENCE)
+        listed = orjson.loads(said) or []
         return [
             Snapshot(id=item["id"], time=datetime.fromisoformat(item["time"]), tags=tuple(item.get("tags") or ()))
             for item in listed
@@ -129,11 +132,11 @@ class Restic(VaultDriver):
 
     async def forget(self, vault: VaultAccess, snapshots: Sequence[str]) -> None:
         if snapshots:
-            await output(vault, "unlock")
+            await output(vault, "unlock", within=PATIENCE)
             await output(vault, "forget", "--", *snapshots)
 
     async def prune(self, vault: VaultAccess) -> None:
-        await output(vault, "unlock")
+        await output(vault, "unlock", within=PATIENCE)
         await output(vault, "prune")
         await output(vault, "check")
 

@@ -104,8 +104,9 @@ class Omission:
     """Relative to the base, as among the paths of the request."""
     pattern: str
     matching: Literal["tail", "whole", "exact"]
-    """``tail``: a glob against the end of a path; ``whole``: a glob against the whole path below the folder, where
-    ``*`` stays in its level and ``**`` spans levels; ``exact``: one path below the folder, with all that is in it."""
+    """``tail``: a glob against the end of a path, never with a slash in front; ``whole``: a glob against the whole path
+    below the folder, where ``*`` stays in its level and ``**`` spans levels; ``exact``: one path below the folder. What
+    is hit is left out with all that is in it."""
 
 
 @frozen(kw_only=True)
@@ -118,6 +119,7 @@ class SnapshotRequest:
     """All of them are there."""
     omissions: tuple[Omission, ...] = ()
     tags: tuple[str, ...] = ()
+    """Words of letters, digits, ``-`` and ``=``; without blanks, commas or anything that a program might split at."""
 
 
 @frozen(kw_only=True)

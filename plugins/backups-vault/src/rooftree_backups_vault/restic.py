@@ -73,7 +73,7 @@ class Restic(VaultDriver):
         ]
 
     async def store(self, vault: VaultAccess, request: SnapshotRequest, progress: Progress) -> StoredSnapshot:
-        patterns = [_pattern(request.base, omission) for omission in request.omissions if not _hits_nothing(omission)]
+        patterns = [_pattern(request.base, omission) for omission in request.omissions]
         omitted = [part for pattern in patterns for part in ("--exclude", pattern)]
         options = (*_backup(request.tags), "--one-file-system", *omitted, "--", *request.paths)
         async with running(vault, *options, folder=request.base) as lines:
@@ -192,11 +192,6 @@ def _is_option(repository: str) -> bool:
 def _is_printed(repository: str) -> bool:
     """Whether it is of ASCII's printable letters without a blank, and not endless."""
     return len(repository) <= MOST_CHARACTERS and all("!" <= letter <= "~" for letter in repository)
-
-
-def _hits_nothing(omission: Omission) -> bool:
-    """Whether a glob is one of a path from the root, where no such path is that of a backup's: it never hits."""
-    return omission.matching == "tail" and omission.pattern.startswith("/")
 
 
 def _pattern(base: Path, omission: Omission) -> str:

@@ -42,6 +42,71 @@ print(json.dumps({
     "text": repr(Hall(Lamp("red"))),
 }))
 """
+METHODS = """
+from attrs import define, field, frozen
+
+@frozen
+class Lamp:
+    colour: str
+    serial: int = field(default=0, eq=False, repr=False)
+
+@frozen
+class Room(Lamp):
+    name: str = ""
+
+    def __repr__(self):
+        return "room of " + super().__repr__()
+
+@frozen
+class Hall(Room):
+    doors: int = 1
+
+    def __eq__(self, other):
+        return super().__eq__(other)
+
+@define
+class Switch:
+    on: bool = False
+
+@define(str=True)
+class Plug:
+    watts: int = field(default=0, eq=abs)
+
+@frozen(slots=False)
+class Fan:
+    speed: int = 0
+
+@frozen(cache_hash=True)
+class Meter:
+    count: int = 0
+
+@frozen
+class Named(str):
+    colour: str = ""
+
+class Own(Lamp):
+    __slots__ = ()
+
+def tried(action):
+    try:
+        return action()
+    except TypeError as error:
+        return str(error)
+
+print(json.dumps([
+    type(vars(Lamp)["__eq__"]).__name__,
+    Lamp("red") != Lamp("red", 7), Named("red") != Named("red"), Lamp("red") == Lamp("blue"),
+    type(vars(Lamp)["__eq__"]).__name__,
+    Lamp("red") == Room("red"), Room("red") == Room("red", 1), Room("red", 0, "a") == Room("red"),
+    Hall("red") == Hall("red"), Own("red") == Own("red"), Own("red") == Lamp("red"),
+    [repr(thing) for thing in (Lamp("red"), Room("red"), Hall("red"), Switch(), Fan(), Meter(1), Own("red"))],
+    str(Plug(3)), Plug(3) == Plug(-3),
+    len({Lamp("red"), Lamp("red", 7), Room("red"), Own("red")}), len({Room("red"), Room("red")}),
+    len({Meter(1), Meter(1)}), len({Fan(1), Fan(1)}),
+    tried(lambda: hash(Switch())), tried(lambda: hash(Hall("red"))), Switch() == Switch(on=True),
+    Lamp.__eq__(Lamp("red"), 3) is NotImplemented, Lamp.__hash__(Lamp("red")) == hash(Lamp("red", 3)),
+]))
+"""
 LIBRARIES = """
 print(json.dumps({
     "maps": open("/proc/self/maps").read(),
@@ -71,16 +136,15 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def said(script: str, *arguments: object, **environment: str) -> dict[str, Any]:
+async def said(script: str, *arguments: object, first: str = DAEMON, **environment: str) -> Any:
     """What a process prints that imported the daemon first."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", DAEMON + script, *map(str, arguments),
+        sys.executable, "-c", first + script, *map(str, arguments),
         stdout=subprocess.PIPE, env={**os.environ, **environment},
     )  # fmt: skip
     printed, _ = await child.communicate()
     assert child.returncode == 0
-    told: dict[str, Any] = json.loads(printed)
-    return told
+    return json.loads(printed)
 
 
 def certificate(file: Path) -> Path:
@@ -118,6 +182,15 @@ async def test_fields_of_classes_are_found_by_name_though_all_share_a_class() ->
         "shared": True,
         "text": "Hall(lamp=Lamp(colour='red', count=0), colour='', doors=1)",
     }
+
+
+async def test_methods_that_attrs_writes_late_do_what_those_do_that_it_writes_at_once() -> None:
+    (before, *late), (own_before, *at_once) = await asyncio.gather(
+        said(METHODS), said(METHODS, first="import json, sys\n")
+    )
+
+    assert (before, own_before) == ("_LateMethod", "function")
+    assert late == at_once
 
 
 async def test_libraries_that_only_cost_memory_are_not_there() -> None:

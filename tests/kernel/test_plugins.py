@@ -229,6 +229,27 @@ async def test_hanging_import_is_given_up_and_holds_up_neither_the_others_nor_th
         go_on.set()
 
 
+async def test_others_have_their_turn_between_the_plugins_whose_routes_are_bound(tmp_path: Path) -> None:
+    turns: list[str] = []
+
+    class First(Plugin):
+        name = "first"
+
+        def routes(self) -> Routes:
+            asyncio.get_running_loop().call_soon(turns.append, "others")
+            return routes_of("/first")
+
+    class Second(Plugin):
+        name = "second"
+
+        def routes(self) -> Routes:
+            turns.append(self.name)
+            return routes_of("/second")
+
+    async with running_system(tmp_path, plugins=[First, Second]):
+        assert turns == ["others", "second"]
+
+
 class Listening(Plugin):
     """Hands its kernel out."""
 

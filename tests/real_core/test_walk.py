@@ -5,17 +5,14 @@ The tests share one house, and each leaves it for the next.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.real_core.rig.browser import BROWSER, Page, browser_page
-from tests.real_core.rig.core_user import CoreUser
+from tests.real_core.rig.browser import BROWSER
+from tests.real_core.rig.core_user import OWNER, PASSWORD, CoreUser
+from tests.real_core.rig.frontend import signed_in
 from tests.real_core.rig.house import RealHouse
 from tests.real_core.rig.image import VERSION
 from tests.requirements import needs
@@ -25,8 +22,6 @@ from tests.rig.waiting import until
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NEXT = "2026.11.1"
-OWNER, PASSWORD = "anna", "correct horse battery"
-FIRST_START_S = 240.0
 UPDATE_S = 420.0
 FRONTEND_CALLS = (
     "/addons", "/available_updates", "/backups/info", "/core/info", "/core/stats",
@@ -35,8 +30,6 @@ FRONTEND_CALLS = (
     "/supervisor/info", "/supervisor/stats",
 )  # fmt: skip
 """What its pages ask for, through Core's WebSocket."""
-NOT_YET = frozenset({"/backups/info"})
-"""Of those, what no domain of ours answers."""
 
 
 @pytest.fixture(scope="module")
@@ -49,38 +42,23 @@ def porch_slug(house: RealHouse) -> Iterator[str]:
 
 
 async def test_core_is_installed_and_runs(house: RealHouse, owner: CoreUser) -> None:
-    async def is_there() -> bool:
-        info = await house.daemon.ok("GET", "/core/info")
-        return info["version"] == VERSION
+    await house.has_core(owner)
 
-    await until(is_there, within_s=FIRST_START_S, what="an installed Core")
-
-    async def answers() -> bool:
-        with suppress(aiohttp.ClientConnectionError):  # between our page and Core's
-            async with owner.session.get(f"{house.core_url}/manifest.json") as response:
-                return response.status == 200 and response.content_type == "application/manifest+json"
-        return False
-
-    await until(answers, within_s=FIRST_START_S, what="Core's own page")
     jobs = (await house.daemon.ok("GET", "/jobs/info"))["jobs"]
     assert [job for job in jobs if job["errors"]] == []
 
 
 async def test_somebody_is_welcomed(owner: CoreUser) -> None:
-    await owner.onboard(OWNER, PASSWORD)
+    await owner.onboard()
 
     config = await owner.is_there()
     assert (config["version"], config["recovery_mode"]) == (VERSION, False)
 
 
 async def test_integration_is_loaded_and_core_complains_of_nothing(house: RealHouse, owner: CoreUser) -> None:
-    async def is_loaded() -> bool:
-        entries = await owner.get("/api/config/config_entries/entry")
-        return any(entry["domain"] == "hassio" and entry["state"] == "loaded" for entry in entries)
+    await owner.integration_is_loaded()
 
-    await until(is_loaded, within_s=120, what="the integration's entry, loaded")
-
-    assert complaints(house.core_log()) == []
+    assert house.core_complaints() == []
 
 
 async def test_core_told_us_its_port_and_takes_us_on_its_socket(house: RealHouse) -> None:
@@ -91,7 +69,7 @@ async def test_core_told_us_its_port_and_takes_us_on_its_socket(house: RealHouse
     assert socket.is_socket()
 
 
-@pytest.mark.parametrize("path", [path for path in FRONTEND_CALLS if path not in NOT_YET])
+@pytest.mark.parametrize("path", FRONTEND_CALLS)
 async def test_frontend_asks_through_core(owner: CoreUser, path: str) -> None:
     assert await owner.supervisor(path) is not None
 
@@ -120,7 +98,7 @@ async def test_panel_is_in_the_sidebar(owner: CoreUser, porch_slug: str) -> None
 
 
 async def test_add_on_is_a_device_with_entities(house: RealHouse, owner: CoreUser, porch_slug: str) -> None:
-    await look_anew(owner)
+    await owner.look_anew()
     shown = await until(lambda: owner.state("update.porch_update"), within_s=60, what="its update entity")
 
     devices = await owner.ask("config/device_registry/list")
@@ -134,7 +112,7 @@ async def test_stop_made_elsewhere_is_seen_at_once(house: RealHouse, owner: Core
     running = next(e for e in entities if e["unique_id"] == f"{porch.slug}_state" and e["platform"] == "hassio")
     if running["disabled_by"] is not None:
         await owner.ask("config/entity_registry/update", entity_id=running["entity_id"], disabled_by=None)
-        await look_anew(owner)
+        await owner.look_anew()
     await owner.sees(running["entity_id"], "on", within_s=60)
 
     await porch.stop()
@@ -252,7 +230,7 @@ async def test_update_from_cores_own_entity_goes_to_the_next_version(house: Real
         and entity["entity_id"].startswith("update.")
         and entity["unique_id"].startswith("home_assistant_core_")
     )
-    await look_anew(owner)
+    await owner.look_anew()
     await owner.sees(core_update, "on")
 
     await owner.call_service("update.install", entity_id=core_update)  # which takes Core away that is called
@@ -269,7 +247,7 @@ async def test_update_from_cores_own_entity_goes_to_the_next_version(house: Real
     probation = await house.daemon.ok("GET", "/kernel/v1/core/probation")
     assert (probation["version"], probation["back_to"]) == (NEXT, VERSION)
     assert await owner.supervisor("/addons") is not None
-    assert complaints(house.core_log()) == []
+    assert house.core_complaints() == []
 
 
 async def test_update_that_crashes_goes_back_by_itself(house: RealHouse, owner: CoreUser) -> None:
@@ -284,33 +262,9 @@ async def test_update_that_crashes_goes_back_by_itself(house: RealHouse, owner: 
     assert (info["version"], info["version_latest"]) == (NEXT, "2026.11.9")
     config = await owner.is_there()
     assert (config["version"], config["recovery_mode"]) == (NEXT, False)
-    assert complaints(house.core_log()) == []
-
-
-async def look_anew(owner: CoreUser) -> None:
-    """Core looks every quarter of an hour which add-ons there are; loading the integration again makes it look now."""
-    entries = await owner.get("/api/config/config_entries/entry")
-    entry = next(entry for entry in entries if entry["domain"] == "hassio")
-    await owner.post(f"/api/config/config_entries/entry/{entry['entry_id']}/reload", {})
+    assert house.core_complaints() == []
 
 
 async def changed(house: RealHouse, before: str) -> bool:
     """Whether Core was started since."""
     return house.core_started_at() not in {before, ""}
-
-
-def complaints(log: str) -> list[str]:
-    """What Core calls an error."""
-    return [line for line in log.splitlines() if " ERROR " in line or " CRITICAL " in line]
-
-
-@asynccontextmanager
-async def signed_in(owner: CoreUser, folder: Path) -> AsyncIterator[Page]:
-    """A page of a browser, in which the owner has signed in, as the frontend remembers that."""
-    async with browser_page(folder) as page:
-        await page.open(f"{owner.url}/manifest.json")
-        await page.shows("Home Assistant")
-        remembered: dict[str, Any] = {**owner.tokens, "hassUrl": owner.url, "clientId": owner.client_id}
-        script = f"const it = {json.dumps(remembered)}; it.expires = Date.now() + 1000 * it.expires_in;"
-        await page.evaluate(f"(() => {{ {script} localStorage.setItem('hassTokens', JSON.stringify(it)); }})()")
-        yield page

@@ -25,6 +25,14 @@ dull = acme_commands:NUMBER
 run = acme_commands:wind
 # nothing = acme_commands:nothing
 """
+METADATA = """\
+Metadata-Version: 2.1
+Name: rooftree-acme
+Version: 4.5
+Summary: Clocks that are wound by hand
+
+Summary: not in the head
+"""
 MODULE = """\
 import click
 from rooftree.commands import invocation_options, pass_invocation, print_json
@@ -49,7 +57,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     packages = tmp_path / "packages"
     information = packages / "rooftree_acme-4.5.dist-info"
     information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: rooftree-acme\nVersion: 4.5\n")
+    (information / "METADATA").write_text(METADATA)
     (information / "entry_points.txt").write_text(ENTRY_POINTS)
     (packages / "acme_commands.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(packages))
@@ -58,11 +66,12 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("packages")
-async def test_help_lists_them_with_where_they_come_from_and_imports_none(cli: Cli) -> None:
+async def test_help_lists_them_with_what_they_are_for_and_imports_none(cli: Cli) -> None:
     result = await cli("--help")
 
-    brought = result.stdout.partition("Commands of plugins:")[2]
-    assert [line.split()[0] for line in brought.splitlines() if "rooftree-acme" in line] == ["absent", "dull", "wind"]
+    brought = [line.split(maxsplit=1) for line in result.stdout.partition("Commands of plugins:")[2].splitlines()]
+    ours = [words[0] for words in brought if words[1:] == ["Clocks that are wound by hand"]]
+    assert ours == ["absent", "dull", "wind"]
     assert "acme_commands" not in sys.modules
 
 
@@ -101,7 +110,7 @@ async def test_broken_command_is_said_and_harms_no_other(cli: Cli, name: str, re
 
 async def test_command_written_for_another_kernel_is_not_imported(cli: Cli, packages: Path) -> None:
     metadata = packages / "rooftree_acme-4.5.dist-info" / "METADATA"
-    metadata.write_text(metadata.read_text() + "Requires-Dist: rooftree>=99\n")
+    metadata.write_text(metadata.read_text().replace("Summary:", "Requires-Dist: rooftree>=99\nSummary:", 1))
 
     result = await cli("wind")
 
@@ -141,13 +150,27 @@ def test_damaged_entry_points_hide_no_other(packages: Path, content: bytes | Non
     if content is not None:
         (other / "entry_points.txt").write_bytes(content)
 
-    assert brought_commands()["wind"] == "rooftree-acme"
+    assert brought_commands()["wind"].distribution == "rooftree-acme"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"Summary", None])
+async def test_command_without_a_summary_is_listed_with_where_it_comes_from(
+    cli: Cli, packages: Path, content: bytes | None
+) -> None:
+    metadata = packages / "rooftree_acme-4.5.dist-info" / "METADATA"
+    metadata.unlink() if content is None else metadata.write_bytes(content)
+
+    assert "  wind     Of rooftree-acme\n" in (await cli("--help")).stdout
 
 
 def test_they_are_found_where_importlib_finds_them() -> None:
     from importlib.metadata import entry_points  # what the quick look is compared with
 
-    there = {point.name: point.dist.name for point in entry_points(group="rooftree.commands") if point.dist}
+    there = {
+        point.name: (point.dist.name, point.dist.metadata["Summary"])
+        for point in entry_points(group="rooftree.commands")
+        if point.dist
+    }
 
     assert there == dict(brought_commands())
-    assert there["addon"] == "rooftree-store"
+    assert there["addon"][0] == "rooftree-store"

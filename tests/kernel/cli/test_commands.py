@@ -389,7 +389,7 @@ def test_completion_knows_commands_and_roles() -> None:
 
     assert {line.split(",")[1] for line in commands.stdout.splitlines()} == {
         "run", "check-config", "plugins", "problems", "token", "call", "new-plugin", "completion",
-        "addon", "backup", "network", "vault",
+        "addon", "backup", "mount", "network", "vault",
     }  # fmt: skip
     assert "plain,homeassistant" in roles.stdout
 

@@ -113,6 +113,17 @@ async def test_each_part_is_read_once_for_all_places(home: House) -> None:
     assert home.addons.held.count("hold local_lamp") == 1
 
 
+async def test_addons_may_be_read_from_copies_unless_a_place_stores_only_what_has_changed(home: House) -> None:
+    home.mounts.add("nas")
+    home.locations.append(Cellar())  # type: ignore[arg-type]  # it can't be read from
+
+    for location in ([None, "nas"], [None, "cellar"]):
+        body = {"location": location, "addons": ["local_lamp"]}
+        assert (await home.client.post("/backups/new/partial", json=body)).status == 200
+
+    assert [wishes.from_copy for wishes in home.addons.wishes] == [True, False]
+
+
 async def test_hook_backup_settings_go_into_the_supervisors_part_and_back(home: House) -> None:
     home.mounts.add("nas")
     home.registries.has_settings = True

@@ -13,6 +13,7 @@ import pytest
 from rooftree.jobs import execution
 from rooftree.testing import Failing, fixtures
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
+from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_containers import Desired, container_steps
 from tests.plugins.addons.house import HELLO, REGISTRY, House
 from tests.plugins.backups.restored_house import (
@@ -335,3 +336,43 @@ async def test_restore_that_fails_is_taken_back_wherever_that_was_killed(
     else:
         raise AssertionError("it has no end")
     assert number >= 10
+
+
+# --- repositories -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "due"),
+    [
+        ("full", {}, [DueRepositories((), replace=True)]),
+        ("partial", {"addons": [HELLO]}, []),
+        ("partial", {"folders": ["share"]}, []),
+    ],
+)
+async def test_repositories_are_seen_to_after_all_add_ons_were_restored(
+    home: House, monkeypatch: pytest.MonkeyPatch, kind: str, body: dict[str, object], due: list[DueRepositories]
+) -> None:
+    noted: list[DueRepositories] = []
+
+    async def note(_: object, wanted: DueRepositories) -> None:
+        noted.append(wanted)
+
+    monkeypatch.setattr(RepositoriesDue, "note", note)
+    await lived_in(home)
+    slug = await make_backup(home)
+
+    await restore(home, slug, kind, **body)
+
+    assert noted == due
+
+
+async def test_restore_that_is_taken_back_changes_no_repository(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def note(*_: object) -> None:
+        raise AssertionError("nothing is due")
+
+    monkeypatch.setattr(RepositoriesDue, "note", note)
+    await lived_in(home)
+    slug = await make_backup(home)
+    home.engine.images[f"{REGISTRY}/hello:1.0"] = FakeImage(exit_code=5)
+
+    assert (await restore(home, slug)).status == 400

@@ -43,7 +43,7 @@ async def test_core_that_is_not_installed_is_said_to_be_so(home: CoreHouse, verb
     answer = await home.call(verb)
 
     assert answer.status == 404
-    assert "not installed yet" in answer.message
+    assert "install = false" in answer.message, "which is so in this house"
 
 
 async def test_container_is_told_what_core_looks_for(lived_in: CoreHouse, behind: CoreEngine) -> None:

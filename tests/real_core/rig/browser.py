@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -25,6 +26,9 @@ OPTIONS = (
 )  # fmt: skip
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 """What it gives up loading with when a network of the machine comes or goes, as containers' do; a user tries again."""
+PICTURES = Path(__file__).parents[3] / ".tools" / "pictures"
+SETTLE_S = 0.5
+"""Until what comes into view by and by is there: nothing says when it is, and nothing is told by it."""
 START_S, SHOWN_S = 20.0, 40.0
 DEEP_TEXT = """
 (() => {
@@ -40,6 +44,27 @@ DEEP_TEXT = """
 })()
 """
 """All text of a page, in its web components and in its frames too."""
+PLACE_OF = """
+((words) => {
+    let place = null;
+    const seen = (node) => {
+        if (node.nodeType !== Node.ELEMENT_NODE) return;
+        if (["SCRIPT", "STYLE"].includes(node.nodeName)) return;
+        const box = node.getBoundingClientRect();
+        const own = [...node.childNodes].filter((child) => child.nodeType === Node.TEXT_NODE);
+        const said = [own.map((child) => child.textContent).join("").trim(), node.label, node.ariaLabel];
+        if (box.width && box.height && said.includes(words)) {
+            node.scrollIntoViewIfNeeded();
+            const {x, y, width, height} = node.getBoundingClientRect();
+            place = {x: x + width / 2, y: y + height / 2};
+        }
+        [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children].forEach(seen);
+    };
+    seen(document.body);
+    return place;
+})(%s)
+"""
+"""Where the last thing is that says so, or is called so, in the order of the page: what opened last lies on top."""
 
 
 class Page:
@@ -61,6 +86,41 @@ class Page:
         """The value of an expression in the page."""
         answer = await self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
+
+    async def click(self, words: str) -> None:
+        """Click what says these words, or is called so, once it is there and stays where it is."""
+        before: list[Any] = [None]
+
+        async def rests() -> Any:
+            place = await self.evaluate(PLACE_OF % json.dumps(words))
+            before.append(place)
+            return place if place and place == before[-2] else None
+
+        place = await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            await self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    async def fill(self, field: str, text: str) -> None:
+        """Put a text into the field with that label, in place of what is there."""
+        await self.click(field)
+        for kind in ("rawKeyDown", "keyUp"):
+            await self._call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key="a",
+                code="KeyA",
+                modifiers=2,
+                windowsVirtualKeyCode=65,
+                commands=["selectAll"],
+            )
+        await self._call("Input.insertText", text=text)
+
+    async def picture(self, name: str) -> None:
+        """Keep what it looks like now, for somebody to look at."""
+        await asyncio.sleep(SETTLE_S)
+        shot = await self._call("Page.captureScreenshot", format="png")
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        (PICTURES / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
     async def shows(self, words: str, within_s: float = SHOWN_S) -> str:
         """Everything that it shows, once those words are among it."""

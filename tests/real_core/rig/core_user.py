@@ -15,6 +15,7 @@ from tests.rig.waiting import until
 
 SOON_S = 30.0
 ANSWER = aiohttp.ClientTimeout(120)
+OWNER, PASSWORD = "anna", "correct horse battery"
 
 
 class CoreUser:
@@ -37,9 +38,9 @@ class CoreUser:
         async with aiohttp.ClientSession(timeout=ANSWER) as session:
             yield cls(url, session)
 
-    async def onboard(self, username: str, password: str) -> None:
+    async def onboard(self) -> None:
         """Become the owner, and go through the other steps of the welcome."""
-        body = {"client_id": self.client_id, "name": username.title(), "username": username, "password": password,
+        body = {"client_id": self.client_id, "name": OWNER.title(), "username": OWNER, "password": PASSWORD,
                 "language": "en"}  # fmt: skip
         async with self.session.post(f"{self.url}/api/onboarding/users", json=body) as response:
             assert response.status == 200, await response.text()
@@ -55,13 +56,13 @@ class CoreUser:
 
     async def get(self, path: str) -> Any:
         """What a path of Core's API answers."""
-        async with self.session.get(self.url + path, headers=self._authorization) as response:
+        async with self.session.get(self.url + path, headers=self.authorization) as response:
             assert response.status == 200, f"{path} answered {response.status}: {await response.text()}"
             return await response.json()
 
     async def post(self, path: str, content: object) -> Any:
         """Post JSON to Core's API."""
-        async with self.session.post(self.url + path, json=content, headers=self._authorization) as response:
+        async with self.session.post(self.url + path, json=content, headers=self.authorization) as response:
             assert response.status < 300, f"{path} answered {response.status}: {await response.text()}"
             return await response.json(content_type=None)
 
@@ -90,9 +91,26 @@ class CoreUser:
         more = {"data": data} if data else {}
         return await self.ask("supervisor/api", endpoint=endpoint, method=method, timeout=None, **more)
 
+    async def integration_is_loaded(self) -> None:
+        """Wait until the entry of Core's integration with us is loaded."""
+
+        async def is_loaded() -> bool:
+            return (await self._entry())["state"] == "loaded"
+
+        await until(is_loaded, within_s=120, what="the integration's entry, loaded")
+
+    async def look_anew(self) -> None:
+        """Core looks every quarter of an hour which add-ons there are; loading the integration again makes it look
+        now."""
+        await self.post(f"/api/config/config_entries/entry/{(await self._entry())['entry_id']}/reload", {})
+
+    async def _entry(self) -> Any:
+        entries = await self.get("/api/config/config_entries/entry")
+        return next((entry for entry in entries if entry["domain"] == "hassio"), {"state": "not there"})
+
     async def state(self, entity: str) -> Any:
         """An entity's state and attributes; ``None`` where there is none."""
-        async with self.session.get(f"{self.url}/api/states/{entity}", headers=self._authorization) as response:
+        async with self.session.get(f"{self.url}/api/states/{entity}", headers=self.authorization) as response:
             return None if response.status == 404 else await response.json()
 
     async def sees(self, entity: str, state: str, within_s: float = SOON_S) -> Any:
@@ -117,7 +135,8 @@ class CoreUser:
         return shown
 
     @property
-    def _authorization(self) -> dict[str, str]:
+    def authorization(self) -> dict[str, str]:
+        """The headers of its requests."""
         return {"Authorization": f"Bearer {self.tokens['access_token']}"} if self.tokens else {}
 
 
@@ -130,12 +149,37 @@ class CoreSocket:
 
     async def ask(self, kind: str, **fields: object) -> Any:
         """The result of a command; one that fails fails the test with what Core said."""
+        answer = await self.answer(kind, **fields)
+        assert answer["success"], f"{kind} {fields}: {answer['error']}"
+        return answer["result"]
+
+    async def answer(self, kind: str, **fields: object) -> Any:
+        """The whole answer to a command, a good one or not."""
         number = next(self._numbers)
         await self.websocket.send_json({"id": number, "type": kind, **fields})
+        async for answer in self._messages():
+            if answer["id"] == number and answer["type"] == "result":
+                return answer
+        raise ConnectionError(f"Core hung up on {kind}")
+
+    @contextlib.asynccontextmanager
+    async def events(self, kind: str) -> AsyncIterator[list[Any]]:
+        """What a subscription brings while the block goes on; a list that grows."""
+        events: list[Any] = []
+
+        async def listen() -> None:
+            async for message in self._messages():
+                events.extend([message["event"]] if message["type"] == "event" else [])
+
+        await self.ask(kind)
+        listening = asyncio.create_task(listen())
+        try:
+            yield events
+        finally:
+            listening.cancel()
+
+    async def _messages(self) -> AsyncIterator[Any]:
         async for message in self.websocket:
             content = json.loads(message.data)
-            for answer in content if isinstance(content, list) else [content]:
-                if answer["id"] == number and answer["type"] == "result":
-                    assert answer["success"], f"{kind} {fields}: {answer['error']}"
-                    return answer["result"]
-        raise ConnectionError(f"Core hung up on {kind}")
+            for part in content if isinstance(content, list) else [content]:
+                yield part

@@ -7,8 +7,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 from attrs import define, field
 
+from tests.real_core.rig.core_user import CoreUser
 from tests.real_core.rig.image import VERSION
 from tests.rig.addon import Addon
 from tests.rig.addon_files import REPOSITORY, addon_files
@@ -19,11 +21,13 @@ from tests.rig.git_server import GitRepository, GitServer
 from tests.rig.registry import Registry
 from tests.rig.service_process import free_port
 from tests.rig.version_feed import VersionFeed, version_feed
+from tests.rig.waiting import until
 
 CONFIGURATION = """\
 hassio:
 frontend:
 api:
+recorder:
 system_health:
 logger:
   default: info
@@ -49,6 +53,7 @@ PORCH: dict[str, Any] = {
 PAGE = "<!DOCTYPE html><title>Porch</title><p>The porch of {version}</p><b id=light></b><script src=light.js></script>"
 LIGHT = "document.getElementById('light').textContent = 'the light is on';"
 CONST = "/ha/lib/python3*/site-packages/homeassistant/const.py"
+FIRST_START_S = 240.0
 CORE = "home/core"
 """Its image in the registry."""
 DOCKERFILE = """\
@@ -93,6 +98,25 @@ class RealHouse:
     def core_log(self) -> str:
         """What Core printed since it was started last."""
         return self.engine.run("logs", self.core_container)
+
+    def core_complaints(self) -> list[str]:
+        """What Core called an error since it was started last."""
+        return [line for line in self.core_log().splitlines() if " ERROR " in line or " CRITICAL " in line]
+
+    async def has_core(self, user: CoreUser) -> None:
+        """Wait until Core is installed, and answers."""
+
+        async def is_installed() -> bool:
+            return (await self.daemon.ok("GET", "/core/info"))["version"] == VERSION
+
+        async def answers() -> bool:
+            with contextlib.suppress(aiohttp.ClientConnectionError):  # between our page and Core's
+                async with user.session.get(f"{self.core_url}/manifest.json") as response:
+                    return response.status == 200 and response.content_type == "application/manifest+json"
+            return False
+
+        await until(is_installed, within_s=FIRST_START_S, what="an installed Core")
+        await until(answers, within_s=FIRST_START_S, what="Core's own page")
 
     def core_started_at(self) -> str:
         """When its container was started last; empty while it does not run."""

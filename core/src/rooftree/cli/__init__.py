@@ -50,7 +50,7 @@ class _Rooftree(click.Group):
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_commands(ctx, formatter)
-        brought = [(name, f"Of {home}; rooftree {name} --help tells more.") for name, home in self._brought()]
+        brought = self._brought()
         if brought:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(brought)
@@ -59,13 +59,16 @@ class _Rooftree(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem  # noqa: PLC0415  # only a shell that completes needs it
 
-        brought = [
-            CompletionItem(name, help=f"Of {home}.") for name, home in self._brought() if name.startswith(incomplete)
-        ]
+        brought = [CompletionItem(name, help=text) for name, text in self._brought() if name.startswith(incomplete)]
         return [*super().shell_complete(ctx, incomplete), *brought]
 
     def _brought(self) -> list[tuple[str, str]]:
-        return [(name, home) for name, home in brought_commands().items() if name not in self.commands]
+        """The commands of plugins, each with what it is for."""
+        return [
+            (name, home.summary or f"Of {home.distribution}")
+            for name, home in brought_commands().items()
+            if name not in self.commands
+        ]
 
     @override
     def invoke(self, ctx: click.Context) -> object:

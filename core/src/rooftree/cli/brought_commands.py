@@ -2,8 +2,9 @@
 """The commands that plugins bring: entry points of the group ``rooftree.commands``.
 
 Their names are found without importing anything of theirs, and without ``importlib.metadata``, which would double the
-time of ``rooftree --help``: only the folders that installers leave beside the packages are looked into. A command is
-imported when it is typed. One that can't be imported, or was written for another kernel, is said so then.
+time of ``rooftree --help``: only the folders that installers leave beside the packages are looked into. What a command
+is for is told by its distribution's summary. A command is imported when it is typed. One that can't be imported, or was
+written for another kernel, is said so then.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 
@@ -20,17 +21,27 @@ from rooftree.errors import Failed, RooftreeError
 GROUP: Final = "rooftree.commands"
 
 
-def brought_commands() -> Mapping[str, str]:
+class Home(NamedTuple):
+    """The distribution that brings a command."""
+
+    distribution: str
+    summary: str
+    """What it is for, in a line; may be empty."""
+
+
+def brought_commands() -> Mapping[str, Home]:
     """The names of the commands that plugins bring, each with its distribution; the first of a name counts."""
-    commands: dict[str, str] = {}
-    for distribution, text in _entry_points():
+    commands: dict[str, Home] = {}
+    for folder, text in _entry_points():
+        home: Home | None = None
         for name in _names(text):
-            commands.setdefault(name, distribution)
+            home = home or _home(folder)
+            commands.setdefault(name, home)
     return dict(sorted(commands.items()))
 
 
 def _entry_points() -> Iterator[tuple[str, str]]:
-    """The entry points of every installed distribution that has some of ours."""
+    """The entry points of every installed distribution that has some of ours, with the folder that they lie in."""
     for folder in sys.path:
         try:
             names = os.listdir(folder or os.curdir)  # noqa: PTH208  # strings: a hundred paths cost more than the reading
@@ -39,13 +50,28 @@ def _entry_points() -> Iterator[tuple[str, str]]:
         for name in sorted(names):
             if not name.endswith(".dist-info"):
                 continue
-            try:
-                with open(f"{folder or os.curdir}/{name}/entry_points.txt", encoding="utf-8") as file:  # noqa: PTH123
-                    text = file.read()
-            except (OSError, UnicodeDecodeError):
-                continue
-            if f"[{GROUP}]" in text:
-                yield name.partition("-")[0].replace("_", "-"), text
+            information = f"{folder or os.curdir}/{name}"
+            if f"[{GROUP}]" in (text := _text(f"{information}/entry_points.txt")):
+                yield information, text
+
+
+def _home(information: str) -> Home:
+    """Whose folder it is, and what that is for, as the head of its metadata says it."""
+    name, summary = information.rpartition("/")[2].partition("-")[0].replace("_", "-"), ""
+    for line in _text(f"{information}/METADATA").splitlines():
+        if not line:
+            break
+        if line.startswith("Summary:"):
+            summary = line.partition(":")[2].strip()
+    return Home(name, summary)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  # as above
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _names(text: str) -> Iterator[str]:

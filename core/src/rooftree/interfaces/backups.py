@@ -67,6 +67,9 @@ class PartTree:
     matching: Literal["tail", "whole"] = "tail"
     """``tail``: against the end of the path, as ``PurePath.match`` does (``*.log`` hits anywhere); ``whole``: against
     the whole path below the tree, where ``*`` stays in its level and ``**`` spans levels."""
+    read_from: DataPath | None = None
+    """Where a copy of ``source`` lies that is read in its place; patterns are those of ``source`` all the same. It
+    lives as long as the part is held, and is there only for who wished it (:attr:`PartWishes.from_copy`)."""
 
 
 @frozen(kw_only=True)
@@ -92,6 +95,9 @@ class PartWishes:
 
     exclude_database: bool | None = None
     """Of Core; ``None`` for what its own options say."""
+    from_copy: bool = False
+    """Whether a copy does, where one is made at once because it shares the blocks of what is copied (reflink): the part
+    is kept still only until then. Not for who needs it still, or where it lies."""
 
 
 @frozen(kw_only=True)
@@ -132,8 +138,9 @@ class BackupSource(Protocol):
         ...
 
     def hold(self, slug: str, wishes: PartWishes) -> AbstractAsyncContextManager[PartContents]:
-        """Keep a part still for the length of the block, in which it is read: commands of a hot add-on, a cold one
-        stopped, a database that does not change. What was stopped runs again afterwards, also after a failure, and
+        """Keep a part still for the length of the block, in which it is read, or until a copy of it was made
+        (:attr:`PartWishes.from_copy`): commands of a hot add-on, a cold one stopped, a database that does not change.
+        What was stopped runs again afterwards, also after a failure, and
         what is *desired* of it stays as it is meanwhile, so that a kill in between leaves nothing stopped. Raises
         :class:`PartLeftOut` or any other error of the kernel's, which leaves the part out.
         """

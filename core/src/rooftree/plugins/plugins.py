@@ -377,6 +377,7 @@ class Plugins:
             if plugin_class is not None:
                 with code_of(life.name):
                     self._load(life, plugin_class)
+                await asyncio.sleep(0)  # all their routes bound in one go would hold up whoever asks meanwhile
         for life in chosen:  # only now it is known which hooks there are
             life.refuse_misspelt_hooks()
         self._requirements.refuse_unmet()

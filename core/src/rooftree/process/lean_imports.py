@@ -6,7 +6,8 @@ the commands alone.
 
 attrs writes Python for each class, and keeps the text of it for debuggers in :data:`linecache.cache`: 2 MB with the
 classes of six domains, and never looked at. It also makes a second class for each, whose one instance lists the fields,
-with a property for every field: 2 MB more. Here all share one class that looks a field up by its name.
+with a property for every field: 2 MB more. Here all share one class that looks a field up by its name. Most of the
+Python is never called: here it is written when it is asked for (``rooftree.process.late_methods``).
 
 aiohttp comes with lists that are frozen in C++, for which the whole library of that language is loaded: 1 MB. The
 daemon's few are as well frozen in Python. And it reads all roots that the machine trusts twice, once for connections
@@ -24,6 +25,8 @@ from typing import Any
 
 from attr import _make
 from attrs import Attribute
+
+from rooftree.process.late_methods import write_methods_late
 
 
 class _LinesOfFiles(dict[str, Any]):
@@ -76,6 +79,7 @@ linecache.cache = _LinesOfFiles(
 )
 mimetypes.knownfiles.clear()  # nothing here asks by a file's name, and what it said would be another on each machine
 _make._make_attr_tuple_class = _class_of_fields
+write_methods_late()
 
 if "structlog" not in sys.modules and "rich" not in sys.modules:
     sys.modules["rich"] = None  # type: ignore[assignment]  # "there is no such module", in the import system's words

@@ -1,8 +1,8 @@
 """Add-ons as the owner of their parts of backups: what each part holds, and how the add-on keeps still meanwhile.
 
 A *hot* add-on runs on, and may be told before and after by commands of its own; a *cold* one is stopped for as long as
-its part takes. Nothing is locked for that, for a backup may take an hour: what happened to an add-on meanwhile that
-makes its part worthless is seen when it has been read.
+its part takes, or only until what it has stored is cloned. Nothing is locked for that, for a backup may take an hour:
+what happened to an add-on meanwhile that makes its part worthless is seen when it has been read.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import asyncio
 import secrets
 import shlex
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
 
 from rooftree import JobCall, RooftreeError, Unavailable
 from rooftree.interfaces.backups import (
@@ -33,6 +33,7 @@ from rooftree.interfaces.containers import DataPath, ImageNotFound
 from rooftree_addons.addons import Addons
 from rooftree_addons.backup_record import written
 from rooftree_addons.container import config_folder, data_folder, wants_config_folder
+from rooftree_addons.data_clones import DataClones
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.own_folders import has_folder
 from rooftree_addons.restores import restore
@@ -79,6 +80,7 @@ class AddonBackups:
     def __init__(self, addons: Addons, folder: Path) -> None:
         self._addons = addons
         self._exports = folder / EXPORTS
+        self.clones = DataClones(addons.kernel.data.path, folder, addons.removals)
 
     def parts(self) -> Sequence[BackupPart]:
         """Every installed add-on."""
@@ -90,19 +92,29 @@ class AddonBackups:
     @asynccontextmanager
     async def hold(self, slug: str, wishes: PartWishes) -> AsyncIterator[PartContents]:
         """Keep an add-on still, and say what its part holds."""
-        del wishes  # nothing can be left out of an add-on
         addon = self._addons.installed.get(slug)
         if addon is None:
             raise PartLeftOut(f"Add-on {slug} is not installed", app=slug)
         seen = await self._look(addon)
-        async with self._exported(addon) as image, self._still(addon, seen):
-            yield await self._contents(addon, image, seen)
-            await self._refuse_changed(addon, seen)
+        async with self._exported(addon) as image, self.clones.while_read(slug), AsyncExitStack() as still:
+            contents = await self._contents(addon, image, seen)
+            is_cold = seen.runs and addon.config.backup is BackupMode.COLD
+            is_cloned = wishes.from_copy and is_cold and await self.clones.can_share(contents.trees)
+            await still.enter_async_context(self._still(addon, seen))
+            cloned = await self.clones.clone(slug, contents.trees) if is_cloned else None
+            if cloned is None:
+                yield contents
+                await self._refuse_changed(addon, seen)
+            else:
+                await self._refuse_changed(addon, seen)
+                await still.aclose()  # from here on it runs again
+                yield evolve(contents, trees=tuple(cloned))
 
     async def release(self, slug: str) -> None:
         """Tell a hot add-on that its backup is over. One that was stopped runs again when the engine is looked at, for
         that is what is desired of it."""
         await asyncio.to_thread(_clear, self._exports, slug)
+        await self.clones.remove(slug)
         addon = self._addons.installed.get(slug)
         if addon is None or addon.config.backup is BackupMode.COLD or addon.config.backup_post is None:
             return

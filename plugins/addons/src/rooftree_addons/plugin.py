@@ -107,6 +107,7 @@ class AddonsPlugin(Plugin):
         self.hotplug = Hotplug(kernel, self.addons)
         self.tidying = Tidying(kernel, self.addons)
         self.backups = AddonBackups(self.addons, await kernel.folder())
+        await self.backups.clones.sweep()
         await self.tidying.note_what_is_installed()
         kernel.accept_tokens_in(*TOKEN_HEADERS)
         kernel.register_kind(ADDON, self.addons.principal, self.containers.observation.whereabouts)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rooftree_archives.faults import Damaged
+from rooftree_archives.known_names import FOLDER, NOTHING, OTHER, KnownNames
 from rooftree_archives.places import Parts, Place
 from rooftree_archives.tar_headers import Member
 from rooftree_archives.unpacking import Content
 
-_MOST_NAMES: Final = 250_000
-"""So many names of files are kept in mind, to know what hard links mean and what comes twice; not those beyond."""
-_FOLDER: Final = 1
-_OTHER: Final = 2
-
 
 class Checking:
-    """A :class:`~rooftree_archives.unpacking.Receiver` that reads everything and keeps nothing.
-
-    Of a name it keeps the hash, or a million files would not fit into the worker.
-    """
+    """A :class:`~rooftree_archives.unpacking.Receiver` that reads everything and keeps nothing but names, to know what
+    hard links mean and what comes twice."""
 
     def __init__(self) -> None:
-        self._kinds: dict[int, int] = {}
-        self._files = 0
+        self._names = KnownNames()
         self._above: Parts = ()
 
     def document(self, name: str, content: Content) -> None:
@@ -51,8 +42,8 @@ class Checking:
 
     def hard_link(self, tree: str, parts: Parts, target: Place) -> None:
         """Take another name of a file."""
-        kind = self._kinds.get(hash((target.tree, *target.parts)))
-        if kind == _FOLDER or (kind is None and self._files <= _MOST_NAMES):
+        kind = self._names.kind((target.tree, *target.parts))
+        if kind == FOLDER or (kind == NOTHING and not self._names.is_full):
             raise Damaged(f"a link to {'/'.join(target.parts)!a}, which is not in the archive")
         self._note(tree, parts)
 
@@ -62,19 +53,17 @@ class Checking:
 
     def _note(self, tree: str, parts: Parts) -> None:
         self._enter((tree, *parts[:-1]))
-        self._files += 1
-        key = hash((tree, *parts))
-        if self._kinds.get(key) == _FOLDER:
+        if self._names.kind((tree, *parts)) == FOLDER:
             raise Damaged(f"{'/'.join(parts)!a} is a folder, and then none")
-        if self._files <= _MOST_NAMES:
-            self._kinds[key] = _OTHER
+        self._names.note((tree, *parts), OTHER)
 
     def _enter(self, parts: Parts) -> None:
         if parts == self._above:
             return
         for length in range(1, len(parts) + 1):
-            if self._kinds.setdefault(hash(parts[:length]), _FOLDER) == _OTHER:
+            if self._names.kind(parts[:length]) == OTHER:
                 raise Damaged(f"{'/'.join(parts)!a} leads through {parts[length - 1]!a}, which is no folder")
+            self._names.note(parts[:length], FOLDER)
         self._above = parts
 
 

@@ -49,6 +49,7 @@ class Tree:
     name: str
     excluded: tuple[str, ...] = ()
     matching: str = "tail"
+    read_from: str | None = None
 
 
 @frozen(kw_only=True)
@@ -105,7 +106,7 @@ class _Packing:
         with Folder.open(self._contents.data_folder) as data:
             for tree in self._contents.trees:
                 self.name = tree.source
-                with data.folder(tree.source) as folder:
+                with data.folder(tree.read_from or tree.source) as folder:
                     self._add_tree(folder, tree)
         for path, file in self._replaced.items():  # what they stand for is not there any more
             self._add_ours(path, file)

@@ -83,7 +83,13 @@ class _Writer:
             "data_folder": str(self._data_folder),
             "documents": {name: base64.b64encode(document).decode() for name, document in contents.documents.items()},
             "trees": [
-                {"source": tree.source.path, "name": tree.name, "excluded": tree.excluded, "matching": tree.matching}
+                {
+                    "source": tree.source.path,
+                    "name": tree.name,
+                    "excluded": tree.excluded,
+                    "matching": tree.matching,
+                    "read_from": None if tree.read_from is None else tree.read_from.path,
+                }
                 for tree in contents.trees
             ],
             "image": None if contents.image is None else str(contents.image),

@@ -16,6 +16,7 @@ from rooftree.interfaces.backups import BackupRestored, PartId
 from rooftree.process import SYSTEM
 from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, look, swap, swap_back
 from rooftree_backups.kept_backups import KeptBackups
+from rooftree_backups.repositories_due import DueRepositories
 from rooftree_files import Folder, RemovalIncomplete
 
 log = structlog.get_logger(__name__)
@@ -118,16 +119,25 @@ class RestoreSettings(Step):
 
 @step("backups.finish_restore/1")
 class FinishRestore(Step):
-    """Delete what the restore took the place of, and fetch repositories that were there."""
+    """Delete what the restore took the place of, and let the repositories be those that were there."""
 
     slug: str
     folders: tuple[str, ...]
     repositories: tuple[str, ...]
+    replace_repositories: bool = False
+    """Whether those that the backup does not know go."""
     tidies = True
 
+    async def notes(self, backups: KeptBackups) -> list[str]:
+        """Which repositories come and go."""
+        known = (await backups.parts.facts()).repositories
+        coming = [f"The repository {source} is fetched" for source in self.repositories if source not in known]
+        others = [source for source in known if source not in self.repositories] if self.replace_repositories else []
+        return [*coming, *(f"The repository {source} is removed, unless an add-on is from it" for source in others)]
+
     async def do(self, backups: KeptBackups) -> None:
-        if self.repositories:
-            await backups.repositories.note(self.repositories)
+        if self.repositories or self.replace_repositories:
+            await backups.repositories.note(DueRepositories(self.repositories, self.replace_repositories))
         backups.kernel.service(SYSTEM).thaw(_purpose(self.slug))
         backups.kernel.publish(BackupRestored(self.slug))
         await remove(backups, *self.folders)

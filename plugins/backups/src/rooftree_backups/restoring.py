@@ -138,7 +138,12 @@ async def _plan(backups: KeptBackups, slug: str, order: RestoreOrder) -> Steps:
         Unpack(slug, copy.location, copy.filename, unpackings, staging.all),
         *await _children(backups, slug, staged),
         *(await _others(backups, slug, staged) if order.request.full else []),
-        FinishRestore(slug, staging.all, head.repositories if with_addons else ()),
+        FinishRestore(
+            slug,
+            staging.all,
+            head.repositories if with_addons else (),
+            replace_repositories=with_addons and order.request.full,
+        ),
     ]
 
 

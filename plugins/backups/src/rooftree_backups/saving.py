@@ -65,7 +65,12 @@ class Open(Step):
                     if number == 0:
                         raise
                     run.note(error if isinstance(error, RooftreeError) else Failed(f"{location}: {error}"))
-            making = Making(writers=writers, closing=closing.pop_all(), failed=list(self.missing))
+            making = Making(
+                writers=writers,
+                closing=closing.pop_all(),
+                failed=list(self.missing),
+                reads_copies=writers.keys() <= backups.places.names(),
+            )
         backups.workshop.begin(self.slug, making)
 
     async def _open(
@@ -167,7 +172,8 @@ class SaveAddon(Step):
         return self.part.id.slug
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
-        await save_part(run, backups, self.slug, self.part, wishes=PartWishes(), can_fail=True)
+        wishes = PartWishes(from_copy=backups.workshop.making(self.slug).reads_copies)
+        await save_part(run, backups, self.slug, self.part, wishes=wishes, can_fail=True)
 
     async def undo(self, _: None, backups: KeptBackups) -> None:
         await let_go(backups, self.part)

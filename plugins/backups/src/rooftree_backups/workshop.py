@@ -34,6 +34,8 @@ class Making:
     """What is in it so far, by kind and slug."""
     failed: list[FailedPart] = field(factory=list)
     exclude_database: bool = False
+    reads_copies: bool = True
+    """Whether parts may be read from copies; a vault reads them where they lie, and so only what has changed."""
 
 
 class Workshop:

@@ -8,7 +8,7 @@ other way is left (``scripts/foreign-paths``).
 Everything blocks: call it in a thread.
 """
 
-from rooftree_files.copying import CopyStopped, copy_tree, shares_blocks
+from rooftree_files.copying import BlocksNotShared, CopyStopped, copy_tree, shares_blocks
 from rooftree_files.folder import Content, Folder, FolderMissing
 from rooftree_files.listing import Listing, listings
 from rooftree_files.mountpoints import mountpoints_below
@@ -17,6 +17,7 @@ from rooftree_files.removal import RemovalIncomplete, RemovalStopped, remove_tre
 from rooftree_files.walk import Entry, TreeLimits, size_of, walk
 
 __all__ = [
+    "BlocksNotShared",
     "Content",
     "CopyStopped",
     "Entry",

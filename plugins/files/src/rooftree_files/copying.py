@@ -30,6 +30,10 @@ class CopyStopped(Exception):
     """The caller wanted no more of it."""
 
 
+class BlocksNotShared(Exception):
+    """The blocks of a file can't be shared with its copy, which the caller wanted or nothing."""
+
+
 def copy_tree(
     source: Folder,
     target: Folder,
@@ -38,6 +42,8 @@ def copy_tree(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _: None,
     skip: Collection[str] = (),
+    leave_out: Callable[[Entry], bool] = lambda _: False,
+    only_shared: bool = False,
 ) -> None:
     """Copy what is in ``source``, and what that folder itself is like, into ``target``, an empty folder of our own.
 
@@ -46,11 +52,14 @@ def copy_tree(
     :param stop: asked before each thing and each 8 MiB; when it says so, :class:`CopyStopped` is raised
     :param progress: told the bytes that are copied so far
     :param skip: the names of what in ``source`` itself is left out
+    :param leave_out: what else is, with what is in it
+    :param only_shared: raise :class:`BlocksNotShared` rather than copy a file byte for byte
     """
-    copy = _Copy(source, target, stop, progress)
+    copy = _Copy(source, target, stop, progress, only_shared)
     try:
-        for entry in walk(source, limits, skip=skip):
-            copy.take(entry)
+        for entry in walk(source, limits, enter=lambda entry: not leave_out(entry), skip=skip):
+            if not leave_out(entry):
+                copy.take(entry)
         copy.end()
     finally:
         copy.close()
@@ -79,12 +88,18 @@ def shares_blocks(source: Folder, target: Folder) -> bool:
 
 class _Copy:
     def __init__(
-        self, source: Folder, target: Folder, stop: Callable[[], bool], progress: Callable[[int], None]
+        self,
+        source: Folder,
+        target: Folder,
+        stop: Callable[[], bool],
+        progress: Callable[[int], None],
+        only_shared: bool,
     ) -> None:
         self._root = target.descriptor
         self._here = os.dup(target.descriptor)
         self._stop = stop
         self._progress = progress
+        self._only_shared = only_shared
         self._copied = 0
         self._open: list[os.stat_result] = [os.fstat(source.descriptor)]
         """What the folders are like that we are in; set when they are left, for what is put into one changes it."""
@@ -170,6 +185,8 @@ class _Copy:
         except OSError as error:
             if error.errno not in _NO_CLONES:
                 raise
+            if self._only_shared:
+                raise BlocksNotShared from None
         else:
             self._note(size)
             return

@@ -59,8 +59,18 @@ forward = partial(core_job, recovery="forward")
 def refuse_not_installed(core: HomeAssistant) -> CoreContainer:
     """What is kept of Core; raises :class:`CoreNotInstalled`."""
     if core.installed is None:
+        refuse_unwanted(core)
         raise CoreNotInstalled("Home Assistant Core is not installed yet. Its page, and /jobs/info, tell how far it is")
     return core.installed
+
+
+def refuse_unwanted(core: HomeAssistant) -> None:
+    """Raise :class:`CoreNotInstalled` where the operator wants no Core on this machine."""
+    if not core.container_settings.install:
+        raise CoreNotInstalled(
+            "Home Assistant Core is not installed, and is not to be: [plugins.homeassistant] in rooftree.toml says "
+            "install = false. Set that to true, and restart Rooftree"
+        )
 
 
 def awaited(steps: Steps) -> list[Step | JobCall[None]]:

@@ -13,8 +13,9 @@ from typing import NoReturn
 from attrs import fields_dict
 
 from rooftree import Failed, Run, Step, Steps, step
+from rooftree.clock import boot_id
 from rooftree.services import ServiceDirectory
-from rooftree_containers import ImageVersion, ManagedContainer, ManagedContainers
+from rooftree_containers import Desired, ImageVersion, ManagedContainer, ManagedContainers
 from rooftree_containers.container_steps import Creating, Starting
 from rooftree_containers.steps import RemoveImage
 from rooftree_containers.update_steps import DropKeptData
@@ -22,7 +23,7 @@ from rooftree_files import Folder
 from rooftree_homeassistant import core_record
 from rooftree_homeassistant.core_container import PLUGIN
 from rooftree_homeassistant.core_jobs import forward
-from rooftree_homeassistant.home_assistant import HOME_ASSISTANT, NAME, HomeAssistant
+from rooftree_homeassistant.home_assistant import HOME_ASSISTANT, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.replaced_core import ReplacedCore
 from rooftree_homeassistant.whereabouts import CoreMoved
 
@@ -32,6 +33,33 @@ class RestoredCoreFails(Failed):
 
     status = 400
     error_key = "homeassistant_restore_failed_error"
+
+
+@step("homeassistant.put_restored/1")
+class PutRestoredCore(Step):
+    """Note that Core is installed; it is to run once all of it is back."""
+
+    version: str
+    image: str
+    stage = "home_assistant"
+
+    async def before(self, core: HomeAssistant) -> bool:
+        """Whether it was installed."""
+        return core.installed is not None
+
+    async def do(self, core: HomeAssistant) -> None:
+        """Note it."""
+        if core.installed is None:
+            document = CoreContainer(
+                version=self.version, image=self.image, desired=Desired.STOPPED, boot_id=await boot_id()
+            )
+            await core.put(document)
+
+    async def undo(self, was_installed: bool, core: HomeAssistant) -> None:
+        """Let it be installed no longer."""
+        if not was_installed and core.installed is not None:
+            await core.containers.lifetimes.revoke_tokens(NAME)
+            await core.remove()
 
 
 @step("homeassistant.restore_options/1")

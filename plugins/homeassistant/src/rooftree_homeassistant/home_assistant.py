@@ -57,6 +57,8 @@ class CoreContainer(StandingContainer):
 class ContainerSettings:
     """What the operator decides about Core's container."""
 
+    install: bool = True
+    """Whether it is installed where it is not."""
     privileged: bool = True
     probation: timedelta = timedelta(minutes=10)
     keep_history: bool = False
@@ -114,6 +116,12 @@ class HomeAssistant:
     async def put(self, container: CoreContainer) -> None:
         """Let it be installed."""
         await self.kernel.commit(self._installed.put(NAME, container))
+
+    async def remove(self) -> None:
+        """Let it be installed no longer; its container is gone."""
+        await self.kernel.commit(self._installed.delete(NAME))
+        self.containers.forget(NAME)
+        self.kernel.publish(CoreMoved())
 
     def changing_options(self, **changes: Any) -> Change:
         """Let these options be that, for :meth:`~rooftree.Kernel.commit`."""

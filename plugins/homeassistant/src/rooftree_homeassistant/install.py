@@ -21,6 +21,7 @@ from rooftree import (
     JobCancelled,
     JobChanged,
     JobError,
+    JobInfo,
     Kernel,
     NotReady,
     RooftreeError,
@@ -59,6 +60,8 @@ AGAIN_S: Final = 30.0
 LONGEST_PAUSE_S: Final = 3600.0
 """Seconds for which a registry that wants a pause has it, at most."""
 JOB: Final = "home_assistant_core_install"
+RESTORE: Final = "backup_restore_homeassistant"
+"""The job by which Core comes from a backup."""
 
 
 @step("homeassistant.fetch_core/1")
@@ -128,10 +131,20 @@ class HandOverPort(Step):
 
     tidies = True
 
+    async def before(self, page: LandingPage) -> bool:
+        """Whether it was shown."""
+        return page.is_open
+
     async def do(self, page: LandingPage, installation: Installation, core: HomeAssistant) -> None:
         """Listen there no longer."""
         installation.enter(Stage.STARTING, core.installed.version if core.installed else None)
         await page.hand_over()
+
+    async def undo(self, was_shown: bool | None, page: LandingPage, installation: Installation) -> None:
+        """Show it again; older journals say nothing of it."""
+        if was_shown:
+            installation.enter(Stage.STOPPED)
+            page.open()
 
 
 @forward(JOB, when_busy="refuse")
@@ -175,7 +188,7 @@ async def _target(
                 return running
             installation.enter(Stage.LOOKING)
             newest = await _newest(core) if version is None else version
-            await _learn_image(core)
+            await learn_image(core)
             return ImageVersion(newest, core.image_of(newest))
         except RooftreeError as error:
             if not patient:
@@ -184,7 +197,7 @@ async def _target(
         await core.kernel.clock.sleep(AGAIN_S)
 
 
-async def _learn_image(core: HomeAssistant) -> None:
+async def learn_image(core: HomeAssistant) -> None:
     """Have the feed read that names Core's image, where it was not; without it the image has its usual name."""
     feed = core.kernel.find(VERSION_FEED)
     if feed is not None and core.options.image is None and feed.image("core", machine=core.machine) is None:
@@ -242,23 +255,23 @@ class FirstInstall:
 
     async def run(self) -> None:
         """Install it, unless it is; ends when it is there. Where somebody cancelled that, it is theirs to go on."""
-        if self._core.installed is not None and not self._is_under_way():
-            return
-        if self._core.installed is None:
-            self._page.open()
         by_itself = True
-        while self._core.installed is None or self._is_under_way():
+        while not self._is_there() or self._is_under_way():
+            if self._core.installed is None:
+                self._page.open()
             try:
                 await self._install(by_itself=by_itself)
             except JobCancelled:
                 by_itself = False
+            except (JobBusy, AlreadyInstalled):  # a restore brings it, or has
+                await self._kernel.clock.sleep(AGAIN_S)
             except (NotAwaited, Stopping):  # somebody ends it again; or the next start goes on
                 return
             except RooftreeError as error:
                 if self._core.installed is not None:
                     self._note_not_started(self._core.installed.version, error)
                     return
-                if not isinstance(error, NotReady | JobBusy):
+                if not isinstance(error, NotReady):
                     self._installation.note(error)
                 await self._kernel.clock.sleep(AGAIN_S)
 
@@ -284,5 +297,19 @@ class FirstInstall:
         for error in self._errors:
             raise _RAISED.get(error.type, Failed)(error.message)
 
+    def _is_there(self) -> bool:
+        """Whether it is installed, and stays so: a restore that has brought it may be taken back."""
+        return self._core.installed is not None and not any(map(_restores, self._kernel.jobs.listing()))
+
     def _is_under_way(self) -> bool:
-        return any(job.name == JOB and not job.done for job in self._kernel.jobs.listing())
+        return open_install(self._kernel) is not None
+
+
+def open_install(kernel: Kernel) -> str | None:
+    """The id of the job that installs Core; ``None`` where none does."""
+    return next((job.uuid for job in kernel.jobs.listing() if job.name == JOB and not job.done), None)
+
+
+def _restores(job: JobInfo) -> bool:
+    """Whether it puts Core back, and is not through."""
+    return not job.done and (job.name == RESTORE or any(map(_restores, job.child_jobs)))

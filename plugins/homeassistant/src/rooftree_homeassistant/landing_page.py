@@ -84,6 +84,11 @@ class LandingPage:
         """Where it is shown."""
         return self._lead.ports if self._lead is not None else tuple(self._listeners)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the ports are to be ours."""
+        return self._is_open
+
     def open(self) -> None:
         """Show the page from now on."""
         self._is_open = True

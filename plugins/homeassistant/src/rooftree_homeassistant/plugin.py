@@ -95,6 +95,7 @@ class HomeAssistantPlugin(Plugin):
         if NAME not in options:
             await kernel.commit(options.put(NAME, CoreOptions()))
         decided = ContainerSettings(
+            install=settings.install,
             privileged=settings.privileged,
             probation=timedelta(minutes=settings.probation_minutes),
             keep_history=settings.update_keeps_history,

@@ -20,7 +20,7 @@ from rooftree_mounts.configuration import MountConfig
 from rooftree_mounts.credentials import credentials_file
 from rooftree_mounts.disks import MountableDisks
 from rooftree_mounts.kept_mounts import KeptMounts
-from rooftree_mounts.looking import Looks
+from rooftree_mounts.looking import Looks, Room
 from rooftree_mounts.models import ListedMount, MountsInfo
 from rooftree_mounts.mount_program import MountProgram
 from rooftree_mounts.mounting import ActivationFailed, Mounter, Refused, UnmountFailed
@@ -118,10 +118,16 @@ class HostMounts:
 
     def listing(self) -> MountsInfo:
         """All of them, for clients."""
-        mounts = [self._listed(name, config) for name, config in sorted(self._kept.configs.items())]
+        mounts = [self.listed(name, config) for name, config in sorted(self._kept.configs.items())]
         return MountsInfo(mounts=mounts, default_backup_mount=self._kept.default)
 
-    def _listed(self, name: str, config: MountConfig) -> ListedMount:
+    def room(self, name: str) -> Room | None:
+        """The room on a mount when it answered last; ``None`` for one that is not active."""
+        mount = self.mount(name)
+        return self._looks.room(Places.of(name, mount.usage).own) if mount.state == "active" else None
+
+    def listed(self, name: str, config: MountConfig) -> ListedMount:
+        """One of them, for clients."""
         where = Places.of(name, config.usage)
         of_disk = config.type == "disk"
         return ListedMount(

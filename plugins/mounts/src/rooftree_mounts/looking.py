@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
+from attrs import frozen
+
 from rooftree.interfaces.mounts import MountUsage
 from rooftree_mounts.mount_table import Mounted, MountTable, table_changes
 from rooftree_mounts.mounting import Refused
@@ -23,6 +25,14 @@ MEASURE_S: Final = 60.0
 """Seconds that measuring may take."""
 
 
+@frozen
+class Room:
+    """What there is on a mount."""
+
+    total_bytes: int
+    used_bytes: int
+
+
 class Looks:
     """Looks at mounts below the data folder. Places are relative to that."""
 
@@ -31,6 +41,7 @@ class Looks:
         self._processes = processes
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By place: one is asked at a time."""
+        self._rooms: dict[str, Room] = {}
 
     async def is_mounted(self, place: str) -> bool:
         """Whether anything is mounted there; asks the kernel only."""
@@ -70,6 +81,11 @@ class Looks:
             raise Refused(f"it does not answer: {error}") from error
         if ended.code != 0:
             raise Refused(f"it does not answer: {ended.reason}")
+        self._rooms[place] = _room(ended)
+
+    def room(self, place: str) -> Room | None:
+        """The room there, as it was when what is mounted there answered last; ``None`` where it has not yet."""
+        return self._rooms.get(place)
 
     async def measure(self, name: str, place: str, max_depth: int) -> MountUsage:
         """What takes the room there; raises the errors of :mod:`rooftree_mounts.usage`."""
@@ -91,14 +107,20 @@ class Looks:
             raise UsageTimeout(f"{name} could not be measured within {MEASURE_S:g} s", name=name) from None
         if whole.code != 0:
             raise UsageUnreadable(f"{name} can't be read: {whole.reason}", name=name, reason=whole.reason)
-        block_bytes, blocks, free = map(int, whole.output.split())
-        return tree(sizes(printed, top), blocks * block_bytes, (blocks - free) * block_bytes, max_depth)
+        room = _room(whole)
+        return tree(sizes(printed, top), room.total_bytes, room.used_bytes, max_depth)
 
     async def _statfs(self, place: str, mounted: Mounted, within_s: float) -> Ended:
         """statfs(2), for which a network file system asks its server."""
         command = ("stat", "--file-system", "--format=%S %b %f", str(self._data / place))
         async with self._asking[place]:  # what hangs on a mount that is gone by now says nothing about this one
             return await self._processes.run(f"{_about(place)}{mounted.id})", *command, within_s=within_s)
+
+
+def _room(ended: Ended) -> Room:
+    """What stat(1) has printed."""
+    block_bytes, blocks, free = map(int, ended.output.split())
+    return Room(blocks * block_bytes, (blocks - free) * block_bytes)
 
 
 def _about(place: str) -> str:

@@ -166,6 +166,29 @@ class ListedMount:
 
 
 @frozen(kw_only=True)
+class WatchedMount(ListedMount):
+    """A mount as it was when it was looked at last, with what only we tell; nothing of it is asked of its server."""
+
+    has_login: bool
+    """Whether a user name and a password are kept for it."""
+    total_bytes: int | None
+    """``None`` until it has answered."""
+    used_bytes: int | None
+    used_by: Sequence[str]
+    """In a sentence each, who would miss it."""
+    why_failed: str | None
+    """What is wrong, where something is."""
+
+
+@frozen(kw_only=True)
+class MountsOverview:
+    """The mounts with what is known of each, and where backups go."""
+
+    mounts: Sequence[WatchedMount]
+    default_backup_mount: str | None
+
+
+@frozen(kw_only=True)
 class MountsInfo:
     """The mounts, and where backups go."""
 

@@ -19,6 +19,7 @@ from rooftree_mounts.disks import MOUNTABLE_DISKS, MountableDisks
 from rooftree_mounts.host_mounts import HOST_MOUNTS, HostMounts
 from rooftree_mounts.jobs import AVAILABLE, remedy_of
 from rooftree_mounts.kept_mounts import KEPT_MOUNTS, KeptMounts
+from rooftree_mounts.overview import OVERVIEW, Overview
 from rooftree_mounts.removal import MOUNT_REMOVAL, MountRemoval
 from rooftree_mounts.routes import routes
 from rooftree_mounts.upkeep import Upkeep
@@ -29,7 +30,7 @@ class MountsPlugin(Plugin):
     """Network storage and local disks for add-ons and backups."""
 
     name = "mounts"
-    provides = (MOUNTS, HOST_MOUNTS, KEPT_MOUNTS, MOUNTABLE_DISKS, MOUNT_REMOVAL)
+    provides = (MOUNTS, HOST_MOUNTS, KEPT_MOUNTS, MOUNTABLE_DISKS, MOUNT_REMOVAL, OVERVIEW)
     optional = (SYSTEM_BUS, CONTAINER_ENGINE, SYSTEM_JOURNAL)
 
     async def setup(self, kernel: Kernel) -> None:
@@ -44,7 +45,9 @@ class MountsPlugin(Plugin):
         kernel.provide(HOST_MOUNTS, mounts)
         kernel.provide(KEPT_MOUNTS, kept)
         kernel.provide(MOUNTABLE_DISKS, disks)
-        kernel.provide(MOUNT_REMOVAL, MountRemoval(kernel, kept, mounts))
+        removal = MountRemoval(kernel, kept, mounts)
+        kernel.provide(MOUNT_REMOVAL, removal)
+        kernel.provide(OVERVIEW, Overview(kernel, kept, mounts, removal))
         kernel.condition(AVAILABLE, lambda _: why_unavailable(kernel))
         kernel.on(BusServiceChanged, self.bus_service_changed)
         kernel.on(InternetChanged, self.internet_changed)
@@ -60,7 +63,7 @@ class MountsPlugin(Plugin):
             self.upkeep.hurry()
 
     def routes(self) -> Routes:
-        """``/mounts…``."""
+        """``/mounts…``, and ours."""
         return routes
 
     def tasks(self) -> Iterable[Task]:

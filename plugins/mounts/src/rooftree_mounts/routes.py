@@ -8,7 +8,8 @@ from rooftree_mounts.configuration import MountConfig
 from rooftree_mounts.host_mounts import HostMounts
 from rooftree_mounts.jobs import create_mount, reload_mount, remove_mount, update_mount
 from rooftree_mounts.kept_mounts import KeptMounts
-from rooftree_mounts.models import MountName, MountRequest, MountsInfo, MountsOptions
+from rooftree_mounts.models import MountName, MountRequest, MountsInfo, MountsOptions, MountsOverview
+from rooftree_mounts.overview import Overview
 
 routes = Routes()
 MANAGER = role(Role.MANAGER)
@@ -18,6 +19,12 @@ MANAGER = role(Role.MANAGER)
 def info(mounts: HostMounts) -> MountsInfo:
     """The mounts, and where backups go."""
     return mounts.listing()
+
+
+@routes.get("/kernel/v1/mounts", access=MANAGER)
+async def overview(overview: Overview) -> MountsOverview:
+    """The mounts with the room on each, who uses it, and what is wrong with it; ours. Waits for no server."""
+    return await overview.whole()
 
 
 @routes.post("/mounts/options", access=MANAGER, refuses=(MountNotFound,))

@@ -11,14 +11,14 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from attrs import define, field
+from attrs import define, field, frozen
 from rooftree import Invalid, NotFound, RooftreeError
 from rooftree.interfaces.backups import Progress
 from rooftree.interfaces.vaults import (
@@ -122,7 +122,7 @@ class Borg(VaultDriver):
         below = [item for item in items if item["path"].startswith(prefix) and item["path"] != path]
         return [entry(item, prefix) for item in below if "/" not in item["path"].removeprefix(prefix)]
 
-    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
+    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncGenerator[bytes]:
         above, _, name = path.rpartition("/")
         if not any(entry.name == name and entry.type == "file" for entry in await self.entries(vault, snapshot, above)):
             raise NotFound(f"There is no file /{path} in the backup")
@@ -226,10 +226,10 @@ async def borg(
     """
     command, *rest = arguments
     pipe = asyncio.subprocess.PIPE
-    async with ssh(vault) as rsh:
+    async with connection(vault) as ssh:
         try:
             async with child_process(
-                "borg", command, "--log-json", "--lock-wait", str(WAIT_S), *rest, env=environment(vault, rsh),
+                "borg", command, "--log-json", "--lock-wait", str(WAIT_S), *rest, env=environment(vault, ssh.command),
                 cwd=folder or "/", stdin=pipe if content is not None else asyncio.subprocess.DEVNULL,
                 stdout=pipe, stderr=pipe, limit=2**22,
             ) as process:  # fmt: skip
@@ -246,6 +246,7 @@ async def borg(
                     listening.cancel()
                     await asyncio.gather(listening, return_exceptions=True)
                 code = await process.wait()
+            child.complaints += await asyncio.to_thread(ssh.complaints)
         except FileNotFoundError:
             raise VaultUnreachable("There is no borg on this machine; install it (package borgbackup)") from None
     if code:
@@ -276,7 +277,7 @@ def refuse(vault: VaultAccess, complaints: Sequence[Mapping[str, Any]], *, is_er
     raise kind(f"borg failed: {said.replace(vault.key.reveal(), '***')}")
 
 
-def environment(vault: VaultAccess, rsh: str) -> Mapping[str, str]:
+def environment(vault: VaultAccess, ssh: str) -> Mapping[str, str]:
     """The key is here, where root alone can read it, and not among the arguments."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -285,26 +286,40 @@ def environment(vault: VaultAccess, rsh: str) -> Mapping[str, str]:
         "BORG_BASE_DIR": str(vault.cache),
         "BORG_PASSPHRASE": vault.key.reveal(),
         "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
-        "BORG_RSH": rsh,
+        "BORG_RSH": ssh,
     }
 
 
+@frozen
+class Ssh:
+    """How borg reaches another machine."""
+
+    command: str = "ssh"
+    log: Path | None = None
+
+    def complaints(self) -> list[Mapping[str, Any]]:
+        """What ssh has said: it is all there when borg has ended because of it, unlike what borg passes on."""
+        said = self.log.read_text(errors="replace").splitlines() if self.log and self.log.exists() else []
+        return [{"message": line} for line in said]
+
+
 @asynccontextmanager
-async def ssh(vault: VaultAccess) -> AsyncIterator[str]:
+async def connection(vault: VaultAccess) -> AsyncIterator[Ssh]:
     """ssh(1) with our key and known servers alone, for the length of a block."""
     if not vault.repository.startswith("ssh:"):
-        yield "ssh"
+        yield Ssh()
         return
     with await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="rooftree-borg-") as folder:
-        yield await asyncio.to_thread(ssh_command, vault, Path(folder))
+        yield await asyncio.to_thread(prepared, vault, Path(folder))
 
 
-def ssh_command(vault: VaultAccess, folder: Path) -> str:
+def prepared(vault: VaultAccess, folder: Path) -> Ssh:
     (folder / "known_hosts").write_text(vault.ssh_hosts)
-    options = ["-F", "/dev/null", "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes",
-               f"-oUserKnownHostsFile={folder / 'known_hosts'}", "-oConnectTimeout=20"]  # fmt: skip
+    log = folder / "log"
+    options = ["-F", "/dev/null", "-E", str(log), "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oConnectTimeout=20",
+               "-oStrictHostKeyChecking=yes", f"-oUserKnownHostsFile={folder / 'known_hosts'}"]  # fmt: skip
     if vault.ssh_key is not None:
         (folder / "key").touch(mode=0o600)
         (folder / "key").write_text(vault.ssh_key.reveal().strip() + "\n")
         options += ["-i", str(folder / "key")]
-    return shlex.join(("ssh", *options))
+    return Ssh(shlex.join(("ssh", *options)), log)

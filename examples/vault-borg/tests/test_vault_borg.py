@@ -25,6 +25,7 @@ from rooftree.interfaces.vaults import (
 from rooftree.process import System
 from rooftree.testing import Client, InstalledPlugin, running_system
 from rooftree_backups_vault.plugin import BackupsVaultPlugin
+
 from rooftree_vault_borg import Borg
 
 KEY = Secret("the key of the tests")

@@ -11,13 +11,14 @@ hand::
         async def create(self, vault: VaultAccess) -> None: ...
 
 Verbs are called for several vaults at once, and those that read also beside a :meth:`VaultDriver.store` in the same
-vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. A verb that is cancelled leaves
-nothing running.
+vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. So it is within one installation:
+another may be in the same vault at any time, and the program's own locks keep the two apart. A verb that is cancelled
+leaves nothing running.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -192,7 +193,7 @@ class VaultDriver:
         """What lies in a folder of a snapshot. Raises :class:`~rooftree.errors.NotFound`."""
         raise NotImplementedError
 
-    def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
+    def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncGenerator[bytes]:
         """A file of a snapshot, in pieces. Raises :class:`~rooftree.errors.NotFound` before the first."""
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ for themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -121,7 +121,7 @@ class Restic(VaultDriver):
             raise NotFound(f"There is no folder {wanted} in the backup")
         return listed
 
-    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
+    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncGenerator[bytes]:
         above, _, name = path.rpartition("/")
         entry = next((entry for entry in await self.entries(vault, snapshot, above) if entry.name == name), None)
         if entry is None or entry.type != "file":

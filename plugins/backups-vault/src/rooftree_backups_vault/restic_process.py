@@ -40,6 +40,8 @@ _SHORTEST_SECRET: Final = 3
 _REASONS: Final[Sequence[tuple[str, type[RooftreeError], str]]] = (
     ("wrong password or no key found", VaultLocked, "The key does not open the vault"),
     ("config file already exists", VaultExists, "There is a vault at that place already; give its key to use it"),
+    ("unknown flag:", VaultUnreachable, "This machine's restic is too old; 0.14 or later is needed"),
+    ("unsupported repository version", VaultUnreachable, "This machine's restic is too old for the vault"),
     ("no space left on device", VaultRefused, "The vault's disk is full"),
     ("Permission denied (publickey", VaultUnreachable, "The server does not accept the SSH key"),
     ("Host key verification failed", VaultUnreachable, "The server is none of those that are trusted"),
@@ -202,7 +204,7 @@ def _masked(vault: VaultAccess, complaint: str) -> str:
         for form in (text, quote(text, safe="")) if text else ():
             complaint = complaint.replace(form, "***") if len(form) >= _SHORTEST_SECRET else complaint
     lines = [line.removeprefix("Fatal: ").strip() for line in complaint.splitlines() if line.strip()]
-    return "".join(letter if letter.isprintable() else "�" for letter in "; ".join(lines[-3:]))
+    return "".join(letter if letter.isprintable() else "�" for letter in "; ".join(lines[-4:]))
 
 
 def _environment(vault: VaultAccess) -> dict[str, str]:

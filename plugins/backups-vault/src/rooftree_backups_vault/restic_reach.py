@@ -51,17 +51,15 @@ async def reach(vault: VaultAccess) -> AsyncIterator[Reach]:
 def _prepared(vault: VaultAccess, folder: Path) -> Reach:
     if vault.repository.startswith("sftp:"):
         complaints = folder / "complaints"
-        # Its complaints go to a file: restic would pass them on, and often ends before it has. Options have no quotes.
-        script = f"exec {shlex.join(_ssh_command(vault, folder))} 2>>{shlex.quote(str(complaints))}\n"
-        scratch.write(folder / "ssh", script.encode())
-        return Reach(("-o", f"sftp.command=sh {folder / 'ssh'}"), complaints)
+        return Reach(("-o", f"sftp.command={shlex.join(_ssh_command(vault, folder, complaints))}"), complaints)
     trusted = folder / "trusted.pem"
     scratch.write(trusted, vault.ca_certificates.encode())
     return Reach(("--cacert", str(trusted)))
 
 
-def _ssh_command(vault: VaultAccess, folder: Path) -> Sequence[str]:
-    """ssh(1). Nothing is asked: who is not known is refused."""
+def _ssh_command(vault: VaultAccess, folder: Path, complaints: Path) -> Sequence[str]:
+    """ssh(1). Nothing is asked: who is not known is refused. Its complaints go to a file: restic would pass them on,
+    and often ends before it has."""
     user_and_host, port = _ssh_server(vault.repository)
     known = folder / "known_hosts"
     scratch.write(known, vault.ssh_hosts.encode())
@@ -71,8 +69,8 @@ def _ssh_command(vault: VaultAccess, folder: Path) -> Sequence[str]:
         path.touch(mode=0o600)  # ours: in a folder of our own
         scratch.write(path, vault.ssh_key.reveal().strip().encode() + b"\n")
         key = ("-i", str(path))
-    options = ("-F", "/dev/null", "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes",
-               f"-oUserKnownHostsFile={known}", "-oConnectTimeout=20", "-oServerAliveInterval=20")  # fmt: skip
+    options = ("-F", "/dev/null", "-E", str(complaints), "-oBatchMode=yes", "-oIdentitiesOnly=yes",
+               "-oStrictHostKeyChecking=yes", f"-oUserKnownHostsFile={known}", "-oConnectTimeout=20", "-oServerAliveInterval=20")  # fmt: skip
     return ("ssh", *options, *key, *(("-p", port) if port else ()), user_and_host, "-s", "sftp")
 
 

@@ -30,6 +30,7 @@ from rooftree import (
 from rooftree.interfaces.mounts import MOUNTS
 from rooftree.interfaces.vaults import VaultAccess, VaultDriver
 from rooftree_backups_vault.places import without_password
+from rooftree_backups_vault.turns import DriverInTurn, Turns
 
 LOCAL: Final = "local"
 MOUNT: Final = "mount:"
@@ -94,6 +95,7 @@ class Vaults:
         self._kept = kept
         self._cache = cache
         self._drivers: dict[str, VaultDriver] = {}
+        self._turns: dict[str, Turns] = {}
         for name, driver in drivers.items():
             self._drivers[name] = driver.kind()
             driver.in_use()
@@ -110,7 +112,8 @@ class Vaults:
 
     def driver(self, name: str) -> VaultDriver:
         """What keeps a vault; raises ``NotFound``, and ``Unavailable`` where it is not installed."""
-        return self._driver(self.get(name).driver)
+        turns = self._turns.setdefault(name, Turns())
+        return DriverInTurn(self._driver(self.get(name).driver), turns)
 
     def _driver(self, name: str) -> VaultDriver:
         driver = self._drivers.get(name)

@@ -70,7 +70,8 @@ def _ssh_command(vault: VaultAccess, folder: Path, complaints: Path) -> Sequence
         scratch.write(path, vault.ssh_key.reveal().strip().encode() + b"\n")
         key = ("-i", str(path))
     options = ("-F", "/dev/null", "-E", str(complaints), "-oBatchMode=yes", "-oIdentitiesOnly=yes",
-               "-oStrictHostKeyChecking=yes", f"-oUserKnownHostsFile={known}", "-oConnectTimeout=20", "-oServerAliveInterval=20")  # fmt: skip
+               "-oStrictHostKeyChecking=yes", f"-oUserKnownHostsFile={known}",
+               "-oConnectTimeout=20", "-oServerAliveInterval=20")  # fmt: skip
     return ("ssh", *options, *key, *(("-p", port) if port else ()), user_and_host, "-s", "sftp")
 
 

@@ -6,6 +6,6 @@ import heavy things only where it uses them.
 """
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
-from rooftree.cli.presentation import print_json, print_table, tell
+from rooftree.cli.presentation import print_json, print_table, size_text, tell
 
-__all__ = ["Invocation", "invocation_options", "pass_invocation", "print_json", "print_table", "tell"]
+__all__ = ["Invocation", "invocation_options", "pass_invocation", "print_json", "print_table", "size_text", "tell"]

@@ -54,6 +54,7 @@ async def test_backup_is_made_listed_shown_verified_and_deleted(home: House) -> 
     assert (entry["name"], entry["protected"]) == ("By hand", True)
     listed = await typed("list", socket=socket)
     assert listed.output.splitlines()[1].split()[0] == slug
+    assert f"{entry['size_bytes'] / 1024**2:.1f} MiB" in listed.output
     assert "Core (protected)" in listed.output
     shown = await typed("show", "--json", slug, socket=socket)
     assert json.loads(shown.output)["homeassistant"] == "2026.11.0"

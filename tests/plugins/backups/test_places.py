@@ -161,6 +161,7 @@ async def test_uploaded_backup_is_listed_under_its_slug(home: House, tmp_path: P
     assert (await sent(home, data)).data == {"slug": ONE}
 
     assert (home.local / f"{ONE}.tar").read_bytes() == data
+    assert oct((home.local / f"{ONE}.tar").stat().st_mode & 0o777) == "0o600"
     assert home.names() == [f"{ONE}.tar"]
     assert set(await home.listed()) == {ONE}
 
@@ -269,13 +270,15 @@ async def test_download_is_the_file_with_a_name_made_of_the_backups(home: House)
     ("wanted", "begin", "end"),
     [("bytes=0-0", 0, 1), ("bytes=100-199", 100, 200), ("bytes=10000-", 10000, None), ("bytes=-7", -7, None)],
 )
-async def test_part_of_a_download(home: House, wanted: str, begin: int, end: int | None) -> None:
-    write_archive(home.local / "one.tar", raw_backup(ONE))
+@pytest.mark.parametrize("on_a_mount", [False, True])
+async def test_part_of_a_download(home: House, wanted: str, begin: int, end: int | None, on_a_mount: bool) -> None:
+    folder = home.mounts.add("nas") if on_a_mount else home.local
+    write_archive(folder / "one.tar", raw_backup(ONE))
     await home.reload()
 
     answer = await home.client.get(f"/backups/{ONE}/download", headers={"Range": wanted})
 
-    whole = (home.local / "one.tar").read_bytes()
+    whole = (folder / "one.tar").read_bytes()
     assert (answer.status, answer.body) == (206, whole[begin:end])
     assert answer.headers["Content-Range"].endswith(f"/{len(whole)}")
 
@@ -293,10 +296,14 @@ async def test_part_behind_the_end_is_416_and_nonsense_is_the_whole(home: House)
     assert (head.status, head.body) == (200, b"")
 
 
-async def test_download_of_a_file_that_has_gone_is_404_and_it_is_no_longer_listed(home: House) -> None:
-    write_archive(home.local / "one.tar", raw_backup(ONE))
+@pytest.mark.parametrize("on_a_mount", [False, True])
+async def test_download_of_a_file_that_has_gone_is_404_and_it_is_no_longer_listed(
+    home: House, on_a_mount: bool
+) -> None:
+    folder = home.mounts.add("nas") if on_a_mount else home.local
+    write_archive(folder / "one.tar", raw_backup(ONE))
     await home.reload()
-    (home.local / "one.tar").unlink()
+    (folder / "one.tar").unlink()
 
     assert (await home.client.get(f"/backups/{ONE}/download")).status == 404
     assert await home.listed() == {}

@@ -57,6 +57,14 @@ async def test_plain_backup_is_a_tar_that_anybody_reads(home: House) -> None:
     assert (await verified(home, slug))["whole"] is True
 
 
+async def test_only_root_reads_what_a_backup_holds(home: House) -> None:
+    nas = home.mounts.add("nas")
+    slug = (await home.client.post("/backups/new/full", json={"location": [None, "nas"]})).data["slug"]
+
+    files = [place / f"{slug}.tar" for place in (home.local, nas)]
+    assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o600"] * 2
+
+
 async def test_protected_backup_is_encrypted_and_opened_by_its_password_only(home: House) -> None:
     body = {"name": "Protected", "password": PASSWORD}
     slug = (await home.client.post("/backups/new/full", json=body)).data["slug"]

@@ -38,6 +38,7 @@ async def test_list_shows_vaults_with_their_backups_and_proofs(cli: Cli, house: 
     assert "cellar" in empty.stdout
     line = next(line for line in listed.stdout.splitlines() if "0badcafe" in line)
     assert "local (restic)" in line and "at night" in line and "1 of 1" in line
+    assert " 1.0 MiB " in line, "as every list of backups has sizes"
     assert json.loads(as_json.stdout)["vaults"][0]["backups"][0]["slug"] == "0badcafe"
 
 

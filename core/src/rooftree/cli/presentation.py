@@ -22,6 +22,11 @@ NOTHING: Final = "-"
 """Stands in a table where there is nothing to say."""
 
 
+def size_text(size_bytes: int) -> str:
+    """A size for people, in MiB as the API has sizes: ``1,234.5 MiB``."""
+    return f"{size_bytes / 1024**2:,.1f} MiB"
+
+
 def tell(text: str, *, word: str = "", colour: str = "", err: bool = False, file: IO[Any] | None = None) -> None:
     """Print one or more lines.
 

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rooftree_archives.carrying import carry as carry
+    from rooftree_archives.files import OpenArchive as OpenArchive
+    from rooftree_archives.files import copy_archive as copy_archive
+    from rooftree_archives.files import hidden_name as hidden_name
+    from rooftree_archives.files import open_archive as open_archive
+    from rooftree_archives.files import remove_archive as remove_archive
     from rooftree_archives.reader import ArchiveIndex as ArchiveIndex
     from rooftree_archives.reader import archive_reader as archive_reader
     from rooftree_archives.reader import read_indexes as read_indexes
@@ -26,12 +31,17 @@ _HOMES: Final = {
     "ArchiveExists": "worker_process",
     "ArchiveIndex": "reader",
     "ArchiveNotWritten": "worker_process",
+    "OpenArchive": "files",
     "UnpackLimits": "unpacking",
     "WorkerEnded": "worker_process",
     "archive_reader": "reader",
     "archive_writer": "writer",
     "carry": "carrying",
+    "copy_archive": "files",
+    "hidden_name": "files",
+    "open_archive": "files",
     "read_indexes": "reader",
+    "remove_archive": "files",
     "remove_leftovers": "writer",
     "verify_archive": "reader",
 }

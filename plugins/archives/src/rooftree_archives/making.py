@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -16,8 +15,9 @@ from attrs import define, frozen
 from isal import isal_zlib
 
 from rooftree_archives.checking import Checking
-from rooftree_archives.faults import Damaged, TargetExists, TargetFailed
+from rooftree_archives.faults import Damaged, TargetFailed
 from rooftree_archives.inner_archives import DIGEST, open_part
+from rooftree_archives.naming import give_name
 from rooftree_archives.outer_archive import InnerArchive, read_outer
 from rooftree_archives.packing import Contents, pack
 from rooftree_archives.pipeline import Chunk, Outflow, Stage
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _LEVEL: Final = 2
 """Of deflate, as isal counts: near gzip's 6 in size, ten times as fast."""
 _WHATEVER: Final = UnpackLimits(ratio=2**40)
-_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @frozen
@@ -103,7 +102,7 @@ class Archive:
 
     def publish(self, name: str, metadata: bytes, *, replace: bool, progress: Callable[[int, int], None]) -> None:
         """Complete it, read it back, and give it its name. Raises :class:`Damaged`, :class:`TargetFailed`,
-        :class:`TargetExists`."""
+        ``TargetExists``."""
         block = encode(Member(name="./backup.json", size=len(metadata), mtime_ns=int(time.time()) * 1_000_000_000))
         end = block + metadata + bytes(padding(len(metadata))) + bytes(2 * BLOCK)
         end += bytes(-(self._size + len(end)) % RECORD)
@@ -113,8 +112,7 @@ class Archive:
         except OSError as error:
             raise TargetFailed(f"The archive can't be written: {error.strerror}") from error
         self._read_back(metadata, progress)
-        os.fchmod(self._descriptor, 0o644)
-        self._name(name, replace)
+        give_name(self._folder, self._hidden_name, name, replace=replace)
 
     def _write(self, data: bytes, at: int) -> None:
         try:
@@ -148,34 +146,6 @@ class Archive:
             for _ in unpack(stream.tar, part.kind, Checking(), _WHATEVER, part.inner.size):
                 pass
             stream.finish()
-
-    def _name(self, name: str, replace: bool) -> None:
-        here = self._folder.descriptor
-        try:
-            if replace:
-                os.rename(self._hidden_name, name, src_dir_fd=here, dst_dir_fd=here)
-            else:
-                self._link(name)
-        except FileExistsError:
-            raise TargetExists(f"There is a file {name} already") from None
-        except OSError as error:
-            raise TargetFailed(f"The archive can't be given its name: {error.strerror}") from error
-        with suppress(OSError):  # not every share flushes folders, and it has its name
-            os.fsync(here)
-
-    def _link(self, name: str) -> None:
-        """Give it its name where nothing has it: a second one first, which fails where there is something."""
-        here = self._folder.descriptor
-        try:
-            os.link(self._hidden_name, name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            if self._folder.status(name) is not None:
-                raise FileExistsError from None
-            os.rename(self._hidden_name, name, src_dir_fd=here, dst_dir_fd=here)
-        else:
-            os.unlink(self._hidden_name, dir_fd=here)
 
 
 def _tell(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:

@@ -1,6 +1,6 @@
 """The worker: a process that reads or makes an archive, asked over a socket: ``-m rooftree_archives.worker FD``.
 
-A message is a length of four bytes and JSON. To a call ``{"call": NAME, …}`` come any number of
+A message is a length of four bytes and JSON, or bytes (``wire.py``). To a call ``{"call": NAME, …}`` come any number of
 ``{"progress": [DONE, TOTAL]}`` and then ``{"result": …}`` or ``{"fault": KIND, "message": …}``. Bytes are base64.
 Little is imported here, and that lazily: a start has to be quick, and the memory of a worker is limited.
 """
@@ -13,7 +13,6 @@ import json
 import os
 import resource
 import socket
-import struct
 import sys
 import threading
 import time
@@ -26,9 +25,11 @@ from attrs import asdict
 
 from rooftree.errors import RooftreeError
 from rooftree_archives.faults import Damaged, PasswordRefused, SourceRefused, TargetExists, TargetFailed
+from rooftree_archives.wire import LENGTH, RAW
 from rooftree_files import Folder
 
-_LENGTH: Final = struct.Struct("!I")
+MEMORY: Final = 64 * 1024 * 1024
+"""Bytes that a worker may have for itself."""
 _PROGRESS_EVERY_S: Final = 0.1
 _NICENESS: Final = 5
 _SWITCH_INTERVAL_S: Final = 0.0005
@@ -55,8 +56,8 @@ class Worker:
 
     def run(self) -> None:
         """Answer calls until the other side is gone."""
-        while (header := self._receive(_LENGTH.size)) is not None:
-            (length,) = _LENGTH.unpack(header)
+        while (header := self._receive(LENGTH.size)) is not None:
+            (length,) = LENGTH.unpack(header)
             text = self._receive(length)
             if text is None:
                 return
@@ -145,6 +146,33 @@ class Worker:
         result, authenticated = self._reading.check(part, UnpackLimits(**limits), lambda done: self._tell(done, total))
         return {**asdict(result), "authenticated": authenticated}
 
+    # --- files as they are --------------------------------------------------------------------------------------------
+
+    def call_copy(self, source: str, filename: str, target: str, hidden: str, name: str) -> Answer:
+        """Copy an archive's file to another folder, and say what the disk has of the copy."""
+        from rooftree_archives.file_copy import copy_file  # noqa: PLC0415
+
+        with Folder.open(source) as folder, Folder.open(target) as other:
+            status = copy_file(folder, filename, other, hidden, name, self._tell)
+        return {"size": status.st_size, "changed_ns": status.st_mtime_ns, "inode": status.st_ino}
+
+    def call_remove(self, folder: str, name: str) -> bool:
+        """Remove a file; whether there was one."""
+        with Folder.open(folder) as here:
+            was_there = here.status(name) is not None
+            here.remove(name)
+        return was_there
+
+    def call_open_file(self, folder: str, name: str) -> int:
+        """Open a file for the calls that follow; its bytes."""
+        with Folder.open(folder) as here:
+            self._descriptor = here.open_file(name)
+        return os.fstat(self._descriptor).st_size
+
+    def call_read(self, begin: int, size: int) -> bytes:
+        """Bytes of the open file; fewer where it ends."""
+        return os.pread(self._descriptor, size, begin)
+
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def _tell(self, done: int, total: int) -> None:
@@ -155,9 +183,14 @@ class Worker:
             self._send({"progress": [done, total]})
 
     def _send(self, message: Answer) -> None:
-        text = json.dumps(message, default=str).encode()
+        result = message.get("result")
+        if isinstance(result, bytes):
+            header, data = LENGTH.pack(len(result) | RAW), result
+        else:
+            data = json.dumps(message, default=str).encode()
+            header = LENGTH.pack(len(data))
         with self._telling:
-            self._connection.sendall(_LENGTH.pack(len(text)) + text)
+            self._connection.sendall(header + data)
 
     def _receive(self, size: int) -> bytes | None:
         data = bytearray()
@@ -186,6 +219,7 @@ def _index(open_file: Callable[[Path], Any], path: Path) -> Answer:
 def main() -> None:
     """Be a worker."""
     os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, 8192), most_files))
     threading.stack_size(_STACK)

@@ -1,11 +1,14 @@
-"""The daemon's side of a worker: a child process that is asked, one call at a time, and ends with the block."""
+"""The daemon's side of a worker: a child process that is asked, one call at a time, and ends with the block.
+
+A worker touches disks and shares that may stop answering, and then not even SIGKILL ends it: it is left behind, and
+nobody waits for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-import struct
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,11 +18,13 @@ import orjson
 
 from rooftree.errors import Conflict, Failed, NotFound, RooftreeError
 from rooftree.interfaces.backups import BackupDamaged, PartLeftOut, Progress, WrongPassword
-from rooftree_workers import child_process
+from rooftree_archives.wire import LENGTH, RAW
+from rooftree_workers import DisposableProcesses
 
-MEMORY: Final = 64 * 1024 * 1024
-"""Bytes that a worker may have for itself."""
-_LENGTH: Final = struct.Struct("!I")
+SILENT_S: Final = 600.0
+"""Seconds that a worker may say nothing. Bytes that move are told ten times a second; what may take longer is only that
+a slow disk is flushed."""
+_PROCESSES: Final = DisposableProcesses()
 
 
 class ArchiveNotWritten(Failed):
@@ -66,11 +71,13 @@ class WorkerConnection:
             self._interrupted = True
             text = orjson.dumps({"call": operation, **arguments})
             try:
-                self._writer.writelines([_LENGTH.pack(len(text)), text])
+                self._writer.writelines([LENGTH.pack(len(text)), text])
                 await self._writer.drain()
                 while "progress" in (message := await self._message()):
                     if progress is not None:
                         progress(*message["progress"])
+            except TimeoutError:
+                raise WorkerEnded(f"The disk or share did not answer for {SILENT_S:g} s") from None
             except (OSError, asyncio.IncompleteReadError):
                 raise WorkerEnded(
                     "The process that works on the archive ended; it may have run out of memory"
@@ -81,25 +88,20 @@ class WorkerConnection:
         return message["result"]
 
     async def _message(self) -> dict[str, Any]:
-        (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-        message: dict[str, Any] = orjson.loads(await self._reader.readexactly(length))
-        return message
+        async with asyncio.timeout(SILENT_S):
+            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+            data = await self._reader.readexactly(length & ~RAW)
+        return {"result": data} if length & RAW else dict(orjson.loads(data))
 
 
 @asynccontextmanager
 async def archive_worker() -> AsyncIterator[WorkerConnection]:
-    """A worker for the length of the block; it does not outlive the daemon."""
+    """A worker for the length of the block; it does not outlive the daemon, unless the kernel holds it."""
     ours, theirs = socket.socketpair()
     command = (sys.executable, "-I", "-X", "utf8", "-m", "rooftree_archives.worker", str(theirs.fileno()))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "MALLOC_ARENA_MAX": "1"}
     with ours:
-        async with child_process(
-            *command,
-            limits={"data": MEMORY},
-            env=environment,
-            pass_fds=(theirs.fileno(),),
-            stdout=asyncio.subprocess.DEVNULL,
-        ):
+        async with _PROCESSES.running("an archive", *command, env=environment, pass_fds=(theirs.fileno(),)):
             theirs.close()
             reader, writer = await asyncio.open_connection(sock=ours)
             try:

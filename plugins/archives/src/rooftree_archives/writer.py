@@ -5,26 +5,26 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import orjson
+import structlog
 from attrs import evolve
 
-from rooftree.errors import Failed
+from rooftree.errors import Failed, RooftreeError
 from rooftree.interfaces.backups import BackupHead, BackupPart, BackupWriter, PartContents, Progress, StoredPart
 from rooftree.model import Secret
+from rooftree_archives.files import HIDDEN, PARTIAL, hidden_name, remove_archive
 from rooftree_archives.heads import key_of, parts_of, values_of
 from rooftree_archives.metadata import write_metadata
 from rooftree_archives.worker_process import WorkerConnection, archive_worker
-from rooftree_files import Folder, FolderMissing, PathRefused
+from rooftree_files import Folder, PathRefused
 from rooftree_workers import to_thread_whole
 
-_HIDDEN: Final = ".rooftree-"
-_PARTIAL: Final = ".partial"
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -50,15 +50,18 @@ async def archive_writer(
     :param replace: put it in the place of what has that name
     """
     text = None if password is None else password.reveal() or None
-    hidden = f"{_HIDDEN}{secrets.token_hex(8)}{_PARTIAL}"
+    hidden = hidden_name()
+    writer: _Writer | None = None
     try:
         async with archive_worker() as worker:
             await worker.call(
                 "create", folder=str(path.parent), hidden=hidden, password=text, version=version, compressed=compressed
             )
-            yield _Writer(worker, path.name, data_folder, protected=text is not None, replace=replace)
+            writer = _Writer(worker, path.name, data_folder, protected=text is not None, replace=replace)
+            yield writer
     finally:
-        await to_thread_whole(_remove, path.parent, hidden)
+        if writer is None or not writer.is_published:
+            await _remove(path.with_name(hidden))
 
 
 async def remove_leftovers(folder: Path) -> None:
@@ -77,6 +80,7 @@ class _Writer:
         self._protected = protected
         self._replace = replace
         self._parts: list[StoredPart] = []
+        self.is_published = False
 
     async def add(self, part: BackupPart, contents: PartContents, progress: Progress) -> StoredPart:
         wire = {
@@ -112,20 +116,20 @@ class _Writer:
             raise Failed(f"The backup was not kept: {', '.join(missing)} should be in it, and is not")
         metadata = orjson.dumps(write_metadata(values_of(head, self._parts))).decode()
         await self._worker.call("publish", progress, name=self._name, metadata=metadata, replace=self._replace)
+        self.is_published = True
 
 
-def _remove(folder: Path, name: str) -> None:
+async def _remove(path: Path) -> None:
     try:
-        with Folder.open(folder) as here:
-            here.remove(name)
-    except FolderMissing:
-        pass
+        await remove_archive(path)
+    except (RooftreeError, TimeoutError) as error:  # a folder that is gone, or does not answer
+        log.warning("unfinished_archive_not_removed", path=str(path), reason=str(error))
 
 
 def _remove_leftovers(folder: Path) -> None:
     with Folder.open(folder) as here:
         for name in here.names():
-            if name.startswith(_HIDDEN) and name.endswith(_PARTIAL) and not _is_being_made(here, name):
+            if name.startswith(HIDDEN) and name.endswith(PARTIAL) and not _is_being_made(here, name):
                 here.remove(name)
 
 

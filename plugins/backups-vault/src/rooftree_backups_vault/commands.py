@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, tell
+from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, size_text, tell
 
 _VAULTS: Final = "/kernel/v1/vaults"
 _CREDENTIAL: Final = "A variable of this shell's that the place needs, such as AWS_ACCESS_KEY_ID."
@@ -40,14 +40,10 @@ def _rows(item: dict[str, Any]) -> list[tuple[str, ...]]:
     place = f"{item['place']} ({item['driver']})"
     backups: list[tuple[str, ...]] = [
         (item["name"], place, backup["slug"], backup["name"], backup["date"][:16].replace("T", " "),
-         _megabytes(backup["added_bytes"]), _proved(backup))
+         size_text(backup["added_bytes"]), _proved(backup))
         for backup in item["backups"]
     ]  # fmt: skip
     return backups or [(item["name"], place, "", "", "", "", "")]
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
 
 
 def _proved(backup: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A folder of archives on the disk: what is in it, and how files come into it, are copied and go. Everything blocks.
+"""A folder of archives on the disk: what is in it, and how files come into it and go. Everything blocks.
 
 Add-ons may be given the folder to write in, so nothing here goes by paths beyond it. What is not whole yet has a hidden
 name that no lister shows, and goes at the next start.
@@ -7,11 +7,10 @@ name that no lister shows, and goes at the next start.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from attrs import frozen
 
 from rooftree import Conflict, Failed
 from rooftree_backups.names import SUFFIX
-from rooftree_files import CopyStopped, Folder, FolderMissing
+from rooftree_files import Folder, FolderMissing
 
 UNFINISHED: Final = ".rooftree-backup-"
 """What the names of files begin with that are not whole yet."""
@@ -32,10 +31,6 @@ class FilenameTaken(Conflict):
 
     error_key = "backup_file_exists_error"
     status = 400
-
-
-class CopyDiffers(Failed):
-    """A copy is not what was copied."""
 
 
 @frozen(kw_only=True)
@@ -101,43 +96,6 @@ def write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def copy(
-    source: tuple[Path, str], target: Path, name: str, stop: Callable[[], bool], progress: Callable[[int, int], None]
-) -> None:
-    """Copy a file to a new one called ``name``; durable, and read back, when this returns. What it leaves when it fails
-    is for the caller to remove. Raises ``CopyStopped`` when ``stop`` says so, :class:`CopyDiffers`.
-
-    :param progress: told the bytes that are done, and all there are
-    """
-    with Folder.open(source[0]) as folder:
-        reading = folder.open_file(source[1])
-    try:
-        total, done = os.fstat(reading).st_size, 0
-        digest, written = hashlib.sha256(), hashlib.sha256()
-        writing = create(target, name)
-        try:
-            while data := os.read(reading, PIECE_BYTES):
-                if stop():
-                    raise CopyStopped
-                write_all(writing, data)
-                digest.update(data)
-                done += len(data)
-                progress(done, total)
-            os.fsync(writing)
-            os.posix_fadvise(writing, 0, 0, os.POSIX_FADV_DONTNEED)  # so that the disk is read, not what we remember
-            os.lseek(writing, 0, os.SEEK_SET)
-            while data := os.read(writing, PIECE_BYTES):
-                if stop():
-                    raise CopyStopped
-                written.update(data)
-            if written.digest() != digest.digest():
-                raise CopyDiffers(f"What was written of {source[1]} is not what was read back")
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
 
 
 def publish(path: Path, name: str, filename: str, replaces: FileState | None = None) -> FileState:

@@ -13,12 +13,11 @@ from typing import Any, Final
 
 import click
 
-from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, tell
+from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, size_text, tell
 
 PASSWORD_VARIABLE: Final = "BACKUP_PASSWORD"  # noqa: S105  # its name; ROOFTREE_… are settings
 LOOK_EVERY_S: Final = 0.3
 FOLDERS: Final = ("share", "addons/local", "ssl", "media")
-MIB: Final = 1024 * 1024
 LOCATION_HELP: Final = "A backup mount or a vault; .local for here."
 
 type Report = Callable[[float, str], None]
@@ -64,7 +63,7 @@ def list_backups(invocation: Invocation, /) -> None:
                 entry["slug"],
                 entry["date"][:16].replace("T", " "),
                 entry["name"],
-                _size(entry["size_bytes"]),
+                size_text(entry["size_bytes"]),
                 _contents(entry),
                 ", ".join(location or "here" for location in entry["locations"]),
                 ", ".join(part["slug"] for part in entry["failed"]),
@@ -72,10 +71,6 @@ def list_backups(invocation: Invocation, /) -> None:
             for entry in backups
         ),
     )
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / MIB:.1f} MiB"
 
 
 def _contents(entry: dict[str, Any]) -> str:
@@ -100,7 +95,7 @@ def show(invocation: Invocation, /, slug: str) -> None:
         ("name", details["name"]),
         ("date", details["date"]),
         ("type", details["type"]),
-        ("size", _size(details["size_bytes"])),
+        ("size", size_text(details["size_bytes"])),
         ("protected", "yes" if details["protected"] else "no"),
         ("where", ", ".join(location or "here" for location in details["locations"])),
         ("made by", f"version {details['supervisor_version']}"),
@@ -204,7 +199,7 @@ def create(
     if invocation.as_json:
         print_json(details)
         return
-    tell(f"Made the backup {details['slug']} ({_size(details['size_bytes'])}).")
+    tell(f"Made the backup {details['slug']} ({size_text(details['size_bytes'])}).")
     for part in details["failed"]:
         tell(f"Without {part['slug']}: {part['message']}", err=True)
 

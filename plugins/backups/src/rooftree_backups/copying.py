@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from rooftree import Failed, JobCall, RooftreeError, Run, Step, Steps, job, step
-from rooftree_backups import archive_folder
+from rooftree_archives import copy_archive, hidden_name, remove_archive
+from rooftree_backups.archive_folder import FileState
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.places import ArchiveFolder
-from rooftree_workers import to_thread_stoppable
 
 COPIES: Final = "backup_copy_to_additional_locations"
 COPY: Final = "backup_copy_to_location"
@@ -39,7 +37,7 @@ class CopyTo(Step):
     interruptible = True
 
     async def before(self) -> str:
-        return archive_folder.unfinished_name()
+        return hidden_name()
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
         try:
@@ -53,33 +51,18 @@ class CopyTo(Step):
         assert source is not None, "what is copied is a file"
         if not isinstance(target, ArchiveFolder):
             raise Failed(f"{self.location} takes no files")
-        loop = asyncio.get_running_loop()
-
-        def progress(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(run.progress, done, total)
-
         head = next((file.head for file in backups.index.of(self.source) if file.filename == self.filename), None)
         if head is None:
             raise Failed(f"there is no file {self.filename} in {self.source} to copy")
-        with ThreadPoolExecutor(1, "copy") as threads:
-            await _copied(threads, (source.path, self.filename), target.path, unfinished, progress)
-        state = await asyncio.to_thread(archive_folder.publish, target.path, unfinished, self.target)
+        copied = await copy_archive(source.path / self.filename, target.path / self.target, unfinished, run.progress)
+        state = FileState(size_bytes=copied.size_bytes, changed_ns=copied.changed_ns, inode=copied.inode)
         await backups.index.add(self.location, self.target, state, head)
 
     async def undo(self, unfinished: str, backups: KeptBackups) -> None:
-        with suppress(RooftreeError, OSError):  # a place that is away is swept when it is there again
+        with suppress(RooftreeError, OSError):  # a place that is away, or does not answer
             target = await backups.places.require(self.location)
             if isinstance(target, ArchiveFolder):
-                await asyncio.to_thread(archive_folder.remove, target.path, unfinished)
-
-
-async def _copied(threads: Executor, source: Any, target: Any, unfinished: str, progress: Any) -> None:
-    try:
-        await to_thread_stoppable(threads, lambda stop: archive_folder.copy(source, target, unfinished, stop, progress))
-    except BaseException:
-        with suppress(OSError):
-            archive_folder.remove(target, unfinished)
-        raise
+                await remove_archive(target.path / unfinished)
 
 
 @job(COPY, reference="slug")

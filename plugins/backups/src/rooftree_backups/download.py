@@ -1,4 +1,7 @@
-"""Downloads: an archive's file as it lies there, or a part of it (RFC 9110, 14), read while it is sent."""
+"""Downloads: an archive's file as it lies there, or a part of it (RFC 9110, 14), read while it is sent.
+
+What lies on a mount is read by a process: its server may stop answering, and must not hold a thread then.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from attrs import frozen
 
-from rooftree import Exchange, Kernel, NotFound
+from rooftree import Exchange, Failed, Kernel, NotFound
 from rooftree.interfaces.backups import BackupLocation
+from rooftree_archives import OpenArchive, WorkerEnded, open_archive
 from rooftree_backups.catalogue import Backup, Copy
 from rooftree_backups.names import SUFFIX, slugified
-from rooftree_files import Folder, FolderMissing, PathRefused
+from rooftree_backups.places import ArchiveFolder
+from rooftree_files import Folder, PathRefused
 
 PIECE_BYTES: Final = 256 * 1024
 CONTENT_TYPE: Final = "application/tar"
@@ -36,13 +41,83 @@ class Span:
     end: int
 
 
-def open_archive(path: Path, filename: str) -> int:
-    """The descriptor of an archive's file, the caller's to close. Blocks; raises :class:`ArchiveGone`."""
+class SentFile(Protocol):
+    """A file that is open to be sent."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
+
+    async def read(self, begin: int, size: int) -> bytes:
+        """So many bytes from there on, fewer where it ends."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+@frozen
+class LocalFile:
+    """A file of the data folder's disk."""
+
+    descriptor: int
+    size: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> LocalFile:
+        """An open one. Blocks."""
+        return cls(descriptor, os.fstat(descriptor).st_size)
+
+    async def read(self, begin: int, size: int) -> bytes:
+        """See :class:`SentFile`."""
+        return await asyncio.to_thread(os.pread, self.descriptor, size, begin)
+
+    async def close(self) -> None:
+        """See :class:`SentFile`."""
+        os.close(self.descriptor)
+
+
+@frozen
+class MountedFile:
+    """A file on a mount, open in a process."""
+
+    _file: OpenArchive
+    _process: AsyncExitStack
+
+    @property
+    def size(self) -> int:
+        """See :class:`SentFile`."""
+        return self._file.size
+
+    async def read(self, begin: int, size: int) -> bytes:
+        """See :class:`SentFile`."""
+        return await self._file.read(begin, size)
+
+    async def close(self) -> None:
+        """See :class:`SentFile`."""
+        await self._process.aclose()
+
+
+async def open_in(place: ArchiveFolder, filename: str) -> SentFile:
+    """A file in a folder, the caller's to close. Raises :class:`ArchiveGone`, ``WorkerEnded`` for a mount that does not
+    answer."""
     try:
-        with Folder.open(path) as folder:
-            return folder.open_file(filename)
-    except (FileNotFoundError, FolderMissing, PathRefused):
+        if not place.mounted:
+            return await asyncio.to_thread(_open_local, place.path, filename)
+        async with AsyncExitStack() as process:
+            file = await process.enter_async_context(open_archive(place.path / filename))
+            return MountedFile(file, process.pop_all())
+    except WorkerEnded:
+        raise
+    except (FileNotFoundError, NotFound, PathRefused, Failed):
         raise ArchiveGone(f"The file {filename} is not there any more") from None
+
+
+def _open_local(path: Path, filename: str) -> LocalFile:
+    with Folder.open(path) as folder:
+        return LocalFile.of(folder.open_file(filename))
 
 
 def download_name(backup: Backup, copy: Copy) -> str:
@@ -68,16 +143,13 @@ def span_of(header: str | None, size: int) -> Span | None:
     return Span(begin, max(begin, end)) if begin < size else Span(size, size)
 
 
-async def send_file(
-    exchange: Exchange, descriptor: int, name: str, wanted: str | None, closed: Callable[[], None] = lambda: None
-) -> None:
+async def send_file(exchange: Exchange, file: SentFile, name: str, wanted: str | None) -> None:
     """Send an open file, or the part of it that is wanted; it is closed then.
 
     :param wanted: the header ``Range``
-    :param closed: called when the file is closed
     """
     try:
-        size = (await asyncio.to_thread(os.fstat, descriptor)).st_size
+        size = file.size
         span = span_of(wanted, size)
         fields = [
             (b"Content-Type", CONTENT_TYPE.encode()),
@@ -93,25 +165,24 @@ async def send_file(
             content_range = b"bytes %d-%d/%d" % (span.begin, span.end - 1, size)
             exchange.begin(206, b"Partial Content", [*fields, (b"Content-Range", content_range)], span.end - span.begin)
         if exchange.method != "HEAD":
-            await _send(exchange, descriptor, span)
+            await _send(exchange, file, span)
         await exchange.end()
     finally:
-        os.close(descriptor)
-        closed()
+        await file.close()
 
 
-async def _send(exchange: Exchange, descriptor: int, span: Span) -> None:
+async def _send(exchange: Exchange, file: SentFile, span: Span) -> None:
     place = span.begin
     while place < span.end:
-        piece = await asyncio.to_thread(os.pread, descriptor, min(PIECE_BYTES, span.end - place), place)
+        piece = await file.read(place, min(PIECE_BYTES, span.end - place))
         if not piece:
             raise ArchiveGone("The file was cut while it was sent")
         await exchange.write(piece)
         place += len(piece)
 
 
-async def exported(kernel: Kernel, location: BackupLocation, slug: str) -> int:
-    """A backup that is no file, as an open one that nobody else sees; the descriptor is the caller's to close."""
+async def exported(kernel: Kernel, location: BackupLocation, slug: str) -> SentFile:
+    """A backup that is no file, as an open one that nobody else sees, the caller's to close."""
     path = await kernel.folder() / f"{slug}-{secrets.token_hex(4)}{SUFFIX}"
     try:
         await location.export(slug, path, lambda done, total: None)
@@ -120,5 +191,5 @@ async def exported(kernel: Kernel, location: BackupLocation, slug: str) -> int:
         await asyncio.to_thread(path.unlink, missing_ok=True)  # ours: the plugin's own folder
 
 
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # ours: the plugin's own folder
+def _opened(path: Path) -> LocalFile:
+    return LocalFile.of(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # ours: the plugin's own folder

@@ -6,6 +6,8 @@ import asyncio
 from typing import Final
 
 from rooftree import JobCall, Lock, NotFound, Run, Step, Steps, job, step
+from rooftree.interfaces.mounts import MountDown
+from rooftree_archives import remove_archive
 from rooftree_backups import archive_folder
 from rooftree_backups.catalogue import Backup
 from rooftree_backups.kept_backups import KeptBackups
@@ -32,11 +34,21 @@ class RemoveCopy(Step):
             await place.delete(self.slug)
             return
         assert self.filename is not None, "what is in a folder is a file"
-        was_there = await asyncio.to_thread(archive_folder.remove, place.path, self.filename)
+        was_there = await _removed(place, self.filename)
         await backups.index.drop(self.location, self.filename)
         if not was_there:
             await backups.catalogue.reload_location(self.location)
             raise BackupFileGone(f"The file {self.filename} was not there any more", location=self.location)
+
+
+async def _removed(place: ArchiveFolder, filename: str) -> bool:
+    """Delete a file; whether there was one. A mount may stop answering, which must hold no thread."""
+    if not place.mounted:
+        return await asyncio.to_thread(archive_folder.remove, place.path, filename)
+    try:
+        return await remove_archive(place.path / filename)
+    except TimeoutError:
+        raise MountDown(f"{place.name} does not answer; {filename} may still be there", mount=place.name) from None
 
 
 @job(REMOVAL, reference="slug", locks=lambda slug, copies: {Lock("backup", slug)}, recovery="forward", makes_room=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 from rooftree import (
@@ -24,7 +23,7 @@ from rooftree.interfaces.callers import OBSERVER
 from rooftree.interfaces.mounts import MountNotFound
 from rooftree_backups.archive_folder import FilenameTaken
 from rooftree_backups.creation import creation, order_of
-from rooftree_backups.download import ArchiveGone, download_name, exported, open_archive, send_file
+from rooftree_backups.download import ArchiveGone, download_name, exported, open_in, send_file
 from rooftree_backups.failed_parts import without_ours
 from rooftree_backups.freezing import freeze_all, thaw_all
 from rooftree_backups.kept_backups import BackupOptions, KeptBackups
@@ -246,12 +245,12 @@ async def download(
     name = download_name(there, copy)
     place = await backups.places.require(key)
     if not isinstance(place, ArchiveFolder):
-        descriptor = await exported(backups.kernel, place, backup)
+        file = await exported(backups.kernel, place, backup)
     else:
         assert copy.filename is not None, "what is in a folder is a file"
         try:
-            descriptor = await asyncio.to_thread(open_archive, place.path, copy.filename)
+            file = await open_in(place, copy.filename)
         except ArchiveGone:
             await backups.catalogue.reload_location(key)
             raise
-    return Proxied(lambda exchange: send_file(exchange, descriptor, name, wanted))
+    return Proxied(lambda exchange: send_file(exchange, file, name, wanted))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from attrs import define, field, frozen
@@ -50,13 +50,28 @@ class Ended:
 
 @define(eq=False)
 class _Child:
-    """One process, and the pipes that it prints into."""
+    """One process, and the pipes that it prints into, where what it prints is kept."""
 
     about: str
     pid: int
     pipes: dict[int, bytearray]
     """What was printed so far, by the descriptor of the pipe: the output, and the errors."""
     code: int | None = field(default=None)
+
+    @classmethod
+    def spawn_unheard(
+        cls, about: str, command: Sequence[str], pass_fds: Sequence[int], env: Mapping[str, str]
+    ) -> _Child:
+        """One that prints nothing, and complains where we do."""
+        pid = os.posix_spawnp(
+            command[0], list(command), env, setsid=True, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                *((os.POSIX_SPAWN_DUP2, kept, kept) for kept in pass_fds),
+            ],
+        )  # fmt: skip
+        return cls(about, pid, {})
 
     @classmethod
     def spawn(cls, about: str, command: Sequence[str], pass_fds: Sequence[int]) -> _Child:
@@ -151,6 +166,23 @@ class DisposableProcesses:
         assert child.code is not None, "it has ended"
         output, errors = child.pipes.values()
         return Ended(child.code, bytes(output), bytes(errors))
+
+    @asynccontextmanager
+    async def running(
+        self, about: str, *command: str, env: Mapping[str, str], pass_fds: Sequence[int] = ()
+    ) -> AsyncIterator[None]:
+        """A program that runs for the length of the block, beside others about the same; it is talked to through
+        ``pass_fds``. Raises ``FileNotFoundError`` where there is no such program.
+
+        :param env: its environment
+        """
+        self.left_behind()
+        child = _Child.spawn_unheard(about, await confined(command), pass_fds, env)
+        try:
+            yield
+        finally:
+            if not child.has_ended():
+                await self._leave(child)
 
     async def _leave(self, child: _Child) -> None:
         """Kill it; where that does not end it, go on without it."""

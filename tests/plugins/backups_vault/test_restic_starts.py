@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from tests.plugins.backups_vault.vault_house import (
     needs_restic,
     quiet,
 )
+from tests.requirements import needs
 
 pytestmark = needs_restic
 
@@ -85,3 +89,35 @@ def _is_of(environ: Path, data: str) -> bool:
         return f"RESTIC_REPOSITORY={data}".encode() in environ.read_bytes()
     except OSError:
         return False
+
+
+@needs(os.geteuid() == 0, "only root can mount a small disk")
+async def test_cache_on_a_disk_that_is_nearly_full_is_done_without(house: VaultHouse, starts: Starts) -> None:
+    cache = house.vaults.access("cellar").cache
+    await asyncio.to_thread(cache.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(subprocess.run, ["mount", "-t", "tmpfs", "-o", "size=32k", "small", cache], check=True)
+    try:
+        await house.back_up("0badcaf1")
+        proof = await house.proofs.prove("cellar", "0badcaf1", LAMP)
+
+        assert list(cache.iterdir()) == []
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", cache], check=True)
+    assert proof.whole
+    assert all("--no-cache" in line for line in starts.arguments().splitlines())
+    before = len(starts.commands())
+    await house.back_up("0badcaf2")
+    assert not any("--no-cache" in line for line in starts.arguments().splitlines()[before:])
+
+
+async def test_restic_that_is_too_old_is_said_so(
+    house: VaultHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old" / "restic"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'unknown flag: --no-lock' >&2\nexit 1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(VaultUnreachable, match=r"restic is too old; 0\.14 or later is needed"):
+        await house.cellar.reload()

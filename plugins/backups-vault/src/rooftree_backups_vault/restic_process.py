@@ -32,6 +32,8 @@ from rooftree_workers import child_process
 PASSED_ON: Final = frozenset({"PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 LONGEST_LINE_BYTES: Final = 4 * 1024 * 1024
 """Of its JSON: a list of snapshots is one line."""
+CACHE_MARGIN_BYTES: Final = 64 * 1024 * 1024
+"""What must be free where its cache lies: on a full disk it tries for minutes to write there what it has at hand."""
 _MOST_COMPLAINT_BYTES: Final = 8 * 1024
 _BLOCK_BYTES: Final = 256 * 1024
 _SHORTEST_SECRET: Final = 3
@@ -140,9 +142,12 @@ async def _process(
     said = bytearray() if complaints is None else complaints
     async with reach(vault) as way:
         environment = await asyncio.to_thread(_environment, vault)
+        caching = (
+            () if await asyncio.to_thread(scratch.free_bytes, vault.cache) > CACHE_MARGIN_BYTES else ("--no-cache",)
+        )
         try:
             async with child_process(
-                "restic", *way.options, *arguments, env=environment, cwd=folder or "/", stdin=stdin,
+                "restic", *way.options, *caching, *arguments, env=environment, cwd=folder or "/", stdin=stdin,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE_BYTES,
             ) as child:  # fmt: skip
                 assert child.stderr is not None  # for type checkers: it is a pipe

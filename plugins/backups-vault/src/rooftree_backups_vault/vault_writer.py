@@ -174,7 +174,7 @@ def _omissions(data: Path, contents: PartContents) -> Sequence[Omission]:
     omissions: list[Omission] = []
     for tree in contents.trees:
         folder = tree.source.path
-        globs = [glob for glob in tree.excluded if tree.matching != "tail" or not glob.startswith("/")]
+        globs = [glob for glob in tree.excluded if tree.matching != "tail" or glob[:1] != "/"]
         omissions += (Omission(folder=folder, pattern=glob, matching=tree.matching) for glob in globs)
         inside = [*_replaced(tree, contents.files), *map(str, mountpoints_below(data / folder))]
         omissions += (Omission(folder=folder, pattern=path, matching="exact") for path in inside)

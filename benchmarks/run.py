@@ -49,6 +49,8 @@ ROWS: Mapping[str, str] = {
     "log-journal": "log_follow:from_journal",
     "host-info": "host_info:host_info",
     "network-info": "network_info:network_info",
+    "network-change": "network_change:network_change",
+    "hung-mount": "hung_mount:hung_mount",
     "ingress": "ingress:pages",
     "ingress-websocket": "ingress:round_trips",
     "ingress-sockets": "ingress:open_sockets",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -26,6 +27,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 """Where this is set, each daemon of a test compiles all its code again: half of the time that it needs to start. And
 each worker of each run rewrites the asserts of every test anew: half of the time that collecting takes."""
+
+gc.disable()
+"""While the tests are imported, which only adds: to look through it again and again was a third of collecting, and each
+worker collects. It goes on when all are known, and what is there by then is looked through no more."""
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -69,6 +74,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if (grouped := getattr(item, "_nodeid", None)) is not None:
                 item._id = coerce_node_id(grouped)
+
+
+def pytest_collection_finish() -> None:
+    """Garbage comes from here on."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -204,12 +205,16 @@ MADE_AT_RUN_TIME: Final = frozenset(
     }
 )
 
-ALL: Final[dict[str, Use]] = {use.key: use for path in modules() for use in uses(path)}
+
+@cache
+def all_uses() -> dict[str, Use]:
+    """By their keys. To read the whole source takes a second, which only who runs these tests has to pay."""
+    return {use.key: use for path in modules() for use in uses(path)}
 
 
 def test_every_regular_expression_is_reviewed() -> None:
-    assert set(ALL) == set(REVIEWED)
-    assert {key for key, use in ALL.items() if not use.patterns} == MADE_AT_RUN_TIME
+    assert set(all_uses()) == set(REVIEWED)
+    assert {key for key, use in all_uses().items() if not use.patterns} == MADE_AT_RUN_TIME
 
 
 def in_a_child(act: Callable[[], str | None], deadline_s: float = DEADLINE_S) -> str | None:
@@ -239,7 +244,7 @@ TIMED = [key for key, text in REVIEWED.items() if isinstance(text, Foreign) and 
 
 @pytest.mark.parametrize("key", TIMED)
 def test_expression_for_foreign_text_takes_time_in_proportion_to_it(key: str) -> None:
-    use, text = ALL[key], REVIEWED[key]
+    use, text = all_uses()[key], REVIEWED[key]
     assert isinstance(text, Foreign)
     methods = text.methods or use.methods
     assert methods, f"say in REVIEWED how {key} is used"
@@ -352,4 +357,4 @@ def test_versions_are_compared_at_once(version: str) -> None:
 
 def test_the_list_is_of_the_whole_product() -> None:
     assert len(list(modules())) > 250
-    assert all((Path(ROOT) / use.module).is_file() for use in ALL.values())
+    assert all((Path(ROOT) / use.module).is_file() for use in all_uses().values())

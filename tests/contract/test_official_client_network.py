@@ -111,13 +111,18 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def read_by_older(older: Path, system: System) -> list[int]:
     """How many interfaces, mounts and issues the older client reads."""
+    return [int(word) for word in (await run_with_older(older, system, READ_BY_OLDER)).split()]
+
+
+async def run_with_older(older: Path, system: System, program: str) -> str:
+    """What a program with the older client prints; told where that, the server and a token are."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", READ_BY_OLDER, str(older), f"http://127.0.0.1:{system.port}",
+        sys.executable, "-c", program, str(older), f"http://127.0.0.1:{system.port}",
         await token_for(system, CORE), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ,
     )  # fmt: skip
     told, complaint = await process.communicate()
     assert process.returncode == 0, complaint.decode()
-    return [int(word) for word in told.split()]
+    return told.decode()
 
 
 def test_every_call_is_made_or_on_record() -> None:

@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
 import aiohasupervisor.exceptions as refusals
-import attrs
 import pytest
 import pytest_asyncio
 from aiohasupervisor import SupervisorClient
@@ -31,7 +30,6 @@ from tests.host.rig.bus import bus_of
 from tests.host.rig.host import Host
 from tests.host.rig.lan import ROUTER, ROUTER6, Lan, lan
 from tests.rig.daemon import Daemon, disposable_daemon
-from tests.rig.engine import Engine
 from tests.rig.waiting import until
 
 pytestmark = pytest.mark.xdist_group("host")
@@ -59,18 +57,10 @@ def moved(address: str, **more: Any) -> dict[str, Any]:
     return {"ipv4": {"method": "static", "address": [address], "gateway": ROUTER, "route_metric": 900}, **more}
 
 
-def visible(host: Host, engine: Engine) -> Engine:
-    """The host's engine, on which daemons are seen by NetworkManager, which shows profiles to no others."""
-    process = host.machine.run("inspect", "--format", "{{.State.Pid}}", host.name)
-    inside = ("nsenter", f"--target={process}", "--pid", "--", "setpriv", "--pdeathsig", "KILL")
-    around = attrs.evolve(engine.surroundings, command=(*inside, *engine.surroundings.command))
-    return Engine(f"unix://{host.engine_socket}", around)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(host: Host, engine: Engine) -> AsyncIterator[Daemon]:
+async def house(host: Host) -> AsyncIterator[Daemon]:
     """A daemon on the host, where NetworkManager sees it."""
-    async with disposable_daemon(visible(host, engine)) as daemon:
+    async with disposable_daemon(host.visible_engine) as daemon:
         await daemon.start()
         yield daemon
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -181,7 +181,7 @@ async def test_newest_copy_is_the_one_made_last(tmp_path: Path, jump: Jump, by: 
 
 
 def test_damaged_files_set_aside_last_are_kept_over_older_ones_of_a_later_time(tmp_path: Path, jump: Jump) -> None:
-    with DataFolder.open(tmp_path) as folder:
+    with closing(DataFolder.open(tmp_path)) as folder:
         made = []
         for number in range(9):
             (tmp_path / "file").write_text(str(number))

@@ -34,7 +34,7 @@ async def make_database(path: Path) -> str:
     """A folder with a database and a copy, made once; its instance id."""
     made = path.parent / "with-database"
     if not made.exists():
-        with await asyncio.to_thread(DataFolder.open, made) as folder:
+        with closing(await asyncio.to_thread(DataFolder.open, made)) as folder:
             database = await Database.open(folder)
             await database.close()
     shutil.copytree(made, path, dirs_exist_ok=True)
@@ -46,11 +46,11 @@ def names(path: Path) -> set[str]:
 
 
 def test_missing_folder_is_made_and_keeps_its_instance_id(tmp_path: Path) -> None:
-    with DataFolder.open(tmp_path / "a" / "b") as folder:
+    with closing(DataFolder.open(tmp_path / "a" / "b")) as folder:
         first = folder.instance_id
         assert folder.first_start
 
-    with DataFolder.open(tmp_path / "a" / "b") as folder:
+    with closing(DataFolder.open(tmp_path / "a" / "b")) as folder:
         assert folder.instance_id == first
         assert len(bytes.fromhex(first)) == 16
         assert folder.losses == ()
@@ -95,7 +95,7 @@ async def test_damaged_instance_id_is_recovered_from_the_database(tmp_path: Path
     instance_id = await make_database(tmp_path)
     (tmp_path / "instance-id").write_bytes(damage)
 
-    with await asyncio.to_thread(DataFolder.open, tmp_path) as folder:
+    with closing(await asyncio.to_thread(DataFolder.open, tmp_path)) as folder:
         assert folder.instance_id == instance_id
         (loss,) = folder.losses
         assert loss.kind == "instance_id"
@@ -105,7 +105,7 @@ async def test_damaged_instance_id_is_recovered_from_the_database(tmp_path: Path
         assert database.losses == (loss,)
         await database.close()
 
-    with await asyncio.to_thread(DataFolder.open, tmp_path) as folder:
+    with closing(await asyncio.to_thread(DataFolder.open, tmp_path)) as folder:
         assert (folder.instance_id, folder.losses) == (instance_id, ())
 
 
@@ -114,7 +114,7 @@ async def test_missing_instance_id_is_recovered_from_a_copy_when_the_database_is
     (tmp_path / "instance-id").unlink()
     (tmp_path / "rooftree.db").write_bytes(b"\0" * 8192)
 
-    with await asyncio.to_thread(DataFolder.open, tmp_path) as folder:
+    with closing(await asyncio.to_thread(DataFolder.open, tmp_path)) as folder:
         assert folder.instance_id == instance_id
         assert not (tmp_path / "first-start").exists()
         assert folder.losses[0].restored_from == tmp_path / "copies" / "rooftree-1.db"
@@ -124,7 +124,7 @@ async def test_instance_id_that_differs_from_the_database_is_corrected(tmp_path:
     instance_id = await make_database(tmp_path)
     (tmp_path / "instance-id").write_text("f" * 32)
 
-    with await asyncio.to_thread(DataFolder.open, tmp_path) as folder:
+    with closing(await asyncio.to_thread(DataFolder.open, tmp_path)) as folder:
         database = await Database.open(folder)
         assert folder.instance_id == instance_id
         assert [loss.kind for loss in database.losses] == ["instance_id"]
@@ -152,7 +152,7 @@ async def test_new_instance_id_without_any_database_is_no_first_start_but_a_loss
     (tmp_path / "rooftree.db").unlink()
     (tmp_path / "instance-id").write_bytes(b"")
 
-    with await asyncio.to_thread(DataFolder.open, tmp_path) as folder:
+    with closing(await asyncio.to_thread(DataFolder.open, tmp_path)) as folder:
         assert folder.instance_id != instance_id
         database = await Database.open(folder)
         assert sorted(loss.kind for loss in database.losses) == ["database", "instance_id"]
@@ -169,7 +169,7 @@ async def test_lost_instance_id_without_database_is_told_even_after_a_kill_in_be
         await asyncio.to_thread(DataFolder.open, tmp_path)
     failpoints.arm("")
 
-    with await asyncio.to_thread(DataFolder.open, tmp_path) as folder:
+    with closing(await asyncio.to_thread(DataFolder.open, tmp_path)) as folder:
         assert [loss.kind for loss in folder.losses] == ["instance_id"]
         assert not (tmp_path / "first-start").exists()
 
@@ -187,7 +187,7 @@ def test_first_start_that_is_killed_halfway_is_still_a_first_start(tmp_path: Pat
     )
     assert killed.returncode == -9
 
-    with DataFolder.open(tmp_path) as folder:
+    with closing(DataFolder.open(tmp_path)) as folder:
         assert folder.first_start
         assert folder.losses == ()
         assert names(tmp_path) == {"rooftree.lock", "instance-id", "first-start"}
@@ -202,7 +202,7 @@ def test_unusable_path_says_what_to_check(tmp_path: Path) -> None:
 
 def test_disk_that_becomes_read_only_is_known_as_such_and_refused_at_the_next_start(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1024) as disk:
-        with DataFolder.open(disk) as folder:
+        with closing(DataFolder.open(disk)) as folder:
             writable = folder.is_read_only()
             left = sorted(path.name for path in disk.iterdir())
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -214,7 +214,7 @@ def test_disk_that_becomes_read_only_is_known_as_such_and_refused_at_the_next_st
 
 
 def test_only_the_newest_sets_of_damaged_files_are_kept(tmp_path: Path) -> None:
-    with DataFolder.open(tmp_path) as folder:
+    with closing(DataFolder.open(tmp_path)) as folder:
         for number in range(DAMAGED_KEPT + 3):
             (tmp_path / "broken").write_text(str(number))
             folder.set_aside(folder.new_set_aside(), tmp_path / "broken", tmp_path / "never-there")
@@ -309,13 +309,13 @@ def modes(folder: Path) -> dict[str, str]:
 
 
 def test_new_data_folder_is_closed_to_others(tmp_path: Path) -> None:
-    with DataFolder.open(tmp_path / "data"):
+    with closing(DataFolder.open(tmp_path / "data")):
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o750
 
 
 def test_data_folder_of_an_older_version_is_closed_to_others_and_what_is_add_ons_is_left(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with DataFolder.open(data):
+    with closing(DataFolder.open(data)):
         pass
     for name in ("copies", "damaged", "share"):
         (data / name).mkdir()
@@ -357,7 +357,7 @@ def test_another_user_of_the_host_sees_nothing_of_it() -> None:
     place = Path(tempfile.mkdtemp(dir="/tmp"))
     place.chmod(0o755)
     try:
-        with DataFolder.open(place / "data"):
+        with closing(DataFolder.open(place / "data")):
             (place / "data" / "share").mkdir(mode=0o777)
             for path in ("data", "data/share", "data/instance-id"):
                 command = ["/bin/sh", "-c", f"test -r {place}/{path} || test -x {place}/{path}"]

@@ -22,8 +22,8 @@ from attrs import define, field, frozen
 
 from rooftree.errors import NotReady
 from rooftree.state import failpoints
-from rooftree.state.database import Database, NewerState, StateDamaged, StateUnwritable, View
-from rooftree.state.database_file import COPIES_KEPT
+from rooftree.state.database import Database, View
+from rooftree.state.database_file import COPIES_KEPT, NewerState, StateDamaged, StateUnwritable
 from rooftree.state.folder import DataFolder
 from tests.torture import numbered_batches
 from tests.torture.requirements import no_more_files, require_strace, small_disk

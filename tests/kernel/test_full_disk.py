@@ -15,7 +15,8 @@ from attrs import frozen
 
 from rooftree.errors import Unavailable
 from rooftree.process.system import System
-from rooftree.state.database import Database, StateUnwritable, View
+from rooftree.state.database import Database, View
+from rooftree.state.database_file import StateUnwritable
 from rooftree.state.disk_reserve import MARGIN_BYTES, RESERVE_NAME
 from rooftree.state.folder import DataFolder
 from rooftree.testing import running_system

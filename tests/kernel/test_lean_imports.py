@@ -193,6 +193,15 @@ async def test_methods_that_attrs_writes_late_do_what_those_do_that_it_writes_at
     assert late == at_once
 
 
+async def test_another_attrs_than_the_one_that_is_known_is_left_as_it_is() -> None:
+    newer = "import importlib.metadata\nimportlib.metadata.version = lambda name: '27.1.0'\n"
+
+    (before, *_), fields = await asyncio.gather(said(METHODS, first=newer + DAEMON), said(FIELDS, first=newer + DAEMON))
+
+    assert before == "function"
+    assert not fields["shared"]
+
+
 async def test_libraries_that_only_cost_memory_are_not_there() -> None:
     told = await said(LIBRARIES)
 

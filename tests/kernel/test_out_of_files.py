@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from rooftree.process.system import System
-from rooftree.state.database import StateUnwritable
+from rooftree.state.database_file import StateUnwritable
 from rooftree.testing import running_system
 from tests.kernel.notebook import Notebook, make_room, notes_of, write_notes
 from tests.kernel.served_process import served_process

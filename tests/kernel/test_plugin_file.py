@@ -16,8 +16,9 @@ import aiohttp
 import pytest
 
 from rooftree import Invalid
+from rooftree.cli.plugin_file import PluginFile, plugin_files
 from rooftree.jobs.steps import KINDS
-from rooftree.plugins import PluginFile, plugin_files, plugins
+from rooftree.plugins import plugins
 from rooftree.settings import load
 from rooftree.testing import Client, running_system
 from tests.kernel.daemon_process import DEADLINE_S, ended, printed

@@ -37,6 +37,7 @@ from rooftree import (
 from rooftree.jobs.steps import KINDS
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
+from tests.requirements import needs
 
 
 @document("clock.count", version=1)
@@ -127,6 +128,54 @@ async def test_folder_stays_until_it_is_purged(without_clock: System) -> None:
 
     assert removed.folder == str(folder)
     assert await asyncio.to_thread(os.listdir, folder.parent) == []
+
+
+@needs(os.geteuid() == 0, "needs root, to mount something")
+async def test_folders_that_it_holds_are_let_go_and_nothing_on_them_is_touched(without_clock: System) -> None:
+    data = without_clock.data.path
+    for name in ("tower", "cellar", "full", "plain"):
+        (data / name).mkdir()
+    (data / "full" / "file").touch()
+    (data.parent / "outside").mkdir()
+    (data / "link").symlink_to(data.parent / "outside")
+    (data.parent / "outside" / "inner").mkdir()
+    lines = (
+        "link/inner",
+        "tower",
+        "cellar",
+        "full",
+        "plain",
+        "gone",
+        "../outside",
+        str(data.parent / "outside"),
+        "link",
+        "",
+        ".",
+    )
+    (data / "plugins" / "clock" / "held").write_text("\n".join(lines))
+    for _ in range(2):
+        await run("mount", "-t", "tmpfs", "tmpfs", str(data / "tower"))
+    await run("chattr", "+i", str(data / "cellar"), str(data / "full"), str(data.parent / "outside"))
+    await run("chattr", "+i", str(data.parent / "outside" / "inner"))
+
+    try:
+        await without_clock.plugins.purge("clock")
+
+        assert not os.path.ismount(data / "tower")
+        assert not (data / "cellar").exists(), "it was empty"
+        (data / "full" / "other").touch()
+        assert (data / "plain").is_dir(), "nobody held it"
+        with pytest.raises(PermissionError):
+            (data.parent / "outside" / "file").touch()
+        with pytest.raises(PermissionError):
+            (data.parent / "outside" / "inner" / "file").touch()
+    finally:
+        await run("chattr", "-R", "-i", str(data.parent / "outside"))
+
+
+async def run(*command: str) -> None:
+    """Run a command to its end, which is a good one."""
+    assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
 
 
 async def test_folder_is_closed_again_to_others_and_never_a_link(tmp_path: Path) -> None:

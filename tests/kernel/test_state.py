@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from rooftree.errors import Failed
 from rooftree.state import failpoints
-from rooftree.state.database import Change, Database, NewerState, StateDamaged, StateUnwritable
+from rooftree.state.database import Change, Database
+from rooftree.state.database_file import NewerState, StateDamaged, StateUnwritable
 from rooftree.state.documents import Collection, State, document, document_kind
 from rooftree.state.folder import DataFolder
 

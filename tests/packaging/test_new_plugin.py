@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rooftree.cli import rooftree
 from rooftree.cli.new_plugin import ALLOWED, LONGEST, TAKEN, names_of
-from rooftree.plugins import plugin_files
+from rooftree.cli.plugin_file import plugin_files
 from rooftree.settings import load
 from tests.packaging.environments import Environment, Wheels, checks
 from tests.workspace import with_needs

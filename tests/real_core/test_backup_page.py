@@ -30,6 +30,7 @@ from tests.rig.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+VAULT = "hassio.cellar"
 SECRET = "schöner Tag 26"
 RESTORE_S = 240.0
 SOON_S = timedelta(seconds=10)
@@ -194,6 +195,12 @@ async def test_part_that_fails_is_named_by_core(house: RealHouse, page: BackupPa
     await page.delete(backup["backup_id"])
 
 
+async def test_vault_is_made(house: RealHouse, page: BackupPage) -> None:
+    await house.daemon.ok("POST", "/kernel/v1/vaults", {"name": "cellar", "place": "local"})
+
+    assert "cellar" in {mount["name"] for mount in (await page.owner.supervisor("/mounts"))["mounts"]}
+
+
 # --- put back ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +250,32 @@ async def test_core_puts_itself_back_with_all_that_was_in_the_backup(
 async def comes(entity: str, house: RealHouse) -> bool:
     """Whether Core's database has it by now."""
     return entity in recorded(house)
+
+
+async def test_core_that_was_started_since_puts_backups_into_the_vault(
+    house: RealHouse, page: BackupPage, porch: Addon
+) -> None:
+    assert await page.agents() == {LOCAL, VAULT}
+
+    backup = await page.make("Stored", LOCAL, VAULT, include_addons=[porch.slug], include_folders=["share"])
+    only_there = await page.make(
+        "Deep", VAULT, include_addons=[porch.slug], include_homeassistant=False, include_database=False, password=SECRET
+    )
+
+    assert set(backup["agents"]) == {LOCAL, VAULT}
+    assert backup["failed_agent_ids"] == []
+    assert set(only_there["agents"]) == {VAULT}
+    assert "data/book" in members(await page.download(only_there["backup_id"], VAULT), f"{porch.slug}.tar.gz")
+    await write_down(house, porch, "after")
+    await page.owner.ask(
+        "backup/restore", backup_id=only_there["backup_id"], agent_id=VAULT, restore_addons=[porch.slug],
+        restore_homeassistant=False, restore_database=False,
+    )  # fmt: skip
+    await page.is_idle("restore_backup")
+    assert words(house, porch)["porch"] == "before"
+    for made in (backup, only_there):
+        await page.delete(made["backup_id"])
+    assert house.core_complaints() == []
 
 
 # --- by the clock -----------------------------------------------------------------------------------------------------

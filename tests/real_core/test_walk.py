@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_core.rig.backup_page import BackupPage
 from tests.real_core.rig.browser import BROWSER
 from tests.real_core.rig.core_user import OWNER, PASSWORD, CoreUser
 from tests.real_core.rig.frontend import signed_in
@@ -219,7 +220,9 @@ async def test_core_restarts_itself_into_safe_mode_and_out_of_it(house: RealHous
     assert (await owner.is_there())["safe_mode"] is False
 
 
-async def test_update_from_cores_own_entity_goes_to_the_next_version(house: RealHouse, owner: CoreUser) -> None:
+async def test_update_from_cores_own_entity_makes_a_backup_and_goes_to_the_next_version(
+    house: RealHouse, owner: CoreUser
+) -> None:
     house.release_core(NEXT)
     await house.daemon.ok("POST", "/reload_updates")
     entities = await owner.ask("config/entity_registry/list")
@@ -233,7 +236,8 @@ async def test_update_from_cores_own_entity_goes_to_the_next_version(house: Real
     await owner.look_anew()
     await owner.sees(core_update, "on")
 
-    await owner.call_service("update.install", entity_id=core_update)  # which takes Core away that is called
+    # This takes Core away that is called, after it has made the backup.
+    await owner.call_service("update.install", entity_id=core_update, backup=True)
 
     async def is_updated() -> bool:
         jobs = (await house.daemon.ok("GET", "/jobs/info"))["jobs"]
@@ -244,6 +248,8 @@ async def test_update_from_cores_own_entity_goes_to_the_next_version(house: Real
     assert (config["version"], config["recovery_mode"]) == (NEXT, False)
     shown = await owner.sees(core_update, "off")
     assert shown["attributes"]["installed_version"] == NEXT
+    (backup,) = (await BackupPage(owner).listed()).values()
+    assert (backup["name"], backup["homeassistant_version"]) == (f"Home Assistant Core {VERSION}", VERSION)
     probation = await house.daemon.ok("GET", "/kernel/v1/core/probation")
     assert (probation["version"], probation["back_to"]) == (NEXT, VERSION)
     assert await owner.supervisor("/addons") is not None

@@ -3,7 +3,7 @@ folder of this machine as the share.
 
 Installed as ``/sbin/mount.cifs`` and ``/sbin/mount.nfs`` it is what mount(8) calls; as ``mount`` in the ``PATH`` it
 does the same for these two types, and leaves all others to the real one. The servers are folders below
-``$ROOFTREE_SHARES`` (``/run/shares``): ``<server>/<share>``, with ``%`` for a slash. Beside a share may lie
+``$TEST_SHARES`` (``/run/shares``): ``<server>/<share>``, with ``%`` for a slash. Beside a share may lie
 ``<share>.login`` (who may mount it: the lines that the file with the credentials must have), ``<share>.hangs`` (its
 server lets nobody in, and does not say so) and ``<share>.dies`` (it is served by ``fuse_share.py``, whose process is
 noted in ``<share>.pid``). What was asked is kept, a line of JSON each, in ``asked``; the servers' processes in
@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-SHARES = Path(os.environ.get("ROOFTREE_SHARES", "/run/shares"))
+SHARES = Path(os.environ.get("TEST_SHARES", "/run/shares"))
 MOUNT = "/bin/mount"
 NAMES = {"rw", "ro", "nosuid", "nodev", "noserverino", "soft", "softerr", "guest"}
 VALUES = {"port", "echo_interval", "retrans", "timeo", "vers", "credentials"}

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
-from typing import override
 
 from tests.requirements import missing
-
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-
-
-def engine_url() -> str:
-    """Where the Docker Engine of the tests listens: ``DOCKER_HOST``, or its usual socket."""
-    return os.environ.get("DOCKER_HOST", DEFAULT_ENGINE)
+from tests.rig.engine_connection import EngineConnection, engine_url
 
 
 def require_docker() -> str:
@@ -25,26 +17,14 @@ def require_docker() -> str:
     if not url.startswith("unix://"):
         missing(f"needs a Docker Engine on a unix socket of this machine, and DOCKER_HOST is {url}")
     try:
-        _ping(url.removeprefix("unix://"))
+        _ping(url)
     except OSError as error:
         missing(f"needs a Docker Engine, and none answers at {url}: {error}")
     return url
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=5)
-        self._path = path
-
-    @override
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(5)
-        self.sock.connect(self._path)
-
-
-def _ping(path: str) -> None:
-    connection = _UnixConnection(path)
+def _ping(url: str) -> None:
+    connection = EngineConnection(url, timeout_s=5)
     try:
         connection.request("GET", "/_ping")
         answer = connection.getresponse()

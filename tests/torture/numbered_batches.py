@@ -19,7 +19,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from rooftree.state.database import Database, StateUnwritable
+from rooftree.state.database import Database
+from rooftree.state.database_file import StateUnwritable
 from rooftree.state.documents import Collection, State, document
 from rooftree.state.folder import DataFolder
 

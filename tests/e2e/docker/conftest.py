@@ -24,7 +24,7 @@ from rooftree_docker.network import NetworkSettings
 from rooftree_docker.wire import WireNotGuarded, remove_orphans
 from tests.e2e.docker.engine_proxy import EngineProxy, engine_proxy
 from tests.rig.engine import BUILT_BY_LABEL, INSTANCE_LABEL, Engine
-from tests.rig.requirements import engine_url
+from tests.rig.engine_connection import engine_url
 
 EVENT_S = 15.0
 

@@ -25,7 +25,7 @@ from rooftree_docker.engine import DockerEngine
 from rooftree_docker.network import FALLBACK_SUBNETS, NetworkSettings, RangeMoved
 from tests.e2e.docker.conftest import MakeDriver, random_subnet
 from tests.rig.engine import CHECKOUT, Engine
-from tests.rig.requirements import engine_url
+from tests.rig.engine_connection import engine_url
 from tests.rig.waiting import until
 
 pytestmark = pytest.mark.docker

@@ -15,7 +15,7 @@ from rooftree.interfaces.containers import DataPath, PullFailed, RegistryLoginRe
 from rooftree_docker.image_reference import AuthInfo
 from tests.e2e.docker.conftest import IMPATIENT, MakeDriver
 from tests.rig.engine import Engine
-from tests.rig.requirements import engine_url
+from tests.rig.engine_connection import engine_url
 from tests.rig.service_process import ServiceProcess, free_port
 
 pytestmark = pytest.mark.docker

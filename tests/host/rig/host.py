@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from attrs import evolve
+
 from tests.host.rig.image import FAMILY_LABEL, test_host_image
 from tests.host.rig.os_agent import OsAgent
 from tests.host.rig.releases import HomeAssistantOs
@@ -29,6 +31,7 @@ BOOT_S = 60.0
 STOP_S = 30.0
 FOLDER_LABEL = f"{FAMILY_LABEL}.folder"
 LOOP_DEVICES = ("b 7:* rwm", "c 10:237 rwm")
+IMAGES = "/var/lib/docker"
 FUSE = ("c 10:229 rwm",)
 """With these all that it may touch of the machine's devices, in the words of the devices cgroup."""
 NOT_ITS_OWN = ("SYS_RESOURCE", "SYS_TIME", "SYS_MODULE")
@@ -45,9 +48,10 @@ exec "$@"
 class Host:
     """One host, booted or not."""
 
-    def __init__(self, engine: Engine, image: str) -> None:
+    def __init__(self, engine: Engine, image: str, *, in_memory: bool) -> None:
         self.machine = engine
         self.image = image
+        self._images = ("--tmpfs", f"{IMAGES}:exec") if in_memory else ("--volume", IMAGES)
         self.folder = Path(tempfile.mkdtemp(prefix="rth-"))  # short, because of the sockets in it
         self.name = f"rooftree-{self.folder.name}"
         self.run_dir = self.folder / "run"
@@ -102,6 +106,15 @@ class Host:
                 },
             ),
         )
+
+    @property
+    def visible_engine(self) -> Engine:
+        """Its engine, on which daemons are seen by NetworkManager, which shows profiles to no others."""
+        process = self.machine.run("inspect", "--format", "{{.State.Pid}}", self.name)
+        inside = ("nsenter", f"--target={process}", "--pid", "--", "setpriv", "--pdeathsig", "KILL")
+        engine = self.engine
+        around = evolve(engine.surroundings, command=(*inside, *engine.surroundings.command))
+        return Engine(f"unix://{self.engine_socket}", around)
 
     @property
     def running(self) -> bool:
@@ -255,7 +268,7 @@ class Host:
             "--cap-add", "ALL", *(word for capability in NOT_ITS_OWN for word in ("--cap-drop", capability)),
             "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns", "host",
             *(word for rule in (*LOOP_DEVICES, *FUSE) for word in ("--device-cgroup-rule", rule)),
-            "--tmpfs", "/tmp", "--volume", "/var/lib/docker",
+            "--tmpfs", "/tmp", *self._images,
             *(word for outside, inside in mounts.items() for word in ("--volume", f"{outside}:{inside}")),
             self.image,
         )  # fmt: skip
@@ -271,13 +284,16 @@ class Host:
 
 
 @contextmanager
-def test_host(engine: Engine) -> Iterator[Host]:
+def test_host(engine: Engine, *, in_memory: bool = False) -> Iterator[Host]:
     """A host that is up; at the end nothing of it is left but its image.
+
+    :param in_memory: whether its engine keeps its images in memory. Where one is large, deleting it from a disk that is
+        told of each freed block takes minutes, in which the machine's engine makes no container.
 
     Raises :class:`~tests.host.rig.image.Unavailable` where it can't be had.
     """
     remove_orphans(engine)
-    host = Host(engine, test_host_image(engine))
+    host = Host(engine, test_host_image(engine), in_memory=in_memory)
     try:
         host.boot()
         yield host

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from rooftree import Step, unstructure
-from rooftree.state.database import document_sum
+from rooftree.state.database_file import document_sum
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_containers.probation_watch import SUSPECT_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,16 @@ def core_is_well(monkeypatch: pytest.MonkeyPatch, complaint: str | None = None) 
 
 @asynccontextmanager
 async def whole_house(
-    folder: Path, engine: FakeContainerEngine, allow: Collection[Failing] = (), clock: Clock = MACHINE
+    folder: Path,
+    engine: FakeContainerEngine,
+    allow: Collection[Failing] = (),
+    clock: Clock = MACHINE,
+    plugins: Sequence[type[Plugin]] = (),
 ) -> AsyncIterator[House]:
     """Such a house; a second one on the same folder and engine is what a restart of the daemon finds."""
-    plugins = [FeedPlugin.telling(WrittenFeed()), HomeAssistantPlugin, BackupsPlugin, Facts]
+    chosen = [FeedPlugin.telling(WrittenFeed()), HomeAssistantPlugin, BackupsPlugin, Facts, *plugins]
     settings = {"plugins.homeassistant.install": False}
-    async with house(folder, engine, settings, plugins, clock=clock, allow=allow) as home:
+    async with house(folder, engine, settings, chosen, clock=clock, allow=allow) as home:
         yield home
 
 

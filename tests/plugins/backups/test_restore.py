@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from rooftree import Plugin, hookimpl
 from rooftree.jobs import execution
 from rooftree.testing import Failing, fixtures
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
@@ -17,6 +19,7 @@ from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_containers import Desired, container_steps
 from tests.plugins.addons.house import HELLO, REGISTRY, House
 from tests.plugins.backups.restored_house import (
+    CORE_VERSION,
     core_is_well,
     install_core,
     make_backup,
@@ -376,3 +379,84 @@ async def test_restore_that_is_taken_back_changes_no_repository(home: House, mon
     home.engine.images[f"{REGISTRY}/hello:1.0"] = FakeImage(exit_code=5)
 
     assert (await restore(home, slug)).status == 400
+
+
+# --- the plan, and what comes along -----------------------------------------------------------------------------------
+
+
+async def test_plan_tells_what_is_replaced_by_what_and_what_is_away_for_how_long(home: House) -> None:
+    await lived_in(home)
+    slug = await make_backup(home)
+    await home.offer(version="2.0")
+    assert (await home.client.post(f"/store/addons/{HELLO}/update")).data == {}
+    await home.run("other")
+    await asyncio.to_thread((home.data / "share" / "large").write_bytes, b"x" * 3 * 1024 * 1024)
+
+    first = await notes_of(home, slug)
+    await restore(home, slug)
+    await home.client.post("/core/options", json={"watchdog": True})
+    second = await notes_of(home, slug)
+
+    assert "In share is 3.0 MiB now, which is replaced" in first
+    assert any("in the backup" in note and note.startswith("share") for note in first)
+    assert f"{HELLO} goes from version 2.0 to 1.0" in first
+    assert f"Home Assistant Core goes from version {CORE_VERSION} to {CORE_VERSION}" in first
+    assert any("Core is away" in note and "estimate" in note for note in first)
+    assert any(f"{HELLO} is stopped for some seconds" in note for note in first)
+    assert any("can be told after the first restore" in note for note in first)
+    assert any("Unpacking takes about" in note and "estimate" in note for note in second)
+
+
+async def notes_of(home: House, slug: str) -> list[str]:
+    plan = (await home.client.post(f"/backups/{slug}/restore/full?plan=1", json={})).data
+    return [note for step in plan["steps"] for note in step.get("notes", ())]
+
+
+class Logins:
+    """What another domain keeps."""
+
+    document = "docker.json"
+    has_settings = True
+    restored: ClassVar[list[Mapping[str, Any]]] = []
+
+    def export(self) -> Mapping[str, Any]:
+        return {"registries": {"ghcr.io": {"username": "me", "password": "mine"}}}
+
+    async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
+        self.restored.append(records)
+        return ()
+
+
+class LoginsPlugin(Plugin):
+    name = "logins"
+
+    @hookimpl
+    def backup_settings(self) -> Logins:
+        return Logins()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "comes"),
+    [
+        ("full", {}, True),
+        ("full", {"settings": False}, False),
+        ("partial", {"folders": ["share"]}, False),
+        ("partial", {"folders": ["share"], "settings": True}, True),
+        ("partial", {"homeassistant": True}, True),
+    ],
+)
+async def test_settings_come_with_everything_and_with_core_and_where_they_are_asked_for(
+    tmp_path: Path, kind: str, body: dict[str, object], comes: bool
+) -> None:
+    Logins.restored.clear()
+    async with whole_house(tmp_path, FakeContainerEngine(), plugins=[LoginsPlugin]) as home:
+        await lived_in(home)
+        slug = await make_backup(home)
+
+        plan = await home.client.post(f"/backups/{slug}/restore/{kind}?plan=1", json=body)
+        answer = await restore(home, slug, kind, **body)
+
+        assert answer.status == 200, answer.text
+        assert bool(Logins.restored) is comes
+        assert ("The login at ghcr.io comes back" in plan.text) is comes
+        assert "mine" not in plan.text

@@ -13,6 +13,7 @@ import pytest
 
 from rooftree.testing import Failing
 from tests.plugins.backups_vault.vault_house import KEY, Starts, VaultHouse, make_lamp, vault_house
+from tests.rig.vault_key import make_cheap
 
 
 @pytest.fixture
@@ -23,10 +24,11 @@ def allow() -> Collection[Failing]:
 
 @pytest.fixture(scope="session")
 def empty_vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault with nothing in it, made once."""
+    """A vault with nothing in it, made once, and quickly opened."""
     folder = tmp_path_factory.mktemp("vault") / "cellar"
     environment = {**os.environ, "RESTIC_PASSWORD": KEY, "RESTIC_REPOSITORY": str(folder)}
     subprocess.run(["restic", "init", "--no-cache"], env=environment, check=True, capture_output=True)
+    make_cheap(folder, KEY)
     return folder
 
 

@@ -89,7 +89,7 @@ def served_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     (programs / "mount").write_text(f'#!/bin/sh\nexec {sys.executable} {HELPER} "$@"\n')
     (programs / "mount").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("ROOFTREE_SHARES", str(shares.folder))
+    monkeypatch.setenv("TEST_SHARES", str(shares.folder))
     try:
         yield shares
     finally:

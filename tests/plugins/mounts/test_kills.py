@@ -18,6 +18,7 @@ NEW = {**OLD, "usage": "share", "share": "new"}
 CREATING = ("keep_draft", "prepare_folders", "mount_draft", "save")
 UPDATING = ("keep_draft", "prepare_folders", "try_beside", "replace", "save", "clear_folders")
 REMOVING = ("set_aside", "take_down", "clear_folders")
+MOVING = ("move_local_data", "reload")
 
 
 def places(*steps: str) -> list[str]:
@@ -103,3 +104,35 @@ async def test_removal_that_was_killed_is_finished(tmp_path: Path, shares: Share
         assert await house.listed() == {}
         assert await house.mounted() == []
         assert folders(house) == []
+
+
+@pytest.mark.parametrize("place", places("reload"))
+async def test_reload_that_was_killed_leaves_it_mounted(tmp_path: Path, shares: Shares, place: str) -> None:
+    await with_old(tmp_path, shares)
+    await killed(tmp_path, "POST", "/mounts/films/reload", None, place)
+
+    async with house_in(tmp_path) as house:
+        await recovered(house)
+
+        assert await house.mounted() == folders(house) == ["media/films", "mounts/films"]
+
+
+@pytest.mark.parametrize("place", places(*MOVING))
+async def test_local_data_whose_move_was_killed_is_moved_whole_and_once(
+    tmp_path: Path, shares: Shares, place: str
+) -> None:
+    shares.add("old")
+    async with house_in(tmp_path) as house:
+        local = house.data / "media" / "films"
+        local.mkdir()
+        (local / "mine.txt").write_text("mine")
+        await house.mounts.restore({"mounts": [{**OLD, "name": "films"}]})
+        await house.becomes("films", "failed")
+    await killed(tmp_path, "POST", "/resolution/suggestion/{move_local_data}", None, place)
+
+    async with house_in(tmp_path) as house:
+        await recovered(house)
+        (moved,) = house.data.glob("media/films_local_recovery*")
+
+        assert (moved / "mine.txt").read_text() == "mine"
+        assert await house.mounted() == ["media/films", "mounts/films"]

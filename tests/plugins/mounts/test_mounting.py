@@ -15,6 +15,8 @@ import pytest
 
 from rooftree.interfaces.mounts import MountsChanged
 from rooftree_mounts import mount_program
+from rooftree_mounts.configuration import MountConfig
+from rooftree_mounts.orders import order_of
 from tests.plugins.mounts.conftest import House, Shares, house_in
 
 CIFS = {"type": "cifs", "usage": "media", "server": "nas", "share": "films"}
@@ -54,10 +56,10 @@ async def test_nfs_is_mounted_with_the_options_of_the_reference_and_nothing_of_i
 @pytest.mark.parametrize(
     ("more", "options"),
     [
-        ({}, ["nosuid", "nodev", "noserverino", "soft", "echo_interval=10", "retrans=0", "guest"]),
+        ({}, ["nosuid", "nodev", "noserverino", "soft", "echo_interval=10", "guest"]),
         (
             {"version": "1.0", "port": 1445, "read_only": True},
-            ["nosuid", "nodev", "ro", "port=1445", "noserverino", "soft", "echo_interval=10", "retrans=0", "vers=1.0",
+            ["nosuid", "nodev", "ro", "port=1445", "noserverino", "soft", "echo_interval=10", "vers=1.0",
              "guest"],
         ),
     ],
@@ -71,7 +73,26 @@ async def test_cifs_is_mounted_with_the_options_of_the_reference(
 
     (asked,) = shares.asked()
     assert asked["source"] == "//nas/films"
-    assert asked["options"] == options
+    assert [option for option in asked["options"] if option != "retrans=0"] == options
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        ("6.18.44-fc-v857", True),
+        ("6.12.1", True),
+        ("7.0.0-rc1", True),
+        ("6.1.0-27-amd64", False),
+        ("6.6.31+rpt-rpi-v8", False),
+        ("5.15.0", False),
+        ("6.12-rc3", True),
+        ("strange", False),
+    ],
+)
+def test_cifs_is_told_how_often_to_ask_only_where_the_kernel_knows_that(kernel: str, said: bool) -> None:
+    config = MountConfig(type="cifs", usage="media", server="nas", share="films")
+
+    assert ("retrans=0" in order_of(config, kernel=kernel).options) is said
 
 
 async def test_address_of_the_sixth_version_is_written_as_each_of_them_wants_it(house: House, shares: Shares) -> None:

@@ -19,7 +19,7 @@ from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from rooftree_network import kernel_network, rtnetlink
 from rooftree_network.kernel_interfaces import interface_of, shown_links, tunnels_of
-from rooftree_network.kernel_network import KernelNetwork, Link, nameservers_in, read_kernel
+from rooftree_network.kernel_network import DefaultRoute, KernelNetwork, Link, nameservers_in, read_kernel
 from rooftree_network.models import Vlan
 from rooftree_network.plugin import NetworkPlugin
 from rooftree_network.rtnetlink import changes_default_route
@@ -203,9 +203,11 @@ def test_hardware_counts_whatever_it_is_set_up_for_and_bridges_with_hardware_in_
             link("virbr0", "bridge"),
             link("eth0.5", "vlan", parent="eth0", vlan_id=5),
             link("eth0.5.6", "vlan", parent="eth0.5", vlan_id=6),
+            link("shim0", "macvlan", parent="eth0"),
             link("tun0", "tun"),
             link("lo", "loopback"),
-        ]
+        ],
+        routes=[DefaultRoute(family=4, link="shim0", gateway="192.0.2.1", metric=0)],
     )
     shown = {entry.interface: entry for entry in (interface_of(link, network, None) for link in shown_links(network))}
 
@@ -216,6 +218,7 @@ def test_hardware_counts_whatever_it_is_set_up_for_and_bridges_with_hardware_in_
         "br0": "bridge",
         "eth0.5": "vlan",
         "eth0.5.6": "vlan",
+        "shim0": "macvlan",
     }
     assert shown["eth0"].ipv6.addr_gen_mode == "eui64"
 

@@ -151,6 +151,29 @@ async def test_everything_a_client_knows_is_shown_and_nothing_else(house: House)
     assert (shown["eth1"]["ipv4"]["method"], shown["eth1"]["mdns"]) == ("disabled", None)
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(1, "ethernet"), (10, "bond"), (13, "bridge"), (15, "team"), (18, "macvlan"), (20, "veth")],
+)
+async def test_interface_is_shown_as_what_it_is_and_in_a_word_that_clients_know(
+    house: House, number: int, kind: str
+) -> None:
+    await house.change(f"{PATH}/Devices/1", f"{NM}.Device", DeviceType=number)
+
+    eth0 = (await house.interfaces())["eth0"]
+    assert (eth0["kind"], eth0["type"], eth0["ipv4"]["address"]) == (kind, "ethernet", ["192.0.2.7/24"])
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(8, "modem"), (16, "tun"), (17, "ip-tunnel"), (19, "vxlan"), (23, "ppp"), (29, "wireguard")],
+)
+async def test_way_to_another_network_is_a_tunnel_of_its_kind(house: House, number: int, kind: str) -> None:
+    await house.change(f"{PATH}/Devices/6", f"{NM}.Device", DeviceType=number)
+
+    assert [(tunnel["interface"], tunnel["kind"]) for tunnel in (await house.info())["tunnels"]] == [("tun0", kind)]
+
+
 async def test_vpn_is_shown_where_clients_do_not_stumble_over_it(house: House) -> None:
     info = await house.info()
 

@@ -45,26 +45,26 @@ DEEP_TEXT = """
 """
 """All text of a page, in its web components and in its frames too."""
 PLACE_OF = """
-((words) => {
-    let place = null;
+((words, after) => {
+    let place = null, passed = !after;
     const seen = (node) => {
-        if (node.nodeType !== Node.ELEMENT_NODE) return;
-        if (["SCRIPT", "STYLE"].includes(node.nodeName)) return;
-        const box = node.getBoundingClientRect();
+        if (place || node.nodeType !== Node.ELEMENT_NODE || ["SCRIPT", "STYLE"].includes(node.nodeName)) return;
         const own = [...node.childNodes].filter((child) => child.nodeType === Node.TEXT_NODE);
-        const said = [own.map((child) => child.textContent).join("").trim(), node.label, node.ariaLabel];
-        if (box.width && box.height && said.includes(words)) {
-            node.scrollIntoViewIfNeeded();
+        const said = [own.map((child) => child.textContent).join("").trim(), node.label, node.ariaLabel, node.header];
+        const box = node.getBoundingClientRect();
+        if (passed && box.width && box.height && said.includes(words)) {
+            node.scrollIntoView({block: "center", behavior: "instant"});
             const {x, y, width, height} = node.getBoundingClientRect();
             place = {x: x + width / 2, y: y + height / 2};
         }
+        passed ||= said.includes(after);
         [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children].forEach(seen);
     };
     seen(document.body);
     return place;
-})(%s)
+})(%s, %s)
 """
-"""Where the last thing is that says so, or is called so, in the order of the page: what opened last lies on top."""
+"""Where the first thing is that says so, or is called so, after another one in the order of the page."""
 
 
 class Page:
@@ -87,33 +87,29 @@ class Page:
         answer = await self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
 
-    async def click(self, words: str) -> None:
-        """Click what says these words, or is called so, once it is there and stays where it is."""
+    async def click(self, words: str, after: str = "") -> None:
+        """Click what says these words, or is called so, once it is there and stays where it is.
+
+        :param after: what stands before it, where several say the same
+        """
         before: list[Any] = [None]
 
         async def rests() -> Any:
-            place = await self.evaluate(PLACE_OF % json.dumps(words))
-            before.append(place)
-            return place if place and place == before[-2] else None
+            before.append(await self.evaluate(PLACE_OF % (json.dumps(words), json.dumps(after))))
+            return before[-1] if before[-1] == before[-2] else None
 
         place = await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             await self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
-    async def fill(self, field: str, text: str) -> None:
-        """Put a text into the field with that label, in place of what is there."""
-        await self.click(field)
-        for kind in ("rawKeyDown", "keyUp"):
-            await self._call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key="a",
-                code="KeyA",
-                modifiers=2,
-                windowsVirtualKeyCode=65,
-                commands=["selectAll"],
-            )
+    async def fill(self, field: str, text: str, after: str = "") -> None:
+        """Put a text into the field that is called so, in place of what is there, and leave it."""
+        await self.click(field, after)
+        everything = {"key": "a", "code": "KeyA", "windowsVirtualKeyCode": 65, "modifiers": 2}
+        await self._call("Input.dispatchKeyEvent", type="rawKeyDown", commands=["selectAll"], **everything)
         await self._call("Input.insertText", text=text)
+        for kind in ("rawKeyDown", "keyUp"):
+            await self._call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
 
     async def picture(self, name: str) -> None:
         """Keep what it looks like now, for somebody to look at."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def check_config(invocation: Invocation, /, plugins_in: tuple[Path, ...]) -> None:
     """Check the settings, and show where each is set."""
     from rooftree.cli.installed import InstalledPlugin, installed_drivers, installed_plugins
+    from rooftree.cli.plugin_file import plugin_files
     from rooftree.cli.presentation import print_json, print_table, tell
-    from rooftree.plugins import plugin_files
     from rooftree.settings import SettingsInvalid
 
     settings, problems = invocation.read_settings()

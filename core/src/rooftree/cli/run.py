@@ -35,6 +35,15 @@ def run(
     loaded anew when the file changes.
     """
     settings = invocation.settings(port=port, host=host, log_level=log_level, log_format=log_format)
-    from rooftree.process import run as run_daemon
+    from rooftree.process import run as run_daemon  # first: decides what comes with the other imports
 
-    context.exit(run_daemon(settings, plugins_in))
+    # isort: split
+    from rooftree.cli.plugin_file import plugin_files, watched
+
+    files = plugin_files(plugins_in, settings)
+    status = run_daemon(
+        settings,
+        [file.installed for file in files],
+        lambda plugins: [watched(files, plugins)] if files else [],
+    )
+    context.exit(status)

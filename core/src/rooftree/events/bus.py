@@ -123,13 +123,6 @@ class EventBus:
         if not others:
             del self._subscriptions[subscription.kind]
 
-    async def withdraw(self, owner: str) -> None:
-        """Cancel every subscription of ``owner``."""
-        for subscriptions in list(self._subscriptions.values()):
-            for subscription in subscriptions:
-                if subscription.owner == owner:
-                    await subscription.cancel()
-
     async def drained(self) -> None:
         """Wait until every listener has seen what was published so far: for tests and for a graceful stop."""
         for subscriptions in list(self._subscriptions.values()):

@@ -278,19 +278,10 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
     """Whether errors are answered as text, and how an answer of the declared type becomes a response."""
     if kind is type(None):
         return False, _answer_nothing
-    if kind is Text:
-        return True, _answer_text
-    if kind is Binary:
-        return True, _answer_binary
-    if kind is Stream:
-        return True, _answer_stream
-    if kind is Socket:
-        return True, _answer_socket
-    if kind is Proxied:
-        return True, answer_proxied
-    if get_origin(kind) in {Union, UnionType} and set(get_args(kind)) <= _WHOLE_ANSWERS:
-        encoders = {alternative: _encoder(alternative)[1] for alternative in get_args(kind)}
-        return True, lambda answer, request: encoders[type(answer)](answer, request)
+    if kind in _ENCODERS:
+        return True, _ENCODERS[kind]
+    if get_origin(kind) in {Union, UnionType} and _ENCODERS.keys() >= set(get_args(kind)):
+        return True, lambda answer, request: _ENCODERS[type(answer)](answer, request)
     unstructure = converter.get_unstructure_hook(kind)
 
     def answer_json(answer: Any, request: web.BaseRequest) -> web.Response:
@@ -299,10 +290,6 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
         return json_response(envelope(unstructure(answer)))
 
     return False, answer_json
-
-
-_WHOLE_ANSWERS = {Text, Binary, Stream, Socket, Proxied}
-"""Answers that are no JSON; a handler may choose between them."""
 
 
 def _answer_nothing(answer: None, request: web.BaseRequest) -> web.Response:
@@ -426,3 +413,13 @@ async def _answer_socket(answer: Socket, request: web.BaseRequest) -> web.Stream
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
     return await anext(chunks, None)
+
+
+_ENCODERS: Mapping[Any, _Encoder] = {
+    Text: _answer_text,
+    Binary: _answer_binary,
+    Stream: _answer_stream,
+    Socket: _answer_socket,
+    Proxied: answer_proxied,
+}
+"""How answers are encoded that are no JSON; a handler may choose between them."""

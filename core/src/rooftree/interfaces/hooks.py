@@ -238,7 +238,7 @@ def backup_settings() -> SettingsKeeper:
 @hookspec
 def backup_locations() -> list[BackupLocation]:
     """Places for backups that the domain has, beside the folders of the data folder and of mounts. Asked whenever
-    backups are listed; answer from memory."""
+    backups or mounts are listed; answer from memory."""
     raise NotImplementedError
 
 

@@ -111,7 +111,8 @@ class Runner(Protocol):
     """What a step's run needs of the job that it is part of."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The job's id."""
 
     def before_of(self, number: int) -> Any:
         """What ``before`` of the step of that number returned."""
@@ -210,6 +211,3 @@ class Verbs:
     def _services(self, verb: Callable[..., Any], skip: int = 0) -> dict[str, Any]:
         wanted = {p.name: p.kind for p in parameters(verb, skip)}
         return Injector(self._directory, wanted).resolve()
-
-
-__all__ = ["KINDS", "Run", "Step", "Verbs", "forget_steps", "step"]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from functools import cache
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
@@ -258,6 +259,7 @@ def _attrs_structure(kind: type) -> Any:
     return structure
 
 
+@cache  # cattrs forgets those of all classes with each list or mapping that it has not seen before
 def _attrs_unstructure(kind: type) -> Any:
     hints = get_type_hints(kind)
     omitted: Any = {

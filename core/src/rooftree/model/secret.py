@@ -183,6 +183,3 @@ def check_key() -> None:
         _key()
     except (OSError, ValueError) as error:
         raise Invalid(f"The key for secrets cannot be used: {error}") from None
-
-
-__all__ = ["CREDENTIAL", "Secret", "SecretLocked", "check_key", "structure_document", "unstructure_document"]

@@ -5,11 +5,10 @@ from rooftree.plugins.drivers import Driver, DriverInfo
 from rooftree.plugins.hooks import Hooks, hookimpl, hookspec
 from rooftree.plugins.kernel import InstallationFolder, Kernel
 from rooftree.plugins.life import Health, PluginHealthChanged, PluginInfo, PluginLife
-from rooftree.plugins.loading import GROUP, PluginName
+from rooftree.plugins.loading import GROUP, Installed, PluginName
 from rooftree.plugins.metrics import METRICS, Counter, Family, Gauge, Metrics, PluginMetrics
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
-from rooftree.plugins.plugin_file import PluginFile, PluginFiles, plugin_files
 from rooftree.plugins.plugin_tasks import PluginTasks
 from rooftree.plugins.plugins import PLUGINS, Plugins
 from rooftree.plugins.remains import LeftBehind
@@ -26,13 +25,12 @@ __all__ = [
     "Health",
     "Hooks",
     "InstallationFolder",
+    "Installed",
     "Kernel",
     "KernelParts",
     "LeftBehind",
     "Metrics",
     "Plugin",
-    "PluginFile",
-    "PluginFiles",
     "PluginHealthChanged",
     "PluginInfo",
     "PluginLife",
@@ -43,6 +41,5 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "merged",
-    "plugin_files",
     "understood",
 ]

@@ -28,7 +28,7 @@ from rooftree.plugins.loading import (
     NAME_TAKEN,
     Choice,
     Installed,
-    described,
+    checked_kind,
     in_thread_of_its_own,
     installed,
     refuse_misspelt,
@@ -319,13 +319,9 @@ def report_left_out(problems: Problems, group: str, choice: Choice) -> None:
         problems.report(Problem(kind, "plugin", reference, message))
 
 
-def _checked[D](driver_class: object, base: type[D], name: str) -> type[D]:
-    """``driver_class`` as a driver's class; raises ``TypeError`` for what is none, or misspells what one must have."""
-    if not (isinstance(driver_class, type) and issubclass(driver_class, base)):
-        raise TypeError(f"the entry point leads to {described(driver_class)}, which is no subclass of {base.__name__}")
-    called = getattr(driver_class, "name", None)
-    if called != name:
-        raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
+def _checked[D](kind: object, base: type[D], name: str) -> type[D]:
+    """``kind`` as a driver's class; raises ``TypeError`` for what is none, or misspells what one must have."""
+    driver_class = checked_kind(kind, base, base.__name__, name)
     words = [name for name in {**vars(base), **base.__annotations__} if name[0] != "_"]
     verbs = [name for name in words if callable(getattr(base, name, None))]
     refuse_misspelt(driver_class, base, verbs, [name for name in words if name not in verbs])

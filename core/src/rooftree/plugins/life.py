@@ -28,7 +28,14 @@ from rooftree.model import without_addresses
 from rooftree.plugins.drivers import Drivers
 from rooftree.plugins.hooks import HookNameUnknown
 from rooftree.plugins.kernel import Kernel
-from rooftree.plugins.loading import Installed, LeftOut, described, in_thread_of_its_own, refuse_misspelt
+from rooftree.plugins.loading import (
+    Installed,
+    LeftOut,
+    checked_kind,
+    described,
+    in_thread_of_its_own,
+    refuse_misspelt,
+)
 from rooftree.plugins.parts import KernelParts
 from rooftree.plugins.plugin import Plugin
 from rooftree.plugins.remains import PluginRemains
@@ -298,13 +305,9 @@ def _returned(plugin: Plugin, verb: str, kind: Any) -> Any:
     return returned
 
 
-def checked_class(plugin_class: object, name: str) -> type[Plugin]:
-    """``plugin_class`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
-    if not (isinstance(plugin_class, type) and issubclass(plugin_class, Plugin)):
-        raise TypeError(f"the entry point leads to {described(plugin_class)}, which is no subclass of rooftree.Plugin")
-    called = getattr(plugin_class, "name", None)
-    if called != name:
-        raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
+def checked_class(kind: object, name: str) -> type[Plugin]:
+    """``kind`` as a plugin's class; raises ``TypeError`` for what is none, or misspells a verb of it."""
+    plugin_class = checked_kind(kind, Plugin, "rooftree.Plugin", name)
     refuse_misspelt(plugin_class, Plugin, (*_ASYNC_VERBS, *_PLAIN_VERBS), _ATTRIBUTES)
     for verb in (*_ASYNC_VERBS, *_PLAIN_VERBS):
         method = getattr(plugin_class, verb)

@@ -180,6 +180,17 @@ def described(value: object) -> str:
     return f"{type(value).__name__} {getattr(value, '__qualname__', '')}".strip()
 
 
+def checked_kind[K](kind: object, base: type[K], shown: str, name: str) -> type[K]:
+    """What the entry point of that name leads to, as a subclass of ``base``, which authors know as ``shown``; raises
+    ``TypeError`` for what is none, or is called otherwise."""
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise TypeError(f"the entry point leads to {described(kind)}, which is no subclass of {shown}")
+    called = getattr(kind, "name", None)
+    if called != name:
+        raise TypeError(f"its class is called {called!r}, its entry point {name!r}; they must be the same")
+    return kind
+
+
 def refuse_misspelt(kind: type, base: type, verbs: Collection[str], attributes: Collection[str] = ()) -> None:
     """Raise ``TypeError`` for a class with a method that is almost called like a verb, or with anything else almost
     called like an attribute: it would never be looked at. Names that begin with ``_`` are the author's own.

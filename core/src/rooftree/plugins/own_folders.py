@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from rooftree.errors import Unavailable
+from rooftree.plugins.held_places import release_held
 
 FOLDER: Final = "plugins"
 """Below the data folder."""
@@ -45,9 +46,12 @@ def has_folder(data: Path, plugin: str) -> bool:
 
 
 def remove_folder(data: Path, plugin: str) -> None:
-    """Remove a plugin's folder with all that is in it; raises :class:`Unavailable` for what can't be removed."""
+    """Remove a plugin's folder with all that is in it, and let go what it holds besides; raises :class:`Unavailable`
+    for what can't be."""
+    folder = own_folder(data, plugin)
     try:
-        shutil.rmtree(own_folder(data, plugin))
+        release_held(data, folder)
+        shutil.rmtree(folder)
     except FileNotFoundError:
         return
     except OSError as error:

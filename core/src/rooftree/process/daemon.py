@@ -10,8 +10,7 @@ import contextlib
 import ctypes
 import resource
 import signal
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes with structlog
 
@@ -19,8 +18,9 @@ import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes 
 import structlog
 
 from rooftree.errors import RooftreeError
+from rooftree.events import Task
 from rooftree.interfaces import hooks
-from rooftree.plugins import PluginFile, plugin_files
+from rooftree.plugins import Installed, Plugins
 from rooftree.process.logs import configure
 from rooftree.process.service_manager import notify
 from rooftree.process.system import System
@@ -40,38 +40,43 @@ FILES = 65_536
 """As many open files as are taken where they are given: room for 20,000 connections."""
 
 
-def run(settings: Settings, plugins_in: Collection[Path] = ()) -> int:
+def run(
+    settings: Settings,
+    in_files: Iterable[Installed] = (),
+    beside: Callable[[Plugins], Iterable[Task]] = lambda plugins: (),
+) -> int:
     """Run until SIGTERM or SIGINT; the exit status for the shell.
 
-    :param plugins_in: files with plugins beside those that are installed; raises :class:`~rooftree.errors.Invalid` for
-        one that can be no plugin's, or whose plugin the operator's settings disable
+    :param in_files: plugins beside those that are installed
+    :param beside: what else is done by the clock when the plugins have started
     """
-    files = plugin_files(plugins_in, settings)
     _keep_one_heap()
     _have_files_enough()
     logs = configure(settings.kernel.log_level, settings.kernel.log_format)
     system = System(settings, logs, [hooks])
     try:
         with asyncio.Runner() as runner:
-            runner.run(_live(system, files))
+            runner.run(_live(system, in_files, beside))
     except RooftreeError as error:
         log.error("not_started", error=error.message)
         return EXIT_FAILED
     return EXIT_OK
 
 
-async def _live(system: System, files: Collection[PluginFile]) -> None:
+async def _live(system: System, in_files: Iterable[Installed], beside: Callable[[Plugins], Iterable[Task]]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     await system.open()
     try:
-        starting = asyncio.create_task(system.start_plugins(files=files), name="start plugins")
+        starting = asyncio.create_task(system.start_plugins(in_files=in_files), name="start plugins")
         stop_asked = asyncio.create_task(stopped.wait(), name="wait for a signal")
         await asyncio.wait({starting, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            for task in beside(system.plugins):
+                system.tasks.start(task, "kernel")
             _give_memory_back()
             notify("READY=1")
         await stop_asked

@@ -7,7 +7,8 @@ the commands alone.
 attrs writes Python for each class, and keeps the text of it for debuggers in :data:`linecache.cache`: 2 MB with the
 classes of six domains, and never looked at. It also makes a second class for each, whose one instance lists the fields,
 with a property for every field: 2 MB more. Here all share one class that looks a field up by its name. Most of the
-Python is never called: here it is written when it is asked for (``rooftree.process.late_methods``).
+Python is never called: here it is written when it is asked for (``rooftree.process.late_methods``). Both reach into
+attrs: another version than the one that they were tried with is left as it is, and costs what it costs.
 
 aiohttp comes with lists that are frozen in C++, for which the whole library of that language is loaded: 1 MB. The
 daemon's few are as well frozen in Python. And it reads all roots that the machine trusts twice, once for connections
@@ -21,12 +22,11 @@ import mimetypes
 import os
 import ssl
 import sys
-from typing import Any
+from importlib.metadata import version
+from typing import Any, Final
 
 from attr import _make
 from attrs import Attribute
-
-from rooftree.process.late_methods import write_methods_late
 
 
 class _LinesOfFiles(dict[str, Any]):
@@ -38,6 +38,8 @@ class _LinesOfFiles(dict[str, Any]):
 
 
 _GENERATED = "<attrs generated"
+_KNOWN_ATTRS: Final = "26.1."
+"""The versions whose inside is what is changed here."""
 
 
 class _Fields(tuple["Attribute[Any]", ...]):
@@ -65,9 +67,6 @@ def _read_late(context: ssl.SSLContext, purpose: ssl.Purpose) -> None:
     context.__class__ = _LateRoots
 
 
-_own_class = _make._make_attr_tuple_class
-
-
 def _class_of_fields(cls_name: str, attr_names: list[str]) -> type:
     return _own_class(cls_name, attr_names) if _OF_TUPLES.intersection(attr_names) else _Fields
 
@@ -78,8 +77,11 @@ linecache.cache = _LinesOfFiles(
     {key: lines for key, lines in linecache.cache.items() if not key.startswith(_GENERATED)}  # ours: a dict, no path
 )
 mimetypes.knownfiles.clear()  # nothing here asks by a file's name, and what it said would be another on each machine
-_make._make_attr_tuple_class = _class_of_fields
-write_methods_late()
+if version("attrs").startswith(_KNOWN_ATTRS):
+    from rooftree.process.late_methods import write_methods_late
+
+    _own_class, _make._make_attr_tuple_class = _make._make_attr_tuple_class, _class_of_fields
+    write_methods_late()
 
 if "structlog" not in sys.modules and "rich" not in sys.modules:
     sys.modules["rich"] = None  # type: ignore[assignment]  # "there is no such module", in the import system's words

@@ -7,7 +7,7 @@ import contextlib
 import enum
 import secrets
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -23,7 +23,7 @@ from rooftree.events import PROBLEMS, Event, EventBus, Problem, Problems, Task, 
 from rooftree.http import MAX_TOKEN, TRAFFIC, HttpServer
 from rooftree.jobs import CONDITIONS, JOBS, Conditions, Jobs, Journal
 from rooftree.model import Rate, check_key
-from rooftree.plugins import METRICS, PLUGINS, Hooks, KernelParts, Metrics, PluginFile, PluginFiles, Plugins
+from rooftree.plugins import METRICS, PLUGINS, Hooks, Installed, KernelParts, Metrics, Plugins
 from rooftree.principal import Role
 from rooftree.process import kernel_routes
 from rooftree.process.logs import RecentLogs
@@ -161,16 +161,14 @@ class System:
         log.info("listening", port=self.port, socket=str(kernel.socket))
 
     async def start_plugins(
-        self, points: Iterable[EntryPoint] | None = None, files: Collection[PluginFile] = ()
+        self, points: Iterable[EntryPoint] | None = None, in_files: Iterable[Installed] = ()
     ) -> None:
         """Load and start the plugins; the system runs when they have started or failed.
 
         :param points: the entry points of plugins and drivers; ``None``: what is installed
-        :param files: plugins in files, which are loaded anew when they change
+        :param in_files: plugins beside those, each in place of one of its name
         """
-        await self.plugins.start(points, [file.installed for file in files])
-        if files:
-            self.tasks.start(PluginFiles(files, self.plugins).task(), "kernel")
+        await self.plugins.start(points, in_files)
         await self._report_losses()  # plugins load their documents, and may have found some damaged
         self._become(SystemState.RUNNING)
         for purpose in tuple(self._frozen_for):  # of a job that was taken up again

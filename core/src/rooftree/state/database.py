@@ -26,38 +26,18 @@ from attrs import define, field, frozen
 
 from rooftree.errors import Stopping, Unavailable
 from rooftree.state.database_file import (
-    NewerState,
-    StateDamaged,
     StateUnwritable,
-    StoredDocument,
     connect,
-    document_in_copies,
-    document_sum,
     insert_loss,
     is_corrupt,
     make_copy,
     prepare_file,
     state_error,
-    stored_documents,
     stored_losses,
 )
 from rooftree.state.disk_reserve import DiskReserve, is_disk_full
 from rooftree.state.failpoints import reach_sync
 from rooftree.state.folder import DataFolder, Loss
-
-__all__ = [
-    "Change",
-    "Database",
-    "Mirror",
-    "NewerState",
-    "StateDamaged",
-    "StateUnwritable",
-    "StoredDocument",
-    "View",
-    "document_in_copies",
-    "document_sum",
-    "stored_documents",
-]
 
 log = structlog.get_logger(__name__)
 

@@ -27,13 +27,11 @@ from rooftree.errors import Failed, RooftreeError
 from rooftree.model import structure_document as structure
 from rooftree.model import unstructure_document as unstructure
 from rooftree.state.audit_log import KEEPING, AuditKeeping, audited
-from rooftree.state.database import (
-    Change,
-    Database,
+from rooftree.state.database import Change, Database, View
+from rooftree.state.database_file import (
     NewerState,
     StateDamaged,
     StoredDocument,
-    View,
     document_in_copies,
     document_sum,
     stored_documents,

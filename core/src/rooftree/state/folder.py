@@ -19,7 +19,6 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
@@ -140,14 +139,6 @@ class DataFolder:
             with suppress(OSError):
                 os.pwrite(lock, _CLOSED, _PID_BYTES)
             os.close(lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def database_path(self) -> Path:

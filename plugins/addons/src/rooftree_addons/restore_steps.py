@@ -160,11 +160,16 @@ class RestoreRecord(Step):
     """Where its part is unpacked, relative to the data folder."""
     declared: tuple[str, ...] = ()
     """What it declares that it did not, in sentences."""
+    version: str = ""
+    """The one that was backed up; for the plan."""
     stage = "addons"
 
-    async def notes(self) -> list[str]:
+    async def notes(self, addons: Addons) -> list[str]:
         """What to know before one agrees."""
-        return list(self.declared)
+        current = addons.installed.get(self.slug)
+        is_new = f"{self.slug} comes in version {self.version}; it is not installed now"
+        change = is_new if current is None else f"{self.slug} goes from version {current.version} to {self.version}"
+        return [change, *self.declared]
 
     async def do(self, addons: Addons) -> None:
         """Enter it; what it takes the place of is kept."""
@@ -206,6 +211,13 @@ class StartRestored(OfAddon, Starting):
     slug: AddonSlug
     must_run: bool = True
     stage = "addons"
+
+    async def notes(self) -> list[str]:
+        """How long it is away."""
+        return [
+            f"{self.slug} is stopped for some seconds, until it has started again (an estimate: what was unpacked "
+            "takes its place by renaming)"
+        ]
 
     async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         shown = await containers.observation.look(self.slug)

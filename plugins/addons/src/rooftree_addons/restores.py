@@ -55,7 +55,7 @@ async def restore(addons: Addons, store: AddonStore, slug: AddonSlug, part: Stag
         *([StopContainer(slug)] if is_running else []),
         *_swaps(slug, part),
         InstallProfile(slug, profile),
-        RestoreRecord(slug, folder, tuple(declared)),
+        RestoreRecord(slug, folder, tuple(declared), addon.version),
         *([CreateContainer(slug, True), StartRestored(slug)] if is_running and is_to_run else []),
         *([RunRestored(slug)] if is_to_run and not is_running else []),
     ]

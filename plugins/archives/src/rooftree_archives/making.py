@@ -7,14 +7,14 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, frozen
-from isal import isal_zlib
 
 from rooftree_archives.checking import Checking
+from rooftree_archives.deflating import Deflate
 from rooftree_archives.faults import Damaged, TargetFailed
 from rooftree_archives.inner_archives import DIGEST, open_part
 from rooftree_archives.naming import give_name
@@ -28,8 +28,6 @@ from rooftree_files import Folder
 if TYPE_CHECKING:
     from rooftree_archives.sealing import Keys, Seal
 
-_LEVEL: Final = 2
-"""Of deflate, as isal counts: near gzip's 6 in size, ten times as fast."""
 _WHATEVER: Final = UnpackLimits(ratio=2**40)
 
 
@@ -78,10 +76,12 @@ class Archive:
         begin = self._size + len(header)
         seal = None if self._seal is None else self._seal()
         digest, sink = _Digest(), _Sink(self._descriptor, begin)
-        stages: list[Stage] = [_Deflate()] if self._compressed else []
-        stages += [digest, seal, sink] if seal is not None else [digest, sink]
+        stages: list[Stage] = [digest, seal, sink] if seal is not None else [digest, sink]
         try:
-            with Outflow(*stages) as flow:
+            with ExitStack() as threads:
+                if self._compressed:
+                    stages.insert(0, threads.enter_context(closing(Deflate())))
+                flow = threads.enter_context(Outflow(*stages))
                 size = pack(contents, flow.put, progress)
             stored = sink.position - begin
             if seal is not None:
@@ -150,17 +150,6 @@ class Archive:
 
 def _tell(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
     progress(before + done, total)
-
-
-class _Deflate:
-    def __init__(self) -> None:
-        self._compressor = isal_zlib.compressobj(_LEVEL, wbits=31)
-
-    def take(self, chunk: Chunk) -> Iterable[Chunk]:
-        yield self._compressor.compress(chunk)
-
-    def end(self) -> Iterable[Chunk]:
-        yield self._compressor.flush()
 
 
 class _Digest:

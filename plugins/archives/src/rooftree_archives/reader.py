@@ -26,7 +26,7 @@ from rooftree.interfaces.backups import (
 from rooftree.model import Secret
 from rooftree_archives.heads import head_of, key_of, parts_of, stored_parts
 from rooftree_archives.unpacking import UnpackLimits
-from rooftree_archives.worker_process import WorkerConnection, archive_worker
+from rooftree_archives.worker_process import WorkerConnection, WorkerEnded, WorkerSilent, archive_worker
 
 _AT_A_TIME: Final = 50
 _USUAL: Final = UnpackLimits()
@@ -47,11 +47,41 @@ async def read_indexes(paths: Sequence[Path]) -> list[ArchiveIndex | BackupDamag
     indexes: list[ArchiveIndex | BackupDamaged] = []
     if not paths:
         return indexes
-    async with archive_worker() as worker:
-        for batch in batched(paths, _AT_A_TIME, strict=False):
-            answers = await worker.call("index", paths=[str(path) for path in batch])
-            indexes.extend(_index(answer) for answer in answers)
+    for batch in batched(paths, _AT_A_TIME, strict=False):
+        try:
+            indexes += await _indexes(batch)
+        except WorkerSilent:  # which says nothing of any file
+            raise
+        except WorkerEnded:
+            indexes += [await _index_alone(path) for path in batch]
     return indexes
+
+
+async def _indexes(paths: Sequence[Path]) -> list[ArchiveIndex | BackupDamaged]:
+    async with archive_worker() as worker:
+        answers = await worker.call("index", paths=[str(path) for path in paths])
+    return [_index_or_why(answer) for answer in answers]
+
+
+async def _index_alone(path: Path) -> ArchiveIndex | BackupDamaged:
+    """Find out which file it is that ends the worker."""
+    try:
+        (index,) = await _indexes([path])
+    except WorkerSilent:
+        raise
+    except WorkerEnded as error:
+        return BackupDamaged(f"It can't be read: {error.message}")
+    return index
+
+
+def _index_or_why(answer: dict[str, Any]) -> ArchiveIndex | BackupDamaged:
+    """What is in a head is anybody's, and what nobody has thought of costs that file alone."""
+    try:
+        return _index(answer)
+    except BackupDamaged as error:
+        return error
+    except Exception as error:
+        return BackupDamaged(f"Its head can't be understood: {type(error).__name__}: {error}")
 
 
 @asynccontextmanager

@@ -203,17 +203,20 @@ class Worker:
 
 
 def _index(open_file: Callable[[Path], Any], path: Path) -> Answer:
+    """What a file says of itself, or why it is none; whatever is wrong with it costs no other one."""
     try:
         file = open_file(path)
+        try:
+            facts: Answer = file.facts()
+            return facts
+        finally:
+            file.close()
     except Damaged as error:
         return {"damaged": str(error)}
     except (RooftreeError, OSError) as error:
         return {"damaged": f"It can't be read: {error}"}
-    try:
-        facts: Answer = file.facts()
-        return facts
-    finally:
-        file.close()
+    except Exception as error:
+        return {"damaged": f"It can't be understood: {type(error).__name__}: {error}"}
 
 
 def main() -> None:

@@ -43,6 +43,10 @@ class WorkerEnded(Failed):
     """The process that works on an archive ended before its time, or was interrupted."""
 
 
+class WorkerSilent(WorkerEnded):
+    """The disk or share that an archive is on does not answer."""
+
+
 _FAULTS: Final[Mapping[str, type[RooftreeError]]] = {
     "damaged": BackupDamaged,
     "password": WrongPassword,
@@ -77,7 +81,7 @@ class WorkerConnection:
                     if progress is not None:
                         progress(*message["progress"])
             except TimeoutError:
-                raise WorkerEnded(f"The disk or share did not answer for {SILENT_S:g} s") from None
+                raise WorkerSilent(f"The disk or share did not answer for {SILENT_S:g} s") from None
             except (OSError, asyncio.IncompleteReadError):
                 raise WorkerEnded(
                     "The process that works on the archive ended; it may have run out of memory"

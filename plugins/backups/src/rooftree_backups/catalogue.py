@@ -15,6 +15,7 @@ from attrs import frozen
 
 from rooftree import NotFound
 from rooftree.interfaces.backups import BackupHead
+from rooftree_backups.archive_folder import FileState
 from rooftree_backups.failed_parts import OURS
 from rooftree_backups.index import Index
 from rooftree_backups.names import CLOUD
@@ -36,6 +37,8 @@ class Copy:
     size_bytes: int
     filename: str | None = None
     """Of its file; ``None`` where it is none."""
+    state: FileState | None = None
+    """By which it is told whether the file is another."""
 
 
 @frozen
@@ -112,7 +115,7 @@ class Catalogue:
     async def _reload(self, folder: ArchiveFolder) -> None:
         if folder.mounted:
             await self._places.require(folder.name)  # asks whether it answers, where that may take for ever
-        await self._index.reload(folder.name, folder.path)
+        await self._index.reload(folder.name, folder.path, mounted=folder.mounted)
 
     async def _by_slug(self) -> dict[str, Backup]:
         copies = {slug: list(there) for slug, there in self._in_folders().items()}
@@ -128,7 +131,13 @@ class Catalogue:
             for name in names:
                 for file in self._index.of(name):
                     assert file.head is not None
-                    copy = Copy(location=name, head=file.head, size_bytes=file.state.size_bytes, filename=file.filename)
+                    copy = Copy(
+                        location=name,
+                        head=file.head,
+                        size_bytes=file.state.size_bytes,
+                        filename=file.filename,
+                        state=file.state,
+                    )
                     _merge(copies, copy)
             self._known = (self._index.revision, names, {slug: tuple(there) for slug, there in copies.items()})
         return self._known[2]

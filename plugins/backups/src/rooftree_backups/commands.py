@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -53,11 +53,13 @@ def _password(ask: bool, *, confirm: bool = False) -> str | None:
 def list_backups(invocation: Invocation, /) -> None:
     """List the backups."""
     backups = invocation.ask("GET", "/backups")["backups"]
+    known = invocation.ask("GET", "/kernel/v1/backups")["backups"]
+    verified = {entry["slug"]: entry["verifications"].values() for entry in known}
     if invocation.as_json:
         print_json(backups)
         return
     print_table(
-        ("SLUG", "DATE", "NAME", "SIZE", "HAS", "WHERE", "LACKS"),
+        ("SLUG", "DATE", "NAME", "SIZE", "HAS", "WHERE", "VERIFIED", "LACKS"),
         (
             (
                 entry["slug"],
@@ -66,11 +68,20 @@ def list_backups(invocation: Invocation, /) -> None:
                 size_text(entry["size_bytes"]),
                 _contents(entry),
                 ", ".join(location or "here" for location in entry["locations"]),
+                _verified(verified.get(entry["slug"], ())),
                 ", ".join(part["slug"] for part in entry["failed"]),
             )
             for entry in backups
         ),
     )
+
+
+def _verified(verifications: Iterable[dict[str, Any]]) -> str:
+    """When it was last found whole; that it is damaged where it is so in any of its places."""
+    times = [entry["at"] for entry in verifications if entry["whole"]]
+    if len(times) < len(list(verifications)):
+        return "damaged"
+    return max(times)[:10] if times else ""
 
 
 def _contents(entry: dict[str, Any]) -> str:
@@ -110,10 +121,11 @@ def show(invocation: Invocation, /, slug: str) -> None:
 
 @backup.command()
 @click.argument("what", metavar="FILE|SLUG")
+@click.option("--location", metavar="NAME", help="Where to read it, of several places.")
 @_ask_password
 @invocation_options
 @pass_invocation
-def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
+def verify(invocation: Invocation, /, what: str, *, location: str | None, ask_password: bool) -> None:
     """Read a backup whole and hold it against what is known of it. A FILE needs no daemon.
 
     Exit codes: 0 all of it would be restored, 1 not all of it would, or it can't be read; 2 wrong usage.
@@ -127,9 +139,7 @@ def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
         elif "/" in what or path.suffix == ".tar":
             raise NotFound(f"There is no file {what}")
         else:
-            outcome = invocation.ask(
-                "POST", f"/kernel/v1/backups/{what}/verify", {"password": password}, patience_s=86_400
-            )
+            outcome = _verify_listed(invocation, what, {"password": password, "location": location}, report)
     if invocation.as_json:
         print_json(outcome)
     else:
@@ -140,6 +150,21 @@ def verify(invocation: Invocation, /, what: str, *, ask_password: bool) -> None:
         tell(f"{what} is {word}{sure}.", word=word, colour="green" if outcome["whole"] else "red")
     if not outcome["whole"]:
         sys.exit(1)
+
+
+def _verify_listed(invocation: Invocation, slug: str, body: dict[str, Any], report: Report) -> dict[str, Any]:
+    from rooftree.errors import NotFound
+
+    place = body["location"] or invocation.ask("GET", f"/backups/{slug}/info")["location"] or ".local"
+    begun = invocation.ask("POST", f"/kernel/v1/backups/{slug}/verify", body | {"background": True}, patience_s=600)
+    _follow(invocation, begun["job_id"], report)
+    known = invocation.ask("GET", "/kernel/v1/backups")["backups"]
+    outcome: dict[str, Any] | None = next(
+        (entry["verifications"].get(place) for entry in known if entry["slug"] == slug), None
+    )
+    if outcome is None:
+        raise NotFound(f"The backup {slug} is another, or gone, since it was read")
+    return outcome
 
 
 def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, Any]:
@@ -194,7 +219,7 @@ def create(
     if addons or folders or core:
         kind = "partial"
         body |= {"addons": list(addons), "folders": list(folders), "homeassistant": core}
-    job = _follow(invocation, invocation.ask("POST", f"/backups/new/{kind}", body)["job_id"], "Backing up")
+    job = _await(invocation, invocation.ask("POST", f"/backups/new/{kind}", body)["job_id"], "Backing up")
     details = invocation.ask("GET", f"/backups/{job['reference']}/info")
     if invocation.as_json:
         print_json(details)
@@ -210,6 +235,11 @@ def create(
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
 @click.option("--location", metavar="NAME", help="Where to read it from.")
+@click.option(
+    "--settings/--no-settings",
+    default=None,
+    help="Mounts and logins at registries too. They come with everything, and with Core, unless told otherwise.",
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing of it.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @_ask_password
@@ -224,6 +254,7 @@ def restore(
     folders: tuple[str, ...],
     core: bool,
     location: str | None,
+    settings: bool | None,
     only_plan: bool,
     yes: bool,
     ask_password: bool,
@@ -245,6 +276,9 @@ def restore(
         }
     else:
         kind = "full"
+    if settings is None:
+        settings = kind == "full" or bool(body["homeassistant"])
+    body["settings"] = settings
     path = f"/backups/{slug}/restore/{kind}"
     if only_plan:
         plan = invocation.ask("POST", f"{path}?plan=1", body, patience_s=600)
@@ -257,8 +291,9 @@ def restore(
                 tell(f"    {note}")
         return
     if not yes:
-        click.confirm(f"Put the backup {slug} back, in place of what is there now?", abort=True)
-    job = _follow(invocation, invocation.ask("POST", path, body, patience_s=600)["job_id"], "Restoring")
+        besides = ", and the mounts and logins at registries that are in it" if settings else ""
+        click.confirm(f"Put the backup {slug} back, in place of what is there now{besides}?", abort=True)
+    job = _await(invocation, invocation.ask("POST", path, body, patience_s=600)["job_id"], "Restoring")
     if invocation.as_json:
         print_json(job)
         return
@@ -382,17 +417,21 @@ def delete_schedule(invocation: Invocation, /, name: str) -> None:
 # --- waiting ----------------------------------------------------------------------------------------------------------
 
 
-def _follow(invocation: Invocation, job_id: str, what: str) -> dict[str, Any]:
+def _await(invocation: Invocation, job_id: str, what: str) -> dict[str, Any]:
     """Show how far a job is until it has ended; raises ``Failed`` where that is not well."""
+    with _bar(invocation, what) as report:
+        return _follow(invocation, job_id, report)
+
+
+def _follow(invocation: Invocation, job_id: str, report: Report) -> dict[str, Any]:
     from rooftree.errors import Failed
 
-    with _bar(invocation, what) as report:
-        while True:
-            job: dict[str, Any] = invocation.ask("GET", f"/jobs/{job_id}")
-            report(job["progress"], job["stage"] or "")
-            if job["done"]:
-                break
-            time.sleep(LOOK_EVERY_S)
+    while True:
+        job: dict[str, Any] = invocation.ask("GET", f"/jobs/{job_id}")
+        report(job["progress"], job["stage"] or "")
+        if job["done"]:
+            break
+        time.sleep(LOOK_EVERY_S)
     if job["errors"]:
         raise Failed("; ".join(error["message"] for error in job["errors"]))
     return job

@@ -20,6 +20,7 @@ from rooftree.model import printable
 from rooftree_backups import archive_folder
 from rooftree_backups.archive_folder import FileState
 from rooftree_backups.archives import Archives
+from rooftree_backups.mounted_folder import MountedFolders
 from rooftree_backups.names import SUFFIX, BackupSlug
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,7 @@ class Index:
         self._kernel = kernel
         self._files = files
         self._archives = archives
+        self._mounted = MountedFolders()
         self._turns: dict[str, asyncio.Lock] = {}
         self.revision = 0
         """Changes with what is in it."""
@@ -83,13 +85,21 @@ class Index:
         files = [file for file in self._files.values() if file.location == location and file.head is not None]
         return sorted(files, key=lambda file: file.filename)
 
-    async def reload(self, location: str, path: Path) -> None:
-        """Look at a folder, and read what is new or another. Raises ``OSError`` where it can't be looked at."""
+    async def reload(self, location: str, path: Path, *, mounted: bool = False) -> None:
+        """Look at a folder, and read what is new or another. Raises ``OSError`` where it can't be looked at, and
+        :class:`~rooftree_backups.mounted_folder.LocationHangs`.
+
+        :param mounted: whether it may be a server's that is gone
+        """
         async with self._turns.setdefault(location, asyncio.Lock()):
-            states = await asyncio.to_thread(archive_folder.archives_in, path)
+            if mounted:
+                states = await self._mounted.archives_in(location, path)
+            else:
+                states = await asyncio.to_thread(archive_folder.archives_in, path)
             known = {file.filename: file for file in self._files.values() if file.location == location}
             stale = [name for name, state in states.items() if name not in known or known[name].state != state]
-            read = await self._read(location, path, {name: states[name] for name in stale})
+            reading = self._read(location, path, {name: states[name] for name in stale})
+            read = await (self._mounted.within(location, reading) if mounted else reading)
             await self._take_over(read, (file for name, file in known.items() if name not in states))
 
     async def add(self, location: str, filename: str, state: FileState, head: BackupHead) -> None:

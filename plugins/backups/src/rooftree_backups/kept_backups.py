@@ -11,7 +11,9 @@ from rooftree_backups.catalogue import Catalogue
 from rooftree_backups.index import Index
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import Places
+from rooftree_backups.rates import Rates
 from rooftree_backups.repositories_due import RepositoriesDue
+from rooftree_backups.verifications import Verifications
 from rooftree_backups.workshop import Workshop
 
 OPTIONS_KEY: Final = "all"
@@ -36,12 +38,25 @@ class KeptBackups:
     parts: Parts
     workshop: Workshop
     repositories: RepositoriesDue
+    verifications: Verifications
+    rates: Rates
     _options: Collection[BackupOptions]
 
     @property
     def options(self) -> BackupOptions:
         """What the user has set."""
         return self._options.get(OPTIONS_KEY, BackupOptions())
+
+    async def reload(self) -> None:
+        """Look at all places anew."""
+        await self.catalogue.reload()
+        await self.forget_gone()
+
+    async def forget_gone(self) -> None:
+        """Forget what was known of backups that are gone."""
+        others = set(await self.places.others())
+        seen = {folder.name for folder in self.places.folders()} | others
+        await self.verifications.forget_gone(await self.catalogue.backups(), seen, self.places.names() | others)
 
     async def set_options(self, options: BackupOptions) -> None:
         """Keep what the user has set."""

@@ -8,14 +8,15 @@ from typing import Any, Literal, Self
 
 from attrs import frozen
 
-from rooftree import Principal, Role, Routes, Secret, role
-from rooftree.interfaces.backups import BackupDamaged, Verification, WrongPassword
+from rooftree import UNSET, JobCall, NotFound, Principal, Role, Routes, Secret, Unset, role
+from rooftree.interfaces.backups import WrongPassword
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.names import BackupSlug, LocationName, key_of
 from rooftree_backups.places import refuse_strangers
 from rooftree_backups.retention import Retention
 from rooftree_backups.schedules import Schedule, ScheduleName, ScheduleRequest, Schedules, schedule_of
-from rooftree_backups.verifying import verify
+from rooftree_backups.verifications import KeptVerification
+from rooftree_backups.verifying import verification
 
 own_routes = Routes()
 BACKUP = role(Role.BACKUP)
@@ -82,6 +83,24 @@ class ScheduleList:
 
 
 @frozen(kw_only=True)
+class ShownVerification:
+    """What came of verifying a backup in one place."""
+
+    at: datetime
+    whole: bool
+    authenticated: bool
+    findings: list[str]
+
+    @classmethod
+    def of(cls, kept: KeptVerification) -> Self:
+        """As it is shown."""
+        outcome = kept.outcome
+        return cls(
+            at=kept.at, whole=outcome.whole, authenticated=outcome.authenticated, findings=list(outcome.findings)
+        )
+
+
+@frozen(kw_only=True)
 class KnownBackup:
     """What is known of a backup beside what it says itself."""
 
@@ -92,7 +111,9 @@ class KnownBackup:
     """A schedule of ours, Home Assistant Core, or somebody else."""
     schedule: str | None
     facts: dict[str, LocationFacts]
-    """By place, what that knows: when the backup was last verified, with what outcome."""
+    """By place, what that knows."""
+    verifications: dict[str, ShownVerification]
+    """By place, what came of verifying it there the last time."""
 
 
 @frozen
@@ -121,6 +142,11 @@ async def known_backups(backups: KeptBackups) -> KnownBackups:
                 made_by=made_by,
                 schedule=schedule,
                 facts={location: dict(known) for location, known in facts.items()},
+                verifications={
+                    copy.location: ShownVerification.of(kept)
+                    for copy in backup.copies
+                    if (kept := backups.verifications.of(copy)) is not None
+                },
             )
         )
     return KnownBackups(entries)
@@ -139,17 +165,46 @@ class VerificationRequest:
     password: Secret | None = None
     location: LocationName | None = None
     """Its primary place unless named."""
+    background: bool = False
 
 
-@own_routes.post("/kernel/v1/backups/{backup}/verify", access=BACKUP, refuses=(WrongPassword, BackupDamaged))
+@frozen(kw_only=True)
+class VerifiedBackup:
+    """A backup that was verified, or is being."""
+
+    job_id: str
+    whole: bool | Unset = UNSET
+    authenticated: bool | Unset = UNSET
+    findings: list[str] | Unset = UNSET
+    """Once all was read: see ``verifications`` of ``GET /kernel/v1/backups``."""
+
+
+@own_routes.post("/kernel/v1/backups/{backup}/verify", access=BACKUP, refuses=(WrongPassword,))
 async def verify_backup(
     backups: KeptBackups, caller: Principal, backup: BackupSlug, body: VerificationRequest
-) -> Verification:
+) -> JobCall[VerifiedBackup]:
     """Read a backup whole, and say whether all of it can be restored."""
     there = await backups.catalogue.get(backup)
     location = there.primary.location if body.location is None else key_of(body.location)
     refuse_strangers(caller, location)
-    return await verify(backups, there, location, body.password)
+    copy = there.at(location)
+    if copy is None:
+        raise NotFound(f"The backup {backup} is not in {location}")
+
+    def answer(job_id: str) -> VerifiedBackup:
+        kept = None if body.background else backups.verifications.of(copy)
+        if kept is None:
+            return VerifiedBackup(job_id=job_id)
+        outcome = kept.outcome
+        return VerifiedBackup(
+            job_id=job_id,
+            whole=outcome.whole,
+            authenticated=outcome.authenticated,
+            findings=list(outcome.findings),
+        )
+
+    call = verification(backups, backup, location, body.password)
+    return call.in_background(body.background).answering(answer)
 
 
 @own_routes.get("/kernel/v1/backups/schedules", access=BACKUP)

@@ -29,6 +29,7 @@ from rooftree_backups.own_routes import own_routes
 from rooftree_backups.parts import Parts
 from rooftree_backups.places import FOLDERS, Places
 from rooftree_backups.pruning import remove_old_cloud_backups
+from rooftree_backups.rates import MeasuredRates, Rates
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_backups.restore_routes import restore_routes
 from rooftree_backups.restoring import STAGING, sweep_restores
@@ -36,6 +37,7 @@ from rooftree_backups.routes import routes
 from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
 from rooftree_backups.settings_parts import SettingsParts
 from rooftree_backups.staleness import CHECK, SUGGESTION, check_age
+from rooftree_backups.verifications import KeptVerification, Verifications
 from rooftree_backups.workshop import Workshop
 
 log = structlog.get_logger(__name__)
@@ -91,6 +93,8 @@ class BackupsPlugin(Plugin):
             parts=parts,
             workshop=workshop,
             repositories=RepositoriesDue(kernel, parts, await kernel.collection(DueRepositories)),
+            verifications=Verifications(kernel, await kernel.collection(KeptVerification)),
+            rates=Rates(kernel, await kernel.collection(MeasuredRates)),
             options=await kernel.collection(BackupOptions),
         )
         for below in FOLDERS.values():
@@ -122,11 +126,11 @@ class BackupsPlugin(Plugin):
 
     def tasks(self) -> Iterable[Task]:
         """Find out what there is, at the start and from time to time."""
-        yield Task("look at all places", self.backups.catalogue.reload)
+        yield Task("look at all places", self.backups.reload)
         yield Task("let go of what was frozen before", self.freeze.let_go_of_before)
         yield Task("sweep after restores", self.sweep_restores)
         yield Task("fetch repositories of restores", self.backups.repositories.follow)
-        yield Task("look again", self.backups.catalogue.reload, every=RELOAD_EVERY)
+        yield Task("look again", self.backups.reload, every=RELOAD_EVERY)
         yield Task("remove old cloud backups", partial(remove_old_cloud_backups, self.backups), every=SWEEP_CLOUD_EVERY)
 
     @hookimpl

@@ -54,7 +54,8 @@ async def remove_old_cloud_backups(backups: KeptBackups) -> None:
 async def _candidate(backups: KeptBackups, copy: Copy) -> Candidate:
     others = await backups.places.others()
     facts = others[copy.location].facts(copy.head.slug) if copy.location in others else {}
-    is_good = not failed_parts(copy.head) and facts.get("verified") is not False
+    is_whole = facts.get("verified") is not False and not backups.verifications.is_damaged(copy)
+    is_good = is_whole and not failed_parts(copy.head)
     return Candidate(slug=copy.head.slug, date=copy.head.date, is_good=is_good)
 
 

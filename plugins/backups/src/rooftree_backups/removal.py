@@ -32,10 +32,12 @@ class RemoveCopy(Step):
         place = await backups.places.require(self.location)
         if not isinstance(place, ArchiveFolder):
             await place.delete(self.slug)
+            await backups.forget_gone()
             return
         assert self.filename is not None, "what is in a folder is a file"
         was_there = await _removed(place, self.filename)
         await backups.index.drop(self.location, self.filename)
+        await backups.forget_gone()
         if not was_there:
             await backups.catalogue.reload_location(self.location)
             raise BackupFileGone(f"The file {self.filename} was not there any more", location=self.location)

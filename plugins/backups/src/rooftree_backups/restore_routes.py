@@ -26,6 +26,8 @@ class FullRestoreRequest:
     password: Secret | None = None
     background: bool | None = None
     location: LocationName | Unset | None = UNSET
+    settings: bool | None = None
+    """Whether mounts and logins at registries come back too; unless told, with everything, and with Core."""
 
 
 @frozen(kw_only=True)
@@ -50,7 +52,9 @@ async def restore_full(
     backups: KeptBackups, caller: Principal, backup: BackupSlug, body: FullRestoreRequest
 ) -> JobCall[BegunRestore]:
     """Let everything be as it was when the backup was made; add-ons that were not there are uninstalled."""
-    return await _restoration(backups, caller, backup, body, RestoreRequest(full=True))
+    return await _restoration(
+        backups, caller, backup, body, RestoreRequest(full=True, settings=body.settings is not False)
+    )
 
 
 @restore_routes.post("/backups/{backup}/restore/partial", access=BACKUP, refuses=(WrongPassword, BackupDamaged))
@@ -59,9 +63,11 @@ async def restore_partial(
 ) -> JobCall[BegunRestore]:
     """Put back what is named."""
     folders = body.folders or []
+    core = bool(body.homeassistant) or "homeassistant" in folders
     request = RestoreRequest(
         full=False,
-        core=bool(body.homeassistant) or "homeassistant" in folders,
+        core=core,
+        settings=core if body.settings is None else body.settings,
         addons=tuple(dict.fromkeys(body.addons or ())),
         folders=tuple(dict.fromkeys(folder for folder in folders if folder != "homeassistant")),
     )

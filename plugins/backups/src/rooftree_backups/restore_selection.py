@@ -40,6 +40,8 @@ class RestoreRequest:
     core: bool = False
     addons: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    settings: bool = True
+    """Whether mounts, and logins at registries, come back with it."""
 
 
 def copy_to_read(backup: Backup, location: str | None) -> Copy:
@@ -73,12 +75,12 @@ def selected(head: BackupHead, stored: Sequence[StoredPart], request: RestoreReq
     if request.full:
         if head.type != "full":
             raise Invalid(f"The backup {head.slug} is a partial one; name what of it is to be restored")
-        return list(stored)
+        return [part for part in stored if request.settings or part.part.id.kind is not PartKind.SUPERVISOR]
     wanted = {
         *(PartId(kind=PartKind.ADDON, slug=slug) for slug in request.addons),
         *(PartId(kind=PartKind.FOLDER, slug=slug) for slug in request.folders),
         *(part.part.id for part in stored if part.part.id.kind is PartKind.CORE and request.core),
-        *(part.part.id for part in stored if part.part.id.kind is PartKind.SUPERVISOR),
+        *(part.part.id for part in stored if part.part.id.kind is PartKind.SUPERVISOR and request.settings),
     }
     there = {part.part.id: part for part in stored}
     if request.core and not any(part.kind is PartKind.CORE for part in there):

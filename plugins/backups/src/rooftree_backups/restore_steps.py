@@ -17,7 +17,7 @@ from rooftree.process import SYSTEM
 from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, look, swap, swap_back
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.repositories_due import DueRepositories
-from rooftree_files import Folder, RemovalIncomplete
+from rooftree_files import Folder, RemovalIncomplete, size_in_words
 
 log = structlog.get_logger(__name__)
 
@@ -53,14 +53,20 @@ class Unpack(Step):
     weight = 30
     interruptible = True
 
-    async def notes(self) -> list[str]:
-        """How much of what is unpacked."""
-        return [f"{part.name}: {part.stored_bytes / MIB:,.1f} MiB in the backup" for part in self.parts]
+    async def notes(self, backups: KeptBackups) -> list[str]:
+        """How much of what is unpacked, and how long that may take; nothing is stopped meanwhile."""
+        sizes = [f"{part.name}: {part.stored_bytes / MIB:,.1f} MiB in the backup" for part in self.parts]
+        total, rate = sum(part.stored_bytes for part in self.parts), backups.rates.unpacked
+        if rate is None:
+            return [*sizes, "How long unpacking takes can be told after the first restore; nothing is stopped for it"]
+        took = f"{total / rate:,.0f} s (an estimate: {rate / MIB:,.0f} MiB/s the last time)"
+        return [*sizes, f"Unpacking takes about {took}; nothing is stopped for it"]
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
         """Unpack one part after the other, each from the beginning."""
         backups.kernel.service(SYSTEM).freeze(_purpose(self.slug))
-        total, done = sum(part.stored_bytes for part in self.parts), 0
+        total, done, clock = sum(part.stored_bytes for part in self.parts), 0, backups.kernel.clock
+        begun = clock.monotonic()
         await remove(backups, *self.folders)
         await asyncio.to_thread(_make, backups, self.folders)
         password = backups.workshop.password(self.slug)
@@ -74,6 +80,7 @@ class Unpack(Step):
                 if trees.left_out:
                     log.warning("never_restored", part=part.part.slug, names=list(trees.left_out)[:20])
                 done += part.stored_bytes
+        await backups.rates.note_unpacked(total, clock.monotonic() - begun)
 
     async def undo(self, _: None, backups: KeptBackups) -> None:
         """Take it away."""
@@ -90,6 +97,11 @@ class SwapEntries(Step):
     swap: EntrySwap
     stage = "folders"
     downtime = False
+
+    async def notes(self, backups: KeptBackups) -> list[str]:
+        """How much is replaced."""
+        size = await asyncio.to_thread(size_in_words, backups.kernel.data.path, self.swap.live)
+        return [f"In {self.folder} is {size} now, which is replaced"]
 
     async def before(self, backups: KeptBackups) -> BeforeEntries:
         """What changes places."""
@@ -109,7 +121,13 @@ class RestoreSettings(Step):
     slug: str
     folder: str
     """Where the part is unpacked, relative to the data folder."""
+    brings: tuple[str, ...] = ()
+    """What is in it, in sentences."""
     stage = "supervisor_config"
+
+    async def notes(self) -> list[str]:
+        """What comes with it."""
+        return list(self.brings)
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
         documents = await asyncio.to_thread(_documents, backups, self.folder)

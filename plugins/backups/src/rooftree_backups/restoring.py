@@ -31,6 +31,7 @@ from rooftree_backups.restore_selection import (
     selected,
 )
 from rooftree_backups.restore_steps import FinishRestore, RestoreSettings, SwapEntries, SweepRestores, Unpack, Unpacking
+from rooftree_backups.settings_parts import named
 
 STAGING: Final = "restore"
 """Below the data folder, in no container: what is unpacked, and what it takes the place of."""
@@ -76,8 +77,8 @@ async def remove_others(slug: str, calls: Sequence[JobCall[None]]) -> Steps:
 
 
 @job("backup_restore_supervisor_config", reference="slug")
-async def restore_settings(slug: str, folder: str) -> Steps:
-    return [RestoreSettings(slug, folder)]
+async def restore_settings(slug: str, folder: str, brings: tuple[str, ...]) -> Steps:
+    return [RestoreSettings(slug, folder, brings)]
 
 
 @job(FULL, reference="slug", locks=lambda slug, order: {BACKUP_LOCK}, conditions=("running",), when_busy="refuse")
@@ -148,8 +149,8 @@ async def _plan(backups: KeptBackups, slug: str, order: RestoreOrder) -> Steps:
 
 
 def _tells(part: PartId) -> bool:
-    """Whether its owner has to look at its documents before."""
-    return part.kind in {PartKind.ADDON, PartKind.CORE}
+    """Whether somebody has to look at its documents before."""
+    return part.kind is not PartKind.FOLDER
 
 
 async def _children(backups: KeptBackups, slug: str, staged: Sequence[StagedPart]) -> list[Step | JobCall[None]]:
@@ -163,7 +164,10 @@ async def _children(backups: KeptBackups, slug: str, staged: Sequence[StagedPart
     if addons := of_kind[PartKind.ADDON]:
         source = _source(sources, PartKind.ADDON)
         calls.append(restore_addons(slug=slug, calls=[source.restore(part) for part in addons]))
-    calls += [restore_settings(slug=slug, folder=part.folder.path) for part in of_kind[PartKind.SUPERVISOR]]
+    calls += [
+        restore_settings(slug=slug, folder=part.folder.path, brings=named(part.documents))
+        for part in of_kind[PartKind.SUPERVISOR]
+    ]
     return calls
 
 

@@ -94,7 +94,7 @@ async def set_options(backups: KeptBackups, body: OptionsChange) -> None:
 @routes.post("/backups/reload", access=BACKUP)
 async def reload(backups: KeptBackups) -> None:
     """Look anew at what there is in every place."""
-    await backups.catalogue.reload()
+    await backups.reload()
 
 
 @routes.get("/backups/{backup}/info", access=ANYBODY)

@@ -13,8 +13,10 @@ from rooftree import Kernel
 from rooftree.interfaces.backups import BackupPart, PartContents, PartId, PartKind, PartWishes, SettingsKeeper
 from rooftree.interfaces.hooks import backup_settings
 from rooftree.interfaces.mounts import MOUNTS, Mounts
+from rooftree.model import printable
 
 MOUNTS_DOCUMENT: Final = "mounts.json"
+MOST_NAMED: Final = 100
 
 
 @frozen
@@ -83,3 +85,29 @@ class SettingsParts:
                 continue
             left_out += await keepers[name].restore(orjson.loads(content))
         return tuple(left_out)
+
+
+def named(documents: Mapping[str, bytes]) -> tuple[str, ...]:
+    """What is in the part, in sentences without a password. An archive may be a stranger's: what is none of these is
+    left out here, and refused where it is taken over."""
+    sentences: list[str] = []
+    for name in sorted(documents):
+        try:
+            records = orjson.loads(documents[name])
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(records, dict):
+            sentences += _named(records)
+    return tuple(sentences[:MOST_NAMED])
+
+
+def _named(records: Mapping[str, Any]) -> list[str]:
+    mounts, registries = records.get("mounts"), records.get("registries")
+    names = [mount.get("name") for mount in mounts if isinstance(mount, dict)] if isinstance(mounts, list) else []
+    default = records.get("default_backup_mount")
+    hosts = registries if isinstance(registries, dict) else ()
+    return [
+        *(f"The mount {printable(str(name))[:100]} comes back" for name in names),
+        *([f"Backups go to {printable(str(default))[:100]}, where nothing else is set"] if default else []),
+        *(f"The login at {printable(str(host))[:100]} comes back" for host in hosts),
+    ]

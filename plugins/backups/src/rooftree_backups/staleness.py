@@ -9,7 +9,6 @@ from rooftree import Problem
 from rooftree_backups.catalogue import Backup
 from rooftree_backups.failed_parts import failed_parts
 from rooftree_backups.kept_backups import KeptBackups
-from rooftree_backups.verifying import forget_damaged
 
 PROBLEM: Final = "no_current_backup"
 SUGGESTION: Final = "create_full_backup"
@@ -22,8 +21,8 @@ async def check_age(backups: KeptBackups) -> None:
     days = backups.options.days_until_stale
     since = backups.kernel.clock.now() - timedelta(days=days)
     there = await backups.catalogue.backups()
-    forget_damaged(backups, {backup.head.slug for backup in there})
-    if any(backup.head.date >= since and is_of_the_house(backup) for backup in there):
+    await backups.forget_gone()
+    if any(backup.head.date >= since and _is_good(backups, backup) for backup in there):
         backups.kernel.problems.clear(PROBLEM, "system", None)
         return
     message = (
@@ -31,6 +30,10 @@ async def check_age(backups: KeptBackups) -> None:
         "let a schedule make them"
     )
     backups.kernel.problems.report(Problem(PROBLEM, "system", None, message, (SUGGESTION,)))
+
+
+def _is_good(backups: KeptBackups, backup: Backup) -> bool:
+    return is_of_the_house(backup) and not all(map(backups.verifications.is_damaged, backup.copies))
 
 
 def is_of_the_house(backup: Backup) -> bool:

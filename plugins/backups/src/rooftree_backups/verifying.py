@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import AbstractContextManager
 
-from rooftree import NotFound, Problem, Secret
-from rooftree.interfaces.backups import Verification
-from rooftree_backups.catalogue import Backup
+from rooftree import JobCall, Lock, NotFound, Run, Secret, Step, Steps, job, step
+from rooftree.interfaces.backups import BackupDamaged, Verification
+from rooftree_backups.catalogue import Backup, Copy
 from rooftree_backups.kept_backups import KeptBackups
-from rooftree_backups.names import shown
 
-PROBLEM: Final = "backup_damaged"
+VERIFICATION = "backup_manager_verify"
 
 
-async def verify(backups: KeptBackups, backup: Backup, location: str | None, password: Secret | None) -> Verification:
-    """Verify a backup in one of its places, its primary one unless named; what is damaged is a problem until it is
-    whole again, or gone. Raises ``WrongPassword``, ``BackupDamaged``, ``NotFound``."""
-    copy = backup.primary if location is None else backup.at(location)
+@step("backups.verify/1")
+class Verify(Step):
+    """Read a backup whole, and keep what came of it."""
+
+    slug: str
+    location: str
+    filename: str | None
+    interruptible = True
+
+    async def do(self, run: Run, backups: KeptBackups) -> None:
+        """Read it; one that can't be opened is as damaged as one can be."""
+        copy = _copy(await backups.catalogue.get(self.slug), self.location)
+        password = backups.workshop.password(_purpose(self.slug, self.location))
+        try:
+            async with await backups.places.reader(self.location, self.slug, copy.filename, password) as reader:
+                outcome = await reader.verify(run.progress)
+        except BackupDamaged as error:
+            outcome = Verification(whole=False, authenticated=False, findings=(error.message,))
+        await backups.verifications.keep(copy, outcome)
+
+    async def undo(self, _: None) -> None:
+        """Nothing was changed."""
+
+
+@job(
+    VERIFICATION,
+    reference="slug",
+    locks=lambda slug, location: {Lock("backup", slug, shared=True)},
+)
+async def verify_copy(backups: KeptBackups, slug: str, location: str) -> Steps:
+    """Verify a backup in one of its places; a wrong password is told at once."""
+    copy = _copy(await backups.catalogue.get(slug), location)
+    password = backups.workshop.password(_purpose(slug, location))
+    try:
+        async with await backups.places.reader(location, slug, copy.filename, password):
+            pass
+    except BackupDamaged:
+        pass  # that is for the step to keep
+    return [Verify(slug, location, copy.filename)]
+
+
+def verification(backups: KeptBackups, slug: str, location: str, password: Secret | None) -> JobCall[None]:
+    """The job that verifies a backup in one of its places."""
+    return verify_copy(slug=slug, location=location).during(_knowing(backups, slug, location, password))
+
+
+def _knowing(backups: KeptBackups, slug: str, location: str, password: Secret | None) -> AbstractContextManager[None]:
+    return backups.workshop.with_password(_purpose(slug, location), password)
+
+
+def _purpose(slug: str, location: str) -> str:
+    """A verification may have another password than a restore beside it."""
+    return f"verify {slug} {location}"
+
+
+def _copy(backup: Backup, location: str) -> Copy:
+    copy = backup.at(location)
     if copy is None:
         raise NotFound(f"The backup {backup.head.slug} is not in {location}")
-    slug = backup.head.slug
-    async with await backups.places.reader(copy.location, slug, copy.filename, password) as reader:
-        outcome = await reader.verify(lambda done, total: None)
-    if outcome.whole:
-        backups.kernel.problems.clear(PROBLEM, "system", slug)
-    else:
-        where = shown(copy.location) or "the data folder"
-        message = f"The backup {backup.head.name or slug} ({slug}) in {where} is damaged: {'; '.join(outcome.findings)}"
-        backups.kernel.problems.report(Problem(PROBLEM, "system", slug, message))
-    return outcome
-
-
-def forget_damaged(backups: KeptBackups, slugs: set[str]) -> None:
-    """What is gone is no problem any more.
-
-    :param slugs: of the backups that there are
-    """
-    for problem in tuple(backups.kernel.problems):
-        if problem.type == PROBLEM and problem.reference not in slugs:
-            backups.kernel.problems.clear(PROBLEM, "system", problem.reference)
+    return copy

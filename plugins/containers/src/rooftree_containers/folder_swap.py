@@ -15,7 +15,7 @@ from rooftree.services import ServiceDirectory
 from rooftree_containers import snapshot
 from rooftree_containers.container_steps import ContainerStep
 from rooftree_containers.snapshot import KeptFolder
-from rooftree_files import Folder
+from rooftree_files import Folder, size_in_words
 
 
 @frozen
@@ -47,6 +47,11 @@ class SwappingFolder(ContainerStep):
     stays: tuple[str, ...] = ()
     """Patterns of the names of what in the folder stays where it is (fnmatch)."""
     downtime = True
+
+    async def notes(self, services: ServiceDirectory) -> list[str]:
+        """How much is replaced."""
+        size = await asyncio.to_thread(size_in_words, self._data(services), self.swap.live)
+        return [f"In {self.swap.live} is {size} now, which is replaced"]
 
     async def before(self, services: ServiceDirectory) -> BeforeSwap:
         """Whether there is one, and what in it stays."""

@@ -11,6 +11,7 @@ Everything blocks: call it in a thread.
 from rooftree_files.copying import BlocksNotShared, CopyStopped, copy_tree, shares_blocks
 from rooftree_files.folder import Content, Folder, FolderMissing
 from rooftree_files.listing import Listing, listings
+from rooftree_files.measuring import size_in_words
 from rooftree_files.mountpoints import mountpoints_below
 from rooftree_files.refusals import FileTooLarge, PathRefused, TreeChanged, TreeTooLarge, printable
 from rooftree_files.removal import RemovalIncomplete, RemovalStopped, remove_tree
@@ -37,6 +38,7 @@ __all__ = [
     "printable",
     "remove_tree",
     "shares_blocks",
+    "size_in_words",
     "size_of",
     "walk",
 ]

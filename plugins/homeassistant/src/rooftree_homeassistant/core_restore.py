@@ -64,7 +64,7 @@ async def restore(core: HomeAssistant, health: CoreHealth, slug: str, part: Stag
         *([PutRestoredCore(version, wanted.image)] if installed is None else []),
         *([StopContainer(NAME, PLUGIN)] if is_running else []),
         *(SwapFolder(NAME, PLUGIN, swap, stays) for swap in swaps),
-        RestoreOptions(NAME, folder),
+        RestoreOptions(NAME, folder, version),
         *([ChangeCoreVersion(NAME, PLUGIN, wanted)] if installed is not None and not is_same else []),
         SetDesired(NAME, PLUGIN, Desired.STARTED),
         CreateRestoredCore(NAME, PLUGIN, new_version=not is_same),

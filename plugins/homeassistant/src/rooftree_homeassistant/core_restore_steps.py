@@ -69,7 +69,15 @@ class RestoreOptions(Step):
     name: str
     folder: str
     """Where its part is unpacked, relative to the data folder."""
+    version: str = ""
+    """The one that was backed up; for the plan."""
     stage = "home_assistant"
+
+    async def notes(self, core: HomeAssistant) -> list[str]:
+        """From which version to which."""
+        if core.installed is None:
+            return [f"Home Assistant Core {self.version} is installed; there is none now"]
+        return [f"Home Assistant Core goes from version {core.installed.version} to {self.version}"]
 
     async def do(self, core: HomeAssistant) -> None:
         """Set it; what was set is kept. What an update before had to prove is of no interest any more."""
@@ -133,6 +141,14 @@ class StartRestoredCore(Starting):
     plugin: str
     must_run: bool
     stage = "home_assistant"
+
+    async def notes(self, core: HomeAssistant) -> list[str]:
+        """How long Core is away."""
+        if not self.must_run or core.installed is None:
+            return []
+        took_s = core.installed.start_took_s
+        about = "until it has come up again" if took_s is None else f"for about {took_s:.0f} s, as its last start took"
+        return [f"Home Assistant Core is away {about} (an estimate: what was unpacked takes its place by renaming)"]
 
     async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
         shown = await containers.observation.look(self.name)

@@ -145,12 +145,11 @@ class ChangeCoreVersion(ChangeVersion):
         return [f"Home Assistant Core is away while its configuration is copied, and until it has come up again{known}"]
 
 
-@step("homeassistant.pull_image/1")
-class PullCoreImage(Step):
-    """Fetch the image of a version of Core from its registry."""
+class CoreImageStep(Step):
+    """What steps are that fetch Core's image, each in its own way."""
 
     image: str
-    version: str
+    """Name and tag."""
     stage = "pull_image"
     weight = 50
     interruptible = True
@@ -163,6 +162,18 @@ class PullCoreImage(Step):
         """The whole image, of which the engine may have parts already; nothing where it is there."""
         return 0 if await is_here(engine, self.image) else await engine.size_of_pull(self.image)
 
+    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
+        """Take it away, if this brought it."""
+        await PullImage(self.image).undo(image_before, engine)
+
+
+@step("homeassistant.pull_image/1")
+class PullCoreImage(CoreImageStep):
+    """Fetch the image of a version of Core from its registry."""
+
+    image: str
+    version: str
+
     async def do(self, run: Run, engine: ContainerEngine) -> None:
         """Fetch it, with progress in bytes, unless it is there; raises :class:`CoreImageNotFetched`, and what has a key
         of its own: a registry that wants a login, or has enough of us, and a full disk."""
@@ -171,7 +182,3 @@ class PullCoreImage(Step):
                 await PullImage(self.image).do(run, engine)
         except RooftreeError as error:
             raise image_not_fetched(self.version, error) from error
-
-    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
-        """Take it away, if this brought it."""
-        await PullImage(self.image).undo(image_before, engine)

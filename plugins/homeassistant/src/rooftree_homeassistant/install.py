@@ -38,11 +38,11 @@ from rooftree.interfaces.containers import Progress as FetchedBytes
 from rooftree.interfaces.versions import VERSION_FEED, VersionsUnknown
 from rooftree_containers import ImageVersion
 from rooftree_containers.observation import runs
-from rooftree_containers.steps import PullImage, fetch, told_wait_s
+from rooftree_containers.steps import fetch, told_wait_s
 from rooftree_homeassistant.core_domain import version_shown
 from rooftree_homeassistant.core_health import NotAwaited
 from rooftree_homeassistant.core_jobs import AlreadyInstalled, forward
-from rooftree_homeassistant.core_steps import AwaitCore, LetStart, image_not_fetched, is_here
+from rooftree_homeassistant.core_steps import AwaitCore, CoreImageStep, LetStart, image_not_fetched, is_here
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME, CoreContainer, HomeAssistant
 from rooftree_homeassistant.installation import (
     INSTALLATION,
@@ -65,26 +65,13 @@ RESTORE: Final = "backup_restore_homeassistant"
 
 
 @step("homeassistant.fetch_core/1")
-class FetchCore(Step):
+class FetchCore(CoreImageStep):
     """Fetch Core's image from its registry."""
 
     image: str
-    """Name and tag."""
     version: str
     patient: bool
     """Whether what fails is tried again, for as long as it takes."""
-
-    stage = "pull_image"
-    weight = 50
-    interruptible = True
-
-    async def before(self, engine: ContainerEngine) -> str | None:
-        """The image's id if the engine had it."""
-        return await PullImage(self.image).before(engine)
-
-    async def fetch_bytes(self, engine: ContainerEngine) -> int | None:
-        """The whole image, of which the engine may have parts already; nothing where it is there."""
-        return 0 if await is_here(engine, self.image) else await engine.size_of_pull(self.image)
 
     async def do(self, run: Run, engine: ContainerEngine, installation: Installation) -> None:
         """Fetch it, unless it is there."""
@@ -100,10 +87,6 @@ class FetchCore(Step):
                 installation.note(error)
                 pause_s = max(AGAIN_S, min(told_wait_s(error) or 0.0, LONGEST_PAUSE_S))
             await run.wait(pause_s)
-
-    async def undo(self, image_before: str | None, engine: ContainerEngine) -> None:
-        """Take it away, if this brought it."""
-        await PullImage(self.image).undo(image_before, engine)
 
 
 async def _pull(engine: ContainerEngine, installation: Installation, image: str) -> AsyncIterator[FetchedBytes]:

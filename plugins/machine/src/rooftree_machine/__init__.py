@@ -1,1 +1,1 @@
-"""What the domains that control the host share: its services as they are on the system bus."""
+"""What the domains that control the host share: its services on the system bus, and what its kernel answers."""

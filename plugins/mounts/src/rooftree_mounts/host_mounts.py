@@ -16,6 +16,7 @@ from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.mounts import Mount, MountDown, MountNotFound, MountsChanged, MountState, MountUsage
 from rooftree_machine.systemd import SYSTEMD
 from rooftree_mounts import places
+from rooftree_mounts.backup_places import BackupPlaces
 from rooftree_mounts.configuration import MountConfig
 from rooftree_mounts.credentials import credentials_file
 from rooftree_mounts.disks import MountableDisks
@@ -58,6 +59,7 @@ class HostMounts:
         self._program = MountProgram(self.data, processes)
         self._looks = Looks(self.data, processes)
         self._states: dict[str, MountState] = {}
+        self._places = BackupPlaces(kernel)
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._anew: set[str] = set()
         """What has another configuration by now than what may be mounted there."""
@@ -101,6 +103,8 @@ class HostMounts:
 
     async def usage(self, name: str, max_depth: int) -> MountUsage:
         if name not in self._kept.configs:
+            if (usage := await self._places.usage(name)) is not None:
+                return usage
             raise MountNotFound(f"There is no mount {name}", name=name)
         mount = self.mount(name)
         if mount.state != "active":
@@ -116,10 +120,10 @@ class HostMounts:
         self.wanted.set()
         return tuple(refused)
 
-    def listing(self) -> MountsInfo:
-        """All of them, for clients."""
+    async def listing(self) -> MountsInfo:
+        """All of them, for clients, and after them the places of other domains for backups."""
         mounts = [self.listed(name, config) for name, config in sorted(self._kept.configs.items())]
-        return MountsInfo(mounts=mounts, default_backup_mount=self._kept.default)
+        return MountsInfo(mounts=[*mounts, *await self._places.listed()], default_backup_mount=self._kept.default)
 
     def room(self, name: str) -> Room | None:
         """The room on a mount when it answered last; ``None`` for one that is not active."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
+import structlog
 from attrs import frozen
 
 from rooftree import Collection, Invalid, Kernel, Service, document
 from rooftree.interfaces.mounts import MountNotFound, MountsChanged
+from rooftree_files import Folder
 from rooftree_mounts.configuration import MountConfig
+from rooftree_mounts.places import every_place
 
+log = structlog.get_logger(__name__)
+
+HELD: Final = "held"
+"""The file in the plugin's own folder in which the kernel looks for them."""
 _KEY = "backup"
 
 
@@ -40,8 +49,10 @@ class KeptMounts:
         configs: Collection[MountConfig],
         drafts: Collection[Draft],
         defaults: Collection[DefaultMount],
+        folder: Path,
     ) -> None:
         self._kernel = kernel
+        self._folder = folder
         self._configs = configs
         self._drafts = drafts
         self._defaults = defaults
@@ -50,12 +61,15 @@ class KeptMounts:
     @classmethod
     async def load(cls, kernel: Kernel) -> Self:
         """With what was kept."""
-        return cls(
+        kept = cls(
             kernel,
             await kernel.collection(MountConfig),
             await kernel.collection(Draft),
             await kernel.collection(DefaultMount),
+            await kernel.folder(),
         )
+        await kept._note_held()
+        return kept
 
     @property
     def configs(self) -> Mapping[str, MountConfig]:
@@ -121,11 +135,13 @@ class KeptMounts:
     async def keep_draft(self, name: str, config: MountConfig) -> None:
         """Keep what a job is about to try, so that it can be taken up, or back, after a kill."""
         await self._kernel.commit(self._drafts.put(name, Draft(config)))
+        await self._note_held()
 
     async def drop_draft(self, name: str) -> None:
         """Forget what was to be tried."""
         if name in self._drafts:
             await self._kernel.commit(self._drafts.delete(name))
+            await self._note_held()
 
     async def save_draft(self, name: str) -> None:
         """What was tried is the mount from now on; the first for backups becomes the default. May be repeated."""
@@ -186,11 +202,27 @@ class KeptMounts:
             changes.append(self._defaults.put(_KEY, DefaultMount(wanted)))
         if changes:
             await self._kernel.commit(*changes)
+            await self._note_held()
             self._tell(*changed)
         return list(changed), refused
 
+    async def _note_held(self) -> None:
+        """Name all folders that something may be mounted on, for who removes what we leave when we are uninstalled."""
+        names = sorted({*self._configs, *self._drafts})
+        text = "".join(f"{place}\n" for name in names for place in every_place(name))
+        try:
+            await asyncio.to_thread(_write_held, self._folder, text)
+        except OSError as error:
+            log.warning("held_places_not_noted", error=str(error))
+
     def _tell(self, *names: str) -> None:
         self._kernel.publish(MountsChanged(tuple(dict.fromkeys(names))))
+
+
+def _write_held(folder: Path, text: str) -> None:
+    with Folder.open(folder) as own:
+        if own.status(HELD) is None or own.read_beginning(HELD, len(text) + 1) != text.encode():
+            own.write(HELD, text.encode(), 0o600)
 
 
 KEPT_MOUNTS = Service[KeptMounts]("mounts.kept/1")

@@ -71,6 +71,12 @@ class Places:
         return (self.own,) if self.shown is None else (self.own, self.shown)
 
 
+def every_place(name: str) -> tuple[str, ...]:
+    """Wherever a mount of that name may have been, whatever its usage was."""
+    trial = Places.of_trial(name)
+    return tuple(dict.fromkeys((*Places.of(name, "media").both, *Places.of(name, "share").both, *trial.both)))
+
+
 def refuse_occupied(data: Path, places: Places) -> None:
     """Raise :class:`TargetNotEmpty` or :class:`TargetNotDirectory` where something is in the way. Touches nothing, and
     nothing that is mounted. Blocks."""

@@ -16,9 +16,9 @@ MANAGER = role(Role.MANAGER)
 
 
 @routes.get("/mounts", access=MANAGER)
-def info(mounts: HostMounts) -> MountsInfo:
-    """The mounts, and where backups go."""
-    return mounts.listing()
+async def info(mounts: HostMounts) -> MountsInfo:
+    """The mounts, and where backups go; vaults among them, as disks for backups."""
+    return await mounts.listing()
 
 
 @routes.get("/kernel/v1/mounts", access=MANAGER)

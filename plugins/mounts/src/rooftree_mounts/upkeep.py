@@ -18,8 +18,14 @@ EVERY_S: Final = 120.0
 FIRST_PAUSE_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 900.0
 """Seconds between attempts at what does not work: twice as many each time."""
+_MOST_DOUBLINGS: Final = 16
 SHORTEST_PAUSE_S: Final = 2.0
 """Seconds between two visits, whatever happens to a mount meanwhile."""
+
+
+def pause_s(failures: int) -> float:
+    """Seconds until the next attempt after so many in a row: any number, for a server can be gone for months."""
+    return min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), LONGEST_PAUSE_S)
 
 
 @define
@@ -113,6 +119,6 @@ class Upkeep:
                 turn.failures, pause = 0, EVERY_S
             else:
                 turn.failures += 1
-                pause = min(FIRST_PAUSE_S * 2 ** (turn.failures - 1), LONGEST_PAUSE_S)
+                pause = pause_s(turn.failures)
             turn.due, turn.earliest, turn.under_way = now + pause, now + SHORTEST_PAUSE_S, False
             self._mounts.wanted.set()

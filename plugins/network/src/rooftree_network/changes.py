@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import attrs
 from attrs import field, frozen, validators
@@ -30,63 +30,53 @@ HIGHEST_METRIC: Final = 2**32 - 1
 _REPLACED: Final = "\ufffd"
 
 
-class Ipv4Address(ParsedString):
+class _Address(ParsedString):
+    """An address that the standard library can read; without a zone (``%eth0``), which no profile has."""
+
+    __slots__ = ()
+    kind: ClassVar[type[ipaddress.IPv4Address | ipaddress.IPv6Address]]
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        """Raise ``ValueError`` for anything else."""
+        try:
+            if "%" in text:
+                raise ValueError
+            cls.kind(text)
+        except ValueError:
+            raise ValueError(f"must be {cls.allowed}, not {text!r}") from None
+
+
+class Ipv4Address(_Address):
     """An IPv4 address."""
 
     __slots__ = ()
+    kind = ipaddress.IPv4Address
     allowed = "an IPv4 address such as 192.0.2.1"
 
-    @classmethod
-    def check(cls, text: str) -> None:
-        """Raise ``ValueError`` for anything else."""
-        _parsed(ipaddress.IPv4Address, text, cls.allowed)
 
-
-class Ipv4WithPrefix(ParsedString):
+class Ipv4WithPrefix(_Address):
     """An IPv4 address with its prefix length."""
 
     __slots__ = ()
+    kind = ipaddress.IPv4Interface
     allowed = "an IPv4 address with its prefix length, such as 192.0.2.9/24"
 
-    @classmethod
-    def check(cls, text: str) -> None:
-        """Raise ``ValueError`` for anything else."""
-        _parsed(ipaddress.IPv4Interface, text, cls.allowed)
 
-
-class Ipv6Address(ParsedString):
+class Ipv6Address(_Address):
     """An IPv6 address."""
 
     __slots__ = ()
+    kind = ipaddress.IPv6Address
     allowed = "an IPv6 address such as 2001:db8::1"
 
-    @classmethod
-    def check(cls, text: str) -> None:
-        """Raise ``ValueError`` for anything else."""
-        if "%" in text:
-            raise ValueError(f"must be {cls.allowed}")
-        _parsed(ipaddress.IPv6Address, text, cls.allowed)
 
-
-class Ipv6WithPrefix(ParsedString):
+class Ipv6WithPrefix(_Address):
     """An IPv6 address with its prefix length."""
 
     __slots__ = ()
+    kind = ipaddress.IPv6Interface
     allowed = "an IPv6 address with its prefix length, such as 2001:db8::9/64"
-
-    @classmethod
-    def check(cls, text: str) -> None:
-        """Raise ``ValueError`` for anything else."""
-        if "%" in text:
-            raise ValueError(f"must be {cls.allowed}")
-        _parsed(ipaddress.IPv6Interface, text, cls.allowed)
-
-
-def _parsed(kind: type[object], text: str, allowed: str) -> None:
-    try:
-        kind(text)  # type: ignore[call-arg]  # every one of them takes a text
-    except ValueError:
-        raise ValueError(f"must be {allowed}, not {text!r}") from None
 
 
 _A_METRIC: Final = validators.optional(validators.and_(validators.ge(0), validators.le(HIGHEST_METRIC)))

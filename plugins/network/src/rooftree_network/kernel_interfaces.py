@@ -17,6 +17,7 @@ _KINDS: Final[dict[str, Kind]] = {
     "bond": "bond",
     "team": "team",
     "veth": "veth",
+    "macvlan": "macvlan",
 }
 """The kernel's words for what is shown."""
 _TUNNELS: Final = {

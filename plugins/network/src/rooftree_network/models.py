@@ -12,7 +12,7 @@ from rooftree import FreeText
 
 type InterfaceType = Literal["ethernet", "wireless", "vlan"]
 """Clients know no other and refuse a whole answer with another in it; :attr:`Interface.kind` says what it is."""
-type Kind = Literal["ethernet", "wireless", "vlan", "bridge", "bond", "team", "veth"]
+type Kind = Literal["ethernet", "wireless", "vlan", "bridge", "bond", "team", "veth", "macvlan"]
 type Method = Literal["static", "auto", "disabled"]
 type AddressGeneration = Literal["eui64", "stable-privacy", "default-or-eui64", "default"]
 type Privacy = Literal["disabled", "enabled-prefer-public", "enabled", "default"]
@@ -29,6 +29,7 @@ TYPES: dict[Kind, InterfaceType] = {
     "bond": "ethernet",
     "team": "ethernet",
     "veth": "ethernet",
+    "macvlan": "ethernet",
 }
 """What each kind is for clients: how it is configured."""
 

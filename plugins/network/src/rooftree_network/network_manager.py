@@ -70,6 +70,7 @@ _KINDS: Final[dict[int, Kind]] = {
     11: "vlan",
     13: "bridge",
     15: "team",
+    18: "macvlan",
     20: "veth",
 }
 """``NMDeviceType``: what is shown."""

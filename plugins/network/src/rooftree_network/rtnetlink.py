@@ -1,7 +1,5 @@
 """Links, addresses and routes from the kernel: dumps of rtnetlink(7), as ``linux/if_link.h``, ``if_addr.h`` and
 ``rtnetlink.h`` have them. Every call blocks for a moment, and raises ``OSError`` where the kernel can't be asked.
-
-No command is run for it: to start a process holds the whole daemon up for as long as its memory is copied for that.
 """
 
 from __future__ import annotations
@@ -15,14 +13,11 @@ from typing import Final
 
 from attrs import frozen
 
+from rooftree_machine.netlink import aligned, asked, attributes, messages
+
 _NEW_LINK, _GET_LINK = 16, 18
 _NEW_ADDRESS, _GET_ADDRESS = 20, 22
 _NEW_ROUTE, _GET_ROUTE = 24, 26
-_ERROR, _DONE = 2, 3
-_DUMP: Final = 0x301
-"""``NLM_F_REQUEST | NLM_F_DUMP``."""
-_HEAD: Final = struct.Struct("=IHHII")
-"""``struct nlmsghdr``: length, type, flags, sequence, port."""
 _LINK_HEAD: Final = struct.Struct("=BxHiII")
 """``struct ifinfomsg``: family, hardware type, index, flags, change."""
 _ADDRESS_HEAD: Final = struct.Struct("=BBBBI")
@@ -31,10 +26,6 @@ _ROUTE_HEAD: Final = struct.Struct("=BBBBBBBBI")
 """``struct rtmsg``: family, lengths of destination and source, TOS, table, protocol, scope, type, flags."""
 _HOP_HEAD: Final = struct.Struct("=HBBi")
 """``struct rtnexthop``: length, flags, hops, interface."""
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_TYPE_BITS: Final = 0x3FFF
-_ANSWER_BYTES: Final = 1 << 18
-_ANSWER_S: Final = 5.0
 
 _MAC, _NAME, _PARENT, _MASTER, _INFO = 1, 3, 5, 10, 18
 _INFO_KIND, _INFO_DATA, _VLAN_ID = 1, 2, 1
@@ -109,10 +100,10 @@ def default_routes() -> list[DefaultRouteEntry]:
 
 def _link(body: bytes) -> LinkEntry:
     _, hardware, index, flags, _ = _LINK_HEAD.unpack_from(body)
-    told = dict(_attributes(body[_LINK_HEAD.size :]))
-    info = dict(_attributes(told.get(_INFO, b"")))
+    told = attributes(body[_LINK_HEAD.size :])
+    info = attributes(told.get(_INFO, b""))
     kind = _text(info.get(_INFO_KIND, b""))
-    vlan = dict(_attributes(info.get(_INFO_DATA, b""))) if kind == "vlan" else {}
+    vlan = attributes(info.get(_INFO_DATA, b"")) if kind == "vlan" else {}
     return LinkEntry(
         index=index,
         name=_text(told.get(_NAME, b"")),
@@ -128,7 +119,7 @@ def _link(body: bytes) -> LinkEntry:
 
 def _address(body: bytes) -> AddressEntry | None:
     family, prefix, flags, scope, link = _ADDRESS_HEAD.unpack_from(body)
-    told = dict(_attributes(body[_ADDRESS_HEAD.size :]))
+    told = attributes(body[_ADDRESS_HEAD.size :])
     packed = told.get(_LOCAL) or told.get(_ADDRESS)
     if packed is None or len(packed) != _ADDRESS_BYTES.get(family):
         return None
@@ -140,7 +131,7 @@ def _default_route(body: bytes) -> Iterator[DefaultRouteEntry]:
     family, destination, _, _, table, _, _, kind, _ = _ROUTE_HEAD.unpack_from(body)
     if destination or (table, kind) != (_MAIN_TABLE, _UNICAST):
         return
-    told = dict(_attributes(body[_ROUTE_HEAD.size :]))
+    told = attributes(body[_ROUTE_HEAD.size :])
     metric = _number(told.get(_METRIC)) or 0
     for link, hop in [(_number(told.get(_INTERFACE)), told), *_hops(told.get(_HOPS, b""))]:
         if link is not None:
@@ -153,8 +144,8 @@ def _hops(body: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
         length, _, _, link = _HOP_HEAD.unpack_from(body)
         if length < _HOP_HEAD.size:
             return
-        yield link, dict(_attributes(body[_HOP_HEAD.size : length]))
-        body = body[_aligned(length) :]
+        yield link, attributes(body[_HOP_HEAD.size : length])
+        body = body[aligned(length) :]
 
 
 def _gateway(family: int, told: dict[int, bytes]) -> str | None:
@@ -165,48 +156,12 @@ def _gateway(family: int, told: dict[int, bytes]) -> str | None:
 
 def _dump(ask: int, answer: int, head: bytes) -> list[bytes]:
     """The bodies of the messages that the kernel answers with."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.settimeout(_ANSWER_S)
-        kernel.send(_HEAD.pack(_HEAD.size + len(head), ask, _DUMP, 1, 0) + head)
-        bodies: list[bytes] = []
-        while True:
-            datagram = kernel.recv(_ANSWER_BYTES)
-            for kind, body in messages(datagram):
-                if kind == _DONE:
-                    return bodies
-                if kind == _ERROR:
-                    number = -struct.unpack_from("=i", body)[0]
-                    raise OSError(number, f"rtnetlink refused request {ask}")
-                if kind == answer:
-                    bodies.append(body)
-
-
-def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
-    """The messages in what was received: type and body of each."""
-    while len(datagram) >= _HEAD.size:
-        length, kind, *_ = _HEAD.unpack_from(datagram)
-        if length < _HEAD.size:
-            return
-        yield kind, datagram[_HEAD.size : length]
-        datagram = datagram[_aligned(length) :]
+    return [body for kind, body in asked(ask, head) if kind == answer]
 
 
 def changes_default_route(datagram: bytes) -> bool:
     """Whether one of these messages is about a route to everywhere."""
     return any(kind in {_NEW_ROUTE, _NEW_ROUTE + 1} and body[1:2] == b"\0" for kind, body in messages(datagram))
-
-
-def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(body) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(body)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & _TYPE_BITS, body[_ATTRIBUTE.size : length]
-        body = body[_aligned(length) :]
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
 
 
 def _number(packed: bytes | None) -> int | None:

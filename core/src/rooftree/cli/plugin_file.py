@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from attrs import define, frozen
+from attrs import define
 
 from rooftree.errors import Invalid, RooftreeError
 from rooftree.events import Task
+from rooftree.interfaces.boards import Board
 from rooftree.jobs import forget_steps
-from rooftree.plugins.loading import GROUP, Installed, PluginName
-from rooftree.plugins.plugin import Plugin
-from rooftree.plugins.plugins import Plugins
+from rooftree.plugins import GROUP, Installed, Plugin, PluginName, Plugins
 from rooftree.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -32,8 +31,6 @@ LOOK_EVERY: Final = timedelta(seconds=0.5)
 """How often it is looked whether a file has changed."""
 PREFIX: Final = "rooftree_"
 """How modules of plugins begin that are to be published; no part of the plugin's name."""
-_BOARDS: Final = "rooftree.interfaces.boards"
-"""The module of what the drivers of boards derive from."""
 
 
 @define
@@ -97,11 +94,12 @@ class PluginFile:
         return text != self._seen
 
     def _plugin_in(self, values: Collection[object]) -> type[Plugin]:
-        plugins = [kind for kind in values if isinstance(kind, type) and issubclass(kind, Plugin)]
-        own = [kind for kind in dict.fromkeys(plugins) if kind.__module__ == self.module]
-        if not own and (board := self._board_in(values)) is not None:
+        kinds = [kind for kind in values if isinstance(kind, type) and kind.__module__ == self.module]
+        own = [kind for kind in dict.fromkeys(kinds) if issubclass(kind, Plugin)]
+        boards = [kind for kind in kinds if issubclass(kind, Board)]
+        if boards and not own:
             raise TypeError(
-                f"{self.path.name} has no plugin but a board, {board.__name__}; a board is tried by installing it: "
+                f"{self.path.name} has no plugin but a board, {boards[0].__name__}; a board is tried by installing it: "
                 "its distribution names it in the entry-point group rooftree.boards; "
                 "rooftree new-plugin NAME --board writes one"
             )
@@ -112,11 +110,6 @@ class PluginFile:
         if called != self.name:
             raise TypeError(f"{own[0].__name__}.name must be {self.name!r}, as its file is called, not {called!r}")
         return own[0]
-
-    def _board_in(self, values: Collection[object]) -> type | None:
-        """A driver of the file's own, by what it derives from: the kernel does not know boards."""
-        own = (kind for kind in values if isinstance(kind, type) and kind.__module__ == self.module)
-        return next((kind for kind in own if any(above.__module__ == _BOARDS for above in kind.__mro__)), None)
 
 
 class _FilePoint(EntryPoint):
@@ -132,28 +125,21 @@ class _FilePoint(EntryPoint):
         return file.load()
 
 
-@frozen
-class PluginFiles:
-    """Files that are looked at, and whose plugins are loaded anew when they change."""
+def watched(files: Collection[PluginFile], plugins: Plugins) -> Task:
+    """The task that loads anew what has changed; a plugin that is not to run is left."""
 
-    files: Collection[PluginFile]
-    plugins: Plugins
-
-    def task(self) -> Task:
-        """The task that looks at them."""
-        return Task("look at plugin files", self.look, every=LOOK_EVERY)
-
-    async def look(self) -> None:
-        """Load anew what has changed; a plugin that is not to run is left."""
-        for file in self.files:
+    async def look() -> None:
+        for file in files:
             if await asyncio.to_thread(file.has_changed):
                 try:
-                    await self.plugins.restart(file.name)
+                    await plugins.restart(file.name)
                 except RooftreeError as error:
                     log.warning("plugin_file_not_loaded", file=str(file.path), reason=error.message)
                 else:
-                    info = self.plugins.info(file.name)
+                    info = plugins.info(file.name)
                     log.info("plugin_file_loaded", file=str(file.path), state=info.state, reason=info.reason)
+
+    return Task("look at plugin files", look, every=LOOK_EVERY)
 
 
 def plugin_files(paths: Collection[Path], settings: Settings) -> list[PluginFile]:

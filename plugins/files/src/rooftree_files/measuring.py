@@ -1,0 +1,30 @@
+"""How much is in a folder, in words for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from rooftree_files.folder import Folder, FolderMissing
+from rooftree_files.refusals import PathRefused, TreeChanged, TreeTooLarge
+from rooftree_files.walk import TreeLimits, size_of
+
+MOST_ENTRIES: Final = 200_000
+"""That are looked at: nobody waits for more."""
+MIB: Final = 1024 * 1024
+
+
+def size_in_words(root: Path, path: str) -> str:
+    """How much is in a folder now. Blocks.
+
+    :param path: relative to ``root``
+    """
+    try:
+        with Folder.open(root) as top, top.folder(path) as folder:
+            return f"{size_of(folder, TreeLimits(entries=MOST_ENTRIES)) / MIB:,.1f} MiB"
+    except (FileNotFoundError, FolderMissing, PathRefused):
+        return "nothing"
+    except TreeTooLarge:
+        return f"more than {MOST_ENTRIES:,} files"
+    except (TreeChanged, OSError):
+        return "what could not be measured"

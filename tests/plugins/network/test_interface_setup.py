@@ -195,6 +195,14 @@ def test_network_whose_name_is_no_text_is_known_by_those_in_range() -> None:
         changed_wifi(None, WifiChange(ssid=shown), [b"other"])
 
 
+@given(st.binary(min_size=1, max_size=32), st.lists(st.binary(max_size=32), max_size=3))
+def test_any_network_in_range_is_known_again_by_the_name_that_is_shown(name: bytes, others: list[bytes]) -> None:
+    shown = name.decode(errors="replace")
+    alike = [other for other in others if other.decode(errors="replace") != shown]
+
+    assert changed_wifi(None, WifiChange(ssid=shown), [*alike, name]).ssid == name.hex()
+
+
 def test_network_that_was_shown_in_a_word_that_clients_know_stays_what_it_is() -> None:
     old = WifiSetup(ssid=b"attic".hex(), key_management="sae")
 

@@ -137,7 +137,6 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_machine/home_assistant_os.py:_PIECE": Ours("/etc/os-release"),
     "rooftree_machine/home_assistant_os.py:_ESCAPED": Ours("/etc/os-release"),
     "rooftree_proxying/chunked_coding.py:_SIZE": FOREIGN,
-    "rooftree_proxying/requests.py:_TARGET": FOREIGN,
     "rooftree_proxying/response_heads.py:_FOLD": FOREIGN,
     "rooftree_proxying/response_heads.py:_STATUS": FOREIGN,
     "rooftree_store/local_build.py:_BETWEEN_PARTS": FOREIGN,

@@ -51,10 +51,11 @@ def listens(port: int) -> bool:
 class ServiceProcess:
     """Runs ``command`` in a process group of its own until the block ends, or we do; entered once ``port`` answers."""
 
-    def __init__(self, command: Sequence[str | Path], *, port: int, log: Path) -> None:
+    def __init__(self, command: Sequence[str | Path], *, port: int, log: Path, start_s: float = START_S) -> None:
         self.command = command
         self.port = port
         self.log = log
+        self.start_s = start_s
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as output:
@@ -67,7 +68,7 @@ class ServiceProcess:
                 preexec_fn=die_with_parent,  # noqa: PLW1509  it takes no lock
             )
         try:
-            wait_until(self._answers, within_s=START_S, what=f"port {self.port} of {self.command[0]}")
+            wait_until(self._answers, within_s=self.start_s, what=f"port {self.port} of {self.command[0]}")
         except BaseException:
             self._end()
             raise

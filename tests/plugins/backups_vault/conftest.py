@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rooftree.testing import Failing
-from tests.plugins.backups_vault.vault_house import KEY, VaultHouse, make_lamp, vault_house
+from tests.plugins.backups_vault.vault_house import KEY, Starts, VaultHouse, make_lamp, vault_house
 from tests.rig.vault_key import make_cheap
 
 
@@ -36,3 +38,20 @@ async def house(tmp_path: Path, empty_vault: Path, allow: Collection[Failing]) -
     async with vault_house(tmp_path, empty_vault, allow) as house:
         make_lamp(house.data)
         yield house
+
+
+@pytest.fixture
+def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
+    """A restic that is watched."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    real, place = shlex.quote(shutil.which("restic") or ""), shlex.quote(str(folder))
+    script = f"""#!/bin/sh
+echo "$@" >> {place}/starts
+if [ -e {place}/fails ]; then touch {place}/failed; echo "Fatal: connection refused" >&2; exit 1; fi
+exec {real} "$@"
+"""
+    (folder / "restic").write_text(script)
+    (folder / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return Starts(folder)

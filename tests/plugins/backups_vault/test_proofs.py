@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rooftree.interfaces.backups import PartContents, PartTree
 from rooftree.interfaces.containers import DataPath
 from rooftree_backups_vault import proofs
 from rooftree_backups_vault.proof_reading import Report, look
-from tests.plugins.backups_vault.vault_house import LAMP, SHARE, VaultHouse, lamp_contents, needs_restic
+from tests.plugins.backups_vault.vault_house import LAMP, SHARE, VaultHouse, lamp_contents, needs_restic, picture
 
 pytestmark = needs_restic
 
@@ -48,8 +49,8 @@ async def test_file_that_changed_since_is_not_compared_and_no_fault(house: Vault
     assert proof.compared_files == 6
 
 
-def _flip_a_bit_in_each_pack(folder: Path) -> None:
-    for pack in folder.rglob("*"):
+def _flip_a_bit_in_each_pack(folder: Path, but: Collection[Path] = ()) -> None:
+    for pack in set(folder.rglob("*")) - set(but):
         if pack.is_file():
             content = bytearray(pack.read_bytes())
             content[len(content) // 4] ^= 1
@@ -72,6 +73,30 @@ async def test_damage_is_a_fact_of_the_backup_a_problem_and_the_end_of_the_job(h
     async with house.cellar.reader("0badcafe", None) as reader:
         verification = await reader.verify(lambda _, __: None)
     assert not verification.whole
+
+
+async def test_of_a_damaged_vault_the_hurt_backup_is_named_and_the_others_can_still_be_restored(
+    house: VaultHouse, tmp_path: Path
+) -> None:
+    packs = house.data / "vaults/cellar/data"
+    await house.back_up("0badcaf1")
+    sound = set(packs.rglob("*"))
+    (house.data / "share").mkdir(exist_ok=True)
+    (house.data / "share" / "film").write_bytes(bytes(range(256)) * 1000)
+    await house.back_up("0badcaf2", share=PartContents(trees=(PartTree(source=DataPath("share"), name=""),)))
+    await asyncio.to_thread(_flip_a_bit_in_each_pack, packs, sound)
+
+    answers = {
+        slug: await house.client.post("/kernel/v1/vaults/cellar/prove", json={"slug": slug})
+        for slug in ("0badcaf1", "0badcaf2")
+    }
+
+    assert {slug: answer.status for slug, answer in answers.items()} == {"0badcaf1": 200, "0badcaf2": 400}
+    assert "The part share of the backup 0badcaf2" in answers["0badcaf2"].envelope["message"]
+    assert {slug: house.cellar.facts(slug)["verified"] for slug in answers} == {"0badcaf1": True, "0badcaf2": False}
+    async with house.cellar.reader("0badcaf1", None) as reader:
+        await reader.unpack(LAMP, tmp_path / "back", lambda _, __: None)
+    assert picture(tmp_path / "back/trees/data") == picture(house.data / "apps/data/local_lamp")
 
 
 async def test_problem_goes_with_the_next_proof_that_is_whole(house: VaultHouse) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
-import shutil
-from collections.abc import Sequence
+import subprocess
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
 from rooftree.interfaces.backups import BackupPart, PartContents, PartTree
 from rooftree.interfaces.containers import DataPath
@@ -19,54 +16,16 @@ from rooftree_backups_vault.restic import Restic
 from rooftree_backups_vault.stored_backups import TAG
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
+    Starts,
     VaultHouse,
     head_of,
     lamp_contents,
     needs_restic,
     quiet,
 )
+from tests.requirements import needs
 
 pytestmark = needs_restic
-
-
-@frozen
-class Starts:
-    """A restic in front of the real one, which writes down how it is started and can be told to fail at once."""
-
-    folder: Path
-
-    def commands(self) -> Sequence[str]:
-        """The commands so far, ``head`` for that which waits for a content."""
-        lines = (self.folder / "starts").read_text().splitlines() if (self.folder / "starts").exists() else []
-        return ["head" if "--stdin" in line.split() else line.split()[0] for line in lines]
-
-    def fail(self, *, fails: bool) -> None:
-        """Whether each start fails from now on."""
-        (self.folder / "fails").unlink(missing_ok=True)
-        if fails:
-            (self.folder / "fails").touch()
-
-    async def failed(self) -> None:
-        """Once one has failed."""
-        while not (self.folder / "failed").exists():
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Starts:
-    """A restic that is watched."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    real, place = shlex.quote(shutil.which("restic") or ""), shlex.quote(str(folder))
-    script = f"""#!/bin/sh
-echo "$@" >> {place}/starts
-if [ -e {place}/fails ]; then touch {place}/failed; echo "Fatal: connection refused" >&2; exit 1; fi
-exec {real} "$@"
-"""
-    (folder / "restic").write_text(script)
-    (folder / "restic").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return Starts(folder)
 
 
 def share_contents(house: VaultHouse) -> PartContents:
@@ -130,3 +89,35 @@ def _is_of(environ: Path, data: str) -> bool:
         return f"RESTIC_REPOSITORY={data}".encode() in environ.read_bytes()
     except OSError:
         return False
+
+
+@needs(os.geteuid() == 0, "only root can mount a small disk")
+async def test_cache_on_a_disk_that_is_nearly_full_is_done_without(house: VaultHouse, starts: Starts) -> None:
+    cache = house.vaults.access("cellar").cache
+    await asyncio.to_thread(cache.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(subprocess.run, ["mount", "-t", "tmpfs", "-o", "size=32k", "small", cache], check=True)
+    try:
+        await house.back_up("0badcaf1")
+        proof = await house.proofs.prove("cellar", "0badcaf1", LAMP)
+
+        assert list(cache.iterdir()) == []
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", cache], check=True)
+    assert proof.whole
+    assert all("--no-cache" in line for line in starts.arguments().splitlines())
+    before = len(starts.commands())
+    await house.back_up("0badcaf2")
+    assert not any("--no-cache" in line for line in starts.arguments().splitlines()[before:])
+
+
+async def test_restic_that_is_too_old_is_said_so(
+    house: VaultHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old" / "restic"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'unknown flag: --no-lock' >&2\nexit 1\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+
+    with pytest.raises(VaultUnreachable, match=r"restic is too old; 0\.14 or later is needed"):
+        await house.cellar.reload()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from rooftree import Principal, Role, Secret
 from rooftree.interfaces.vaults import VaultAccess, VaultRefused
 from rooftree.testing import token_for
+from rooftree_backups_vault import restic
+from rooftree_backups_vault.places import without_password
 from rooftree_backups_vault.recovery_kit import key_in
 from rooftree_backups_vault.restic_process import reason
 from rooftree_backups_vault.upkeep import make_room_everywhere
@@ -108,11 +112,9 @@ async def test_server_that_does_not_answer_is_said_and_nothing_is_kept(house: Va
     assert "loft" not in house.vaults
 
 
-async def test_login_in_an_address_is_not_shown() -> None:
-    from rooftree_backups_vault.vaults import _without_password
-
-    assert _without_password("rest:http://user:hunter2@nas/x") == "rest:http://user:***@nas/x"
-    assert _without_password("sftp:user@host:/x") == "sftp:user@host:/x"
+def test_login_in_an_address_is_not_shown() -> None:
+    assert without_password("rest:http://user:hunter2@nas/x") == "rest:http://user:***@nas/x"
+    assert without_password("sftp:user@host:/x") == "sftp:user@host:/x"
 
 
 def test_complaint_is_told_without_what_only_the_vault_knows() -> None:
@@ -121,10 +123,12 @@ def test_complaint_is_told_without_what_only_the_vault_knows() -> None:
         environment={"AWS_SECRET_ACCESS_KEY": Secret("a/b")},
     )  # fmt: skip
 
-    error = reason(vault, "Fatal: the key, a/b, a%2Fb and rest:http://u:p%40ss@nas/x said \x1b[31m no\n")
+    error = reason(vault, "Fatal: the key, a/b, a%2Fb, p@ss and rest:http://u:p%40ss@nas/x said \x1b[31m no\n")
 
     assert isinstance(error, VaultRefused)
-    assert error.message == "restic failed: ***, ***, *** and the vault said �[31m no"
+    assert error.message == (
+        "restic failed (rest:http://u:***@nas/x): ***, ***, ***, *** and rest:http://u:***@nas/x said �[31m no"
+    )
 
 
 async def test_without_restic_the_vaults_are_listed_and_what_to_install_is_said(
@@ -138,6 +142,35 @@ async def test_without_restic_the_vaults_are_listed_and_what_to_install_is_said(
     assert [vault["name"] for vault in listed.data["vaults"]] == ["cellar"]
     assert answer.status == 503
     assert "install it (the package is called restic)" in answer.envelope["message"]
+
+
+async def test_server_that_takes_calls_and_never_answers_is_given_up_and_its_restic_ends(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic, "PATIENCE", timedelta(seconds=2))
+    calls: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: calls.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    body = {"name": "loft", "place": f"rest:http://user:hunter2@127.0.0.1:{port}/x"}
+
+    made = await house.client.post("/kernel/v1/vaults", json=body)
+    opened = await house.client.post("/kernel/v1/vaults", json={**body, "existing": True, "key": KEY})
+
+    for answer in (made, opened):
+        assert (answer.status, answer.envelope["error_key"]) == (503, "vault_unreachable_error")
+        assert f"rest:http://user:***@127.0.0.1:{port}/x did not answer within 2 s" in answer.envelope["message"]
+    assert calls
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if f"127.0.0.1:{port}".encode() in _read(path)]
+    for call in calls:
+        call.close()
+    server.close()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 async def test_vaults_are_the_owners_affair_alone(house: VaultHouse) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -39,6 +40,33 @@ def quiet(_: int, __: int) -> None:
 
 
 @frozen
+class Starts:
+    """A restic in front of the real one, which writes down how it is started and can be told to fail at once."""
+
+    folder: Path
+
+    def commands(self) -> Sequence[str]:
+        """The commands so far, ``head`` for that which waits for a content."""
+        lines = (self.folder / "starts").read_text().splitlines() if (self.folder / "starts").exists() else []
+        return ["head" if "--stdin" in line.split() else line.split()[0] for line in lines]
+
+    def fail(self, *, fails: bool) -> None:
+        """Whether each start fails from now on."""
+        (self.folder / "fails").unlink(missing_ok=True)
+        if fails:
+            (self.folder / "fails").touch()
+
+    def arguments(self) -> str:
+        """All that it was ever told where everybody sees it."""
+        return (self.folder / "starts").read_text()
+
+    async def failed(self) -> None:
+        """Once one has failed."""
+        while not (self.folder / "failed").exists():
+            await asyncio.sleep(0)
+
+
+@frozen
 class VaultHouse:
     """A system with a vault called ``cellar`` on its disk."""
 
@@ -68,15 +96,20 @@ class VaultHouse:
 
     async def back_up(self, slug: str = "0badcafe", **parts: PartContents) -> BackupHead:
         """Make a backup of the lamp, or of what is given."""
-        contents = parts or {"local_lamp": lamp_contents()}
-        head = head_of(slug)
-        async with self.cellar.writer(slug, None) as writer:
-            for name, content in contents.items():
-                kind = PartKind.FOLDER if name == "share" else PartKind.ADDON
-                part = BackupPart(id=PartId(kind=kind, slug=name), name=name, version="1.0")
-                await writer.add(part, content, quiet)
-            await writer.publish(head, quiet)
-        return head
+        return await store(self.cellar, slug, **parts)
+
+
+async def store(location: VaultLocation, slug: str, **parts: PartContents) -> BackupHead:
+    """Make a backup of the lamp, or of what is given, in a vault."""
+    contents = parts or {"local_lamp": lamp_contents()}
+    head = head_of(slug)
+    async with location.writer(slug, None) as writer:
+        for name, content in contents.items():
+            kind = PartKind.FOLDER if name == "share" else PartKind.ADDON
+            part = BackupPart(id=PartId(kind=kind, slug=name), name=name, version="1.0")
+            await writer.add(part, content, quiet)
+        await writer.publish(head, quiet)
+    return head
 
 
 def head_of(slug: str) -> BackupHead:

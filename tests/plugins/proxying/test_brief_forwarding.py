@@ -223,3 +223,53 @@ async def test_client_that_reads_late_gets_all_answers_in_order(system: System, 
         assert await reader.readexactly(size) == b"%03d" % n * (size // 3)
     writer.close()
     await writer.wait_closed()
+
+
+CROWD = 24
+
+
+@pytest.fixture
+async def crowd(system: System, line: Line, upstream: Upstream) -> AsyncIterator[list[Line]]:
+    """Connections whose last request was brief, and of which each has one to the upstream for itself."""
+    lines = [Line(*await asyncio.open_connection("127.0.0.1", system.port)) for _ in range(CROWD)]
+    together = asyncio.Event()
+    upstream.pieces["/x"] = [together, OK]
+    for each in lines:
+        each.send(get(b"here/x"))
+    for _ in lines:
+        await upstream.request()
+    together.set()
+    for each in lines:
+        assert await each.head() + await each.take(2) == OK
+    del upstream.pieces["/x"]
+    for each in lines:
+        each.send(get(b"here/x"))
+        assert await each.head() + await each.take(2) == OK
+    yield lines
+    for each in lines:
+        each.writer.transport.abort()
+
+
+async def test_many_that_ask_at_once_each_get_the_answer_to_what_they_asked(
+    crowd: list[Line], targets: Targets, upstream: Upstream
+) -> None:
+    for number in range(CROWD):
+        upstream.pieces[f"/x?{number}"] = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n%02d" % number]
+    targets.served.clear()
+    for _ in range(3):
+        for number, each in enumerate(crowd):
+            each.send(get(b"here/x?%d" % number))
+        for number, each in enumerate(crowd):
+            assert (await each.head()).startswith(b"HTTP/1.1 200 ")
+            assert await each.take(2) == b"%02d" % number
+
+    assert targets.served == []
+
+
+async def test_who_goes_in_a_crowd_keeps_nobody_from_their_answer(crowd: list[Line]) -> None:
+    for each in crowd:
+        each.send(get(b"here/x"))
+    for each in crowd[::2]:
+        each.writer.transport.abort()
+    for each in crowd[1::2]:
+        assert await each.head() + await each.take(2) == OK

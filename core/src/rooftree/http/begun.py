@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 
@@ -25,6 +25,12 @@ class Ending(Protocol):
 
     def take_long_way(self) -> None:
         """With ``serve``."""
+
+    def handle(self, work: Callable[[], object]) -> None:
+        """Do something about it, soon: together with what is to be done for other requests, which is cheaper."""
+
+    def send(self, work: Callable[[], object]) -> None:
+        """Send something for it, soon: when what is to be handled now was handled."""
 
 
 class UnderWay(Protocol):

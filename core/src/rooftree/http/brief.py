@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -27,6 +29,7 @@ from rooftree.http.exchanges import Exchange, Field
 from rooftree.http.senders import Senders
 from rooftree.http.table import Entry
 from rooftree.http.traffic import Traffic
+from rooftree.http.turns import Work
 
 LONGEST_S: Final = 0.5
 """Seconds, up to twice as many, that one may take: then somebody has to look after it."""
@@ -63,9 +66,21 @@ class Brief:
         exchange.begin(status, reason, fields, length)
         self._calls.under_way.discard(self)
         self._begun = None
-        exchange.send_whole(body)
-        self._connection.brief_has_ended()
+        self._connection.turns.send(partial(self._send, body))
         self._calls.traffic.note(exchange.method, self._entry.route.path, status, time.perf_counter() - self._since)
+
+    def _send(self, body: bytes) -> None:
+        with suppress(ConnectionError):  # the client has just gone
+            self._exchange.send_whole(body)
+        self._connection.brief_has_ended()
+
+    def handle(self, work: Work) -> None:
+        """Do it together with what else came."""
+        self._connection.turns.handle(work)
+
+    def send(self, work: Work) -> None:
+        """Send something when what came with it was handled."""
+        self._connection.turns.send(work)
 
     def take_long_way(self) -> None:
         """Let it be answered as others are, with what was begun."""

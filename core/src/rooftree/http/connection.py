@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Literal, Protocol, cast
 
-import structlog
 from aiohttp import StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_websocket import WebSocketReader
@@ -37,8 +35,6 @@ from rooftree.http.open_connections import OpenConnections
 from rooftree.http.sockets import has_hung_up, peer_address
 from rooftree.http.turns import Account, Turns
 from rooftree.principal import Principal
-
-log = structlog.get_logger(__name__)
 
 IDLE_S = 75.0
 """Seconds that a connection may stay open between requests."""
@@ -110,6 +106,7 @@ class Connection(RequestHandler):
         "_tunnel",
         "_unsent",
         "_unsent_since",
+        "_was_brief",
         "address",
         "caller",
         "kept",
@@ -132,6 +129,8 @@ class Connection(RequestHandler):
         self._begin_brief = begin_brief
         self._brief: UnderWay | None = None
         """The request that is answered without a task."""
+        self._was_brief = False
+        """Whether the last request was answered so."""
         self._begun: Begun | None = None
         """What was begun for the request that is answered next, or now, until its handler takes it."""
         self.kept: Any = None
@@ -285,10 +284,25 @@ class Connection(RequestHandler):
                     size += len(await body.readany())
 
     def data_received(self, data: bytes) -> None:
-        """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
+        """Take in what came; a request that is likely to be brief may be so together with others."""
         if self._tunnel is not None:
             self._tunnel.feed_data(data)
+        elif self._was_brief and self._waiter is not None and self._brief is None and self.turns.is_crowded:
+            self.turns.put_off(partial(self._take_in_request, data))
+        else:
+            self._take_in(data)
+
+    def _take_in_request(self, data: bytes) -> None:
+        if self.transport is None:  # it has gone meanwhile
             return
+        try:
+            self._take_in(data)
+        except BaseException:
+            self.let_go()
+            raise
+
+    def _take_in(self, data: bytes) -> None:
+        """Note what is needed to tell later whether the client is slow, and no more: this is called for each packet."""
         if self._brief is not None:  # its client sends more already
             self._brief.take_long_way()
         waiter, self._waiter = self._waiter, None  # it is ours to wake who waits for a request
@@ -305,6 +319,7 @@ class Connection(RequestHandler):
 
     def _answers_briefly(self) -> bool:
         """Whether the request that came is answered without the task that waits for one."""
+        self._was_brief = False
         message, body = self._messages[0]
         if (
             len(self._messages) > 1
@@ -318,6 +333,7 @@ class Connection(RequestHandler):
         self._brief = self._begin_brief(self, message)
         if self._brief is None:
             return False
+        self._was_brief = True
         self._messages.popleft()
         self._next_keepalive_close_time = self._loop.time() + IDLE_S
         return True
@@ -439,46 +455,3 @@ class Connection(RequestHandler):
         response = error_response(refused)
         response.set_status(status)
         return response
-
-
-class Connections(web.Server):
-    """Every open connection.
-
-    :param in_flight: how many bytes they may hold together
-    """
-
-    def __init__(self, handler: Any, in_flight: InFlight, begin_brief: BeginBrief, **options: Any) -> None:
-        super().__init__(handler, **options)
-        self._begin_brief = begin_brief
-        self._turns = Turns()
-        self._in_flight = in_flight
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._open = OpenConnections(files // FILES_PER_CONNECTION)
-
-    def __call__(self) -> RequestHandler:
-        """A new one."""
-        return Connection(
-            self, self._turns, self._in_flight, self._open, self._begin_brief, loop=self._loop, **self._kwargs
-        )
-
-    async def let_slow_ones_go(self) -> None:
-        """Look after the connections, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            gone: Counter[str] = Counter()
-            for number, connection in enumerate(self.connections, 1):
-                if number % AT_A_TIME == 0:
-                    await asyncio.sleep(0)
-                assert isinstance(connection, Connection)
-                slowness = connection.slowness(self._loop.time())
-                if slowness is not None:
-                    gone[slowness] += 1
-                    connection.let_go()
-            if gone:
-                log.warning("slow_clients_let_go", **gone)
-            if self._open.sent_away:
-                log.warning("too_many_connections", sent_away=self._open.sent_away)
-                self._open.sent_away = 0
-            if self._in_flight.refused:
-                log.warning("too_much_in_flight", refused=self._in_flight.refused, kib=self._in_flight.total // 1024)
-                self._in_flight.refused = 0

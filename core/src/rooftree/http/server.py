@@ -29,7 +29,8 @@ from rooftree.http.admission import Admission, Gate, NotOffered
 from rooftree.http.answers import error_response
 from rooftree.http.binding import Call, Endpoint
 from rooftree.http.brief import BriefCalls
-from rooftree.http.connection import IDLE_S, Connection, Connections
+from rooftree.http.connection import IDLE_S, Connection
+from rooftree.http.connections import Connections
 from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation

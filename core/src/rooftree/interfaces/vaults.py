@@ -11,13 +11,14 @@ hand::
         async def create(self, vault: VaultAccess) -> None: ...
 
 Verbs are called for several vaults at once, and those that read also beside a :meth:`VaultDriver.store` in the same
-vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. A verb that is cancelled leaves
-nothing running.
+vault; :meth:`VaultDriver.prune` and :meth:`VaultDriver.forget` are called alone. So it is within one installation:
+another may be in the same vault at any time, and the program's own locks keep the two apart. A verb that is cancelled
+leaves nothing running.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +82,8 @@ class VaultAccess:
     """A private key in OpenSSH's format."""
     ssh_hosts: str = ""
     """Lines of a ``known_hosts`` file: servers that are not among them are not trusted."""
+    ca_certificates: str = ""
+    """Certificates as PEM: servers over TLS are trusted by these alone. Without any, by the system's."""
     cache: Path
     """A folder of the vault's own, which may be lost at any time."""
 
@@ -102,8 +105,9 @@ class Omission:
     """Relative to the base, as among the paths of the request."""
     pattern: str
     matching: Literal["tail", "whole", "exact"]
-    """``tail``: a glob against the end of a path; ``whole``: a glob against the whole path below the folder, where
-    ``*`` stays in its level and ``**`` spans levels; ``exact``: one path below the folder, with all that is in it."""
+    """``tail``: a glob against the end of a path, never with a slash in front; ``whole``: a glob against the whole path
+    below the folder, where ``*`` stays in its level and ``**`` spans levels; ``exact``: one path below the folder. What
+    is hit is left out with all that is in it."""
 
 
 @frozen(kw_only=True)
@@ -116,6 +120,7 @@ class SnapshotRequest:
     """All of them are there."""
     omissions: tuple[Omission, ...] = ()
     tags: tuple[str, ...] = ()
+    """Words of letters, digits, ``-`` and ``=``; without blanks, commas or anything that a program might split at."""
 
 
 @frozen(kw_only=True)
@@ -188,7 +193,7 @@ class VaultDriver:
         """What lies in a folder of a snapshot. Raises :class:`~rooftree.errors.NotFound`."""
         raise NotImplementedError
 
-    def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
+    def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncGenerator[bytes]:
         """A file of a snapshot, in pieces. Raises :class:`~rooftree.errors.NotFound` before the first."""
         raise NotImplementedError
 

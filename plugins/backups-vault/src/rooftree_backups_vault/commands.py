@@ -63,12 +63,14 @@ def _proved(backup: dict[str, Any]) -> str:
 @click.option("--ssh-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A private key.")
 @click.option("--ssh-hosts", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A known_hosts file with the server's key.")  # fmt: skip
+@click.option("--ca-certificates", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="PEM file: over TLS only servers with a certificate of these are trusted.")  # fmt: skip
 @click.option("--kit", type=click.Path(dir_okay=False, path_type=Path), help="Write the recovery kit there.")
 @invocation_options
 @pass_invocation
 def create(
     invocation: Invocation, /, name: str, place: str, driver: str, *, existing: bool, credentials: tuple[str, ...],
-    ssh_key: Path | None, ssh_hosts: Path | None, kit: Path | None,
+    ssh_key: Path | None, ssh_hosts: Path | None, ca_certificates: Path | None, kit: Path | None,
 ) -> None:  # fmt: skip
     """Make the vault NAME, and print its recovery kit: keep that where this machine is not."""
     import os
@@ -82,6 +84,7 @@ def create(
         "existing": existing,
         "environment": {variable: os.environ[variable] for variable in credentials},
         "ssh_hosts": ssh_hosts.read_text() if ssh_hosts is not None else "",  # ours: of who types it
+        "ca_certificates": ca_certificates.read_text() if ca_certificates is not None else "",  # ours: the same
     }
     if ssh_key is not None:
         body["ssh_key"] = ssh_key.read_text()  # ours: of who types it

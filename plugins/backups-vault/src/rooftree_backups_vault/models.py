@@ -33,12 +33,14 @@ class VaultRequest:
     """A private key in OpenSSH's format."""
     ssh_hosts: str = ""
     """Lines of ``known_hosts``; for a place that is reached over SSH there has to be one."""
+    ca_certificates: str = ""
+    """Certificates as PEM: a place that is reached over TLS is trusted by these alone. Without any, by the system's."""
 
     def as_vault(self, now: datetime) -> Vault:
         """The vault that is wanted."""
         return Vault(driver=self.driver, place=self.place, key=self.key or new_key(), ssh_key=self.ssh_key,
                      environment={str(name): secret for name, secret in self.environment.items()},
-                     ssh_hosts=self.ssh_hosts, created=now)  # fmt: skip
+                     ssh_hosts=self.ssh_hosts, ca_certificates=self.ca_certificates, created=now)  # fmt: skip
 
 
 @frozen(kw_only=True)

@@ -102,10 +102,9 @@ class Proofs:
         return proof
 
     async def _looked_at(self, vault: str, backup: StoredBackup, part: VaultPart, folder: Path) -> PartProof:
-        access, driver = self._vaults.access(vault), self._vaults.driver(vault)
         now = self._kernel.clock.now()
         try:
-            await driver.restore(access, backup.snapshot(part), part.paths, folder)
+            await self._restore(vault, backup, part, folder)
         except VaultUnreachable:
             raise
         except RooftreeError as error:
@@ -121,6 +120,19 @@ class Proofs:
             opened_files=report["opened_files"],
             findings=tuple(report["findings"][:MOST_FINDINGS]),
         )
+
+    async def _restore(self, vault: str, backup: StoredBackup, part: VaultPart, folder: Path) -> None:
+        """What fails is tried once more: another installation may have been making room in the same vault, and moved
+        what was to be read."""
+        access, driver = self._vaults.access(vault), self._vaults.driver(vault)
+        try:
+            await driver.restore(access, backup.snapshot(part), part.paths, folder)
+        except VaultUnreachable:
+            raise
+        except RooftreeError as error:
+            log.warning("vault_proof_tried_again", vault=vault, part=part.part.id.slug, reason=error.message)
+            await asyncio.to_thread(scratch.remove, folder)
+            await driver.restore(access, backup.snapshot(part), part.paths, folder)
 
     async def _report(self, folder: Path, part: VaultPart) -> dict[str, Any]:
         """What a process of its own finds: what is restored is somebody else's, and large."""

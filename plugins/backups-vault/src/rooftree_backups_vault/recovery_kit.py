@@ -51,6 +51,7 @@ def recovery_kit(name: str, vault: Vault, access: VaultAccess, driver: VaultDriv
         "",
         *(["Also needed: the credentials " + ", ".join(vault.environment), ""] if vault.environment else []),
         *(["Also needed: the SSH key that the server accepts", ""] if vault.ssh_key is not None else []),
+        *(["Also needed: the certificates that the server's is from", ""] if vault.ca_certificates else []),
         "With Rooftree, on another machine:",
         "",
         *([f"  (first put the folder back at vaults/{name} in the data folder)"] if place == LOCAL else []),

@@ -7,9 +7,9 @@ for themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ HOST: Final = "rooftree"
 """Under which all is stored: restic finds the snapshot before by the host's name, which may change."""
 SCHEMES: Final = ("sftp", "s3", "rest", "b2", "azure", "gs", "swift")
 """What restic reaches by itself. Without ``rclone``, whose configuration would be a program to run."""
+PATIENCE: Final = timedelta(minutes=2)
+"""For what takes a moment wherever the vault can be reached."""
 MOST_CHARACTERS: Final = 1000
 """Of an address."""
 _SPECIAL: Final = frozenset("\\*?[")
@@ -57,20 +59,21 @@ class Restic(VaultDriver):
             )
 
     async def create(self, vault: VaultAccess) -> None:
-        await output(vault, "init")
+        await output(vault, "init", within=PATIENCE)
 
     async def open(self, vault: VaultAccess) -> None:
-        await output(vault, "cat", "config", "--no-lock")
+        await output(vault, "cat", "config", "--no-lock", within=PATIENCE)
 
     async def snapshots(self, vault: VaultAccess, tag: str) -> Sequence[Snapshot]:
-        listed = orjson.loads(await output(vault, "snapshots", "--json", "--no-lock", "--tag", tag)) or []
+        said = await output(vault, "snapshots", "--json", "--no-lock", "--tag", tag, within=PATIENCE)
+        listed = orjson.loads(said) or []
         return [
             Snapshot(id=item["id"], time=datetime.fromisoformat(item["time"]), tags=tuple(item.get("tags") or ()))
             for item in listed
         ]
 
     async def store(self, vault: VaultAccess, request: SnapshotRequest, progress: Progress) -> StoredSnapshot:
-        patterns = [_pattern(request.base, omission) for omission in request.omissions if not _hits_nothing(omission)]
+        patterns = [_pattern(request.base, omission) for omission in request.omissions]
         omitted = [part for pattern in patterns for part in ("--exclude", pattern)]
         options = (*_backup(request.tags), "--one-file-system", *omitted, "--", *request.paths)
         async with running(vault, *options, folder=request.base) as lines:
@@ -118,7 +121,7 @@ class Restic(VaultDriver):
             raise NotFound(f"There is no folder {wanted} in the backup")
         return listed
 
-    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncIterator[bytes]:
+    async def content(self, vault: VaultAccess, snapshot: str, path: str) -> AsyncGenerator[bytes]:
         above, _, name = path.rpartition("/")
         entry = next((entry for entry in await self.entries(vault, snapshot, above) if entry.name == name), None)
         if entry is None or entry.type != "file":
@@ -129,11 +132,11 @@ class Restic(VaultDriver):
 
     async def forget(self, vault: VaultAccess, snapshots: Sequence[str]) -> None:
         if snapshots:
-            await output(vault, "unlock")
+            await output(vault, "unlock", within=PATIENCE)
             await output(vault, "forget", "--", *snapshots)
 
     async def prune(self, vault: VaultAccess) -> None:
-        await output(vault, "unlock")
+        await output(vault, "unlock", within=PATIENCE)
         await output(vault, "prune")
         await output(vault, "check")
 
@@ -189,11 +192,6 @@ def _is_option(repository: str) -> bool:
 def _is_printed(repository: str) -> bool:
     """Whether it is of ASCII's printable letters without a blank, and not endless."""
     return len(repository) <= MOST_CHARACTERS and all("!" <= letter <= "~" for letter in repository)
-
-
-def _hits_nothing(omission: Omission) -> bool:
-    """Whether a glob is one of a path from the root, where no such path is that of a backup's: it never hits."""
-    return omission.matching == "tail" and omission.pattern.startswith("/")
 
 
 def _pattern(base: Path, omission: Omission) -> str:

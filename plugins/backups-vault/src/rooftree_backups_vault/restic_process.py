@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from rooftree import RooftreeError
+from rooftree import RooftreeError, Secret
 from rooftree.interfaces.vaults import (
     VaultAccess,
     VaultExists,
@@ -26,11 +25,15 @@ from rooftree.interfaces.vaults import (
     VaultUnreachable,
 )
 from rooftree_backups_vault import scratch
+from rooftree_backups_vault.places import password_of, without_password
+from rooftree_backups_vault.restic_reach import reach
 from rooftree_workers import child_process
 
 PASSED_ON: Final = frozenset({"PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 LONGEST_LINE_BYTES: Final = 4 * 1024 * 1024
 """Of its JSON: a list of snapshots is one line."""
+CACHE_MARGIN_BYTES: Final = 64 * 1024 * 1024
+"""What must be free where its cache lies: on a full disk it tries for minutes to write there what it has at hand."""
 _MOST_COMPLAINT_BYTES: Final = 8 * 1024
 _BLOCK_BYTES: Final = 256 * 1024
 _SHORTEST_SECRET: Final = 3
@@ -39,24 +42,54 @@ _SHORTEST_SECRET: Final = 3
 _REASONS: Final[Sequence[tuple[str, type[RooftreeError], str]]] = (
     ("wrong password or no key found", VaultLocked, "The key does not open the vault"),
     ("config file already exists", VaultExists, "There is a vault at that place already; give its key to use it"),
-    ("Is there a repository at the following location?", VaultMissing, "There is no vault at that place"),
+    ("unknown flag:", VaultUnreachable, "This machine's restic is too old; 0.14 or later is needed"),
+    ("unsupported repository version", VaultUnreachable, "This machine's restic is too old for the vault"),
     ("no space left on device", VaultRefused, "The vault's disk is full"),
-    ("unable to open config file", VaultUnreachable, "The vault cannot be reached"),
-    ("unable to create lock in backend", VaultUnreachable, "The vault cannot be locked"),
     ("Permission denied (publickey", VaultUnreachable, "The server does not accept the SSH key"),
     ("Host key verification failed", VaultUnreachable, "The server is none of those that are trusted"),
-    ("unable to start the sftp session", VaultUnreachable, "The server cannot be reached over SSH"),
+    ("certificate", VaultUnreachable, "The server's certificate is not trusted"),
+    ("401 Unauthorized", VaultUnreachable, "The server does not accept the login"),
+    ("403 Forbidden", VaultUnreachable, "The server does not let the login in here"),
+    ("The AWS Access Key Id you provided", VaultUnreachable, "The server does not know the access key"),
+    (
+        "The request signature we calculated",
+        VaultUnreachable,
+        "The access key's secret is not the server's",
+    ),
+    ("Access Denied", VaultUnreachable, "The server does not let the access key in here"),
     ("connection refused", VaultUnreachable, "The vault's server does not answer"),
+    ("no route to host", VaultUnreachable, "There is no way to the vault's server"),
+    ("network is unreachable", VaultUnreachable, "There is no way to the vault's server"),
     ("no such host", VaultUnreachable, "The vault's server has no address"),
+    ("Could not resolve hostname", VaultUnreachable, "The vault's server has no address"),
     ("i/o timeout", VaultUnreachable, "The vault's server does not answer in time"),
+    ("connection timed out", VaultUnreachable, "The vault's server does not answer in time"),
+    ("unable to start the sftp session", VaultUnreachable, "The server cannot be reached over SSH"),
+    ("unexpected HTTP response", VaultUnreachable, "What answers there is no server of restic's"),
+    ("unable to create lock in backend", VaultUnreachable, "The vault cannot be locked"),
+    ("Bucket name ", VaultRefused, "There can be no such bucket"),
+    ("The specified bucket does not exist", VaultMissing, "There is no such bucket"),
+    ("Is there a repository at the following location?", VaultMissing, "There is no vault at that place"),
+    ("unable to open config file", VaultUnreachable, "The vault cannot be reached"),
 )
-"""What restic says, in any case of letters, and what it means; the first that is in its complaint counts."""
+"""What restic and ssh say, in any case of letters, and what it means; the first that is in their complaints counts:
+restic asks whether there is a repository whatever kept it from looking."""
 
 
-async def output(vault: VaultAccess, *arguments: str, folder: Path | None = None) -> bytes:
-    """Run restic for a short answer; all that it says."""
-    async with running(vault, *arguments, folder=folder) as lines:
-        return b"".join([line async for line in lines])
+async def output(vault: VaultAccess, *arguments: str, within: timedelta | None = None) -> bytes:
+    """Run restic for a short answer; all that it says. Raises :class:`VaultUnreachable` where it has not ended in time:
+    it tries for a quarter of an hour to reach a server that is away, and waits for ever for one that is silent."""
+    complaints = bytearray()
+    try:
+        async with asyncio.timeout(within.total_seconds() if within is not None else None):
+            async with _process(vault, arguments, None, complaints=complaints) as child:
+                assert child.stdout is not None  # for type checkers: it is a pipe
+                return b"".join([line async for line in _lines(child.stdout)])
+    except TimeoutError:
+        assert within is not None  # or else there is none
+        late = f"did not answer within {within.total_seconds():.0f} s"
+        cause = reason(vault, complaints.decode(errors="replace"))
+        raise VaultUnreachable(f"{_shown(vault)} {late}: {cause.message}") from None
 
 
 @asynccontextmanager
@@ -102,30 +135,37 @@ async def content(vault: VaultAccess, *arguments: str) -> AsyncIterator[AsyncIte
 
 @asynccontextmanager
 async def _process(
-    vault: VaultAccess, arguments: Sequence[str], folder: Path | None, *, stdin: int = asyncio.subprocess.DEVNULL
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    async with _ssh_options(vault) as options:
+    vault: VaultAccess, arguments: Sequence[str], folder: Path | None, *, stdin: int = asyncio.subprocess.DEVNULL,
+    complaints: bytearray | None = None,
+) -> AsyncIterator[asyncio.subprocess.Process]:  # fmt: skip
+    """:param complaints: where what it complains of is put, for who can't wait for its end"""
+    said = bytearray() if complaints is None else complaints
+    async with reach(vault) as way:
         environment = await asyncio.to_thread(_environment, vault)
+        caching = (
+            () if await asyncio.to_thread(scratch.free_bytes, vault.cache) > CACHE_MARGIN_BYTES else ("--no-cache",)
+        )
         try:
             async with child_process(
-                "restic", *options, *arguments, env=environment, cwd=folder or "/", stdin=stdin,
+                "restic", *way.options, *caching, *arguments, env=environment, cwd=folder or "/", stdin=stdin,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE_BYTES,
             ) as child:  # fmt: skip
                 assert child.stderr is not None  # for type checkers: it is a pipe
-                complaint = asyncio.create_task(_end_of(child.stderr), name="read restic's complaint")
+                listening = asyncio.create_task(_listen(child.stderr, said), name="read restic's complaint")
                 try:
                     yield child
-                    errors = await complaint
+                    await listening
                 finally:
-                    complaint.cancel()
-                    await asyncio.wait({complaint})
+                    listening.cancel()
+                    await asyncio.wait({listening})
                 await child.wait()
         except FileNotFoundError:
             raise VaultUnreachable(
                 "There is no restic on this machine; install it (the package is called restic)"
             ) from None
+        said += await asyncio.to_thread(way.complaints)
     if child.returncode:
-        raise reason(vault, errors.decode(errors="replace"))
+        raise reason(vault, said.decode(errors="replace"))
 
 
 async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -141,27 +181,35 @@ async def _pieces(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _end_of(errors: asyncio.StreamReader) -> bytes:
-    text = bytearray()
+async def _listen(errors: asyncio.StreamReader, said: bytearray) -> None:
     while block := await errors.read(_MOST_COMPLAINT_BYTES):
-        text += block
-        del text[:-_MOST_COMPLAINT_BYTES]
-    return bytes(text)
+        said += block
+        del said[:-_MOST_COMPLAINT_BYTES]
 
 
 def reason(vault: VaultAccess, complaint: str) -> RooftreeError:
     """restic's complaint as one of our errors, without what only the vault may know."""
     lowered = complaint.lower()
-    for secret in (vault.key, *vault.environment.values()):
-        for form in (text := secret.reveal(), quote(text, safe="")):
-            complaint = complaint.replace(form, "***") if len(form) >= _SHORTEST_SECRET else complaint
-    complaint = complaint.replace(vault.repository, "the vault")  # may have a login in it
-    lines = [line.removeprefix("Fatal: ").strip() for line in complaint.splitlines() if line.strip()]
-    said = "".join(letter if letter.isprintable() else "�" for letter in "; ".join(lines[-3:]))
+    said = _masked(vault, complaint)
     for words, kind, meaning in _REASONS:
         if words.lower() in lowered:
-            return kind(f"{meaning}: {said}")
-    return VaultRefused(f"restic failed: {said or 'it said nothing'}")
+            return kind(f"{meaning} ({_shown(vault)}): {said}")
+    return VaultRefused(f"restic failed ({_shown(vault)}): {said or 'it said nothing'}")
+
+
+def _shown(vault: VaultAccess) -> str:
+    return without_password(vault.repository)
+
+
+def _masked(vault: VaultAccess, complaint: str) -> str:
+    """The last of what was said, without what only the vault may know."""
+    complaint = complaint.replace(vault.repository, _shown(vault))
+    secrets = (vault.key.reveal(), password_of(vault.repository), *map(Secret.reveal, vault.environment.values()))
+    for text in secrets:
+        for form in (text, quote(text, safe="")) if text else ():
+            complaint = complaint.replace(form, "***") if len(form) >= _SHORTEST_SECRET else complaint
+    lines = [line.removeprefix("Fatal: ").strip() for line in complaint.splitlines() if line.strip()]
+    return "".join(letter if letter.isprintable() else "�" for letter in "; ".join(lines[-4:]))
 
 
 def _environment(vault: VaultAccess) -> dict[str, str]:
@@ -177,42 +225,3 @@ def _environment(vault: VaultAccess) -> dict[str, str]:
         "RESTIC_PROGRESS_FPS": "2",
         "RESTIC_REPOSITORY": vault.repository,
     }
-
-
-@asynccontextmanager
-async def _ssh_options(vault: VaultAccess) -> AsyncIterator[Sequence[str]]:
-    """The options that have restic reach a server over SSH as we want it; the files that they name go afterwards."""
-    if not vault.repository.startswith("sftp:"):
-        yield ()
-        return
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="rooftree-vault-"))  # ours: nobody else may enter
-    try:
-        command = await asyncio.to_thread(_ssh_command, vault, folder)
-        yield ("-o", f"sftp.command={shlex.join(command)}")
-    finally:
-        await asyncio.to_thread(scratch.remove, folder)
-
-
-def _ssh_command(vault: VaultAccess, folder: Path) -> Sequence[str]:
-    """ssh(1) with our key and known servers alone. Nothing is asked: who is not known is refused."""
-    user_and_host, port = _ssh_server(vault.repository)
-    known = folder / "known_hosts"
-    scratch.write(known, vault.ssh_hosts.encode())
-    key: Sequence[str] = ()
-    if vault.ssh_key is not None:
-        path = folder / "key"
-        path.touch(mode=0o600)  # ours: in a folder of our own
-        scratch.write(path, vault.ssh_key.reveal().strip().encode() + b"\n")
-        key = ("-i", str(path))
-    options = ("-F", "/dev/null", "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oStrictHostKeyChecking=yes",
-               f"-oUserKnownHostsFile={known}", "-oConnectTimeout=20", "-oServerAliveInterval=20")  # fmt: skip
-    return ("ssh", *options, *key, *(("-p", port) if port else ()), user_and_host, "-s", "sftp")
-
-
-def _ssh_server(repository: str) -> tuple[str, str]:
-    """User and host, and the port where there is one, of ``sftp:user@host:/path`` or ``sftp://user@host:port//path``."""
-    rest = repository.removeprefix("sftp:")
-    if not rest.startswith("//"):
-        return rest.partition(":")[0], ""
-    user_and_host, _, port = rest.removeprefix("//").partition("/")[0].partition(":")
-    return user_and_host, port

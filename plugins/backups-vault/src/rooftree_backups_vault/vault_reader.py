@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -57,10 +58,11 @@ class VaultReader:
 
     async def _small(self, part: VaultPart, document: StoredFile) -> bytes:
         content = bytearray()
-        async for piece in self._driver.content(self._access, self._backup.snapshot(part), document.path):
-            content += piece
-            if len(content) > MOST_DOCUMENT_BYTES:
-                raise BackupDamaged(f"{document.name} is larger than {MOST_DOCUMENT_BYTES // 1024**2} MiB")
+        async with aclosing(self._driver.content(self._access, self._backup.snapshot(part), document.path)) as pieces:
+            async for piece in pieces:
+                content += piece
+                if len(content) > MOST_DOCUMENT_BYTES:
+                    raise BackupDamaged(f"{document.name} is larger than {MOST_DOCUMENT_BYTES // 1024**2} MiB")
         return bytes(content)
 
     async def unpack(self, part: PartId, into: Path, progress: Progress) -> StagedTrees:

@@ -169,11 +169,13 @@ def _laid_out(data: Path, place: str, part: BackupPart, contents: PartContents, 
 
 
 def _omissions(data: Path, contents: PartContents) -> Sequence[Omission]:
-    """What of the trees is not stored: what the domain leaves out, what stands elsewhere, and what is mounted."""
+    """What of the trees is not stored: what the domain leaves out, what stands elsewhere, and what is mounted. Globs of
+    a path from the root are left away: no path of a backup is such a one."""
     omissions: list[Omission] = []
     for tree in contents.trees:
         folder = tree.source.path
-        omissions += (Omission(folder=folder, pattern=glob, matching=tree.matching) for glob in tree.excluded)
+        globs = [glob for glob in tree.excluded if tree.matching != "tail" or glob[:1] != "/"]
+        omissions += (Omission(folder=folder, pattern=glob, matching=tree.matching) for glob in globs)
         inside = [*_replaced(tree, contents.files), *map(str, mountpoints_below(data / folder))]
         omissions += (Omission(folder=folder, pattern=path, matching="exact") for path in inside)
     return omissions

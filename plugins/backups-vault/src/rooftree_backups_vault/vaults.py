@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
 from attrs import evolve, field, frozen
-from yarl import URL
 
 from rooftree import (
     Collection,
@@ -31,6 +29,8 @@ from rooftree import (
 )
 from rooftree.interfaces.mounts import MOUNTS
 from rooftree.interfaces.vaults import VaultAccess, VaultDriver
+from rooftree_backups_vault.places import without_password
+from rooftree_backups_vault.turns import DriverInTurn, Turns
 
 LOCAL: Final = "local"
 MOUNT: Final = "mount:"
@@ -73,12 +73,13 @@ class Vault:
     environment: Mapping[str, Secret] = field(factory=dict)
     ssh_key: Secret | None = None
     ssh_hosts: str = ""
+    ca_certificates: str = ""
     created: datetime
 
     @property
     def shown_place(self) -> str:
         """The place without a login's password."""
-        return _without_password(self.place.reveal())
+        return without_password(self.place.reveal())
 
 
 class Vaults:
@@ -94,6 +95,7 @@ class Vaults:
         self._kept = kept
         self._cache = cache
         self._drivers: dict[str, VaultDriver] = {}
+        self._turns: dict[str, Turns] = {}
         for name, driver in drivers.items():
             self._drivers[name] = driver.kind()
             driver.in_use()
@@ -110,7 +112,8 @@ class Vaults:
 
     def driver(self, name: str) -> VaultDriver:
         """What keeps a vault; raises ``NotFound``, and ``Unavailable`` where it is not installed."""
-        return self._driver(self.get(name).driver)
+        turns = self._turns.setdefault(name, Turns())
+        return DriverInTurn(self._driver(self.get(name).driver), turns)
 
     def _driver(self, name: str) -> VaultDriver:
         driver = self._drivers.get(name)
@@ -130,6 +133,7 @@ class Vaults:
             environment=vault.environment,
             ssh_key=vault.ssh_key,
             ssh_hosts=vault.ssh_hosts,
+            ca_certificates=vault.ca_certificates,
             cache=self._cache / name,
         )
 
@@ -183,15 +187,6 @@ def new_key() -> Secret:
     """A key that nobody can guess, in letters that can be written down."""
     text = secrets.token_hex(KEY_BYTES)
     return Secret("-".join(text[start : start + 6] for start in range(0, len(text), 6)))
-
-
-def _without_password(place: str) -> str:
-    scheme, colon, rest = place.partition(":")
-    with suppress(ValueError):
-        address = URL(rest)
-        if address.password is not None:
-            return f"{scheme}{colon}{address.with_password('***')}"
-    return place
 
 
 VAULTS = Service[Vaults]("backups-vault.vaults/1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rooftree import Ending, Exchange
 from rooftree_proxying.requests import ForwardedRequest, request_head
 from rooftree_proxying.response_heads import end_of_head, parse_head
@@ -20,12 +22,13 @@ class BegunForward:
         self._request = request
         self._head = head
         self._connection: UpstreamConnection
+        self._waits = True
 
     def send_on(self, connection: UpstreamConnection) -> None:
         """Send it there."""
         self._connection = connection
-        connection.transport.write(self._head)
-        connection.tell(self._look)
+        self._ending.send(partial(connection.transport.write, self._head))
+        connection.tell(partial(self._ending.handle, self._look))
 
     def is_of(self, address: Address, head: bytes) -> bool:
         """Whether this was sent there."""
@@ -33,18 +36,24 @@ class BegunForward:
 
     def hand_over(self) -> UpstreamConnection:
         """The connection, for who goes on."""
-        self._connection.tell(None)
+        self._stop_waiting()
         return self._connection
 
     def abort(self) -> None:
         """Nobody waits for the answer any more."""
-        self._connection.tell(None)
+        self._stop_waiting()
         self._connection.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        self._waits = False
+        self._connection.tell(None)
 
     def _look(self) -> None:
         """Answer with what came, where it is the whole answer."""
+        if not self._waits:  # it was told of twice, or it is somebody else's by now
+            return
+        self._stop_waiting()
         connection = self._connection
-        connection.tell(None)
         data = connection.take()
         if not self._answers_with(data):
             connection.give_back(data)
@@ -60,8 +69,6 @@ class BegunForward:
             self._ending.answer(head.status, head.reason, fields, head.length, data[end:])
         except ValueError:  # it is told where it is read again
             return False
-        except ConnectionError:  # the client has just gone
-            pass
         self._upstreams.keep(self._request.address, self._connection)
         return True
 

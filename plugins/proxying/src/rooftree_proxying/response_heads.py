@@ -80,23 +80,22 @@ def parse_head(head: bytes, method: str) -> ResponseHead:
 
 
 def _parse_head(head: bytes, method: str) -> ResponseHead:
-    line, _, rest = head.partition(b"\r\n")
-    status_line = _STATUS.fullmatch(line)
-    if status_line is None:
-        raise NoResponse(f"it begins with {line[:60]!r}")
+    line, *lines = head.split(b"\r\n")
+    version, status, reason = _STATUSES[line]
+    if lines.pop() or lines.pop():
+        raise NoResponse("the last line of its head has no end")
     kept: list[Field] = []
     of_connection: dict[bytes, list[bytes]] = {}
-    for name, field in _read_lines(rest[:-2]):
-        if name in HOP_BY_HOP:
-            of_connection.setdefault(name, []).append(field[1])
-        else:
+    for line in lines:
+        hop, field = _FIELDS[line]
+        if hop is None:
             kept.append(field)
+        else:
+            of_connection.setdefault(hop, []).append(field[1])
     connection = of_connection.get(b"connection", ())
-    version, code, reason = status_line.groups(b"")
-    status = int(code)
     length = _length(of_connection.get(b"content-length"))
     is_chunked = _is_chunked(of_connection.get(b"transfer-encoding"))
-    has_body = method != "HEAD" and status >= 200 and status not in _BODILESS
+    has_body = status >= 200 and status not in _BODILESS and method != "HEAD"
     ends_itself = not has_body or is_chunked or length is not None
     is_new = version == b"1"
     if is_chunked and not is_new:
@@ -115,12 +114,19 @@ def _parse_head(head: bytes, method: str) -> ResponseHead:
 def parse_fields(text: bytes) -> list[Field]:
     """Fields, each line with its end; raises :class:`NoResponse`."""
     try:
-        return [field for _, field in _read_lines(text)]
+        return _parse_fields(text)
     except NoResponse:
         plain = _plain(text)
         if plain == text:
             raise
-        return [field for _, field in _read_lines(plain)]
+        return _parse_fields(plain)
+
+
+def _parse_fields(text: bytes) -> list[Field]:
+    *lines, behind = text.split(b"\r\n")
+    if behind:
+        raise NoResponse("the last line of its head has no end")
+    return [_FIELDS[line][1] for line in lines]
 
 
 def _plain(text: bytes) -> bytes:
@@ -128,23 +134,26 @@ def _plain(text: bytes) -> bytes:
     return _FOLD.sub(b" ", text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
 
-def _read_lines(text: bytes) -> list[tuple[bytes, Field]]:
-    """The fields with their names as names are compared."""
-    lines = text.split(b"\r\n")
-    if lines.pop():
-        raise NoResponse("the last line of its head has no end")
-    return [_READ[line] for line in lines]
-
-
-def _read(line: bytes) -> tuple[bytes, Field]:
+def _read_field(line: bytes) -> tuple[bytes | None, Field]:
+    """A field, with its name as names are compared where it is about the connection only."""
     name, colon, value = line.partition(b":")
     if not colon or not name or name.translate(None, _NAME_BYTES) or not _FORBIDDEN.isdisjoint(value):
         raise NoResponse(f"a line of its head is no header field: {line[:60]!r}")
-    return canonical(name), (name, value.strip(b" \t"))
+    plain = canonical(name)
+    return plain if plain in HOP_BY_HOP else None, (name, value.strip(b" \t"))
 
 
-_READ: Final = Memo(_read)
+def _read_status(line: bytes) -> tuple[bytes, int, bytes]:
+    status_line = _STATUS.fullmatch(line)
+    if status_line is None:
+        raise NoResponse(f"it begins with {line[:60]!r}")
+    version, code, reason = status_line.groups(b"")
+    return version, int(code), reason
+
+
+_FIELDS: Final = Memo(_read_field)
 """Most lines of an answer's head are those of the answer before."""
+_STATUSES: Final = Memo(_read_status)
 
 
 def _length(told: Sequence[bytes] | None) -> int | None:

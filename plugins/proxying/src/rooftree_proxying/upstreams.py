@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -270,7 +271,7 @@ class Upstreams:
         """An answer on it is over, and another may follow."""
         kept = self._kept[address]
         connection.transport.max_size = AHEAD_BYTES  # type: ignore[attr-defined]  # as above
-        connection.kept_until = asyncio.get_running_loop().time() + KEPT_S
+        connection.kept_until = time.monotonic() + KEPT_S
         kept.append(connection)
         if len(kept) > KEPT:
             kept.popleft().transport.abort()
@@ -289,13 +290,12 @@ class Upstreams:
 
     def _tidy(self) -> None:
         """Close those that were not used for long."""
-        loop = asyncio.get_running_loop()
         for address, kept in tuple(self._kept.items()):
-            while kept and (kept[0].kept_until <= loop.time() or not kept[0].is_quiet):
+            while kept and (kept[0].kept_until <= time.monotonic() or not kept[0].is_quiet):
                 kept.popleft().transport.abort()
             if not kept:
                 del self._kept[address]
-        self._tidying = loop.call_later(KEPT_S, self._tidy) if self._kept else None
+        self._tidying = asyncio.get_running_loop().call_later(KEPT_S, self._tidy) if self._kept else None
 
 
 def _ask_whether_there(connection: UpstreamConnection) -> None:

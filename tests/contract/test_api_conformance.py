@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ OF_CORE = ("/core/", "/homeassistant/")
 NOWHERE = {"enum": ["local", "http://127.0.0.1:9/nothing"]}
 """Repositories that can be asked for without leaving this machine."""
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+LETTERS = Path(__file__).parents[2] / ".hypothesis"
+"""Where hypothesis keeps what it found out about all of Unicode: that takes it seconds of a processor."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +73,8 @@ async def conform(folder: Path, *options: str, but: str = ENDLESS) -> str:
             "--url", f"http://127.0.0.1:{system.port}", "-H", f"Authorization: Bearer {token}",
             "--phases", "coverage,fuzzing,stateful", "--exclude-path-regex", but, "--continue-on-failure",
             "--request-timeout", "20", "--generation-database", "none", "--no-color", *options,
-            cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            cwd=folder, env=os.environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(LETTERS)},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         said, _ = await process.communicate()
         assert process.returncode == 0, said.decode()

@@ -123,12 +123,17 @@ class Environment:
         return run((self.command(name), *arguments), cwd=cwd or self.folder, env=environment_without_ours())
 
 
+def ruff(project: Path) -> None:
+    """Hold a project to ruff, ours, with the rules of its own ``pyproject.toml``."""
+    command, env = Path(sys.executable).with_name("ruff"), environment_without_ours()
+    run((command, "check", "--no-cache", "."), cwd=project, env=env)
+    run((command, "format", "--no-cache", "--check", "."), cwd=project, env=env)
+
+
 def checks(environment: Environment, project: Path, sources: Iterable[str]) -> None:
     """Hold a project to ruff and ``mypy --strict``, ours, as an author's would see it with what is installed there."""
-    bin_folder = Path(sys.executable).parent
-    env = environment_without_ours()
-    run((bin_folder / "ruff", "check", "--no-cache", "."), cwd=project, env=env)
-    run((bin_folder / "ruff", "format", "--no-cache", "--check", "."), cwd=project, env=env)
-    python = environment.command("python")
+    ruff(project)
+    python = ("--python-executable", environment.command("python"))
     cache = ("--cache-dir", environment.folder / "mypy")
-    run((bin_folder / "mypy", "--strict", "--python-executable", python, *cache, *sources), cwd=project, env=env)
+    command = (Path(sys.executable).with_name("mypy"), "--strict", *python, *cache, *sources)
+    run(command, cwd=project, env=environment_without_ours())

@@ -15,7 +15,7 @@ from rooftree.cli import rooftree
 from rooftree.cli.new_plugin import ALLOWED, LONGEST, TAKEN, names_of
 from rooftree.cli.plugin_file import plugin_files
 from rooftree.settings import load
-from tests.packaging.environments import Environment, Wheels, checks
+from tests.packaging.environments import Environment, Wheels, checks, ruff
 from tests.workspace import with_needs
 
 in_an_environment = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
@@ -25,6 +25,10 @@ NAMES = ["garden", "weather-station", "x", "a1-2b", "n".ljust(LONGEST, "o")]
 
 SHAPES = {("--one-file",): ("rooftree-{}", 3), ("--board",): ("rooftree-board-{}", 1), (): ("rooftree-{}", 4)}
 """What is written for these words: the name of the folder, and how many tests it comes with."""
+ONE_FILE, BOARD, PACKAGE = SHAPES
+TRIED = [*((shape, "weather-station") for shape in SHAPES), (ONE_FILE, "x"), (PACKAGE, "a1-2b"), (BOARD, NAMES[-1])]
+"""What is installed and run. A name that is not as its package's would show where a template has the wrong one of them:
+so each shape has one; and each name is tried in some shape but the plain one, which is the page's for authors."""
 
 
 def new_plugin(*arguments: str | Path) -> Result:
@@ -39,9 +43,20 @@ def environment(new_environment: Callable[[], Environment], wheels: Wheels) -> E
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda words: words[0] if words else "package")
-@pytest.mark.parametrize("name", [pytest.param(name, marks=in_an_environment) for name in NAMES])
-def test_new_plugin_passes_its_own_tests_and_the_linters_where_it_is_installed(
-    name: str, shape: tuple[str, ...], tmp_path: Path, environment: Environment, wheels: Wheels
+@pytest.mark.parametrize("name", NAMES)
+def test_new_plugin_passes_the_linter_whatever_it_is_called(name: str, shape: tuple[str, ...], tmp_path: Path) -> None:
+    made = new_plugin(name, *shape, "--into", tmp_path)
+    assert made.exit_code == 0, made.output
+    written = tmp_path / SHAPES[shape][0].format(name)
+
+    ruff(written)
+
+    assert not [path for path in written.rglob("*") if "$" in path.name or path.suffix == ".template"]
+
+
+@pytest.mark.parametrize(("shape", "name"), [pytest.param(*tried, marks=in_an_environment) for tried in TRIED])
+def test_new_plugin_passes_its_own_tests_and_the_type_checker_where_it_is_installed(
+    shape: tuple[str, ...], name: str, tmp_path: Path, environment: Environment, wheels: Wheels
 ) -> None:
     made = new_plugin(name, *shape, "--into", tmp_path)
     assert made.exit_code == 0, made.output
@@ -56,7 +71,6 @@ def test_new_plugin_passes_its_own_tests_and_the_linters_where_it_is_installed(
     checks(environment, written, ("src", "tests") if shape == () else [file.name for file in written.glob("*.py")])
 
     assert f"{tests} passed" in told
-    assert not [path for path in written.rglob("*") if "$" in path.name or path.suffix == ".template"]
     assert not list(written.glob("LICEN*"))  # that choice is its author's
 
 

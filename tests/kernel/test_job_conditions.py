@@ -266,7 +266,7 @@ async def test_job_that_does_not_wait_is_refused_naming_the_one_in_the_way(syste
         await system.jobs.run(impatient(name="one"))
 
     assert refused.value.message == f"impatient can't begin while put of one ({job_id}) is under way"
-    assert (refused.value.status, refused.value.error_key) == (409, "job_concurrency_error")
+    assert (refused.value.status, refused.value.error_key) == (400, "job_concurrency_error")
     assert refused.value.extra_fields == {"job_id": job_id, "name": "put"}
     assert await system.jobs.run(impatient(name="two")) is None
     world.gates["do one"].set()

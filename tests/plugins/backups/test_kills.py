@@ -69,3 +69,29 @@ async def test_backup_that_was_whole_when_it_was_killed_stays_and_is_whole(tmp_p
         nas = tmp_path / "data" / "mounts" / "nas"
         assert [path.name for path in nas.iterdir()] == [f"{slug}.tar"] * (len(entry["locations"]) - 1)
         assert home.system.state_now == "running"
+
+
+@pytest.mark.parametrize("place", ["body", "step:backups.take_in/1:do"])
+async def test_upload_that_was_killed_leaves_nothing(tmp_path: Path, place: str) -> None:
+    async with forked("tests.plugins.backups.killed_upload", str(tmp_path), place) as process:
+        said, _ = await process.communicate()
+    assert process.returncode == -SIGKILL, said
+    assert any((tmp_path / "data" / "backup").iterdir()), "it was under way"
+
+    async with house(tmp_path, real=True) as home:
+        await recovered(home)
+
+        assert await home.listed() == {}
+        assert home.names() == []
+
+
+async def test_upload_that_was_taken_in_when_it_was_killed_is_listed(tmp_path: Path) -> None:
+    async with forked("tests.plugins.backups.killed_upload", str(tmp_path), "step:backups.take_in/1:done") as process:
+        await process.communicate()
+    assert process.returncode == -SIGKILL
+
+    async with house(tmp_path, real=True) as home:
+        await recovered(home)
+
+        assert set(await home.listed()) == {"aaaaaaaa"}
+        assert home.names() == ["aaaaaaaa.tar"]

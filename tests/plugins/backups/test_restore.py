@@ -15,9 +15,12 @@ from rooftree import Plugin, hookimpl
 from rooftree.jobs import execution
 from rooftree.testing import Failing, fixtures
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
+from rooftree_archives import reader as archive_reading
+from rooftree_archives.worker_process import WorkerSilent
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_containers import Desired, container_steps
 from tests.plugins.addons.house import HELLO, REGISTRY, House
+from tests.plugins.backups.house import HousePlugin
 from tests.plugins.backups.restored_house import (
     CORE_VERSION,
     core_is_well,
@@ -469,3 +472,37 @@ async def test_settings_come_with_everything_and_with_core_and_where_they_are_as
         assert bool(Logins.restored) is comes
         assert ("The login at ghcr.io comes back" in plan.text) is comes
         assert "mine" not in plan.text
+
+
+# --- the place goes ---------------------------------------------------------------------------------------------------
+
+
+async def test_place_that_goes_in_the_middle_of_a_restore_leaves_all_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with whole_house(tmp_path, FakeContainerEngine(), plugins=[HousePlugin]) as home:
+        await lived_in(home)
+        HousePlugin.latest.mounts.add("nas")  # type: ignore[attr-defined]
+        slug = await make_backup(home, location="nas")
+        await changed(home)
+        home.engine.calls.clear()
+        unpack, unpacked = archive_reading._Reader.unpack, list[str]()
+
+        async def goes(reader: Any, part: Any, into: Path, progress: Any) -> Any:
+            if len(unpacked) == 2:
+                HousePlugin.latest.mounts.take_down("nas")  # type: ignore[attr-defined]
+                raise WorkerSilent("The disk or share did not answer for 60 s")
+            unpacked.append(part.slug)
+            return await unpack(reader, part, into, progress)
+
+        monkeypatch.setattr(archive_reading._Reader, "unpack", goes)
+
+        answer = await restore(home, slug)
+
+        assert answer.status >= 400
+        assert "did not answer" in answer.message
+        assert len(unpacked) == 2, "it was under way"
+        assert await asyncio.to_thread(seen, home) == all_hold("old", "new", value="new")
+        assert "stop" not in {verb for verb, _ in home.engine.calls}
+        assert await asyncio.to_thread(left, home) == []
+        assert home.system.state_now == "running"

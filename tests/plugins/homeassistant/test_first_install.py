@@ -441,7 +441,7 @@ async def test_install_by_hand_does_not_wait_behind_the_one_that_began_by_itself
 
         answer = await home.call("update", version=OLD)
 
-        assert (answer.status, answer.envelope["error_key"]) == (409, "job_concurrency_error")
+        assert (answer.status, answer.envelope["error_key"]) == (400, "job_concurrency_error")
         assert answer.envelope["extra_fields"]["job_id"] == home.job().uuid  # which can be cancelled
 
 

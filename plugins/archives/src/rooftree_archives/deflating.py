@@ -19,7 +19,8 @@ from rooftree_archives.pipeline import Chunk
 
 _LEVEL: Final = 2
 """Of deflate, as isal counts: near gzip's 6 in size, ten times as fast."""
-_MOST_THREADS: Final = 4
+_MOST_THREADS: Final = 3
+"""With more, the worker would need more than its 64 MiB; and by then other work holds it up."""
 _HEADER: Final = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
 _LAST_BLOCK: Final = b"\x03\x00"
 """An empty one, which ends a stream of deflate (RFC 1951)."""
@@ -31,7 +32,7 @@ class Deflate:
     def __init__(self) -> None:
         count = min(os.process_cpu_count() or 1, _MOST_THREADS)
         self._threads = ThreadPoolExecutor(count, "deflate")
-        self._most_waiting = 2 * count
+        self._most_waiting = count + 1
         self._waiting = deque[Future[bytes]]()
         self._checksum = 0
         self._size = 0

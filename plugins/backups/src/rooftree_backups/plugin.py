@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -37,6 +38,7 @@ from rooftree_backups.routes import routes
 from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
 from rooftree_backups.settings_parts import SettingsParts
 from rooftree_backups.staleness import CHECK, SUGGESTION, check_age
+from rooftree_backups.upload import carried_folder
 from rooftree_backups.verifications import KeptVerification, Verifications
 from rooftree_backups.workshop import Workshop
 
@@ -111,6 +113,8 @@ class BackupsPlugin(Plugin):
 
     async def _sweep(self) -> None:
         """Delete what a process that is gone has left unfinished."""
+        carried = await carried_folder(self.kernel)
+        await asyncio.to_thread(shutil.rmtree, carried, ignore_errors=True)  # ours: the plugin's own folder
         for name in FOLDERS:
             path = self.backups.places.own(name).path
             if count := await asyncio.to_thread(archive_folder.sweep, path):

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from itertools import takewhile
-from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 
-from rooftree import Failed, Invalid, NotFound
+from rooftree import Invalid, NotFound
 from rooftree.interfaces.backups import BackupHead, PartId, PartKind, StoredPart
 from rooftree_backups.catalogue import Backup, Copy
-
-MARGIN_BYTES: Final = 256 * 1024 * 1024
-"""What must stay free besides what is unpacked."""
-MIB: Final = 1024 * 1024
 
 
 class BackupTooNew(Invalid):
     """A newer version made the backup. ``extra_fields``: ``backup_version``, ``supervisor_version``."""
 
     error_key = "backup_supervisor_version_error"
-
-
-class NoRoomToRestore(Failed):
-    """What is in the backup can't be unpacked beside what is there. ``extra_fields``: ``needed``, ``free`` (bytes)."""
-
-    status = 400
-    error_key = "backup_no_room_error"
 
 
 @frozen(kw_only=True)
@@ -89,16 +75,3 @@ def selected(head: BackupHead, stored: Sequence[StoredPart], request: RestoreReq
     if missing:
         raise Invalid(f"The backup {head.slug} does not have {', '.join(missing)} in it")
     return [there[part] for part in wanted]
-
-
-def refuse_without_room(data: Path, parts: Sequence[StoredPart]) -> None:
-    """Raise :class:`NoRoomToRestore` where what is unpacked has certainly no room. Blocks."""
-    needed = sum(max(part.stored_bytes, part.part.size_bytes) for part in parts)
-    free = shutil.disk_usage(data).free
-    if free < needed + MARGIN_BYTES:
-        raise NoRoomToRestore(
-            "A backup is unpacked beside what is there, so that nothing is lost where it fails, which takes at least "
-            f"{needed / MIB:,.0f} MiB; {free / MIB:,.0f} MiB are free. Make room, or restore its parts one by one",
-            needed=needed,
-            free=free,
-        )

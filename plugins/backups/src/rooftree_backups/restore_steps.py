@@ -14,9 +14,11 @@ from attrs import frozen
 from rooftree import Failed, Run, Step, step
 from rooftree.interfaces.backups import BackupRestored, PartId
 from rooftree.process import SYSTEM
+from rooftree_archives import ArchiveNotWritten
 from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, look, swap, swap_back
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.repositories_due import DueRepositories
+from rooftree_backups.room_to_restore import refuse_full
 from rooftree_files import Folder, RemovalIncomplete, size_in_words
 
 log = structlog.get_logger(__name__)
@@ -34,6 +36,8 @@ class Unpacking:
     folder: str
     """Relative to the data folder."""
     stored_bytes: int
+    unpacked_bytes: int = 0
+    """What it takes at least."""
 
 
 class SettingsLeftOut(Failed):
@@ -76,7 +80,12 @@ class Unpack(Step):
                 def progress(of_part: int, _: int, before: int = done) -> None:
                     run.progress(before + of_part, total)
 
-                trees = await reader.unpack(part.part, backups.kernel.data.path / part.folder, progress)
+                folder = backups.kernel.data.path / part.folder
+                try:
+                    trees = await reader.unpack(part.part, folder, progress)
+                except ArchiveNotWritten:
+                    await asyncio.to_thread(refuse_full, {folder.parent: part.unpacked_bytes})
+                    raise
                 if trees.left_out:
                     log.warning("never_restored", part=part.part.slug, names=list(trees.left_out)[:20])
                 done += part.stored_bytes

@@ -27,10 +27,10 @@ from rooftree_backups.restore_selection import (
     RestoreRequest,
     copy_to_read,
     refuse_newer,
-    refuse_without_room,
     selected,
 )
 from rooftree_backups.restore_steps import FinishRestore, RestoreSettings, SwapEntries, SweepRestores, Unpack, Unpacking
+from rooftree_backups.room_to_restore import refuse_without_room, unpacked_bytes
 from rooftree_backups.settings_parts import named
 
 STAGING: Final = "restore"
@@ -111,8 +111,9 @@ async def _plan(backups: KeptBackups, slug: str, order: RestoreOrder) -> Steps:
         head = reader.head
         stored = selected(head, reader.parts, order.request)
         documents = {part.part.id: await reader.documents(part.part.id) for part in stored if _tells(part.part.id)}
-    await asyncio.to_thread(refuse_without_room, backups.kernel.data.path, stored)
-    staging = await asyncio.to_thread(_Staging.beside, backups.kernel.data.path, stored)
+    data = backups.kernel.data.path
+    staging = await asyncio.to_thread(_Staging.beside, data, stored)
+    await asyncio.to_thread(refuse_without_room, staging.needed(data, stored))
     staged = [
         StagedPart(
             id=part.part.id,
@@ -131,6 +132,7 @@ async def _plan(backups: KeptBackups, slug: str, order: RestoreOrder) -> Steps:
             name=part.part.name,
             folder=staging.folder(part.part.id),
             stored_bytes=part.stored_bytes,
+            unpacked_bytes=unpacked_bytes(part),
         )
         for part in stored
     )
@@ -209,6 +211,15 @@ class _Staging:
     def folder(self, part: PartId) -> str:
         """Where a part is unpacked."""
         return f"{self.beside_live.get(part, self.usual)}/{self.numbers[part]}"
+
+    def needed(self, data: Path, parts: Sequence[StoredPart]) -> dict[Path, int]:
+        """Bytes that are unpacked, by a folder on their disk that is there."""
+        sums: dict[Path, int] = {}
+        for part in parts:
+            is_elsewhere = part.part.id in self.beside_live
+            folder = data / FOLDERS[part.part.id.slug][0] if is_elsewhere else data
+            sums[folder] = sums.get(folder, 0) + unpacked_bytes(part)
+        return sums
 
     @property
     def all(self) -> tuple[str, ...]:

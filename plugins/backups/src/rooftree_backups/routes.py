@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from rooftree import (
     UNSET,
     Header,
-    Invalid,
     JobCall,
     NotFound,
     Principal,
@@ -46,10 +45,11 @@ from rooftree_backups.removal import removal
 from rooftree_backups.upload import (
     MOST_BYTES,
     UploadRefused,
+    UploadTargets,
     file_of,
     looked_at,
     receive,
-    replaced,
+    refuse_taken,
     take_in,
     thrown_away_after,
 )
@@ -208,22 +208,19 @@ async def upload(
     """Take a backup in: the first part of a form, ``multipart/form-data``."""
     keys = tuple(dict.fromkeys(key_of(name) for name in location or [LocationName(LOCAL)]))
     refuse_strangers(caller, *keys)
-    first, *others = keys
-    for other in others:
-        await backups.places.require(other)
-    folder = await backups.places.folder(first)
-    if folder is None:
-        raise Invalid(f"location: {first} takes no files; upload to the data folder or to a mount")
+    targets = await UploadTargets.of(backups.places, keys)
+    folder = await backups.places.folder(targets.received_in)
+    assert folder is not None, "that is one"
     unfinished = await receive(folder, file_of(body, content_type or ""))
     try:
         head = await looked_at(backups.places, folder, unfinished)
         name = filename or BackupFilename(f"{head.slug}{SUFFIX}")
-        await replaced(backups, head, first, name)
+        await refuse_taken(backups, head, targets, name)
     except BaseException:
         with thrown_away_after(folder.path, unfinished):
             raise
     slug = BackupSlug(head.slug)
-    call = take_in(slug=slug, location=first, unfinished=unfinished, filename=name, others=tuple(others))
+    call = take_in(slug=slug, targets=targets, unfinished=unfinished, filename=name)
     return call.during(thrown_away_after(folder.path, unfinished)).answering(lambda _: UploadedBackup(slug))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -12,15 +13,18 @@ from typing import Final
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.hdrs import CONTENT_TYPE
+from attrs import frozen
 
-from rooftree import Invalid, Lock, RawBody, Run, Step, Steps, job, step
+from rooftree import Invalid, Kernel, Lock, RawBody, Run, Step, Steps, job, step
 from rooftree.interfaces.backups import BackupHead
+from rooftree_archives import carry
 from rooftree_backups import archive_folder
 from rooftree_backups.archive_folder import PIECE_BYTES, FilenameTaken, FileState
 from rooftree_backups.catalogue import same_backup
 from rooftree_backups.copying import copies_to
 from rooftree_backups.index import sound_heads
 from rooftree_backups.kept_backups import KeptBackups
+from rooftree_backups.names import LOCAL
 from rooftree_backups.places import ArchiveFolder, Places
 
 BUFFERED_BYTES: Final = 64 * 1024
@@ -135,9 +139,7 @@ async def looked_at(places: Places, folder: ArchiveFolder, name: str) -> BackupH
 async def replaced(backups: KeptBackups, head: BackupHead, location: str, filename: str) -> FileState | None:
     """The file that an upload takes the place of: one of the same backup. Raises :class:`UploadRefused` where the
     backup's slug is another's, and :class:`FilenameTaken` where the file's name is."""
-    known = await backups.catalogue.find(head.slug)
-    if known is not None and not same_backup(known.head, head):
-        raise UploadRefused(f"There is another backup {head.slug} already; remove that first")
+    await _refuse_another(backups, head)
     folder = await backups.places.folder(location)
     assert folder is not None, "uploads go to folders"
     state = await asyncio.to_thread(archive_folder.state_of, folder.path, filename)
@@ -167,14 +169,103 @@ class TakeIn(Step):
         await backups.index.add(self.location, self.filename, state, head)
 
 
+@step("backups.store_upload/1")
+class StoreUpload(Step):
+    """Take what was uploaded into a place that keeps no files, part by part."""
+
+    slug: str
+    location: str
+    folder: str
+    """The folder that the file was received in."""
+    unfinished: str
+    interruptible = True
+
+    async def before(self, backups: KeptBackups) -> bool:
+        """Whether it is there already."""
+        return await _is_there(backups, self.slug, self.location)
+
+    async def do(self, run: Run, backups: KeptBackups) -> None:
+        """Store it; there is no backup in the place before all of it is."""
+        if run.before(bool):
+            return
+        place, folder = await backups.places.require(self.location), await backups.places.folder(self.folder)
+        assert folder is not None and not isinstance(place, ArchiveFolder), "a file goes into what keeps none"
+        data = backups.kernel.data.path
+        scratch = (await carried_folder(backups.kernel) / secrets.token_hex(8)).relative_to(data)
+        async with (
+            backups.places.archives.reader(folder.path, self.unfinished, None) as reader,
+            place.writer(self.slug, None) as writer,
+        ):
+            await carry(reader, writer, data, str(scratch), run.progress)
+
+    async def undo(self, was_there: bool, backups: KeptBackups) -> None:
+        """Remove it, if it was taken in."""
+        if not was_there and await _is_there(backups, self.slug, self.location):
+            place = await backups.places.require(self.location)
+            assert not isinstance(place, ArchiveFolder), "it keeps no files"
+            await place.delete(self.slug)
+
+
+async def carried_folder(kernel: Kernel) -> Path:
+    """What is unpacked of uploads on their way; of the plugin's own."""
+    return await kernel.folder() / "carried"
+
+
+async def _is_there(backups: KeptBackups, slug: str, location: str) -> bool:
+    backup = await backups.catalogue.find(slug)
+    return backup is not None and backup.at(location) is not None
+
+
+@frozen(kw_only=True)
+class UploadTargets:
+    """Where an upload goes."""
+
+    folders: tuple[str, ...]
+    """The first takes the file; the others get copies of it."""
+    others: tuple[str, ...]
+    """Places that keep no files, such as vaults."""
+
+    @property
+    def received_in(self) -> str:
+        """The folder that the file is written to as it comes."""
+        return self.folders[0] if self.folders else LOCAL
+
+    @classmethod
+    async def of(cls, places: Places, keys: Sequence[str]) -> UploadTargets:
+        """Tell them apart; raises as :meth:`~rooftree_backups.places.Places.require` where one can't be used."""
+        folders = [key for key in keys if isinstance(await places.require(key), ArchiveFolder)]
+        return cls(folders=tuple(folders), others=tuple(key for key in keys if key not in folders))
+
+
 @job(
     "backup_manager_import_backup",
     reference="slug",
-    locks=lambda slug, location, unfinished, filename, others: {Lock("backup", slug)},
+    locks=lambda slug, targets, unfinished, filename: {Lock("backup", slug)},
 )
-async def take_in(slug: str, location: str, unfinished: str, filename: str, others: tuple[str, ...]) -> Steps:
-    """
-    :param others: further places that the backup is copied to
-    """
-    copies = copies_to(slug, (location, filename), others, filename) if others else None
-    return [TakeIn(slug, location, unfinished, filename), *([copies] if copies is not None else [])]
+async def take_in(slug: str, targets: UploadTargets, unfinished: str, filename: str) -> Steps:
+    """What can be taken back comes first."""
+    stored = [StoreUpload(slug, other, targets.received_in, unfinished) for other in targets.others]
+    if not targets.folders:
+        return stored
+    first, *further = targets.folders
+    copies = [copies_to(slug, (first, filename), tuple(further), filename)] if further else []
+    return [*stored, TakeIn(slug, first, unfinished, filename), *copies]
+
+
+async def refuse_taken(backups: KeptBackups, head: BackupHead, targets: UploadTargets, filename: str) -> None:
+    """Raise :class:`UploadRefused` or :class:`FilenameTaken` for what can't be taken in."""
+    if targets.folders:
+        await replaced(backups, head, targets.received_in, filename)
+    else:
+        await _refuse_another(backups, head)
+    if targets.others and head.protected:
+        raise UploadRefused(
+            f"location: {targets.others[0]} takes in what is in a backup, and this one is encrypted: upload it to the "
+            "data folder, and have it taken in with its password (rooftree vault import)"
+        )
+
+
+async def _refuse_another(backups: KeptBackups, head: BackupHead) -> None:
+    known = await backups.catalogue.find(head.slug)
+    if known is not None and not same_backup(known.head, head):
+        raise UploadRefused(f"There is another backup {head.slug} already; remove that first")

@@ -73,7 +73,7 @@ ON_HOME_ASSISTANT_OS = (
     "POST /os/boards/raspberrypi/",
 )
 """What routes begin with that are called on Home Assistant OS."""
-ABOUT_BACKUPS = ("/backups/", "/kernel/v1/vaults/")
+ABOUT_BACKUPS = ("/backups/", "/kernel/v1/backups/", "/kernel/v1/vaults/")
 """What paths begin with that are about backups."""
 RESTIC = EntryPoint("restic", "rooftree_backups_vault.restic:Restic", "rooftree.vaults")
 WITH_CORE = ("POST /core/", "POST /homeassistant/", "POST /kernel/v1/core/")

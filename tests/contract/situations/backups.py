@@ -78,6 +78,17 @@ async def one_that_is_there(scene: Scene) -> Call:
     return Call(f"/backups/{await _made(scene)}")
 
 
+@situation("POST /kernel/v1/backups/{backup}/verify")
+async def one_that_is_whole(scene: Scene) -> Call:
+    return Call(f"/kernel/v1/backups/{await _made(scene)}/verify", {})
+
+
+@situation("POST /kernel/v1/backups/{backup}/verify")
+async def one_with_a_password(scene: Scene) -> Call:
+    slug = await _made(scene, password="hunter2")
+    return Call(f"/kernel/v1/backups/{slug}/verify", {"password": "hunter2"})
+
+
 @situation("POST /backups/freeze")
 async def house_at_work(scene: Scene) -> Call:
     return Call("/backups/freeze", {"timeout": 30})

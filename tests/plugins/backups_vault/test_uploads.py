@@ -13,6 +13,7 @@ from rooftree_backups.plugin import BackupsPlugin
 from rooftree_backups_vault.plugin import BackupsVaultPlugin
 from rooftree_backups_vault.vault_location import VaultLocation
 from tests.plugins.backups_vault.vault_house import DRIVER, KEY, VaultHouse, needs_restic
+from tests.rig.waiting import until
 
 pytestmark = needs_restic
 HEADERS = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -47,8 +48,16 @@ async def upload(place: VaultHouse, content: bytes, query: str) -> Answer:
     return await place.client.post(f"/backups/new/upload?{query}", body=body, headers=HEADERS)
 
 
-def remains(place: VaultHouse) -> list[str]:
-    """What is left of files."""
+async def remains(place: VaultHouse, files: list[str]) -> None:
+    """Nothing else is left of files, in a moment."""
+
+    async def is_so() -> bool:
+        return _files(place) == files
+
+    await until(is_so, within_s=10, what=f"{files} alone")
+
+
+def _files(place: VaultHouse) -> list[str]:
     carried = place.data / "plugins" / "backups" / "carried"
     return [path.name for folder in (place.data / "backup", carried) if folder.is_dir() for path in folder.iterdir()]
 
@@ -61,7 +70,7 @@ async def test_upload_to_a_vault_is_taken_in_and_comes_back(place: VaultHouse) -
     assert answer.data == {"slug": slug}, answer.text
     (listed,) = (await place.client.get("/backups")).data["backups"]
     assert (listed["slug"], listed["locations"]) == (slug, ["cellar"])
-    assert remains(place) == []
+    await remains(place, [])
     (place.data / "share" / "film").write_bytes(b"spoilt")
     restored = await place.client.post(f"/backups/{slug}/restore/partial", json={"folders": ["share"]})
     assert restored.status == 200, restored.text
@@ -76,7 +85,7 @@ async def test_upload_to_a_vault_and_to_a_folder_is_in_both(place: VaultHouse) -
     assert answer.data == {"slug": slug}, answer.text
     (listed,) = (await place.client.get("/backups")).data["backups"]
     assert listed["locations"] == [None, "cellar"]
-    assert remains(place) == [f"{slug}.tar"]
+    await remains(place, [f"{slug}.tar"])
 
 
 async def test_upload_that_is_encrypted_is_refused_with_the_way(place: VaultHouse) -> None:
@@ -103,4 +112,4 @@ async def test_upload_that_the_vault_does_not_take_leaves_nothing(
 
     assert answer.status >= 400
     assert (await place.client.get("/backups")).data["backups"] == []
-    assert remains(place) == []
+    await remains(place, [])

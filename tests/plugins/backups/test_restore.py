@@ -152,6 +152,15 @@ async def test_plan_tells_what_would_be_done_and_nothing_is(home: House) -> None
     assert await asyncio.to_thread(seen, home) == all_hold("old", "new", value="new")
 
 
+async def test_restore_that_is_refused_takes_no_password_from_the_one_that_runs(home: House) -> None:
+    await lived_in(home)
+    slug = await make_backup(home, password="right")
+
+    asked = await asyncio.gather(restore(home, slug, password="right"), restore(home, slug, password="wrong"))
+
+    assert [answer.status == 200 for answer in asked] == [True, False], [answer.text for answer in asked]
+
+
 async def test_wrong_password_is_told_at_once_and_nothing_stopped(home: House) -> None:
     await lived_in(home)
     slug = await make_backup(home, password="right")

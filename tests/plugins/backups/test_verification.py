@@ -184,3 +184,28 @@ async def test_house_has_no_young_backup_when_the_only_one_is_damaged(home: Hous
     await home.check_age()
 
     assert "no_current_backup" in {one.type for one in home.system.problems}
+
+
+async def test_password_of_another_verification_is_not_taken_for_this_one(home: House) -> None:
+    slug = await made(home, password="mine")
+
+    right, wrong = await asyncio.gather(verify(home, slug, password="mine"), verify(home, slug, password="yours"))
+
+    assert right.data["whole"] is True
+    assert wrong.status == 400
+
+
+async def test_place_that_nobody_knows_for_now_is_remembered_and_not_spoken_of(home: House) -> None:
+    nas = home.mounts.add("nas")
+    slug = await made(home, location="nas")
+    await asyncio.to_thread(alter, nas / f"{slug}.tar")
+    await verify(home, slug)
+
+    away = home.mounts.there.pop("nas")
+    await home.reload()
+    assert problem(home) is None
+    home.mounts.there["nas"] = away
+    await home.reload()
+
+    assert "in nas is damaged" in str(problem(home))
+    assert (await known(home, slug))["nas"]["whole"] is False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -51,6 +52,19 @@ async def test_head_is_stored_though_the_restic_that_waited_for_it_is_gone(house
         await writer.add(BackupPart(id=LAMP, name="Lamp"), lamp_contents(), quiet)
         await writer.publish(head_of("0badcafe"), quiet)
 
+    await house.cellar.reload()
+    assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
+
+
+async def test_head_is_stored_though_the_restic_that_waited_for_it_dies_as_it_is_told(house: VaultHouse) -> None:
+    async with house.cellar.writer("0badcafe", None) as writer:
+        await writer.add(BackupPart(id=LAMP, name="Lamp"), lamp_contents(), quiet)
+        waiting = [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if _is_of(path, str(house.data))]
+        for process in waiting:
+            os.kill(int(process), signal.SIGKILL)
+        await writer.publish(head_of("0badcafe"), quiet)
+
+    assert waiting
     await house.cellar.reload()
     assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
 

@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from rooftree_files import Folder, RemovalIncomplete, TreeChanged, TreeLimits, TreeTooLarge, copy_tree, size_of, walk
+from rooftree_files import (
+    Folder,
+    RemovalIncomplete,
+    TreeChanged,
+    TreeLimits,
+    TreeTooLarge,
+    copy_tree,
+    size_in_words,
+    size_of,
+    walk,
+)
 from rooftree_files.copying import CopyStopped
 from rooftree_files.removal import RemovalStopped, remove_tree
 from tests.requirements import needs
@@ -247,3 +257,17 @@ def test_deleting_can_be_stopped_and_goes_on_later(tmp_path: Path) -> None:
         assert 0 < len(list((tmp_path / "tree").iterdir())) < 10
         remove_tree(parent.descriptor, "tree")
     assert not (tmp_path / "tree").exists()
+
+
+@needs_root
+def test_size_in_words_is_without_what_is_mounted(tmp_path: Path) -> None:
+    mounted = tmp_path / "share" / "nas"
+    mounted.mkdir(parents=True)
+    (tmp_path / "share" / "mine").write_bytes(bytes(range(256)) * 4096)
+    if subprocess.run(["mount", "-t", "tmpfs", "none", mounted], check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (mounted / "film").write_bytes(bytes(range(256)) * 40960)
+        assert size_in_words(tmp_path, "share") == "1.0 MiB"
+    finally:
+        subprocess.run(["umount", mounted], check=True)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from rooftree import Invalid, NotFound
+from rooftree import Invalid, NotFound, RooftreeError
 from rooftree.interfaces.backups import Progress
 from rooftree.interfaces.vaults import (
     Omission,
@@ -89,11 +89,13 @@ class Restic(VaultDriver):
         storing = asyncio.create_task(_document(vault, options, wanted), name="store a document in a vault")
 
         async def store(content: bytes) -> StoredSnapshot:
-            if storing.done():  # whatever befell it while it waited, the vault may be there now
-                log.warning("vault_head_tried_again", reason=str(storing.exception()))
+            if not wanted.done():
+                wanted.set_result(content)
+            try:
+                return await storing
+            except RooftreeError as error:  # whatever befell it while it waited, the vault may be there now
+                log.warning("vault_head_tried_again", reason=error.message)
                 return await _document(vault, options, asyncio.sleep(0, content))
-            wanted.set_result(content)
-            return await storing
 
         try:
             yield store

@@ -41,6 +41,7 @@ class Verifications:
     def __init__(self, kernel: Kernel, kept: Collection[KeptVerification]) -> None:
         self._kernel = kernel
         self._kept = kept
+        self._known: Names[str] = ()
 
     def of(self, copy: Copy) -> KeptVerification | None:
         """What came of it; ``None`` where that was never asked, or it is another file since."""
@@ -64,10 +65,12 @@ class Verifications:
             outcome=outcome,
         )
         await self._kernel.commit(self._kept.put(_key(slug, location), kept))
+        self._known = {*self._known, location}
         self._report()
 
     async def forget_gone(self, backups: Iterable[Backup], seen: Names[str], known: Names[str]) -> None:
-        """Forget what is another file by now, or gone.
+        """Forget what is another file by now, or gone; of a place that nobody knows, because it was removed or its
+        domain does not run, nothing is said.
 
         :param seen: the places that can be looked into now; of what lies elsewhere nobody can say
         :param known: all places that there are
@@ -76,9 +79,9 @@ class Verifications:
         gone = [
             key
             for key, kept in self._kept.items()
-            if (kept.location in seen and (key not in there or self.of(there[key]) is None))
-            or kept.location not in known
+            if kept.location in seen and (key not in there or self.of(there[key]) is None)
         ]
+        self._known = known
         if gone:
             await self._kernel.commit(*map(self._kept.delete, gone))
         self._report()
@@ -87,7 +90,7 @@ class Verifications:
         """Say which backups are damaged; one problem for each."""
         damaged: dict[str, list[KeptVerification]] = {}
         for kept in self._kept.values():
-            if not kept.outcome.whole:
+            if not kept.outcome.whole and kept.location in self._known:
                 damaged.setdefault(kept.slug, []).append(kept)
         for problem in tuple(self._kernel.problems):
             if problem.type == PROBLEM and problem.reference not in damaged:

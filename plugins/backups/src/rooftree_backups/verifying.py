@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from rooftree import JobCall, Lock, NotFound, Run, Secret, Step, Steps, job, step
 from rooftree.interfaces.backups import BackupDamaged, Verification
 from rooftree_backups.catalogue import Backup, Copy
@@ -24,7 +22,7 @@ class Verify(Step):
     async def do(self, run: Run, backups: KeptBackups) -> None:
         """Read it; one that can't be opened is as damaged as one can be."""
         copy = _copy(await backups.catalogue.get(self.slug), self.location)
-        password = backups.workshop.password(_purpose(self.slug, self.location))
+        password = backups.workshop.password(self.slug)
         try:
             async with await backups.places.reader(self.location, self.slug, copy.filename, password) as reader:
                 outcome = await reader.verify(run.progress)
@@ -44,7 +42,7 @@ class Verify(Step):
 async def verify_copy(backups: KeptBackups, slug: str, location: str) -> Steps:
     """Verify a backup in one of its places; a wrong password is told at once."""
     copy = _copy(await backups.catalogue.get(slug), location)
-    password = backups.workshop.password(_purpose(slug, location))
+    password = backups.workshop.password(slug)
     try:
         async with await backups.places.reader(location, slug, copy.filename, password):
             pass
@@ -55,16 +53,7 @@ async def verify_copy(backups: KeptBackups, slug: str, location: str) -> Steps:
 
 def verification(backups: KeptBackups, slug: str, location: str, password: Secret | None) -> JobCall[None]:
     """The job that verifies a backup in one of its places."""
-    return verify_copy(slug=slug, location=location).during(_knowing(backups, slug, location, password))
-
-
-def _knowing(backups: KeptBackups, slug: str, location: str, password: Secret | None) -> AbstractContextManager[None]:
-    return backups.workshop.with_password(_purpose(slug, location), password)
-
-
-def _purpose(slug: str, location: str) -> str:
-    """A verification may have another password than a restore beside it."""
-    return f"verify {slug} {location}"
+    return verify_copy(slug=slug, location=location).during(backups.workshop.with_password(slug, password))
 
 
 def _copy(backup: Backup, location: str) -> Copy:

@@ -5,8 +5,10 @@ None of it outlives the process, and neither does what was written: a backup tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Final
 
 import structlog
 from attrs import define, field
@@ -17,6 +19,9 @@ from rooftree.process import SYSTEM
 from rooftree_backups.failed_parts import FailedPart
 
 log = structlog.get_logger(__name__)
+
+_PASSWORDS: Final = ContextVar[Mapping[str, Secret]]("passwords of backups")
+"""Each job's own: another one for the same backup may be planned, refused or under way with another password."""
 
 
 class NotBeingMade(Failed):
@@ -44,7 +49,6 @@ class Workshop:
     def __init__(self, kernel: Kernel) -> None:
         self._system = kernel.service(SYSTEM)
         self._making: dict[str, Making] = {}
-        self._passwords: dict[str, Secret] = {}
         self._failures: dict[str, tuple[FailedPart, ...]] = {}
 
     def begin(self, slug: str, making: Making) -> None:
@@ -80,19 +84,20 @@ class Workshop:
 
     @contextmanager
     def with_password(self, slug: str, password: Secret | None) -> Iterator[None]:
-        """Know a backup's password for the length of the block, which the journal must not see."""
+        """Know a backup's password for the length of the block, and in all that is begun there; the journal must not
+        see it."""
         if password is None or not password.reveal():
             yield
             return
-        self._passwords[slug] = password
+        before = _PASSWORDS.set({**_PASSWORDS.get({}), slug: password})
         try:
             yield
         finally:
-            self._passwords.pop(slug, None)
+            _PASSWORDS.reset(before)
 
     def password(self, slug: str) -> Secret | None:
         """A backup's password, while its job runs; ``None`` for none."""
-        return self._passwords.get(slug)
+        return _PASSWORDS.get({}).get(slug)
 
 
 def _purpose(slug: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,12 @@ SHAPES = {("--one-file",): ("rooftree-{}", 3), ("--board",): ("rooftree-board-{}
 ONE_FILE, BOARD, PACKAGE = SHAPES
 TRIED = [*((shape, "weather-station") for shape in SHAPES), (ONE_FILE, "x"), (PACKAGE, "a1-2b"), (BOARD, NAMES[-1])]
 """What is installed and run. A name that is not as its package's would show where a template has the wrong one of them:
-so each shape has one; and each name is tried in some shape but the plain one, which is the page's for authors."""
+so each shape has one; and each name is tried in some shape but the plain one, which is the page's for authors. The
+other pairs, of four seconds each, are tried by ``make torture``."""
+PAIRS = [
+    pytest.param(*pair, marks=[*in_an_environment, *([] if pair in TRIED else [pytest.mark.torture])])
+    for pair in product(SHAPES, NAMES)
+]
 
 
 def new_plugin(*arguments: str | Path) -> Result:
@@ -54,7 +60,7 @@ def test_new_plugin_passes_the_linter_whatever_it_is_called(name: str, shape: tu
     assert not [path for path in written.rglob("*") if "$" in path.name or path.suffix == ".template"]
 
 
-@pytest.mark.parametrize(("shape", "name"), [pytest.param(*tried, marks=in_an_environment) for tried in TRIED])
+@pytest.mark.parametrize(("shape", "name"), PAIRS)
 def test_new_plugin_passes_its_own_tests_and_the_type_checker_where_it_is_installed(
     shape: tuple[str, ...], name: str, tmp_path: Path, environment: Environment, wheels: Wheels
 ) -> None:

@@ -73,3 +73,11 @@ async def test_vault_is_no_mount_for_who_would_change_it(system: System) -> None
 
     for answer in answers:
         assert (answer.status, answer.envelope["error_key"]) == (404, "mount_not_found_error")
+
+
+async def test_no_mount_gets_the_name_of_a_vault(system: System) -> None:
+    body = {"name": "cellar", "type": "nfs", "usage": "backup", "server": "192.0.2.1", "path": "/backups"}
+    async with Client.over_unix(system) as client:
+        answer = await client.post("/mounts", json=body)
+
+    assert (answer.status, "called cellar already" in answer.message) == (400, True), answer.text

@@ -125,6 +125,10 @@ class HostMounts:
         mounts = [self.listed(name, config) for name, config in sorted(self._kept.configs.items())]
         return MountsInfo(mounts=[*mounts, *await self._places.listed()], default_backup_mount=self._kept.default)
 
+    async def is_backup_place(self, name: str) -> bool:
+        """Whether another domain's place for backups is called so."""
+        return await self._places.usage(name) is not None
+
     def room(self, name: str) -> Room | None:
         """The room on a mount when it answered last; ``None`` for one that is not active."""
         mount = self.mount(name)

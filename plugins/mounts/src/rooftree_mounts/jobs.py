@@ -38,6 +38,8 @@ async def create_mount(kept: KeptMounts, mounts: HostMounts, disks: MountableDis
     """Mount something, and keep it when it answers."""
     if name in kept.configs:
         raise Invalid(f"name: must be new, and there is a mount {name} already; PUT /mounts/{name} replaces it")
+    if await mounts.is_backup_place(name):
+        raise Invalid(f"name: must be new, and there is a vault, or another place for backups, called {name} already")
     usage = (await disks.resolved(kept.wanted(name))).usage
     await asyncio.to_thread(places.refuse_occupied, mounts.data, Places.of(name, usage))
     return [KeepDraft(name), PrepareFolders(name, usage), MountDraft(name, usage), Save(name)]

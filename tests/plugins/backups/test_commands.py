@@ -64,6 +64,19 @@ async def test_backup_is_made_listed_shown_verified_and_deleted(home: House) -> 
     assert await home.listed() == {}
 
 
+async def test_deletion_in_a_place_that_does_not_hold_the_backup_is_refused(home: House) -> None:
+    socket = home.system.settings.kernel.socket
+    await typed("create", "--core", socket=socket)
+    (slug,) = await home.listed()
+
+    refused = await typed("delete", slug, "--location", "nas", socket=socket)
+
+    assert refused.code == 1 and "is not in nas; it is in .local" in refused.errors
+    assert set(await home.listed()) == {slug}
+    assert (await typed("delete", slug, "--location", ".local", socket=socket)).code == 0
+    assert await home.listed() == {}
+
+
 async def test_file_is_verified_without_a_daemon(home: House, tmp_path: Path) -> None:
     body = {"homeassistant": True, "password": "mine"}
     slug = (await home.client.post("/backups/new/partial", json=body)).data["slug"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tarfile
@@ -9,9 +10,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from rooftree.testing import Client, running_system
 from rooftree_backups.plugin import BackupsPlugin
+from rooftree_backups_vault.commands import vault
 from rooftree_backups_vault.plugin import BackupsVaultPlugin
 from tests.plugins.backups_vault.vault_house import DRIVER, KEY, VaultHouse, needs_restic
 
@@ -92,6 +95,21 @@ async def test_archive_with_a_password_is_copied_into_it_too(place: VaultHouse) 
     (listed,) = (await place.client.get("/backups")).data["backups"]
     assert listed["location_attributes"][".local"]["protected"] is True
     assert listed["location_attributes"]["cellar"]["protected"] is False
+
+
+async def test_command_takes_the_password_of_an_archive_from_the_shell(place: VaultHouse) -> None:
+    body = {"name": "sealed", "folders": ["share"], "password": "hunter2"}
+    slug = (await place.client.post("/backups/new/partial", json=body)).data["slug"]
+    words = ["import", "cellar", slug, "--socket", str(place.system.settings.kernel.socket)]
+
+    wrong, right = [
+        await asyncio.to_thread(CliRunner().invoke, vault, words, env={"BACKUP_PASSWORD": password})
+        for password in ("another", "hunter2")
+    ]
+
+    assert wrong.exit_code == 1
+    assert right.exit_code == 0, right.output
+    assert [head.slug for head, _ in place.cellar.backups()] == [slug]
 
 
 async def test_archive_is_taken_into_it_with_its_password_and_only_once(place: VaultHouse) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -246,10 +247,15 @@ def put_back(invocation: Invocation, /, name: str, backup: str, part: str, path:
 @invocation_options
 @pass_invocation
 def import_backup(invocation: Invocation, /, name: str, backup: str, *, protected: bool) -> None:
-    """Take the BACKUP, which is elsewhere, into the vault NAME."""
+    """Take the BACKUP, which is elsewhere, into the vault NAME.
+
+    The password that opens it is read from BACKUP_PASSWORD, or asked for with --protected.
+    """
     body = {"slug": backup}
     if protected:
         body["password"] = click.prompt("The backup's password", hide_input=True)
+    elif password := os.environ.get("BACKUP_PASSWORD"):
+        body["password"] = password
     invocation.ask("POST", f"{_vault(name)}/import", body, patience_s=_LONG_S)
     if invocation.as_json:
         print_json({"name": name, "slug": backup})

@@ -307,7 +307,14 @@ def restore(
 @pass_invocation
 def delete(invocation: Invocation, /, slugs: tuple[str, ...], *, locations: tuple[str, ...]) -> None:
     """Delete backups, everywhere or in the places named."""
+    from rooftree import NotFound
+
     for slug in slugs:
+        if locations:  # the API leaves places out that don't hold it; here nothing may be called deleted that is not
+            held = invocation.ask("GET", f"/backups/{slug}/info")["location_attributes"]
+            if absent := [place for place in locations if place not in held]:
+                there = ", ".join(sorted(held))
+                raise NotFound(f"The backup {slug} is not in {', '.join(absent)}; it is in {there}")
         invocation.ask("DELETE", f"/backups/{slug}", {"location": list(locations)} if locations else {})
         tell(f"Deleted {slug}.", err=True)
 

@@ -36,11 +36,12 @@ class Deflate:
         self._waiting = deque[Future[bytes]]()
         self._checksum = 0
         self._size = 0
+        self._header = _HEADER
+        """What is still to stand before all else."""
 
     def take(self, chunk: Chunk) -> Iterable[Chunk]:
         """As ``Stage`` says."""
-        if not self._size:
-            yield _HEADER
+        yield from self._begin()
         self._waiting.append(self._threads.submit(_deflated, chunk))
         self._checksum = isal_zlib.crc32(chunk, self._checksum)
         self._size += len(chunk)
@@ -49,9 +50,15 @@ class Deflate:
 
     def end(self) -> Iterable[Chunk]:
         """As ``Stage`` says."""
+        yield from self._begin()
         while self._waiting:
             yield self._waiting.popleft().result()
         yield _LAST_BLOCK + self._checksum.to_bytes(4, "little") + (self._size % 2**32).to_bytes(4, "little")
+
+    def _begin(self) -> Iterable[Chunk]:
+        if self._header:
+            yield self._header
+            self._header = b""
 
     def close(self) -> None:
         """End its threads, also where the stream came to no end."""

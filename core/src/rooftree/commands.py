@@ -7,5 +7,16 @@ import heavy things only where it uses them.
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
 from rooftree.cli.presentation import print_json, print_table, size_text, tell
+from rooftree.cli.questions import ask_secret, is_terminal
 
-__all__ = ["Invocation", "invocation_options", "pass_invocation", "print_json", "print_table", "size_text", "tell"]
+__all__ = [
+    "Invocation",
+    "ask_secret",
+    "invocation_options",
+    "is_terminal",
+    "pass_invocation",
+    "print_json",
+    "print_table",
+    "size_text",
+    "tell",
+]

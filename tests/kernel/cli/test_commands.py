@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rooftree.plugins.loading import Installed
 from rooftree.settings import Settings
 
 from .conftest import DRIVERS, LEFT_BEHIND, PLUGINS, Cli, StandIn
@@ -314,23 +315,25 @@ async def test_check_config_knows_plugins_in_files_whichever_are_enabled(cli: Cl
 async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[tuple[Settings, Collection[Path]]] = []
+    ran: list[tuple[Settings, Collection[Installed]]] = []
 
-    def run(settings: Settings, plugins_in: Collection[Path]) -> int:
-        ran.append((settings, plugins_in))
+    def run(settings: Settings, in_files: Collection[Installed], beside: object) -> int:
+        ran.append((settings, in_files))
         return 7
 
     monkeypatch.setattr("rooftree.process.run", run)
     file = tmp_path / "x.toml"
     file.write_text("[kernel]\nhost = '0.0.0.0'\nport = 1\n")
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(IN_A_FILE.replace('"speed"', f'"{name[0]}"'))
 
     result = await cli(
         "run", "--config", file, "--data-dir", tmp_path / "d", "--port", "0", "--log-level", "debug", "--socket", "/s",
         "--plugin", tmp_path / "a.py", "--plugin", tmp_path / "b.py",
     )  # fmt: skip
 
-    ((settings, plugins_in),) = ran
-    assert plugins_in == (tmp_path / "a.py", tmp_path / "b.py")
+    ((settings, in_files),) = ran
+    assert [plugin.point.name for plugin in in_files] == ["a", "b"]
     assert result.exit_code == 7
     assert (settings.kernel.data_dir, settings.kernel.port, settings.kernel.host) == (tmp_path / "d", 0, "0.0.0.0")
     assert (settings.kernel.log_level, settings.kernel.socket) == ("debug", Path("/s"))

@@ -27,12 +27,12 @@ class Ended:
     errors: str
 
 
-async def typed(*words: str, socket: Path | None = None, **variables: str) -> Ended:
+async def typed(*words: str, socket: Path | None = None, piped: bytes = b"", **variables: str) -> Ended:
     command = [sys.executable, "-m", "rooftree.cli", *(["--socket", str(socket)] if socket else []), "backup", *words]
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=-1, stderr=-1, stdin=asyncio.subprocess.DEVNULL, env={**os.environ, **variables}
+        *command, stdout=-1, stderr=-1, stdin=-1, env={**os.environ, **variables}
     )
-    output, errors = await process.communicate()
+    output, errors = await process.communicate(piped)
     return Ended(process.returncode or 0, output.decode(), errors.decode())
 
 
@@ -41,6 +41,19 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path, real=True, plugins=[SupervisorPlugin]) as running:
         running.core.contents = PartContents(documents={"homeassistant.json": b"{}"})
         yield running
+
+
+async def test_password_is_read_where_nobody_is_there_to_be_asked(home: House) -> None:
+    socket = home.system.settings.kernel.socket
+
+    silent = await typed("create", "--name", "None", "--core", "--ask-password", socket=socket)
+    made = await typed("create", "--name", "Piped", "--core", "--ask-password", socket=socket, piped=b"mine\n")
+    ((slug, entry),) = (await home.listed()).items()
+    verified = await typed("verify", slug, socket=socket, **PASSWORD)
+
+    assert (silent.code, made.code, entry["protected"], verified.code) == (2, 0, True, 0)
+    assert "nobody is there to be asked; write it to the standard input, or into BACKUP_PASSWORD" in silent.errors
+    assert "Warning" not in silent.errors + made.errors
 
 
 async def test_backup_is_made_listed_shown_verified_and_deleted(home: House) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooftree.cli import rooftree
+from rooftree.cli import questions, rooftree
 from rooftree_mounts import commands
 from tests.plugins.mounts.conftest import House, Shares
 
@@ -29,7 +29,7 @@ async def run(house: House, *arguments: str, answers: str | None = None) -> Resu
 
 @pytest.fixture
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "is_terminal", lambda: True)
+    monkeypatch.setattr(questions, "is_terminal", lambda: True)
 
 
 def film_share(shares: Shares, *, login: bool = False) -> Path:

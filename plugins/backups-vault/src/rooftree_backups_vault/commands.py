@@ -10,7 +10,16 @@ from urllib.parse import quote
 
 import click
 
-from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, size_text, tell
+from rooftree.commands import (
+    Invocation,
+    ask_secret,
+    invocation_options,
+    pass_invocation,
+    print_json,
+    print_table,
+    size_text,
+    tell,
+)
 
 _VAULTS: Final = "/kernel/v1/vaults"
 _CREDENTIAL: Final = "A variable of this shell's that the place needs, such as AWS_ACCESS_KEY_ID."
@@ -90,7 +99,7 @@ def create(
     if ssh_key is not None:
         body["ssh_key"] = ssh_key.read_text()  # ours: of who types it
     if existing:
-        body["key"] = click.prompt("The vault's key", hide_input=True)
+        body["key"] = ask_secret("The vault's key", otherwise="write it to the standard input")
     made = invocation.ask("POST", _VAULTS, body, patience_s=_LONG_S)
     if kit is not None:
         _write_kit(kit, made["recovery_kit"])
@@ -243,17 +252,18 @@ def put_back(invocation: Invocation, /, name: str, backup: str, part: str, path:
 @vault.command(name="import")
 @click.argument("name")
 @click.argument("backup")
-@click.option("--protected", is_flag=True, help="Ask for the password that opens the backup.")
+@click.option("--ask-password", is_flag=True, help="Ask for the password that opens the backup.")
 @invocation_options
 @pass_invocation
-def import_backup(invocation: Invocation, /, name: str, backup: str, *, protected: bool) -> None:
+def import_backup(invocation: Invocation, /, name: str, backup: str, *, ask_password: bool) -> None:
     """Take the BACKUP, which is elsewhere, into the vault NAME.
 
-    The password that opens it is read from BACKUP_PASSWORD, or asked for with --protected.
+    The password that opens it is read from BACKUP_PASSWORD, or asked for with --ask-password.
     """
     body = {"slug": backup}
-    if protected:
-        body["password"] = click.prompt("The backup's password", hide_input=True)
+    if ask_password:
+        otherwise = "write it to the standard input, or into BACKUP_PASSWORD"
+        body["password"] = ask_secret("The backup's password", otherwise=otherwise)
     elif password := os.environ.get("BACKUP_PASSWORD"):
         body["password"] = password
     invocation.ask("POST", f"{_vault(name)}/import", body, patience_s=_LONG_S)

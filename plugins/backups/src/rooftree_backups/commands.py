@@ -13,7 +13,16 @@ from typing import Any, Final
 
 import click
 
-from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, size_text, tell
+from rooftree.commands import (
+    Invocation,
+    ask_secret,
+    invocation_options,
+    pass_invocation,
+    print_json,
+    print_table,
+    size_text,
+    tell,
+)
 
 PASSWORD_VARIABLE: Final = "BACKUP_PASSWORD"  # noqa: S105  # its name; ROOFTREE_… are settings
 LOOK_EVERY_S: Final = 0.3
@@ -40,7 +49,9 @@ _addons = click.option("--addon", "addons", multiple=True, metavar="SLUG", help=
 
 def _password(ask: bool, *, confirm: bool = False) -> str | None:
     if ask:
-        return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+        return ask_secret(
+            "Password", otherwise=f"write it to the standard input, or into {PASSWORD_VARIABLE}", confirm=confirm
+        )
     return os.environ.get(PASSWORD_VARIABLE) or None
 
 

@@ -4,14 +4,13 @@ asked for, or read from a file, and never stands on the command line."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import IO, Any, Final
 from urllib.parse import quote
 
 import click
 
-from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, tell
+from rooftree.commands import Invocation, ask_secret, invocation_options, pass_invocation, print_json, print_table, tell
 
 TAKES_S: Final = 300.0
 """Seconds that mounting may take, with all that is tried."""
@@ -263,16 +262,9 @@ def _login(username: str | None, password_file: IO[str] | None) -> dict[str, str
         return {}
     if password_file is not None:
         password = password_file.readline().rstrip("\r\n")
-    elif is_terminal():
-        password = str(click.prompt("Password", hide_input=True, err=True))
     else:
-        raise click.UsageError("--username: nobody is there to be asked for the password; say --password-file")
+        password = ask_secret("Password", otherwise="write it to the standard input, or say --password-file")
     return {"username": username, "password": password}
-
-
-def is_terminal() -> bool:
-    """Whether somebody is there to be asked."""
-    return sys.stdin.isatty()
 
 
 def _is_done(invocation: Invocation, method: str, path: str, body: Any, *, plan: bool) -> bool:

@@ -4,13 +4,20 @@ somebody there says that it may stay: a session that the change has cut off does
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from rooftree.commands import Invocation, invocation_options, pass_invocation, print_json, print_table, tell
+from rooftree.commands import (
+    Invocation,
+    invocation_options,
+    is_terminal,
+    pass_invocation,
+    print_json,
+    print_table,
+    tell,
+)
 
 USUAL_S: Final = 60
 """Seconds within which a change at a terminal is to be confirmed."""
@@ -111,11 +118,6 @@ def confirm(invocation: Invocation, /) -> None:
         print_json(answer)
     else:
         tell("It stays.")
-
-
-def is_terminal() -> bool:
-    """Whether somebody is there to be asked."""
-    return sys.stdin.isatty()
 
 
 def _body(

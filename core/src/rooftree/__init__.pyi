@@ -57,6 +57,7 @@ from rooftree.http import Text as Text
 from rooftree.http import Tunnel as Tunnel
 from rooftree.jobs import CONDITIONS as CONDITIONS
 from rooftree.jobs import JOBS as JOBS
+from rooftree.jobs import CallMemory as CallMemory
 from rooftree.jobs import ConditionNotMet as ConditionNotMet
 from rooftree.jobs import Conditions as Conditions
 from rooftree.jobs import JobBusy as JobBusy

@@ -35,7 +35,9 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def verified(home: House, slug: str, password: str | None = None) -> Any:
-    return (await home.client.post(f"/kernel/v1/backups/{slug}/verify", json={"password": password})).data
+    outcome = (await home.client.post(f"/kernel/v1/backups/{slug}/verify", json={"password": password})).data
+    assert outcome.pop("job_id")
+    return outcome
 
 
 async def test_plain_backup_is_a_tar_that_anybody_reads(home: House) -> None:

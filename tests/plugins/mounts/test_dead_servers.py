@@ -17,7 +17,7 @@ import pytest
 
 from rooftree.interfaces.mounts import MountDown
 from tests.plugins.mounts.conftest import House, Shares, house_in
-from tests.plugins.workers.test_disposable import children
+from tests.rig.own_children import children
 from tests.rig.waiting import until
 
 CIFS = {"type": "cifs", "usage": "media", "server": "nas", "share": "films"}

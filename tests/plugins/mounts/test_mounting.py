@@ -16,7 +16,9 @@ import pytest
 from rooftree.interfaces.mounts import MountsChanged
 from rooftree_mounts import mount_program
 from rooftree_mounts.configuration import MountConfig
+from rooftree_mounts.host_mounts import HostMounts
 from rooftree_mounts.orders import order_of
+from rooftree_mounts.upkeep import Upkeep
 from tests.plugins.mounts.conftest import House, Shares, house_in
 
 CIFS = {"type": "cifs", "usage": "media", "server": "nas", "share": "films"}
@@ -265,6 +267,37 @@ async def test_mount_that_somebody_takes_away_comes_back_by_itself(house: House,
         while await house.mounted() != ["media/films", "mounts/films"]:
             await asyncio.sleep(0.05)
     assert (house.data / "media" / "films" / "hello.txt").exists()
+
+
+async def test_mount_that_is_taken_away_while_it_is_visited_comes_back(
+    house: House, shares: Shares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares.add("films")
+    visit, note_changes = HostMounts.visit, Upkeep._note_changes
+    lost, noted = asyncio.Event(), asyncio.Event()
+
+    async def visit_and_lose(mounts: HostMounts, name: str) -> bool | None:
+        works = await visit(mounts, name)
+        if works and not lost.is_set():
+            lost.set()
+            words = ["umount", "--lazy", house.data / "mounts" / "films"]
+            await asyncio.to_thread(subprocess.run, words, check=True)
+            await noted.wait()
+        return works
+
+    async def note(upkeep: Upkeep) -> None:
+        await note_changes(upkeep)
+        if lost.is_set():
+            noted.set()
+
+    monkeypatch.setattr(HostMounts, "visit", visit_and_lose)
+    monkeypatch.setattr(Upkeep, "_note_changes", note)
+    await house.create("films", **CIFS)
+    await noted.wait()
+
+    async with asyncio.timeout(20):
+        while await house.mounted() != ["media/films", "mounts/films"]:
+            await asyncio.sleep(0.05)
 
 
 async def test_first_backup_mount_is_the_default_and_the_second_is_not(house: House, shares: Shares) -> None:

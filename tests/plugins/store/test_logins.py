@@ -88,7 +88,6 @@ async def test_wrong_login_is_refused_and_leaves_nothing(
     assert "askpass" not in message
     assert (here.sources(), here.folders()) == ([], [])
     assert dict(here.store._logins) == {}
-    assert here.store._new_logins == {}
 
 
 async def test_token_in_place_of_a_name_will_do(here: Shop, server: GitHttpServer, private: GitRepository) -> None:
@@ -108,14 +107,14 @@ async def test_login_is_renewed_by_adding_again_and_only_by_one_that_works(
     planned = await here.client.post(
         "/store/repositories?plan=1", json={"repository": address(server, private, "reader:new")}
     )
-    unchanged, waiting = dict(here.store._logins), dict(here.store._new_logins)
+    unchanged = dict(here.store._logins)
     right = await here.add(address(server, private, "reader:new"))
     without = await here.add(address(server, private, ""))
 
     refusal(wrong, 500, "store_repository_unknown_error")
     assert list(kept.values()) == [login("reader", TOKEN)]
     assert [step["kind"] for step in planned.data["steps"]] == ["store.keep_login/1", "store.update_repositories/1"]
-    assert (unchanged, waiting) == (kept, {})
+    assert unchanged == kept
     assert right.data == {}
     assert list(here.store._logins.values()) == [login("reader", "new")]
     refusal(without, 409, "store_repository_already_added_error")

@@ -1,5 +1,6 @@
 """Jobs: their kinds, plans and steps; how they are run, taken back, journaled and recovered."""
 
+from rooftree.jobs.call_memory import CallMemory
 from rooftree.jobs.conditions import CONDITIONS, Check, ConditionNotMet, Conditions
 from rooftree.jobs.job_info import JobError, JobInfo
 from rooftree.jobs.jobs import JOBS, JobBusy, JobChanged, Jobs
@@ -13,6 +14,7 @@ from rooftree.jobs.steps import Run, Step, Verbs, forget_steps, step
 __all__ = [
     "CONDITIONS",
     "JOBS",
+    "CallMemory",
     "Check",
     "ConditionNotMet",
     "Conditions",

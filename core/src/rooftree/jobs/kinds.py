@@ -89,7 +89,8 @@ class JobCall[Answer]:
 
     def during(self, context: AbstractContextManager[object]) -> JobCall[Answer]:
         """The same, with something in force from before its plan is made until it has ended; such as a login, which the
-        journal must not see and the steps look up. After a kill it is not in force any more."""
+        journal must not see and the steps look up (:class:`~rooftree.CallMemory`). After a kill it is not in force any
+        more."""
         return evolve(self, holding=(*self.holding, context))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 from uuid import uuid4
 
-from rooftree import Kernel, Lock, Run, Secret, Service, Step, Steps, job, step
+from rooftree import CallMemory, Kernel, Lock, Run, Secret, Service, Step, Steps, job, step
 from rooftree.interfaces.backups import BACKUPS
 from rooftree_archives import carry
 from rooftree_backups_vault.stored_backups import StoredBackups
@@ -15,6 +14,7 @@ from rooftree_backups_vault.vault_location import VaultLocations
 from rooftree_backups_vault.vaults import VaultName, Vaults
 
 PLACE: Final = "tmp/vault-imports"
+_PASSWORDS: Final = CallMemory[Secret]("passwords of backups that are imported")
 
 
 class Imports:
@@ -22,21 +22,14 @@ class Imports:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self._passwords: dict[str, Secret] = {}
 
-    @contextmanager
-    def with_password(self, slug: str, password: Secret | None) -> Iterator[None]:
+    def with_password(self, slug: str, password: Secret | None) -> AbstractContextManager[None]:
         """Have a password for as long as the job runs."""
-        if password is not None:
-            self._passwords[slug] = password
-        try:
-            yield
-        finally:
-            self._passwords.pop(slug, None)
+        return _PASSWORDS.of({} if password is None else {slug: password})
 
     def password(self, slug: str) -> Secret | None:
         """The password of one of them."""
-        return self._passwords.get(slug)
+        return _PASSWORDS.get(slug)
 
 
 IMPORTS = Service[Imports]("backups-vault.imports/1")

@@ -5,23 +5,21 @@ None of it outlives the process, and neither does what was written: a backup tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from contextvars import ContextVar
 from typing import Final
 
 import structlog
 from attrs import define, field
 
-from rooftree import Failed, Kernel, Secret
+from rooftree import CallMemory, Failed, Kernel, Secret
 from rooftree.interfaces.backups import BackupWriter, StoredPart
 from rooftree.process import SYSTEM
 from rooftree_backups.failed_parts import FailedPart
 
 log = structlog.get_logger(__name__)
 
-_PASSWORDS: Final = ContextVar[Mapping[str, Secret]]("passwords of backups")
-"""Each job's own: another one for the same backup may be planned, refused or under way with another password."""
+_PASSWORDS: Final = CallMemory[Secret]("passwords of backups")
 
 
 class NotBeingMade(Failed):
@@ -89,15 +87,12 @@ class Workshop:
         if password is None or not password.reveal():
             yield
             return
-        before = _PASSWORDS.set({**_PASSWORDS.get({}), slug: password})
-        try:
+        with _PASSWORDS.of({slug: password}):
             yield
-        finally:
-            _PASSWORDS.reset(before)
 
     def password(self, slug: str) -> Secret | None:
         """A backup's password, while its job runs; ``None`` for none."""
-        return _PASSWORDS.get({}).get(slug)
+        return _PASSWORDS.get(slug)
 
 
 def _purpose(slug: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
 from attrs import frozen
 
-from rooftree import Collection, Invalid, Kernel, Service, document
+from rooftree import CallMemory, Collection, Invalid, Kernel, Service, document
 from rooftree.interfaces.mounts import MountNotFound, MountsChanged
 from rooftree_files import Folder
 from rooftree_mounts.configuration import MountConfig
@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 HELD: Final = "held"
 """The file in the plugin's own folder in which the kernel looks for them."""
 _KEY = "backup"
+_OFFERED: Final = CallMemory[MountConfig]("mounts that are to be tried")
 
 
 @document("mounts.default", version=1)
@@ -56,7 +57,6 @@ class KeptMounts:
         self._configs = configs
         self._drafts = drafts
         self._defaults = defaults
-        self._offered: dict[str, MountConfig] = {}
 
     @classmethod
     async def load(cls, kernel: Kernel) -> Self:
@@ -112,19 +112,13 @@ class KeptMounts:
 
     # --- what a job is about to try -----------------------------------------------------------------------------------
 
-    @contextmanager
-    def offered(self, name: str, config: MountConfig) -> Iterator[None]:
+    def offered(self, name: str, config: MountConfig) -> AbstractContextManager[None]:
         """While a job is under way, let it find a configuration: only memory knows it until the job has kept it."""
-        self._offered[name] = config
-        try:
-            yield
-        finally:
-            if self._offered.get(name) is config:
-                del self._offered[name]
+        return _OFFERED.of({name: config})
 
     def wanted(self, name: str) -> MountConfig:
         """What a job is about to try; raises ``KeyError`` where nothing is."""
-        offered = self._offered.get(name)
+        offered = _OFFERED.get(name)
         return self._drafts[name].config if offered is None else offered
 
     def draft(self, name: str) -> MountConfig | None:

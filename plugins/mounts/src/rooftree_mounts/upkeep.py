@@ -36,6 +36,8 @@ class _Round:
     earliest: float = 0.0
     failures: int = 0
     under_way: bool = False
+    again: bool = False
+    """Whether something has happened to it since the visit that is under way began: it may not have seen that."""
 
 
 class Upkeep:
@@ -54,7 +56,7 @@ class Upkeep:
                     self._mounts.wanted.clear()
                     now = asyncio.get_running_loop().time()
                     for name in self._due(now):
-                        self._rounds[name].under_way = True
+                        self._rounds[name].under_way, self._rounds[name].again = True, False
                         visits.create_task(self._visit(name), name=f"visit to mount {name}")
                     await self._wait(changed, now)
 
@@ -105,6 +107,7 @@ class Upkeep:
                 self._mounts.state(name) == "active"
             ):
                 turn.due = min(turn.due, turn.earliest)
+                turn.again = True
 
     async def _visit(self, name: str) -> None:
         turn = self._rounds[name]
@@ -116,7 +119,7 @@ class Upkeep:
             if works is None:
                 pause = SHORTEST_PAUSE_S
             elif works:
-                turn.failures, pause = 0, EVERY_S
+                turn.failures, pause = 0, SHORTEST_PAUSE_S if turn.again else EVERY_S
             else:
                 turn.failures += 1
                 pause = pause_s(turn.failures)

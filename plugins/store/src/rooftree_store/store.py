@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import structlog
 from attrs import field, frozen
 
-from rooftree import Collection, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
+from rooftree import CallMemory, Collection, Invalid, Kernel, NotFound, Problem, RooftreeError, Service, document
 from rooftree.interfaces.hooks import reload_updates
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
 from rooftree.interfaces.store import StoreReloaded
@@ -40,6 +41,7 @@ MOST_TEXT_BYTES = 2 * 1024**2
 """Of one of an add-on's texts, which is cut there. It is in memory several times over while it is answered."""
 MOST_READERS = 2
 """As many threads read what add-ons say in words. They are none of those that everybody else waits for."""
+_NEW_LOGINS: Final = CallMemory[Login]("logins that come with addresses of repositories")
 LOCAL_DESCRIPTION = RepositoryFile(name="Local add-ons", url=None, maintainer="you")
 
 
@@ -127,7 +129,6 @@ class AddonStore:
         self._data = kernel.data.path
         self._added = added
         self._logins = logins
-        self._new_logins: dict[RepositorySlug, Login] = {}
         self._built_in = {source.slug: source for source in built_in}
         self._contents: dict[RepositorySlug, Contents] = {}
         self._addons: dict[AddonSlug, Offer] = {}
@@ -195,33 +196,25 @@ class AddonStore:
         """What its server wants to see, where it does."""
         return self._logins.get(repository)
 
-    @contextmanager
-    def offered_logins(self, addresses: Iterable[RepositoryAddress]) -> Iterator[None]:
+    def offered_logins(self, addresses: Iterable[RepositoryAddress]) -> AbstractContextManager[None]:
         """While a job is under way, let it find the logins in these addresses: only memory knows them until it has kept
         them."""
-        logins = {
-            self.known_as(address.source).slug: address.login for address in addresses if address.login is not None
-        }
-        self._new_logins.update(logins)
-        try:
-            yield
-        finally:
-            for repository in logins:
-                self._new_logins.pop(repository, None)
+        return _NEW_LOGINS.of(
+            {self.known_as(address.source).slug: address.login for address in addresses if address.login is not None}
+        )
 
     def new_login(self, repository: RepositorySlug) -> Login | None:
         """The login that waits to be kept."""
-        return self._new_logins.get(repository)
+        return _NEW_LOGINS.get(repository)
 
     async def keep_login(self, repository: RepositorySlug) -> None:
         """Keep the login that waits, if one does."""
-        login = self._new_logins.pop(repository, None)
+        login = _NEW_LOGINS.get(repository)
         if login is not None:
             await self._kernel.commit(self._logins.put(repository, login))
 
     async def forget_login(self, repository: RepositorySlug) -> None:
         """Forget a login, if there is one."""
-        self._new_logins.pop(repository, None)
         if repository in self._logins:
             await self._kernel.commit(self._logins.delete(repository))
 

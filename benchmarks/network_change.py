@@ -15,7 +15,7 @@ from rows import Bench, Row, Skipped
 from tests.host.rig.host import Host, test_host
 from tests.host.rig.image import Unavailable
 from tests.host.rig.lan import lan
-from tests.host.test_network_changes import FIRST, RECONNECTS_NEVER_S, connection_of, moved, visible
+from tests.host.test_network_changes import FIRST, RECONNECTS_NEVER_S, connection_of, moved
 from tests.rig.daemon import disposable_daemon
 from tests.rig.engine import Engine
 
@@ -42,7 +42,7 @@ async def _changes(bench: Bench, host: Host) -> list[float]:
     """Seconds that each round's change took, which is checked to have been one, without a reconnect."""
     with lan(host) as cable:
         cable.profile(*FIRST)
-        async with disposable_daemon(visible(host, host.engine)) as daemon:
+        async with disposable_daemon(host.visible_engine) as daemon:
             await daemon.start()
             connection = await asyncio.to_thread(connection_of, cable)
             seconds = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,14 @@ def test_row_is_measured(row: str, shown: str) -> None:
     assert done.returncode in {0, 1}, done.stderr  # 1: a gate was missed
     (line,) = [line for line in done.stdout.splitlines() if shown in line]
     assert " ok " in line or " missed " in line
+
+
+def test_every_row_has_what_measures_it() -> None:
+    script = "import run; print(*(run.measured(name).__name__ for name in run.ROWS))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT / "benchmarks", env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 20

@@ -62,6 +62,7 @@ class Worker:
             if text is None:
                 return
             call = json.loads(text)
+            self._told_at = 0.0  # of each call the beginning is told, however soon it ends
             try:
                 answer: Answer = {"result": getattr(self, f"call_{call.pop('call')}")(**call)}
             except RooftreeError as error:

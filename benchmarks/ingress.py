@@ -400,8 +400,6 @@ def _asked_meanwhile(ingress: Ingress) -> Iterator[list[float]]:
     request = get("/ingress/panels", Authorization=f"Bearer {ingress.token}")
 
     def go_on() -> None:
-        with contextlib.suppress(PermissionError):  # who asks must not wait for who loads: the server is measured
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         with socket.create_connection((HOST, ingress.port), START_S) as opened:
             while not over.wait(0.01):
                 began = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 from pathlib import Path
 from signal import SIGKILL
 
@@ -26,6 +28,22 @@ async def killed(folder: Path, place: str) -> None:
     async with forked("tests.plugins.backups.killed_creation", str(folder), f"{place}=kill") as process:
         said, _ = await process.communicate()
     assert process.returncode == -SIGKILL, said
+
+    async def worker_has_ended() -> bool:
+        return not await asyncio.to_thread(is_held, folder)
+
+    await until(worker_has_ended, within_s=10, what="the end of the worker, which is killed with its daemon")
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody still makes an archive."""
+    for path in folder.rglob("*.partial"):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
 
 
 async def recovered(home: House) -> None:

@@ -51,7 +51,7 @@ class PluginRoutes:
         """Read what is remembered, and answer with the kernel's own and 503 for the rest."""
         entries = tuple(Entry(route, KERNEL, Endpoint(route, services)) for route in own)
         routes = cls(server, state, await state.collection(KnownRoutes), entries, lives)
-        routes.rebuild()
+        routes.rebuild(is_whole=False)
         return routes
 
     def __iter__(self) -> Iterator[str]:
@@ -66,7 +66,12 @@ class PluginRoutes:
         """Raise :class:`~rooftree.http.DuplicateRoute` where a plugin has declared a route that is taken."""
         RouteTable(self._loaded)
 
-    def rebuild(self) -> None:
+    @property
+    def are_known(self) -> bool:
+        """Whether the plugins that are installed have been loaded, and so said which routes they have."""
+        return self._server.table.is_whole
+
+    def rebuild(self, *, is_whole: bool = True) -> None:
         """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
         entries = self._loaded
         taken = {(entry.route.method, shape(path)) for entry in entries for path in entry.route.paths}
@@ -77,7 +82,7 @@ class PluginRoutes:
                 if (method, shape(path)) not in taken:
                     taken.add((method, shape(path)))
                     entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
-        self._server.table = RouteTable(entries)
+        self._server.table = RouteTable(entries, is_whole=is_whole)
 
     async def remember(self, life: PluginLife) -> None:
         """A plugin has started with its routes."""

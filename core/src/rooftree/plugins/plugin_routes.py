@@ -10,7 +10,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.access import KNOWN
-from rooftree.errors import Unavailable
+from rooftree.errors import NotReady, Unavailable
 from rooftree.http import Endpoint, Entry, HttpServer, Route, Routes, RouteTable, shape
 from rooftree.plugins.life import PluginLife
 from rooftree.plugins.loading import KERNEL
@@ -70,6 +70,11 @@ class PluginRoutes:
     def are_known(self) -> bool:
         """Whether the plugins that are installed have been loaded, and so said which routes they have."""
         return self._server.table.is_whole
+
+    def refuse_unknown(self) -> None:
+        """Raise :class:`~rooftree.errors.NotReady` where it is not known yet what is installed."""
+        if not self.are_known:
+            raise NotReady("Rooftree is starting, and does not know yet what is installed; try again in a moment")
 
     def rebuild(self, *, is_whole: bool = True) -> None:
         """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""

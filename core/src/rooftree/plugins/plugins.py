@@ -308,7 +308,7 @@ class Plugins:
         Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
         """
         async with self._changing:
-            self._refuse_before_loading()
+            self._routes.refuse_unknown()
             if any(driver.name == name for driver in self._drivers):
                 raise Conflict(f"Driver {name} is installed. Uninstall it, restart Rooftree, and purge it then")
             if (life := self._lives.get(name)) is not None:
@@ -346,20 +346,13 @@ class Plugins:
     def _life(self, name: str) -> PluginLife:
         life = self._lives.get(name)
         if life is None:
-            self._refuse_before_loading()
+            self._routes.refuse_unknown()
             raise NotFound(f"There is no plugin {name}; installed are {', '.join(sorted(self._lives)) or 'none'}")
         return life
 
     def _driver(self, name: str) -> DriverInfo:
-        self._refuse_before_loading()
+        self._routes.refuse_unknown()
         return self._drivers.info(name)
-
-    def _refuse_before_loading(self) -> None:
-        """Raise :class:`NotReady` where it is not known yet what is installed."""
-        if not self._routes.are_known:
-            raise NotReady(
-                "Rooftree is starting, and does not know yet which plugins are installed; try again in a moment"
-            )
 
     @contextlib.asynccontextmanager
     async def _stopped(self, life: PluginLife) -> AsyncIterator[list[PluginLife]]:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.lazy_disk import lazy_disk
 from tests.requirements import missing
+from tests.rig.forked_workers import forked_workers
 from tests.rig.hung_tests import pytest_timeout_set_timer as pytest_timeout_set_timer
 from tests.workspace import plugins
 
@@ -46,6 +47,10 @@ ALLOWED = {
         "rooftree/events/cron.py",
         "_trigger",
     ): "imports APScheduler, once, while the first plugin with times of day starts",
+    (
+        "tests/rig/forked_workers.py",
+        "spawn_or_fork",
+    ): "is what starts a process, which blocks for as long",
 }
 """What may block all the same: file and function, with the reason."""
 
@@ -104,6 +109,13 @@ def blocking_calls_are_errors() -> Iterator[BlockBuster]:
 def disk_is_lazy() -> Iterator[None]:
     """Nobody waits for it."""
     with lazy_disk():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def workers_are_forks() -> Iterator[None]:
+    """Archives are worked on by processes that need not import anything."""
+    with forked_workers():
         yield
 
 

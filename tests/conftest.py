@@ -33,10 +33,10 @@ gc.disable()
 """While the tests are imported, which only adds: to look through it again and again was a third of collecting, and each
 worker collects. It goes on when all are known, and what is there by then is looked through no more."""
 
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 """Hypothesis's own clocks measure how busy the machine is; its profile for CI has none either. What has to be quick has
-tests that say so."""
+tests that say so. Each run tries other examples, so half of the usual number is enough for one."""
 
 OURS = ("rooftree", *(plugin.package for plugin in plugins()))
 """Blocking calls are looked for below these; what a test itself does on its loop is its own affair."""

@@ -323,10 +323,10 @@ def unstructure(value: object) -> Any:
     return converter.unstructure(value)
 
 
-def is_deeper(value: object, levels: int = DEEPEST) -> bool:
-    """Whether decoded JSON has lists and objects within each other to more than that many levels."""
+def is_deeper(value: object) -> bool:
+    """Whether decoded JSON has lists and objects within each other to more than :data:`DEEPEST` levels."""
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(levels):
+    for _ in range(DEEPEST):
         if not level:
             return False
         level = [

@@ -187,6 +187,15 @@ async def test_schedule_that_cannot_be_is_refused(home: House, body: dict[str, A
     assert await schedules(home) == {}
 
 
+async def test_times_that_cannot_be_are_refused_with_the_field_and_what_is_allowed_in_it(home: House) -> None:
+    answer = await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "61 3 * * *"})
+
+    assert answer.message == (
+        "cron: must be five fields as crontab(5) has them, such as '0 3 * * *', not '61 3 * * *': "
+        "'61' is no minute (0-59)"
+    )
+
+
 async def test_what_core_has_left_behind_goes_after_two_days(home: House, clock: FakeClock) -> None:
     cloud = home.folder / "data" / "core" / "backup"
     write_archive(cloud / "old.tar", raw_backup("aaaaaaaa", date="2026-11-27T00:00:00+00:00"))

@@ -27,7 +27,7 @@ DEADLINE_S = 20
 
 DAEMON = """
 import json, sys
-from rooftree.process.daemon import run
+from rooftree.daemon import run
 from rooftree.settings import load
 sys.exit(run(load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags=json.loads(sys.argv[1]))))
 """

@@ -79,12 +79,24 @@ class RouteTable:
         self._recent: dict[str, Match] = {}
         self._is_lenient = False
         """Whether some segments may be spelt otherwise: tails, or free texts."""
-        self.entries = tuple(entries)
-        for entry in self.entries:
-            for path in entry.route.paths:
-                self._add(entry, path)
+        self.entries: tuple[Entry, ...] = ()
+        self.add(entries)
 
-    def _add(self, entry: Entry, path: str) -> None:
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take entries in, before the table is in use: all of them, or none where :class:`DuplicateRoute` is raised."""
+        more = tuple(entries)
+        taken: list[tuple[dict[str, tuple[Entry, tuple[str, ...]]], str]] = []
+        try:
+            for entry in more:
+                taken.extend((self._add(entry, path), entry.route.method) for path in entry.route.paths)
+        except DuplicateRoute:
+            for methods, method in taken:
+                del methods[method]
+            raise
+        self.entries += more
+
+    def _add(self, entry: Entry, path: str) -> dict[str, tuple[Entry, tuple[str, ...]]]:
+        """The methods of the path, the entry's among them."""
         node = self._root
         names = []
         for segment in path.strip("/").split("/") if path != "/" else ():
@@ -110,6 +122,7 @@ class RouteTable:
         node.methods[method] = (entry, tuple(names))
         if not names:
             self._literal[path] = Match(node.methods)
+        return node.methods
 
     def remembered(self, path: str) -> Match | None:
         """What ``path`` leads to, where it was asked for a while ago."""

@@ -33,6 +33,10 @@ class PluginState(Protocol):
     name: str
     distribution: str
     token_kinds: set[str]
+    collections: dict[str, None]
+    """The names of those that it has asked for, in order."""
+    is_set_up: bool
+    """Whether its ``setup`` is through, however it ended: what it asked for in it is noted then, in one go."""
 
     @property
     def package(self) -> str:
@@ -128,7 +132,8 @@ class Kernel:
     async def collection[D](self, kind: type[D]) -> Collection[D]:
         """The documents of a class marked ``@document``, in memory. Raises ``NewerState`` after a downgrade."""
         documents = await self._parts.state.collection(kind)
-        await self._note_remains(documents.kind.name)
+        self._plugin.collections[documents.kind.name] = None
+        await self._note_remains()
         return documents
 
     async def commit(self, *changes: Change) -> None:
@@ -206,7 +211,7 @@ class Kernel:
         self._take(f"drivers of {group}", partial(self._drivers.let_go, group))
         drivers = await self._drivers.take(self.name, group, base, kept)
         for driver in drivers.values():
-            await self._remains.note(driver.name, driver.distribution, group, ())
+            await self._remains.note(driver.name, driver.distribution, group)
         return drivers
 
     def provide[T](self, key: Service[T], value: T) -> None:
@@ -271,8 +276,9 @@ class Kernel:
     def _take(self, what: str, give_back: GiveBack) -> None:
         self._scope.push(what, give_back)
 
-    async def _note_remains(self, collection: str | None = None) -> None:
+    async def _note_remains(self) -> None:
         plugin = self._plugin
-        await self._remains.note(
-            plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, collection=collection
-        )
+        if plugin.is_set_up:
+            await self._remains.note(
+                plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, plugin.collections
+            )

@@ -104,6 +104,8 @@ class PluginLife:
         self.plugin: Plugin | None = None
         self.entries: tuple[Entry, ...] = ()
         self.token_kinds: set[str] = set()
+        self.collections: dict[str, None] = {}
+        self.is_set_up = False
         self.scope = Scope(self.name)
         self.settled = asyncio.Event()
         """Set when it has started, or never will."""
@@ -241,9 +243,14 @@ class PluginLife:
         assert plugin is not None
         deadline_s = self._parts.settings.kernel.start_timeout_s
         deadline = asyncio.timeout(deadline_s)
+        self.is_set_up = False
         try:
-            async with deadline:
-                await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
+            try:
+                async with deadline:
+                    await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
+            finally:
+                self.is_set_up = True
+                await remains.note(self.name, self.distribution, self.package, self.token_kinds, self.collections)
             lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")

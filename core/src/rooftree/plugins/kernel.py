@@ -33,6 +33,8 @@ class PluginState(Protocol):
     name: str
     distribution: str
     token_kinds: set[str]
+    past_token_kinds: set[str]
+    """The kinds of token that it has ever registered, those that it has given back too."""
     collections: dict[str, None]
     """The names of those that it has asked for, in order."""
     is_set_up: bool
@@ -161,6 +163,7 @@ class Kernel:
             raise ValueError(f"tokens of kind {kind.name} are somebody else's already")
         if kind.name not in kinds:
             kinds.add(kind.name)
+            self._plugin.past_token_kinds.add(kind.name)
             self._take(f"tokens of kind {kind.name}", partial(self._forget_kind, kind.name))
         tokens.register_kind(kind, principal, whereabouts)
 
@@ -280,5 +283,5 @@ class Kernel:
         plugin = self._plugin
         if plugin.is_set_up:
             await self._remains.note(
-                plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, plugin.collections
+                plugin.name, plugin.distribution, plugin.package, plugin.past_token_kinds, plugin.collections
             )

@@ -104,6 +104,7 @@ class PluginLife:
         self.plugin: Plugin | None = None
         self.entries: tuple[Entry, ...] = ()
         self.token_kinds: set[str] = set()
+        self.past_token_kinds: set[str] = set()
         self.collections: dict[str, None] = {}
         self.is_set_up = False
         self.scope = Scope(self.name)
@@ -245,12 +246,8 @@ class PluginLife:
         deadline = asyncio.timeout(deadline_s)
         self.is_set_up = False
         try:
-            try:
-                async with deadline:
-                    await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
-            finally:
-                self.is_set_up = True
-                await remains.note(self.name, self.distribution, self.package, self.token_kinds, self.collections)
+            async with deadline:
+                await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
             lacking = [key.name for key in plugin.provides if self._parts.services.find(key) is None]
             if lacking:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")

@@ -410,8 +410,17 @@ class Plugins:
                 if not other.running:
                     life.fail(f"it requires plugin {provider}, which does not run: {other.reason}")
                     return
-            if await life.set_up(self._remains, self._drivers):
-                await self._begun(life)
+            try:
+                runs = await life.set_up(self._remains, self._drivers)
+                if runs:
+                    self._begun(life)
+            finally:
+                life.is_set_up = True
+                await self._remains.note(
+                    life.name, life.distribution, life.package, life.past_token_kinds, life.collections
+                )
+            if runs:
+                await self._routes.remember(life)
         finally:
             life.settled.set()
 
@@ -450,14 +459,13 @@ class Plugins:
         else:
             self._parts.problems.clear("settings_invalid")
 
-    async def _begun(self, life: PluginLife) -> None:
+    def _begun(self, life: PluginLife) -> None:
         """A plugin has started."""
         self._running.append(life)
         if life.health is Health.STARTING:
             life.become(Health.OK)
         self._parts.problems.clear("plugin_failed", "plugin", life.name)
         self._parts.jobs.resume(life.package)
-        await self._routes.remember(life)
 
 
 PLUGINS = Service[Plugins]("plugins/1")

@@ -17,7 +17,6 @@ from rooftree.settings.secret_names import looks_secret
 from rooftree.settings.sources import Given, Sources
 from rooftree.settings.toml_lines import Key
 
-
 _hints = lru_cache(get_type_hints)
 
 

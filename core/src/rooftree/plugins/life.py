@@ -267,6 +267,18 @@ class PluginLife:
             return False
         return True
 
+    def begun(self) -> None:
+        """It has started."""
+        if self.health is Health.STARTING:
+            self.become(Health.OK)
+        self._parts.problems.clear("plugin_failed", "plugin", self.name)
+        self._parts.jobs.resume(self.package)
+
+    async def note(self, remains: PluginRemains) -> None:
+        """Note what it has asked for while it was set up; what it asks for from now on is noted at once."""
+        self.is_set_up = True
+        await remains.note(self.name, self.distribution, self.package, self.past_token_kinds, self.collections)
+
     # --- its end ------------------------------------------------------------------------------------------------------
 
     async def release(self) -> None:

@@ -420,12 +420,10 @@ class Plugins:
             try:
                 runs = await life.set_up(self._remains, self._drivers)
                 if runs:
-                    self._begun(life)
+                    self._running.append(life)
+                    life.begun()
             finally:
-                life.is_set_up = True
-                await self._remains.note(
-                    life.name, life.distribution, life.package, life.past_token_kinds, life.collections
-                )
+                await life.note(self._remains)
             if runs:
                 await self._routes.remember(life)
         finally:
@@ -465,14 +463,6 @@ class Plugins:
             self._parts.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
         else:
             self._parts.problems.clear("settings_invalid")
-
-    def _begun(self, life: PluginLife) -> None:
-        """A plugin has started."""
-        self._running.append(life)
-        if life.health is Health.STARTING:
-            life.become(Health.OK)
-        self._parts.problems.clear("plugin_failed", "plugin", life.name)
-        self._parts.jobs.resume(life.package)
 
 
 PLUGINS = Service[Plugins]("plugins/1")

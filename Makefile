@@ -29,6 +29,7 @@ lint:  ## ruff, mypy --strict, and who may import whom
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict core plugins
+	.venv/bin/mypy --strict -p tests.rig -p tests.bus -p tests.torture
 	.venv/bin/python -m tests.lint.import_contracts
 	scripts/foreign-paths
 

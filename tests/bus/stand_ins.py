@@ -82,7 +82,7 @@ class Service:
         """Leave it."""
         if self.bus is not None:
             self.bus.disconnect()
-            await self.bus.wait_for_disconnect()
+            await self.bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast has no types there
 
     def _received(self, message: Message) -> bool:
         if message.message_type is not MessageType.METHOD_CALL or message.interface == "org.freedesktop.DBus.Peer":

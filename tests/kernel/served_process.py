@@ -107,7 +107,7 @@ class Process:
 async def served_process(folder: Path, constants: Mapping[str, float] = {}) -> AsyncIterator[Process]:
     """The process, started and stopped."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __spec__.name if __spec__ else __name__, str(folder), json.dumps(dict(constants)),
+        sys.executable, "-m", __spec__.name, str(folder), json.dumps(dict(constants)),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert child.stdin is not None and child.stdout is not None

@@ -73,7 +73,7 @@ def backend_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backen
     folder = tmp_path_factory.mktemp("backend")
     port, log = free_port(), folder / "log"
     log.touch()
-    command = [sys.executable, RIG / "logging_backend.py", str(port), log]
+    command: list[str | Path] = [sys.executable, RIG / "logging_backend.py", str(port), log]
     with ServiceProcess(command, port=port, log=folder / "output"):
         yield Backend(port, log)
 

@@ -69,7 +69,7 @@ class CoreSteering:
 
         def meant(told: Told) -> bool:
             data = told["message"].get("data", {})
-            return data.get("event") == event and facts.items() <= data.items()
+            return bool(data.get("event") == event and facts.items() <= data.items())
 
         told = await self.is_told("command", meant, type="supervisor/event", within_s=within_s)
         return told["message"]["data"]

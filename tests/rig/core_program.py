@@ -428,8 +428,13 @@ async def serve(folder: Path, character: Character) -> int:
         return character.crashes
     stand_in = StandIn(folder, character)
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if not stand_in.ends.done():
+            stand_in.ends.set_result(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: stand_in.ends.done() or stand_in.ends.set_result(0))
+        loop.add_signal_handler(number, end)
     async with contextlib.AsyncExitStack() as stack:
         for trusted in (True, False):  # TCP last: who can steer it finds the socket there
             runner = web.AppRunner(

@@ -62,8 +62,8 @@ def import_base(name: str, suite: str, site: str | None, engine: Engine, label: 
         if done.returncode:
             raise Unavailable(f"debootstrap failed:\n{log.read_text(errors='replace')[-2000:]}")
         archive = Path(folder) / "root.tar"
-        command = ["tar", "--create", "--one-file-system", "--file", archive, "--directory", root, "."]
-        subprocess.run(command, check=True)
+        whole = ("--one-file-system", "--directory", root, ".")
+        subprocess.run(["tar", "--create", "--file", archive, *whole], check=True)
         engine.run("import", "--change", f"LABEL {label}", archive, name)
 
 

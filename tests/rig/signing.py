@@ -67,7 +67,7 @@ class Stored:
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": _descriptor(CONFIG, "application/vnd.oci.image.config.v1+json"),
-            "layers": [_descriptor(content, SIMPLE_SIGNING) | told for content, told in layers],
+            "layers": [_descriptor(content, SIMPLE_SIGNING) | dict(told) for content, told in layers],
             **more,
         }
         return cls(tag, json.dumps(manifest).encode(), (CONFIG, *(content for content, _ in layers)))

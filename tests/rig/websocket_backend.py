@@ -8,6 +8,7 @@ how many are open.
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from aiohttp import WSMsgType, web
 
@@ -48,7 +49,7 @@ async def close(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
-async def flood(request: web.Request) -> web.WebSocketResponse:
+async def flood(request: web.Request) -> NoReturn:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     open_ones.add(socket)
@@ -57,7 +58,6 @@ async def flood(request: web.Request) -> web.WebSocketResponse:
             await socket.send_bytes(bytes(64 * 1024))
     finally:
         open_ones.discard(socket)
-    return socket
 
 
 async def count(request: web.Request) -> web.Response:

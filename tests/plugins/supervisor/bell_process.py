@@ -90,7 +90,7 @@ class Bell:
 
 @asynccontextmanager
 async def _child(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader]]:
-    name = __spec__.name if __spec__ else __name__
+    name = __spec__.name
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", name, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

@@ -48,7 +48,7 @@ class Latencies:
 
 async def ask(bell: Bell, is_over: Callable[[], bool]) -> Latencies:
     """Call one after another, with pauses, until it is over."""
-    took = []
+    took: list[float] = []
     async with aiohttp.ClientSession() as session:
         while not is_over() or len(took) < 100:
             began = time.perf_counter()

@@ -189,7 +189,7 @@ class RouteTable:
         try:
             *inner, last = (readings(segment) for segment in spelt)
             if any("" in reading for reading in inner):
-                raise ValueError("the path has an empty segment: write each / once")
+                raise ValueError("the path has an empty segment: a name in it is empty, or a / is written twice")
         except ValueError as error:
             sentence = str(error)
             raise Invalid(sentence[:1].upper() + sentence[1:]) from None

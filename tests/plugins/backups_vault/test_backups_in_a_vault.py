@@ -13,10 +13,10 @@ from attrs import evolve
 from rooftree import Conflict, NotFound
 from rooftree.interfaces.backups import BackupPart, PartContents, PartId, PartKind, PartTree
 from rooftree.interfaces.containers import DataPath
-from rooftree.interfaces.vaults import VaultRefused
+from rooftree.interfaces.vaults import SnapshotRequest, VaultRefused
 from rooftree_backups_vault import vault_location
 from rooftree_backups_vault.restic import Restic
-from rooftree_backups_vault.stored_backups import TAG
+from rooftree_backups_vault.stored_backups import HEAD_FILE, HEAD_TAG, TAG, StoredHead
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
     SHARE,
@@ -149,8 +149,6 @@ async def test_snapshots_that_a_kill_left_go_when_room_is_made_later_and_backups
 ) -> None:
     await house.back_up()
     access = house.vaults.access("cellar")
-    from rooftree.interfaces.vaults import SnapshotRequest
-
     orphan = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, "run=killed", "part=0"))
     await Restic().store(access, orphan, quiet)
 
@@ -164,6 +162,28 @@ async def test_snapshots_that_a_kill_left_go_when_room_is_made_later_and_backups
     tags = {tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags}
     assert "run=killed" not in tags
     assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
+
+
+async def test_head_that_a_kill_has_cut_goes_with_its_parts_and_one_of_a_later_rooftree_stays(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.back_up()
+    access = house.vaults.access("cellar")
+    whole = StoredHead(head=head_of("0badcafe"), parts=()).written()
+    heads = {"cut": whole[: len(whole) // 2], "later": b'{"format": 2}'}
+    for run, content in heads.items():
+        part = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, f"run={run}", "part=0"))
+        await Restic().store(access, part, quiet)
+        async with Restic().document(access, HEAD_FILE, (TAG, HEAD_TAG, f"run={run}")) as store:
+            await store(content)
+    monkeypatch.setattr(vault_location, "UNFINISHED_FOR", timedelta(0))
+
+    answer = await house.client.post("/kernel/v1/vaults/cellar/prune", json={})
+
+    assert answer.status == 200, answer.text
+    (kept,) = house.backups.of("cellar")
+    tags = [tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags if "run=" in tag]
+    assert sorted(tags) == sorted(["run=later", f"run={kept.run}"] * 2)
 
 
 async def test_same_backup_is_not_made_twice(house: VaultHouse) -> None:

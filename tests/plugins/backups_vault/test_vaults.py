@@ -85,6 +85,14 @@ async def test_places_that_are_none_are_refused_by_name(house: VaultHouse, place
     assert "loft" not in house.vaults
 
 
+async def test_place_that_is_none_is_told_those_that_there_are(house: VaultHouse) -> None:
+    answer = await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": "nonsense"})
+
+    assert answer.status == 400
+    assert answer.message.startswith("place: must be local (this disk), mount:NAME (a mount for backups) or an address")
+    assert "sftp:" in answer.message
+
+
 @pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "RESTIC_PASSWORD_COMMAND", "aws_key", "RESTIC_CACHE_DIR"])
 async def test_variables_that_are_no_credentials_are_refused(house: VaultHouse, name: str) -> None:
     body = {"name": "loft", "place": "s3:http://127.0.0.1:1/x", "environment": {name: "x"}}

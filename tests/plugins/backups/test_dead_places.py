@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from rooftree.interfaces.backups import BackupHead
+from rooftree import RooftreeError
+from rooftree.interfaces.backups import BackupDamaged, BackupHead
 from rooftree_archives import reader
 from rooftree_archives.worker_process import WorkerEnded, WorkerSilent
 from rooftree_backups import mounted_folder
@@ -59,12 +60,15 @@ async def test_head_that_nobody_has_thought_of_costs_its_own_file(home: House, m
     assert TWO in message and "of all things" in message
 
 
-async def test_file_that_ends_the_worker_costs_itself(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [WorkerEnded("it ran out of memory"), BackupDamaged("it ran out of memory")])
+async def test_file_that_is_too_much_for_the_worker_costs_itself(
+    home: House, monkeypatch: pytest.MonkeyPatch, error: RooftreeError
+) -> None:
     look = reader._indexes
 
     async def looked(paths: Sequence[Path]) -> Any:
         if any(path.name == f"{TWO}.tar" for path in paths):
-            raise WorkerEnded("it ran out of memory")
+            raise error
         return await look(paths)
 
     monkeypatch.setattr(reader, "_indexes", looked)

@@ -215,6 +215,34 @@ async def test_removal_of_a_file_that_has_gone_is_404_and_it_is_no_longer_listed
     assert await home.listed() == {}
 
 
+async def test_file_that_has_the_name_of_a_backup_by_now_is_not_removed_for_it(home: House) -> None:
+    nas = home.mounts.add("nas")
+    for folder in (home.local, nas):
+        write_archive(folder / "mine.tar", raw_backup(ONE))
+    await home.reload()
+    for folder in (home.local, nas):
+        write_archive(folder / "mine.tar", raw_backup(TWO, name="Somebody has put it there"))
+
+    for location in (".local", "nas"):
+        assert (await home.client.delete(f"/backups/{ONE}", json={"location": location})).status == 404
+
+    assert set(await home.listed()) == {TWO}
+    assert (nas / "mine.tar").exists() and (home.local / "mine.tar").exists()
+
+
+async def test_file_of_the_same_backup_is_removed_whenever_it_was_written(home: House) -> None:
+    nas = home.mounts.add("nas")
+    for folder in (home.local, nas):
+        write_archive(folder / "mine.tar", raw_backup(ONE))
+    await home.reload()
+    for folder in (home.local, nas):
+        os.utime(folder / "mine.tar", ns=(1, 1))
+
+    assert (await home.client.delete(f"/backups/{ONE}")).data == {}
+
+    assert not (nas / "mine.tar").exists() and not (home.local / "mine.tar").exists()
+
+
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 

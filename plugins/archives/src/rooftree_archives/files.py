@@ -110,10 +110,14 @@ async def name_archive(path: Path, name: str, replaces: WrittenFile | None = Non
     return WrittenFile(**named)
 
 
-async def remove_archive(path: Path) -> bool:
-    """Remove a file; whether there was one. Raises ``TimeoutError`` where its folder does not answer."""
+async def remove_archive(path: Path, state: WrittenFile | None = None) -> bool:
+    """Remove a file; whether there was one. Raises ``TimeoutError`` where its folder does not answer.
+
+    :param state: which file is meant: another one of that name stays
+    """
+    expected = state and asdict(state)
     async with archive_worker() as worker, asyncio.timeout(REMOVAL_S):
-        return bool(await worker.call("remove", folder=str(path.parent), name=path.name))
+        return bool(await worker.call("remove", folder=str(path.parent), name=path.name, expected=expected))
 
 
 class OpenArchive:

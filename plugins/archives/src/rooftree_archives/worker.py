@@ -194,12 +194,14 @@ class Worker:
             raise TargetFailed(f"The file {name} went while it got its name")
         return _written(named)
 
-    def call_remove(self, folder: str, name: str) -> bool:
-        """Remove a file; whether there was one."""
+    def call_remove(self, folder: str, name: str, expected: dict[str, int] | None) -> bool:
+        """Remove a file, if it is the one that is meant; whether there was one."""
         with Folder.open(folder) as here:
-            was_there = here.status(name) is not None
+            status = here.status(name)
+            if status is None or (expected is not None and _written(status) != expected):
+                return False
             here.remove(name)
-        return was_there
+        return True
 
     def call_open_file(self, folder: str, name: str) -> int:
         """Open a file for the calls that follow; its bytes."""

@@ -65,9 +65,12 @@ class VaultLocation:
         return [(backup.head, backup.added_bytes) for backup in self._backups.of(self._name)]
 
     def facts(self, slug: str) -> Mapping[str, Any]:
-        """What proved it: whether all that was brought back of it was whole, ``None`` before anything was; and each."""
-        proofs = self._backups.get(self._name, slug).proofs
-        return {"verified": all(proof.whole for proof in proofs) if proofs else None, "proofs": unstructure(proofs)}
+        """What proved it: whether all that was brought back of it was whole, ``None`` before anything was; and each.
+        Where somebody has removed a part's snapshot, it is not."""
+        backup = self._backups.get(self._name, slug)
+        is_whole = all(proof.whole for proof in backup.proofs) if backup.proofs else None
+        is_there = all(str(part.number) in backup.snapshots for part in backup.parts)
+        return {"verified": is_whole if is_there else False, "proofs": unstructure(backup.proofs)}
 
     async def reload(self) -> None:
         """Look at what is in the vault: what somebody else put there is listed, what is gone is not any more."""

@@ -74,10 +74,14 @@ def make_folder(data: Path, below: str) -> None:
         root.make(below).close()
 
 
-def remove(path: Path, filename: str) -> bool:
-    """Delete a file; whether there was one."""
+def remove(path: Path, filename: str, state: FileState | None) -> bool:
+    """Delete a file, if it is the one that is meant; whether there was one."""
     try:
         with Folder.open(path) as folder:
+            if state is not None:
+                status = folder.status(filename)
+                if status is None or FileState.of(status) != state:
+                    return False
             os.unlink(filename, dir_fd=folder.descriptor)
     except (FileNotFoundError, FolderMissing):
         return False

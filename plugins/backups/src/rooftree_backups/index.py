@@ -95,6 +95,10 @@ class Index:
         files = [file for file in self._files.values() if file.location == location and file.head is not None]
         return sorted(files, key=lambda file: file.filename)
 
+    def file(self, location: str, filename: str) -> IndexedFile | None:
+        """One of them, be it one that can be read or not."""
+        return self._files.get(key_of(location, filename))
+
     async def reload(self, folder: ArchiveFolder) -> None:
         """Look at a folder, read what is new or another, and delete what a kill has left there unfinished. What could
         not be read before is tried again: it may have been the disk's fault. Raises ``OSError`` where it can't be

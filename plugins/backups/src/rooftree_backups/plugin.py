@@ -32,6 +32,7 @@ from rooftree_backups.pruning import remove_old_cloud_backups
 from rooftree_backups.rates import MeasuredRates, Rates
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_backups.restore_routes import restore_routes
+from rooftree_backups.restore_steps import NOT_PUT_BACK
 from rooftree_backups.restoring import STAGING, sweep_restores
 from rooftree_backups.routes import routes
 from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
@@ -141,7 +142,8 @@ class BackupsPlugin(Plugin):
 
     async def sweep_restores(self) -> None:
         """Delete what restores have left; those that a kill has interrupted are over by then."""
-        if await asyncio.to_thread((self.kernel.data.path / STAGING).is_dir):  # ours: no add-on is shown it
+        is_there = await asyncio.to_thread((self.kernel.data.path / STAGING).is_dir)  # ours: no add-on is shown it
+        if is_there or any(problem.type == NOT_PUT_BACK for problem in self.kernel.problems):
             await self.kernel.jobs.run(sweep_restores())
 
     async def mounts_changed(self, event: MountsChanged) -> None:

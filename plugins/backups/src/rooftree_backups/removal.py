@@ -32,12 +32,22 @@ class RemoveCopy(Step):
             await backups.forget_gone()
             return
         assert self.filename is not None, "what is in a folder is a file"
-        was_there = await remove_file(place, self.filename)
-        await backups.index.drop(self.location, self.filename)
+        was_there = await self._remove_file(backups, place, self.filename)
         await backups.forget_gone()
         if not was_there:
-            await backups.catalogue.reload_location(self.location)
             raise BackupFileGone(f"The file {self.filename} was not there any more", location=self.location)
+
+    async def _remove_file(self, backups: KeptBackups, place: ArchiveFolder, filename: str) -> bool:
+        """Delete the file that the index means, and no other one that has its name by now."""
+        for _ in range(2):
+            file = backups.index.file(self.location, filename)
+            if file is None or file.head is None or file.head.slug != self.slug:
+                return False
+            if await remove_file(place, filename, file.state):
+                await backups.index.drop(self.location, filename)
+                return True
+            await backups.catalogue.reload_location(self.location)
+        return False
 
 
 @job(REMOVAL, reference="slug", locks=lambda slug, copies: {Lock("backup", slug)}, recovery="forward", makes_room=True)

@@ -8,23 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from attrs import asdict
 
 from rooftree import Kernel, RooftreeError
 from rooftree.interfaces.mounts import MountDown
-from rooftree_archives import being_made, hidden_name, remove_archive
+from rooftree_archives import WrittenFile, being_made, hidden_name, remove_archive
 from rooftree_backups import archive_folder
+from rooftree_backups.archive_folder import FileState
 from rooftree_backups.places import ArchiveFolder
 
 log = structlog.get_logger(__name__)
 
 
-async def remove_file(folder: ArchiveFolder, filename: str) -> bool:
+async def remove_file(folder: ArchiveFolder, filename: str, state: FileState | None = None) -> bool:
     """Delete a file; whether there was one. A mount may stop answering, which must hold no thread: raises
-    ``MountDown``."""
+    ``MountDown``.
+
+    :param state: which file is meant: another one of that name stays
+    """
     if not folder.mounted:
-        return await asyncio.to_thread(archive_folder.remove, folder.path, filename)
+        return await asyncio.to_thread(archive_folder.remove, folder.path, filename, state)
     try:
-        return await remove_archive(folder.path / filename)
+        meant = None if state is None else WrittenFile(**asdict(state))
+        return await remove_archive(folder.path / filename, meant)
     except TimeoutError:
         raise MountDown(f"{folder.name} does not answer; {filename} may still be there", mount=folder.name) from None
 

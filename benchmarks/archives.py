@@ -77,7 +77,7 @@ class _Work:
         self._folder = bench.folder / f"archives-{name}"
         self._source = self._folder / "data/share"
         self.memory: list[int] = []
-        _fill(self._source, sizes, text_only=name == "text")
+        fill(self._source, sizes, text_only=name == "text")
         os.sync()
 
     def remove(self) -> None:
@@ -153,7 +153,8 @@ def _worker_memory() -> int:
     return peak_memory_bytes(int(child))
 
 
-def _fill(folder: Path, sizes: list[int], *, text_only: bool) -> None:
+def fill(folder: Path, sizes: list[int], *, text_only: bool) -> None:
+    """Fill a folder with files of these sizes, every second one text, the others of no pattern."""
     dice = random.Random(16)
     words = [b"sensor", b"state", b"2026-11-30", b"INFO", b"homeassistant", b"core", b"value"]
     text = b" ".join(dice.choice(words) + b"%d" % dice.randrange(10**6) for _ in range(20_000))

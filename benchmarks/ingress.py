@@ -15,16 +15,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import processes
 from answers import TURN_S
 from attrs import asdict, frozen
 from keepalive import HOST, Answer, Clients, WrongAnswer, ask, ask_again, get
+from meanwhile import asked_meanwhile, p99_ms
 from processes import Memory
 from rows import QUICK, TIMES, Bench, Row, Skipped
 
@@ -160,7 +160,7 @@ def huge_bodies(bench: Bench) -> Iterator[Row]:
         expected = hashlib.sha256()
         for _ in range(size // CHUNK_BYTES):
             expected.update(bytes(CHUNK_BYTES))
-        with _asked_meanwhile(ingress) as idle:
+        with asked_meanwhile(ingress.port, ingress.token) as idle:
             time.sleep(bench.pace.seconds)
         length = {"Content_Length": str(size)}
         ways = (
@@ -170,7 +170,7 @@ def huge_bodies(bench: Bench) -> Iterator[Row]:
         for way, down, up in ways:
             for what, request, move in (("down", down, _download), ("up", up.replace(b"GET ", b"POST ", 1), _upload)):
                 before = processes.forget_peak_memory(ingress.process.pid)
-                with _asked_meanwhile(ingress) as latencies:
+                with asked_meanwhile(ingress.port, ingress.token) as latencies:
                     began = time.perf_counter()
                     digest = move(ingress, request, size)
                     seconds = time.perf_counter() - began
@@ -178,14 +178,10 @@ def huge_bodies(bench: Bench) -> Iterator[Row]:
                     raise WrongAnswer(f"{what}: other bytes came than were sent")
                 grown = (processes.peak_memory_bytes(ingress.process.pid) - before) / MIB
                 told = f"{size / seconds / 1e6:.0f} MB/s"
-                against = f"{told}; {_p99_ms(idle):.1f} ms where nothing is moved"
+                against = f"{told}; {p99_ms(idle):.1f} ms where nothing is moved"
                 name = f"{size // MIB} MiB {what} through {way}"
                 yield Row(f"{name}: memory grows", [grown], " MiB", 16, False, told, None)
-                yield Row(f"{name}: API p99", [_p99_ms(latencies)], " ms", 20, False, against, latencies)
-
-
-def _p99_ms(latencies_s: Sequence[float]) -> float:
-    return quantiles(latencies_s, n=100)[98] * 1e3
+                yield Row(f"{name}: API p99", [p99_ms(latencies)], " ms", 20, False, against, latencies)
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -390,26 +386,3 @@ def _upload(ingress: Ingress, request: bytes, size: int) -> str:
         opened.recv(CHUNK_BYTES)
     facts = (json.loads(line) for line in (ingress.folder.parent / "log").read_text().splitlines())
     return [str(fact["sha256"]) for fact in facts if fact.get("size") == size][-1]
-
-
-@contextlib.contextmanager
-def _asked_meanwhile(ingress: Ingress) -> Iterator[list[float]]:
-    """How long the API takes to answer, 100 times a second."""
-    latencies: list[float] = []
-    over = threading.Event()
-    request = get("/ingress/panels", Authorization=f"Bearer {ingress.token}")
-
-    def go_on() -> None:
-        with socket.create_connection((HOST, ingress.port), START_S) as opened:
-            while not over.wait(0.01):
-                began = time.perf_counter()
-                ask_again(opened, request)
-                latencies.append(time.perf_counter() - began)
-
-    asking = threading.Thread(target=go_on)
-    asking.start()
-    try:
-        yield latencies
-    finally:
-        over.set()
-        asking.join()

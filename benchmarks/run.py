@@ -57,6 +57,7 @@ ROWS: Mapping[str, str] = {
     "ingress-huge": "ingress:huge_bodies",
     "archive": "archives:create",
     "archive-restore": "archives:restore",
+    "backup-api": "backups:api_meanwhile",
     "vault": "vault:unchanged",
 }
 """Where each is measured: a :data:`Measure`."""

@@ -8,7 +8,9 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import processes
 from attrs import frozen
@@ -18,6 +20,7 @@ ROOFTREE = Path(sys.executable).with_name("rooftree")
 BARE = Path(__file__).with_name("bare_server.py")
 INSTALL_ALL = Path(__file__).with_name("install_all.py")
 START_S = 60.0
+PATIENCE_S = 600
 SETTINGS = """\
 [kernel]
 data_dir = {data_dir}
@@ -133,6 +136,18 @@ class Installation:
         with self.started() as start:
             start.ready_s()
             yield start.server, start.token()
+
+
+def post(server: Running, token: str, path: str, body: Any) -> Any:
+    """Call the API, and wait for the answer's data; raises :class:`WrongAnswer` for an error."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    with contextlib.closing(HTTPConnection(HOST, server.port, timeout=PATIENCE_S)) as connection:
+        connection.request("POST", path, json.dumps(body), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+    if answer.status != 200:
+        raise WrongAnswer(f"{path} answers {answer.status}: {text[:500]!r}")
+    return json.loads(text)["data"]
 
 
 @frozen

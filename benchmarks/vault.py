@@ -3,20 +3,17 @@ sides have all cores, because restic uses more than one."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from processes import all_cores, give_all_cores
 from rows import TIMES, Bench, Row, Skipped
-from servers import Installation, Running
+from servers import Installation, Running, post
 
 FOLDERS = {"share": "share", "ssl": "ssl", "media": "media", "addons/local": "apps/local"}
 """By the API's names where they lie in the data folder."""
@@ -24,7 +21,6 @@ FILES_EACH = 130
 FILE_BYTES = 500_000
 """260 MB in all, half of it text."""
 KEY = "a key of the benchmark"
-PATIENCE_S = 600
 
 
 def unchanged(bench: Bench) -> Iterator[Row]:
@@ -41,7 +37,7 @@ def unchanged(bench: Bench) -> Iterator[Row]:
     rounds = []
     with installation.running() as (daemon, token), all_cores():
         give_all_cores(daemon.pid)
-        _post(daemon, token, "/kernel/v1/vaults", {"name": "cellar", "place": "local", "key": KEY})
+        post(daemon, token, "/kernel/v1/vaults", {"name": "cellar", "place": "local", "key": KEY})
         for number, counts in enumerate((False, *bench.rounds())):
             ours = _seconds(lambda: _back_up(daemon, token))
             theirs = _seconds(lambda: _by_hand(by_hand, installation.data_dir))
@@ -62,7 +58,7 @@ def _fill(folder: Path) -> None:
 
 
 def _back_up(daemon: Running, token: str) -> None:
-    _post(daemon, token, "/backups/new/partial", {"name": "", "folders": list(FOLDERS), "location": "cellar"})
+    post(daemon, token, "/backups/new/partial", {"name": "", "folders": list(FOLDERS), "location": "cellar"})
 
 
 def _by_hand(environment: dict[str, str], data: Path) -> None:
@@ -72,16 +68,6 @@ def _by_hand(environment: dict[str, str], data: Path) -> None:
 
 def _restic(environment: dict[str, str], folder: Path, *arguments: str) -> None:
     subprocess.run(["restic", *arguments], env=environment, cwd=folder, check=True, capture_output=True)
-
-
-def _post(daemon: Running, token: str, path: str, body: Any) -> None:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with contextlib.closing(HTTPConnection("127.0.0.1", daemon.port, timeout=PATIENCE_S)) as connection:
-        connection.request("POST", path, json.dumps(body), headers)
-        answer = connection.getresponse()
-        text = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"{path} answers {answer.status}: {text[:500]!r}")
 
 
 def _seconds(work: Any) -> float:

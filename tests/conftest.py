@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.lazy_disk import lazy_disk
 from tests.requirements import missing
+from tests.rig.forked_workers import forked_workers
 from tests.rig.hung_tests import pytest_timeout_set_timer as pytest_timeout_set_timer
 from tests.workspace import plugins
 
@@ -32,10 +33,10 @@ gc.disable()
 """While the tests are imported, which only adds: to look through it again and again was a third of collecting, and each
 worker collects. It goes on when all are known, and what is there by then is looked through no more."""
 
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 """Hypothesis's own clocks measure how busy the machine is; its profile for CI has none either. What has to be quick has
-tests that say so."""
+tests that say so. Each run tries other examples, so half of the usual number is enough for one."""
 
 OURS = ("rooftree", *(plugin.package for plugin in plugins()))
 """Blocking calls are looked for below these; what a test itself does on its loop is its own affair."""
@@ -46,6 +47,10 @@ ALLOWED = {
         "rooftree/events/cron.py",
         "_trigger",
     ): "imports APScheduler, once, while the first plugin with times of day starts",
+    (
+        "tests/rig/forked_workers.py",
+        "spawn_or_fork",
+    ): "is what starts a process, which blocks for as long",
 }
 """What may block all the same: file and function, with the reason."""
 
@@ -104,6 +109,13 @@ def blocking_calls_are_errors() -> Iterator[BlockBuster]:
 def disk_is_lazy() -> Iterator[None]:
     """Nobody waits for it."""
     with lazy_disk():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def workers_are_forks() -> Iterator[None]:
+    """Archives are worked on by processes that need not import anything."""
+    with forked_workers():
         yield
 
 

@@ -78,6 +78,8 @@ async def test_backup_goes_out_and_comes_in_again(client: SupervisorClient, home
     await client.backups.remove_backup(made.slug, RemoveBackupOptions(location={".local"}))
     with pytest.raises(SupervisorNotFoundError):
         await client.backups.backup_info(made.slug)
+    with pytest.raises(SupervisorNotFoundError, match=f"There is no backup {made.slug}"):
+        await client.backups.download_backup(made.slug)
 
     async def pieces() -> AsyncIterator[bytes]:
         for begin in range(0, len(content), 1000):

@@ -1,7 +1,9 @@
-"""The daemon is killed, as by ``kill -9`` or a power cut, at every step of what it does to add-ons.
+"""The daemon is killed, as by ``kill -9`` or a power cut, at the steps of what it does to add-ons.
 
 Whatever was under way, the world is afterwards as before it, or as if it had been finished: nothing is left over, the
-interrupted job can be seen, and doing it again works.
+interrupted job can be seen, and doing it again works. Each time that is tried at the steps which act on the engine; at
+the others ``tests/plugins/addons/test_kills.py`` kills each time, with an engine that is none, and ``make torture``
+here too.
 """
 
 from __future__ import annotations
@@ -95,17 +97,22 @@ JOBS_BEFORE = {"install": 1, "start": 2, "update": 4, "uninstall": 3, "roll_back
 """So many jobs the same process has accepted until then, with the store's reloads."""
 
 
-TOLD_ELSEWHERE: Mapping[str, Sequence[str]] = {
-    "update": (PULL, "addons.stop_container/1", "addons.create_container/1"),
-    "roll_back": (
-        "addons.remove_container/1",
-        "docker.remove_image/1",
-        "addons.drop_kept_data/1",
-        "addons.create_container/1",
-        "addons.start_container/1",
-    ),
+TELLING: Mapping[str, Sequence[str]] = {
+    "install": (PULL, BUILD),
+    "start": ("addons.create_container/1", "addons.start_container/1"),
+    "update": (BUILD, KEEP, "addons.keep_data/1", "addons.start_container/1"),
+    "uninstall": ("addons.remove_container/1", "docker.remove_image/1"),
+    "roll_back": ("docker.bring_back_image/1", "addons.put_back_data/1"),
 }
-"""Steps whose end is killed at in another operation too: here only among the tests that take minutes."""
+"""The steps at whose end each operation is killed each time: what they do to the engine, or to data that an add-on has
+written in its container, they do here for the first time. "done" and not yet written is the hardest to get right, and
+implies the others."""
+TELLING_UNDONE: Mapping[str, Sequence[str]] = {
+    "install": (PULL, BUILD),
+    "start": ("addons.start_container/1",),
+    "update": (KEEP, "addons.stop_container/1"),
+}
+"""The steps at whose undoing it is killed each time."""
 
 
 def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
@@ -113,13 +120,11 @@ def killed(operation: str, addon: str, steps: Iterable[str]) -> Iterator[Case]:
     time = JOBS_BEFORE[operation] + 1
     for place in ("job:accepted", "job:end"):
         # The kernel's doing, and the same whatever the job is for.
-        telling = addon == "pulled" and operation in {"install", "update"}
-        yield Case(operation, addon, f"{place}=kill@{time}", telling=telling)
+        yield Case(operation, addon, f"{place}=kill@{time}", telling=(operation, addon) == ("install", "pulled"))
     for step in steps:
         again = f"@{PREPARED[operation].count(step) + 1}"
         for place in ("before", "do", "done"):
-            # "done" and not yet written is the hardest to get right, and implies the others.
-            telling = place == "done" and step not in TOLD_ELSEWHERE.get(operation, ())
+            telling = place == "done" and step in TELLING[operation]
             yield Case(operation, addon, f"step:{step}:{place}=kill{again}", telling=telling)
 
 
@@ -127,9 +132,9 @@ def killed_undoing(operation: str, addon: str, steps: Iterable[str]) -> Iterator
     """The operation fails in its last step but one, and is killed as it takes each step back."""
     *earlier, last = steps
     again = f"@{PREPARED[operation].count(last) + 1}"
-    for number, step in enumerate((*earlier, last)):
+    for step in (*earlier, last):
         failpoints = f"step:{last}:done=raise{again},step:{step}:undo=kill"
-        yield Case(operation, addon, failpoints, undone=True, telling=number % 2 == 0)
+        yield Case(operation, addon, failpoints, undone=True, telling=step in TELLING_UNDONE[operation])
 
 
 CASES = [
@@ -336,7 +341,13 @@ FAILS = "#!/bin/sh\necho broken > /data/counter\necho no such table: notes\nexit
 
 
 @pytest.mark.parametrize(
-    "killed_at", ["start_container/1:undo", "begin_probation/1:undo", "create_container/1:undo", "keep_data/1:undo"]
+    "killed_at",
+    [
+        "start_container/1:undo",
+        pytest.param("begin_probation/1:undo", marks=pytest.mark.torture),
+        pytest.param("create_container/1:undo", marks=pytest.mark.torture),
+        "keep_data/1:undo",
+    ],
 )
 @TOGETHER
 async def test_reason_why_an_update_failed_outlives_a_kill_while_it_is_taken_back(world: World, killed_at: str) -> None:

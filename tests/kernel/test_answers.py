@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Annotated
 
 import aiohttp
 import pytest
@@ -21,6 +22,7 @@ from rooftree import (
     Forbidden,
     Invalid,
     Kernel,
+    Media,
     NotFound,
     Plugin,
     RateLimited,
@@ -82,6 +84,11 @@ def text() -> Text:
 @routes.get("/text/broken", access=PUBLIC)
 def broken_text() -> Text:
     raise NotFound("There is no such text")
+
+
+@routes.get("/file/broken", access=PUBLIC)
+def broken_file() -> Annotated[Binary, Media("application/tar")]:
+    raise NotFound("There is no such file")
 
 
 @routes.get("/picture", access=PUBLIC)
@@ -231,6 +238,12 @@ async def test_error_of_a_text_route_is_its_bare_sentence(client: Client) -> Non
     answer = await client.get("/text/broken")
 
     assert (answer.status, answer.text) == (404, "There is no such text")
+
+
+async def test_error_of_a_file_for_programs_is_in_the_envelope(client: Client) -> None:
+    answer = await client.get("/file/broken")
+
+    assert (answer.status, answer.envelope) == (404, {"result": "error", "message": "There is no such file"})
 
 
 @pytest.mark.parametrize(

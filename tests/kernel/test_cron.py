@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -95,6 +96,22 @@ def test_field_with_an_asterisk_leaves_the_choice_to_the_other_as_in_a_crontab(c
 )
 def test_times_that_never_come_or_cannot_be_read_are_refused(cron: str) -> None:
     with pytest.raises(ValueError, match=r"."):
+        CronTimes(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "reason"),
+    [
+        ("now", "there is 1 field"),
+        ("60 * * * *", "'60' is no minute (0-59)"),
+        ("0 5-3 * * *", "'5-3' is no hour (0-23)"),
+        ("0 3 32 * *", "'32' is no day of the month (1-31)"),
+        ("0 3 * 13 *", "'13' is no month (1-12, jan-dec)"),
+        ("0 3 * * 8", "'8' is no day of the week (0-7, sun-sat)"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_what_is_allowed_there(cron: str, reason: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(reason) + "$"):
         CronTimes(cron)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -69,12 +70,27 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 each_damage = pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 
 
-async def lived_in(folder: Path) -> None:
+async def live_in(folder: Path) -> None:
     """Make a folder as a system leaves it: a database, three copies of it, everything else."""
     async with running_system(folder, plugins=[Notebook], settings=SETTINGS) as system:
         for number in range(3):
             await system.jobs.run(make_room(key=str(number)))
             await system.database.copy()
+
+
+@pytest.fixture(scope="module")
+def left_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One such folder, to be copied."""
+    folder = tmp_path_factory.mktemp("lived-in")
+    asyncio.run(live_in(folder))
+    return folder
+
+
+@pytest.fixture
+def lived_in(left_folder: Path, tmp_path: Path) -> Path:
+    """A folder in which a system has lived."""
+    shutil.copytree(left_folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 async def start_again(folder: Path) -> tuple[set[str], dict[str, str]]:
@@ -100,12 +116,11 @@ ALL = {"0", "1", "2"}
 
 @each_damage
 async def test_database_comes_back_from_its_newest_copy_and_the_loss_is_told(
-    tmp_path: Path, damage: Callable[[Path], None]
+    lived_in: Path, damage: Callable[[Path], None]
 ) -> None:
-    await lived_in(tmp_path)
-    damage(tmp_path / "data" / DATABASE_NAME)
+    damage(lived_in / "data" / DATABASE_NAME)
 
-    notes, problems = await start_again(tmp_path)
+    notes, problems = await start_again(lived_in)
 
     assert notes == ALL
     assert "copy" in problems["state_damaged"]
@@ -113,25 +128,23 @@ async def test_database_comes_back_from_its_newest_copy_and_the_loss_is_told(
 
 @each_damage
 async def test_damaged_copies_matter_to_nobody_while_the_database_is_whole(
-    tmp_path: Path, damage: Callable[[Path], None]
+    lived_in: Path, damage: Callable[[Path], None]
 ) -> None:
-    await lived_in(tmp_path)
-    for copy in (tmp_path / "data" / COPIES_NAME).iterdir():
+    for copy in (lived_in / "data" / COPIES_NAME).iterdir():
         damage(copy)
 
-    assert await start_again(tmp_path) == (ALL, {})
+    assert await start_again(lived_in) == (ALL, {})
 
 
 @each_damage
 async def test_instance_id_is_taken_from_the_database_and_the_loss_is_told(
-    tmp_path: Path, damage: Callable[[Path], None]
+    lived_in: Path, damage: Callable[[Path], None]
 ) -> None:
-    await lived_in(tmp_path)
-    file = tmp_path / "data" / INSTANCE_ID_NAME
+    file = lived_in / "data" / INSTANCE_ID_NAME
     before = file.read_bytes()
     damage(file)
 
-    notes, problems = await start_again(tmp_path)
+    notes, problems = await start_again(lived_in)
 
     assert notes == ALL
     assert "nothing is lost" in problems["state_damaged"]
@@ -140,43 +153,40 @@ async def test_instance_id_is_taken_from_the_database_and_the_loss_is_told(
 
 @each_damage
 async def test_administrators_token_is_made_anew_or_its_file_is_told_to_be_in_the_way(
-    tmp_path: Path, damage: Callable[[Path], None]
+    lived_in: Path, damage: Callable[[Path], None]
 ) -> None:
-    await lived_in(tmp_path)
-    file = tmp_path / "data" / "admin-token"
+    file = lived_in / "data" / "admin-token"
     old = file.read_text().strip()
     damage(file)
 
-    notes, problems = await start_again(tmp_path)
+    notes, problems = await start_again(lived_in)
 
     assert notes == ALL
     assert problems.keys() == ({"admin_token_not_written"} if file.is_dir() else set())
     if file.is_file():
         assert file.stat().st_mode & 0o777 == 0o600
-        async with running_system(tmp_path, settings=SETTINGS) as system:
+        async with running_system(lived_in, settings=SETTINGS) as system:
             assert system.tokens.principal(file.read_text().strip()) is not None
             assert system.tokens.principal(old) is None
 
 
 @each_damage
-async def test_lock_is_made_anew_or_refuses_in_words(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    await lived_in(tmp_path)
-    file = tmp_path / "data" / LOCK_NAME
+async def test_lock_is_made_anew_or_refuses_in_words(lived_in: Path, damage: Callable[[Path], None]) -> None:
+    file = lived_in / "data" / LOCK_NAME
     damage(file)
 
     if file.is_dir() or file.is_symlink():
         with pytest.raises(Exception, match=r"data folder .* can't be used"):
-            await start_again(tmp_path)
+            await start_again(lived_in)
     else:
-        assert await start_again(tmp_path) == (ALL, {})
+        assert await start_again(lived_in) == (ALL, {})
 
 
 @each_damage
-async def test_disk_reserve_is_made_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    await lived_in(tmp_path)
-    damage(tmp_path / "data" / RESERVE_NAME)
+async def test_disk_reserve_is_made_anew(lived_in: Path, damage: Callable[[Path], None]) -> None:
+    damage(lived_in / "data" / RESERVE_NAME)
 
-    notes, problems = await start_again(tmp_path)
+    notes, problems = await start_again(lived_in)
 
     assert notes == ALL
     assert problems.keys() <= {"free_space"}

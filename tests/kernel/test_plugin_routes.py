@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
 from rooftree import PUBLIC, From, Kernel, Plugin, Routes
 from rooftree.plugins.life import Health
+from rooftree.process.logs import RecentLogs
+from rooftree.process.system import System
+from rooftree.settings import load
 from rooftree.state import failpoints
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import Fine, RaisingSetup, import_error, info_of, routes_of, until, with_route
@@ -182,3 +188,70 @@ async def test_plugin_itself_is_a_parameter_of_its_routes_and_of_no_others(tmp_p
 
     assert (first, changed, anew) == (43, 1, 42)
     assert (stolen.status, stolen.message) == (503, "No enabled plugin provides Speed")
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[System]:
+    """A system that answers, and whose plugins nobody has begun to start."""
+    places = {"kernel.data_dir": folder / "data", "kernel.socket": folder / "s", "kernel.port": 0}
+    settings = await asyncio.to_thread(load, config=None, environ={"ROOFTREE_CONFIG": ""}, flags=places)
+    system = System(settings, RecentLogs())
+    await system.open()
+    try:
+        yield system
+    finally:
+        await system.stop()
+
+
+async def test_what_nobody_has_yet_is_answered_503_until_all_plugins_are_loaded(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def imported() -> type[Plugin]:
+        go_on.wait(10)
+        return with_route("notes", "/notes")
+
+    async with (
+        opened(tmp_path) as system,
+        Client.over_unix(system) as admin,
+        Client.over_tcp(system) as stranger,
+    ):
+        early = [
+            await admin.get("/notes"),
+            await stranger.get("/notes"),  # it may turn out to be public
+            await admin.post("/kernel/v1/plugins/notes/restart"),
+            await admin.post("/kernel/v1/plugins/boards.acme/enable"),
+            await admin.delete("/kernel/v1/plugins/notes"),
+        ]
+        starting = asyncio.create_task(system.start_plugins([InstalledPlugin("notes", imported)]))
+        await until(lambda: any(info.name == "notes" for info in system.plugins))
+        early += [await admin.get("/notes"), await admin.post("/notes/1")]
+        own = await admin.get("/kernel/v1/ping")
+        go_on.set()
+        await starting
+
+        assert {(answer.status, answer.envelope["error_key"]) for answer in early} == {(503, "system_not_ready_error")}
+        assert early[0].message.startswith("Rooftree is starting, and does not know yet what is at /notes")
+        assert own.status == 200
+        assert (await admin.get("/notes")).status == 200
+        assert (await admin.get("/notes/1")).status == 404
+        assert (await stranger.get("/notes/1")).status == 401
+        assert (await admin.post("/kernel/v1/plugins/nodes/restart")).status == 404
+
+
+async def test_what_a_plugin_has_is_not_taken_for_left_behind_before_it_is_loaded(tmp_path: Path) -> None:
+    async with opened(tmp_path) as system:
+        await system.start_plugins([InstalledPlugin("notes", lambda: with_route("notes", "/notes"))])
+
+    async with opened(tmp_path) as system, Client.over_unix(system) as admin:
+        assert (await admin.get("/kernel/v1/plugins")).data["left_behind"] == []
+        purged = await admin.delete("/kernel/v1/plugins/notes")
+
+        assert (purged.status, purged.envelope["error_key"]) == (503, "system_not_ready_error")
+        assert (await admin.get("/notes")).status == 503
+
+
+async def test_what_nobody_has_is_404_once_a_plugin_could_not_be_loaded(tmp_path: Path) -> None:
+    async with opened(tmp_path) as system, Client.over_unix(system) as admin:
+        await system.start_plugins([InstalledPlugin("broken", import_error)])
+
+        assert (await admin.get("/broken")).status == 404

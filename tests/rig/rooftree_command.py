@@ -2,7 +2,7 @@
 
 Run with ``python -m tests.rig.rooftree_command ARGUMENTS…``, in a session of its own. What every daemon works out again
 at its start, and what comes out the same in each, is worked out before the fork: how the answers of all routes become
-JSON, and when schedules come round.
+JSON, the methods of classes, and when schedules come round.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from importlib.metadata import entry_points
 import rooftree.process.daemon  # noqa: F401  # first, as in the command
 
 # isort: split
+import difflib  # noqa: F401
+import encodings.idna  # noqa: F401
+
 import apscheduler.triggers.cron  # noqa: F401
 
 from rooftree import Plugin
@@ -33,6 +36,16 @@ def prepare() -> None:
     routes = [route for plugin in brought if issubclass(plugin, Plugin) for route in plugin().routes()]
     for route in routes:
         Endpoint(route, ServiceDirectory())
+    write_late_methods()
+
+
+def write_late_methods() -> None:
+    """Have the methods of every class that is there: they are written when they are first looked up."""
+    classes: list[type] = [object]
+    while classes:
+        classes += type.__subclasses__(kind := classes.pop())
+        for name in ("__init__", "__eq__"):
+            getattr(kind, name)  # which writes it where it is still to be written
 
 
 if __name__ == "__main__":

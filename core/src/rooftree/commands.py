@@ -6,10 +6,12 @@ import heavy things only where it uses them.
 """
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+from rooftree.cli.names import NAME
 from rooftree.cli.presentation import print_json, print_table, size_text, tell
 from rooftree.cli.questions import ask_secret, is_terminal
 
 __all__ = [
+    "NAME",
     "Invocation",
     "ask_secret",
     "invocation_options",

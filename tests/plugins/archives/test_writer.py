@@ -179,7 +179,8 @@ async def test_a_worker_that_dies_is_told_and_nothing_stays(data: Path, backups:
 
 def workers_of(parent: int) -> list[int]:
     children = (int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    return [pid for pid in children if b"rooftree_archives.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    workers = (pid for pid in children if b"rooftree_archives.worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return [pid for pid in workers if os.getsid(pid) == pid]
 
 
 async def test_it_can_be_cancelled_while_it_is_read(data: Path, backups: Path) -> None:

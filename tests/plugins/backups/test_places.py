@@ -398,7 +398,8 @@ async def test_download_of_a_file_that_has_gone_is_404_and_it_is_no_longer_liste
 
     assert (await home.client.get(f"/backups/{ONE}/download")).status == 404
     assert await home.listed() == {}
-    assert (await home.client.get(f"/backups/{TWO}/download")).status == 404
+    unknown = await home.client.get(f"/backups/{TWO}/download")
+    assert (unknown.status, unknown.envelope) == (404, {"result": "error", "message": f"There is no backup {TWO}"})
 
 
 # --- the cloud's ------------------------------------------------------------------------------------------------------

@@ -43,11 +43,18 @@ async def schedules(home: House) -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in (await home.client.get(SCHEDULES)).data["schedules"]}
 
 
+async def come_to_night(clock: FakeClock) -> None:
+    """Let the next day's half past three come by. The day until then is left out: what a house does every minute of it
+    is most of what a test would take."""
+    clock.put((clock.now() + timedelta(days=1)).replace(hour=3, minute=29))
+    await clock.advance(timedelta(minutes=2))
+
+
 async def pass_nights(home: House, clock: FakeClock, count: int) -> None:
     """Let nights pass, each with its backup."""
     for _ in range(count):
         before = home.archives.reached.count("publish")
-        await clock.advance(timedelta(days=1))
+        await come_to_night(clock)
         await comes(lambda before=before: home.archives.reached.count("publish") > before)  # type: ignore[misc]
         await home.thawed()
 
@@ -82,7 +89,7 @@ async def test_schedule_that_fails_is_a_problem_until_it_works_again(home: House
     def problems() -> list[str]:
         return [problem.message for problem in home.system.problems if problem.type == "backup_schedule_failed"]
 
-    await clock.advance(timedelta(days=1))
+    await come_to_night(clock)
     await comes(lambda: bool(problems()))
 
     assert problems() == ["The backup of the schedule nightly could not be made: Core's database is locked"]
@@ -228,6 +235,15 @@ async def test_schedule_that_cannot_be_is_refused(home: House, body: dict[str, A
 
     assert answer.status == 400
     assert await schedules(home) == {}
+
+
+async def test_times_that_cannot_be_are_refused_with_the_field_and_what_is_allowed_in_it(home: House) -> None:
+    answer = await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "61 3 * * *"})
+
+    assert answer.message == (
+        "cron: must be five fields as crontab(5) has them, such as '0 3 * * *', not '61 3 * * *': "
+        "'61' is no minute (0-59)"
+    )
 
 
 async def test_what_core_has_left_behind_goes_after_two_days(home: House, clock: FakeClock) -> None:

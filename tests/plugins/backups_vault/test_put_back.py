@@ -36,6 +36,7 @@ async def test_what_is_no_file_of_the_part_is_refused(house: VaultHouse, path: s
     answer = await house.client.get(f"{FILES}/file?path={path.replace('/', '%2F')}")
 
     assert answer.status in {400, 404}
+    assert answer.envelope["result"] == "error"
 
 
 async def test_file_comes_back_and_what_is_there_now_stays_beside_it(house: VaultHouse) -> None:

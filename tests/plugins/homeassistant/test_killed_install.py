@@ -30,9 +30,15 @@ STEPS = (
 )
 PLACES = [
     "job:accepted",
-    *(f"step:{step}:{moment}" for step in STEPS for moment in ("before", "do", "done")),
+    *(f"step:{step}:do" for step in STEPS),
     "job:end",
+    *(
+        pytest.param(f"step:{step}:{moment}", marks=pytest.mark.torture)
+        for step in STEPS
+        for moment in ("before", "done")
+    ),
 ]
+"""What a step leaves is what the next one begins with: the places around it are for ``make torture``."""
 
 
 def feed() -> WrittenFeed:

@@ -8,7 +8,7 @@ Exit codes: 0 done, 1 refused (an error answer, wrong settings), 2 wrong usage, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, override
+from typing import TYPE_CHECKING, Any, Final, override
 
 import click
 
@@ -16,17 +16,18 @@ from rooftree.cli.brought_commands import BrokenCommand, brought_commands, load
 from rooftree.cli.call import call
 from rooftree.cli.check_config import check_config
 from rooftree.cli.completion import COMPLETE_VARIABLE, completion
-from rooftree.cli.invocation import Invocation, invocation_options
+from rooftree.cli.invocation import invocation_options
 from rooftree.cli.new_plugin import new_plugin
 from rooftree.cli.plugins import plugins
 from rooftree.cli.problems import problems
-from rooftree.cli.refusals import refusal
+from rooftree.cli.refusals import asks_for_json, refusals
 from rooftree.cli.run import run
 from rooftree.cli.token import token
-from rooftree.errors import RooftreeError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+_ERRORS_AS_JSON: Final = "rooftree.errors_as_json"
 
 
 class _Rooftree(click.Group):
@@ -71,11 +72,19 @@ class _Rooftree(click.Group):
         ]
 
     @override
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        as_json = asks_for_json(args)  # which parsing takes apart
+        with refusals(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_ERRORS_AS_JSON] = as_json
+        return context
+
+    @override
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with refusals(as_json=ctx.meta[_ERRORS_AS_JSON]):
             return super().invoke(ctx)
-        except RooftreeError as error:
-            raise refusal(error, as_json=ctx.ensure_object(Invocation).as_json) from None
 
 
 @click.group(cls=_Rooftree, context_settings={"help_option_names": ["-h", "--help"]})

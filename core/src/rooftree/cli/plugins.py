@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+from rooftree.cli.names import NAME
 from rooftree.cli.refusals import DaemonNotRunning
 
 NOT_RUNNING: Final = "not running"
@@ -40,7 +41,7 @@ def plugins(invocation: Invocation, context: click.Context, /, *, services: bool
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def enable(invocation: Invocation, /, name: str) -> None:
@@ -49,7 +50,7 @@ def enable(invocation: Invocation, /, name: str) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def disable(invocation: Invocation, /, name: str) -> None:
@@ -58,7 +59,7 @@ def disable(invocation: Invocation, /, name: str) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def restart(invocation: Invocation, /, name: str) -> None:
@@ -67,7 +68,7 @@ def restart(invocation: Invocation, /, name: str) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @invocation_options
 @pass_invocation

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any, ClassVar, override
 
 import click
@@ -59,10 +61,42 @@ class Unreached(Refused):
     exit_code: ClassVar[int] = 3
 
 
-def refusal(error: RooftreeError, *, as_json: bool) -> Refused:
-    """``error`` as click shows it and exits with it."""
-    kind = Unreached if isinstance(error, DaemonUnreachable) else Refused
-    return kind(error, as_json=as_json)
+class Misused(Refused):
+    """What was typed can't be meant so, told to a program."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Whether JSON is asked for; also where the words can't be understood otherwise."""
+    return "--json" in words[: words.index("--") if "--" in words else None]
+
+
+@contextmanager
+def refusals(*, as_json: bool) -> Iterator[None]:
+    """Have what stops a command in this block shown as it was asked for, and its exit code as it is."""
+    try:
+        yield
+    except RooftreeError as error:
+        kind = Unreached if isinstance(error, DaemonUnreachable) else Refused
+        raise kind(error, as_json=as_json) from None
+    except click.Abort:
+        raise Refused(RooftreeError("Aborted"), as_json=True) if as_json else click.Abort from None
+    except click.ClickException as error:
+        if not as_json or isinstance(error, Refused):
+            raise
+        kind = Misused if isinstance(error, click.UsageError) else Refused
+        raise kind(RooftreeError(_sentence(error)), as_json=True) from None
+
+
+def _sentence(error: click.ClickException) -> str:
+    """What is wrong, of which a person is shown the help where nothing was typed."""
+    context = error.ctx if isinstance(error, click.exceptions.NoArgsIsHelpError) else None
+    if context is None:
+        return " ".join(error.format_message().split())  # choices are listed in lines
+    group = context.command
+    commands = group.list_commands(context) if isinstance(group, click.Group) else ()
+    return f"Missing command: {context.command_path} has {', '.join(commands)}"
 
 
 def _envelope(error: RooftreeError) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+from rooftree.cli.names import NAME
 
 ROLES: Final = ("admin", "manager", "backup", "homeassistant", "default")
 _TOKENS: Final = "/kernel/v1/tokens"
@@ -20,7 +21,7 @@ def token() -> None:
 
 
 @token.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--role", type=click.Choice(ROLES), default="default", show_default=True, help="What it may do.")
 @invocation_options
 @pass_invocation
@@ -55,7 +56,7 @@ def list_tokens(invocation: Invocation, /) -> None:
 
 
 @token.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def revoke(invocation: Invocation, /, name: str) -> None:

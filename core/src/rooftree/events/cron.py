@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_WEEKDAY: Final = "day of the week (0-7, sun-sat)"
+_OTHERS: Final = {
+    "minute": "minute (0-59)",
+    "hour": "hour (0-23)",
+    "day": "day of the month (1-31)",
+    "month": "month (1-12, jan-dec)",
+}
+"""The fields before that of the week, by what APScheduler calls them."""
 _LOOK_AHEAD: Final = timedelta(days=9 * 366)
 """From one 29th of February to the next there are eight years at most."""
 
@@ -28,7 +36,9 @@ class CronTimes:
     def __init__(self, text: str) -> None:
         fields = text.split()
         if len(fields) != 5:
-            raise ValueError(f"there are {len(fields)} fields")
+            raise ValueError(f"there {'is 1 field' if len(fields) == 1 else f'are {len(fields)} fields'}")
+        for name, field in zip(_OTHERS, fields, strict=False):
+            _refuse_unreadable(name, field)
         minute, hour, day, month, weekday = fields
         either = not day.startswith("*") and not weekday.startswith("*")  # then a day that is one of both will do
         weekday = _weekdays(weekday)
@@ -68,6 +78,13 @@ def _trigger(way: dict[str, str], zone: tzinfo, end: datetime) -> CronTrigger:
     return CronTrigger(**way, timezone=zone, end_date=end)
 
 
+def _refuse_unreadable(name: str, field: str) -> None:
+    try:
+        _trigger({name: field}, UTC, datetime.max.replace(tzinfo=UTC))
+    except ValueError:
+        raise ValueError(f"{field!r} is no {_OTHERS[name]}") from None
+
+
 def _is_second(time: datetime) -> bool:
     """Whether the clocks showed it before, and were put back since."""
     offset, first = time.utcoffset(), time.replace(fold=0).utcoffset()
@@ -87,7 +104,7 @@ def _weekdays(text: str) -> str:
         if end < begin:
             end += 7
         if slash and (not step.isdecimal() or int(step) == 0):
-            raise ValueError(f"{part!r} is no day of the week")
+            raise ValueError(f"{part!r} is no {_WEEKDAY}")
         days |= {day % 7 for day in range(begin, end + 1, int(step or 1))}
     return ",".join(_WEEKDAYS[day] for day in sorted(days))
 
@@ -97,7 +114,7 @@ def _weekday(text: str) -> int:
         return _WEEKDAYS.index(text)
     if text.isdecimal() and int(text) <= 7:
         return int(text)
-    raise ValueError(f"{text!r} is no day of the week")
+    raise ValueError(f"{text!r} is no {_WEEKDAY}")
 
 
 def zone_called(name: str) -> tzinfo:

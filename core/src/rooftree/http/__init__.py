@@ -10,7 +10,7 @@ from rooftree.http.paths import FreeText, Tail
 from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
 from rooftree.http.senders import MAX_TOKEN
 from rooftree.http.server import HttpServer
-from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, without_none
+from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, is_download, without_none
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
 from rooftree.http.tunnels import Tunnel
@@ -54,6 +54,7 @@ __all__ = [
     "Tunnel",
     "answer_of",
     "inputs",
+    "is_download",
     "shape",
     "without_none",
 ]

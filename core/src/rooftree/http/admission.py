@@ -12,6 +12,7 @@ from rooftree.errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
+    NotReady,
     RooftreeError,
     Unauthenticated,
     Unavailable,
@@ -41,17 +42,22 @@ class Admission:
     def route_of(self, request: web.BaseRequest, principal: Principal | None) -> tuple[Entry, dict[str, str]]:
         """The route of the request, and the parts of its path."""
         match = self.table.match(request.raw_path.partition("?")[0])
-        if match is None:
-            self._senders.refuse_stranger(principal, request)
-            raise NotFound(f"There is nothing at {request.path}")
-        offered = match.offered(request.method)
-        if offered is None:
-            if any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
-                raise Forbidden(CLOSED)
-            self._senders.refuse_stranger(principal, request)
-            raise NotOffered(request.method, match)
+        offered = match and match.offered(request.method)
+        if not match or not offered:
+            raise self._why_nothing(match, request, principal)
         entry, names = offered
         return entry, dict(zip(names, match.values, strict=True)) if names else {}
+
+    def _why_nothing(self, match: Match | None, request: web.BaseRequest, principal: Principal | None) -> RooftreeError:
+        """Why no route is for the request's method and path."""
+        if match and any(entry.route.access is NOBODY for entry, _ in match.methods.values()):
+            return Forbidden(CLOSED)
+        if not self.table.is_whole:  # nobody knows yet whose path it will be, nor for whom
+            return NotReady(
+                f"Rooftree is starting, and does not know yet what is at {request.path}; try again in a moment"
+            )
+        self._senders.refuse_stranger(principal, request)
+        return NotOffered(request.method, match) if match else NotFound(f"There is nothing at {request.path}")
 
     def endpoint(
         self, entry: Entry, request: web.BaseRequest, principal: Principal | None, parts: dict[str, str]

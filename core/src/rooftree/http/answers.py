@@ -125,7 +125,7 @@ def _headers(error: RooftreeError) -> dict[str, str]:
 
 
 def error_response(error: RooftreeError, *, text: bool = False) -> web.Response:
-    """An error as a response: in the envelope, or its bare sentence where the route answers text or bytes."""
+    """An error as a response: in the envelope, or its bare sentence where the route answers text or a picture."""
     headers = _headers(error)
     if text:
         return web.Response(text=_message(error), status=error.status, headers=headers)

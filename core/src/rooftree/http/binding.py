@@ -27,7 +27,7 @@ from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route
-from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, unmarked, without_none
+from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, is_download, unmarked, without_none
 from rooftree.jobs import JOBS, JobCall, Plan
 from rooftree.model import converter, structure
 from rooftree.principal import Principal
@@ -115,7 +115,9 @@ class Endpoint:
         self.streams = not {Stream, Socket, Proxied}.isdisjoint(get_args(answer) or (answer,))
         self.may_begin = answer is Proxied and not self._is_async and self._body is None
         """Whether nothing has to be waited for before what it answers is there: :attr:`Proxied.begin` may be asked."""
-        self.answers_text, self._encode = _encoder(answer)
+        is_json, self._encode = _encoder(answer)
+        self.answers_text = not is_json and not is_download(marked)
+        """Whether its errors are the bare sentence."""
         hints = type_hints(route.handler)
         if "return" not in hints:
             raise TypeError(
@@ -275,13 +277,13 @@ type _Encoder = Callable[[Any, web.BaseRequest], web.Response | Awaitable[web.St
 
 
 def _encoder(kind: Any) -> tuple[bool, _Encoder]:
-    """Whether errors are answered as text, and how an answer of the declared type becomes a response."""
+    """Whether an answer of the declared type is JSON, and how it becomes a response."""
     if kind is type(None):
-        return False, _answer_nothing
+        return True, _answer_nothing
     if kind in _ENCODERS:
-        return True, _ENCODERS[kind]
+        return False, _ENCODERS[kind]
     if get_origin(kind) in {Union, UnionType} and _ENCODERS.keys() >= set(get_args(kind)):
-        return True, lambda answer, request: _ENCODERS[type(answer)](answer, request)
+        return False, lambda answer, request: _ENCODERS[type(answer)](answer, request)
     unstructure = converter.get_unstructure_hook(kind)
 
     def answer_json(answer: Any, request: web.BaseRequest) -> web.Response:
@@ -289,7 +291,7 @@ def _encoder(kind: Any) -> tuple[bool, _Encoder]:
             return json_response(EMPTY)
         return json_response(envelope(unstructure(answer)))
 
-    return False, answer_json
+    return True, answer_json
 
 
 def _answer_nothing(answer: None, request: web.BaseRequest) -> web.Response:

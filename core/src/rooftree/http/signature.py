@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from attrs import field, frozen
 
+from rooftree.http.answers import Media
 from rooftree.http.call_ends import CallEnds
 from rooftree.http.introductions import Introduction
 from rooftree.http.routes import From, Header, RawBody, Route
@@ -136,6 +137,14 @@ def answer_of(route: Route) -> tuple[bool, Any]:
     if not calls:
         return False, answer
     return True, get_args(calls[0])[0]
+
+
+def is_download(answer: Any) -> bool:
+    """Whether an answer is said (:class:`~rooftree.http.answers.Media`) to be a file for programs: its errors are in
+    the envelope, while those of texts and pictures are the bare sentence."""
+    marks = answer.__metadata__ if get_origin(answer) is Annotated else ()
+    types = [kind for mark in marks if isinstance(mark, Media) for kind in mark.types]
+    return bool(types) and all(kind.startswith("application/") for kind in types)
 
 
 def unmarked(answer: Any) -> Any:

@@ -71,9 +71,13 @@ class Match:
 
 
 class RouteTable:
-    """Every route there is, of plugins that run and of those that don't."""
+    """Every route there is, of plugins that run and of those that don't.
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    :param is_whole: whether it is known of every plugin which routes it has; else there may be more
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), *, is_whole: bool = True) -> None:
+        self.is_whole = is_whole
         self._root = _Node()
         self._literal: dict[str, Match] = {}
         self._recent: dict[str, Match] = {}

@@ -203,6 +203,7 @@ def refuse_misspelt(kind: type, base: type, verbs: Collection[str], attributes: 
     }
     for own, value in written.items():
         words = verbs if isfunction(value) else attributes
-        near = likely_meant(own, words, ALMOST)
-        if near and own not in words and not own.startswith("_"):
+        if own in words or own.startswith("_"):  # most are: to look for what is like a name takes a tenth of a start
+            continue
+        if near := likely_meant(own, words, ALMOST):
             raise TypeError(f"{kind.__name__}.{own}: did you mean {near}?")

@@ -10,7 +10,7 @@ import structlog
 from attrs import field, frozen
 
 from rooftree.access import KNOWN
-from rooftree.errors import Unavailable
+from rooftree.errors import NotReady, Unavailable
 from rooftree.http import Endpoint, Entry, HttpServer, Route, Routes, RouteTable, shape
 from rooftree.plugins.life import PluginLife
 from rooftree.plugins.loading import KERNEL
@@ -51,7 +51,7 @@ class PluginRoutes:
         """Read what is remembered, and answer with the kernel's own and 503 for the rest."""
         entries = tuple(Entry(route, KERNEL, Endpoint(route, services)) for route in own)
         routes = cls(server, state, await state.collection(KnownRoutes), entries, lives)
-        routes.rebuild()
+        routes.rebuild(is_whole=False)
         return routes
 
     def __iter__(self) -> Iterator[str]:
@@ -66,7 +66,17 @@ class PluginRoutes:
         """Raise :class:`~rooftree.http.DuplicateRoute` where a plugin has declared a route that is taken."""
         RouteTable(self._loaded)
 
-    def rebuild(self) -> None:
+    @property
+    def are_known(self) -> bool:
+        """Whether the plugins that are installed have been loaded, and so said which routes they have."""
+        return self._server.table.is_whole
+
+    def refuse_unknown(self) -> None:
+        """Raise :class:`~rooftree.errors.NotReady` where it is not known yet what is installed."""
+        if not self.are_known:
+            raise NotReady("Rooftree is starting, and does not know yet what is installed; try again in a moment")
+
+    def rebuild(self, *, is_whole: bool = True) -> None:
         """Swap in a table with the routes of every plugin that is loaded, and what is remembered of the others."""
         entries = self._loaded
         taken = {(entry.route.method, shape(path)) for entry in entries for path in entry.route.paths}
@@ -77,7 +87,7 @@ class PluginRoutes:
                 if (method, shape(path)) not in taken:
                     taken.add((method, shape(path)))
                     entries.append(Entry(Route(method, path, _nobody, KNOWN), owner, None))
-        self._server.table = RouteTable(entries)
+        self._server.table = RouteTable(entries, is_whole=is_whole)
 
     async def remember(self, life: PluginLife) -> None:
         """A plugin has started with its routes."""

@@ -91,7 +91,7 @@ class Plugins:
 
     def info(self, name: str) -> PluginInfo | DriverInfo:
         """One plugin, or driver (``boards.acme``); raises :class:`NotFound`."""
-        return self._drivers.info(name) if "." in name else self._life(name).info()
+        return self._driver(name) if "." in name else self._life(name).info()
 
     def routes(self) -> Iterator[tuple[str, Route]]:
         """The kernel's own routes, then those of every plugin that runs, each with its owner's name; in the order in
@@ -153,7 +153,6 @@ class Plugins:
             report_left_out(self._parts.problems, GROUP, choice)
             self._forget_old_failures()
             self._clear_problems_of_the_gone()
-            self._routes.rebuild()
             await self._bring_up(self._lives.values())
             self._report_settings()
             log.info("plugins_started", running=[r.name for r in self._running])
@@ -222,7 +221,7 @@ class Plugins:
         Raises :class:`NotFound`, and :class:`Conflict` for a plugin that is disabled and for a driver.
         """
         if "." in name:
-            taker = self._drivers.info(name).plugin
+            taker = self._driver(name).plugin
             instead = f"restart plugin {taker}, which takes it" if taker else "no plugin takes it just now"
             raise Conflict(f"{name} is a driver, and is not restarted by itself: {instead}", driver=name)
         life = self._life(name)
@@ -242,7 +241,7 @@ class Plugins:
 
     async def _choose_driver(self, name: str, *, enabled: bool) -> None:
         """Keep whether a driver is to be used, and restart the plugin that takes it, so that it is or is not."""
-        life = self._lives.get(self._drivers.info(name).plugin or "")
+        life = self._lives.get(self._driver(name).plugin or "")
         if enabled:
             self._choices.refuse_enabling(name)
 
@@ -309,6 +308,7 @@ class Plugins:
         Raises :class:`NotFound` where nothing is left, :class:`Conflict` for a plugin that is installed.
         """
         async with self._changing:
+            self._routes.refuse_unknown()
             if any(driver.name == name for driver in self._drivers):
                 raise Conflict(f"Driver {name} is installed. Uninstall it, restart Rooftree, and purge it then")
             if (life := self._lives.get(name)) is not None:
@@ -332,6 +332,8 @@ class Plugins:
             return remains
 
     def _gone(self) -> set[str]:
+        if not self._routes.are_known:
+            return set()
         there = {*self._lives, *(driver.name for driver in self._drivers)}
         return {*self._remains, *self._routes, *self._choices, *self._drivers.gone()} - there
 
@@ -344,8 +346,13 @@ class Plugins:
     def _life(self, name: str) -> PluginLife:
         life = self._lives.get(name)
         if life is None:
+            self._routes.refuse_unknown()
             raise NotFound(f"There is no plugin {name}; installed are {', '.join(sorted(self._lives)) or 'none'}")
         return life
+
+    def _driver(self, name: str) -> DriverInfo:
+        self._routes.refuse_unknown()
+        return self._drivers.info(name)
 
     @contextlib.asynccontextmanager
     async def _stopped(self, life: PluginLife) -> AsyncIterator[list[PluginLife]]:

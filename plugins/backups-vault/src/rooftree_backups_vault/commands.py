@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from rooftree.commands import (
+    NAME,
     Invocation,
     ask_secret,
     invocation_options,
@@ -64,12 +65,12 @@ def _proved(backup: dict[str, Any]) -> str:
 
 
 @vault.command()
-@click.argument("name")
-@click.option("--place", default="local", show_default=True, metavar="PLACE",
+@click.argument("name", type=NAME)
+@click.option("--place", type=NAME, default="local", show_default=True, metavar="PLACE",
               help="local, mount:NAME, or an address such as sftp:user@host:/folder.")  # fmt: skip
-@click.option("--driver", default="restic", show_default=True, help="What keeps it.")
+@click.option("--driver", type=NAME, default="restic", show_default=True, help="What keeps it.")
 @click.option("--existing", is_flag=True, help="Take up a vault that is there; asks for its key.")
-@click.option("--credential", "credentials", multiple=True, metavar="VARIABLE", help=_CREDENTIAL)
+@click.option("--credential", "credentials", type=NAME, multiple=True, metavar="VARIABLE", help=_CREDENTIAL)
 @click.option("--ssh-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A private key.")
 @click.option("--ssh-hosts", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A known_hosts file with the server's key.")  # fmt: skip
@@ -129,7 +130,7 @@ def _write_kit(path: Path, text: str) -> None:
 
 
 @vault.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def kit(invocation: Invocation, /, name: str) -> None:
@@ -142,7 +143,7 @@ def kit(invocation: Invocation, /, name: str) -> None:
 
 
 @vault.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--kit", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Prove the key in this recovery kit; else the one that is known here.")  # fmt: skip
 @invocation_options
@@ -167,9 +168,9 @@ def _key_of(kit: Path) -> str:
 
 
 @vault.command()
-@click.argument("name")
-@click.argument("backup", required=False)
-@click.option("--part", help="An add-on's slug, a folder, homeassistant or supervisor.")
+@click.argument("name", type=NAME)
+@click.argument("backup", type=NAME, required=False)
+@click.option("--part", type=NAME, help="An add-on's slug, a folder, homeassistant or supervisor.")
 @invocation_options
 @pass_invocation
 def prove(invocation: Invocation, /, name: str, backup: str | None, *, part: str | None) -> None:
@@ -200,7 +201,7 @@ def _kind_of(part: str) -> str:
 
 
 @vault.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def prune(invocation: Invocation, /, name: str) -> None:
@@ -213,9 +214,9 @@ def prune(invocation: Invocation, /, name: str) -> None:
 
 
 @vault.command()
-@click.argument("name")
-@click.argument("backup")
-@click.argument("part")
+@click.argument("name", type=NAME)
+@click.argument("backup", type=NAME)
+@click.argument("part", type=NAME)
 @click.argument("path", default="")
 @invocation_options
 @pass_invocation
@@ -234,10 +235,10 @@ def files(invocation: Invocation, /, name: str, backup: str, part: str, path: st
 
 
 @vault.command(name="put-back")
-@click.argument("name")
-@click.argument("backup")
-@click.argument("part")
-@click.argument("path")
+@click.argument("name", type=NAME)
+@click.argument("backup", type=NAME)
+@click.argument("part", type=NAME)
+@click.argument("path", type=NAME)
 @invocation_options
 @pass_invocation
 def put_back(invocation: Invocation, /, name: str, backup: str, part: str, path: str) -> None:
@@ -250,8 +251,8 @@ def put_back(invocation: Invocation, /, name: str, backup: str, part: str, path:
 
 
 @vault.command(name="import")
-@click.argument("name")
-@click.argument("backup")
+@click.argument("name", type=NAME)
+@click.argument("backup", type=NAME)
 @click.option("--ask-password", is_flag=True, help="Ask for the password that opens the backup.")
 @invocation_options
 @pass_invocation
@@ -274,7 +275,7 @@ def import_backup(invocation: Invocation, /, name: str, backup: str, *, ask_pass
 
 
 @vault.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def forget(invocation: Invocation, /, name: str) -> None:

@@ -31,7 +31,7 @@ def _cron(_: object, __: object, value: str) -> None:
     try:
         Task("prove_at", _nothing, cron=value)
     except ValueError as error:
-        raise ValueError(str(error).removeprefix("task ").replace("prove_at: cron", "prove_at:", 1)) from None
+        raise ValueError(str(error).removeprefix("task prove_at: cron ")) from None
 
 
 async def _nothing() -> None:

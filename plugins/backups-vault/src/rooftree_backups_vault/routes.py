@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from rooftree import FreeText, Invalid, JobCall, JobStarted, Role, Routes, Stream, role
+from rooftree import FreeText, Invalid, JobCall, JobStarted, Media, Role, Routes, Stream, role
 from rooftree.interfaces.backups import PartId, PartKind
 from rooftree.interfaces.vaults import VaultExists, VaultLocked, VaultMissing, VaultUnreachable
 from rooftree_backups_vault.imports import Imports, take_in
@@ -118,7 +118,7 @@ async def entries(
 @routes.get(f"{_PART}/file", access=_OWNER)
 async def file(
     files: SingleFiles, vault: VaultName, slug: str, kind: PartKind, part: FreeText, path: str = ""
-) -> Stream:
+) -> Annotated[Stream, Media("application/octet-stream")]:
     """A file of a part of a backup."""
     return Stream(await files.content(vault, slug, PartId(kind=kind, slug=part), path), "application/octet-stream")
 

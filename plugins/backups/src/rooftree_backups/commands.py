@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import click
 
 from rooftree.commands import (
+    NAME,
     Invocation,
     ask_secret,
     invocation_options,
@@ -34,6 +36,7 @@ type Report = Callable[[float, str], None]
 
 
 @click.group()
+@invocation_options
 def backup() -> None:
     """Make, look at, put back and thin out backups.
 
@@ -44,7 +47,7 @@ def backup() -> None:
 
 _ask_password = click.option("--ask-password", is_flag=True, help="Ask for the password.")
 _folders = click.option("--folder", "folders", multiple=True, type=click.Choice(FOLDERS), help="A folder.")
-_addons = click.option("--addon", "addons", multiple=True, metavar="SLUG", help="An add-on.")
+_addons = click.option("--addon", "addons", type=NAME, multiple=True, metavar="SLUG", help="An add-on.")
 
 
 def _password(ask: bool, *, confirm: bool = False) -> str | None:
@@ -53,6 +56,10 @@ def _password(ask: bool, *, confirm: bool = False) -> str | None:
             "Password", otherwise=f"write it to the standard input, or into {PASSWORD_VARIABLE}", confirm=confirm
         )
     return os.environ.get(PASSWORD_VARIABLE) or None
+
+
+def _backup(slug: str) -> str:
+    return f"/backups/{quote(slug, safe='')}"
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -104,12 +111,12 @@ def _contents(entry: dict[str, Any]) -> str:
 
 
 @backup.command()
-@click.argument("slug")
+@click.argument("slug", type=NAME)
 @invocation_options
 @pass_invocation
 def show(invocation: Invocation, /, slug: str) -> None:
     """Show one backup."""
-    details = invocation.ask("GET", f"/backups/{slug}/info")
+    details = invocation.ask("GET", f"{_backup(slug)}/info")
     if invocation.as_json:
         print_json(details)
         return
@@ -131,8 +138,8 @@ def show(invocation: Invocation, /, slug: str) -> None:
 
 
 @backup.command()
-@click.argument("what", metavar="FILE|SLUG")
-@click.option("--location", metavar="NAME", help="Where to read it, of several places.")
+@click.argument("what", type=NAME, metavar="FILE|SLUG")
+@click.option("--location", type=NAME, metavar="NAME", help="Where to read it, of several places.")
 @_ask_password
 @invocation_options
 @pass_invocation
@@ -166,8 +173,8 @@ def verify(invocation: Invocation, /, what: str, *, location: str | None, ask_pa
 def _verify_listed(invocation: Invocation, slug: str, body: dict[str, Any], report: Report) -> dict[str, Any]:
     from rooftree.errors import NotFound
 
-    place = body["location"] or invocation.ask("GET", f"/backups/{slug}/info")["location"] or ".local"
-    begun = invocation.ask("POST", f"/kernel/v1/backups/{slug}/verify", body | {"background": True}, patience_s=600)
+    place = body["location"] or invocation.ask("GET", f"{_backup(slug)}/info")["location"] or ".local"
+    begun = invocation.ask("POST", f"/kernel/v1{_backup(slug)}/verify", body | {"background": True}, patience_s=600)
     _follow(invocation, begun["job_id"], report)
     known = invocation.ask("GET", "/kernel/v1/backups")["backups"]
     outcome: dict[str, Any] | None = next(
@@ -200,7 +207,7 @@ def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, 
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
 @click.option("--exclude-database", is_flag=True, help="Leave Core's database out.")
-@click.option("--location", "locations", multiple=True, metavar="NAME", help=LOCATION_HELP)
+@click.option("--location", "locations", type=NAME, multiple=True, metavar="NAME", help=LOCATION_HELP)
 @click.option("--uncompressed", is_flag=True, help="Larger, and done sooner.")
 @_ask_password
 @invocation_options
@@ -231,7 +238,7 @@ def create(
         kind = "partial"
         body |= {"addons": list(addons), "folders": list(folders), "homeassistant": core}
     job = _await(invocation, invocation.ask("POST", f"/backups/new/{kind}", body)["job_id"], "Backing up")
-    details = invocation.ask("GET", f"/backups/{job['reference']}/info")
+    details = invocation.ask("GET", f"{_backup(job['reference'])}/info")
     if invocation.as_json:
         print_json(details)
         return
@@ -241,11 +248,11 @@ def create(
 
 
 @backup.command()
-@click.argument("slug")
+@click.argument("slug", type=NAME)
 @_addons
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
-@click.option("--location", metavar="NAME", help="Where to read it from.")
+@click.option("--location", type=NAME, metavar="NAME", help="Where to read it from.")
 @click.option(
     "--settings/--no-settings",
     default=None,
@@ -279,7 +286,7 @@ def restore(
     kind = "partial"
     if addons or folders or core:
         body |= {"addons": list(addons), "folders": list(folders), "homeassistant": core}
-    elif (details := invocation.ask("GET", f"/backups/{slug}/info"))["type"] == "partial":
+    elif (details := invocation.ask("GET", f"{_backup(slug)}/info"))["type"] == "partial":
         body |= {
             "addons": [addon["slug"] for addon in details["addons"]],
             "folders": details["folders"],
@@ -290,7 +297,7 @@ def restore(
     if settings is None:
         settings = kind == "full" or bool(body["homeassistant"])
     body["settings"] = settings
-    path = f"/backups/{slug}/restore/{kind}"
+    path = f"{_backup(slug)}/restore/{kind}"
     if only_plan:
         plan = invocation.ask("POST", f"{path}?plan=1", body, patience_s=600)
         if invocation.as_json:
@@ -303,7 +310,7 @@ def restore(
         return
     if not yes:
         besides = ", and the mounts and logins at registries that are in it" if settings else ""
-        click.confirm(f"Put the backup {slug} back, in place of what is there now{besides}?", abort=True)
+        click.confirm(f"Put the backup {slug} back, in place of what is there now{besides}?", abort=True, err=True)
     job = _await(invocation, invocation.ask("POST", path, body, patience_s=600)["job_id"], "Restoring")
     if invocation.as_json:
         print_json(job)
@@ -312,8 +319,8 @@ def restore(
 
 
 @backup.command()
-@click.argument("slugs", nargs=-1, required=True, metavar="SLUG...")
-@click.option("--location", "locations", multiple=True, metavar="NAME", help="Only there.")
+@click.argument("slugs", type=NAME, nargs=-1, required=True, metavar="SLUG...")
+@click.option("--location", "locations", type=NAME, multiple=True, metavar="NAME", help="Only there.")
 @invocation_options
 @pass_invocation
 def delete(invocation: Invocation, /, slugs: tuple[str, ...], *, locations: tuple[str, ...]) -> None:
@@ -322,18 +329,21 @@ def delete(invocation: Invocation, /, slugs: tuple[str, ...], *, locations: tupl
 
     for slug in slugs:
         if locations:  # the API leaves places out that don't hold it; here nothing may be called deleted that is not
-            held = invocation.ask("GET", f"/backups/{slug}/info")["location_attributes"]
+            held = invocation.ask("GET", f"{_backup(slug)}/info")["location_attributes"]
             if absent := [place for place in locations if place not in held]:
                 there = ", ".join(sorted(held))
                 raise NotFound(f"The backup {slug} is not in {', '.join(absent)}; it is in {there}")
-        invocation.ask("DELETE", f"/backups/{slug}", {"location": list(locations)} if locations else {})
+        invocation.ask("DELETE", _backup(slug), {"location": list(locations)} if locations else {})
         tell(f"Deleted {slug}.", err=True)
+    if invocation.as_json:
+        print_json({"slugs": slugs})
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------
 
 
 @backup.group()
+@invocation_options
 def schedule() -> None:
     """Backups by themselves."""
 
@@ -367,13 +377,13 @@ def _kept(rules: dict[str, int]) -> str:
 
 
 @schedule.command("set")
-@click.argument("name")
-@click.argument("cron")
+@click.argument("name", type=NAME)
+@click.argument("cron", type=NAME)
 @click.option("--jitter-minutes", default=0, type=click.IntRange(0, 720), help="Up to so much later.")
 @_addons
 @_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
-@click.option("--location", "locations", multiple=True, metavar="NAME", help=LOCATION_HELP)
+@click.option("--location", "locations", type=NAME, multiple=True, metavar="NAME", help=LOCATION_HELP)
 @click.option("--keep-last", default=0, type=click.IntRange(0, 10_000), help="So many of the newest.")
 @click.option("--keep-daily", default=0, type=click.IntRange(0, 10_000), help="The newest of so many days.")
 @click.option("--keep-weekly", default=0, type=click.IntRange(0, 10_000), help="Of so many weeks.")
@@ -418,18 +428,29 @@ def set_schedule(
     }
     if password := _password(ask_password, confirm=True):
         body["password"] = password
-    invocation.ask("POST", f"/kernel/v1/backups/schedules/{name}", body)
-    tell(f"The schedule {name} is kept.", err=True)
+    invocation.ask("POST", _schedule(name), body)
+    _tell_of_schedule(invocation, name, f"The schedule {name} is kept.")
 
 
 @schedule.command("delete")
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def delete_schedule(invocation: Invocation, /, name: str) -> None:
     """Forget a schedule; its backups stay."""
-    invocation.ask("DELETE", f"/kernel/v1/backups/schedules/{name}")
-    tell(f"The schedule {name} is forgotten; its backups stay.", err=True)
+    invocation.ask("DELETE", _schedule(name))
+    _tell_of_schedule(invocation, name, f"The schedule {name} is forgotten; its backups stay.")
+
+
+def _tell_of_schedule(invocation: Invocation, name: str, sentence: str) -> None:
+    if invocation.as_json:
+        print_json({"name": name})
+    else:
+        tell(sentence, err=True)
+
+
+def _schedule(name: str) -> str:
+    return f"/kernel/v1/backups/schedules/{quote(name, safe='')}"
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from rooftree import (
     UNSET,
     Header,
     JobCall,
+    Media,
     NotFound,
     Principal,
     Proxied,
@@ -229,7 +230,7 @@ async def download(
     backup: BackupSlug,
     wanted: Annotated[str | None, Header("Range")],
     location: LocationName | None = None,
-) -> Proxied:
+) -> Annotated[Proxied, Media("application/tar")]:
     """The backup as one file, or a part of that."""
     there = await backups.catalogue.get(backup)
     key = there.primary.location if location is None else key_of(location)

@@ -60,7 +60,7 @@ def _checked_cron(_: object, __: object, cron: str) -> None:
     try:
         Task("schedule", _nothing, cron=cron)
     except ValueError as error:
-        raise ValueError(str(error).removeprefix("task schedule: cron ")) from None
+        raise ValueError(str(error).removeprefix("task schedule: ").replace("cron must", "cron: must", 1)) from None
 
 
 async def _nothing() -> None:

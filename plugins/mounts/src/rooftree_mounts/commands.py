@@ -10,7 +10,16 @@ from urllib.parse import quote
 
 import click
 
-from rooftree.commands import Invocation, ask_secret, invocation_options, pass_invocation, print_json, print_table, tell
+from rooftree.commands import (
+    NAME,
+    Invocation,
+    ask_secret,
+    invocation_options,
+    pass_invocation,
+    print_json,
+    print_table,
+    tell,
+)
 
 TAKES_S: Final = 300.0
 """Seconds that mounting may take, with all that is tried."""
@@ -22,6 +31,7 @@ SOURCE: Final = "//SERVER/SHARE|SERVER:/PATH|DEVICE"
 
 
 @click.group()
+@invocation_options
 def mount() -> None:
     """Mount network storage and disks for add-ons, Home Assistant and backups."""
 
@@ -31,7 +41,7 @@ def _with_options[F: Callable[..., Any]](command: F) -> F:
     options = (
         click.option("--port", type=click.IntRange(1, 65535), help="Of the server, where it is not the usual one."),
         click.option("--smb-version", type=click.Choice(["1.0", "2.0"]), help="Of CIFS; else the highest both know."),
-        click.option("--username", metavar="NAME", help="Log in at a CIFS server; the password is asked for."),
+        click.option("--username", type=NAME, metavar="NAME", help="Log in at a CIFS server; asks for the password."),
         click.option(
             "--password-file", type=click.File("r"), metavar="FILE",
             help="Read the password from the first line of a file, - for standard input.",
@@ -96,8 +106,8 @@ def _size(size_bytes: int | None) -> str:
 
 
 @mount.command()
-@click.argument("name")
-@click.argument("source", metavar=SOURCE)
+@click.argument("name", type=NAME)
+@click.argument("source", type=NAME, metavar=SOURCE)
 @click.option("--usage", type=click.Choice(USAGES), required=True, help="Who sees it.")
 @click.option("--read-only", is_flag=True, help="Let nobody write there.")
 @_with_options
@@ -123,8 +133,8 @@ def add(
 
 
 @mount.command()
-@click.argument("name")
-@click.argument("source", required=False, metavar=f"[{SOURCE}]")
+@click.argument("name", type=NAME)
+@click.argument("source", type=NAME, required=False, metavar=f"[{SOURCE}]")
 @click.option("--usage", type=click.Choice(USAGES), help="Who sees it.")
 @click.option("--read-only/--writable", default=None, help="Whether nobody may write there.")
 @click.option("--guest", is_flag=True, help="Log in no more.")
@@ -165,7 +175,7 @@ _KEYS: Final = {
 
 
 @mount.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--plan", is_flag=True, help="Only show what would be done.")
 @invocation_options
@@ -176,12 +186,16 @@ def remove(invocation: Invocation, /, name: str, *, yes: bool, plan: bool) -> No
         for user in _known(invocation, name)["used_by"]:
             tell(user, err=True)
         click.confirm(f"Remove the mount {name}?", abort=True, err=True)
-    if _is_done(invocation, "DELETE", _path(name), None, plan=plan):
+    if not _is_done(invocation, "DELETE", _path(name), None, plan=plan):
+        return
+    if invocation.as_json:
+        print_json({"name": name})
+    else:
         tell(f"The mount {name} is gone; what is on it stayed there.", err=True)
 
 
 @mount.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @invocation_options
 @pass_invocation
 def reload(invocation: Invocation, /, name: str) -> None:
@@ -191,7 +205,7 @@ def reload(invocation: Invocation, /, name: str) -> None:
 
 
 @mount.command()
-@click.argument("name", required=False, metavar=f"[NAME|{HERE}]")
+@click.argument("name", type=NAME, required=False, metavar=f"[NAME|{HERE}]")
 @invocation_options
 @pass_invocation
 def default(invocation: Invocation, /, name: str | None) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 
 from rooftree.commands import (
+    NAME,
     Invocation,
     invocation_options,
     is_terminal,
@@ -26,6 +27,7 @@ TRIES_S: Final = 150.0
 
 
 @click.group()
+@invocation_options
 def network() -> None:
     """Show and change the network of the host."""
 
@@ -53,7 +55,7 @@ def show(invocation: Invocation, /) -> None:
 
 
 @network.command("set")
-@click.argument("interface")
+@click.argument("interface", type=NAME)
 @click.option("--ipv4", metavar="auto|disabled|ADDRESS", help="By DHCP, not at all, or fixed (192.0.2.9/24, …).")
 @click.option("--ipv6", metavar="auto|disabled|ADDRESS", help="By router advertisements, not at all, or fixed.")
 @click.option("--gateway", "gateways", multiple=True, metavar="ADDRESS", help="Of IPv4 or IPv6, with a fixed address.")

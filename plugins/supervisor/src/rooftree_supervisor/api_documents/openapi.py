@@ -30,7 +30,7 @@ from rooftree.errors import (
     Unauthenticated,
     Unavailable,
 )
-from rooftree.http import ANY_METHOD, SWITCH, Input, Route, Source, answer_of, inputs, without_none
+from rooftree.http import ANY_METHOD, SWITCH, Input, Route, Source, answer_of, inputs, is_download, without_none
 from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.principal import INCLUDES
 from rooftree_supervisor.api_documents.schemas import Schema, Schemas, Way
@@ -69,7 +69,7 @@ Made from the routes of the plugins that run.
 
 Answers in JSON come in an envelope: `{"result": "ok", "data": …}`, and where there is nothing to say `data` is `{}`.
 Errors are `{"result": "error", "message": …}`, where there is more to say with `error_key`, `extra_fields` and
-`job_id`; routes that answer text or bytes send the bare message instead, but for what is refused at the door.
+`job_id`; routes that answer text or pictures send the bare message instead, but for what is refused at the door.
 
 Besides what is listed at each route: a path that exists answers 405 to a method that it does not offer, with the header
 `Allow`; every GET can be asked with HEAD; a request that cannot be read is 400, one whose head is too long 431. Paths
@@ -288,7 +288,8 @@ class Describer:
             Failed: answer_of(route)[0],
             Unavailable: True,
         }
-        as_text = not {Text, Binary, Stream, Socket, Proxied}.isdisjoint(_members(_answer(route)))
+        answer = _answer(route)
+        as_text = not {Text, Binary, Stream, Socket, Proxied}.isdisjoint(_members(answer)) and not is_download(answer)
         likely = [kind for kind in _ERRORS if can[kind] or kind in route.refuses]
         documented = {kind.status: kind for kind in (*route.refuses, *likely)}
         return {str(status): self._refusal(documented[status], as_text) for status in sorted(documented)}

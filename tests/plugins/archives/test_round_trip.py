@@ -26,7 +26,17 @@ from rooftree.interfaces.backups import (
 from rooftree.interfaces.containers import DataPath
 from rooftree.model import Secret
 from rooftree_archives import ArchiveIndex, archive_reader, archive_writer, read_indexes
-from tests.plugins.archives.trees import ADDON, MIB, SHARE, described, head, make_odd_tree, quiet, unpack_folder, write_folder
+from tests.plugins.archives.trees import (
+    ADDON,
+    MIB,
+    SHARE,
+    described,
+    head,
+    make_odd_tree,
+    quiet,
+    unpack_folder,
+    write_folder,
+)
 from tests.requirements import missing, needs
 
 FORMS: list[dict[str, Any]] = [

@@ -35,5 +35,5 @@ def listing(folder: str) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    with open(int(sys.argv[2]), "w") as answer:  # noqa: PTH123  # one that is open
+    with open(int(sys.argv[2]), "w") as answer:  # noqa: PTH123  # ours: a descriptor that we were given
         json.dump(listing(sys.argv[1]), answer)

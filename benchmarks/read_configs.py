@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from rooftree import Kernel
-from rooftree.process import configure
+from rooftree.daemon import configure
 from rooftree.testing import running_system
 from rooftree_store import AddonStore
 from rooftree_store.plugin import StorePlugin

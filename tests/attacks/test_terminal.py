@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 import rooftree
 from rooftree.cli.terminal_text import ColouredText, printable_json, printable_lines
+from rooftree.daemon import logs
 from rooftree.model import printable
-from rooftree.process import logs
 
 ROOT = Path(__file__).parents[2]
 ROOFTREE = (sys.executable, "-m", "rooftree.cli")

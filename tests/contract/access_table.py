@@ -19,8 +19,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from rooftree.daemon import configure
 from rooftree.http.table import Entry
-from rooftree.process.logs import configure
 from rooftree.process.system import System
 from tests.contract.access_differences import DIFFERENCES
 from tests.contract.door import ANOTHER, EVERYBODY, Knock, Wire, house_with_closed_rooms, paths_of, tokens_of_callers

@@ -1,4 +1,8 @@
-"""A daemon as a process of its own, whose only plugin is ``acme``, found through a real entry point."""
+"""A daemon as a process of its own, whose only plugin is ``acme``, found through a real entry point.
+
+``python -m tests.kernel.daemon_process SITE FLAGS`` is one for forks: the folder that the plugin is installed in, and
+settings as JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from rooftree.process.daemon import run  # first, as in the command
+
+# isort: split
 import aiohttp
+
+from rooftree.settings import load
+from tests.rig.fork_server import ForkedProcess, forked
 
 DEADLINE_S = 20
 
 DAEMON = """
 import json, sys
-from rooftree.process.daemon import run
+from rooftree.daemon import run
 from rooftree.settings import load
 sys.exit(run(load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags=json.loads(sys.argv[1]))))
 """
@@ -96,6 +106,16 @@ class Daemon:
                 process.kill()
                 await process.wait()
 
+    @asynccontextmanager
+    async def fork(self, **environment: str) -> AsyncIterator[ForkedProcess]:
+        """The same as a fork, for what is not about the start."""
+        arguments = [str(self.site), json.dumps(self.flags)]
+        async with (
+            forked("tests.kernel.daemon_process", *arguments, environment={**os.environ, **environment}) as process,
+            asyncio.timeout(DEADLINE_S),
+        ):
+            yield process
+
     async def get(self, path: str) -> tuple[int, dict[str, object]]:
         """Ask over the unix socket."""
         async with (
@@ -105,7 +125,7 @@ class Daemon:
             return answer.status, await answer.json()
 
 
-async def printed(process: Process, text: str) -> str:
+async def printed(process: Process | ForkedProcess, text: str) -> str:
     """Wait until the process has printed ``text``; everything until then."""
     assert process.stdout is not None
     lines = ""
@@ -116,8 +136,14 @@ async def printed(process: Process, text: str) -> str:
     return lines
 
 
-async def ended(process: Process) -> tuple[int, str]:
+async def ended(process: Process | ForkedProcess) -> tuple[int, str]:
     """The exit status, and what was still printed."""
     assert process.stdout is not None
     rest = (await process.stdout.read()).decode()
     return await process.wait(), rest
+
+
+if __name__ == "__main__":
+    os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
+    sys.path.insert(0, sys.argv[1])
+    sys.exit(run(load(config=None, environ={"ROOFTREE_CONFIG": ""}, flags=json.loads(sys.argv[2]))))

@@ -7,10 +7,10 @@ import asyncio
 import sys
 from pathlib import Path
 
+from rooftree.daemon import logs
 from rooftree.errors import RooftreeError
 from rooftree.jobs import suspension
 from rooftree.plugins.life import Health
-from rooftree.process import logs
 from rooftree.state import failpoints
 from rooftree.testing import running_system
 from tests.kernel.killed_jobs import CANCELLED, JOBS, hesitates, plugin_for

@@ -16,8 +16,8 @@ from pathlib import Path
 from attrs import frozen
 
 from rooftree import PUBLIC, Binary, Plugin, RawBody, Routes, Stream, Text
+from rooftree.daemon import configure
 from rooftree.http import connection, server
-from rooftree.process.logs import configure
 from rooftree.testing import running_system
 
 routes = Routes()

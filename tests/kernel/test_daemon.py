@@ -123,7 +123,7 @@ async def test_killed_daemon_starts_again_over_its_leftovers(daemon: Daemon) -> 
 
 async def test_daemon_does_not_carry_what_only_the_command_line_draws_with() -> None:
     look = "print([name for name in ('rich', 'pygments', 'click') if name in sys.modules])"
-    code = f"import sys, rooftree.process.daemon; {look}"
+    code = f"import sys, rooftree.daemon; {look}"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE)
     output, _ = await process.communicate()
 
@@ -132,7 +132,7 @@ async def test_daemon_does_not_carry_what_only_the_command_line_draws_with() -> 
 
 async def test_daemon_keeps_no_text_of_generated_code() -> None:
     code = (
-        "import rooftree.process.daemon, linecache, attrs; from rooftree.model import structure\n"
+        "import rooftree.daemon, linecache, attrs; from rooftree.model import structure\n"
         "@attrs.frozen\nclass Lamp:\n    name: str\n"
         "print(structure({'name': 'hall'}, Lamp), [key for key in linecache.cache if 'attrs generated' in key])"
     )

@@ -58,7 +58,7 @@ def test_missing_folder_is_made_and_keeps_its_instance_id(tmp_path: Path) -> Non
 
 def test_second_owner_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, rooftree.process.lean_imports, rooftree.state.folder as d\n"
+        "import sys, pathlib, rooftree.daemon.lean_imports, rooftree.state.folder as d\n"
         "folder = d.DataFolder.open(pathlib.Path(sys.argv[1])); print('taken', flush=True); input()"
     )
     with subprocess.Popen(
@@ -177,7 +177,7 @@ async def test_lost_instance_id_without_database_is_told_even_after_a_kill_in_be
 def test_first_start_that_is_killed_halfway_is_still_a_first_start(tmp_path: Path) -> None:
     """One of its two files is whole, the other unfinished; ``tests/torture`` takes every call."""
     program = (
-        "import sys, pathlib, rooftree.process.lean_imports, rooftree.state.folder as d\n"
+        "import sys, pathlib, rooftree.daemon.lean_imports, rooftree.state.folder as d\n"
         "d.DataFolder.open(pathlib.Path(sys.argv[1]))"
     )
     killed = subprocess.run(
@@ -263,7 +263,7 @@ def test_full_disk_leaves_the_old_file_and_the_space(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, rooftree.process.lean_imports, rooftree.state.folder as d\n"
+        "import sys, pathlib, rooftree.daemon.lean_imports, rooftree.state.folder as d\n"
         "d.write_file_atomically(pathlib.Path(sys.argv[1]), b'', 384)"
     )
     path = tmp_path / "token"

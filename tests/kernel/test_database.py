@@ -710,7 +710,7 @@ async def test_damaged_database_with_only_newer_copies_refuses_and_is_left_as_it
 
 OPEN = """
 import asyncio, pathlib, sys
-import rooftree.process.lean_imports
+import rooftree.daemon.lean_imports
 from rooftree.state.folder import DataFolder
 from rooftree.state.database import Database
 async def main():

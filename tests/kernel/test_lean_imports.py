@@ -15,7 +15,7 @@ from typing import Any
 
 DAEMON = """
 import asyncio, json, sys
-import rooftree.process.daemon
+import rooftree.daemon
 """
 FIELDS = """
 from attrs import field, fields, frozen

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import structlog
 
-from rooftree.process.logs import LONGEST_LINE_BYTES, RecentLine, RecentLogs, configure, redact_text, set_level
+from rooftree.daemon.logs import configure, redact_text
+from rooftree.process.recent_logs import LONGEST_LINE_BYTES, RecentLine, RecentLogs, set_level
 
 NOW = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
 

@@ -37,7 +37,7 @@ async def test_block_is_noticed_within_two_seconds_with_plugin_and_place_and_tol
     daemon: Daemon,
 ) -> None:
     daemon.install(in_route="time.sleep(3)")
-    async with daemon.process() as process:
+    async with daemon.fork() as process:
         await printed(process, "plugins_started")
 
         asking = asyncio.create_task(asked(daemon))
@@ -58,7 +58,7 @@ async def test_loop_that_stays_blocked_ends_the_process_and_keeps_the_culprit_ou
 ) -> None:
     daemon.flags["kernel.blocked_exit_s"] = 3
     daemon.install(in_route="time.sleep(60)")
-    async with daemon.process() as process:
+    async with daemon.fork() as process:
         await printed(process, "plugins_started")
         asking = asyncio.create_task(asked(daemon))
         status, said = await ended(process)
@@ -68,7 +68,7 @@ async def test_loop_that_stays_blocked_ends_the_process_and_keeps_the_culprit_ou
     assert "acme.py" in said  # the stack, for whoever mends it
     del daemon.flags["kernel.blocked_exit_s"]
 
-    async with daemon.process() as process:
+    async with daemon.fork() as process:
         await printed(process, "plugins_started")
 
         answer, body = await daemon.get("/acme")
@@ -82,7 +82,7 @@ async def test_loop_that_stays_blocked_ends_the_process_and_keeps_the_culprit_ou
 async def test_process_that_was_killed_while_it_was_blocked_keeps_the_culprit_out(daemon: Daemon) -> None:
     daemon.install(in_route="time.sleep(60)")
     note = daemon.folder / "data" / "blocked-by.json"
-    async with daemon.process(WATCHDOG_USEC="3000000") as process:  # so the culprit is written down after 1.5 s
+    async with daemon.fork(WATCHDOG_USEC="3000000") as process:  # so the culprit is written down after 1.5 s
         await printed(process, "plugins_started")
         asking = asyncio.create_task(asked(daemon))
         await printed(process, "loop_blocked")
@@ -93,14 +93,14 @@ async def test_process_that_was_killed_while_it_was_blocked_keeps_the_culprit_ou
         await process.wait()
         await asking
 
-    async with daemon.process() as process:
+    async with daemon.fork() as process:
         await printed(process, "plugins_started")
         assert (await daemon.get("/acme"))[0] == 503
 
 
 async def test_process_that_was_stopped_for_a_while_was_not_blocked(daemon: Daemon) -> None:
     daemon.flags["kernel.blocked_exit_s"] = 3
-    async with daemon.process() as process:
+    async with daemon.fork() as process:
         await printed(process, "plugins_started")
 
         process.send_signal(signal.SIGSTOP)
@@ -108,7 +108,7 @@ async def test_process_that_was_stopped_for_a_while_was_not_blocked(daemon: Daem
         process.send_signal(signal.SIGCONT)
 
         assert (await daemon.get("/acme"))[0] == 200
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         status, said = await ended(process)
     assert status == 0
     assert "loop_blocked" not in said
@@ -119,7 +119,7 @@ async def test_service_manager_hears_from_the_loop_as_often_as_it_wants_to(daemo
         address = daemon.folder / "notify"
         line.bind(str(address))
         loop = asyncio.get_running_loop()
-        async with daemon.process(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="2000000") as process:
+        async with daemon.fork(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="2000000") as process:
             await printed(process, "plugins_started")
 
             heard = {await loop.sock_recv(line, 100) for _ in range(3)}
@@ -137,7 +137,7 @@ async def test_service_manager_hears_nothing_from_a_blocked_loop(daemon: Daemon)
         address = daemon.folder / "notify"
         line.bind(str(address))
         loop = asyncio.get_running_loop()
-        async with daemon.process(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="900000") as process:
+        async with daemon.fork(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="900000") as process:
             await printed(process, "plugins_started")
             asking = asyncio.create_task(asked(daemon))
             await printed(process, "loop_blocked")

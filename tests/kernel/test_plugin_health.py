@@ -11,7 +11,7 @@ import pytest
 
 from rooftree import Kernel, Plugin, PluginHealthChanged, Problem, Routes
 from rooftree.plugins.life import Health
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.testing import Client, InstalledPlugin, running_system
 from tests.kernel.plugins_under_test import OTHER, THING, RaisingSetup, Thing, info_of, routes_of, with_route
 

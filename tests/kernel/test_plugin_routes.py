@@ -11,7 +11,7 @@ from typing import Annotated
 
 from rooftree import PUBLIC, From, Kernel, Plugin, Routes
 from rooftree.plugins.life import Health
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.process.system import System
 from rooftree.settings import load
 from rooftree.state import failpoints

@@ -27,7 +27,7 @@ from rooftree import (
 )
 from rooftree.events import Problem, ProblemCleared, ProblemReported
 from rooftree.plugins.life import Health
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.process.system import System
 from rooftree.settings import load
 from rooftree.testing import Client, Failing, InstalledPlugin, running_system

@@ -301,7 +301,7 @@ async def test_without_a_copy_nothing_is_migrated(tmp_path: Path, place: str) ->
 
 MIGRATE = """
 import asyncio, pathlib, sys
-import rooftree.process.lean_imports
+import rooftree.daemon.lean_imports
 from attrs import frozen
 from rooftree.state.folder import DataFolder
 from rooftree.state.database import Database

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -267,10 +268,12 @@ def test_fixtures_are_as_strict_and_a_mark_says_what_is_allowed(tmp_path: Path) 
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["rooftree.testing.fixtures"]')
     (tmp_path / "test_suite.py").write_text(SUITE)
     options = ("-q", "--strict-markers", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", "--rootdir", tmp_path)
+    only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
     done = subprocess.run(
-        (sys.executable, "-m", "pytest", *options), cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        (sys.executable, "-m", "pytest", "-p", "pytest_asyncio.plugin", *options),
+        cwd=tmp_path, env=os.environ | only, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
     assert done.stdout.splitlines()[-1].startswith("3 passed, 2 errors"), done.stdout
     assert done.stdout.count("task_failed: the task tick of failing raised RuntimeError('a bug')") >= 2

@@ -13,6 +13,7 @@ import pytest
 from rooftree import PUBLIC, Kernel, Plugin, Principal, RateLimited, Role, Routes, role
 from rooftree.access import wrong_tokens
 from rooftree.access.wrong_tokens import ALLOWED, SOURCES, WrongTokens, source_name
+from rooftree.http.sockets import peer_address
 from rooftree.interfaces.callers import TOKEN_HEADERS
 from rooftree.process.system import System
 from rooftree.testing import Client, FakeClock, running_system, token_for
@@ -72,7 +73,7 @@ async def exhaust(client: Client, path: str = "/admin") -> None:
 def is_limited(wrong: WrongTokens, address: str) -> bool:
     """Whether one more wrong token from there is one too many."""
     try:
-        wrong.note((address, 1))
+        wrong.note(address)
     except RateLimited:
         return True
     return False
@@ -177,7 +178,7 @@ async def test_each_address_is_counted_for_itself(wrong: WrongTokens) -> None:
 def test_source_is_an_address_or_the_network_that_one_machine_can_choose_addresses_from(
     peer: object, name: str | None
 ) -> None:
-    assert source_name(peer) == name
+    assert source_name(peer_address(peer)) == name
 
 
 async def test_sources_that_are_remembered_are_bounded_and_the_quietest_goes_first(wrong: WrongTokens) -> None:

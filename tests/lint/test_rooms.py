@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 KERNEL = ROOT / "core" / "src"
-ROOMS = ("model", "services", "settings", "state", "events", "access", "jobs", "http", "plugins", "process")
+ROOMS = ("model", "services", "settings", "state", "events", "access", "jobs", "http", "plugins", "process", "daemon")
 EVERYBODYS = {"clock", "context", "errors", "principal"}
 """Modules at the top that every room may use."""
 MOST_LINES = 350

@@ -25,9 +25,7 @@ def new_environment(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) ->
         environment = Environment.fresh(wheels.uv, tmp_path_factory.mktemp("environment") / "venv")
         plugins = [wheels.of(plugin.folder) for plugin in with_needs(["rooftree-supervisor"])]
         environment.install(f"rooftree[testing] @ {wheels.of(ROOT / 'core').as_uri()}", *plugins)
-        environment.run(
-            "python", "-c", "import pytest, rooftree.process.daemon, rooftree.testing, rooftree_supervisor.plugin"
-        )
+        environment.run("python", "-c", "import pytest, rooftree.daemon, rooftree.testing, rooftree_supervisor.plugin")
         return environment
 
     return lambda: first().copy(tmp_path_factory.mktemp("environment") / "venv")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,9 @@ from attrs import frozen
 
 from tests.workspace import ROOT
 
+MYPY_CACHE = ROOT / ".mypy_cache" / "packaging"
+"""What mypy knows of our packages and of others': the same in each environment, which it tells by the content of files.
+To find it out takes ten times as long as to look at a project."""
 PATIENCE_S = 240.0
 """What fetching dependencies may take on a machine that has none of them."""
 
@@ -66,7 +68,8 @@ def environment_without_ours() -> dict[str, str]:
 
 @frozen
 class Wheels:
-    """Builds distributions into one folder, each once."""
+    """Builds distributions into one folder, each once, with what the workspace has to build with: an environment of its
+    own for each would cost more than the build."""
 
     uv: Path
     folder: Path
@@ -75,7 +78,7 @@ class Wheels:
         """The wheel of the distribution in that folder."""
         into = self.folder / source.name
         if not into.exists():
-            how = ("--wheel", "--quiet", "--python", sys.executable, "--out-dir", into)
+            how = ("--wheel", "--no-build-isolation", "--quiet", "--python", sys.executable, "--out-dir", into)
             run((self.uv, "build", *how, source), cwd=self.folder)
         (wheel,) = into.glob("*.whl")
         return wheel
@@ -96,10 +99,14 @@ class Environment:
 
     def copy(self, folder: Path) -> Environment:
         """Another one with the same in it, compiled as far as it was here: that is most of what a first run costs."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        run(("cp", "--archive", "--link", self.folder, folder))
         for script in (folder / "bin").iterdir():
             if not script.is_symlink():
-                script.write_bytes(script.read_bytes().replace(os.fsencode(self.folder), os.fsencode(folder)))
+                moved = script.read_bytes().replace(os.fsencode(self.folder), os.fsencode(folder))
+                mode = script.stat().st_mode
+                script.unlink()  # else the other's would change
+                script.write_bytes(moved)
+                script.chmod(mode)
         return Environment(self.uv, folder)
 
     def command(self, name: str) -> Path:
@@ -134,6 +141,6 @@ def checks(environment: Environment, project: Path, sources: Iterable[str]) -> N
     """Hold a project to ruff and ``mypy --strict``, ours, as an author's would see it with what is installed there."""
     ruff(project)
     python = ("--python-executable", environment.command("python"))
-    cache = ("--cache-dir", environment.folder / "mypy")
+    cache = ("--cache-dir", MYPY_CACHE)
     command = (Path(sys.executable).with_name("mypy"), "--strict", *python, *cache, *sources)
     run(command, cwd=project, env=environment_without_ours())

@@ -1,9 +1,9 @@
 """Workers of archives as forks: what the daemon's side of one is given is a process that has all modules already.
 
 A worker imports for a sixth of a second of a processor, and most tests of archives and backups start several. Here the
-first one has a server started, as a worker would be, which imports what workers do and forks for each. The fork is a
-child of pytest (clone(2), ``CLONE_PARENT``), so it is killed and waited for by the product's own code. The server ends
-with pytest.
+first one has a server started, as a worker would be, which imports what workers do and forks for each; those before it
+can are new processes. The fork is a child of pytest (clone(2), ``CLONE_PARENT``), so it is killed and waited for by the
+product's own code. The server ends with pytest.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import importlib
 import json
 import os
 import platform
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ IMPORTED: Final = (WORKER, *(f"rooftree_archives.{name}" for name in ("file_copy
 """What workers import, at once or late."""
 LARGEST_ORDER: Final = 2**12
 """Bytes."""
+READY: Final = b"ready"
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
 """The number of the system call; ``None`` where nobody knows it here: there each worker is a new process."""
 _CLONE_PARENT: Final = 0x8000
@@ -49,9 +52,8 @@ def forked_workers() -> Iterator[None]:
         if WORKER not in command:
             return spawn(about, command, pass_fds, env)
         seen = _what_it_sees()
-        if seen not in servers:
-            servers[seen] = _Server(env)
-        return _Child(about, servers[seen].fork(*pass_fds), {})
+        server = servers.get(seen) or servers.setdefault(seen, _Server(env))
+        return _Child(about, server.fork(*pass_fds), {}) if server.is_ready() else spawn(about, command, pass_fds, env)
 
     with pytest.MonkeyPatch.context() as patch:
         if _CLONE is not None:
@@ -76,12 +78,21 @@ class _Server:
                 [sys.executable, "-I", "-X", "utf8", __file__, str(its.fileno()), WORKER],
                 env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[its.fileno()],
             )  # fmt: skip
+        self._ready, self._turn = False, threading.Lock()
+
+    def is_ready(self) -> bool:
+        """Whether it has imported everything: who asks before that does not wait."""
+        with self._turn:
+            if not self._ready and select.select([self._orders], [], [], 0)[0]:
+                self._ready = self._orders.recv(LARGEST_ORDER) == READY
+            return self._ready
 
     def fork(self, connection: int) -> int:
         """The process id of a worker that is asked over that descriptor."""
         order = {"connection": connection, "priority": os.getpriority(os.PRIO_PROCESS, 0)}
-        socket.send_fds(self._orders, [json.dumps(order).encode()], [connection])
-        return int(self._orders.recv(LARGEST_ORDER))
+        with self._turn:
+            socket.send_fds(self._orders, [json.dumps(order).encode()], [connection])
+            return int(self._orders.recv(LARGEST_ORDER))
 
     def close(self) -> None:
         self._orders.close()
@@ -96,6 +107,7 @@ def serve(orders: socket.socket) -> None:
     for module in IMPORTED:
         importlib.import_module(module)
     gc.freeze()
+    orders.send(READY)
     assert _CLONE is not None
     system_call = ctypes.PyDLL(None).syscall  # with the interpreter held, as fork(2) is
     while True:

@@ -11,7 +11,7 @@ import os
 import time
 from importlib.metadata import entry_points
 
-import rooftree.process.daemon  # noqa: F401  # first, as in the command
+import rooftree.daemon  # noqa: F401  # first, as in the command
 
 # isort: split
 import difflib  # noqa: F401

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from rooftree.testing import check_step
 from rooftree_backups_vault.put_back import PLACE, FetchFile, PutFileInPlace
 from tests.plugins.backups_vault.vault_house import LAMP, VaultHouse, needs_restic, picture
@@ -29,14 +27,14 @@ async def test_files_are_looked_at_folder_by_folder(house: VaultHouse) -> None:
     assert content.text == "it was dark"
 
 
-@pytest.mark.parametrize("path", ["data/none", "data/sub", "none", "data/link", "../x", "/etc/passwd", "data/../../x"])
-async def test_what_is_no_file_of_the_part_is_refused(house: VaultHouse, path: str) -> None:
+async def test_what_is_no_file_of_the_part_is_refused(house: VaultHouse) -> None:
     await house.back_up()
 
-    answer = await house.client.get(f"{FILES}/file?path={path.replace('/', '%2F')}")
+    for path in ["data/none", "data/sub", "none", "data/link", "../x", "/etc/passwd", "data/../../x"]:
+        answer = await house.client.get(f"{FILES}/file?path={path.replace('/', '%2F')}")
 
-    assert answer.status in {400, 404}
-    assert answer.envelope["result"] == "error"
+        assert answer.status in {400, 404}, path
+        assert answer.envelope["result"] == "error"
 
 
 async def test_file_comes_back_and_what_is_there_now_stays_beside_it(house: VaultHouse) -> None:
@@ -71,17 +69,16 @@ async def test_folder_comes_back_also_where_nothing_is_left_of_it(house: VaultHo
     assert picture(folder / "sub" / "deeper") == before
 
 
-@pytest.mark.parametrize("path", ["data", "", "none/x", "data/none", "addon.json"])
-async def test_what_can_not_be_brought_back_is_refused_and_changes_nothing(house: VaultHouse, path: str) -> None:
+async def test_what_can_not_be_brought_back_is_refused_and_changes_nothing(house: VaultHouse) -> None:
     await house.back_up()
     folder = house.data / "apps/data/local_lamp"
     before = picture(folder)
 
-    body = {"path": path}
-    answer = await house.client.post(f"{FILES}/put-back", json=body)
+    for path in ["data", "", "none/x", "data/none", "addon.json"]:
+        answer = await house.client.post(f"{FILES}/put-back", json={"path": path})
 
-    assert answer.status in {400, 404}
-    assert picture(folder) == before
+        assert answer.status in {400, 404}, path
+        assert picture(folder) == before, path
 
 
 async def test_link_in_the_way_leads_nobody_out(house: VaultHouse, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import aiohttp
 from attrs import frozen
 
 from rooftree import PUBLIC, Event, Kernel, Plugin, Principal, Role, Routes
-from rooftree.process.logs import configure
+from rooftree.daemon import configure
 from rooftree.testing import running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from rooftree.process.logs import CHATTY, RecentLogs, configure
+from rooftree.daemon import configure
+from rooftree.process import RecentLogs
+from rooftree.process.recent_logs import CHATTY
 from rooftree.process.system import System
 from rooftree.testing import Client, Failing, fixtures, running_system
 from rooftree_supervisor.plugin import SupervisorPlugin

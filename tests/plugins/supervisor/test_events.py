@@ -16,7 +16,7 @@ from attrs import frozen
 
 from rooftree import Event, Plugin, Principal, Problem, Role
 from rooftree.http import connection
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.process.system import System
 from rooftree.testing import Client, InstalledPlugin, running_system, token_for
 from rooftree_supervisor import event_feed, event_stream

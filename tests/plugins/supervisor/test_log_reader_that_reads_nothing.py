@@ -11,7 +11,7 @@ import pytest
 
 from rooftree import Principal, Role
 from rooftree.http import connection
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.process.system import System
 from rooftree.testing import token_for
 

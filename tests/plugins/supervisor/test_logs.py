@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.testing import Client
 
 NINE = datetime(2026, 1, 31, 9, 0, 0, 123_000, UTC)

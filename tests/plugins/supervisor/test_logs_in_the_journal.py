@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.testing import Client, running_system
 from rooftree_host.plugin import HostPlugin
 from rooftree_supervisor.own_log import writes_to_journal

@@ -15,7 +15,7 @@ from rooftree import Invalid, Plugin, Step, Steps, hookimpl, job, step
 from rooftree.interfaces import hooks
 from rooftree.interfaces.hooks import RepositoriesChange
 from rooftree.plugins.kernel import Kernel
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.process.system import System
 from rooftree.settings import load
 from rooftree.testing import Client, Failing, InstalledPlugin, running_system

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from rooftree import Kernel, Plugin, Principal, Role, Routes, Service, role
 from rooftree.cli import rooftree
-from rooftree.process.logs import RecentLogs
+from rooftree.process import RecentLogs
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system, token_for
 from rooftree_supervisor.plugin import SupervisorPlugin

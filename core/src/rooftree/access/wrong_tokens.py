@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from datetime import timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 
 import structlog
 from attrs import mutable
@@ -48,10 +48,10 @@ class WrongTokens:
         self._clock = clock
         self._sources: OrderedDict[str, _Source] = OrderedDict()
 
-    def note(self, peer: object) -> None:
-        """A token was nobody's. Raises :class:`~rooftree.errors.RateLimited` when ``peer`` (a socket's peer address)
-        has sent too many; the unix socket's users have none, and are not counted."""
-        name = source_name(peer)
+    def note(self, address: str | None) -> None:
+        """A token was nobody's. Raises :class:`~rooftree.errors.RateLimited` when too many came from that address;
+        the unix socket's users have none, and are not counted."""
+        name = source_name(address)
         if name is None:
             return
         source = self._source(name)
@@ -101,13 +101,8 @@ class WrongTokens:
             source.line = asyncio.get_running_loop().call_later(LOG_EVERY_S, self._write, name, source)
 
 
-def source_name(peer: object) -> str | None:
-    """How a peer address is counted: IPv4 as it is, IPv6 by its network; ``None`` for a unix socket."""
-    if not isinstance(peer, tuple):
-        return None
-    address = ip_address(str(peer[0]).partition("%")[0])
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+def source_name(address: str | None) -> str | None:
+    """How a peer's address is counted: IPv4 as it is, IPv6 by its network; ``None`` for a unix socket."""
+    if address is None or ":" not in address:
+        return address
     return str(ip_network((address, IPV6_SITE_BITS), strict=False))

@@ -35,7 +35,7 @@ def run(
     loaded anew when the file changes.
     """
     settings = invocation.settings(port=port, host=host, log_level=log_level, log_format=log_format)
-    from rooftree.process import run as run_daemon  # first: decides what comes with the other imports
+    from rooftree.daemon import run as run_daemon  # first: decides what comes with the other imports
 
     # isort: split
     from rooftree.cli.plugin_file import plugin_files, watched

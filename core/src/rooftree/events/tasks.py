@@ -114,14 +114,12 @@ class _Entry:
 
 
 class TaskSupervisor:
-    """Runs tasks by owner.
+    """Runs tasks by owner."""
 
-    :param watch: is told which of them fail
-    """
-
-    def __init__(self, clock: Clock = MACHINE, watch: TaskWatch | None = None) -> None:
+    def __init__(self, clock: Clock = MACHINE) -> None:
         self._clock = clock
-        self.watch = watch
+        self.watch: TaskWatch | None = None
+        """Is told which of them fail; set by whoever knows plugins."""
         self.zone: tzinfo = UTC
         """The time zone of all times of day. Who waits for one looks at it again at least once a minute."""
         self._entries: dict[str, dict[str, _Entry]] = {}

@@ -3,11 +3,10 @@
 from rooftree.http.answers import Binary, Media, Socket, StateChange, Stream, Text
 from rooftree.http.begun import Begun, Ending
 from rooftree.http.binding import Endpoint
-from rooftree.http.call_ends import CallEnds
 from rooftree.http.exchanges import OURS, Exchange, Field, Proxied
-from rooftree.http.introductions import Introduction
+from rooftree.http.handler_inputs import CallEnds, From, Header, Introduction, RawBody
 from rooftree.http.paths import FreeText, Tail
-from rooftree.http.routes import ANY_METHOD, From, Header, RawBody, Route, Routes, shape
+from rooftree.http.routes import ANY_METHOD, Route, Routes, shape
 from rooftree.http.senders import MAX_TOKEN
 from rooftree.http.server import HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, is_download, without_none

@@ -22,8 +22,8 @@ from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Te
 from rooftree.http.bodies import connection_of, json_body, raw_body
 from rooftree.http.connection import Connection
 from rooftree.http.exchanges import Proxied, answer_proxied
+from rooftree.http.handler_inputs import Introduction
 from rooftree.http.in_flight import SMALL_BYTES, TooMuchInFlight
-from rooftree.http.introductions import Introduction
 from rooftree.http.paths import FreeText, Tail
 from rooftree.http.pieces import PIECE_BYTES, SMALLEST_BYTES, LargeBody
 from rooftree.http.routes import Route

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from rooftree.errors import CodingUnsupported, Invalid, TooLarge
 from rooftree.http.connection import Connection
+from rooftree.http.handler_inputs import RawBody, whole
 from rooftree.http.in_flight import SMALL_BYTES
-from rooftree.http.routes import RawBody, whole
 from rooftree.model import DEEPEST, is_deeper
 
 UNPACKED = 8

@@ -29,7 +29,7 @@ from rooftree.access import digest, source_name
 from rooftree.errors import Invalid
 from rooftree.http.answers import error_response
 from rooftree.http.begun import Begun, UnderWay
-from rooftree.http.call_ends import CallEnds
+from rooftree.http.handler_inputs import CallEnds
 from rooftree.http.in_flight import Holding, InFlight, TooMuchInFlight
 from rooftree.http.open_connections import OpenConnections
 from rooftree.http.sockets import has_hung_up, peer_address
@@ -195,8 +195,7 @@ class Connection(RequestHandler):
         if self.caller is not None:
             return Account(str(self.caller), is_known=True)
         if self._source is None:
-            peer = self._line.get_extra_info("peername") if self._line is not None else None
-            self._source = source_name(peer) or "local"
+            self._source = source_name(self.address) or "local"
         return Account(self._source, is_known=False)
 
     async def wait_for_turn(self) -> None:

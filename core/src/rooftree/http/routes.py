@@ -12,14 +12,13 @@ of another type than usual), and :class:`~rooftree.http.exchanges.Proxied` as wh
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from rooftree.access import Access
 from rooftree.errors import Invalid, RooftreeError
-from rooftree.http.in_flight import SMALL_BYTES
 from rooftree.http.paths import segments
 
 _PART = re.compile(r"(?<=/)\{([a-z_]+)\}(?=/|$)")
@@ -34,62 +33,6 @@ MAX_BODY = 1024 * 1024
 def shape(path: str) -> str:
     """A declared path without the names of its parts: two routes of one shape and method exclude each other."""
     return _TAIL.sub("{...}", _PART.sub("{}", path))
-
-
-@frozen
-class Header:
-    """Marks a parameter that is filled from a request header: ``Annotated[str | None, Header("Range")]``."""
-
-    name: str
-
-
-@frozen
-class From:
-    """Marks a parameter that several values of the request make together: ``Annotated[LogQuery, From(log_query)]``.
-
-    ``make`` is a plain function; its own parameters are services, query values, headers or path parts, filled like a
-    handler's.
-    """
-
-    make: Callable[..., Any]
-
-
-@frozen
-class RawBody:
-    """A request body as it comes, for routes that pass it on. Iterate it; it ends with the body.
-
-    More than the route's ``max_body`` bytes raise :class:`~rooftree.errors.TooLarge` while streaming.
-    """
-
-    chunks: AsyncIterator[bytes] = field(repr=False)
-    content_type: str = ""
-    _hold: Callable[[int], None] = field(default=lambda size: None, repr=False, eq=False)
-    _announced: int = 0
-    """Bytes that the body will have, where its sender says so."""
-
-    async def read(self) -> bytes:
-        """The whole body at once. Raises :class:`~rooftree.errors.Unavailable` where the bodies and answers under way
-        take as much memory as they may, this caller's or all."""
-        return await whole(self.chunks, self._hold, self._announced)
-
-
-async def whole(chunks: AsyncIterator[bytes], hold: Callable[[int], None], announced: int = 0) -> bytes:
-    """All of a body that is read piece by piece; ``hold`` is told what it takes, beyond a little.
-
-    What is announced is held from the beginning: of many large bodies at once those come through that there is room
-    for, rather than all a part of the way.
-    """
-    pieces: list[bytes] = []
-    size, held = 0, announced if announced > SMALL_BYTES else 0
-    if held:
-        hold(held)
-    async for chunk in chunks:
-        pieces.append(chunk)
-        size += len(chunk)
-        if size - held > SMALL_BYTES:
-            hold(size - held)
-            held = size
-    return b"".join(pieces)
 
 
 @frozen

@@ -15,7 +15,7 @@ from rooftree.errors import Forbidden, Unauthenticated
 from rooftree.http.binding import Call
 from rooftree.http.bodies import connection_of
 from rooftree.http.credentials import AUTHORIZATION, COOKIE, sent_token
-from rooftree.http.unix_socket import administrator
+from rooftree.http.sockets import administrator
 from rooftree.principal import Principal
 
 MAX_TOKEN: Final = 1024
@@ -81,7 +81,7 @@ class Senders:
         return self.of_session(request, session)
 
     async def introduce(self, call: Call, token: str) -> Principal:
-        """Make a call that of whom a token stands for; see :class:`~rooftree.http.introductions.Introduction`."""
+        """Make a call that of whom a token stands for; see :class:`~rooftree.http.handler_inputs.Introduction`."""
         principal = await self._holder(call.request, token)
         if principal is None:
             self._refuse_wrong_token(call.request)
@@ -129,5 +129,5 @@ class Senders:
 
     def _refuse_wrong_token(self, request: web.BaseRequest) -> NoReturn:
         """Raise for a token that is nobody's."""
-        self._wrong_tokens.note(request.transport and request.transport.get_extra_info("peername"))
+        self._wrong_tokens.note(connection_of(request).address)
         raise Forbidden("The token is not known, or no longer valid")

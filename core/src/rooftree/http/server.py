@@ -35,10 +35,9 @@ from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
 from rooftree.http.senders import Senders
-from rooftree.http.sockets import ACCEPTED_PER_TURN, BACKLOG, bound_unsent, miss_the_lost
+from rooftree.http.sockets import ACCEPTED_PER_TURN, BACKLOG, bound_unix, bound_unsent, miss_the_lost
 from rooftree.http.table import Entry, RouteTable
 from rooftree.http.traffic import Traffic
-from rooftree.http.unix_socket import bound_unix
 from rooftree.state import explained
 
 log = structlog.get_logger(__name__)

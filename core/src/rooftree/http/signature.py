@@ -14,9 +14,8 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 from attrs import field, frozen
 
 from rooftree.http.answers import Media
-from rooftree.http.call_ends import CallEnds
-from rooftree.http.introductions import Introduction
-from rooftree.http.routes import From, Header, RawBody, Route
+from rooftree.http.handler_inputs import CallEnds, From, Header, Introduction, RawBody
+from rooftree.http.routes import Route
 from rooftree.jobs import JobCall
 from rooftree.principal import Principal
 from rooftree.services import Parameter, parameters, type_hints

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
+import struct
 from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from rooftree.principal import Principal, Role
 
 UNSENT_BYTES = 128 * 1024
 """Bytes of answers that lie in the kernel for a client that does not take them (tcp(7) has no word for it: the socket
@@ -19,6 +27,7 @@ ACCEPTED_PER_TURN = 16
 """Connections that are taken in one turn of the loop."""
 BACKLOG = 1024
 """Connections that wait in the kernel to be taken."""
+_PEER: Final = struct.Struct("3i")  # struct ucred, unix(7): pid, uid, gid
 
 
 def bound_unsent(listening: socket.socket) -> None:
@@ -56,3 +65,28 @@ def has_hung_up(line: asyncio.Transport) -> bool:
     looked_at = select.poll()
     looked_at.register(line.get_extra_info("socket").fileno(), select.POLLRDHUP)
     return bool(looked_at.poll(0))
+
+
+def bound_unix(path: Path) -> socket.socket:
+    """A socket that listens there, for the daemon's user and group. Blocks: called in a thread."""
+    path.unlink(missing_ok=True)  # ours: at the top of the data folder, or where the operator says
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(str(path))
+        path.chmod(0o660)  # before it listens: nobody can have connected yet  # ours: made in the line above
+        bound.listen(128)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def administrator(request: web.BaseRequest) -> Principal | None:
+    """The administrator behind a unix socket, if it is one (SO_PEERCRED, socket(7))."""
+    if request.transport is None:
+        return None
+    connection = request.transport.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return None
+    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return Principal("local", str(uid), Role.ADMIN) if uid in {0, os.getuid()} else None

@@ -78,9 +78,9 @@ class JobCall[Answer]:
         """The same, begun without waiting for its end; answers with the job's id."""
         return cast("JobCall[JobStarted | None]", evolve(self, background=background))
 
-    def detached(self, detached: bool = True) -> JobCall[Answer]:
+    def detached(self) -> JobCall[Answer]:
         """The same, begun without waiting for its end; for a route whose answer has no place for the job's id."""
-        return evolve(self, background=detached)
+        return evolve(self, background=True)
 
     def answering[Other](self, answer: Callable[[str], Other]) -> JobCall[Other]:
         """The same, for a route whose answer is what ``answer`` makes of the job's id, be it that the job has ended or

@@ -156,15 +156,16 @@ def _structure_literal(value: Any, kind: Any) -> Any:
     raise ValueError(f"must be one of {', '.join(map(repr, get_args(kind)))}, not {_shown(value)}")
 
 
-def _structure_list(value: Any, kind: Any) -> list[Any]:
-    if not isinstance(value, list | tuple | frozenset | set):
-        raise ValueError(f"must be a list, not {_shown(value)}")
-    (item,) = get_args(kind) or (Any,)
-    return _each(value, item)
+def _of_items(collection: Callable[[list[Any]], Any]) -> Any:
+    """The hook for collections whose items are of one type."""
 
+    def structure(value: Any, kind: Any) -> Any:
+        if not isinstance(value, list | tuple | frozenset | set):
+            raise ValueError(f"must be a list, not {_shown(value)}")
+        (item,) = get_args(kind) or (Any,)
+        return collection(_each(value, item))
 
-def _structure_sequence(value: Any, kind: Any) -> tuple[Any, ...]:
-    return tuple(_structure_list(value, kind))
+    return structure
 
 
 def _structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:
@@ -176,14 +177,6 @@ def _structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     if len(value) != len(arguments):
         raise ValueError(f"must have {len(arguments)} elements, not {len(value)}")
     return tuple(converter.structure(item, kind) for item, kind in zip(value, arguments, strict=True))
-
-
-def _structure_frozenset(value: Any, kind: Any) -> frozenset[Any]:
-    return frozenset(_structure_list(value, kind))
-
-
-def _structure_set(value: Any, kind: Any) -> set[Any]:
-    return set(_structure_list(value, kind))
 
 
 def _each(values: Any, kind: Any) -> list[Any]:
@@ -295,11 +288,14 @@ converter.register_structure_hook(datetime, _structure_datetime)
 converter.register_unstructure_hook(datetime, lambda moment: moment.isoformat())
 converter.register_structure_hook(Path, lambda value, _: Path(_strict(str)(value, str)))
 converter.register_unstructure_hook(Path, str)
-converter.register_structure_hook_func(_is_one_of(list, MutableSequence), _structure_list)
-converter.register_structure_hook_func(_is_one_of(Sequence), _structure_sequence)
+for _collection, _origins in (
+    (list, (list, MutableSequence)),
+    (tuple, (Sequence,)),
+    (frozenset, (frozenset, AbstractSet)),
+    (set, (set, MutableSet)),
+):
+    converter.register_structure_hook_func(_is_one_of(*_origins), _of_items(_collection))
 converter.register_structure_hook_func(_is_one_of(tuple), _structure_tuple)
-converter.register_structure_hook_func(_is_one_of(frozenset, AbstractSet), _structure_frozenset)
-converter.register_structure_hook_func(_is_one_of(set, MutableSet), _structure_set)
 converter.register_structure_hook_func(_is_one_of(dict, Mapping, MutableMapping), _structure_mapping)
 converter.register_structure_hook_func(_is_one_of(Literal), _structure_literal)
 converter.register_structure_hook_func(
@@ -327,10 +323,10 @@ def unstructure(value: object) -> Any:
     return converter.unstructure(value)
 
 
-def is_deeper(value: object, levels: int = DEEPEST) -> bool:
-    """Whether decoded JSON has lists and objects within each other to more than that many levels."""
+def is_deeper(value: object) -> bool:
+    """Whether decoded JSON has lists and objects within each other to more than :data:`DEEPEST` levels."""
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(levels):
+    for _ in range(DEEPEST):
         if not level:
             return False
         level = [

@@ -29,7 +29,7 @@ from rooftree.plugins.loading import (
     Choice,
     Installed,
     checked_kind,
-    in_thread_of_its_own,
+    imported_within,
     installed,
     refuse_misspelt,
 )
@@ -212,10 +212,8 @@ class Drivers:
     async def _loaded[D](self, standing: _Standing, base: type[D]) -> Driver[D] | None:
         point = standing.installed.point
         reference = f"{standing.group}:{point.name}"
-        deadline_s = self._settings.kernel.start_timeout_s
         try:
-            async with asyncio.timeout(deadline_s):
-                imported = await in_thread_of_its_own(lambda: import_compatible(point))
+            imported = await imported_within(self._settings.kernel.start_timeout_s, lambda: import_compatible(point))
             kind = _checked(imported, base, point.name)
             standing.is_loaded, standing.settings = True, getattr(kind, "operator_settings", None)
             driver = Driver(kind, standing, self._settings)
@@ -223,8 +221,6 @@ class Drivers:
                 driver.settings(standing.settings)  # refused now rather than at some later use
         except Exception as error:
             reason = without_addresses(str(error)) or type(error).__name__
-            if isinstance(error, TimeoutError):
-                reason = f"it was not imported within {deadline_s} s"
             log.error("driver_failed", driver=reference, reason=reason)
             standing.state, standing.reason = DriverState.FAILED, reason
             sentence = f"The driver {point.name} in {standing.group} is left out: {reason}"

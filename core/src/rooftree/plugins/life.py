@@ -33,7 +33,7 @@ from rooftree.plugins.loading import (
     LeftOut,
     checked_kind,
     described,
-    in_thread_of_its_own,
+    imported_within,
     refuse_misspelt,
 )
 from rooftree.plugins.parts import KernelParts
@@ -185,13 +185,9 @@ class PluginLife:
 
     async def imported(self) -> object:
         """What its entry point leads to; ``None``, with the reason told, where that can't be imported."""
-        deadline_s = self._parts.settings.kernel.start_timeout_s
+        plugin_under_way.set(self.name)  # in a task of its own: plugins are imported side by side
         try:
-            async with asyncio.timeout(deadline_s):
-                plugin_under_way.set(self.name)  # in a task of its own: plugins are imported side by side
-                return await in_thread_of_its_own(self._import)
-        except TimeoutError:
-            self.fail(f"it was not imported within {deadline_s} s")
+            return await imported_within(self._parts.settings.kernel.start_timeout_s, self._import)
         except Exception as error:
             self.not_loaded(error)
         return None

@@ -15,6 +15,7 @@ import structlog
 from attrs import frozen
 from packaging.version import InvalidVersion, Version
 
+from rooftree.errors import Failed
 from rooftree.model import ParsedString, likely_meant
 
 ALMOST: Final = 0.85
@@ -143,8 +144,17 @@ def _misnamed(installed: Installed, allowed: str, group: str) -> LeftOut:
     )
 
 
-async def in_thread_of_its_own(load: Callable[[], object]) -> object:
-    """``load()`` in a thread that nobody waits for at the end: an import that hangs must not keep the process alive."""
+async def imported_within(deadline_s: float, load: Callable[[], object]) -> object:
+    """``load()`` in a thread of its own; raises :class:`~rooftree.errors.Failed` where that takes longer. Nobody waits
+    for the thread at the end: an import that hangs must not keep the process alive."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await _in_thread_of_its_own(load)
+    except TimeoutError:
+        raise Failed(f"it was not imported within {deadline_s} s") from None
+
+
+async def _in_thread_of_its_own(load: Callable[[], object]) -> object:
     loop = asyncio.get_running_loop()
     loaded: asyncio.Future[object] = loop.create_future()
 

@@ -1,8 +1,8 @@
-"""The process: the system put together, the daemon, its log, and what watches over its event loop."""
+"""The process: the system put together, the latest lines of its log, and what watches over its event loop."""
 
-from rooftree.process.daemon import run
-from rooftree.process.logs import RecentLine, RecentLogs, configure, set_level
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopBlocked
+from rooftree.process.recent_logs import RecentLine, RecentLogs, set_level
+from rooftree.process.service_manager import notify
 from rooftree.process.system import RECENT_LOGS, SETTINGS, SYSTEM, System, SystemState, SystemStateChanged
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "System",
     "SystemState",
     "SystemStateChanged",
-    "configure",
-    "run",
+    "notify",
     "set_level",
 ]

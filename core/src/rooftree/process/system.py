@@ -26,9 +26,9 @@ from rooftree.model import Rate, check_key
 from rooftree.plugins import METRICS, PLUGINS, Hooks, Installed, KernelParts, Metrics, Plugins
 from rooftree.principal import Role
 from rooftree.process import kernel_routes
-from rooftree.process.logs import RecentLogs
 from rooftree.process.loop_watchdog import LOOP_WATCHDOG, LoopBlocked, LoopWatchdog
 from rooftree.process.past_problems import LOOK_EVERY, PastProblems
+from rooftree.process.recent_logs import RecentLogs
 from rooftree.process.task_problems import PROBLEM as TASK_PROBLEM
 from rooftree.process.task_problems import TaskProblems
 from rooftree.services import SERVICES, Service, ServiceDirectory

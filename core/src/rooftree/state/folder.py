@@ -121,7 +121,7 @@ class DataFolder:
             lock, was_left = _take_lock(path / LOCK_NAME)
             try:
                 _keep_out(path)
-                _remove_leftovers(path, ".*.tmp*")
+                _remove_leftovers(path)
                 return cls(path, lock, was_left)
             except BaseException:
                 os.close(lock)
@@ -353,8 +353,8 @@ def _take_lock(path: Path) -> tuple[int, bool]:
     return descriptor, was_left
 
 
-def _remove_leftovers(folder: Path, pattern: str) -> None:
-    for leftover in folder.glob(pattern):
+def _remove_leftovers(folder: Path) -> None:
+    for leftover in folder.glob(".*.tmp*"):
         log.info("leftover_removed", path=str(leftover))
         leftover.unlink(missing_ok=True)
 

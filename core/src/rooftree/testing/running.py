@@ -63,7 +63,7 @@ async def running_system(
     :param folder: the data folder is made in it; give the same again for a restart
     :param settings: by dotted key, such as ``{"kernel.start_timeout_s": 1, "plugins.notes.limit": 3}``
     :param allow: what may go wrong, such as ``{"task_failed"}``, because the test is about it
-    :param logs: where the latest log lines are kept, as :func:`rooftree.process.logs.configure` returned it
+    :param logs: where the latest log lines are kept, as :func:`rooftree.daemon.configure` returned it
     :param clock: what the system goes by, such as a :class:`~rooftree.testing.FakeClock`
     """
     _print_plainly()

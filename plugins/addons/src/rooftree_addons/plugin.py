@@ -42,7 +42,6 @@ from rooftree_addons.tidying import Tidying
 from rooftree_addons.update_steps import STEPS
 from rooftree_addons.updates import JOBS
 from rooftree_containers import ManagedContainers, managed_containers
-from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_store import ADDON_STORE, ICON, MapType, StoreReloaded
 
 ADDON_CONTAINERS = managed_containers(PLUGIN)
@@ -152,16 +151,7 @@ class AddonsPlugin(Plugin):
     @hookimpl
     def before_host_ends(self) -> list[EndingWork]:
         """End the add-ons, stage by stage."""
-        stages = self.containers.stages
-        return [
-            EndingWork(
-                name="add-ons",
-                order=10,
-                run=stages.shut_down,
-                within_s=END_WITHIN_S,
-                ends=tuple(stages.would_end()),
-            )
-        ]
+        return self.containers.stages.ending_work("add-ons", order=10)
 
     @hookimpl
     def remedy(self, problem: Problem, suggestion: str) -> JobCall[None] | None:

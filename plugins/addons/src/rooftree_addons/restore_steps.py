@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import NoReturn, Self
+from typing import Self
 
 import structlog
 
@@ -24,8 +24,7 @@ from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.own_folders import has_folder
 from rooftree_addons.replaced import ReplacedAddon
 from rooftree_addons.steps import OfAddon
-from rooftree_containers import ManagedContainer, ManagedContainers
-from rooftree_containers.container_steps import Starting
+from rooftree_containers.container_steps import StartingRestored
 from rooftree_containers.folder_swap import BeforeSwap, FolderSwap, SwappingFolder
 from rooftree_containers.start_check import refuse_unstartable
 from rooftree_containers.steps import BuildImage
@@ -205,7 +204,7 @@ class RestoreRecord(Step):
 
 
 @step("addons.start_restored/1")
-class StartRestored(OfAddon, Starting):
+class StartRestored(OfAddon, StartingRestored):
     """Start an add-on that ran before, as it was restored; where it does not run, all is as it was."""
 
     slug: AddonSlug
@@ -219,13 +218,10 @@ class StartRestored(OfAddon, Starting):
             "takes its place by renaming)"
         ]
 
-    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
-        shown = await containers.observation.look(self.slug)
-        if shown is not None:
-            await containers.crash_logs.keep(self.slug, shown)
-        raise RestoredAddonFails(
-            f"Add-on {self.slug} does not run as it was restored (version {container.version}): {failure}. What was "
-            "there before is back; the end of the failed one's log is shown before its own",
+    def restored_fails(self, version: str, failure: str) -> RestoredAddonFails:
+        return RestoredAddonFails(
+            f"Add-on {self.slug} does not run as it was restored (version {version}): {failure}. What was there before "
+            "is back; the end of the failed one's log is shown before its own",
             app=str(self.slug),
         )
 

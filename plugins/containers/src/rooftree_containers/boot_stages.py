@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from rooftree import Kernel, RooftreeError
+from rooftree.interfaces.hooks import EndingWork
 from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree_containers.managed import ContainerDomain, ContainerJobs, ManagedContainer, Stage, all_of
 from rooftree_containers.observation import Observation
@@ -119,6 +120,15 @@ class BootStages:
             log.warning("stage_goes_on_without_another_domain", stage=stage.name, waited_s=STAGE_WITHIN_S)
 
     # --- the end -----------------------------------------------------------------------------------------------------
+
+    def ending_work(self, name: str, order: int) -> list[EndingWork]:
+        """The answer of a domain to the hook ``before_host_ends``: end its containers, stage by stage.
+
+        :param name: what they are called together
+        :param order: which domain's end before others
+        """
+        ends = tuple(self.would_end())
+        return [EndingWork(name=name, order=order, run=self.shut_down, within_s=END_WITHIN_S, ends=ends)]
 
     async def shut_down(self) -> None:
         """End the containers that run, the last stage first; what is desired of them stays.

@@ -175,6 +175,20 @@ class Starting(ContainerStep):
         await containers.observation.look(self.name)
 
 
+class StartingRestored(Starting):
+    """Start a container as it was restored; of one that fails the log is kept before all is taken back."""
+
+    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
+        shown = await containers.observation.look(self.name)
+        if shown is not None:
+            await containers.crash_logs.keep(self.name, shown)
+        raise self.restored_fails(container.version, failure)
+
+    def restored_fails(self, version: str, failure: str) -> RooftreeError:
+        """Say that it does not work as it was restored, and that what was there before is back."""
+        raise NotImplementedError
+
+
 async def _failure(containers: ManagedContainers, container: ManagedContainer, steady_s: float) -> str | None:
     """What is wrong with a new version that was started, or ``None`` once it counts as started."""
     loop = asyncio.get_running_loop()

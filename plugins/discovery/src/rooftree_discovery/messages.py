@@ -111,7 +111,7 @@ class DiscoveryMessages:
             await self._kernel.commit(self._stored.put(uuid, message), push)
         elif self._pushes.is_missing(uuid):
             await self._kernel.commit(self._pushes.of(uuid, slug, service))
-        self._pushes.wake()
+        self._pushes.telling.wake()
         return uuid
 
     async def withdraw(self, uuid: MessageId, slug: str) -> None:
@@ -136,7 +136,7 @@ class DiscoveryMessages:
             *(self._stored.delete(uuid) for uuid in messages),
             *(self._pushes.of(uuid, message.addon, message.service) for uuid, message in messages.items()),
         )
-        self._pushes.wake()
+        self._pushes.telling.wake()
 
     def _get(self, uuid: MessageId) -> StoredMessage:
         stored = self._stored.get(uuid)

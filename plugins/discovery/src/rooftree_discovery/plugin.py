@@ -42,8 +42,8 @@ class DiscoveryPlugin(Plugin):
 
     def tasks(self) -> Iterable[Task]:
         """Tell Core."""
-        yield Task("tell Core", self.pushes.follow)
-        yield Task("tell Core again", self.pushes.again, every=AGAIN_EVERY)
+        yield Task("tell Core", self.pushes.telling.follow)
+        yield Task("tell Core again", self.pushes.telling.again, every=AGAIN_EVERY)
 
     async def forget(self, uninstalled: AddonUninstalled) -> None:
         """Let go what is kept of an add-on that is gone."""

@@ -6,7 +6,6 @@ while Core is away, or when we are ended. Of one message the latest is told.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
@@ -18,6 +17,7 @@ from attrs import field, frozen
 from rooftree import Collection, Kernel, document
 from rooftree.interfaces.core import CORE, Core, CoreLost, CoreReached, CoreUnavailable
 from rooftree.state import Change
+from rooftree_workers import WokenWork
 
 log = structlog.get_logger(__name__)
 
@@ -50,12 +50,13 @@ class Pushes:
         self._is_there = is_there
         self._told: set[str] = set()
         """The messages that Core has heard of since it answers, as they are."""
-        self._more = asyncio.Event()
-        kernel.on(CoreReached, self._core_reached)
+        self.telling = WokenWork(self._tell_what_is_due)
+        """Tells Core what is due, whenever something is and Core answers."""
+        kernel.on(CoreReached, self.telling.wake)
         kernel.on(CoreLost, self._core_lost)
 
     def of(self, uuid: str, addon: str, service: str) -> Change:
-        """Note that Core has to hear of a change; for the transaction that makes it. :meth:`wake` afterwards."""
+        """Note that Core has to hear of a change, for the transaction that makes it; wake :attr:`telling` behind it."""
         self._told.discard(uuid)
         return self._due.put(uuid, DuePush(addon=addon, service=service))
 
@@ -67,24 +68,10 @@ class Pushes:
         """Core has read these."""
         self._told.update(uuids)
 
-    def wake(self) -> None:
-        """Something is due."""
-        self._more.set()
-
-    async def again(self) -> None:
-        """Try again what Core did not take."""
-        self.wake()
-
-    async def follow(self) -> None:
-        """Tell Core what is due, whenever something is and Core answers."""
-        while True:
-            self._more.clear()
-            core = self._kernel.find(CORE)
-            if core is not None:
-                await self._tell(core)
-            await self._more.wait()
-
-    async def _tell(self, core: Core) -> None:
+    async def _tell_what_is_due(self) -> None:
+        core = self._kernel.find(CORE)
+        if core is None:
+            return
         for uuid in list(self._due):
             push = self._due[uuid]
             try:
@@ -99,9 +86,6 @@ class Pushes:
         await self._kernel.commit(self._due.update(uuid, lambda due: None if due == push else due))
         if uuid not in self._due:
             self._told.add(uuid)
-
-    def _core_reached(self, _: CoreReached) -> None:
-        self.wake()
 
     def _core_lost(self, _: CoreLost) -> None:
         self._told.clear()

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import NoReturn
 
 from attrs import fields_dict
 
 from rooftree import Failed, Run, Step, Steps, step
 from rooftree.clock import boot_id
 from rooftree.services import ServiceDirectory
-from rooftree_containers import Desired, ImageVersion, ManagedContainer, ManagedContainers
-from rooftree_containers.container_steps import Creating, Starting
+from rooftree_containers import Desired, ImageVersion
+from rooftree_containers.container_steps import Creating, StartingRestored
 from rooftree_containers.steps import RemoveImage
 from rooftree_containers.update_steps import DropKeptData
 from rooftree_files import Folder
@@ -134,7 +133,7 @@ class CreateRestoredCore(Creating):
 
 
 @step("homeassistant.start_restored/1")
-class StartRestoredCore(Starting):
+class StartRestoredCore(StartingRestored):
     """Start Core as it was restored; where it does not work and worked before, all is as it was."""
 
     name: str
@@ -150,13 +149,10 @@ class StartRestoredCore(Starting):
         about = "until it has come up again" if took_s is None else f"for about {took_s:.0f} s, as its last start took"
         return [f"Home Assistant Core is away {about} (an estimate: what was unpacked takes its place by renaming)"]
 
-    async def _refuse(self, containers: ManagedContainers, container: ManagedContainer, failure: str) -> NoReturn:
-        shown = await containers.observation.look(self.name)
-        if shown is not None:
-            await containers.crash_logs.keep(self.name, shown)
-        raise RestoredCoreFails(
-            f"Home Assistant Core does not work as it was restored (version {container.version}): {failure}. What was "
-            "there before is back"
+    def restored_fails(self, version: str, failure: str) -> RestoredCoreFails:
+        return RestoredCoreFails(
+            f"Home Assistant Core does not work as it was restored (version {version}): {failure}. What was there "
+            "before is back"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -23,7 +22,6 @@ from rooftree.interfaces.preferences import INSTALLATION_PREFERENCES
 from rooftree.interfaces.versions import VERSION_FEED
 from rooftree.settings import between
 from rooftree_containers import managed_containers
-from rooftree_containers.boot_stages import END_WITHIN_S
 from rooftree_containers.standing import ManagedStateChanged, look_after
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
@@ -48,6 +46,7 @@ from rooftree_homeassistant.installation import INSTALLATION
 from rooftree_homeassistant.landing_page import LANDING_PAGE
 from rooftree_homeassistant.replaced_core import ReplacedCore
 from rooftree_homeassistant.routes import routes
+from rooftree_workers import WokenWork
 
 HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
 """Where older add-ons send their token when they ask Core something."""
@@ -115,8 +114,8 @@ class HomeAssistantPlugin(Plugin):
             failed_data_stays=timedelta(days=settings.failed_data_days),
         )
         self.containers = self.core.containers = look_after(kernel, domain, OWN)
-        self.kernel, self._restored = kernel, asyncio.Event()
-        kernel.on(BackupRestored, lambda _: self._restored.set())
+        self.kernel, self.tidying = kernel, WokenWork(self._tidy_restores)
+        kernel.on(BackupRestored, self.tidying.wake)
         kernel.on(CoreReached, self.core_reached)
         kernel.on(CoreLost, lambda _: self.core.note_recovery_mode(False))
         kernel.on(ManagedStateChanged, self.container_changed)
@@ -145,13 +144,10 @@ class HomeAssistantPlugin(Plugin):
         if event.plugin == PLUGIN:
             self.core.note_rebuilt()
 
-    async def tidy_restores(self) -> None:
+    async def _tidy_restores(self) -> None:
         """Give up what a restore took the place of: at the start, and when one has ended."""
-        while True:
-            self._restored.clear()
-            if self.core.replaced:
-                await self.kernel.jobs.run(tidy())
-            await self._restored.wait()
+        if self.core.replaced:
+            await self.kernel.jobs.run(tidy())
 
     def routes(self) -> Routes:
         return routes
@@ -162,7 +158,7 @@ class HomeAssistantPlugin(Plugin):
         yield from self.first_install.tasks()
         yield from self.containers.tasks()
         yield from self.conversation.tasks()
-        yield Task("tidy after restores", self.tidy_restores)
+        yield Task("tidy after restores", self.tidying.follow)
 
     @hookimpl
     def info(self) -> Mapping[str, Any]:
@@ -204,13 +200,4 @@ class HomeAssistantPlugin(Plugin):
     @hookimpl
     def before_host_ends(self) -> list[EndingWork]:
         """End Core, after the add-ons that talk to it."""
-        stages = self.containers.stages
-        return [
-            EndingWork(
-                name="Home Assistant Core",
-                order=20,
-                run=stages.shut_down,
-                within_s=END_WITHIN_S,
-                ends=tuple(stages.would_end()),
-            )
-        ]
+        return self.containers.stages.ending_work("Home Assistant Core", order=20)

@@ -6,7 +6,6 @@ was away, we were ended in between), Core is told until it has taken it. Core li
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
@@ -15,10 +14,10 @@ import structlog
 from attrs import frozen
 
 from rooftree import Collection, Kernel, document
-from rooftree.events import Event
 from rooftree.interfaces.addons import AddonUninstalled, IngressPanelChanged
 from rooftree.interfaces.core import CORE, Core, CoreReached, CoreUnavailable
 from rooftree_addons import Addons, InstalledAddon
+from rooftree_workers import WokenWork
 
 log = structlog.get_logger(__name__)
 
@@ -41,33 +40,21 @@ class Panels:
         self._kernel = kernel
         self._addons = addons
         self._shown = shown
-        self._more = asyncio.Event()
+        self.telling = WokenWork(self._tell)
+        """Tells Core what has changed, whenever something has and Core answers."""
         self._refused: set[str] = set()
         """The panels of which Core did not take what it was told last."""
         for kind in (IngressPanelChanged, AddonUninstalled, CoreReached):
-            kernel.on(kind, self._look_again)
+            kernel.on(kind, self.telling.wake)
 
     def with_pages(self) -> Iterator[InstalledAddon]:
         """The installed add-ons that have a page."""
         return (addon for addon in self._addons.installed.values() if addon.config.ingress)
 
-    async def again(self) -> None:
-        """Try again what Core did not take."""
-        self._more.set()
-
-    async def follow(self) -> None:
-        """Tell Core what has changed, whenever something has and Core answers."""
-        while True:
-            self._more.clear()
-            core = self._kernel.find(CORE)
-            if core is not None:
-                await self._tell(core)
-            await self._more.wait()
-
-    def _look_again(self, _: Event) -> None:
-        self._more.set()
-
-    async def _tell(self, core: Core) -> None:
+    async def _tell(self) -> None:
+        core = self._kernel.find(CORE)
+        if core is None:
+            return
         wanted = {str(addon.slug) for addon in self.with_pages() if addon.ingress_panel}
         try:
             for slug in sorted(wanted - self._shown.keys()):

@@ -44,6 +44,6 @@ class IngressPlugin(Plugin):
 
     def tasks(self) -> Iterable[Task]:
         """Tell Core, and forget what is over."""
-        yield Task("tell Core", self.panels.follow)
-        yield Task("tell Core again", self.panels.again, every=AGAIN_EVERY)
+        yield Task("tell Core", self.panels.telling.follow)
+        yield Task("tell Core again", self.panels.telling.again, every=AGAIN_EVERY)
         yield Task("tidy sessions", self.sessions.tidy, every=timedelta(minutes=1))

@@ -12,18 +12,14 @@ import resource
 import signal
 from collections.abc import Callable, Iterable
 
-import rooftree.process.lean_imports  # noqa: F401  # first: decides what comes with structlog
-
-# isort: split
 import structlog
 
+from rooftree.daemon.logs import configure
 from rooftree.errors import RooftreeError
 from rooftree.events import Task
 from rooftree.interfaces import hooks
 from rooftree.plugins import Installed, Plugins
-from rooftree.process.logs import configure
-from rooftree.process.service_manager import notify
-from rooftree.process.system import System
+from rooftree.process import System, notify
 from rooftree.settings import Settings
 
 log = structlog.get_logger(__name__)

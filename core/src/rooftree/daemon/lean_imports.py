@@ -1,13 +1,13 @@
-"""Leaves out of what the daemon imports what only developers look at. Whoever runs as the daemon imports this first.
+"""Leaves out of what the daemon imports what only developers look at. The door of this package imports it first.
 
 structlog imports rich where it finds it, to paint tracebacks. The daemon renders its lines itself
-(``rooftree.process.logs``), and would pay a fifth of its start and several megabytes for nothing; rich is there for
+(``rooftree.daemon.logs``), and would pay a fifth of its start and several megabytes for nothing; rich is there for
 the commands alone.
 
 attrs writes Python for each class, and keeps the text of it for debuggers in :data:`linecache.cache`: 2 MB with the
 classes of six domains, and never looked at. It also makes a second class for each, whose one instance lists the fields,
 with a property for every field: 2 MB more. Here all share one class that looks a field up by its name. Most of the
-Python is never called: here it is written when it is asked for (``rooftree.process.late_methods``). Both reach into
+Python is never called: here it is written when it is asked for (``rooftree.daemon.late_methods``). Both reach into
 attrs: another version than the one that they were tried with is left as it is, and costs what it costs.
 
 aiohttp comes with lists that are frozen in C++, for which the whole library of that language is loaded: 1 MB. The
@@ -78,7 +78,7 @@ linecache.cache = _LinesOfFiles(
 )
 mimetypes.knownfiles.clear()  # nothing here asks by a file's name, and what it said would be another on each machine
 if version("attrs").startswith(_KNOWN_ATTRS):
-    from rooftree.process.late_methods import write_methods_late
+    from rooftree.daemon.late_methods import write_methods_late
 
     _own_class, _make._make_attr_tuple_class = _make._make_attr_tuple_class, _class_of_fields
     write_methods_late()

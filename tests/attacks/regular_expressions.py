@@ -69,7 +69,7 @@ def uses(path: Path) -> list[Use]:
     merged: dict[str, Use] = {}
     for name, patterns, methods in visitor.found:
         before = merged.get(name)
-        how = frozenset(methods or called.get(name, ()))
+        how = frozenset(methods or called.get(name, set()))
         merged[name] = Use(
             str(path.relative_to(ROOT)),
             name,

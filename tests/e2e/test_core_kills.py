@@ -2,7 +2,8 @@
 back from one that crashes, and a roll-back by hand.
 
 Afterwards Core runs, once, in the version before or after, with the configuration that belongs to it; nothing else is
-left, and doing it again works. (``tests/plugins/homeassistant`` kills at every place there is, on a fake engine.)
+left, and doing it again works. ``tests/plugins/homeassistant/test_kills.py`` kills at every place there is, each time,
+with an engine that is none; here each operation is killed each time where it acts on the engine.
 """
 
 from __future__ import annotations
@@ -57,30 +58,23 @@ ROLL_BACK = (
     "containers.start_container/1",
     "homeassistant.await_core/1",
 )
-EACH_TIME = frozenset(
-    {
-        "homeassistant.fetch_core/1:done",
-        "containers.start_container/1:do",
-        "containers.keep_data/1:done",
-        "containers.begin_probation/1:done",
-        "containers.put_back_data/1:done",
-        "docker.remove_image/1:done",
-        "homeassistant.change_version/1:undo",
-    }
-)
-"""Where each operation is killed in ``make test``; the rest takes minutes."""
 
 
-def places(steps: tuple[str, ...], *moments: str) -> list[ParameterSet]:
-    """Where an operation is killed, as parameters of a test."""
+def places(steps: tuple[str, ...], *moments: str, each_time: tuple[str, ...]) -> list[ParameterSet]:
+    """Where an operation is killed, as parameters of a test.
+
+    :param each_time: where it is killed in ``make test``; the rest takes minutes
+    """
+    killed_at = [(step, moment) for step in steps for moment in moments]
+    unknown = {*each_time} - {f"{step}:{moment}" for step, moment in killed_at}
+    assert not unknown, f"no operation comes by {unknown}"
     return [
         pytest.param(
             f"step:{step}:{moment}",
             id=f"{step.partition('/')[0]}-{moment}",
-            marks=[] if f"{step}:{moment}" in EACH_TIME else [pytest.mark.torture],
+            marks=[] if f"{step}:{moment}" in each_time else [pytest.mark.torture],
         )
-        for step in steps
-        for moment in moments
+        for step, moment in killed_at
     ]
 
 
@@ -157,7 +151,9 @@ async def becomes(house: CoreHouse, *expected: dict[str, object]) -> dict[str, o
         raise
 
 
-@pytest.mark.parametrize("place", places(INSTALL, "before", "do", "done"))
+@pytest.mark.parametrize(
+    "place", places(INSTALL, "before", "do", "done", each_time=("homeassistant.fetch_core/1:done",))
+)
 async def test_install_goes_on_wherever_it_was_killed(engine: Engine, published: CoreImages, place: str) -> None:
     async with core_house(engine, published, OLD) as house:
         await killed(house, None, place)
@@ -169,7 +165,14 @@ async def test_install_goes_on_wherever_it_was_killed(engine: Engine, published:
         assert [job["errors"] for job in jobs if job["errors"]] == []
 
 
-@pytest.mark.parametrize("place", places(REPLACE, "before", "do", "done"))
+@pytest.mark.parametrize(
+    "place",
+    places(
+        REPLACE,
+        *("before", "do", "done"),
+        each_time=("containers.keep_data/1:done", "containers.start_container/1:do"),
+    ),
+)
 async def test_killed_update_leaves_core_in_the_version_before_or_after_it(
     engine: Engine, published: CoreImages, place: str
 ) -> None:
@@ -191,7 +194,7 @@ async def test_killed_update_leaves_core_in_the_version_before_or_after_it(
         assert (house.config / STARTS).read_text().split()[-1] == NEW
 
 
-@pytest.mark.parametrize("place", places(REPLACE[3:], "undo"))
+@pytest.mark.parametrize("place", places(REPLACE[3:], "undo", each_time=("homeassistant.change_version/1:undo",)))
 async def test_update_that_crashes_and_is_killed_on_its_way_back_is_back(
     engine: Engine, published: CoreImages, place: str
 ) -> None:
@@ -206,7 +209,7 @@ async def test_update_that_crashes_and_is_killed_on_its_way_back_is_back(
         assert set((house.config / STARTS).read_text().split()) == {OLD}
 
 
-@pytest.mark.parametrize("place", places(ROLL_BACK, "before", "do", "done"))
+@pytest.mark.parametrize("place", places(ROLL_BACK, "before", "do", "done", each_time=("docker.remove_image/1:done",)))
 async def test_killed_roll_back_is_finished(engine: Engine, published: CoreImages, place: str) -> None:
     async with core_house(engine, published, OLD) as house:
         await lead_up_to_update(house, NEW)

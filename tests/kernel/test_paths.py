@@ -165,6 +165,11 @@ async def test_spellings_that_other_software_normalises_are_refused_with_400(tmp
                 assert answer.message
 
 
+def test_name_that_is_empty_is_told_as_such() -> None:
+    with pytest.raises(Invalid, match="a name in it is empty"):
+        segments("/notes//options")
+
+
 async def test_canonical_escapes_reach_the_handler_decoded(tmp_path: Path) -> None:
     async with running_system(tmp_path, plugins=[Paths]) as system:
         headers = [("X-Supervisor-Token", await token_for(system, Principal("token", "root", Role.ADMIN)))]

@@ -115,6 +115,38 @@ async def test_what_it_left_is_told(without_clock: System) -> None:
     assert (left.name, left.collections, left.documents, left.tokens) == ("clock", ["clock.count"], 1, 1)
 
 
+async def test_what_it_left_is_told_of_one_whose_only_start_failed(tmp_path: Path) -> None:
+    class StoppedClock(ClockPlugin):
+        async def setup(self, kernel: Kernel) -> None:
+            await super().setup(kernel)
+            raise RuntimeError("the spring broke")
+
+    async with running_system(tmp_path, plugins=[StoppedClock, OtherPlugin], allow={"plugin_failed"}):
+        pass
+    async with running_system(tmp_path, plugins=[OtherPlugin]) as system:
+        (left,) = await system.plugins.left_behind()
+
+    assert (left.name, left.collections, left.documents, left.tokens) == ("clock", ["clock.count"], 1, 1)
+
+
+async def test_what_it_left_is_told_of_what_it_asked_for_while_it_ran(tmp_path: Path) -> None:
+    class LateClock(ClockPlugin):
+        async def setup(self, kernel: Kernel) -> None:
+            self.kernel = kernel
+
+        async def wind(self) -> None:
+            await super().setup(self.kernel)
+
+    async with running_system(tmp_path, plugins=[LateClock, OtherPlugin]) as system:
+        life = system.plugins.find("clock")
+        assert life is not None and isinstance(life.plugin, LateClock)
+        await life.plugin.wind()
+    async with running_system(tmp_path, plugins=[OtherPlugin]) as system:
+        (left,) = await system.plugins.left_behind()
+
+    assert (left.name, left.collections, left.documents, left.tokens) == ("clock", ["clock.count"], 1, 1)
+
+
 def modes(folder: Path) -> tuple[int, int]:
     """Who may look into it, and into the one that holds all of them."""
     return stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(folder.parent.stat().st_mode)

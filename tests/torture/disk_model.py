@@ -12,7 +12,7 @@ import hashlib
 import random
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -137,7 +137,7 @@ class _File:
         """The content when ``keep`` has decided about each sector that was not flushed: which change, which sector."""
         content = bytearray(self.flushed)
         for number, change in enumerate(self.pending):
-            parts = change.sectors() if isinstance(change, _Write) else [change]
+            parts: Iterable[_Write | _Truncate] = change.sectors() if isinstance(change, _Write) else [change]
             for sector, part in enumerate(parts):
                 if keep(number, sector):
                     part.apply(content)
@@ -146,6 +146,10 @@ class _File:
 
 def _all(change: int, sector: int) -> bool:
     return True
+
+
+def _is_in(kept: Set[tuple[_File, int]], file: _File, change: int, sector: int) -> bool:
+    return (file, change) in kept
 
 
 type _Entry = _File | None
@@ -290,7 +294,7 @@ class Disk:
 
     def _with_set(self, writes: list[tuple[_File, int]], chosen: int) -> dict[_File, bytearray]:
         kept = {write for bit, write in enumerate(writes) if chosen >> bit & 1}
-        return {file: file.after(lambda change, _, file=file: (file, change) in kept) for file in self._files()}
+        return {file: file.after(partial(_is_in, kept, file)) for file in self._files()}
 
     def _torn(self, writes: list[tuple[_File, int]]) -> Iterator[dict[_File, bytearray]]:
         for torn, number in writes:

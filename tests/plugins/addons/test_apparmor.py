@@ -240,7 +240,7 @@ pieces = st.sampled_from(
 @needs_parser
 @pytest.mark.parametrize("there", [True, False])
 @given(st.lists(pieces, max_size=12).map("".join))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=65)
 def test_parser_looks_for_no_file_of_the_host_for_what_is_taken(own_rules: Path, there: bool, text: str) -> None:
     file = own_rules if there else own_rules / "none"
     try:

@@ -121,7 +121,7 @@ def data(tmp_path: Path) -> Path:
 
 
 @given(tree=st.lists(st.tuples(NAMES, NODES), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_copy_is_put_back_as_the_folder_was(tree: list[tuple[bytes, Node]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)

@@ -190,7 +190,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_whatever_a_registry_sends_is_read_or_doubted(content: bytes) -> None:
     for read in (referrers_to_look_at, bundle_in, statement_and_signatures, lambda raw: check_statement(raw, DIGEST)):

@@ -483,7 +483,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_whatever_a_registry_sends_is_read_or_doubted(content: bytes) -> None:
     with suppress(Doubt):
@@ -494,7 +494,7 @@ def test_whatever_a_registry_sends_is_read_or_doubted(content: bytes) -> None:
         check_payload(content, ImageReference.parse("ghcr.io/acme/hello:1"), DIGEST)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=65)
 @given(st.binary(max_size=100))
 def test_bytes_that_are_no_signature_are_just_that(signature: bytes) -> None:
     layers = signature_layers(simple_signature(ACME, "ghcr.io/acme/hello", DIGEST).manifest)

@@ -672,7 +672,7 @@ def test_every_other_file_of_the_corpus_gets_the_verdict_of_the_reference() -> N
 MINIMAL: dict[str, Any] = {**yaml.safe_load(CONFIG)}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=30)
 @given(MAPPINGS, MAPPINGS)
 def test_whatever_stands_in_the_files_there_are_findings_and_no_exceptions(
     tmp_path_factory: pytest.TempPathFactory, config: dict[Any, Any], other: dict[Any, Any]

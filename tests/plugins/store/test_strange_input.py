@@ -33,7 +33,7 @@ KEYS = st.sampled_from([field.name for field in AddonConfig.__attrs_attrs__]) | 
 YAML_LIKE = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=20
 )
-unhurried = settings(deadline=None, max_examples=150)
+unhurried = settings(deadline=None, max_examples=50)
 MAPPINGS = st.dictionaries(KEYS, YAML_LIKE, max_size=8)
 MINIMAL = {"name": "Hello", "version": "1.0", "slug": "hello", "description": "", "arch": ["amd64"]}
 
@@ -161,7 +161,7 @@ def damaged_files(draw):
 
 
 @needs_corpus
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=130)
 @given(st.data())
 def test_real_files_that_were_damaged_are_read_or_refused(data):
     name, content = data.draw(damaged_files())

@@ -69,7 +69,7 @@ def segments(path: str) -> tuple[str, ...]:
 
 def _decoded(segment: str) -> str:
     if not segment:
-        raise Invalid("The path has an empty segment: write each / once")
+        raise Invalid("The path has an empty segment: a name in it is empty, or a / is written twice")
     if segment in {".", ".."}:
         raise Invalid("The path has a dot segment: write the path it leads to")
     if not _SEGMENT.fullmatch(segment):
@@ -96,7 +96,7 @@ class Tail(ParsedString):
         """Raise ``ValueError`` for a tail that could lead out of where it is put."""
         *inner, last = text.split("/")
         if not all(inner):
-            raise ValueError("the path has an empty segment: write each / once")
+            raise ValueError("the path has an empty segment: a name in it is empty, or a / is written twice")
         for segment in (*inner, last):
             readings(segment)
 

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable, Collection, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
 
@@ -75,15 +76,22 @@ class Input:
         return tuple(value for part in self.inner for value in part.values) if self.inner else (self,)
 
 
+_inputs: WeakKeyDictionary[Callable[..., Any], dict[str, tuple[Input, ...]]] = WeakKeyDictionary()
+"""By the handler and the path: a plugin that is started again has the same."""
+
+
 def inputs(route: Route) -> tuple[Input, ...]:
     """What the parameters of a route's handler stand for; raises ``TypeError`` where one can't be told."""
-    names = route.parts(route.path)
-    return tuple(
-        Input(parameter, Source.BODY, parameter.name)
-        if parameter.name == "body" and parameter.kind is not RawBody
-        else _input(parameter, names)
-        for parameter in parameters(route.handler)
-    )
+    known = _inputs.setdefault(route.handler, {})
+    if route.path not in known:
+        names = route.parts(route.path)
+        known[route.path] = tuple(
+            Input(parameter, Source.BODY, parameter.name)
+            if parameter.name == "body" and parameter.kind is not RawBody
+            else _input(parameter, names)
+            for parameter in parameters(route.handler)
+        )
+    return known[route.path]
 
 
 def without_none(kind: Any) -> tuple[Any, ...]:

@@ -51,6 +51,13 @@ class _Node:
     """By what the segment begins with; the longest first, and ``""`` for a whole segment last."""
     methods: dict[str, tuple[Entry, tuple[str, ...]]] = field(factory=dict)
 
+    def literal(self, segment: str) -> _Node:
+        """The node of a segment that is spelt so, made where it is not there."""
+        node = self.literals.get(segment)
+        if node is None:
+            node = self.literals[segment] = _Node()
+        return node
+
     def tail(self, beginning: str) -> _Node:
         """The node of the tail behind ``beginning``, made where it is not there."""
         tail = self.tails.setdefault(beginning, _Node())
@@ -83,28 +90,41 @@ class RouteTable:
         self._recent: dict[str, Match] = {}
         self._is_lenient = False
         """Whether some segments may be spelt otherwise: tails, or free texts."""
-        self.entries = tuple(entries)
-        for entry in self.entries:
-            for path in entry.route.paths:
-                self._add(entry, path)
+        self.entries: tuple[Entry, ...] = ()
+        self.add(entries)
 
-    def _add(self, entry: Entry, path: str) -> None:
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take entries in, before the table is in use: all of them, or none where :class:`DuplicateRoute` is raised."""
+        more = tuple(entries)
+        taken: list[tuple[dict[str, tuple[Entry, tuple[str, ...]]], str]] = []
+        try:
+            for entry in more:
+                taken.extend((self._add(entry, path), entry.route.method) for path in entry.route.paths)
+        except DuplicateRoute:
+            for methods, method in taken:
+                del methods[method]
+            raise
+        self.entries += more
+
+    def _add(self, entry: Entry, path: str) -> dict[str, tuple[Entry, tuple[str, ...]]]:
+        """The methods of the path, the entry's among them."""
         node = self._root
         names = []
         for segment in path.strip("/").split("/") if path != "/" else ():
-            if match := _TAIL.fullmatch(segment):
+            match = _TAIL.fullmatch(segment) or _PART.fullmatch(segment) if "{" in segment else None
+            if match is None:
+                node = node.literal(segment)
+            elif match.re is _TAIL:
                 names.append(match[2])
                 node = node.tail(match[1])
                 self._is_lenient = True
-            elif match := _PART.fullmatch(segment):
+            else:
                 names.append(match[1])
                 if match[1] in entry.free_texts:
                     node.free_text = node = node.free_text or _Node()
                     self._is_lenient = True
                 else:
                     node.part = node = node.part or _Node()
-            else:
-                node = node.literals.setdefault(segment, _Node())
         method = entry.route.method
         for taken, (other, _) in node.methods.items():
             if taken == method or (ANY_METHOD in {taken, method} and other.owner != entry.owner):
@@ -114,6 +134,7 @@ class RouteTable:
         node.methods[method] = (entry, tuple(names))
         if not names:
             self._literal[path] = Match(node.methods)
+        return node.methods
 
     def remembered(self, path: str) -> Match | None:
         """What ``path`` leads to, where it was asked for a while ago."""
@@ -168,7 +189,7 @@ class RouteTable:
         try:
             *inner, last = (readings(segment) for segment in spelt)
             if any("" in reading for reading in inner):
-                raise ValueError("the path has an empty segment: write each / once")
+                raise ValueError("the path has an empty segment: a name in it is empty, or a / is written twice")
         except ValueError as error:
             sentence = str(error)
             raise Invalid(sentence[:1].upper() + sentence[1:]) from None

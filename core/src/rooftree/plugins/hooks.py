@@ -15,7 +15,7 @@ import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, cast, override
 
 import pluggy
 import structlog
@@ -38,6 +38,14 @@ class HookNameUnknown(TypeError):
     """A plugin implements a hook that nobody specifies, or a parameter of one."""
 
 
+class _Manager(pluggy.PluginManager):
+    """Pluggy's, which looks for marks where they may be: at the methods of a plugin's class."""
+
+    @override
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        return getattr(getattr(type(plugin), name, None), f"{PROJECT}_impl", None)
+
+
 class Hooks:
     """The hook registry: pluggy's registration, our own guarded calling.
 
@@ -49,7 +57,7 @@ class Hooks:
     def __init__(
         self, specifications: Iterable[ModuleType], on_failure: Callable[[str, str, BaseException | None], None]
     ) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager = _Manager(PROJECT)
         for module in specifications:
             self._manager.add_hookspecs(module)
         self._rooftrees = frozenset(vars(self._manager.hook))

@@ -33,6 +33,12 @@ class PluginState(Protocol):
     name: str
     distribution: str
     token_kinds: set[str]
+    past_token_kinds: set[str]
+    """The kinds of token that it has ever registered, those that it has given back too."""
+    collections: dict[str, None]
+    """The names of those that it has asked for, in order."""
+    is_set_up: bool
+    """Whether its ``setup`` is through, however it ended: what it asked for in it is noted then, in one go."""
 
     @property
     def package(self) -> str:
@@ -128,7 +134,8 @@ class Kernel:
     async def collection[D](self, kind: type[D]) -> Collection[D]:
         """The documents of a class marked ``@document``, in memory. Raises ``NewerState`` after a downgrade."""
         documents = await self._parts.state.collection(kind)
-        await self._note_remains(documents.kind.name)
+        self._plugin.collections[documents.kind.name] = None
+        await self._note_remains()
         return documents
 
     async def commit(self, *changes: Change) -> None:
@@ -156,6 +163,7 @@ class Kernel:
             raise ValueError(f"tokens of kind {kind.name} are somebody else's already")
         if kind.name not in kinds:
             kinds.add(kind.name)
+            self._plugin.past_token_kinds.add(kind.name)
             self._take(f"tokens of kind {kind.name}", partial(self._forget_kind, kind.name))
         tokens.register_kind(kind, principal, whereabouts)
 
@@ -206,7 +214,7 @@ class Kernel:
         self._take(f"drivers of {group}", partial(self._drivers.let_go, group))
         drivers = await self._drivers.take(self.name, group, base, kept)
         for driver in drivers.values():
-            await self._remains.note(driver.name, driver.distribution, group, ())
+            await self._remains.note(driver.name, driver.distribution, group)
         return drivers
 
     def provide[T](self, key: Service[T], value: T) -> None:
@@ -271,8 +279,9 @@ class Kernel:
     def _take(self, what: str, give_back: GiveBack) -> None:
         self._scope.push(what, give_back)
 
-    async def _note_remains(self, collection: str | None = None) -> None:
+    async def _note_remains(self) -> None:
         plugin = self._plugin
-        await self._remains.note(
-            plugin.name, plugin.distribution, plugin.package, plugin.token_kinds, collection=collection
-        )
+        if plugin.is_set_up:
+            await self._remains.note(
+                plugin.name, plugin.distribution, plugin.package, plugin.past_token_kinds, plugin.collections
+            )

@@ -104,6 +104,9 @@ class PluginLife:
         self.plugin: Plugin | None = None
         self.entries: tuple[Entry, ...] = ()
         self.token_kinds: set[str] = set()
+        self.past_token_kinds: set[str] = set()
+        self.collections: dict[str, None] = {}
+        self.is_set_up = False
         self.scope = Scope(self.name)
         self.settled = asyncio.Event()
         """Set when it has started, or never will."""
@@ -237,6 +240,7 @@ class PluginLife:
         assert plugin is not None
         deadline_s = self._parts.settings.kernel.start_timeout_s
         deadline = asyncio.timeout(deadline_s)
+        self.is_set_up = False
         try:
             async with deadline:
                 await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
@@ -258,6 +262,18 @@ class PluginLife:
             self.fail(reason)
             return False
         return True
+
+    def begun(self) -> None:
+        """It has started."""
+        if self.health is Health.STARTING:
+            self.become(Health.OK)
+        self._parts.problems.clear("plugin_failed", "plugin", self.name)
+        self._parts.jobs.resume(self.package)
+
+    async def note(self, remains: PluginRemains) -> None:
+        """Note what it has asked for while it was set up; what it asks for from now on is noted at once."""
+        self.is_set_up = True
+        await remains.note(self.name, self.distribution, self.package, self.past_token_kinds, self.collections)
 
     # --- its end ------------------------------------------------------------------------------------------------------
 

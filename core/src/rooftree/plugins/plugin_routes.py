@@ -62,9 +62,9 @@ class PluginRoutes:
     def _loaded(self) -> list[Entry]:
         return [*self.own, *(entry for life in self._lives.values() for entry in life.entries)]
 
-    def refuse_taken(self) -> None:
-        """Raise :class:`~rooftree.http.DuplicateRoute` where a plugin has declared a route that is taken."""
-        RouteTable(self._loaded)
+    def taken(self) -> RouteTable:
+        """What is taken: the kernel's own, and what plugins that are loaded have declared."""
+        return RouteTable(self._loaded)
 
     @property
     def are_known(self) -> bool:

@@ -20,7 +20,7 @@ from attrs import evolve
 from rooftree.context import caller, code_of, is_cancelled, plugin_under_way
 from rooftree.errors import Conflict, NotFound, NotReady, RooftreeError, Stopping, Unavailable
 from rooftree.events import Problem
-from rooftree.http import Route, Routes
+from rooftree.http import Route, Routes, RouteTable
 from rooftree.plugins.choices import Choices
 from rooftree.plugins.drivers import DriverInfo, Drivers, report_left_out
 from rooftree.plugins.life import Health, PluginInfo, PluginLife, info_of_left_out
@@ -380,10 +380,11 @@ class Plugins:
         for life in chosen:
             life.begin()
         classes = await asyncio.gather(*(self._import(life) for life in chosen))
+        taken = self._routes.taken()
         for life, plugin_class in zip(chosen, classes, strict=True):  # in order: who is first has the route
             if plugin_class is not None:
                 with code_of(life.name):
-                    self._load(life, plugin_class)
+                    self._load(life, plugin_class, taken)
                 await asyncio.sleep(0)  # all their routes bound in one go would hold up whoever asks meanwhile
         for life in chosen:  # only now it is known which hooks there are
             life.refuse_misspelt_hooks()
@@ -398,10 +399,10 @@ class Plugins:
             return None
         return await life.imported()
 
-    def _load(self, life: PluginLife, plugin_class: object) -> None:
+    def _load(self, life: PluginLife, plugin_class: object, taken: RouteTable) -> None:
         try:
             life.load(plugin_class)
-            self._routes.refuse_taken()
+            taken.add(life.entries)
         except Exception as error:
             life.not_loaded(error)
 
@@ -416,8 +417,15 @@ class Plugins:
                 if not other.running:
                     life.fail(f"it requires plugin {provider}, which does not run: {other.reason}")
                     return
-            if await life.set_up(self._remains, self._drivers):
-                await self._begun(life)
+            try:
+                runs = await life.set_up(self._remains, self._drivers)
+                if runs:
+                    self._running.append(life)
+                    life.begun()
+            finally:
+                await life.note(self._remains)
+            if runs:
+                await self._routes.remember(life)
         finally:
             life.settled.set()
 
@@ -455,16 +463,6 @@ class Plugins:
             self._parts.problems.report(Problem("settings_invalid", "system", None, "; ".join(wrong)))
         else:
             self._parts.problems.clear("settings_invalid")
-
-    async def _begun(self, life: PluginLife) -> None:
-        """A plugin has started."""
-        self._running.append(life)
-        if life.health is Health.STARTING:
-            life.become(Health.OK)
-        self._parts.problems.clear("plugin_failed", "plugin", life.name)
-        self._parts.jobs.resume(life.package)
-        await self._remains.note(life.name, life.distribution, life.package, life.token_kinds)
-        await self._routes.remember(life)
 
 
 PLUGINS = Service[Plugins]("plugins/1")

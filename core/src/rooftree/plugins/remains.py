@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import structlog
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from rooftree.access import Tokens
 from rooftree.errors import Unavailable
@@ -82,15 +82,24 @@ class PluginRemains:
         return known.package if known and known.package not in others else None
 
     async def note(
-        self, name: str, distribution: str, package: str, token_kinds: Iterable[str], collection: str | None = None
+        self,
+        name: str,
+        distribution: str,
+        package: str,
+        token_kinds: Iterable[str] = (),
+        collections: Iterable[str] = (),
     ) -> None:
-        """Note what a running plugin has: where it comes from, its kinds of tokens, and a collection it asks for."""
+        """Note what a running plugin has: where it comes from, its kinds of tokens, the collections it asks for."""
         async with self._noting:
             known = self._kept.get(name)
-            noted = evolve(known or Remains(distribution, package), distribution=distribution, package=package)
-            if collection is not None and not collection.startswith(KERNELS_OWN):
-                noted = evolve(noted, collections=tuple(dict.fromkeys((*noted.collections, collection))))
-            noted = evolve(noted, token_kinds=tuple(sorted({*noted.token_kinds, *token_kinds})))
+            before = known or Remains(distribution, package)
+            own = (collection for collection in collections if not collection.startswith(KERNELS_OWN))
+            noted = Remains(
+                distribution,
+                package,
+                tuple(dict.fromkeys((*before.collections, *own))),
+                tuple(sorted({*before.token_kinds, *token_kinds})),
+            )
             if noted == known:
                 return
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,6 +16,8 @@ from rooftree.settings.environment_text import members, parse_text
 from rooftree.settings.secret_names import looks_secret
 from rooftree.settings.sources import Given, Sources
 from rooftree.settings.toml_lines import Key
+
+_hints = lru_cache(get_type_hints)
 
 
 def build[T](
@@ -50,7 +53,7 @@ def build[T](
 
 def _fields(kind: type) -> dict[str, tuple[attrs.Attribute[Any], Any]]:
     """The fields of an attrs class by the key they have in a table, with their types."""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     return {item.alias: (item, hints[item.name]) for item in attrs.fields(kind) if item.init}
 
 

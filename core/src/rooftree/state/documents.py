@@ -193,7 +193,8 @@ class State:
         self._about_to_change = about_to_change
         self._collections: dict[str, Collection[Any]] = {}
         self._loading = asyncio.Lock()
-        self._checked_sums = False
+        self._stored: set[str] | None = None
+        """The collections that may have documents on the disk; ``None`` until somebody has looked."""
 
     async def collection[T](self, kind: type[T]) -> Collection[T]:
         """The collection of ``kind``, the same one each time; loaded, repaired and migrated the first time.
@@ -213,11 +214,11 @@ class State:
                     f"The collection {declared.name} belongs to {_full_name(loaded.kind.type)}: "
                     f"give {_full_name(kind)} a name of its own"
                 )
-            if not self._checked_sums:
-                await self._set_damaged_aside()
-                self._checked_sums = True
-            collection = Collection(declared, await self._load(declared))
+            if self._stored is None:
+                self._stored = await self._set_damaged_aside()
+            collection = Collection(declared, await self._load(declared) if declared.name in self._stored else {})
             self._collections[declared.name] = collection
+            self._stored.add(declared.name)
             return collection
 
     async def commit(self, *changes: Change) -> list[Any]:
@@ -240,8 +241,9 @@ class State:
         """
         return _RemoveCollection(name, self._collections.get(name))
 
-    async def _set_damaged_aside(self) -> None:
-        """Over all collections, those of plugins that are not running too: copies are made of intact documents only."""
+    async def _set_damaged_aside(self) -> set[str]:
+        """Over all collections, those of plugins that are not running too: copies are made of intact documents only.
+        Returns which collections there are."""
         rows = await self.database.read(stored_documents)
         damaged = [row for row in rows if not row.is_intact]
         newest: dict[bytes, int] = {}
@@ -255,6 +257,7 @@ class State:
 
         if damaged:
             await self.commit(*(_SetAside(self.database, row, _WRONG_SUM, is_no_newer) for row in damaged))
+        return {row.collection.decode(errors="replace") for row in rows}
 
     async def _load[T](self, kind: DocumentKind[T]) -> dict[str, T]:
         reading = await self.database.read(partial(_read_all, kind))

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from rooftree.process.daemon import run  # first, as in the command
+from rooftree.daemon import run  # first, as in the command
 
 # isort: split
 import aiohttp

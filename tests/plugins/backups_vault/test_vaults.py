@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rooftree import Principal, Role, Secret
+from rooftree.interfaces.backups import BackupLocationChanged
 from rooftree.interfaces.vaults import VaultAccess, VaultRefused
 from rooftree.testing import token_for
 from rooftree_backups_vault import restic
@@ -63,43 +64,63 @@ async def test_one_that_is_there_is_taken_up_with_its_key_only(house: VaultHouse
     assert (house.data / "vaults" / "cellar" / "config").exists()
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "rclone:remote:path",
-        "/etc",
-        "cellar",
-        "",
-        "sftp:-oProxyCommand=x:/y",
-        "sftp:user@-oProxyCommand=x:/y",
-        "rest:http://x y/",
-        "s3:\n",
-        "mount:",
-        "mount:nowhere",
-    ],
+NO_PLACES = (
+    "rclone:remote:path",
+    "/etc",
+    "cellar",
+    "",
+    "sftp:-oProxyCommand=x:/y",
+    "sftp:user@-oProxyCommand=x:/y",
+    "rest:http://x y/",
+    "s3:\n",
+    "mount:",
+    "mount:nowhere",
 )
-async def test_places_that_are_none_are_refused_by_name(house: VaultHouse, place: str) -> None:
-    answer = await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": place})
-
-    assert answer.status in {400, 404, 503}
-    assert "loft" not in house.vaults
+NO_CREDENTIALS = ("PATH", "LD_PRELOAD", "RESTIC_PASSWORD_COMMAND", "aws_key", "RESTIC_CACHE_DIR")
 
 
-@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "RESTIC_PASSWORD_COMMAND", "aws_key", "RESTIC_CACHE_DIR"])
-async def test_variables_that_are_no_credentials_are_refused(house: VaultHouse, name: str) -> None:
-    body = {"name": "loft", "place": "s3:http://127.0.0.1:1/x", "environment": {name: "x"}}
+async def test_who_shows_places_for_backups_is_told_of_a_vault_that_comes_or_goes(house: VaultHouse) -> None:
+    told: list[BackupLocationChanged] = []
+    house.system.bus.subscribe(BackupLocationChanged, told.append, "test")
 
-    answer = await house.client.post("/kernel/v1/vaults", json=body)
+    await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": "local"})
+    await house.client.delete("/kernel/v1/vaults/loft")
+    await house.system.bus.drained()
 
-    assert answer.status == 400
-    assert "AWS_ACCESS_KEY_ID" in answer.envelope["message"]
+    assert [(event.name, event.there) for event in told] == [("loft", True), ("loft", False)]
 
 
-@pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 41, "å"])
-async def test_names_that_are_none_are_refused(house: VaultHouse, name: str) -> None:
-    answer = await house.client.post("/kernel/v1/vaults", json={"name": name, "place": "local"})
+async def test_place_that_is_none_is_told_those_that_there_are(house: VaultHouse) -> None:
+    answer = await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": "nonsense"})
 
     assert answer.status == 400
+    assert answer.message.startswith("place: must be local (this disk), mount:NAME (a mount for backups) or an address")
+    assert "sftp:" in answer.message
+
+
+async def test_places_that_are_none_are_refused_by_name(house: VaultHouse) -> None:
+    for place in NO_PLACES:
+        answer = await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": place})
+
+        assert answer.status in {400, 404, 503}, place
+        assert "loft" not in house.vaults, place
+
+
+async def test_variables_that_are_no_credentials_are_refused(house: VaultHouse) -> None:
+    for name in NO_CREDENTIALS:
+        body = {"name": "loft", "place": "s3:http://127.0.0.1:1/x", "environment": {name: "x"}}
+
+        answer = await house.client.post("/kernel/v1/vaults", json=body)
+
+        assert answer.status == 400, name
+        assert "AWS_ACCESS_KEY_ID" in answer.envelope["message"], name
+
+
+async def test_names_that_are_none_are_refused(house: VaultHouse) -> None:
+    for name in ("", "a b", "../x", "x" * 41, "å"):
+        answer = await house.client.post("/kernel/v1/vaults", json={"name": name, "place": "local"})
+
+        assert answer.status == 400, name
 
 
 async def test_server_that_does_not_answer_is_said_and_nothing_is_kept(house: VaultHouse) -> None:

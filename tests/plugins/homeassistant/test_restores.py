@@ -231,7 +231,14 @@ async def test_what_a_backup_says_of_core_is_looked_at(
 # --- kills ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("complaint", "places"), [(None, PLACES), ("it does not work", (":undo",))])
+@pytest.mark.parametrize(
+    ("complaint", "places"),
+    [
+        (None, (":do", ":accepted", ":end")),
+        ("it does not work", (":undo",)),
+        pytest.param(None, PLACES, marks=pytest.mark.torture),  # what a step leaves is what the next one begins with
+    ],
+)
 async def test_restore_is_taken_back_or_done_wherever_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str | None, places: tuple[str, ...]
 ) -> None:
@@ -265,7 +272,7 @@ async def test_restore_is_taken_back_or_done_wherever_it_was_killed(
     else:
         raise AssertionError("it has no end")
     assert outcomes == ({OLD, NEW} if complaint is None else {NEW})
-    assert number >= 8
+    assert number >= (6 if ":do" in places else 8)
 
 
 async def attempt(home: CoreHouse, part: StagedPart) -> None:

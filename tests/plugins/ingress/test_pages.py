@@ -188,18 +188,17 @@ async def test_page_of_an_uninstalled_add_on_is_gone_at_once(here: IngressHouse,
     assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 503 ")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/ingress/{token}/../panels", "/ingress/{token}/%2e%2e/panels", "/ingress/{token}/a/%2e%2e%2f%2e%2e/x",
-     "/ingress/{token}/a/..;/b", "/ingress/{token}/%252e%252e/x", "/ingress/{token}//x", "/ingress/{token}/%00",
-     "/ingress/./{token}/", "//ingress/{token}/", "/ingress/%7Btoken}/"],
-)  # fmt: skip
-async def test_path_stays_below_the_page(here: IngressHouse, backend: Backend, path: str) -> None:
+async def test_path_stays_below_the_page(here: IngressHouse, backend: Backend) -> None:
     page = await here.run("hello", backend.port)
     cookie = f"Cookie: ingress_session={await here.open()}\r\n".encode()
-    head = await asked(here, path.replace("{token}", page.rpartition("/")[2]), cookie)
-    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
-    assert backend.requests() == []
+    for path in (
+        "/ingress/{token}/../panels", "/ingress/{token}/%2e%2e/panels", "/ingress/{token}/a/%2e%2e%2f%2e%2e/x",
+        "/ingress/{token}/a/..;/b", "/ingress/{token}/%252e%252e/x", "/ingress/{token}//x", "/ingress/{token}/%00",
+        "/ingress/./{token}/", "//ingress/{token}/", "/ingress/%7Btoken}/",
+    ):  # fmt: skip
+        head = await asked(here, path.replace("{token}", page.rpartition("/")[2]), cookie)
+        assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")), path
+        assert backend.requests() == [], path
 
 
 async def test_every_method_and_large_bodies_go_through(here: IngressHouse, backend: Backend) -> None:

@@ -277,7 +277,6 @@ PRINTERS = {
     ("plugins/backups/src/rooftree_backups/commands.py", "_bar", "Console"),
     # A child of the daemon's, whose output is a pipe.
     ("plugins/backups-vault/src/rooftree_backups_vault/proof_reading.py", "main", "sys.stdout.buffer"),
-    ("plugins/backups/src/rooftree_backups/folder_listing.py", "", "print"),
 }
 
 

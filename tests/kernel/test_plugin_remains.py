@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
+import tempfile
 import threading
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -203,6 +206,44 @@ async def test_folders_that_it_holds_are_let_go_and_nothing_on_them_is_touched(w
             (data.parent / "outside" / "inner" / "file").touch()
     finally:
         await run("chattr", "-R", "-i", str(data.parent / "outside"))
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from rooftree.errors import RooftreeError
+from rooftree.plugins.own_folders import remove_folder
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    remove_folder(Path(sys.argv[1]), "clock")
+except RooftreeError as error:
+    print(error.message)
+"""
+
+
+@needs(os.geteuid() == 0, "needs root")
+async def test_who_is_not_root_can_purge_what_holds_nothing_and_is_told_what_takes_root(tmp_path: Path) -> None:
+    data = await asyncio.to_thread(tempfile.mkdtemp, dir="/tmp")  # where nobody gets to
+    for place in ("plugins/clock", "tow er", "cellar"):
+        await asyncio.to_thread(Path(data, place).mkdir, parents=True)
+    held = Path(data, "plugins/clock/held")
+    await asyncio.to_thread(held.write_text, "cellar\ntow er\n")
+    await run("chown", "-R", "nobody", data)
+
+    async def purged() -> str:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", AS_NOBODY, data, stdout=PIPE)
+        said, _ = await process.communicate()
+        return said.decode()
+
+    try:
+        await run("mount", "-t", "tmpfs", "tmpfs", f"{data}/tow er")
+        said = await purged()
+        assert "tow er" in said and "run this as root" in said, said
+        await run("umount", f"{data}/tow er")
+        assert await purged() == ""
+        assert not await asyncio.to_thread(held.parent.exists)
+    finally:
+        await run("rm", "-rf", data)
 
 
 async def run(*command: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -30,13 +28,9 @@ from rooftree_archives.faults import Damaged
 from rooftree_files import Folder
 from tests.plugins.archives.test_writer import workers_of
 from tests.plugins.archives.trees import MIB, quiet
-from tests.plugins.workers.test_disposable import dead_server
+from tests.rig.dead_share import Share
 from tests.rig.waiting import until
 from tests.torture.requirements import small_disk
-
-__all__ = ["dead_server"]
-
-type DeadServer = tuple[Path, subprocess.Popen[bytes]]
 
 
 @pytest.fixture
@@ -138,17 +132,17 @@ def held() -> bool:
 
 
 async def test_archive_on_a_share_that_is_gone_is_not_waited_for(
-    dead_server: DeadServer, tmp_path: Path, impatient: Any
+    dead_share: Share, tmp_path: Path, impatient: Any
 ) -> None:
-    folder, _ = dead_server
+    folder = dead_share.folder
     async with no_thread_held():
         with pytest.raises(WorkerEnded, match="did not answer"):
             async with archive_writer(folder / "a.tar", data_folder=tmp_path, password=None):
                 pass
 
 
-async def test_copy_to_a_share_that_is_gone_can_be_cancelled(dead_server: DeadServer, archive: Path) -> None:
-    folder, _ = dead_server
+async def test_copy_to_a_share_that_is_gone_can_be_cancelled(dead_share: Share, archive: Path) -> None:
+    folder = dead_share.folder
     copying = asyncio.create_task(copy_archive(archive, folder / "a.tar", hidden_name(), quiet))
 
     async def is_held() -> bool:
@@ -162,9 +156,9 @@ async def test_copy_to_a_share_that_is_gone_can_be_cancelled(dead_server: DeadSe
 
 
 async def test_copy_from_a_share_that_goes_ends_and_leaves_nothing(
-    dead_server: DeadServer, tmp_path: Path, impatient: Any
+    dead_share: Share, tmp_path: Path, impatient: Any
 ) -> None:
-    folder, _ = dead_server
+    folder = dead_share.folder
     (tmp_path / "to").mkdir()
     async with no_thread_held():
         with pytest.raises(WorkerEnded, match="did not answer"):
@@ -172,19 +166,17 @@ async def test_copy_from_a_share_that_goes_ends_and_leaves_nothing(
     assert list((tmp_path / "to").iterdir()) == []
 
 
-async def test_file_on_a_share_that_goes_while_it_is_sent_is_not_waited_for(
-    dead_server: DeadServer, impatient: Any
-) -> None:
-    folder, server = dead_server
-    server.send_signal(signal.SIGUSR2)
+async def test_file_on_a_share_that_goes_while_it_is_sent_is_not_waited_for(dead_share: Share, impatient: Any) -> None:
+    folder = dead_share.folder
+    dead_share.answer()
     async with no_thread_held(), open_archive(folder / "hello.txt") as file:
-        server.send_signal(signal.SIGUSR1)
+        dead_share.die()
         with pytest.raises(WorkerEnded, match="did not answer"):
             await file.read(0, file.size)
 
 
-async def test_removal_from_a_share_that_is_gone_is_given_up(dead_server: DeadServer, impatient: Any) -> None:
-    folder, _ = dead_server
+async def test_removal_from_a_share_that_is_gone_is_given_up(dead_share: Share, impatient: Any) -> None:
+    folder = dead_share.folder
     async with no_thread_held():
         with pytest.raises((TimeoutError, WorkerEnded)):
             await remove_archive(folder / "a.tar")

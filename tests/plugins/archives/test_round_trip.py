@@ -25,8 +25,18 @@ from rooftree.interfaces.backups import (
 )
 from rooftree.interfaces.containers import DataPath
 from rooftree.model import Secret
-from rooftree_archives import archive_reader, archive_writer, read_indexes
-from tests.plugins.archives.trees import ADDON, MIB, described, head, make_odd_tree, quiet, unpack_folder, write_folder
+from rooftree_archives import ArchiveIndex, archive_reader, archive_writer, read_indexes
+from tests.plugins.archives.trees import (
+    ADDON,
+    MIB,
+    SHARE,
+    described,
+    head,
+    make_odd_tree,
+    quiet,
+    unpack_folder,
+    write_folder,
+)
 from tests.requirements import missing, needs
 
 FORMS: list[dict[str, Any]] = [
@@ -205,6 +215,20 @@ async def test_what_is_excluded_is_left_out(tmp_path: Path, matching: Any, patte
         await reader.unpack(ADDON.id, tmp_path / "back", quiet)
 
     assert described(tmp_path / "back/trees/data").keys() - {"."} == kept
+
+
+@pytest.mark.parametrize("extra", [{}, {"core": 1}, {"core": 1, "rooftree": {"schedule": "nightly", "failed": []}}])
+async def test_notes_of_who_makes_backups_are_in_the_archive(tmp_path: Path, data: Path, extra: dict[str, Any]) -> None:
+    archive = tmp_path / "backup.tar"
+    async with archive_writer(archive, data_folder=data, password=None) as writer:
+        await writer.add(SHARE, PartContents(trees=(PartTree(source=DataPath("share"), name=""),)), quiet)
+        await writer.publish(head(folders=("share",), extra=extra), quiet)
+
+    (index,) = await read_indexes([archive])
+
+    assert isinstance(index, ArchiveIndex)
+    assert index.head.extra == extra
+    assert index.parts[0].digest is not None and index.parts[0].part.size_bytes > 0
 
 
 async def test_an_index_says_what_was_written(tmp_path: Path, data: Path) -> None:

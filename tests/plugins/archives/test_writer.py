@@ -21,7 +21,7 @@ from rooftree_archives import (
     WorkerEnded,
     archive_reader,
     archive_writer,
-    remove_leftovers,
+    left_over,
     verify_archive,
 )
 from tests.plugins.archives.trees import ADDON, MIB, SHARE, described, head, quiet, unpack_folder, write_folder
@@ -154,18 +154,17 @@ async def test_what_was_altered_on_the_disk_is_noticed_before_it_is_published(
     assert names(backups) == []
 
 
-async def test_what_a_kill_left_over_goes_and_what_is_being_made_does_not(data: Path, backups: Path) -> None:
-    (backups / ".rooftree-0123456789abcdef.partial").write_bytes(b"left over")
-    (backups / ".other").touch()
-    os.mkfifo(backups / ".rooftree-pipe.partial")
-    (backups / ".rooftree-link.partial").symlink_to("nowhere")
-    async with archive_writer(backups / "a.tar", data_folder=data, password=None) as writer:
-        await remove_leftovers(backups)
-        assert names(backups)[0] == ".other"
-        assert len(names(backups)) == 2
+async def test_only_what_its_owner_left_and_nobody_makes_is_left_over(data: Path, backups: Path) -> None:
+    mine, others = ".rooftree-me-0123456789abcdef.partial", ".rooftree-you-0123456789abcdef.partial"
+    strangers = [".other", ".rooftree-me", ".rooftree-restore-me", "a.tar", ".rooftree-me-1.tar"]
+    async with archive_writer(backups / "a.tar", data_folder=data, password=None, owner="me") as writer:
+        (being_made,) = names(backups)
+
+        assert left_over([mine, others, being_made, *strangers], "me") == [mine]
+        assert left_over([mine, others, being_made, *strangers], "you") == [others]
         await writer.add(SHARE, TREE, quiet)
         await writer.publish(head(folders=("share",)), quiet)
-    assert names(backups) == [".other", "a.tar"]
+    assert left_over([being_made], "me") == [being_made]
 
 
 async def test_a_worker_that_dies_is_told_and_nothing_stays(data: Path, backups: Path) -> None:
@@ -238,8 +237,9 @@ async def test_a_kill_leaves_nothing_listed_no_worker_and_nothing_after_the_next
     assert await process.wait() == -signal.SIGKILL
 
     assert not [name for name in names(backups) if name.endswith(".tar")]
-    while names(backups):  # its worker is killed with it, and holds the file as long as it ends
-        await remove_leftovers(backups)
+    for name in left_over(names(backups)):
+        (backups / name).unlink()
+    assert names(backups) == []
     await write_folder(backups / "a.tar", data)
     assert described(await unpack_folder(backups / "a.tar", backups / "back")) == described(data / "share")
 

@@ -258,7 +258,7 @@ async def house(
     :param plugins: further ones
     """
     plain = archives or PlainArchives()
-    kept = {} if real else {"archives": staticmethod(lambda data: plain)}
+    kept = {} if real else {"archives": staticmethod(lambda installation: plain)}
     # A class of its own: what is put into the product's own stays there for every test that comes after.
     chosen = [HousePlugin, Addons, Core, type("BackupsPlugin", (BackupsPlugin,), kept), *plugins]
     async with (

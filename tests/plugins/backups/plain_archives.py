@@ -105,9 +105,6 @@ class PlainArchives:
         finally:
             self.left.append(filename)
 
-    async def sweep(self, folder: Path) -> None:
-        """Nothing is left behind."""
-
     def reader(self, folder: Path, filename: str, password: Secret | None) -> Any:
         raise NotImplementedError
 

@@ -5,27 +5,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rooftree.interfaces.backups import BackupHead
+from rooftree import RooftreeError
+from rooftree.interfaces.backups import BackupDamaged, BackupHead
 from rooftree_archives import reader
 from rooftree_archives.worker_process import WorkerEnded, WorkerSilent
 from rooftree_backups import mounted_folder
+from rooftree_files import Folder
 from tests.plugins.backups.house import House, house
 from tests.plugins.backups.plain_archives import raw_backup, write_archive
-from tests.requirements import needs
+from tests.rig.dead_share import share_at
 from tests.rig.waiting import until
 
-SHARE = Path(__file__).parents[2] / "rig" / "fuse_share.py"
 ONE, TWO, THREE = "11111111", "22222222", "33333333"
 
 
@@ -62,12 +60,15 @@ async def test_head_that_nobody_has_thought_of_costs_its_own_file(home: House, m
     assert TWO in message and "of all things" in message
 
 
-async def test_file_that_ends_the_worker_costs_itself(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [WorkerEnded("it ran out of memory"), BackupDamaged("it ran out of memory")])
+async def test_file_that_is_too_much_for_the_worker_costs_itself(
+    home: House, monkeypatch: pytest.MonkeyPatch, error: RooftreeError
+) -> None:
     look = reader._indexes
 
     async def looked(paths: Sequence[Path]) -> Any:
         if any(path.name == f"{TWO}.tar" for path in paths):
-            raise WorkerEnded("it ran out of memory")
+            raise error
         return await look(paths)
 
     monkeypatch.setattr(reader, "_indexes", looked)
@@ -82,29 +83,14 @@ async def test_file_that_ends_the_worker_costs_itself(home: House, monkeypatch: 
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def share_at(folder: Path) -> Iterator[Any]:
-    """A share, mounted there; its server."""
-    server = subprocess.Popen([sys.executable, str(SHARE), str(folder)], stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        assert server.stdout.readline()
-        yield server
-    finally:
-        server.kill()
-        server.communicate()
-        subprocess.run(["umount", "--lazy", "--no-canonicalize", str(folder)], check=False)
-
-
-@needs(os.geteuid() == 0 and Path("/dev/fuse").exists(), "needs root, and /dev/fuse")
 async def test_place_that_dies_while_it_is_listed_holds_no_thread_and_nobody_else(
     home: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mounted_folder, "LIST_S", 0.5)
     nas = home.mounts.add("nas")
-    with share_at(nas) as server:
+    with share_at(nas) as share:
         await home.reload()
-        os.kill(server.pid, signal.SIGUSR1)
+        share.die()
         await asyncio.to_thread(write_three, home.local)
         threads = threading.active_count()
 
@@ -114,7 +100,41 @@ async def test_place_that_dies_while_it_is_listed_holds_no_thread_and_nobody_els
 
         assert (await home.listed()).keys() == {ONE, TWO, THREE}
         assert threading.active_count() <= threads + 1
-        os.kill(server.pid, signal.SIGUSR2)
+        share.answer()
+
+
+async def test_upload_to_a_place_that_dies_holds_no_thread(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rooftree_archives.worker_process.SILENT_S", 1.0)
+    nas = home.mounts.add("nas")
+    with share_at(nas) as share:
+        await home.reload()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        share.die()
+        async with asyncio.timeout(20):
+            answer = await home.client.post(
+                "/backups/new/upload?location=nas",
+                body=b"--b\r\nContent-Type: application/x-tar\r\n\r\nwhatever\r\n--b--\r\n",
+                headers={"Content-Type": "multipart/form-data; boundary=b"},
+            )
+            await asyncio.to_thread(int)
+
+        assert answer.status >= 400
+        assert "did not answer" in answer.message
+        share.answer()
+
+
+async def test_folder_of_very_many_archives_is_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "share"
+    folder.mkdir()
+    names = {f"{number:0220d}.tar" for number in range(18_000)}
+    assert sum(map(len, names)) > 4e6, "more than is kept of what a program prints"
+    with Folder.open(folder) as here:
+        for name in names:
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=here.descriptor))
+
+    listing = await mounted_folder.MountedFolders().listing("nas", folder)
+
+    assert listing.archives.keys() == names
 
 
 async def test_what_was_known_of_a_place_that_does_not_answer_stays_known(

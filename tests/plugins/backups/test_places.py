@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from rooftree.interfaces.backups import BackupDamaged
 from rooftree.testing import Answer
 from tests.plugins.backups.house import House, house
 from tests.plugins.backups.plain_archives import PlainArchives, raw_backup, write_archive
@@ -115,6 +117,67 @@ async def test_mount_that_is_down_is_not_listed_and_is_again_when_it_is_back(hom
     assert set(await home.listed()) == {ONE}
 
 
+async def test_what_a_kill_left_on_a_mount_goes_when_the_mount_is_back_and_what_is_anothers_stays(home: House) -> None:
+    own, others = home.mounts.kernel.data.instance_id, "0" * 32
+    nas = home.mounts.add("nas")
+    home.mounts.take_down("nas")
+    strangers = {f".rooftree-{others}-0123456789abcdef.partial", ".rooftree-0123456789abcdef.partial", ".partial", "x"}
+    for folder in (nas, home.local):
+        for name in (f".rooftree-{own}-0123456789abcdef.partial", *strangers):
+            (folder / name).write_bytes(b"half of one")
+
+    home.mounts.add("nas")
+    await home.system.bus.drained()
+    await home.reload()
+
+    for folder in (nas, home.local):
+        assert {path.name for path in folder.iterdir()} == strangers
+
+
+async def test_upload_that_is_under_way_is_not_taken_for_left_over(home: House, tmp_path: Path) -> None:
+    nas, data = home.mounts.add("nas"), archive(tmp_path, ONE)
+
+    async def form() -> AsyncIterator[bytes]:
+        yield b"--b\r\nContent-Type: application/x-tar\r\n\r\n" + data[:1000]
+        async with asyncio.timeout(10):
+            while not await asyncio.to_thread(os.listdir, nas):
+                await asyncio.sleep(0.01)
+        await home.reload()
+        yield data[1000:] + b"\r\n--b--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await home.client.post("/backups/new/upload?location=nas", body=form(), headers=headers)
+
+    assert answer.data == {"slug": ONE}, answer.text
+    assert (nas / f"{ONE}.tar").read_bytes() == data
+
+
+async def test_file_that_could_not_be_read_is_tried_again(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_archive(home.local / "one.tar", raw_backup(ONE))
+    with monkeypatch.context() as broken:
+        broken.setattr(home.archives, "_head", lambda _: BackupDamaged("the share had a hiccup"))
+        await home.reload()
+    assert await home.listed() == {}
+
+    await home.reload()
+
+    assert set(await home.listed()) == {ONE}
+
+
+async def test_name_that_is_no_text_costs_only_its_own_file(home: House) -> None:
+    nas = home.mounts.add("nas")
+    for folder, slug in ((home.local, ONE), (nas, TWO)):
+        write_archive(folder / "good.tar", raw_backup(slug))
+        Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.tar")).write_bytes(b"whatever")
+
+    await home.reload()
+
+    assert set(await home.listed()) == {ONE, TWO}
+    messages = [problem.message for problem in home.system.problems if problem.type == "backup_unreadable"]
+    assert len(messages) == 2
+    assert all(message.startswith("caf\ufffd.tar in ") for message in messages)
+
+
 async def test_options_are_kept(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         assert (await home.client.get("/backups/info")).data["days_until_stale"] == 30
@@ -150,6 +213,34 @@ async def test_removal_of_a_file_that_has_gone_is_404_and_it_is_no_longer_listed
 
     assert (await home.client.delete(f"/backups/{ONE}")).status == 404
     assert await home.listed() == {}
+
+
+async def test_file_that_has_the_name_of_a_backup_by_now_is_not_removed_for_it(home: House) -> None:
+    nas = home.mounts.add("nas")
+    for folder in (home.local, nas):
+        write_archive(folder / "mine.tar", raw_backup(ONE))
+    await home.reload()
+    for folder in (home.local, nas):
+        write_archive(folder / "mine.tar", raw_backup(TWO, name="Somebody has put it there"))
+
+    for location in (".local", "nas"):
+        assert (await home.client.delete(f"/backups/{ONE}", json={"location": location})).status == 404
+
+    assert set(await home.listed()) == {TWO}
+    assert (nas / "mine.tar").exists() and (home.local / "mine.tar").exists()
+
+
+async def test_file_of_the_same_backup_is_removed_whenever_it_was_written(home: House) -> None:
+    nas = home.mounts.add("nas")
+    for folder in (home.local, nas):
+        write_archive(folder / "mine.tar", raw_backup(ONE))
+    await home.reload()
+    for folder in (home.local, nas):
+        os.utime(folder / "mine.tar", ns=(1, 1))
+
+    assert (await home.client.delete(f"/backups/{ONE}")).data == {}
+
+    assert not (nas / "mine.tar").exists() and not (home.local / "mine.tar").exists()
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------

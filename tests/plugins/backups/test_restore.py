@@ -4,20 +4,27 @@ cancelled or killed, all is as it was."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from rooftree import Plugin, hookimpl
+from rooftree import Failed, Plugin, hookimpl
+from rooftree.interfaces.backups import PartKind, PartWishes
+from rooftree.interfaces.hooks import backup_source
 from rooftree.jobs import execution
 from rooftree.testing import Failing, fixtures
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_archives import reader as archive_reading
 from rooftree_archives.worker_process import WorkerSilent
+from rooftree_backups import restore_steps
+from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, swap_back
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
+from rooftree_backups.restoring import sweep_restores
 from rooftree_containers import Desired, container_steps
 from tests.plugins.addons.house import HELLO, REGISTRY, House
 from tests.plugins.backups.house import HousePlugin
@@ -239,6 +246,58 @@ async def test_addon_that_does_not_run_restored_brings_everything_back(home: Hou
     assert len(home.addons.installed) == 2
     assert home.system.state_now == "running"
     assert await asyncio.to_thread(left, home) == []
+
+
+async def test_add_on_that_could_not_be_backed_up_is_not_uninstalled_by_a_full_restore(home: House) -> None:
+    await lived_in(home)
+    await home.run("other")
+    owner = next(source for source in (await home.system.hooks.call(backup_source)) if source.kind is PartKind.ADDON)
+    hold = type(owner).hold
+
+    def fails_for_other(self: Any, slug: str, wishes: PartWishes) -> Any:
+        if slug == "local_other":
+            raise Failed("its command failed")
+        return hold(self, slug, wishes)
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(type(owner), "hold", fails_for_other)
+        slug = await make_backup(home)
+
+    assert (await restore(home, slug)).status == 200
+    assert home.addons.installed.keys() == {HELLO, "local_other"}
+
+
+@pytest.mark.parametrize("allow", [{"undo_failed"}])
+async def test_what_was_there_and_could_not_be_put_back_is_kept_and_told(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lived_in(home)
+    slug = await make_backup(home)
+    await changed(home)
+    home.engine.images[f"{REGISTRY}/hello:1.0"] = FakeImage(exit_code=5)
+
+    def fails(data: Path, swap: EntrySwap, before: BeforeEntries) -> None:
+        if swap.live == "share":
+            raise OSError(errno.EIO, "the disk fails")
+        swap_back(data, swap, before)
+
+    monkeypatch.setattr(restore_steps, "swap_back", fails)
+
+    assert (await restore(home, slug)).status == 400
+
+    def kept() -> list[str]:
+        return [path.read_text() for path in (home.data / "restore").glob("*/*/replaced/new")]
+
+    def told() -> list[str]:
+        return [problem.message for problem in home.system.problems if problem.type == "restore_not_taken_back"]
+
+    assert await asyncio.to_thread(kept) == ["new"]
+    assert len(told()) == 1 and str(home.data / "restore") in told()[0]
+    await home.system.jobs.run(sweep_restores())
+    assert await asyncio.to_thread(kept) == ["new"]
+    await asyncio.to_thread(shutil.rmtree, *(home.data / "restore").iterdir())
+    await home.system.jobs.run(sweep_restores())
+    assert told() == []
 
 
 async def test_new_house_gets_everything(tmp_path: Path, allow: Collection[Failing]) -> None:

@@ -13,6 +13,8 @@ import pytest
 from rooftree import Failed
 from rooftree.interfaces.hooks import health_checks, remedy
 from rooftree.testing import FakeClock
+from rooftree_backups.pruning import prune
+from rooftree_backups.retention import Retention
 from tests.plugins.backups.house import House, house
 from tests.plugins.backups.plain_archives import raw_backup, write_archive
 
@@ -117,6 +119,54 @@ async def test_what_is_said_of_every_other_place_holds_where_nothing_else_is_sai
     async with asyncio.timeout(10):
         while len(await home.listed()) != 1:
             await asyncio.sleep(0.01)
+
+
+async def test_archives_themselves_say_whose_schedule_made_them_and_what_failed(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with house(tmp_path, clock=clock, real=True) as home:
+        await home.client.post(f"{SCHEDULES}/nightly", json={"cron": "30 3 * * *", "keep": {"*": {"last": 1}}})
+        home.addons.errors["local_lamp"] = Failed("It would not be still")
+        await clock.advance(timedelta(days=1))
+        async with asyncio.timeout(20):
+            while not await home.listed():
+                await asyncio.sleep(0.01)
+        ((_, entry),) = (await home.listed()).items()
+
+        assert [part["slug"] for part in entry["failed"]] == ["local_lamp"]
+        (known,) = (await home.client.get("/kernel/v1/backups")).data["backups"]
+        assert (known["made_by"], known["schedule"]) == ("schedule", "nightly")
+
+
+async def test_schedule_of_another_house_keeps_its_backups_on_a_share_that_both_use(
+    home: House, clock: FakeClock
+) -> None:
+    nas = home.mounts.add("nas")
+    theirs = {"rooftree": {"schedule": "nightly", "installation": "0" * 32}}
+    for slug in ("aaaaaaaa", "bbbbbbbb"):
+        write_archive(nas / f"{slug}.tar", raw_backup(slug, extra=theirs))
+    await home.reload()
+    body = {"cron": "30 3 * * *", "locations": ["nas"], "keep": {"nas": {"last": 1}}}
+    await home.client.post(f"{SCHEDULES}/nightly", json=body)
+
+    await pass_nights(home, clock, 3)
+
+    async with asyncio.timeout(10):
+        while len(await home.listed()) != 3:
+            await asyncio.sleep(0.01)
+    assert {"aaaaaaaa", "bbbbbbbb"} < (await home.listed()).keys()
+
+
+async def test_backup_that_was_made_just_now_stays_where_the_clock_calls_it_an_old_one(home: House) -> None:
+    write_archive(home.local / "now.tar", raw_backup("aaaaaaaa", date="1970-01-01T00:05:00+00:00"))
+    write_archive(home.local / "before.tar", raw_backup("bbbbbbbb", date="2026-11-01T00:00:00+00:00"))
+    await home.reload()
+
+    await prune(home.backups, {"*": Retention(last=1)}, lambda _: True, spared="aaaaaaaa")
+    assert (await home.listed()).keys() == {"aaaaaaaa", "bbbbbbbb"}
+
+    await prune(home.backups, {"*": Retention(last=1)}, lambda _: True, spared="bbbbbbbb")
+    assert (await home.listed()).keys() == {"bbbbbbbb"}
 
 
 async def test_backup_in_which_a_part_failed_counts_for_nothing_when_it_is_decided_which_stay(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -13,10 +17,10 @@ from attrs import evolve
 from rooftree import Conflict, NotFound
 from rooftree.interfaces.backups import BackupPart, PartContents, PartId, PartKind, PartTree
 from rooftree.interfaces.containers import DataPath
-from rooftree.interfaces.vaults import VaultRefused
+from rooftree.interfaces.vaults import SnapshotRequest, StoreDocument, StoredSnapshot, VaultRefused
 from rooftree_backups_vault import vault_location
 from rooftree_backups_vault.restic import Restic
-from rooftree_backups_vault.stored_backups import TAG
+from rooftree_backups_vault.stored_backups import HEAD_FILE, HEAD_TAG, TAG, StoredBackups, StoredHead
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
     SHARE,
@@ -149,8 +153,6 @@ async def test_snapshots_that_a_kill_left_go_when_room_is_made_later_and_backups
 ) -> None:
     await house.back_up()
     access = house.vaults.access("cellar")
-    from rooftree.interfaces.vaults import SnapshotRequest
-
     orphan = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, "run=killed", "part=0"))
     await Restic().store(access, orphan, quiet)
 
@@ -164,6 +166,79 @@ async def test_snapshots_that_a_kill_left_go_when_room_is_made_later_and_backups
     tags = {tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags}
     assert "run=killed" not in tags
     assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
+
+
+async def test_head_that_a_kill_has_cut_goes_with_its_parts_and_one_of_a_later_rooftree_stays(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.back_up()
+    access = house.vaults.access("cellar")
+    whole = StoredHead(head=head_of("0badcafe"), parts=()).written()
+    heads = {"cut": whole[: len(whole) // 2], "later": b'{"format": 2}'}
+    for run, content in heads.items():
+        part = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, f"run={run}", "part=0"))
+        await Restic().store(access, part, quiet)
+        async with Restic().document(access, HEAD_FILE, (TAG, HEAD_TAG, f"run={run}")) as store:
+            await store(content)
+    monkeypatch.setattr(vault_location, "UNFINISHED_FOR", timedelta(0))
+
+    answer = await house.client.post("/kernel/v1/vaults/cellar/prune", json={})
+
+    assert answer.status == 200, answer.text
+    (kept,) = house.backups.of("cellar")
+    tags = [tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags if "run=" in tag]
+    assert sorted(tags) == sorted(["run=later", f"run={kept.run}"] * 2)
+
+
+async def test_backup_that_is_in_the_vault_is_one_though_the_disk_here_took_no_note_of_it(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(StoredBackups, "put", full)
+        with pytest.raises(OSError, match="no space left"):
+            await house.back_up()
+
+    await house.cellar.reload()
+
+    assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
+    assert (await unpacked(house, tmp_path / "staged") / "trees" / "data" / "options.json").exists()
+
+
+async def test_head_that_is_stored_when_its_backup_is_cancelled_goes_with_the_parts(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Restic.document
+
+    @asynccontextmanager
+    async def cancelled(*arguments: Any) -> AsyncIterator[StoreDocument]:
+        async with document(*arguments) as store:
+
+            async def stored(content: bytes) -> StoredSnapshot:
+                await store(content)
+                raise asyncio.CancelledError
+
+            yield stored
+
+    monkeypatch.setattr(Restic, "document", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await house.back_up()
+
+    assert await Restic().snapshots(house.vaults.access("cellar"), TAG) == []
+
+
+async def test_backup_of_which_somebody_removed_a_part_counts_as_none(house: VaultHouse) -> None:
+    await house.back_up()
+    access = house.vaults.access("cellar")
+    assert house.cellar.facts("0badcafe")["verified"] is None
+    parts = [item.id for item in await Restic().snapshots(access, TAG) if HEAD_TAG not in item.tags]
+    await Restic().forget(access, parts)
+
+    await house.cellar.reload()
+
+    assert house.cellar.facts("0badcafe")["verified"] is False
 
 
 async def test_same_backup_is_not_made_twice(house: VaultHouse) -> None:

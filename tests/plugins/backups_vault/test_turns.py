@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from rooftree.interfaces.vaults import VaultRefused, VaultUnreachable
+from rooftree import Kernel, Plugin, Secret
+from rooftree.interfaces.mounts import MOUNTS
+from rooftree.interfaces.vaults import VaultAccess, VaultRefused, VaultUnreachable
+from rooftree.testing import running_system
+from rooftree_backups_vault.mount_watch import MountWatch
 from rooftree_backups_vault.restic import Restic
-from rooftree_backups_vault.turns import Turns
+from rooftree_backups_vault.turns import DriverInTurn, Turns
+from tests.plugins.backups.house import MountsOfTheTest
 from tests.plugins.backups_vault.vault_house import KEY, LAMP, VaultHouse, needs_restic
+from tests.rig.dead_share import Share
 from tests.rig.waiting import wait_until
 
 
@@ -132,3 +138,46 @@ async def test_vault_in_which_another_installation_makes_room_says_so_and_takes_
     assert [proof.whole for proof in house.backups.get("cellar", "0badcaf1").proofs] == [True]
     await house.back_up("0badcaf2")
     assert {head.slug for head, _ in house.cellar.backups()} == {"0badcaf1", "0badcaf2"}
+
+
+# --- a mount that goes ------------------------------------------------------------------------------------------------
+
+
+class WatchingPlugin(Plugin):
+    """A domain with mounts, who knows when they go."""
+
+    name = "watching"
+    provides = (MOUNTS,)
+
+    async def setup(self, kernel: Kernel) -> None:
+        self.mounts = MountsOfTheTest(kernel)
+        kernel.provide(MOUNTS, self.mounts)  # type: ignore[arg-type]  # what a vault does not ask is left out
+        self.watch = MountWatch(kernel)
+        type(self).latest = self
+
+
+@needs_restic
+async def test_work_on_a_vault_ends_when_its_mount_stops_answering_and_nobody_waits_for_what_the_kernel_holds(
+    tmp_path: Path, dead_share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rooftree_workers.child_processes.ENDS_S", 0.5)
+    access = VaultAccess(repository=str(dead_share.folder / "vault"), key=Secret(KEY), cache=tmp_path / "cache")
+    async with running_system(tmp_path / "house", plugins=[WatchingPlugin]):
+        plugin = WatchingPlugin.latest  # type: ignore[attr-defined]
+        plugin.mounts.add("nas")
+        turns = Turns()
+        driver = DriverInTurn(Restic(), turns, plugin.watch, "nas")
+        pruning = asyncio.create_task(driver.prune(access))
+        await asyncio.to_thread(dead_share.wait_until_asked)
+        plugin.mounts.add("another")
+        await asyncio.sleep(0)
+        assert not pruning.done()
+
+        plugin.mounts.take_down("nas")
+
+        async with asyncio.timeout(10):
+            with pytest.raises(VaultUnreachable, match="nas has stopped answering"):
+                await pruning
+            async with turns.alone():
+                pass
+        dead_share.answer()  # so that what is held can end with the test

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rooftree import Principal, Role, Secret
+from rooftree.interfaces.backups import BackupLocationChanged
 from rooftree.interfaces.vaults import VaultAccess, VaultRefused
 from rooftree.testing import token_for
 from rooftree_backups_vault import restic
@@ -76,6 +77,25 @@ NO_PLACES = (
     "mount:nowhere",
 )
 NO_CREDENTIALS = ("PATH", "LD_PRELOAD", "RESTIC_PASSWORD_COMMAND", "aws_key", "RESTIC_CACHE_DIR")
+
+
+async def test_who_shows_places_for_backups_is_told_of_a_vault_that_comes_or_goes(house: VaultHouse) -> None:
+    told: list[BackupLocationChanged] = []
+    house.system.bus.subscribe(BackupLocationChanged, told.append, "test")
+
+    await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": "local"})
+    await house.client.delete("/kernel/v1/vaults/loft")
+    await house.system.bus.drained()
+
+    assert [(event.name, event.there) for event in told] == [("loft", True), ("loft", False)]
+
+
+async def test_place_that_is_none_is_told_those_that_there_are(house: VaultHouse) -> None:
+    answer = await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": "nonsense"})
+
+    assert answer.status == 400
+    assert answer.message.startswith("place: must be local (this disk), mount:NAME (a mount for backups) or an address")
+    assert "sftp:" in answer.message
 
 
 async def test_places_that_are_none_are_refused_by_name(house: VaultHouse) -> None:

@@ -16,6 +16,7 @@ from aiohasupervisor.models import Job as ClientJob
 from rooftree import Event, Failed, JobInfo, Kernel, Plugin, Problem, Run, Step, job, step
 from rooftree.clock import MACHINE, Clock
 from rooftree.interfaces.addons import AddonStateChanged
+from rooftree.interfaces.backups import BackupLocationChanged
 from rooftree.interfaces.core import CORE, CoreLost, CoreUnavailable, UserLoggedOut
 from rooftree.interfaces.hardware import Device, DeviceAdded, DeviceRemoved
 from rooftree.interfaces.network import InternetChanged
@@ -502,3 +503,17 @@ async def test_core_without_the_integration_is_not_asked_to_look(tmp_path: Path)
         await core.is_told("command", type="get_config")
         await all_told(link, core)
         assert not await core.told("command", type="usb/scan")
+
+
+async def test_core_is_told_of_a_vault_as_of_a_mount_for_it_looks_for_places_only_then(
+    link: Linked, core: CoreProcess
+) -> None:
+    await tell(link, BackupLocationChanged("cellar", there=True))
+    made, _ = await all_told(link, core), await tell(link, BackupLocationChanged("cellar", there=False))
+    gone = await all_told(link, core)
+
+    jobs = [ClientJob.from_dict(event["data"] | {"child_jobs": []}) for event in (*made, *gone[len(made) :])]
+    assert [(job.name, job.reference, job.done) for job in jobs] == [
+        ("mount_manager_create_mount", "cellar", True),
+        ("mount_manager_remove_mount", "cellar", True),
+    ]

@@ -81,3 +81,17 @@ async def test_no_mount_gets_the_name_of_a_vault(system: System) -> None:
         answer = await client.post("/mounts", json=body)
 
     assert (answer.status, "called cellar already" in answer.message) == (400, True), answer.text
+
+
+async def test_no_mount_of_a_backups_settings_gets_the_name_of_a_vault(system: System) -> None:
+    mounts = system.services.get(MOUNTS)
+    records = [
+        {"name": name, "type": "nfs", "usage": "backup", "server": "192.0.2.1", "path": "/backups"}
+        for name in ("cellar", "attic")
+    ]
+
+    (sentence,) = await mounts.restore({"mounts": records, "default_backup_mount": "cellar"})
+
+    assert sentence.startswith("The mount cellar was left out: there is a vault")
+    assert [mount.name for mount in mounts.mounts()] == ["attic"]
+    assert mounts.default_backup_mount() is None

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rooftree_workers import child_process
+from rooftree_workers import child_process, child_processes
 from rooftree_workers.child_processes import _helpers
+from tests.rig.dead_share import Share
 
 PIPE = asyncio.subprocess.PIPE
 WRITE = "import sys; open(sys.argv[1], 'wb').write(b'x' * 2_000_000)"
@@ -114,3 +115,14 @@ async def until_gone(pid: int) -> None:
     async with asyncio.timeout(10):
         while Path(f"/proc/{pid}").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text():
             await asyncio.sleep(0.01)
+
+
+async def test_one_that_the_kernel_holds_is_left_behind(dead_share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_processes, "ENDS_S", 0.5)
+
+    async with asyncio.timeout(20):
+        async with child_process("stat", "--file-system", str(dead_share.folder), stdout=PIPE) as child:
+            await asyncio.to_thread(dead_share.wait_until_asked)
+        assert child.returncode is None
+        dead_share.answer()
+        assert await child.wait() == -signal.SIGKILL

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rooftree_workers import DisposableProcesses, Hanging
-from tests.requirements import missing
+from tests.rig.dead_share import Share
 from tests.rig.waiting import until
-
-SERVER = Path(__file__).parents[2] / "rig" / "fuse_share.py"
 
 
 @pytest.fixture
 def processes() -> DisposableProcesses:
     return DisposableProcesses()
-
-
-@pytest.fixture
-def dead_server(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    """A file system whose server answers nothing: the kernel holds whoever asks, and the server."""
-    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
-        missing("needs root, and /dev/fuse")
-    folder = tmp_path / "share"
-    folder.mkdir()
-    with subprocess.Popen([sys.executable, SERVER, folder], stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"mounted\n"
-        os.statvfs(folder)  # it answers once, or the kernel holds nobody: it waits for a beginning
-        server.send_signal(signal.SIGUSR1)
-        try:
-            yield folder, server
-        finally:
-            server.kill()
-            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 async def test_program_that_ends_says_what_it_printed(processes: DisposableProcesses) -> None:
@@ -80,9 +54,9 @@ async def test_what_goes_on_with_a_programs_pipes_is_not_waited_for(processes: D
 
 
 async def test_one_that_the_kernel_holds_is_left_behind_and_no_other_is_started_for_the_same(
-    processes: DisposableProcesses, dead_server: tuple[Path, subprocess.Popen[bytes]]
+    processes: DisposableProcesses, dead_share: Share
 ) -> None:
-    folder, server = dead_server
+    folder = dead_share.folder
     while processes.left_behind() == 0:  # it may be killed before it has asked anything
         with pytest.raises(Hanging):
             await processes.run("share", "stat", "--file-system", str(folder), within_s=0.5)
@@ -92,7 +66,7 @@ async def test_one_that_the_kernel_holds_is_left_behind_and_no_other_is_started_
     assert processes.left_behind() == 1
     assert (await processes.run("something else", "true", within_s=10)).code == 0
 
-    server.send_signal(signal.SIGUSR2)
+    dead_share.answer()
 
     async def is_let_go() -> bool:
         return processes.left_behind() == 0
@@ -101,13 +75,10 @@ async def test_one_that_the_kernel_holds_is_left_behind_and_no_other_is_started_
     assert (await processes.run("share", "stat", "--file-system", str(folder), within_s=10)).code == 0
 
 
-async def test_cancelled_call_waits_for_nobody(
-    processes: DisposableProcesses, dead_server: tuple[Path, subprocess.Popen[bytes]]
-) -> None:
-    share, server = dead_server
-    call = asyncio.ensure_future(processes.run("share", "stat", "--file-system", str(share), within_s=100))
-    assert server.stdout is not None
-    assert await asyncio.to_thread(server.stdout.readline) == b"asked\n"
+async def test_cancelled_call_waits_for_nobody(processes: DisposableProcesses, dead_share: Share) -> None:
+    command = ("stat", "--file-system", str(dead_share.folder))
+    call = asyncio.ensure_future(processes.run("share", *command, within_s=100))
+    await asyncio.to_thread(dead_share.wait_until_asked)
 
     call.cancel()
     async with asyncio.timeout(3):

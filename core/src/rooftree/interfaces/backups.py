@@ -382,6 +382,15 @@ BACKUPS = Service[Backups]("backups/1")
 
 
 @frozen
+class BackupLocationChanged(Event):
+    """A place for backups has come or gone: the hook ``backup_locations`` answers with others than before. For who has
+    such places to publish, as vaults do."""
+
+    name: str
+    there: bool
+
+
+@frozen
 class BackupMade(Event):
     """A backup was made and verified."""
 
@@ -400,6 +409,7 @@ __all__ = [
     "BackupDamaged",
     "BackupHead",
     "BackupLocation",
+    "BackupLocationChanged",
     "BackupMade",
     "BackupPart",
     "BackupReader",

@@ -62,8 +62,25 @@ def _unmount(around: int, name: str) -> None:
     path = f"/proc/self/fd/{around}/{name}"
     while libc.umount2(os.fsencode(path), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
         pass  # there may be several over each other
-    if (number := ctypes.get_errno()) not in {errno.EINVAL, errno.ENOENT}:
-        raise OSError(number, f"it can't be unmounted: {os.strerror(number)}", name)
+    number = ctypes.get_errno()
+    if number == errno.EPERM and not _is_mounted(around, name):
+        return  # who is not root is told no more than that, whatever there is
+    if number not in {errno.EINVAL, errno.ENOENT}:
+        raise _refused(number, "it can't be unmounted", name)
+
+
+def _is_mounted(around: int, name: str) -> bool:
+    """Whether something is mounted there, as the kernel lists it (proc(5): ``/proc/[pid]/mountinfo``)."""
+    place = os.fsencode(Path(f"/proc/self/fd/{around}").readlink() / name)  # ours: it is open
+    escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in place)
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()  # ours: the kernel's
+    return any(line.split(b" ")[4] == escaped for line in lines)
+
+
+def _refused(number: int, what: str, name: str) -> OSError:
+    """An error that says who could do it."""
+    who = "; it takes root: run this as root" if number in {errno.EPERM, errno.EACCES} else ""
+    return OSError(number, f"{what}: {os.strerror(number)}{who}", name)
 
 
 def _release(around: int, name: str) -> None:
@@ -73,7 +90,10 @@ def _release(around: int, name: str) -> None:
         with suppress(OSError):  # a file system without such flags
             fcntl.ioctl(descriptor, _GET_FLAGS, flags)
         if flags[0] & _IMMUTABLE:
-            fcntl.ioctl(descriptor, _SET_FLAGS, array.array("i", [flags[0] & ~_IMMUTABLE, 0]))
+            try:
+                fcntl.ioctl(descriptor, _SET_FLAGS, array.array("i", [flags[0] & ~_IMMUTABLE, 0]))
+            except OSError as error:
+                raise _refused(error.errno or 0, "nobody can write to it, and that can't be ended", name) from None
             with suppress(OSError):  # it is not empty
                 os.rmdir(name, dir_fd=around)
     finally:

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rooftree_archives.carrying import carry as carry
     from rooftree_archives.files import OpenArchive as OpenArchive
+    from rooftree_archives.files import WrittenFile as WrittenFile
+    from rooftree_archives.files import being_made as being_made
     from rooftree_archives.files import copy_archive as copy_archive
     from rooftree_archives.files import hidden_name as hidden_name
+    from rooftree_archives.files import left_over as left_over
+    from rooftree_archives.files import name_archive as name_archive
     from rooftree_archives.files import open_archive as open_archive
+    from rooftree_archives.files import receive_archive as receive_archive
     from rooftree_archives.files import remove_archive as remove_archive
     from rooftree_archives.reader import ArchiveIndex as ArchiveIndex
     from rooftree_archives.reader import archive_reader as archive_reader
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
     from rooftree_archives.worker_process import ArchiveNotWritten as ArchiveNotWritten
     from rooftree_archives.worker_process import WorkerEnded as WorkerEnded
     from rooftree_archives.writer import archive_writer as archive_writer
-    from rooftree_archives.writer import remove_leftovers as remove_leftovers
 
 _HOMES: Final = {
     "ArchiveExists": "worker_process",
@@ -34,15 +38,19 @@ _HOMES: Final = {
     "OpenArchive": "files",
     "UnpackLimits": "unpacking",
     "WorkerEnded": "worker_process",
+    "WrittenFile": "files",
     "archive_reader": "reader",
     "archive_writer": "writer",
+    "being_made": "files",
     "carry": "carrying",
     "copy_archive": "files",
     "hidden_name": "files",
+    "left_over": "files",
+    "name_archive": "files",
     "open_archive": "files",
     "read_indexes": "reader",
+    "receive_archive": "files",
     "remove_archive": "files",
-    "remove_leftovers": "writer",
     "verify_archive": "reader",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from rooftree_archives.faults import Damaged, TargetFailed
-from rooftree_archives.naming import give_name
+from rooftree_archives.naming import create_hidden, give_name
 from rooftree_files import Folder
 
 _PIECE: Final = 1024 * 1024
@@ -30,10 +29,7 @@ def copy_file(
     """
     reading = source.open_file(filename)
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        writing = os.open(hidden_name, flags, 0o600, dir_fd=target.descriptor)
-        with suppress(OSError):  # not every share has locks
-            fcntl.flock(writing, fcntl.LOCK_EX | fcntl.LOCK_NB)  # so that it is not taken for left over
+        writing = create_hidden(target, hidden_name)
         try:
             total = 2 * os.fstat(reading).st_size
             written = _copy(reading, writing, lambda done: progress(done, total))

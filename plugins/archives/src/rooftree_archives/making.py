@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import time
@@ -17,7 +16,7 @@ from rooftree_archives.checking import Checking
 from rooftree_archives.deflating import Deflate
 from rooftree_archives.faults import Damaged, TargetFailed
 from rooftree_archives.inner_archives import DIGEST, open_part
-from rooftree_archives.naming import give_name
+from rooftree_archives.naming import create_hidden, give_name
 from rooftree_archives.outer_archive import InnerArchive, read_outer
 from rooftree_archives.packing import Contents, pack
 from rooftree_archives.pipeline import Chunk, Outflow, Stage
@@ -60,13 +59,7 @@ class Archive:
         self._compressed = compressed
         self._parts: dict[str, MadePart] = {}
         self._size = 0
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            self._descriptor = os.open(hidden_name, flags, 0o600, dir_fd=folder.descriptor)
-        except OSError as error:
-            raise TargetFailed(f"The archive can't be made: {error.strerror}") from error
-        with suppress(OSError):  # not every share has locks
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # so that it is not taken for left over
+        self._descriptor = create_hidden(folder, hidden_name)
 
     def add(self, key: str, kind: str, contents: Contents, progress: Callable[[int], None]) -> MadePart:
         """Read a part and store it. Raises what :func:`~rooftree_archives.packing.pack` does, and

@@ -17,7 +17,8 @@ from rooftree_archives.faults import Damaged
 FOLDERS: Final = ("share", "addons/local", "ssl", "media")
 OURS: Final = "rooftree"
 """The key in ``extra`` under which we keep what the format has no place for: ``digests`` and ``sizes`` (bytes that a
-part holds) by member."""
+part holds) by member, beside what whoever makes backups has noted there."""
+_KEPT: Final = ("digests", "sizes")
 _NEWEST: Final = 2
 _MOST_LEVELS: Final = 100
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -43,8 +44,9 @@ def read_metadata(text: bytes) -> Head:
     if len(slug) != 8 or not _HEXADECIMAL.issuperset(slug):
         raise Damaged(f"backup.json says slug {slug[:40]!a}, which are no 8 hexadecimal digits")
     extra = dict(values.object("extra"))
-    ours = _Values(_Values({OURS: {}} | extra).object(OURS))
-    extra.pop(OURS, None)
+    notes = dict(_Values({OURS: {}} | extra).object(OURS))
+    ours = _Values({key: notes.pop(key, {}) for key in _KEPT})
+    extra = {key: value for key, value in extra.items() if key != OURS} | ({OURS: notes} if notes else {})
     head = {
         "slug": slug,
         "name": values.text("name"),
@@ -67,7 +69,8 @@ def read_metadata(text: bytes) -> Head:
 def write_metadata(head: Head) -> Mapping[str, Any]:
     """The document for a :data:`Head`, of the newest version."""
     core = head["core"]
-    kept = {key: head[key] for key in ("digests", "sizes")}
+    notes = head["extra"].get(OURS)
+    kept = (notes if isinstance(notes, dict) else {}) | {key: head[key] for key in _KEPT}
     return {
         "slug": head["slug"],
         "version": _NEWEST,

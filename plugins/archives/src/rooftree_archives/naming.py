@@ -1,4 +1,4 @@
-"""The name that a file gets once it is whole."""
+"""Files that are hidden until they are whole, and the name that one gets then."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from rooftree_archives.faults import TargetExists, TargetFailed
 from rooftree_files import Folder
 
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+
+
+def create_hidden(folder: Folder, hidden_name: str) -> int:
+    """A new file, open for both; the descriptor is the caller's to close. Raises :class:`TargetFailed`."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(hidden_name, flags, 0o600, dir_fd=folder.descriptor)
+    except OSError as error:
+        raise TargetFailed(f"The archive can't be made: {error.strerror}") from error
 
 
 def give_name(folder: Folder, hidden_name: str, name: str, *, replace: bool) -> None:

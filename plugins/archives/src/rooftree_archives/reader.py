@@ -52,7 +52,7 @@ async def read_indexes(paths: Sequence[Path]) -> list[ArchiveIndex | BackupDamag
             indexes += await _indexes(batch)
         except WorkerSilent:  # which says nothing of any file
             raise
-        except WorkerEnded:
+        except (WorkerEnded, BackupDamaged):  # together they may have been too much for it
             indexes += [await _index_alone(path) for path in batch]
     return indexes
 
@@ -69,7 +69,7 @@ async def _index_alone(path: Path) -> ArchiveIndex | BackupDamaged:
         (index,) = await _indexes([path])
     except WorkerSilent:
         raise
-    except WorkerEnded as error:
+    except (WorkerEnded, BackupDamaged) as error:
         return BackupDamaged(f"It can't be read: {error.message}")
     return index
 

@@ -7,4 +7,4 @@ from typing import Final
 
 LENGTH: Final = struct.Struct("!I")
 RAW: Final = 1 << 31
-"""In a length: what follows is the result of a call as bytes, no JSON."""
+"""In a length: what follows is bytes, no JSON: the result of a call, or more of the file that is received."""

@@ -1,7 +1,8 @@
 """The worker: a process that reads or makes an archive, asked over a socket: ``-m rooftree_archives.worker FD``.
 
-A message is a length of four bytes and JSON, or bytes (``wire.py``). To a call ``{"call": NAME, …}`` come any number of
-``{"progress": [DONE, TOTAL]}`` and then ``{"result": …}`` or ``{"fault": KIND, "message": …}``. Bytes are base64.
+A message is a length of four bytes and JSON, or bytes (``wire.py``): those of a file that is received or read. To a
+call ``{"call": NAME, …}`` come any number of ``{"progress": [DONE, TOTAL]}`` and then ``{"result": …}`` or ``{"fault":
+KIND, "message": …}``. Other bytes are base64.
 Little is imported here, and that lazily: a start has to be quick, and the memory of a worker is limited.
 """
 
@@ -58,10 +59,10 @@ class Worker:
         """Answer calls until the other side is gone."""
         while (header := self._receive(LENGTH.size)) is not None:
             (length,) = LENGTH.unpack(header)
-            text = self._receive(length)
-            if text is None:
+            content = self._receive(length & ~RAW)
+            if content is None:
                 return
-            call = json.loads(text)
+            call = {"call": "write", "piece": content} if length & RAW else json.loads(content)
             self._told_at = 0.0  # of each call the beginning is told, however soon it ends
             try:
                 answer: Answer = {"result": getattr(self, f"call_{call.pop('call')}")(**call)}
@@ -155,14 +156,52 @@ class Worker:
 
         with Folder.open(source) as folder, Folder.open(target) as other:
             status = copy_file(folder, filename, other, hidden, name, self._tell)
-        return {"size": status.st_size, "changed_ns": status.st_mtime_ns, "inode": status.st_ino}
+        return _written(status)
 
-    def call_remove(self, folder: str, name: str) -> bool:
-        """Remove a file; whether there was one."""
+    def call_receive(self, folder: str, hidden: str) -> None:
+        """Make a file for the calls that follow."""
+        from rooftree_archives.naming import create_hidden  # noqa: PLC0415
+
         with Folder.open(folder) as here:
-            was_there = here.status(name) is not None
+            self._descriptor = create_hidden(here, hidden)
+
+    def call_write(self, piece: bytes) -> None:
+        """Write more of it."""
+        rest = memoryview(piece)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            raise TargetFailed(f"The file can't be written: {error.strerror}") from error
+
+    def call_complete(self) -> None:
+        """Have all of it on the disk."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise TargetFailed(f"The file can't be written: {error.strerror}") from error
+
+    def call_name(self, folder: str, hidden: str, name: str, replaces: dict[str, int] | None) -> Answer:
+        """Give a file its name, and say what the disk has of it."""
+        from rooftree_archives.naming import give_name  # noqa: PLC0415
+
+        with Folder.open(folder) as here:
+            there = here.status(name)
+            replace = there is not None and _written(there) == replaces
+            give_name(here, hidden, name, replace=replace)
+            named = here.status(name)
+        if named is None:
+            raise TargetFailed(f"The file {name} went while it got its name")
+        return _written(named)
+
+    def call_remove(self, folder: str, name: str, expected: dict[str, int] | None) -> bool:
+        """Remove a file, if it is the one that is meant; whether there was one."""
+        with Folder.open(folder) as here:
+            status = here.status(name)
+            if status is None or (expected is not None and _written(status) != expected):
+                return False
             here.remove(name)
-        return was_there
+        return True
 
     def call_open_file(self, folder: str, name: str) -> int:
         """Open a file for the calls that follow; its bytes."""
@@ -201,6 +240,10 @@ class Worker:
                 return None
             data += piece
         return bytes(data)
+
+
+def _written(status: os.stat_result) -> Answer:
+    return {"size_bytes": status.st_size, "changed_ns": status.st_mtime_ns, "inode": status.st_ino}
 
 
 def _index(open_file: Callable[[Path], Any], path: Path) -> Answer:

@@ -69,13 +69,20 @@ class WorkerConnection:
 
     async def call(self, operation: str, progress: Progress | None = None, **arguments: Any) -> Any:
         """Have something done. A call that is cancelled is the last one: the worker ends with its block."""
+        text = orjson.dumps({"call": operation, **arguments})
+        return await self._ask(LENGTH.pack(len(text)), text, progress)
+
+    async def send(self, piece: bytes) -> None:
+        """Have bytes written to the file that is received."""
+        await self._ask(LENGTH.pack(len(piece) | RAW), piece, None)
+
+    async def _ask(self, header: bytes, content: bytes, progress: Progress | None) -> Any:
         async with self._turn:
             if self._interrupted:
                 raise WorkerEnded("The work on the archive was interrupted")
             self._interrupted = True
-            text = orjson.dumps({"call": operation, **arguments})
             try:
-                self._writer.writelines([LENGTH.pack(len(text)), text])
+                self._writer.writelines([header, content])
                 await self._writer.drain()
                 while "progress" in (message := await self._message()):
                     if progress is not None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,12 +15,10 @@ from attrs import evolve
 from rooftree.errors import Failed, RooftreeError
 from rooftree.interfaces.backups import BackupHead, BackupPart, BackupWriter, PartContents, Progress, StoredPart
 from rooftree.model import Secret
-from rooftree_archives.files import HIDDEN, PARTIAL, hidden_name, remove_archive
+from rooftree_archives.files import being_made, hidden_name, remove_archive
 from rooftree_archives.heads import key_of, parts_of, values_of
 from rooftree_archives.metadata import write_metadata
 from rooftree_archives.worker_process import WorkerConnection, archive_worker
-from rooftree_files import Folder, PathRefused
-from rooftree_workers import to_thread_whole
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +32,7 @@ async def archive_writer(
     version: Literal[2, 3] = 3,
     compressed: bool = True,
     replace: bool = False,
+    owner: str = "",
 ) -> AsyncIterator[BackupWriter]:
     """Make an archive. It has a hidden name beside ``path`` until it is published, and goes when it never is.
 
@@ -48,26 +45,23 @@ async def archive_writer(
     :param password: an empty one is none
     :param version: of SecureTar: 3 from Core 2026.3.0 on, 2 for older ones
     :param replace: put it in the place of what has that name
+    :param owner: who sweeps it if a kill leaves it there: see :func:`~rooftree_archives.files.left_over`
     """
     text = None if password is None else password.reveal() or None
-    hidden = hidden_name()
+    hidden = hidden_name(owner)
     writer: _Writer | None = None
-    try:
-        async with archive_worker() as worker:
-            await worker.call(
-                "create", folder=str(path.parent), hidden=hidden, password=text, version=version, compressed=compressed
-            )
-            writer = _Writer(worker, path.name, data_folder, protected=text is not None, replace=replace)
-            yield writer
-    finally:
-        if writer is None or not writer.is_published:
-            await _remove(path.with_name(hidden))
-
-
-async def remove_leftovers(folder: Path) -> None:
-    """Remove what archives that were never published have left in a folder, when a kill kept them from it themselves;
-    those that are being made are left alone."""
-    await to_thread_whole(_remove_leftovers, folder)
+    with being_made(hidden):
+        try:
+            async with archive_worker() as worker:
+                await worker.call(
+                    "create", folder=str(path.parent), hidden=hidden, password=text, version=version,
+                    compressed=compressed,
+                )  # fmt: skip
+                writer = _Writer(worker, path.name, data_folder, protected=text is not None, replace=replace)
+                yield writer
+        finally:
+            if writer is None or not writer.is_published:
+                await _remove(path.with_name(hidden))
 
 
 class _Writer:
@@ -124,27 +118,3 @@ async def _remove(path: Path) -> None:
         await remove_archive(path)
     except (RooftreeError, TimeoutError) as error:  # a folder that is gone, or does not answer
         log.warning("unfinished_archive_not_removed", path=str(path), reason=str(error))
-
-
-def _remove_leftovers(folder: Path) -> None:
-    with Folder.open(folder) as here:
-        for name in here.names():
-            if name.startswith(HIDDEN) and name.endswith(PARTIAL) and not _is_being_made(here, name):
-                here.remove(name)
-
-
-def _is_being_made(folder: Folder, name: str) -> bool:
-    """Whether the worker that makes it still lives, and holds a lock on it."""
-    try:
-        descriptor = folder.open_file(name)
-    except (FileNotFoundError, PathRefused):
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a share that has no locks
-        return False
-    finally:
-        os.close(descriptor)
-    return False

@@ -68,6 +68,10 @@ class VaultPart:
         return [*(tree.path for tree in self.trees), *(file.path for file in (*self.documents, *self.files))]
 
 
+class HeadCut(BackupDamaged):
+    """A head of which the end is missing: who wrote it was killed, so there never was such a backup."""
+
+
 @frozen(kw_only=True)
 class StoredHead:
     """What a head says, as JSON in the vault."""
@@ -82,9 +86,12 @@ class StoredHead:
 
     @classmethod
     def read(cls, content: bytes) -> StoredHead:
-        """It from a file; raises :class:`BackupDamaged`."""
+        """It from a file; raises :class:`HeadCut`, :class:`BackupDamaged`."""
         try:
             data = orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise HeadCut(f"What it says of itself was cut off while it was written: {error}") from None
+        try:
             if data["format"] > FORMAT:
                 raise BackupDamaged(f"It was made by a later Rooftree: format {data['format']}, known is {FORMAT}")
             return structure(data, cls)

@@ -26,6 +26,7 @@ from rooftree_backups_vault.proofs import Proofs
 from rooftree_backups_vault.stored_backups import (
     HEAD_FILE,
     TAG,
+    HeadCut,
     StoredBackup,
     StoredBackups,
     StoredHead,
@@ -64,9 +65,12 @@ class VaultLocation:
         return [(backup.head, backup.added_bytes) for backup in self._backups.of(self._name)]
 
     def facts(self, slug: str) -> Mapping[str, Any]:
-        """What proved it: whether all that was brought back of it was whole, ``None`` before anything was; and each."""
-        proofs = self._backups.get(self._name, slug).proofs
-        return {"verified": all(proof.whole for proof in proofs) if proofs else None, "proofs": unstructure(proofs)}
+        """What proved it: whether all that was brought back of it was whole, ``None`` before anything was; and each.
+        Where somebody has removed a part's snapshot, it is not."""
+        backup = self._backups.get(self._name, slug)
+        is_whole = all(proof.whole for proof in backup.proofs) if backup.proofs else None
+        is_there = all(str(part.number) in backup.snapshots for part in backup.parts)
+        return {"verified": is_whole if is_there else False, "proofs": unstructure(backup.proofs)}
 
     async def reload(self) -> None:
         """Look at what is in the vault: what somebody else put there is listed, what is gone is not any more."""
@@ -83,13 +87,17 @@ class VaultLocation:
                 parts = {number: snapshot.id for number, snapshot in run.parts.items()}
                 await self._backups.put(evolve(backup, head_snapshot=run.head.id, snapshots=parts))
 
+    async def _head(self, head: Snapshot) -> StoredHead:
+        """What a head says; raises as :meth:`StoredHead.read`, and what the driver does."""
+        content = bytearray()
+        async for piece in self._driver.content(self._access, head.id, HEAD_FILE):
+            content += piece
+        return StoredHead.read(bytes(content))
+
     async def _read(self, tag: str, head: Snapshot) -> StoredBackup | None:
         """A backup that somebody else has made here, or an earlier installation of ours."""
         try:
-            content = bytearray()
-            async for piece in self._driver.content(self._access, head.id, HEAD_FILE):
-                content += piece
-            stored = StoredHead.read(bytes(content))
+            stored = await self._head(head)
         except (BackupDamaged, RooftreeError) as error:
             log.warning("vault_backup_not_read", vault=self._name, snapshot=head.id, reason=error.message)
             return None
@@ -150,9 +158,26 @@ class VaultLocation:
         async with self._changing:
             runs = runs_of(await self._driver.snapshots(self._access, TAG))
             before = self._kernel.clock.now() - UNFINISHED_FOR
-            parts = [part for run in runs.values() if run.head is None for part in run.parts.values()]
-            await self._driver.forget(self._access, [part.id for part in parts if part.time < before])
+            known = {backup.run for backup in self._backups.of(self._name)}
+            unfinished = list[Snapshot]()
+            for run in (run for tag, run in runs.items() if tag not in known):
+                if run.head is None:
+                    unfinished += run.parts.values()
+                elif await self._is_cut(run.head):
+                    unfinished += (*run.parts.values(), run.head)
+            await self._driver.forget(self._access, [snapshot.id for snapshot in unfinished if snapshot.time < before])
             await self._driver.prune(self._access)
+
+    async def _is_cut(self, head: Snapshot) -> bool:
+        """Whether a head ends in the middle, and is none. Any other that can't be read may be a later Rooftree's, or
+        readable again tomorrow."""
+        try:
+            await self._head(head)
+        except HeadCut:
+            return True
+        except RooftreeError:
+            return False
+        return False
 
 
 class VaultLocations:

@@ -67,15 +67,18 @@ async def vault_writer(
     finally:
         await asyncio.to_thread(scratch.remove, data / place)
         if writer is not None and not writer.is_published and writer.snapshots:
-            await _forget(access, driver, tuple(writer.snapshots.values()))
+            await _forget(access, driver, f"{RUN}{run}")
 
 
-async def _forget(access: VaultAccess, driver: VaultDriver, snapshots: Sequence[str]) -> None:
-    """Remove what belongs to no backup; where that fails now, it is removed with the next pruning."""
+async def _forget(access: VaultAccess, driver: VaultDriver, run: str) -> None:
+    """Remove what belongs to no backup, with the head that may be there by now: one without its parts would be listed.
+    Where that fails now, it is removed with the next pruning, or is a backup with all there is to one."""
     try:
-        await driver.forget(access, snapshots)
+        snapshots = [snapshot for snapshot in await driver.snapshots(access, TAG) if run in snapshot.tags]
+        heads_first = sorted(snapshots, key=lambda snapshot: HEAD_TAG not in snapshot.tags)
+        await driver.forget(access, [snapshot.id for snapshot in heads_first])
     except RooftreeError as error:
-        log.warning("vault_snapshots_left_behind", count=len(snapshots), reason=error.message)
+        log.warning("vault_snapshots_left_behind", run=run, reason=error.message)
 
 
 class VaultWriter:
@@ -121,6 +124,7 @@ class VaultWriter:
         head = evolve(head, protected=False)
         stored = StoredHead(head=head, parts=tuple(self._parts))
         snapshot = await self._store_head(stored.written())
+        self.is_published = True  # whether or not we can keep that in mind: the next look at the vault finds it
         await self._backups.put(
             StoredBackup(
                 vault=self._vault,
@@ -131,7 +135,6 @@ class VaultWriter:
                 snapshots=self.snapshots,
             )
         )
-        self.is_published = True
 
     async def _store(
         self, paths: Sequence[str], omissions: Sequence[Omission], tag: str, progress: Progress

@@ -27,8 +27,10 @@ from rooftree import (
     Unavailable,
     document,
 )
-from rooftree.interfaces.mounts import MOUNTS
+from rooftree.interfaces.backups import BackupLocationChanged
+from rooftree.interfaces.mounts import MOUNTS, Mount
 from rooftree.interfaces.vaults import VaultAccess, VaultDriver
+from rooftree_backups_vault.mount_watch import MountWatch
 from rooftree_backups_vault.places import without_password
 from rooftree_backups_vault.turns import DriverInTurn, Turns
 
@@ -96,6 +98,7 @@ class Vaults:
         self._cache = cache
         self._drivers: dict[str, VaultDriver] = {}
         self._turns: dict[str, Turns] = {}
+        self._watch = MountWatch(kernel)
         for name, driver in drivers.items():
             self._drivers[name] = driver.kind()
             driver.in_use()
@@ -112,8 +115,10 @@ class Vaults:
 
     def driver(self, name: str) -> VaultDriver:
         """What keeps a vault; raises ``NotFound``, and ``Unavailable`` where it is not installed."""
-        turns = self._turns.setdefault(name, Turns())
-        return DriverInTurn(self._driver(self.get(name).driver), turns)
+        vault = self.get(name)
+        place, turns = vault.place.reveal(), self._turns.setdefault(name, Turns())
+        mount = place.removeprefix(MOUNT) if place.startswith(MOUNT) else None
+        return DriverInTurn(self._driver(vault.driver), turns, self._watch, mount)
 
     def _driver(self, name: str) -> VaultDriver:
         driver = self._drivers.get(name)
@@ -149,6 +154,10 @@ class Vaults:
             raise Unavailable(f"The mount {mount.name} is not there; the vault {name} lies on it")
         return str(mount.path / ON_MOUNT / name)
 
+    def _mounts(self) -> tuple[Mount, ...]:
+        mounts = self._kernel.find(MOUNTS)
+        return mounts.mounts() if mounts is not None else ()
+
     def now(self) -> datetime:
         """What time it is."""
         return self._kernel.clock.now()
@@ -164,23 +173,29 @@ class Vaults:
 
         :param existing: take up what is there, with the key that it was made with
         """
-        mounts = self._kernel.find(MOUNTS)
-        if name in self._kept or (mounts is not None and any(mount.name == name for mount in mounts.mounts())):
+        if name in self._kept or any(mount.name == name for mount in self._mounts()):
             raise Conflict(f"There is a vault or a mount called {name} already; choose another name")
         driver, place = self._driver(vault.driver), vault.place.reveal()
         if place != LOCAL and not place.startswith(MOUNT):
-            driver.refuse_repository(place)
+            try:
+                driver.refuse_repository(place)
+            except Invalid as error:
+                there = [f"{MOUNT}{mount.name}" for mount in self._mounts() if mount.usage == "backup"]
+                known = ", ".join([f"{LOCAL} (this disk)", *(there or [f"{MOUNT}NAME (a mount for backups)"])])
+                raise Invalid(f"place: must be {known} or an address. {error.message}") from None
         access = self._access(name, vault)
         if not existing:
             await driver.create(access)
         await driver.open(access)
         await self._kernel.commit(self._kept.put(name, vault))
+        self._kernel.publish(BackupLocationChanged(name, there=True))
         return vault
 
     async def forget(self, name: str) -> None:
         """Know nothing of a vault any more; what it holds stays."""
         self.get(name)
         await self._kernel.commit(self._kept.delete(name))
+        self._kernel.publish(BackupLocationChanged(name, there=False))
 
 
 def new_key() -> Secret:

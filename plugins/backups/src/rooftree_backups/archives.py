@@ -11,7 +11,8 @@ from attrs import frozen
 
 from rooftree import Secret
 from rooftree.interfaces.backups import BackupDamaged, BackupHead, BackupReader, BackupWriter
-from rooftree_archives import ArchiveIndex, archive_reader, archive_writer, read_indexes, remove_leftovers
+from rooftree.plugins import InstallationFolder
+from rooftree_archives import ArchiveIndex, archive_reader, archive_writer, read_indexes
 
 SECURETAR_3_SINCE = (2026, 3)
 """The year and month of the Core beside which the existing supervisor writes the third format of encryption."""
@@ -37,19 +38,15 @@ class Archives(Protocol):
         """Open an archive. Raises ``WrongPassword``, ``BackupDamaged``, ``NotFound``."""
         ...
 
-    async def sweep(self, folder: Path) -> None:
-        """Remove what was never published there, after a kill."""
-        ...
-
 
 @frozen
 class LibraryArchives:
     """Those of the library.
 
-    :param data: the data folder, which the paths of parts begin from
+    :param installation: the data folder, which the paths of parts begin from, and whose unfinished files are its own
     """
 
-    data: Path
+    installation: InstallationFolder
 
     async def heads(self, folder: Path, filenames: Sequence[str]) -> Sequence[BackupHead | BackupDamaged]:
         """See :class:`Archives`."""
@@ -62,19 +59,16 @@ class LibraryArchives:
         """See :class:`Archives`."""
         return archive_writer(
             folder / filename,
-            data_folder=self.data,
+            data_folder=self.installation.path,
             password=password,
             version=securetar_version(core_version),
             compressed=compressed,
+            owner=self.installation.instance_id,
         )
 
     def reader(self, folder: Path, filename: str, password: Secret | None) -> AbstractAsyncContextManager[BackupReader]:
         """See :class:`Archives`."""
         return archive_reader(folder / filename, password)
-
-    async def sweep(self, folder: Path) -> None:
-        """See :class:`Archives`."""
-        await remove_leftovers(folder)
 
 
 def securetar_version(core_version: str | None) -> Literal[2, 3]:

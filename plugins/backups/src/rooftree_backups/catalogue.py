@@ -115,7 +115,7 @@ class Catalogue:
     async def _reload(self, folder: ArchiveFolder) -> None:
         if folder.mounted:
             await self._places.require(folder.name)  # asks whether it answers, where that may take for ever
-        await self._index.reload(folder.name, folder.path, mounted=folder.mounted)
+        await self._index.reload(folder)
 
     async def _by_slug(self) -> dict[str, Backup]:
         copies = {slug: list(there) for slug, there in self._in_folders().items()}

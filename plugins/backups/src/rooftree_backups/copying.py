@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
+from attrs import asdict
+
 from rooftree import Failed, JobCall, RooftreeError, Run, Step, Steps, job, step
-from rooftree_archives import copy_archive, hidden_name, remove_archive
+from rooftree_archives import copy_archive, hidden_name
 from rooftree_backups.archive_folder import FileState
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.places import ArchiveFolder
+from rooftree_backups.unfinished import throw_away
 
 COPIES: Final = "backup_copy_to_additional_locations"
 COPY: Final = "backup_copy_to_location"
@@ -36,8 +39,8 @@ class CopyTo(Step):
     weight = 5
     interruptible = True
 
-    async def before(self) -> str:
-        return hidden_name()
+    async def before(self, backups: KeptBackups) -> str:
+        return hidden_name(backups.kernel.data.instance_id)
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
         try:
@@ -55,14 +58,13 @@ class CopyTo(Step):
         if head is None:
             raise Failed(f"there is no file {self.filename} in {self.source} to copy")
         copied = await copy_archive(source.path / self.filename, target.path / self.target, unfinished, run.progress)
-        state = FileState(size_bytes=copied.size_bytes, changed_ns=copied.changed_ns, inode=copied.inode)
-        await backups.index.add(self.location, self.target, state, head)
+        await backups.index.add(self.location, self.target, FileState(**asdict(copied)), head)
 
     async def undo(self, unfinished: str, backups: KeptBackups) -> None:
-        with suppress(RooftreeError, OSError):  # a place that is away, or does not answer
+        with suppress(RooftreeError):  # a place that is away: the next look at it finds what is left
             target = await backups.places.require(self.location)
             if isinstance(target, ArchiveFolder):
-                await remove_archive(target.path / unfinished)
+                await throw_away(target, unfinished)
 
 
 @job(COPY, reference="slug")

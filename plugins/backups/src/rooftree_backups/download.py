@@ -21,6 +21,7 @@ from rooftree.interfaces.backups import BackupLocation
 from rooftree_archives import OpenArchive, WorkerEnded, open_archive
 from rooftree_backups.catalogue import Backup, Copy
 from rooftree_backups.names import SUFFIX, slugified
+from rooftree_backups.passing import passing_folder
 from rooftree_backups.places import ArchiveFolder
 from rooftree_files import Folder, PathRefused
 
@@ -183,7 +184,7 @@ async def _send(exchange: Exchange, file: SentFile, span: Span) -> None:
 
 async def exported(kernel: Kernel, location: BackupLocation, slug: str) -> SentFile:
     """A backup that is no file, as an open one that nobody else sees, the caller's to close."""
-    path = await kernel.folder() / f"{slug}-{secrets.token_hex(4)}{SUFFIX}"
+    path = await passing_folder(kernel) / f"{slug}-{secrets.token_hex(4)}{SUFFIX}"
     try:
         await location.export(slug, path, lambda done, total: None)
         return await asyncio.to_thread(_opened, path)

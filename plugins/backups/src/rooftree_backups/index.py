@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import batched
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +18,20 @@ from attrs import frozen
 from rooftree import Collection, Kernel, Problem, document
 from rooftree.interfaces.backups import BackupDamaged, BackupHead
 from rooftree.model import printable
+from rooftree_archives import left_over
 from rooftree_backups import archive_folder
 from rooftree_backups.archive_folder import FileState
 from rooftree_backups.archives import Archives
 from rooftree_backups.mounted_folder import MountedFolders
 from rooftree_backups.names import SUFFIX, BackupSlug
+from rooftree_backups.places import ArchiveFolder
+from rooftree_backups.unfinished import throw_away
 
 log = structlog.get_logger(__name__)
 
 PROBLEM: Final = "backup_unreadable"
+READ_AT_ONCE: Final = 500
+"""Archives that are read before what they say is kept; a place that hangs costs no more than these."""
 
 
 @document("backups.file", version=1)
@@ -45,6 +51,10 @@ class IndexedFile:
     def key(self) -> str:
         """Where it stands in the index."""
         return key_of(self.location, self.filename)
+
+
+def _is_known(file: IndexedFile | None, state: FileState) -> bool:
+    return file is not None and file.state == state and file.head is not None
 
 
 def key_of(location: str, filename: str) -> str:
@@ -85,22 +95,31 @@ class Index:
         files = [file for file in self._files.values() if file.location == location and file.head is not None]
         return sorted(files, key=lambda file: file.filename)
 
-    async def reload(self, location: str, path: Path, *, mounted: bool = False) -> None:
-        """Look at a folder, and read what is new or another. Raises ``OSError`` where it can't be looked at, and
-        :class:`~rooftree_backups.mounted_folder.LocationHangs`.
+    def file(self, location: str, filename: str) -> IndexedFile | None:
+        """One of them, be it one that can be read or not."""
+        return self._files.get(key_of(location, filename))
 
-        :param mounted: whether it may be a server's that is gone
-        """
+    async def reload(self, folder: ArchiveFolder) -> None:
+        """Look at a folder, read what is new or another, and delete what a kill has left there unfinished. What could
+        not be read before is tried again: it may have been the disk's fault. Raises ``OSError`` where it can't be
+        looked at, and :class:`~rooftree_backups.mounted_folder.LocationHangs`."""
+        location = folder.name
         async with self._turns.setdefault(location, asyncio.Lock()):
-            if mounted:
-                states = await self._mounted.archives_in(location, path)
+            if folder.mounted:
+                listing = await self._mounted.listing(location, folder.path)
             else:
-                states = await asyncio.to_thread(archive_folder.archives_in, path)
+                listing = await asyncio.to_thread(archive_folder.listing, folder.path)
+            for name in left_over(listing.hidden, self._kernel.data.instance_id):
+                await throw_away(folder, name)
+            states = listing.archives
             known = {file.filename: file for file in self._files.values() if file.location == location}
-            stale = [name for name, state in states.items() if name not in known or known[name].state != state]
-            reading = self._read(location, path, {name: states[name] for name in stale})
-            read = await (self._mounted.within(location, reading) if mounted else reading)
-            await self._take_over(read, (file for name, file in known.items() if name not in states))
+            await self._take_over([], (file for name, file in known.items() if name not in states))
+            stale = [name for name, state in states.items() if not _is_known(known.get(name), state)]
+            for names in batched(stale, READ_AT_ONCE, strict=False):
+                reading = self._read(location, folder.path, {name: states[name] for name in names})
+                await self._take_over(
+                    await (self._mounted.within(location, reading) if folder.mounted else reading), ()
+                )
 
     async def add(self, location: str, filename: str, state: FileState, head: BackupHead) -> None:
         """A file was written whose head is known."""

@@ -13,6 +13,7 @@ from rooftree_backups.parts import Parts
 from rooftree_backups.places import Places
 from rooftree_backups.rates import Rates
 from rooftree_backups.repositories_due import RepositoriesDue
+from rooftree_backups.unfinished import Unfinished
 from rooftree_backups.verifications import Verifications
 from rooftree_backups.workshop import Workshop
 
@@ -40,6 +41,7 @@ class KeptBackups:
     repositories: RepositoriesDue
     verifications: Verifications
     rates: Rates
+    unfinished: Unfinished
     _options: Collection[BackupOptions]
 
     @property

@@ -38,8 +38,8 @@ class LocationAttributes:
 
 
 @frozen(kw_only=True)
-class BackupSummary:
-    """A backup in a list."""
+class _KnownOfEach:
+    """What lists and pages have of a backup."""
 
     slug: str
     name: str
@@ -53,9 +53,15 @@ class BackupSummary:
     protected: bool
     location_attributes: dict[str, LocationAttributes]
     compressed: bool
-    content: BackupContent
     failed: list[FailedPart]
     """What was asked for and is not in it."""
+
+
+@frozen(kw_only=True)
+class BackupSummary(_KnownOfEach):
+    """A backup in a list."""
+
+    content: BackupContent
 
     @classmethod
     def of(cls, backup: Backup) -> Self:
@@ -66,7 +72,7 @@ class BackupSummary:
             addons=[addon.id.slug for addon in head.addons],
             folders=list(head.folders),
         )
-        return cls(content=content, **_common(backup))
+        return cls(content=content, **_known(backup))
 
 
 @frozen(kw_only=True)
@@ -81,20 +87,9 @@ class BackupAddon:
 
 
 @frozen(kw_only=True)
-class BackupDetails:
+class BackupDetails(_KnownOfEach):
     """A backup, whole."""
 
-    slug: str
-    name: str
-    date: datetime
-    type: Literal["full", "partial"]
-    size: float
-    size_bytes: int
-    location: LocationAnswer
-    locations: list[LocationAnswer]
-    protected: bool
-    location_attributes: dict[str, LocationAttributes]
-    compressed: bool
     supervisor_version: str
     homeassistant: str | None
     """The version of Core in it."""
@@ -104,7 +99,6 @@ class BackupDetails:
     homeassistant_exclude_database: bool | None
     """``None`` for one without Core."""
     extra: BackupExtra
-    failed: list[FailedPart]
 
     @classmethod
     def of(cls, backup: Backup) -> Self:
@@ -124,7 +118,7 @@ class BackupDetails:
             folders=list(head.folders),
             homeassistant_exclude_database=None if head.core_version is None else head.exclude_database,
             extra=dict(head.extra),
-            **_common(backup),
+            **_known(backup),
         )
 
 
@@ -132,7 +126,7 @@ def _mebibytes(size_bytes: int) -> float:
     return round(size_bytes / MIB, 2)
 
 
-def _common(backup: Backup) -> dict[str, Any]:
+def _known(backup: Backup) -> dict[str, Any]:
     head, primary = backup.head, backup.primary
     keys = [copy.location for copy in backup.copies]
     visible = [key for key in keys if key != CLOUD] or keys

@@ -1,18 +1,20 @@
-"""Looking into folders of archives on mounts, with a deadline: neither a thread nor whoever waits is held by a server
+"""Folders of archives on mounts, looked into with a deadline: neither a thread nor whoever waits is held by a server
 that is gone."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from rooftree import Unavailable
 from rooftree_backups import folder_listing
-from rooftree_backups.archive_folder import FileState
+from rooftree_backups.archive_folder import FileState, FolderListing
 from rooftree_workers import DisposableProcesses, Hanging
 
 LIST_S: Final = 60.0
@@ -34,20 +36,20 @@ class MountedFolders:
         self._processes = DisposableProcesses()
         self._left: set[asyncio.Task[Any]] = set()
 
-    async def archives_in(self, location: str, path: Path) -> Mapping[str, FileState]:
-        """The archives in a folder, by their names. Raises :class:`LocationHangs`, and ``OSError`` where it can't be
-        looked at."""
-        command = (sys.executable, "-I", "-S", "-X", "utf8", folder_listing.__file__, str(path))
+    async def listing(self, location: str, path: Path) -> FolderListing:
+        """What is in a folder. Raises :class:`LocationHangs`, and ``OSError`` where it can't be looked at."""
+        answer = os.memfd_create("listing")
+        command = (sys.executable, "-I", "-S", "-X", "utf8", folder_listing.__file__, str(path), str(answer))
+        about = f"the backups in {location}"
         try:
-            ended = await self._processes.run(f"the backups in {location}", *command, within_s=LIST_S)
+            ended = await self._processes.run(about, *command, within_s=LIST_S, pass_fds=(answer,))
+            if ended.code != 0:
+                raise OSError(ended.errors.decode(errors="replace").strip().rpartition("\n")[2][:300] or ended.reason)
+            return await asyncio.to_thread(_understood, answer)
         except Hanging as error:
             raise _hangs(location, str(error)) from error
-        if ended.code != 0:
-            raise OSError(ended.errors.decode(errors="replace").strip().rpartition("\n")[2][:300] or ended.reason)
-        return {
-            name: FileState(size_bytes=size, changed_ns=changed, inode=inode)
-            for name, (size, changed, inode) in json.loads(ended.output).items()
-        }
+        finally:
+            os.close(answer)
 
     async def within[T](self, location: str, work: Coroutine[Any, Any, T]) -> T:
         """The outcome of work that is done in processes; work that hangs is cancelled and not waited for. Raises
@@ -67,6 +69,15 @@ class MountedFolders:
         self._left.add(task)
         task.add_done_callback(self._left.discard)
         task.cancel()
+
+
+def _understood(answer: int) -> FolderListing:
+    said = orjson.loads(os.pread(answer, os.fstat(answer).st_size, 0))
+    states = {
+        name: FileState(size_bytes=size, changed_ns=changed, inode=inode)
+        for name, (size, changed, inode) in said["archives"].items()
+    }
+    return FolderListing(states, said["hidden"])
 
 
 def _hangs(location: str, reason: str) -> LocationHangs:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import structlog
 from attrs import frozen
 
 from rooftree import JobCall, Kernel, NotFound, Plugin, Problem, Routes, Secret, Task, hookimpl
 from rooftree.interfaces.backups import BACKUPS, BackupReader, BackupRequest
 from rooftree.interfaces.hooks import HealthCheck
 from rooftree.interfaces.mounts import MOUNTS, MountsChanged
+from rooftree.plugins import InstallationFolder
 from rooftree_backups import archive_folder
 from rooftree_backups.archives import Archives, LibraryArchives
 from rooftree_backups.catalogue import Catalogue
@@ -28,21 +26,21 @@ from rooftree_backups.index import Index, IndexedFile
 from rooftree_backups.kept_backups import KEPT_BACKUPS, BackupOptions, KeptBackups
 from rooftree_backups.own_routes import own_routes
 from rooftree_backups.parts import Parts
+from rooftree_backups.passing import empty_passing_folder
 from rooftree_backups.places import FOLDERS, Places
 from rooftree_backups.pruning import remove_old_cloud_backups
 from rooftree_backups.rates import MeasuredRates, Rates
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_backups.restore_routes import restore_routes
+from rooftree_backups.restore_steps import NOT_PUT_BACK
 from rooftree_backups.restoring import STAGING, sweep_restores
 from rooftree_backups.routes import routes
 from rooftree_backups.schedules import SCHEDULES, Schedule, Schedules
 from rooftree_backups.settings_parts import SettingsParts
 from rooftree_backups.staleness import CHECK, SUGGESTION, check_age
-from rooftree_backups.upload import carried_folder
+from rooftree_backups.unfinished import Unfinished
 from rooftree_backups.verifications import KeptVerification, Verifications
 from rooftree_backups.workshop import Workshop
-
-log = structlog.get_logger(__name__)
 
 RELOAD_EVERY: Final = timedelta(hours=20)
 SWEEP_CLOUD_EVERY: Final = timedelta(seconds=86_200)
@@ -75,13 +73,13 @@ class BackupsPlugin(Plugin):
     name = "backups"
     provides = (KEPT_BACKUPS, FREEZE, SCHEDULES, BACKUPS)
     optional = (MOUNTS,)
-    archives: Callable[[Path], Archives] = LibraryArchives
+    archives: Callable[[InstallationFolder], Archives] = LibraryArchives
     """What reads and writes archives, given the data folder."""
 
     async def setup(self, kernel: Kernel) -> None:
         """Know what was there when it was last looked at; what there is now is a task's to find out."""
         self.kernel = kernel
-        archives = type(self).archives(kernel.data.path)
+        archives = type(self).archives(kernel.data)
         places = Places(kernel, archives)
         index = Index(kernel, await kernel.collection(IndexedFile), archives)
         workshop = Workshop(kernel)
@@ -97,11 +95,12 @@ class BackupsPlugin(Plugin):
             repositories=RepositoriesDue(kernel, parts, await kernel.collection(DueRepositories)),
             verifications=Verifications(kernel, await kernel.collection(KeptVerification)),
             rates=Rates(kernel, await kernel.collection(MeasuredRates)),
+            unfinished=Unfinished(kernel),
             options=await kernel.collection(BackupOptions),
         )
         for below in FOLDERS.values():
             await asyncio.to_thread(archive_folder.make_folder, kernel.data.path, below)
-        await self._sweep()
+        await empty_passing_folder(kernel)
         kernel.on(MountsChanged, self.mounts_changed)
         self.freeze = Freeze(kernel, self.backups.parts, await kernel.collection(FrozenParts))
         kernel.provide(FREEZE, self.freeze)
@@ -110,16 +109,6 @@ class BackupsPlugin(Plugin):
         kernel.provide(SCHEDULES, schedules)
         kernel.provide(BACKUPS, OtherDomains(self.backups))
         schedules.start()
-
-    async def _sweep(self) -> None:
-        """Delete what a process that is gone has left unfinished."""
-        carried = await carried_folder(self.kernel)
-        await asyncio.to_thread(shutil.rmtree, carried, ignore_errors=True)  # ours: the plugin's own folder
-        for name in FOLDERS:
-            path = self.backups.places.own(name).path
-            if count := await asyncio.to_thread(archive_folder.sweep, path):
-                log.info("unfinished_backups_deleted", location=name, count=count)
-            await self.backups.places.archives.sweep(path)
 
     def routes(self) -> Routes:
         """``/backups/…``, and what is Rooftree's own."""
@@ -133,6 +122,7 @@ class BackupsPlugin(Plugin):
         yield Task("look at all places", self.backups.reload)
         yield Task("let go of what was frozen before", self.freeze.let_go_of_before)
         yield Task("sweep after restores", self.sweep_restores)
+        yield Task("throw away what was not finished", self.backups.unfinished.follow)
         yield Task("fetch repositories of restores", self.backups.repositories.follow)
         yield Task("look again", self.backups.reload, every=RELOAD_EVERY)
         yield Task("remove old cloud backups", partial(remove_old_cloud_backups, self.backups), every=SWEEP_CLOUD_EVERY)
@@ -152,7 +142,8 @@ class BackupsPlugin(Plugin):
 
     async def sweep_restores(self) -> None:
         """Delete what restores have left; those that a kill has interrupted are over by then."""
-        if await asyncio.to_thread((self.kernel.data.path / STAGING).is_dir):  # ours: no add-on is shown it
+        is_there = await asyncio.to_thread((self.kernel.data.path / STAGING).is_dir)  # ours: no add-on is shown it
+        if is_there or any(problem.type == NOT_PUT_BACK for problem in self.kernel.problems):
             await self.kernel.jobs.run(sweep_restores())
 
     async def mounts_changed(self, event: MountsChanged) -> None:

@@ -27,11 +27,14 @@ EVERY_OTHER: Final = "*"
 """In the place of a place's name."""
 
 
-async def prune(backups: KeptBackups, keep: Mapping[str, Retention], concerns: Callable[[BackupHead], bool]) -> None:
+async def prune(
+    backups: KeptBackups, keep: Mapping[str, Retention], concerns: Callable[[BackupHead], bool], spared: str
+) -> None:
     """Remove those of some backups that need not stay, place by place. What can't be removed is tried the next time.
 
     :param keep: how long they stay, by place; ``*`` for every other place
     :param concerns: whether a backup is one of them
+    :param spared: the slug of one that stays: it was made just now, even where the clock says that it is an old one
     """
     ours = [backup for backup in await backups.catalogue.backups() if concerns(backup.head)]
     zone = _zone(backups)
@@ -40,7 +43,8 @@ async def prune(backups: KeptBackups, keep: Mapping[str, Retention], concerns: C
         there = {backup.head.slug: (backup, copy) for backup in ours if (copy := backup.at(location)) is not None}
         candidates = [await _candidate(backups, copy) for _, copy in there.values()]
         for candidate in superfluous(candidates, retention, zone):
-            await _remove(backups, there[candidate.slug][0], location)
+            if candidate.slug != spared:
+                await _remove(backups, there[candidate.slug][0], location)
 
 
 async def remove_old_cloud_backups(backups: KeptBackups) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from rooftree import JobCall, Lock, NotFound, Run, Step, Steps, job, step
-from rooftree.interfaces.mounts import MountDown
-from rooftree_archives import remove_archive
-from rooftree_backups import archive_folder
 from rooftree_backups.catalogue import Backup
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.places import ArchiveFolder
+from rooftree_backups.unfinished import remove_file
 
 REMOVAL: Final = "backup_remove"
 
@@ -35,22 +32,22 @@ class RemoveCopy(Step):
             await backups.forget_gone()
             return
         assert self.filename is not None, "what is in a folder is a file"
-        was_there = await _removed(place, self.filename)
-        await backups.index.drop(self.location, self.filename)
+        was_there = await self._remove_file(backups, place, self.filename)
         await backups.forget_gone()
         if not was_there:
-            await backups.catalogue.reload_location(self.location)
             raise BackupFileGone(f"The file {self.filename} was not there any more", location=self.location)
 
-
-async def _removed(place: ArchiveFolder, filename: str) -> bool:
-    """Delete a file; whether there was one. A mount may stop answering, which must hold no thread."""
-    if not place.mounted:
-        return await asyncio.to_thread(archive_folder.remove, place.path, filename)
-    try:
-        return await remove_archive(place.path / filename)
-    except TimeoutError:
-        raise MountDown(f"{place.name} does not answer; {filename} may still be there", mount=place.name) from None
+    async def _remove_file(self, backups: KeptBackups, place: ArchiveFolder, filename: str) -> bool:
+        """Delete the file that the index means, and no other one that has its name by now."""
+        for _ in range(2):
+            file = backups.index.file(self.location, filename)
+            if file is None or file.head is None or file.head.slug != self.slug:
+                return False
+            if await remove_file(place, filename, file.state):
+                await backups.index.drop(self.location, filename)
+                return True
+            await backups.catalogue.reload_location(self.location)
+        return False
 
 
 @job(REMOVAL, reference="slug", locks=lambda slug, copies: {Lock("backup", slug)}, recovery="forward", makes_room=True)

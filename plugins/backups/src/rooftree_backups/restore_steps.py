@@ -4,6 +4,7 @@ it took the place of goes when all works."""
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree import Failed, Run, Step, step
+from rooftree import Failed, Problem, Run, Step, step
 from rooftree.interfaces.backups import BackupRestored, PartId
 from rooftree.process import SYSTEM
 from rooftree_archives import ArchiveNotWritten
@@ -19,12 +20,15 @@ from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, look, swap, sw
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.repositories_due import DueRepositories
 from rooftree_backups.room_to_restore import refuse_full
-from rooftree_files import Folder, RemovalIncomplete, size_in_words
+from rooftree_files import Folder, RemovalIncomplete, size_in_words, walk
 
 log = structlog.get_logger(__name__)
 
 MOST_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 MIB: Final = 1024 * 1024
+KEPT: Final = "not-put-back"
+"""A file in a folder of a restore: what is in that is not ours to delete."""
+NOT_PUT_BACK: Final = "restore_not_taken_back"
 
 
 @frozen(kw_only=True)
@@ -92,9 +96,12 @@ class Unpack(Step):
         await backups.rates.note_unpacked(total, clock.monotonic() - begun)
 
     async def undo(self, _: None, backups: KeptBackups) -> None:
-        """Take it away."""
-        await remove(backups, *self.folders)
-        backups.kernel.service(SYSTEM).thaw(_purpose(self.slug))
+        """Take it away, but for what was there before and could not be put back."""
+        try:
+            await asyncio.to_thread(_keep_what_was_there, backups, self.folders)
+            await remove(backups, *self.folders)
+        finally:
+            backups.kernel.service(SYSTEM).thaw(_purpose(self.slug))
 
 
 @step("backups.swap_entries/1")
@@ -178,16 +185,62 @@ class SweepRestores(Step):
     tidies = True
 
     async def do(self, backups: KeptBackups) -> None:
-        await remove(backups, self.folder)
+        for problem in tuple(backups.kernel.problems):
+            if problem.type == NOT_PUT_BACK:
+                backups.kernel.problems.clear(NOT_PUT_BACK, "system", problem.reference)
+        await remove(backups, *await asyncio.to_thread(_below, backups, self.folder))
+        if not await asyncio.to_thread(_below, backups, self.folder):
+            await remove(backups, self.folder)
 
 
 async def remove(backups: KeptBackups, *folders: str) -> None:
-    """Delete folders of ours; what can't be deleted is tried again at the next start."""
+    """Delete folders of ours; what can't be deleted is tried again at the next start. What was to be kept is, and a
+    problem for as long as it is there."""
     for folder in folders:
         try:
-            await asyncio.to_thread(_remove, backups, folder)
+            kept = await asyncio.to_thread(_kept, backups, folder)
+            if kept:
+                _report(backups, folder)
+            else:
+                await asyncio.to_thread(_remove, backups, folder)
+                backups.kernel.problems.clear(NOT_PUT_BACK, "system", folder)
         except (RemovalIncomplete, OSError) as error:
             log.warning("restore_folder_not_removed", folder=folder, reason=str(error))
+
+
+def _keep_what_was_there(backups: KeptBackups, folders: tuple[str, ...]) -> None:
+    """Mark folders in which something lies that a restore took the place of, and that did not go back."""
+    with Folder.open(backups.kernel.data.path) as root:
+        for folder in folders:
+            with suppress(FileNotFoundError), root.folder(folder) as own:
+                for number in own.names():
+                    with suppress(FileNotFoundError, NotADirectoryError), own.folder(f"{number}/replaced") as replaced:
+                        if any(not stat.S_ISDIR(entry.status.st_mode) for entry in walk(replaced)):
+                            own.write(KEPT, b"", 0o600)
+
+
+def _kept(backups: KeptBackups, folder: str) -> bool:
+    with Folder.open(backups.kernel.data.path) as root:
+        return root.status(f"{folder}/{KEPT}") is not None
+
+
+def _below(backups: KeptBackups, folder: str) -> list[str]:
+    with suppress(FileNotFoundError), Folder.open(backups.kernel.data.path) as root, root.folder(folder) as own:
+        return [f"{folder}/{name}" for name in own.names()]
+    return []
+
+
+def _report(backups: KeptBackups, folder: str) -> None:
+    place = backups.kernel.data.path / folder
+    backups.kernel.problems.report(
+        Problem(
+            NOT_PUT_BACK,
+            "system",
+            folder,
+            f"A restore failed, and not all that was there before could be put back: the rest is in {place}, below "
+            "folders called replaced. Put it where it belongs, and delete that folder then",
+        )
+    )
 
 
 def _make(backups: KeptBackups, folders: tuple[str, ...]) -> None:

@@ -16,10 +16,11 @@ from typing import Final
 from attrs import frozen
 
 from rooftree import JobCall, Secret, Step, Steps, job
-from rooftree.interfaces.backups import BackupSource, PartId, PartKind, StagedPart, StoredPart
+from rooftree.interfaces.backups import BackupHead, BackupSource, PartId, PartKind, StagedPart, StoredPart
 from rooftree.interfaces.containers import DataPath
 from rooftree_backups.creation import BACKUP_LOCK
 from rooftree_backups.entry_swap import BESIDE, EntrySwap
+from rooftree_backups.failed_parts import failed_parts
 from rooftree_backups.folder_parts import FOLDERS
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.parts import NobodyOwns
@@ -140,7 +141,7 @@ async def _plan(backups: KeptBackups, slug: str, order: RestoreOrder) -> Steps:
     return [
         Unpack(slug, copy.location, copy.filename, unpackings, staging.all),
         *await _children(backups, slug, staged),
-        *(await _others(backups, slug, staged) if order.request.full else []),
+        *(await _others(backups, slug, head) if order.request.full else []),
         FinishRestore(
             slug,
             staging.all,
@@ -173,10 +174,11 @@ async def _children(backups: KeptBackups, slug: str, staged: Sequence[StagedPart
     return calls
 
 
-async def _others(backups: KeptBackups, slug: str, staged: Sequence[StagedPart]) -> list[Step | JobCall[None]]:
-    """Add-ons that were not there when everything was backed up."""
+async def _others(backups: KeptBackups, slug: str, head: BackupHead) -> list[Step | JobCall[None]]:
+    """Add-ons that were not there when everything was backed up; one that was, and failed, stays as it is."""
     source = (await backups.parts.sources()).get(PartKind.ADDON)
-    known = {part.id.slug for part in staged if part.id.kind is PartKind.ADDON}
+    failed = {part.slug for part in failed_parts(head) if part.kind is PartKind.ADDON}
+    known = failed | {addon.id.slug for addon in head.addons}
     others = [part.id.slug for part in source.parts() if part.id.slug not in known] if source is not None else []
     if source is None or not others:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated, Literal
 
 from rooftree import (
@@ -52,7 +53,6 @@ from rooftree_backups.upload import (
     receive,
     refuse_taken,
     take_in,
-    thrown_away_after,
 )
 
 routes = Routes()
@@ -212,17 +212,15 @@ async def upload(
     targets = await UploadTargets.of(backups.places, keys)
     folder = await backups.places.folder(targets.received_in)
     assert folder is not None, "that is one"
-    unfinished = await receive(folder, file_of(body, content_type or ""))
-    try:
+    with ExitStack() as making:
+        unfinished = making.enter_context(backups.unfinished.file(folder))
+        await receive(folder, unfinished, file_of(body, content_type or ""))
         head = await looked_at(backups.places, folder, unfinished)
         name = filename or BackupFilename(f"{head.slug}{SUFFIX}")
         await refuse_taken(backups, head, targets, name)
-    except BaseException:
-        with thrown_away_after(folder.path, unfinished):
-            raise
-    slug = BackupSlug(head.slug)
-    call = take_in(slug=slug, targets=targets, unfinished=unfinished, filename=name)
-    return call.during(thrown_away_after(folder.path, unfinished)).answering(lambda _: UploadedBackup(slug))
+        slug = BackupSlug(head.slug)
+        call = take_in(slug=slug, targets=targets, unfinished=unfinished, filename=name)
+        return call.during(making.pop_all()).answering(lambda _: UploadedBackup(slug))
 
 
 @routes.get("/backups/{backup}/download", access=BACKUP, refuses=(ArchiveGone,))

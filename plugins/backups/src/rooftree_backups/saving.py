@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from attrs import frozen
@@ -99,7 +99,7 @@ async def save_part(
     """
     making = backups.workshop.making(slug)
     try:
-        await _save(run, backups, making, part, wishes)
+        await _read(run, backups, making, part, wishes)
     except (ArchiveNotWritten, WorkerEnded, OSError):
         raise
     except RooftreeError as error:
@@ -110,7 +110,7 @@ async def save_part(
         run.note(error)
 
 
-async def _save(run: Run, backups: KeptBackups, making: Making, part: BackupPart, wishes: PartWishes) -> None:
+async def _read(run: Run, backups: KeptBackups, making: Making, part: BackupPart, wishes: PartWishes) -> None:
     owner = await backups.parts.owner(part.id.kind)
     count = len(making.writers)
     async with owner.hold(part.id.slug, wishes) as contents:
@@ -132,11 +132,31 @@ async def _save(run: Run, backups: KeptBackups, making: Making, part: BackupPart
                 making.exclude_database = making.exclude_database or contents.exclude_database
 
 
-async def let_go(backups: KeptBackups, part: BackupPart) -> None:
-    """End what a kill may have left kept still of a part."""
-    owner = (await backups.parts.owners()).get(part.id.kind)
+class _PartStep(Protocol):
+    """A step that backs up a part."""
+
+    @property
+    def slug(self) -> str: ...
+
+    @property
+    def part(self) -> BackupPart: ...
+
+
+def _acts_on(step: _PartStep) -> str:
+    """The part."""
+    return step.part.id.slug
+
+
+async def _save(step: _PartStep, run: Run, backups: KeptBackups) -> None:
+    """Save it, or make the backup without it."""
+    await save_part(run, backups, step.slug, step.part, wishes=PartWishes(), can_fail=True)
+
+
+async def _let_go(step: _PartStep, _: None, backups: KeptBackups) -> None:
+    """End what a kill may have left kept still of it."""
+    owner = (await backups.parts.owners()).get(step.part.id.kind)
     if owner is not None:
-        await owner.release(part.id.slug)
+        await owner.release(step.part.id.slug)
 
 
 @step("backups.save_core/1")
@@ -149,13 +169,11 @@ class SaveCore(Step):
     stage = "home_assistant"
     weight = 20
     interruptible = True
+    undo = _let_go
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
         wishes = PartWishes(exclude_database=self.exclude_database)
         await save_part(run, backups, self.slug, self.part, wishes=wishes, can_fail=False)
-
-    async def undo(self, _: None, backups: KeptBackups) -> None:
-        await let_go(backups, self.part)
 
 
 @step("backups.save_addon/1")
@@ -167,16 +185,12 @@ class SaveAddon(Step):
     stage = "addons"
     weight = 10
     interruptible = True
-
-    def acts_on(self) -> str:
-        return self.part.id.slug
+    acts_on = _acts_on
+    undo = _let_go
 
     async def do(self, run: Run, backups: KeptBackups) -> None:
         wishes = PartWishes(from_copy=backups.workshop.making(self.slug).reads_copies)
         await save_part(run, backups, self.slug, self.part, wishes=wishes, can_fail=True)
-
-    async def undo(self, _: None, backups: KeptBackups) -> None:
-        await let_go(backups, self.part)
 
 
 @step("backups.save_folder/1")
@@ -188,15 +202,9 @@ class SaveFolder(Step):
     stage = "folders"
     weight = 10
     interruptible = True
-
-    def acts_on(self) -> str:
-        return self.part.id.slug
-
-    async def do(self, run: Run, backups: KeptBackups) -> None:
-        await save_part(run, backups, self.slug, self.part, wishes=PartWishes(), can_fail=True)
-
-    async def undo(self, _: None, backups: KeptBackups) -> None:
-        await let_go(backups, self.part)
+    acts_on = _acts_on
+    do = _save
+    undo = _let_go
 
 
 @step("backups.save_settings/1")
@@ -206,17 +214,10 @@ class SaveSettings(Step):
     slug: str
     part: BackupPart
     stage = "supervisor_config"
-    weight = 1
     interruptible = True
-
-    def acts_on(self) -> str:
-        return self.part.id.slug
-
-    async def do(self, run: Run, backups: KeptBackups) -> None:
-        await save_part(run, backups, self.slug, self.part, wishes=PartWishes(), can_fail=True)
-
-    async def undo(self, _: None, backups: KeptBackups) -> None:
-        await let_go(backups, self.part)
+    acts_on = _acts_on
+    do = _save
+    undo = _let_go
 
 
 @frozen(kw_only=True)
@@ -295,4 +296,4 @@ async def _list(backups: KeptBackups, location: str) -> None:
     """A backup is there now: let it be listed."""
     place = await backups.places.require(location)
     if isinstance(place, ArchiveFolder):
-        await backups.index.reload(location, place.path)
+        await backups.index.reload(place)

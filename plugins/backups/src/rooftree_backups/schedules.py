@@ -27,7 +27,7 @@ from rooftree import (
     Unset,
     document,
 )
-from rooftree.interfaces.backups import BackupRequest, PartKind, PartWishes
+from rooftree.interfaces.backups import BackupHead, BackupRequest, PartKind, PartWishes
 from rooftree_backups.creation import creation, order_of
 from rooftree_backups.failed_parts import OURS
 from rooftree_backups.kept_backups import KeptBackups
@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 PROBLEM: Final = "backup_schedule_failed"
 MARK: Final = "schedule"
+INSTALLATION: Final = "installation"
+"""The key under which a schedule's backup says whose schedule it was."""
 """The key under which a backup notes which schedule has made it."""
 TRIES: Final = 12
 TRY_AGAIN_S: Final = 300.0
@@ -190,7 +192,7 @@ class Schedules:
             return
         self._kernel.problems.clear(PROBLEM, "system", name)
         await self._note(name, last_error=None, last_slug=slug)
-        await prune(self._backups, schedule.request.keep, lambda head: schedule_of(head.extra) == name)
+        await prune(self._backups, schedule.request.keep, partial(self._is_ours, name), spared=slug)
 
     async def _note(self, name: str, **changes: Any) -> None:
         now = self._kernel.clock.now()
@@ -231,8 +233,15 @@ class Schedules:
             wishes=PartWishes(exclude_database=request.exclude_database),
             locations=tuple(map(key_of, request.locations)) if request.locations is not None else None,
             compressed=request.compressed,
-            extra={OURS: {MARK: name}},
+            extra={OURS: {MARK: name, INSTALLATION: self._kernel.data.instance_id}},
         )
+
+    def _is_ours(self, name: str, head: BackupHead) -> bool:
+        """Whether a schedule here has made a backup; another installation may have one of that name, and put its
+        backups on the same share."""
+        ours = head.extra.get(OURS)
+        maker = ours.get(INSTALLATION) if isinstance(ours, Mapping) else None
+        return maker == self._kernel.data.instance_id and schedule_of(head.extra) == name
 
 
 def _task_name(name: str) -> str:

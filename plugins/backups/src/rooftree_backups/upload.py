@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.hdrs import CONTENT_TYPE
-from attrs import frozen
+from attrs import asdict, frozen
 
-from rooftree import Invalid, Kernel, Lock, RawBody, Run, Step, Steps, job, step
+from rooftree import Invalid, Lock, RawBody, Run, Step, Steps, job, step
 from rooftree.interfaces.backups import BackupHead
-from rooftree_archives import carry
-from rooftree_backups import archive_folder
-from rooftree_backups.archive_folder import PIECE_BYTES, FilenameTaken, FileState
+from rooftree_archives import ArchiveExists, WrittenFile, carry, name_archive, receive_archive
+from rooftree_backups.archive_folder import FilenameTaken, FileState
 from rooftree_backups.catalogue import same_backup
 from rooftree_backups.copying import copies_to
 from rooftree_backups.index import sound_heads
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.names import LOCAL
+from rooftree_backups.passing import passing_folder
 from rooftree_backups.places import ArchiveFolder, Places
 
 BUFFERED_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 1024 * 1024
 MOST_BYTES: Final = 2**50
 """Of one upload; the disk has less."""
 
@@ -97,35 +95,18 @@ async def _feed(body: RawBody, stream: aiohttp.StreamReader, line: _Line) -> Non
         raise
 
 
-async def receive(folder: ArchiveFolder, contents: AsyncIterator[bytes]) -> str:
-    """Write a file into a folder as it comes, under a hidden name, which is returned; durable then. What was written
-    goes where it fails."""
-    name = archive_folder.unfinished_name()
-    descriptor = await asyncio.to_thread(archive_folder.create, folder.path, name)
-    try:
+async def receive(folder: ArchiveFolder, unfinished: str, contents: AsyncIterator[bytes]) -> None:
+    """Write a file into a folder as it comes, under a hidden name; durable then. A process does it: a mount may stop
+    answering, and must not hold a thread then."""
+    async with receive_archive(folder.path / unfinished) as file:
         pending = bytearray()
         async for piece in contents:
             pending += piece
             if len(pending) >= PIECE_BYTES:
-                await asyncio.to_thread(archive_folder.write_all, descriptor, bytes(pending))
+                await file.write(bytes(pending))
                 pending.clear()
-        await asyncio.to_thread(archive_folder.write_all, descriptor, bytes(pending))
-        await asyncio.to_thread(os.fsync, descriptor)
-    except BaseException:
-        await asyncio.shield(asyncio.to_thread(archive_folder.remove, folder.path, name))
-        raise
-    finally:
-        os.close(descriptor)
-    return name
-
-
-@contextmanager
-def thrown_away_after(path: Path, name: str) -> Iterator[None]:
-    """Delete a file that is not whole when the block ends, where it is still there."""
-    try:
-        yield
-    finally:
-        asyncio.get_running_loop().run_in_executor(None, archive_folder.remove, path, name)
+        await file.write(bytes(pending))
+        await file.complete()
 
 
 async def looked_at(places: Places, folder: ArchiveFolder, name: str) -> BackupHead:
@@ -140,15 +121,16 @@ async def replaced(backups: KeptBackups, head: BackupHead, location: str, filena
     """The file that an upload takes the place of: one of the same backup. Raises :class:`UploadRefused` where the
     backup's slug is another's, and :class:`FilenameTaken` where the file's name is."""
     await _refuse_another(backups, head)
-    folder = await backups.places.folder(location)
-    assert folder is not None, "uploads go to folders"
-    state = await asyncio.to_thread(archive_folder.state_of, folder.path, filename)
-    if state is None:
+    mine = next((file for file in backups.index.of(location) if file.filename == filename), None)
+    if mine is None:
         return None
-    mine = {file.filename: file.head for file in backups.index.of(location)}.get(filename)
-    if mine is None or not same_backup(mine, head):
-        raise FilenameTaken(f"There is a file {filename} in {location} already, and it stays", filename=filename)
-    return state
+    if mine.head is None or not same_backup(mine.head, head):
+        raise _taken(location, filename)
+    return mine.state
+
+
+def _taken(location: str, filename: str) -> FilenameTaken:
+    return FilenameTaken(f"There is a file {filename} in {location} already, and it stays", filename=filename)
 
 
 @step("backups.take_in/1")
@@ -165,8 +147,12 @@ class TakeIn(Step):
         assert folder is not None, "uploads go to folders"
         head = await looked_at(backups.places, folder, self.unfinished)
         state = await replaced(backups, head, self.location, self.filename)
-        state = await asyncio.to_thread(archive_folder.publish, folder.path, self.unfinished, self.filename, state)
-        await backups.index.add(self.location, self.filename, state, head)
+        replaces = None if state is None else WrittenFile(**asdict(state))
+        try:
+            named = await name_archive(folder.path / self.unfinished, self.filename, replaces)
+        except ArchiveExists:
+            raise _taken(self.location, self.filename) from None
+        await backups.index.add(self.location, self.filename, FileState(**asdict(named)), head)
 
 
 @step("backups.store_upload/1")
@@ -191,7 +177,7 @@ class StoreUpload(Step):
         place, folder = await backups.places.require(self.location), await backups.places.folder(self.folder)
         assert folder is not None and not isinstance(place, ArchiveFolder), "a file goes into what keeps none"
         data = backups.kernel.data.path
-        scratch = (await carried_folder(backups.kernel) / secrets.token_hex(8)).relative_to(data)
+        scratch = (await passing_folder(backups.kernel) / secrets.token_hex(8)).relative_to(data)
         async with (
             backups.places.archives.reader(folder.path, self.unfinished, None) as reader,
             place.writer(self.slug, None) as writer,
@@ -204,11 +190,6 @@ class StoreUpload(Step):
             place = await backups.places.require(self.location)
             assert not isinstance(place, ArchiveFolder), "it keeps no files"
             await place.delete(self.slug)
-
-
-async def carried_folder(kernel: Kernel) -> Path:
-    """What is unpacked of uploads on their way; of the plugin's own."""
-    return await kernel.folder() / "carried"
 
 
 async def _is_there(backups: KeptBackups, slug: str, location: str) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from uuid import uuid4
 
 from attrs import asdict
 
 from rooftree import Event, JobChanged, Kernel, ProblemCleared, ProblemReported
 from rooftree.interfaces.addons import AddonStateChanged
+from rooftree.interfaces.backups import BackupLocationChanged
 from rooftree.interfaces.core import CoreLost, CoreReached
 from rooftree.interfaces.network import InternetChanged
 from rooftree.interfaces.resolution import IssueChanged, IssueRemoved
@@ -24,6 +26,8 @@ from rooftree_homeassistant.outbox import Outbox
 
 UPDATED_BY_VERSIONS: Final = {"core": "core", "os": "os", "services": "supervisor"}
 """What Core may show an update of, by what the version feed says something else of than before."""
+MOUNT_JOBS: Final = {True: "mount_manager_create_mount", False: "mount_manager_remove_mount"}
+"""The jobs after which Core looks for places for backups, by whether there is one more."""
 
 
 class CoreMessages:
@@ -41,6 +45,7 @@ class CoreMessages:
             CoreReached: self._core_changed,
             CoreLost: self._core_changed,
             JobChanged: self._job_changed,
+            BackupLocationChanged: self._backup_location_changed,
             AddonStateChanged: self._addon_changed,
             StoreReloaded: self._store_reloaded,
             VersionsChanged: self._versions_changed,
@@ -94,6 +99,16 @@ class CoreMessages:
     def _job_changed(self, event: JobChanged) -> None:
         for record in self._jobs.changed(event.job):
             self._put(("job", record["uuid"]), "job", data=record)
+
+    def _backup_location_changed(self, event: BackupLocationChanged) -> None:
+        """Other domains' places are listed among the mounts, and Core looks at these anew when a job of this name has
+        ended, and at nothing else's."""
+        record = {
+            "name": MOUNT_JOBS[event.there], "reference": event.name, "uuid": uuid4().hex, "progress": 100.0,
+            "stage": None, "done": True, "parent_id": None, "errors": [],
+            "created": self._kernel.clock.now().isoformat(), "extra": None,
+        }  # fmt: skip
+        self._put(("backup_location", event.name), "job", data=record)
 
     def _addon_changed(self, event: AddonStateChanged) -> None:
         self._put(("addon", event.slug), "addon", slug=str(event.slug), state=str(event.state))

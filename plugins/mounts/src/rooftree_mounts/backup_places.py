@@ -32,6 +32,10 @@ class BackupPlaces:
             for name in sorted(await self._places())
         ]  # fmt: skip
 
+    async def names(self) -> frozenset[str]:
+        """What they are called."""
+        return frozenset(await self._places())
+
     async def usage(self, name: str) -> MountUsage | None:
         """What the backups there take; ``None`` where no such place is called so."""
         place = (await self._places()).get(name)

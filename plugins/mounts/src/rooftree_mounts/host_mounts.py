@@ -115,7 +115,7 @@ class HostMounts:
         return self._kept.export()
 
     async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
-        changed, refused = await self._kept.take_over(records)
+        changed, refused = await self._kept.take_over(records, await self._places.names())
         self._anew.update(changed)
         self.wanted.set()
         return tuple(refused)
@@ -127,7 +127,7 @@ class HostMounts:
 
     async def is_backup_place(self, name: str) -> bool:
         """Whether another domain's place for backups is called so."""
-        return await self._places.usage(name) is not None
+        return name in await self._places.names()
 
     def room(self, name: str) -> Room | None:
         """The room on a mount when it answered last; ``None`` for one that is not active."""

@@ -175,9 +175,12 @@ class KeptMounts:
         mounts = [config.record(name) for name, config in sorted(self._configs.items())]
         return {"default_backup_mount": self.default, "mounts": mounts}
 
-    async def take_over(self, records: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    async def take_over(self, records: Mapping[str, Any], taken: frozenset[str]) -> tuple[list[str], list[str]]:
         """Keep what :meth:`export` wrote. Returns the names of those that are new or other than before, and a sentence
-        for each that is no mount."""
+        for each that is left out.
+
+        :param taken: names that another domain's places for backups have
+        """
         read: dict[str, MountConfig] = {}
         refused = []
         listed = records.get("mounts")
@@ -185,6 +188,11 @@ class KeptMounts:
             label = record.get("name", number) if isinstance(record, Mapping) else number
             try:
                 name, config = MountConfig.from_record(record if isinstance(record, Mapping) else {})
+                if name in taken and name not in self._configs:
+                    raise Invalid(
+                        "there is a vault, or another place for backups, of that name; forget that and restore the "
+                        "settings again, or make the mount under another name"
+                    )
                 read[name] = config
             except Invalid as error:
                 refused.append(f"The mount {label!s:.64} was left out: {error}")

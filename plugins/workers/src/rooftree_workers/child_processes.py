@@ -19,10 +19,13 @@ import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 _libc = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+ENDS_S: Final = 5.0
+"""Seconds that a program may take to end once it was killed; they do so at once, unless the kernel holds them."""
+_ENDING: Final = set[asyncio.Task[tuple[bytes, bytes]]]()
 
 type Limit = Literal["data", "fsize"]
 """Bytes: what it may hold in memory, and in one file that it writes (``RLIMIT_DATA``, ``RLIMIT_FSIZE``)."""
@@ -34,7 +37,8 @@ async def child_process(
     stdin: int = asyncio.subprocess.DEVNULL, **options: Any,
 ) -> AsyncIterator[asyncio.subprocess.Process]:  # fmt: skip
     """A program that runs for the length of the block: if it still does at the block's end, however that comes, it and
-    what it started are killed. Raises ``FileNotFoundError`` where there is no such program.
+    what it started are killed. One that waits for a disk or share that is gone, and can't be ended by that, is left
+    behind. Raises ``FileNotFoundError`` where there is no such program.
 
     :param limits: also of the programs that it starts; a write beyond them fails, and kills nobody
     :param stdin: a pipe for one that is to be told something; without it there is nothing for it to read
@@ -58,7 +62,15 @@ async def child_process(
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            await child.communicate()  # what is left in its pipes, or they would stay open
+            await _end(child)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Wait for the end of one that was killed, but not for one that the kernel holds: it ends when that lets it go."""
+    ending = asyncio.create_task(child.communicate())  # with what is left in its pipes, or they would stay open
+    _ENDING.add(ending)
+    ending.add_done_callback(_ENDING.discard)
+    await asyncio.wait({ending}, timeout=ENDS_S)
 
 
 async def confined(command: Sequence[str]) -> Sequence[str]:

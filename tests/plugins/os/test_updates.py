@@ -54,9 +54,10 @@ async def test_data_folder_may_have_another_name_on_the_host(around: Surrounding
         assert "it is no bundle" in answer.message  # there is none on this host
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("version", ["../../etc/passwd", "16.2/..", "latest", "", "16.2 ", "1" * 40, 16])
-async def test_version_that_is_none_is_refused(haos: Haos, version: object) -> None:
-    answer = await haos.post("/os/update", {"version": version})
+async def test_version_that_is_none_is_refused(haos_as_it_is: Haos, version: object) -> None:
+    answer = await haos_as_it_is.post("/os/update", {"version": version})
 
     assert (answer.status, "version: must be" in answer.message) == (400, True), answer.message
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,13 @@ async def server(git_server: GitServer) -> AsyncIterator[GitHttpServer]:
     async with serve_git_over_http(git_server.served) as server:
         server.login = f"reader:{TOKEN}"
         yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """The same for all tests that add nothing; they run on its event loop."""
+    async with shop(tmp_path_factory.mktemp("shop")) as here:
+        yield here
 
 
 @pytest.fixture
@@ -279,8 +287,9 @@ async def test_other_server_that_the_first_leads_to_is_not_given_the_login(
         "file://user:password@example.com/a",
     ],
 )
-async def test_address_that_is_none_is_refused_without_repeating_it(here: Shop, text: str) -> None:
-    message = refusal(await here.add(text), 400)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_address_that_is_none_is_refused_without_repeating_it(shop_as_it_is: Shop, text: str) -> None:
+    message = refusal(await shop_as_it_is.add(text), 400)
 
     assert message.startswith("repository: ")
     assert "password@" not in message

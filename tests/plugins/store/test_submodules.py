@@ -174,33 +174,42 @@ async def test_submodule_that_was_changed_by_hand_is_put_right(here: Shop, publi
 # --- what must not be -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("file://{served}/{inner}.git", "must begin with"),
-        ("{served}/{inner}.git", "must begin with"),
-        ("ext::sh -c touch% {mark}", "must be a URL"),
-        ("--upload-pack=touch {mark}", "must be a URL"),
-        ("http://127.0.0.1:{port}/{inner}.git", "git:// or https://"),
-        ("ssh://-oProxyCommand=touch/{inner}", "must name a host"),
-        ("ssh://127.0.0.1/{inner}", "git:// or https://"),
-        ("https://user:password@127.0.0.1/{inner}", "login"),
-        ("../../../../etc", "name a repository|no git repository|git failed"),
-    ],
-)
+REFUSED_URLS = {
+    "file://{served}/{inner}.git": "must begin with",
+    "{served}/{inner}.git": "must begin with",
+    "ext::sh -c touch% {mark}": "must be a URL",
+    "--upload-pack=touch {mark}": "must be a URL",
+    "http://127.0.0.1:{port}/{inner}.git": "git:// or https://",
+    "ssh://-oProxyCommand=touch/{inner}": "must name a host",
+    "ssh://127.0.0.1/{inner}": "git:// or https://",
+    "https://user:password@127.0.0.1/{inner}": "login",
+    "../../../../etc": "name a repository|no git repository|git failed",
+}
+"""What a submodule's address may not be, and how each is refused."""
+
+
 async def test_address_that_a_repository_itself_may_not_have_is_refused(
-    publish: Publish, git_server: GitServer, tmp_path: Path, url: str, reason: str
+    publish: Publish, git_server: GitServer, tmp_path: Path
 ) -> None:
     outer, inner = publish(), publish()
     mark = tmp_path / "mark"
-    add(outer, inner, url=url.format(served=git_server.served, inner=inner.folder.name, mark=mark, port=free_port()))
+    commit = run_git("-C", inner.folder, "rev-parse", "HEAD")
+    for number, url in enumerate(REFUSED_URLS):
+        asked = url.format(served=git_server.served, inner=inner.folder.name, mark=mark, port=free_port())
+        for key, value in (("path", f"sub{number}"), ("url", asked)):
+            run_git("-C", outer.folder, "config", "--file", ".gitmodules", f"submodule.sub{number}.{key}", value)
+        (outer.folder / f"sub{number}").mkdir()
+        run_git("-C", outer.folder, "update-index", "--add", "--cacheinfo", f"160000,{commit},sub{number}")
+    outer.push()
 
     brought = await cloned(outer, tmp_path / "clone")
 
-    (said,) = brought.lacking.values()
-    assert any(part in said for part in reason.split("|")), said
-    assert "password@" not in said
-    assert list((tmp_path / "clone" / "rootfs").iterdir()) == []
+    assert list(brought.lacking) == [f"sub{number}" for number in range(len(REFUSED_URLS))]
+    for path, (url, reason) in zip(brought.lacking, REFUSED_URLS.items(), strict=True):
+        said = brought.lacking[path]
+        assert any(part in said for part in reason.split("|")), (url, said)
+        assert "password@" not in said
+        assert list((tmp_path / "clone" / path).iterdir()) == []
     assert not mark.exists()
 
 

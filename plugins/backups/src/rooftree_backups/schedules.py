@@ -39,9 +39,9 @@ log = structlog.get_logger(__name__)
 
 PROBLEM: Final = "backup_schedule_failed"
 MARK: Final = "schedule"
+"""The key under which a backup notes which schedule has made it."""
 INSTALLATION: Final = "installation"
 """The key under which a schedule's backup says whose schedule it was."""
-"""The key under which a backup notes which schedule has made it."""
 TRIES: Final = 12
 TRY_AGAIN_S: Final = 300.0
 """Seconds until what was refused, such as for another backup under way, is tried again."""

@@ -135,7 +135,8 @@ class Shell:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            ("bash", "--norc"), cwd=folder, env=environment, text=True, start_new_session=True,
+            ("setpriv", "--pdeathsig", "KILL", "bash", "--norc"),  # else it goes on where pytest is killed
+            cwd=folder, env=environment, text=True, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

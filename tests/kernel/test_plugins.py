@@ -279,6 +279,26 @@ async def test_plugin_takes_its_listener_back_and_opens_another(tmp_path: Path) 
         assert "own" in system.server.listeners
 
 
+@pytest.mark.parametrize("turns", range(4))  # of the loop: to take a connection and to know it are two
+async def test_whoever_was_taken_as_a_listener_closes_is_answered_or_refused(tmp_path: Path, turns: int) -> None:
+    async with running_system(tmp_path, plugins=[Listening]):
+        listening = socket.create_server(("127.0.0.1", 0))
+        await Listening.given.listen("own", listening)
+        with socket.create_connection(listening.getsockname(), timeout=10) as asking:
+            asking.sendall(b"GET / HTTP/1.1\r\nHost: rooftree\r\n\r\n")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+            await Listening.given.unlisten("own")
+
+            try:
+                answer = await asyncio.to_thread(asking.recv, 100)
+            except ConnectionResetError:
+                assert turns < 2
+            else:
+                assert answer.startswith(b"HTTP/1.1 ")
+
+
 async def test_plugin_cannot_take_a_listener_of_others_back(tmp_path: Path) -> None:
     async with running_system(tmp_path, plugins=[Listening]) as system:
         before = dict(system.server.listeners)
@@ -291,13 +311,16 @@ async def test_plugin_cannot_take_a_listener_of_others_back(tmp_path: Path) -> N
 async def test_failed_plugin_gets_everything_taken_back(tmp_path: Path) -> None:
     happened = list[str]()
 
+    class Rung(Event):
+        """Nobody else's."""
+
     class Greedy(Plugin):
         name = "greedy"
         provides = (THING,)
 
         async def setup(self, kernel: Kernel) -> None:
             kernel.provide(THING, Thing())
-            kernel.on(Event, lambda event: happened.append("heard"))
+            kernel.on(Rung, lambda event: happened.append("heard"))
             listening = socket.create_server(("127.0.0.1", 0))
             await kernel.listen("greedy", listening)
             raise RuntimeError("but no")
@@ -306,7 +329,7 @@ async def test_failed_plugin_gets_everything_taken_back(tmp_path: Path) -> None:
             happened.append("stop")
 
     async with running_system(tmp_path, plugins=[Greedy, Fine], allow={"plugin_failed"}) as system:
-        system.bus.publish(Event())
+        system.bus.publish(Rung())
         await system.bus.drained()
 
         assert happened == ["stop"]

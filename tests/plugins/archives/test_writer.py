@@ -24,6 +24,7 @@ from rooftree_archives import (
     left_over,
     verify_archive,
 )
+from rooftree_archives.worker_process import archive_worker
 from tests.plugins.archives.trees import ADDON, MIB, SHARE, described, head, quiet, unpack_folder, write_folder
 
 TREE = PartContents(trees=(PartTree(source=DataPath("share"), name=""),))
@@ -247,3 +248,22 @@ async def test_a_kill_leaves_nothing_listed_no_worker_and_nothing_after_the_next
 async def test_a_folder_that_is_not_there_is_told(data: Path, backups: Path) -> None:
     with pytest.raises(Failed, match="no folder"):
         await write_folder(backups / "absent/a.tar", data)
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_worker_that_can_not_be_started_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def absent(_: object) -> None:
+        raise FileNotFoundError("there is no such program")
+
+    monkeypatch.setattr("rooftree_workers.disposable.confined", absent)
+    before = open_files()
+
+    with pytest.raises(FileNotFoundError) as refused:
+        async with archive_worker():
+            pass
+
+    assert refused.value.__traceback__ is not None  # which holds what was made on the way
+    assert open_files() == before

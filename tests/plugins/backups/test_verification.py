@@ -169,7 +169,7 @@ async def test_newest_good_backup_stays_when_a_newer_one_is_damaged(home: House)
     await asyncio.to_thread(alter, home.local / f"{bad}.tar")
     await verify(home, bad)
 
-    await prune(home.backups, {"*": Retention(last=1)}, lambda head: True)
+    await prune(home.backups, {"*": Retention(last=1)}, lambda head: True, spared=bad)
 
     assert good in await home.listed()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from rooftree_containers import steps as fetching
 from rooftree_homeassistant.core_health import CoreHealth
 from rooftree_homeassistant.home_assistant import CONTAINER, NAME
 from rooftree_homeassistant.install import FetchCore, install_core
+from rooftree_homeassistant.landing_page import LANDING_PAGE
 from tests.plugins.homeassistant.first_home import Ports, first_home
 from tests.plugins.homeassistant.house import NEW, OLD, WITHIN_S, CoreHouse, WrittenFeed, core_house
 from tests.plugins.homeassistant.running_core import CoreEngine
@@ -269,6 +271,25 @@ async def test_core_that_can_not_be_started_stays_installed_and_is_tried_again(
         await home.client.post("/core/start")
         await home.until_state(ContainerState.STARTED)
         assert not await home.listens(home.ports.core)
+
+
+async def test_whoever_was_taken_as_the_page_is_closed_is_answered(
+    tmp_path: Path, engine: FakeContainerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = engine.hold("pull")
+    engine.publish_image(image())
+    async with first_home(tmp_path, engine, monkeypatch) as home:
+        await hold.reached.wait()
+        await home.until_shown()
+        with socket.create_connection(("127.0.0.1", home.ports.core), timeout=10) as asking:
+            asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            for _ in range(2):  # it is taken in the first turn of the loop, and known in the third
+                await asyncio.sleep(0)
+
+            await home.core.containers.kernel.service(LANDING_PAGE).hand_over()
+
+            assert (await asyncio.to_thread(asking.recv, 100)).startswith(b"HTTP/1.1 503 ")
+        hold.release()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from rooftree.http.routes import ANY_METHOD, Route, Routes, shape
 from rooftree.http.senders import MAX_TOKEN
 from rooftree.http.server import HttpServer
 from rooftree.http.signature import SWITCH, Input, Source, answer_of, inputs, is_download, without_none
+from rooftree.http.sockets import stop_taking
 from rooftree.http.table import DuplicateRoute, Entry, RouteTable
 from rooftree.http.traffic import BOUNDS_S, TRAFFIC, Answers, RouteOutcome
 from rooftree.http.tunnels import Tunnel
@@ -55,5 +56,6 @@ __all__ = [
     "inputs",
     "is_download",
     "shape",
+    "stop_taking",
     "without_none",
 ]

@@ -35,7 +35,7 @@ from rooftree.http.in_flight import InFlight, TooMuchInFlight
 from rooftree.http.pieces import PIECE_BYTES, LargeBody
 from rooftree.http.revocation import Revocation
 from rooftree.http.senders import Senders
-from rooftree.http.sockets import ACCEPTED_PER_TURN, BACKLOG, bound_unix, bound_unsent, miss_the_lost
+from rooftree.http.sockets import ACCEPTED_PER_TURN, BACKLOG, bound_unix, bound_unsent, miss_the_lost, stop_taking
 from rooftree.http.table import Entry, RouteTable
 from rooftree.http.traffic import Traffic
 from rooftree.state import explained
@@ -73,7 +73,7 @@ class HttpServer:
         self._in_flight = InFlight(in_flight_bytes)
         self._revocation = Revocation(self.senders.now_of)
         self._lookers: list[asyncio.Task[None]] = []
-        self._sites: dict[str, web.BaseSite] = {}
+        self._sites: dict[str, tuple[web.BaseSite, socket.socket]] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self._streams: dict[str, set[asyncio.Task[Any]]] = defaultdict(set)
         self._cut_off: set[asyncio.Task[Any]] = set()
@@ -131,12 +131,13 @@ class HttpServer:
         site = web.SockSite(self._runner, bound, backlog=ACCEPTED_PER_TURN)
         await site.start()
         bound.listen(BACKLOG)  # asyncio takes one number for both
-        self._sites[name] = site
+        self._sites[name] = site, bound
 
     async def close_listener(self, name: str) -> None:
         """Stop listening there; open connections go on."""
-        site = self._sites.pop(name, None)
-        if site is not None:
+        if name in self._sites:
+            site, bound = self._sites.pop(name)
+            await stop_taking([bound])
             await site.stop()
 
     @property
@@ -151,7 +152,7 @@ class HttpServer:
     @property
     def listeners(self) -> Mapping[str, str]:
         """The open listeners by name, with where they listen."""
-        return {name: site.name for name, site in self._sites.items()}
+        return {name: site.name for name, (site, _) in self._sites.items()}
 
     def end_streams(self) -> None:
         """End the answers that would never end by themselves, such as a log that is followed."""

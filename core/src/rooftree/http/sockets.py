@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,15 @@ def miss_the_lost(listening: socket.socket) -> None:
             (socket.TCP_KEEPCNT, ASKED_TIMES),
         ):
             listening.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+async def stop_taking(listening: Iterable[socket.socket]) -> None:
+    """Take no more connections there. Their server may be closed then, and not before: asyncio forgets a connection
+    that it has just taken when its server is closed, and who sent a request on it waits for ever."""
+    loop = asyncio.get_running_loop()
+    for accepting in listening:
+        loop.remove_reader(accepting)
+    await asyncio.sleep(0)  # what was taken is handed to the server in the next turn of the loop
 
 
 def peer_address(peer: object) -> str | None:

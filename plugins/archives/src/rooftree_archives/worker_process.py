@@ -111,7 +111,7 @@ async def archive_worker() -> AsyncIterator[WorkerConnection]:
     ours, theirs = socket.socketpair()
     command = (sys.executable, "-I", "-X", "utf8", "-m", "rooftree_archives.worker", str(theirs.fileno()))
     environment = {"PATH": os.environ.get("PATH", os.defpath), "MALLOC_ARENA_MAX": "1"}
-    with ours:
+    with ours, theirs:
         async with _PROCESSES.running("an archive", *command, env=environment, pass_fds=(theirs.fileno(),)):
             theirs.close()
             reader, writer = await asyncio.open_connection(sock=ours)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -18,6 +18,7 @@ import structlog
 from attrs import define
 
 from rooftree import Kernel, Problem, Service
+from rooftree.http import stop_taking
 from rooftree_containers import ContainerState
 from rooftree_containers.standing import ManagedStateChanged
 from rooftree_homeassistant.home_assistant import HomeAssistant
@@ -41,8 +42,7 @@ LEAD_LOOK_S: Final = 0.1
 ANSWER_S: Final = 10.0
 """Seconds that a connection may take in all."""
 _ARRIVES_S: Final = 0.1
-"""Seconds within which a connection is taken that came before a rule changed: asyncio leaves one hanging that it takes
-when its server is being closed."""
+"""Seconds within which a connection is taken that came before a rule changed."""
 _GOODBYE_S: Final = 1.0
 """Seconds that a client may go on sending after it was answered: closed at once, it could lose the answer."""
 MOST_CONNECTIONS: Final = 100
@@ -144,7 +144,7 @@ class LandingPage:
             if lead and self._listeners and not ports:
                 await self._begin_lead()
             for port in self._listeners.keys() - ports:
-                _close(self._listeners.pop(port))
+                await _close(self._listeners.pop(port))
             for port in ports - self._listeners.keys():
                 await self._listen(port)
             if self._core.options.port not in ports or self._core.options.port in self._listeners:
@@ -177,7 +177,7 @@ class LandingPage:
             servers = await self._serve(sockets)
             await self._rule.begin(ports, sockets[0].getsockname()[1])
         except (OSError, LeadImpossible) as error:
-            _close(servers)
+            await _close(servers)
             log.info("landing_page_not_shown_while_core_starts", reason=str(error))
         else:
             self._lead = _Lead(ports, servers, now, now + LEADS_S)
@@ -207,7 +207,7 @@ class LandingPage:
                     await asyncio.sleep(_ARRIVES_S)
                     while self._answers:
                         await asyncio.wait(self._answers)
-            _close(self._lead.servers)
+            await _close(self._lead.servers)
             with suppress(LeadImpossible):
                 await self._rule.end()
             log.info("landing_page_gone", ports=self._lead.ports)
@@ -295,7 +295,9 @@ def _sockets(port: int) -> list[socket.socket]:
     return sockets
 
 
-def _close(servers: Iterable[asyncio.Server]) -> None:
+async def _close(servers: Sequence[asyncio.Server]) -> None:
+    """Close them; who was taken by then is answered."""
+    await stop_taking(listening for server in servers for listening in server.sockets)
     for server in servers:
         server.close()
 

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.docker
 
 ELSEWHERE = "linux/s390x"
 LABEL = f"io.rooftree.test={secrets.token_hex(8)}"
-SCRATCH = f"FROM scratch\nLABEL {LABEL}\nCOPY greeting program /\n"
-"""The label first: else layers are other workers' too, who remove theirs while we build."""
-FILES = {"greeting": "good morning\n", "program": "#!\n"}
-"""The program is for no machine at all: its first line names nothing that could run it."""
+SCRATCH = f"FROM scratch\nCOPY greeting program /\nLABEL {LABEL}\n"
+FILES = {"greeting": "good morning\n", "program": f"#!\n{LABEL}\n"}
+"""The program is for no machine at all: its first line names nothing that could run it. It is another one in each
+worker: else their layers are ours too, and they remove theirs while we build."""
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.rig.engine_connection import engine_url
 
 EVENT_S = 15.0
 
-IMPATIENT = Deadlines(answer=1.5, change=20, stall=1.5, registry=3, heartbeat=0.2, first_retry=0.05, last_retry=0.2)
+IMPATIENT = Deadlines(answer=1.5, change=20, stall=4, registry=3, heartbeat=0.2, first_retry=0.05, last_retry=0.2)
 """For engines that are made to hang."""
 
 

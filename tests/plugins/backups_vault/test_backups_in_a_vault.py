@@ -15,12 +15,12 @@ import pytest
 from attrs import evolve
 
 from rooftree import Conflict, NotFound
-from rooftree.interfaces.backups import BackupPart, PartContents, PartId, PartKind, PartTree
+from rooftree.interfaces.backups import BackupDamaged, BackupPart, PartContents, PartId, PartKind, PartTree
 from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.vaults import SnapshotRequest, StoreDocument, StoredSnapshot, VaultRefused
 from rooftree_backups_vault import vault_location
 from rooftree_backups_vault.restic import Restic
-from rooftree_backups_vault.stored_backups import HEAD_FILE, HEAD_TAG, TAG, StoredBackups, StoredHead
+from rooftree_backups_vault.stored_backups import HEAD_FILE, HEAD_TAG, TAG, HeadCut, StoredBackups, StoredHead
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
     SHARE,
@@ -174,7 +174,7 @@ async def test_head_that_a_kill_has_cut_goes_with_its_parts_and_one_of_a_later_r
     await house.back_up()
     access = house.vaults.access("cellar")
     whole = StoredHead(head=head_of("0badcafe"), parts=()).written()
-    heads = {"cut": whole[: len(whole) // 2], "later": b'{"format": 2}'}
+    heads = {"cut": whole[: len(whole) // 2], "later": b'{"format": 2}', "packed": b"(\xb5/\xfd no JSON any more"}
     for run, content in heads.items():
         part = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, f"run={run}", "part=0"))
         await Restic().store(access, part, quiet)
@@ -187,7 +187,19 @@ async def test_head_that_a_kill_has_cut_goes_with_its_parts_and_one_of_a_later_r
     assert answer.status == 200, answer.text
     (kept,) = house.backups.of("cellar")
     tags = [tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags if "run=" in tag]
-    assert sorted(tags) == sorted(["run=later", f"run={kept.run}"] * 2)
+    assert sorted(tags) == sorted(["run=later", "run=packed", f"run={kept.run}"] * 2)
+
+
+def test_every_head_that_is_cut_is_known_as_one_and_what_is_no_json_is_none() -> None:
+    whole = StoredHead(head=evolve(head_of("0badcafe"), name="Küche 😀"), parts=()).written()
+
+    for size in range(len(whole)):
+        with pytest.raises(HeadCut):
+            StoredHead.read(whole[:size])
+    for content in (b"(\xb5/\xfd packed", b"\x1f\x8b", b"{}\n{}", whole + b"x", b"other: words"):
+        with pytest.raises(BackupDamaged) as refused:
+            StoredHead.read(content)
+        assert not isinstance(refused.value, HeadCut), content
 
 
 async def test_backup_that_is_in_the_vault_is_one_though_the_disk_here_took_no_note_of_it(

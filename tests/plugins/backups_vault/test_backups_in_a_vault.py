@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,30 @@ async def test_backup_of_which_somebody_removed_a_part_counts_as_none(house: Vau
     await house.cellar.reload()
 
     assert house.cellar.facts("0badcafe")["verified"] is False
+
+
+async def test_snapshot_that_can_not_be_read_for_a_while_costs_no_backup(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.back_up()
+    access = house.vaults.access("cellar")
+    (head,) = [item.id for item in await Restic().snapshots(access, TAG) if HEAD_TAG in item.tags]
+    file = house.data / "vaults/cellar/snapshots" / head
+    content = file.read_bytes()
+    monkeypatch.setattr(vault_location, "UNFINISHED_FOR", timedelta(0))
+    shutil.rmtree(access.cache)
+
+    file.chmod(0o600)
+    file.write_bytes(b"")
+    with suppress(VaultRefused):
+        await house.cellar.reload()
+    answer = await house.client.post("/kernel/v1/vaults/cellar/prune", json={})
+    file.write_bytes(content)
+
+    assert answer.status >= 400, "it can't be told what belongs to no backup"
+    assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
+    await house.cellar.reload()
+    assert house.cellar.facts("0badcafe")["verified"] is None
 
 
 async def test_same_backup_is_not_made_twice(house: VaultHouse) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from rooftree.interfaces.backups import BackupDamaged
 from rooftree.testing import Answer
+from rooftree_backups import archive_folder, folder_listing
+from rooftree_backups.archive_folder import FolderListing
 from tests.plugins.backups.house import House, house
 from tests.plugins.backups.plain_archives import PlainArchives, raw_backup, write_archive
 
@@ -176,6 +179,51 @@ async def test_name_that_is_no_text_costs_only_its_own_file(home: House) -> None
     messages = [problem.message for problem in home.system.problems if problem.type == "backup_unreadable"]
     assert len(messages) == 2
     assert all(message.startswith("caf\ufffd.tar in ") for message in messages)
+
+
+async def test_what_comes_and_goes_while_a_folder_is_looked_at_is_known_as_it_is(
+    home: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_archive(home.local / "one.tar", raw_backup(ONE))
+    await home.reload()
+    look, listed, go_on = archive_folder.listing, threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> FolderListing:
+        listing = look(path)
+        if path == home.local:
+            listed.set()
+            go_on.wait(10)
+        return listing
+
+    monkeypatch.setattr(archive_folder, "listing", slowly)
+    reloading = asyncio.create_task(home.reload())
+    await asyncio.to_thread(listed.wait, 10)
+    assert (await home.client.delete(f"/backups/{ONE}")).data == {}
+    assert (await sent(home, archive(tmp_path, TWO))).data == {"slug": TWO}
+    go_on.set()
+    await reloading
+
+    assert set(await home.listed()) == {TWO}
+    assert [problem.message for problem in home.system.problems if problem.type == "backup_unreadable"] == []
+
+
+def test_file_that_goes_while_a_mount_is_listed_costs_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.tar", "b.tar", "c.tar"):
+        (tmp_path / name).touch()
+    scan = os.scandir
+
+    @contextmanager
+    def going(folder: str) -> Iterator[list[os.DirEntry[str]]]:
+        with scan(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        (tmp_path / "b.tar").unlink()
+        yield found
+
+    monkeypatch.setattr("os.scandir", going)
+
+    assert set(folder_listing.listing(str(tmp_path))["archives"]) == {"a.tar", "c.tar"}
 
 
 async def test_options_are_kept(tmp_path: Path) -> None:

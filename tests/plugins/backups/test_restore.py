@@ -7,7 +7,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from rooftree.testing import Failing, fixtures
 from rooftree.testing.containers import FakeContainerEngine, FakeImage
 from rooftree_archives import reader as archive_reading
 from rooftree_archives.worker_process import WorkerSilent
-from rooftree_backups import restore_steps
+from rooftree_backups import restore_steps, restoring
 from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, swap_back
 from rooftree_backups.repositories_due import DueRepositories, RepositoriesDue
 from rooftree_backups.restoring import sweep_restores
@@ -267,9 +267,28 @@ async def test_add_on_that_could_not_be_backed_up_is_not_uninstalled_by_a_full_r
     assert home.addons.installed.keys() == {HELLO, "local_other"}
 
 
+def on_disks_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder of the house lies on another disk than the data folder."""
+    monkeypatch.setattr(restoring, "_is_elsewhere", lambda data, live: True)
+
+
+def unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes no note."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr(restore_steps, "_keep_what_was_there", fails)
+
+
 @pytest.mark.parametrize("allow", [{"undo_failed"}])
+@pytest.mark.parametrize(
+    ("befalls", "place"),
+    [(lambda _: None, "restore"), (on_disks_of_their_own, "share"), (unmarked, "restore")],
+    ids=["as usual", "on another disk", "unmarked"],
+)
 async def test_what_was_there_and_could_not_be_put_back_is_kept_and_told(
-    home: House, monkeypatch: pytest.MonkeyPatch
+    home: House, monkeypatch: pytest.MonkeyPatch, befalls: Callable[[pytest.MonkeyPatch], None], place: str
 ) -> None:
     await lived_in(home)
     slug = await make_backup(home)
@@ -281,21 +300,23 @@ async def test_what_was_there_and_could_not_be_put_back_is_kept_and_told(
             raise OSError(errno.EIO, "the disk fails")
         swap_back(data, swap, before)
 
-    monkeypatch.setattr(restore_steps, "swap_back", fails)
-
-    assert (await restore(home, slug)).status == 400
+    with monkeypatch.context() as disk:
+        disk.setattr(restore_steps, "swap_back", fails)
+        befalls(disk)
+        assert (await restore(home, slug)).status == 400
 
     def kept() -> list[str]:
-        return [path.read_text() for path in (home.data / "restore").glob("*/*/replaced/new")]
+        return [path.read_text() for path in (home.data / place).glob("*/*/replaced/new")]
 
     def told() -> list[str]:
         return [problem.message for problem in home.system.problems if problem.type == "restore_not_taken_back"]
 
     assert await asyncio.to_thread(kept) == ["new"]
-    assert len(told()) == 1 and str(home.data / "restore") in told()[0]
     await home.system.jobs.run(sweep_restores())
     assert await asyncio.to_thread(kept) == ["new"]
-    await asyncio.to_thread(shutil.rmtree, *(home.data / "restore").iterdir())
+    assert len(told()) == 1 and str(home.data / place) in told()[0]
+    for folder in (home.data / place).glob(".rooftree-restore-*" if place == "share" else "*"):
+        await asyncio.to_thread(shutil.rmtree, folder)
     await home.system.jobs.run(sweep_restores())
     assert told() == []
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import pytest
 from attrs import evolve
 
 from rooftree import Conflict, NotFound
-from rooftree.interfaces.backups import BackupPart, PartContents, PartId, PartKind, PartTree
+from rooftree.interfaces.backups import BackupDamaged, BackupPart, PartContents, PartId, PartKind, PartTree
 from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.vaults import SnapshotRequest, StoreDocument, StoredSnapshot, VaultRefused
 from rooftree_backups_vault import vault_location
 from rooftree_backups_vault.restic import Restic
-from rooftree_backups_vault.stored_backups import HEAD_FILE, HEAD_TAG, TAG, StoredBackups, StoredHead
+from rooftree_backups_vault.stored_backups import HEAD_FILE, HEAD_TAG, TAG, HeadCut, StoredBackups, StoredHead
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
     SHARE,
@@ -174,7 +175,7 @@ async def test_head_that_a_kill_has_cut_goes_with_its_parts_and_one_of_a_later_r
     await house.back_up()
     access = house.vaults.access("cellar")
     whole = StoredHead(head=head_of("0badcafe"), parts=()).written()
-    heads = {"cut": whole[: len(whole) // 2], "later": b'{"format": 2}'}
+    heads = {"cut": whole[: len(whole) // 2], "later": b'{"format": 2}', "packed": b"(\xb5/\xfd no JSON any more"}
     for run, content in heads.items():
         part = SnapshotRequest(base=house.data, paths=("apps",), tags=(TAG, f"run={run}", "part=0"))
         await Restic().store(access, part, quiet)
@@ -187,7 +188,19 @@ async def test_head_that_a_kill_has_cut_goes_with_its_parts_and_one_of_a_later_r
     assert answer.status == 200, answer.text
     (kept,) = house.backups.of("cellar")
     tags = [tag for snapshot in await Restic().snapshots(access, TAG) for tag in snapshot.tags if "run=" in tag]
-    assert sorted(tags) == sorted(["run=later", f"run={kept.run}"] * 2)
+    assert sorted(tags) == sorted(["run=later", "run=packed", f"run={kept.run}"] * 2)
+
+
+def test_every_head_that_is_cut_is_known_as_one_and_what_is_no_json_is_none() -> None:
+    whole = StoredHead(head=evolve(head_of("0badcafe"), name="Küche 😀"), parts=()).written()
+
+    for size in range(len(whole)):
+        with pytest.raises(HeadCut):
+            StoredHead.read(whole[:size])
+    for content in (b"(\xb5/\xfd packed", b"\x1f\x8b", b"{}\n{}", whole + b"x", b"other: words"):
+        with pytest.raises(BackupDamaged) as refused:
+            StoredHead.read(content)
+        assert not isinstance(refused.value, HeadCut), content
 
 
 async def test_backup_that_is_in_the_vault_is_one_though_the_disk_here_took_no_note_of_it(
@@ -239,6 +252,30 @@ async def test_backup_of_which_somebody_removed_a_part_counts_as_none(house: Vau
     await house.cellar.reload()
 
     assert house.cellar.facts("0badcafe")["verified"] is False
+
+
+async def test_snapshot_that_can_not_be_read_for_a_while_costs_no_backup(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.back_up()
+    access = house.vaults.access("cellar")
+    (head,) = [item.id for item in await Restic().snapshots(access, TAG) if HEAD_TAG in item.tags]
+    file = house.data / "vaults/cellar/snapshots" / head
+    content = file.read_bytes()
+    monkeypatch.setattr(vault_location, "UNFINISHED_FOR", timedelta(0))
+    shutil.rmtree(access.cache)
+
+    file.chmod(0o600)
+    file.write_bytes(b"")
+    with suppress(VaultRefused):
+        await house.cellar.reload()
+    answer = await house.client.post("/kernel/v1/vaults/cellar/prune", json={})
+    file.write_bytes(content)
+
+    assert answer.status >= 400, "it can't be told what belongs to no backup"
+    assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
+    await house.cellar.reload()
+    assert house.cellar.facts("0badcafe")["verified"] is None
 
 
 async def test_same_backup_is_not_made_twice(house: VaultHouse) -> None:

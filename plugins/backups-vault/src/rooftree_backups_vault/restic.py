@@ -65,7 +65,9 @@ class Restic(VaultDriver):
         await output(vault, "cat", "config", "--no-lock", within=PATIENCE)
 
     async def snapshots(self, vault: VaultAccess, tag: str) -> Sequence[Snapshot]:
-        said = await output(vault, "snapshots", "--json", "--no-lock", "--tag", tag, within=PATIENCE)
+        said = await output(
+            vault, "snapshots", "--json", "--no-lock", "--tag", tag, within=PATIENCE, left_out=b"load snapshot"
+        )
         listed = orjson.loads(said) or []
         return [
             Snapshot(id=item["id"], time=datetime.fromisoformat(item["time"]), tags=tuple(item.get("tags") or ()))

@@ -76,20 +76,29 @@ _REASONS: Final[Sequence[tuple[str, type[RooftreeError], str]]] = (
 restic asks whether there is a repository whatever kept it from looking."""
 
 
-async def output(vault: VaultAccess, *arguments: str, within: timedelta | None = None) -> bytes:
+async def output(
+    vault: VaultAccess, *arguments: str, within: timedelta | None = None, left_out: bytes | None = None
+) -> bytes:
     """Run restic for a short answer; all that it says. Raises :class:`VaultUnreachable` where it has not ended in time:
-    it tries for a quarter of an hour to reach a server that is away, and waits for ever for one that is silent."""
+    it tries for a quarter of an hour to reach a server that is away, and waits for ever for one that is silent.
+
+    :param left_out: what it complains of where it has left something out of its answer, and ends well all the same;
+        raises :class:`VaultRefused` then
+    """
     complaints = bytearray()
     try:
         async with asyncio.timeout(within.total_seconds() if within is not None else None):
             async with _process(vault, arguments, None, complaints=complaints) as child:
                 assert child.stdout is not None  # for type checkers: it is a pipe
-                return b"".join([line async for line in _lines(child.stdout)])
+                answer = b"".join([line async for line in _lines(child.stdout)])
     except TimeoutError:
         assert within is not None  # or else there is none
         late = f"did not answer within {within.total_seconds():.0f} s"
         cause = reason(vault, complaints.decode(errors="replace"))
         raise VaultUnreachable(f"{_shown(vault)} {late}: {cause.message}") from None
+    if left_out is not None and left_out in complaints:
+        raise reason(vault, complaints.decode(errors="replace"))
+    return answer
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ and can be read anew from the vault at any time; only the proofs are nowhere els
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -90,7 +91,9 @@ class StoredHead:
         try:
             data = orjson.loads(content)
         except orjson.JSONDecodeError as error:
-            raise HeadCut(f"What it says of itself was cut off while it was written: {error}") from None
+            if _is_beginning(content):
+                raise HeadCut(f"What it says of itself was cut off while it was written: {error}") from None
+            raise BackupDamaged(f"What it says of itself can't be read: {error}") from None
         try:
             if data["format"] > FORMAT:
                 raise BackupDamaged(f"It was made by a later Rooftree: format {data['format']}, known is {FORMAT}")
@@ -99,6 +102,19 @@ class StoredHead:
             raise
         except Exception as error:  # orjson's and the converter's, which name the field
             raise BackupDamaged(f"What it says of itself can't be read: {error}") from None
+
+
+def _is_beginning(content: bytes) -> bool:
+    """Whether it is JSON but for an end that is missing. What is no JSON at all may be a later Rooftree's."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(content)  # which leaves out half a character at the end
+    except UnicodeDecodeError:
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return error.pos >= len(text)
+    return False
 
 
 @frozen(kw_only=True)

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 
@@ -26,9 +27,10 @@ def listing(folder: str) -> Mapping[str, Any]:
                 if name.startswith("."):
                     hidden.append(name)
                 elif name.endswith(".tar"):
-                    status = entry.stat(follow_symlinks=False)  # ours: looked at only
-                    if entry.is_file(follow_symlinks=False):  # ours: looked at only
-                        states[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+                    with suppress(FileNotFoundError):  # it went meanwhile, and costs no other one
+                        status = entry.stat(follow_symlinks=False)  # ours: looked at only
+                        if entry.is_file(follow_symlinks=False):  # ours: looked at only
+                            states[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
     except FileNotFoundError:
         pass
     return {"archives": states, "hidden": hidden}

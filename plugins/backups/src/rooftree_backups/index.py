@@ -105,6 +105,8 @@ class Index:
         looked at, and :class:`~rooftree_backups.mounted_folder.LocationHangs`."""
         location = folder.name
         async with self._turns.setdefault(location, asyncio.Lock()):
+            # As it was before: who adds or drops a file while we look knows better than what was listed.
+            known = {file.filename: file for file in self._files.values() if file.location == location}
             if folder.mounted:
                 listing = await self._mounted.listing(location, folder.path)
             else:
@@ -112,8 +114,8 @@ class Index:
             for name in left_over(listing.hidden, self._kernel.data.instance_id):
                 await throw_away(folder, name)
             states = listing.archives
-            known = {file.filename: file for file in self._files.values() if file.location == location}
-            await self._take_over([], (file for name, file in known.items() if name not in states))
+            missing = (file for name, file in known.items() if name not in states)
+            await self._take_over([], [file for file in missing if self._files.get(file.key) == file])
             stale = [name for name, state in states.items() if not _is_known(known.get(name), state)]
             for names in batched(stale, READ_AT_ONCE, strict=False):
                 reading = self._read(location, folder.path, {name: states[name] for name in names})

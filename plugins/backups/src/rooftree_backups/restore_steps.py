@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from rooftree import Failed, Problem, Run, Step, step
+from rooftree import Failed, Problem, RooftreeError, Run, Step, step
 from rooftree.interfaces.backups import BackupRestored, PartId
 from rooftree.process import SYSTEM
 from rooftree_archives import ArchiveNotWritten
@@ -100,6 +100,10 @@ class Unpack(Step):
         try:
             await asyncio.to_thread(_keep_what_was_there, backups, self.folders)
             await remove(backups, *self.folders)
+        except (RooftreeError, OSError):  # whether anything lies there can't be told, nor noted on that disk
+            for folder in self.folders:
+                _report(backups, folder)
+            raise
         finally:
             backups.kernel.service(SYSTEM).thaw(_purpose(self.slug))
 
@@ -185,10 +189,10 @@ class SweepRestores(Step):
     tidies = True
 
     async def do(self, backups: KeptBackups) -> None:
-        for problem in tuple(backups.kernel.problems):
-            if problem.type == NOT_PUT_BACK:
-                backups.kernel.problems.clear(NOT_PUT_BACK, "system", problem.reference)
-        await remove(backups, *await asyncio.to_thread(_below, backups, self.folder))
+        told = tuple(problem.reference or "" for problem in backups.kernel.problems if problem.type == NOT_PUT_BACK)
+        left = await asyncio.to_thread(_below, backups, self.folder)
+        await asyncio.to_thread(_keep_what_was_there, backups, told)
+        await remove(backups, *left, *(folder for folder in told if folder not in left))
         if not await asyncio.to_thread(_below, backups, self.folder):
             await remove(backups, self.folder)
 

@@ -75,8 +75,9 @@ async def _forget(access: VaultAccess, driver: VaultDriver, run: str) -> None:
     Where that fails now, it is removed with the next pruning, or is a backup with all there is to one."""
     try:
         snapshots = [snapshot for snapshot in await driver.snapshots(access, TAG) if run in snapshot.tags]
-        heads_first = sorted(snapshots, key=lambda snapshot: HEAD_TAG not in snapshot.tags)
-        await driver.forget(access, [snapshot.id for snapshot in heads_first])
+        for is_head in (True, False):  # one after the other: what is forgotten together goes in any order
+            ids = [snapshot.id for snapshot in snapshots if (HEAD_TAG in snapshot.tags) is is_head]
+            await driver.forget(access, ids)
     except RooftreeError as error:
         log.warning("vault_snapshots_left_behind", run=run, reason=error.message)
 

@@ -112,7 +112,8 @@ class Index:
             else:
                 listing = await asyncio.to_thread(archive_folder.listing, folder.path)
             for name in left_over(listing.hidden, self._kernel.data.instance_id):
-                await throw_away(folder, name)
+                if not await throw_away(folder, name):  # each would take as long, on a mount that hangs
+                    break
             states = listing.archives
             missing = (file for name, file in known.items() if name not in states)
             await self._take_over([], [file for file in missing if self._files.get(file.key) == file])

@@ -20,7 +20,7 @@ from rooftree_backups.entry_swap import BeforeEntries, EntrySwap, look, swap, sw
 from rooftree_backups.kept_backups import KeptBackups
 from rooftree_backups.repositories_due import DueRepositories
 from rooftree_backups.room_to_restore import refuse_full
-from rooftree_files import Folder, RemovalIncomplete, size_in_words, walk
+from rooftree_files import Folder, size_in_words, walk
 
 log = structlog.get_logger(__name__)
 
@@ -208,7 +208,7 @@ async def remove(backups: KeptBackups, *folders: str) -> None:
             else:
                 await asyncio.to_thread(_remove, backups, folder)
                 backups.kernel.problems.clear(NOT_PUT_BACK, "system", folder)
-        except (RemovalIncomplete, OSError) as error:
+        except (RooftreeError, OSError) as error:
             log.warning("restore_folder_not_removed", folder=folder, reason=str(error))
 
 

@@ -35,15 +35,16 @@ async def remove_file(folder: ArchiveFolder, filename: str, state: FileState | N
         raise MountDown(f"{folder.name} does not answer; {filename} may still be there", mount=folder.name) from None
 
 
-async def throw_away(folder: ArchiveFolder, filename: str) -> None:
-    """Delete a file that is not whole; where that can't be, it is left for the next look at the folder."""
+async def throw_away(folder: ArchiveFolder, filename: str) -> bool:
+    """Delete a file that is not whole; whether it is gone. Else it is left for the next look at the folder."""
     try:
         was_there = await remove_file(folder, filename)
     except (RooftreeError, OSError) as error:
         log.warning("unfinished_backup_not_deleted", location=folder.name, file=filename, reason=str(error))
-    else:
-        if was_there:
-            log.info("unfinished_backup_deleted", location=folder.name, file=filename)
+        return False
+    if was_there:
+        log.info("unfinished_backup_deleted", location=folder.name, file=filename)
+    return True
 
 
 class Unfinished:

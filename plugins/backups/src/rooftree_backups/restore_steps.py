@@ -190,9 +190,9 @@ class SweepRestores(Step):
 
     async def do(self, backups: KeptBackups) -> None:
         told = tuple(problem.reference or "" for problem in backups.kernel.problems if problem.type == NOT_PUT_BACK)
-        left = await asyncio.to_thread(_below, backups, self.folder)
+        leftovers = await asyncio.to_thread(_below, backups, self.folder)
         await asyncio.to_thread(_keep_what_was_there, backups, told)
-        await remove(backups, *left, *(folder for folder in told if folder not in left))
+        await remove(backups, *leftovers, *(folder for folder in told if folder not in leftovers))
         if not await asyncio.to_thread(_below, backups, self.folder):
             await remove(backups, self.folder)
 

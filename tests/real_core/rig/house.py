@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -187,7 +188,7 @@ async def real_house(
     engine: Engine, registry: Registry, git_server: GitServer, base_image: str, core_image: str
 ) -> AsyncIterator[RealHouse]:
     """A daemon that was started, with Core's image on the engine already, as a machine has it that was prepared."""
-    repository = git_server.repository("house", REPOSITORY)
+    repository = git_server.repository(f"house-{secrets.token_hex(4)}", REPOSITORY)  # each walk has its own
     core = f"{registry.address}/{CORE}"
     async with version_feed(core, VERSION) as feed, disposable_daemon(engine) as daemon:
         house = RealHouse(daemon, engine, registry, repository, base_image, feed, free_port(), core_image)

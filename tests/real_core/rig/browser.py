@@ -95,10 +95,15 @@ class Page:
         before: list[Any] = [None]
 
         async def rests() -> Any:
+            await self._load_what_was_interrupted()
             before.append(await self.evaluate(PLACE_OF % (json.dumps(words), json.dumps(after))))
             return before[-1] if before[-1] == before[-2] else None
 
-        place = await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
+        try:
+            place = await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
+        except TimeoutError as error:
+            error.add_note(await self._all_that_is_there())
+            raise
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             await self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
@@ -122,18 +127,25 @@ class Page:
         """Everything that it shows, once those words are among it."""
 
         async def is_shown() -> str | None:
-            if any(NETWORK_CHANGED in complaint for complaint in self.complaints):
-                self.complaints.clear()
-                await self._call("Page.reload")
+            await self._load_what_was_interrupted()
             text = await self.evaluate(DEEP_TEXT) or ""
             return text if words in text else None
 
         try:
             return await until(is_shown, within_s=within_s, what=f"{words!r} on the page") or ""
         except TimeoutError as error:
-            shown = " ".join((await self.evaluate(DEEP_TEXT) or "").split())
-            error.add_note(f"{await self.evaluate('location.href')} shows: {shown[:3000]}\n{self.complaints}")
+            error.add_note(await self._all_that_is_there())
             raise
+
+    async def _all_that_is_there(self) -> str:
+        shown = " ".join((await self.evaluate(DEEP_TEXT) or "").split())
+        return f"{await self.evaluate('location.href')} shows: {shown[:3000]}\n{self.complaints}"
+
+    async def _load_what_was_interrupted(self) -> None:
+        """Load the page again where a network of the machine came or went meanwhile: it may lack a part."""
+        if any(NETWORK_CHANGED in complaint for complaint in self.complaints):
+            self.complaints.clear()
+            await self._call("Page.reload")
 
     async def attach(self) -> None:
         """Be a new, empty tab."""

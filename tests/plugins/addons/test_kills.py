@@ -195,6 +195,15 @@ async def killed_everywhere(
     raise AssertionError(f"it has no end: {places}")
 
 
+async def undisturbed(folder: Path, before: Act, operation: Act) -> tuple[World, World]:
+    """What is there before and after an operation in which nobody is killed."""
+    async with house(folder, FakeContainerEngine()) as home:
+        await before(home)
+        world_before = await seen(home)
+        await operation(home)
+        return world_before, await settled(home, "what was not disturbed")
+
+
 @pytest.mark.parametrize(
     ("before", "operation", "steps"),
     [
@@ -209,11 +218,7 @@ async def killed_everywhere(
 async def test_killed_operation_leaves_the_world_as_before_or_after_it(
     tmp_path: Path, reaper: Callable[..., Scythe], before: Act, operation: Act, steps: int
 ) -> None:
-    async with house(tmp_path / "undisturbed", FakeContainerEngine()) as home:
-        await before(home)
-        world_before = await seen(home)
-        await operation(home)
-        world_after = await settled(home, "what was not disturbed")
+    world_before, world_after = await undisturbed(tmp_path / "undisturbed", before, operation)
     outcomes = []
 
     async def check(home: House, world: World, place: str) -> None:
@@ -242,11 +247,7 @@ async def test_killed_operation_leaves_the_world_as_before_or_after_it(
 async def test_operation_that_failed_and_is_killed_while_it_is_taken_back_is_taken_back(
     tmp_path: Path, reaper: Callable[..., Scythe], before: Act, operation: Act, last_step: str, steps: int
 ) -> None:
-    async with house(tmp_path / "undisturbed", FakeContainerEngine()) as home:
-        await before(home)
-        world_before = await seen(home)
-        await operation(home)
-        world_after = await settled(home, "what was not disturbed")
+    world_before, world_after = await undisturbed(tmp_path / "undisturbed", before, operation)
 
     async def fails(home: House) -> None:
         failpoints.arm(f"step:{last_step}:done=raise")

@@ -102,7 +102,7 @@ class Page:
         try:
             place = await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
         except TimeoutError as error:
-            error.add_note(await self._all_that_is_there())
+            error.add_note(f"it was at {before[-3:]}; {await self._all_that_is_there()}")
             raise
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             await self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)

@@ -45,6 +45,7 @@ from tests.contract.door import house_with_closed_rooms
 from tests.contract.situations.os import Box
 from tests.contract.situations.scene import CALLS, Scene, Situation
 from tests.plugins.addons.house import SETTINGS, House
+from tests.plugins.backups_vault.conftest import empty_vault  # noqa: F401  # a fixture
 from tests.plugins.homeassistant.running_core import core_engine, short_folder
 from tests.plugins.mounts.conftest import served_shares
 from tests.plugins.os.haos import surroundings
@@ -73,7 +74,8 @@ ON_HOME_ASSISTANT_OS = (
     "POST /os/boards/raspberrypi/",
 )
 """What routes begin with that are called on Home Assistant OS."""
-ABOUT_BACKUPS = ("/backups/", "/kernel/v1/backups/", "/kernel/v1/vaults/")
+ABOUT_VAULTS = "/kernel/v1/vaults/"
+ABOUT_BACKUPS = ("/backups/", "/kernel/v1/backups/", ABOUT_VAULTS)
 """What paths begin with that are about backups."""
 RESTIC = EntryPoint("restic", "rooftree_backups_vault.restic:Restic", "rooftree.vaults")
 WITH_CORE = ("POST /core/", "POST /homeassistant/", "POST /kernel/v1/core/")
@@ -101,11 +103,19 @@ def bus_address() -> Iterator[str]:
 
 
 @pytest.fixture
+def vault(request: pytest.FixtureRequest) -> Path | None:
+    """A vault with nothing in it, where the route is about vaults."""
+    about_vaults = request.node.callspec.params["route"].partition(" ")[2].startswith(ABOUT_VAULTS)
+    return request.getfixturevalue("empty_vault") if about_vaults else None
+
+
+@pytest.fixture
 async def scene(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     git_server: GitServer,
     bus_address: str,
+    vault: Path | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Scene]:
     """All plugins that have such routes, with an engine in memory, a real git server and a machine's services on a bus:
@@ -144,7 +154,7 @@ async def scene(
         running = running_system(folder, plugins=[*ours, board], settings=settings)
         system = await stack.enter_async_context(running)
         client = await stack.enter_async_context(Client.over_unix(system))
-        yield Scene(House(system, client, engine), git_server, request.node.callspec.params["route"], served)
+        yield Scene(House(system, client, engine), git_server, request.node.callspec.params["route"], served, vault)
 
 
 async def starting_routes(folder: Path) -> dict[str, Route]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from attrs import field, frozen
 
@@ -22,12 +25,19 @@ class Scene:
     """The one that is about to be called."""
     served: Shares | None = None
     """Servers with shares, where the route is about mounts."""
+    vault: Path | None = None
+    """A vault with nothing in it, where the route is about vaults."""
 
     @property
     def shares(self) -> Shares:
         """Servers with shares."""
         assert self.served is not None, "there are shares for routes about mounts alone"
         return self.served
+
+    async def put_vault(self, place: str) -> None:
+        """Put the vault there, below the data folder."""
+        assert self.vault is not None, "there is a vault for routes about vaults alone"
+        await asyncio.to_thread(shutil.copytree, self.vault, self.home.data / place)
 
     def publish(self) -> GitRepository:
         """A repository that can be added."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,10 +13,10 @@ def is_product(module: str | None) -> bool:
     return (module or "").split(".")[0].partition("_")[0] == "rooftree"
 
 
-def product_names(tree: ast.AST) -> set[str]:
+def product_names(nodes: Collection[ast.AST]) -> set[str]:
     """The names of a module that came from the product, and are not a test's own class as well."""
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Import)]
+    own = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom | ast.Import)]
     return {
         (alias.asname or alias.name).split(".")[0]
         for node in imports
@@ -27,9 +27,9 @@ def product_names(tree: ast.AST) -> set[str]:
 
 def changed_product(source: str) -> Iterator[tuple[int, str]]:
     """Where a test assigns to an attribute of something that it has from the product; monkeypatch takes such back."""
-    tree = ast.parse(source)
-    product = product_names(tree)
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    product = product_names(nodes)
+    for node in nodes:
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=ast.Store()) if name in product:
                 yield node.lineno, f"{name}.{attribute}"
@@ -59,6 +59,6 @@ def test_no_test_changes_the_product_for_those_after_it() -> None:
     assert [
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for path in sorted((ROOT / "tests").rglob("*.py"))
-        if "__main__" not in path.read_text()  # a process of its own, with no test after it
-        for line, text in changed_product(path.read_text())
+        if "__main__" not in (source := path.read_text())  # a process of its own, with no test after it
+        for line, text in changed_product(source)
     ] == []

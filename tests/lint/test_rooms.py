@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import tokenize
 from pathlib import Path
@@ -33,6 +34,7 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in sorted((KERNEL / "rooftree").rglob("*.py"))}
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """What a module imports of the kernel, wherever in it, ``TYPE_CHECKING`` or not. The lazy door at the very top is
     no module that anything depends on: each name in it leads to its home."""

@@ -162,7 +162,7 @@ async def test_configuration_is_checked_by_cores_own_program(home: Home) -> None
     assert bad[0] == 400
     assert "Integration error: broken: 1 - Integration not found." in bad[1]["message"]
     assert "\033" not in bad[1]["message"]
-    assert home.engine.run("ps", "--all", "--filter", "name=homeassistant_check", "--format", "{{.Names}}") == ""
+    assert home.engine.run("ps", "--all", "--quiet", "--filter", f"name=^/{home.container}_check$") == ""
 
 
 @pytest.mark.parametrize(

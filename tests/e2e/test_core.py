@@ -76,8 +76,8 @@ class Home:
 
     async def answers(self, version: str) -> bool:
         """Whether Core in that version runs in its container."""
-        image = self.engine.run("ps", "--filter", f"name=^/{self.container}$", "--format", "{{.Image}}")
-        return image == f"{self.images.name}:{version}"
+        shown = self.engine.containers(name=f"^/{self.container}$")
+        return [(core.image, core.state) for core in shown] == [(f"{self.images.name}:{version}", "running")]
 
     async def can_be_steered(self) -> bool:
         """Whether the program in its container has come so far that it heeds a signal."""

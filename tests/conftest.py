@@ -12,11 +12,12 @@ from contextlib import suppress
 import pytest
 import structlog
 from _pytest.nodeid import coerce_node_id
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
 from tests.lazy_disk import lazy_disk
 from tests.requirements import missing
+from tests.rig.blocking_calls import blocking_calls_refused
 from tests.rig.forked_workers import forked_workers
 from tests.rig.hung_tests import pytest_timeout_set_timer as pytest_timeout_set_timer
 from tests.workspace import plugins
@@ -82,8 +83,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Garbage comes from here on."""
+    """Garbage comes from here on. With the rest frozen, Python takes the little that a test makes for the whole, and
+    would look through all of it time and again."""
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
 
 
@@ -98,7 +101,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def blocking_calls_are_errors() -> Iterator[BlockBuster]:
     """A call that blocks the loop raises ``blockbuster.BlockingError`` where it happens."""
-    with blockbuster_ctx([*OURS]) as blockbuster:
+    with blocking_calls_refused(OURS) as blockbuster:
         for file, function in ALLOWED:
             for blocking in blockbuster.functions.values():
                 blocking.can_block_in(file, function)

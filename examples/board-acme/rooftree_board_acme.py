@@ -2,18 +2,17 @@
 
 The Linux kernel shows each light as a folder (``/sys/class/leds/acme:power``), and what is written to ``brightness`` in
 it is how brightly it shines (Documentation/leds/leds-class.rst of the kernel). Without the box, try it with a folder of
-your own: ``ACME_LEDS=/tmp/leds``.
+your own: ``ROOFTREE_BOARDS__ACME__LEDS=/tmp/leds``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 from attrs import frozen
 from rooftree import Unavailable
-from rooftree.interfaces.boards import Board
+from rooftree.interfaces.boards import Board, BoardServices
 from rooftree.interfaces.hardware import Device
 
 RADIOS = "tty"
@@ -28,15 +27,23 @@ class Leds:
     activity: bool = True
 
 
+@frozen
+class Places:
+    """``[boards.acme]``: what the operator may set."""
+
+    leds: Path = Path("/sys/class/leds")
+
+
 class Acme(Board):
     """The Acme Home Box."""
 
     name = "acme"
     settings = Leds
+    operator_settings = Places
 
-    def __init__(self) -> None:
-        self._lights = Path(os.environ.get("ACME_LEDS", "/sys/class/leds"))
-        self._radios: set[str] = set()
+    async def connect(self, services: BoardServices) -> None:
+        self._lights = services.settings(Places).leds
+        self._radios = set[str]()
 
     async def present(self) -> bool:
         return await asyncio.to_thread((self._lights / "acme:power").exists)

@@ -76,8 +76,8 @@ class Home:
 
     async def answers(self, version: str) -> bool:
         """Whether Core in that version runs in its container."""
-        image = self.engine.run("ps", "--filter", f"name=^/{self.container}$", "--format", "{{.Image}}")
-        return image == f"{self.images.name}:{version}"
+        shown = self.engine.containers(name=f"^/{self.container}$")
+        return [(core.image, core.state) for core in shown] == [(f"{self.images.name}:{version}", "running")]
 
     async def can_be_steered(self) -> bool:
         """Whether the program in its container has come so far that it heeds a signal."""
@@ -162,7 +162,7 @@ async def test_configuration_is_checked_by_cores_own_program(home: Home) -> None
     assert bad[0] == 400
     assert "Integration error: broken: 1 - Integration not found." in bad[1]["message"]
     assert "\033" not in bad[1]["message"]
-    assert home.engine.run("ps", "--all", "--filter", "name=homeassistant_check", "--format", "{{.Names}}") == ""
+    assert home.engine.run("ps", "--all", "--quiet", "--filter", f"name=^/{home.container}_check$") == ""
 
 
 @pytest.mark.parametrize(

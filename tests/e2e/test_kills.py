@@ -456,13 +456,14 @@ async def test_kill_in_the_middle_of_a_build_leaves_no_half_image(world: World) 
     daemon, addon = world.daemon, world.addon("slow")
     await daemon.start()
     slow = addon_files("slow", base=world.base_image)
-    dockerfile = f"FROM {world.base_image}\nRUN echo begun\nRUN sleep 3\nCOPY run.sh /run.sh\nCMD /run.sh\n"
+    sleep = f"sleep 3 # {secrets.token_hex()}"
+    dockerfile = f"FROM {world.base_image}\nRUN echo begun\nRUN {sleep}\nCOPY run.sh /run.sh\nCMD /run.sh\n"
     world.offer({**slow, "slow/Dockerfile": dockerfile})
     await world.release("1.0")
     before = await world.footprint()
 
     def builds() -> bool:
-        return "sleep 3" in world.engine.run("ps", "--no-trunc", "--format", "{{.Command}}")
+        return sleep in world.engine.run("ps", "--no-trunc", "--format", "{{.Command}}")
 
     await daemon.ok("POST", f"/store/addons/{addon.slug}/install", {"background": True})
     await asyncio.to_thread(wait_until, builds, within_s=20, what="the build's second step")

@@ -40,6 +40,30 @@ def test_published_image_is_fetched_from_the_registry(engine: Engine, registry: 
     assert engine.run("images", "--quiet", image) == ""
 
 
+def test_image_that_is_written_without_the_engine_is_what_the_engine_builds(engine: Engine, registry: Registry) -> None:
+    dockerfile = (
+        "FROM base\nENV A=1 B='two words'\nENV A=3\nLABEL x=1 io.example=\"y z\"\nWORKDIR /work/here\n"
+        'COPY run.sh /run.sh\nCOPY run.sh text /etc/\nENTRYPOINT ["/run.sh"]\n'
+        "HEALTHCHECK --interval=2s --timeout=3s --start-period=60s --retries=4 CMD test -e /x\n"
+    )
+    files = {
+        "run.sh": "#!/bin/sh\nfind /run.sh /etc /work -exec stat -c '%n %a %s %F' {} + | sort; env",
+        "text": "words",
+    }
+    written = registry.publish("rig/written", "1", f'{dockerfile}CMD ["a"]\n', files)
+    built = registry.publish("rig/built", "1", f'{dockerfile}RUN true\nCMD ["a"]\n', files)
+    keys = ("Env", "Cmd", "Entrypoint", "Labels", "WorkingDir", "Healthcheck", "User", "ExposedPorts", "Volumes")
+
+    shown = []
+    for image in (written, built):
+        engine.run("pull", "--quiet", image)
+        config = json.loads(engine.run("inspect", "--format", "{{json .Config}}", image))
+        shown.append(({key: config.get(key) for key in keys}, engine.run("run", "--rm", "--hostname", "x", image)))
+        engine.remove_images(image)
+
+    assert shown[0] == shown[1]
+
+
 async def test_stand_in_for_core_runs_in_a_container_and_can_be_broken(
     engine: Engine, cores: CoreImages, tmp_path: Path
 ) -> None:

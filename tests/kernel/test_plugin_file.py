@@ -273,7 +273,8 @@ async def test_steps_and_plans_take_the_plugin_that_runs_by_its_class(
         ),
         (
             "from rooftree.interfaces.boards import Board\nclass Acme(Board):\n    name = 'acme'\n",
-            "TypeError: speed.py has no plugin but a board, Acme; a board is tried by installing it: its distribution "
+            "TypeError: speed.py has no plugin but a board, Acme; a board is tried by installing it "
+            "(uv pip install --editable .): its distribution "
             "names it in the entry-point group rooftree.boards; rooftree new-plugin NAME --board writes one",
         ),
         ("import nothing_there\n", "ModuleNotFoundError: No module named 'nothing_there' (speed.py:1, <module>)"),

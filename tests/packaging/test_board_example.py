@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
 
 ACME = ROOT / "examples" / "board-acme"
 BOARD = "/os/boards/acme"
+LEDS = "ROOFTREE_BOARDS__ACME__LEDS"
 
 PLUGGER_PROJECT = """
 [project]
@@ -116,7 +117,7 @@ def test_driver_holds_to_the_linters_with_what_is_published(environment: Environ
 def test_board_is_served_kept_over_a_restart_and_hears_of_devices(
     environment: Environment, lights: Path, tmp_path: Path
 ) -> None:
-    daemon = InstalledDaemon(environment, tmp_path / "data", variables={"ACME_LEDS": str(lights)})
+    daemon = InstalledDaemon(environment, tmp_path / "data", variables={LEDS: str(lights)})
     with daemon.running() as running:
         assert running.call("GET", BOARD) == {"power": True, "activity": True}
 
@@ -135,7 +136,7 @@ def test_board_is_served_kept_over_a_restart_and_hears_of_devices(
 
 
 def test_board_is_not_there_on_another_machine(environment: Environment, tmp_path: Path) -> None:
-    daemon = InstalledDaemon(environment, tmp_path / "data", variables={"ACME_LEDS": str(tmp_path)})
+    daemon = InstalledDaemon(environment, tmp_path / "data", variables={LEDS: str(tmp_path)})
     with daemon.running() as running:
         assert "This machine is no board acme" in running.refusal("GET", BOARD)
         assert running.call("GET", "/kernel/v1/problems")["problems"] == []
@@ -159,13 +160,13 @@ def test_uninstalled_driver_leaves_nothing_but_the_settings_that_the_os_keeps_fo
 ) -> None:
     made = new_environment()
     made.install(wheels.of(ROOT / "plugins" / "os"), wheels.of(ACME))
-    daemon = InstalledDaemon(made, tmp_path / "data", variables={"ACME_LEDS": str(lights)})
+    daemon = InstalledDaemon(made, tmp_path / "data", variables={LEDS: str(lights)})
     with daemon.running() as running:
         running.call("POST", BOARD, {"activity": False})
 
     made.uninstall("rooftree-board-acme")
-    with daemon.running() as running:
-        assert "no board driver is in use" in running.refusal("GET", BOARD)
+    with InstalledDaemon(made, tmp_path / "data").running() as running:
+        assert "no driver of that name is loaded" in running.refusal("GET", BOARD)
         assert running.call("GET", "/kernel/v1/problems")["problems"] == []
     assert not list(made.folder.glob("lib/*/site-packages/*board_acme*"))
 

@@ -64,19 +64,18 @@ class Addon:
 
     def container_id(self) -> str:
         """The engine's id of its container."""
-        return self.engine.run("inspect", "--format", "{{.Id}}", self.container)
+        return str(self.engine.container(self.container)["Id"])
 
     def runs(self) -> bool:
         """Whether the engine shows its container running."""
-        shown = self.engine.run("ps", "--quiet", "--filter", f"name=^/{self.container}$")
-        return bool(shown)
+        return any(shown.state == "running" for shown in self.engine.containers(name=f"^/{self.container}$"))
 
     def socket(self, address: str | None = None) -> socket.socket:
         """A socket as a program in its container opens it, connected to the API where it is on its network.
 
         :param address: where the API is looked for instead
         """
-        process = int(self.engine.run("inspect", "--format", "{{.State.Pid}}", self.container))
+        process = int(self.engine.container(self.container)["State"]["Pid"])
         target = (address, self.daemon.port) if address else (str(IPv4Network(self.daemon.subnet)[2]), 80)
         return in_namespace_of(process, lambda: socket.create_connection(target, timeout=10))
 

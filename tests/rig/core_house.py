@@ -51,9 +51,10 @@ class CoreHouse:
         """Wait until Core runs, in that version, and nothing is under way."""
 
         async def is_there() -> bool:
-            shown = self.engine.run("ps", "--filter", f"name=^/{self.container}$", "--format", "{{.Image}} {{.State}}")
+            shown = self.engine.containers(name=f"^/{self.container}$")
             jobs = (await self.daemon.ok("GET", "/jobs/info"))["jobs"]
-            return shown == f"{self.images.name}:{version} running" and all(job["done"] for job in jobs)
+            wanted = (f"{self.images.name}:{version}", "running")
+            return [(core.image, core.state) for core in shown] == [wanted] and all(job["done"] for job in jobs)
 
         await until(is_there, within_s=RUNS_S, what=f"Core {version}")
 

@@ -301,5 +301,5 @@ async def disposable_daemon(engine: Engine, docker: Iterable[str] = ()) -> Async
             engine.remove_instance(daemon.instance)
         daemon.remove_wire_rules()
         for kept in (*daemon.data_dir.glob("apps/kept/*/*"), *daemon.data_dir.glob("kept/core/*/*")):
-            engine.run("rmi", "--force", f"rooftree-kept:{kept.name}")
+            engine.remove_image(f"rooftree-kept:{kept.name}")
         shutil.rmtree(folder)

@@ -33,19 +33,16 @@ class Footprint:
         """What there is now; ``registry`` is the address whose images count beside those that were built."""
         addons = (await daemon.ok("GET", "/addons"))["addons"]
         tokens = (await daemon.ok("GET", "/kernel/v1/tokens"))["tokens"]
-        containers = engine.run(
-            "ps", "--all", "--format", "{{.Names}} {{.State}} {{.Image}}",
-            "--filter", f"label={INSTANCE_LABEL}={daemon.instance}",
-        )  # fmt: skip
+        containers = engine.containers(label=f"{INSTANCE_LABEL}={daemon.instance}")
         own = [
-            *_images(engine, f"{registry}/*/*"),
-            *_images(engine, "--filter", f"label={BUILT_BY_LABEL}={daemon.instance}"),
+            *engine.image_names(reference=f"{registry}/*/*"),
+            *engine.image_names(label=f"{BUILT_BY_LABEL}={daemon.instance}"),
         ]
         names = {image: name for image, name in own if not name.startswith(KEPT)}
-        kept = {f"kept: {names[image]}" for image, _ in _images(engine, KEPT) if image in names}
+        kept = {f"kept: {names[image]}" for image, _ in engine.image_names(reference=KEPT) if image in names}
         return cls(
             installed=frozenset(f"{addon['slug']} {addon['version']} {addon['state']}" for addon in addons),
-            containers=frozenset(containers.splitlines()),
+            containers=frozenset(f"{shown.name} {shown.state} {shown.image}" for shown in containers),
             images=frozenset({*names.values(), *kept}),
             files=frozenset(
                 [
@@ -56,12 +53,6 @@ class Footprint:
             ),
             tokens=sum(token["kind"] == "addon" for token in tokens),
         )
-
-
-def _images(engine: Engine, *which: str) -> list[tuple[str, str]]:
-    """Id and name of images."""
-    listed = engine.run("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}", *which)
-    return [(image, name) for image, _, name in (line.partition(" ") for line in listed.splitlines())]
 
 
 def _kept(folder: Path) -> list[str]:

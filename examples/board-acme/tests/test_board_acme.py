@@ -20,13 +20,12 @@ STICK = Device(name="ttyUSB0", sysfs="/sys/devices/usb1/ttyUSB0", dev_path="/dev
 
 
 @pytest.fixture
-def lights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def lights(tmp_path: Path) -> Path:
     """The lights of a box."""
     for light in ("power", "activity", "radio"):
         folder = tmp_path / "leds" / f"acme:{light}"
         folder.mkdir(parents=True)
         (folder / "brightness").write_text("0\n" if light == "radio" else "1\n")
-    monkeypatch.setenv("ACME_LEDS", str(tmp_path / "leds"))
     return tmp_path / "leds"
 
 
@@ -34,7 +33,8 @@ def lights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def system(tmp_path: Path, lights: Path) -> AsyncIterator[System]:
     """A system on that box."""
     driver = InstalledPlugin("acme", lambda: Acme, group=GROUP)
-    async with running_system(tmp_path, plugins=[OsPlugin, driver]) as running:
+    settings = {"boards.acme.leds": str(lights)}
+    async with running_system(tmp_path, plugins=[OsPlugin, driver], settings=settings) as running:
         yield running
 
 

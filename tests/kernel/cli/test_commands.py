@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import rooftree.daemon
 from rooftree.plugins.loading import Installed
 from rooftree.settings import Settings
 
@@ -321,7 +322,7 @@ async def test_run_hands_the_settings_to_the_daemon_and_exits_as_it_does(
         ran.append((settings, in_files))
         return 7
 
-    monkeypatch.setattr("rooftree.daemon.run", run)
+    monkeypatch.setattr(rooftree.daemon, "run", run)
     file = tmp_path / "x.toml"
     file.write_text("[kernel]\nhost = '0.0.0.0'\nport = 1\n")
     for name in ("a.py", "b.py"):

@@ -19,6 +19,7 @@ from rooftree.testing import Answer, Client, Failing, FakeClock, running_system
 from rooftree.testing.containers import FakeContainerEngine, FakeEnginePlugin, FakeImage
 from rooftree_addons import ADDONS, Addons, AddonState, InstalledAddon
 from rooftree_addons.plugin import AddonsPlugin
+from rooftree_containers.managed import Stage
 from rooftree_store import AddonSlug
 from rooftree_store.plugin import StorePlugin
 from tests.rig.files import write_files
@@ -32,6 +33,7 @@ SETTINGS = {
     "plugins.addons.leak_lookup_url": "",
 }
 HELLO = AddonSlug("local_hello")
+AFTER_ALL = max(Stage) + 1
 
 
 def addon_config(name: str, version: str = "1.0", **keys: Any) -> dict[str, Any]:
@@ -147,6 +149,12 @@ class House:
             return self.addons.state(AddonSlug(slug)) is state
 
         await until(reached, within_s=WITHIN_S, what=f"state {state} of {slug}")
+
+    async def until_settled(self) -> None:
+        """Wait until a system that has just started has brought about what is desired of every add-on."""
+        async with asyncio.timeout(WITHIN_S):
+            await self.addons.containers.stages.until_past(AFTER_ALL)
+        await self.quiet()
 
     async def until_problem(self, kind: str, slug: str = HELLO) -> Problem:
         """Wait for a problem of an add-on."""

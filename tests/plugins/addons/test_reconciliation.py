@@ -324,6 +324,7 @@ async def test_engine_that_is_restarted_with_everything_ended_runs_it_again(home
     home.engine.go_away()
     home.engine.come_back(containers_ended=True)
     await home.until_state(HELLO, AddonState.STARTED)
+    await home.until_state(stopped, AddonState.STOPPED)
     await home.quiet()
 
     assert home.addons.state(stopped) is AddonState.STOPPED

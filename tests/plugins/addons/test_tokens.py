@@ -238,9 +238,9 @@ async def test_token_of_a_container_that_ended_while_we_were_away_is_not_valid_a
     engine.crash(f"app_{HELLO}", 0)
 
     async with house(tmp_path, engine) as home:
-        await home.until_state(HELLO, AddonState.STOPPED)
-        await home.quiet()
+        await home.until_settled()
 
+        assert home.addons.state(HELLO) is AddonState.STOPPED
         assert home.tokens() == set()
         assert (await home.client.get("/addons/self/info", token=token)).status == 403
 

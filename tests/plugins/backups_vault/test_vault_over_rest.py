@@ -11,7 +11,7 @@ import pytest
 
 from rooftree.interfaces.backups import BackupPart
 from rooftree.interfaces.vaults import VaultUnreachable
-from tests.plugins.backups_vault.full_circle import VAULTS, goes_round, is_nowhere, location
+from tests.plugins.backups_vault.full_circle import VAULTS, goes_round, is_nowhere, location, make_loft
 from tests.plugins.backups_vault.vault_house import (
     LAMP,
     Starts,
@@ -50,7 +50,8 @@ async def test_vault_behind_a_rest_server_is_all_that_a_vault_is(
     house: VaultHouse, server: RestServer, starts: Starts, empty_vault: Path, tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    await goes_round(house, {"place": server.place(), "ca_certificates": server.authority}, empty_vault, tmp_path)
+    body = {"place": server.place(), "ca_certificates": server.authority}
+    await goes_round(house, body, empty_vault, tmp_path, server.folder / "vault")
 
     listed = await house.client.get(VAULTS)
     is_nowhere([PASSWORD, house.vaults.get("loft").key.reveal()], starts, caplog.text, listed.text)
@@ -85,8 +86,8 @@ async def test_server_that_goes_in_the_middle_leaves_no_backup_and_the_next_is_m
     running = prepared.running()
     await asyncio.to_thread(running.__enter__)
     try:
-        body = {"name": "loft", "place": prepared.place(), "ca_certificates": prepared.authority}
-        assert (await house.client.post(VAULTS, json=body)).status == 200
+        body = {"place": prepared.place(), "ca_certificates": prepared.authority}
+        await make_loft(house, body, prepared.folder / "vault")
         with pytest.raises(VaultUnreachable, match=r"does not answer \(rest:https://rooftree:\*\*\*@127"):
             async with location(house).writer("0badcafe", None) as writer:
                 await writer.add(part, lamp_contents(), quiet)

@@ -10,6 +10,7 @@ from time import monotonic
 
 import orjson
 import pytest
+from aiohttp import web
 
 from rooftree.context import looking
 from rooftree.errors import Invalid
@@ -24,7 +25,7 @@ from rooftree.interfaces.containers import (
     StdinNotRead,
 )
 from rooftree_docker.engine import DockerEngine
-from rooftree_docker.engine_client import Deadlines, spoken_version
+from rooftree_docker.engine_client import Deadlines, EngineClient, spoken_version
 from rooftree_docker.specification import INSTANCE_LABEL, NAME_LABEL
 
 QUICK = Deadlines(answer=0.2, change=0.2, stall=0.2, heartbeat=0.1, first_retry=0.02, last_retry=0.05)
@@ -254,3 +255,41 @@ async def test_who_only_looks_does_not_wait_for_an_engine_that_hangs(tmp_path: P
                 await engine.stats("app_x")
             assert monotonic() - began < within_s
         await engine.close()
+
+
+@asynccontextmanager
+async def engine_of_version(path: Path, version: str, asked: list[str]) -> AsyncIterator[None]:
+    """Tells its version, and notes that it was asked."""
+
+    async def tell(_: web.Request) -> web.Response:
+        asked.append(version)
+        return web.json_response({"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": version})
+
+    app = web.Application()
+    app.router.add_get("/version", tell)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def test_engine_is_asked_for_its_version_once_and_again_when_another_comes(tmp_path: Path) -> None:
+    path, asked = tmp_path / "engine.sock", list[str]()
+    client = EngineClient(str(path), QUICK)
+    try:
+        async with engine_of_version(path, "20.10", asked):
+            told = [(await client.version("tell its version"))["Version"] for _ in range(3)]
+        with pytest.raises(EngineUnavailable):
+            await client.ping()
+        with pytest.raises(EngineUnavailable):
+            await client.version("tell its version")
+        async with engine_of_version(path, "27.0", asked):
+            told.append((await client.version("tell its version"))["Version"])
+    finally:
+        await client.close()
+
+    assert told == ["20.10", "20.10", "20.10", "27.0"]
+    assert asked == ["20.10", "27.0"]

@@ -42,6 +42,14 @@ async def resident(house: RealHouse, owner: CoreUser, cable: Lan, shares: Path) 
     return owner
 
 
+async def has_shares(resident: CoreUser, *wanted: dict[str, Any]) -> None:
+    """See to it that these are mounted."""
+    there = await mounts(resident)
+    for share in wanted:
+        if share["name"] not in there:
+            await resident.supervisor("/mounts", "post", **share)
+
+
 async def mounts(resident: CoreUser) -> dict[str, Any]:
     """The mounts as the panel gets them, by name."""
     return {mount["name"]: mount for mount in (await resident.supervisor("/mounts"))["mounts"]}
@@ -142,6 +150,7 @@ async def test_mount_for_backups_is_a_place_of_cores_at_once(
 
 @needs(BROWSER is not None, "needs Chromium (package chromium-headless-shell or chromium)")
 async def test_form_of_the_storage_panel_adds_a_share(house: RealHouse, resident: CoreUser, tmp_path: Path) -> None:
+    await has_shares(resident, FILMS, NAS)
     async with signed_in(resident, tmp_path) as tab:
         await tab.open(f"{resident.url}/config/storage")
         for words in ("films", "nas_backup", "nas:backups"):

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.real_core.rig.browser_network import BESIDE, connector_to, reaching
 from tests.rig.waiting import until
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -25,7 +26,7 @@ OPTIONS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
-"""What it gives up loading with when a network of the machine comes or goes, as containers' do; a user tries again."""
+"""What it gives up loading with when a network of the machine that it is in comes or goes; a user tries again."""
 PICTURES = Path(__file__).parents[3] / ".tools" / "pictures"
 SETTLE_S = 0.5
 """Until what comes into view by and by is there: nothing says when it is, and nothing is told by it."""
@@ -45,26 +46,47 @@ DEEP_TEXT = """
 """
 """All text of a page, in its web components and in its frames too."""
 PLACE_OF = """
-((words, after) => {
-    let place = null, passed = !after;
-    const seen = (node) => {
-        if (place || node.nodeType !== Node.ELEMENT_NODE || ["SCRIPT", "STYLE"].includes(node.nodeName)) return;
+(async (words, after) => {
+    let named = null, passed = !after;
+    const look = (node) => {
+        if (named || node.nodeType !== Node.ELEMENT_NODE || ["SCRIPT", "STYLE"].includes(node.nodeName)) return;
         const own = [...node.childNodes].filter((child) => child.nodeType === Node.TEXT_NODE);
         const said = [own.map((child) => child.textContent).join("").trim(), node.label, node.ariaLabel, node.header];
         const box = node.getBoundingClientRect();
-        if (passed && box.width && box.height && said.includes(words)) {
-            node.scrollIntoView({block: "center", behavior: "instant"});
-            const {x, y, width, height} = node.getBoundingClientRect();
-            place = {x: x + width / 2, y: y + height / 2};
-        }
+        if (passed && box.width && box.height && said.includes(words)) named = node;
         passed ||= said.includes(after);
-        [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children].forEach(seen);
+        [...(node.shadowRoot ? node.shadowRoot.children : []), ...node.children].forEach(look);
     };
-    seen(document.body);
-    return place;
+    if (document.body) look(document.body);
+    if (!named) return null;
+    const up = (node) => node.assignedSlot || node.parentNode || node.host;
+    const runsOut = ({playState, effect}) => playState === "running" && effect.getComputedTiming().endTime < Infinity;
+    for (let node = named; node; node = up(node))
+        if (node.getAnimations && node.getAnimations().some(runsOut))
+            return {why: "it comes into view"};
+    named.scrollIntoView({block: "center", behavior: "instant"});
+    const middle = () => {
+        const {x, y, width, height} = named.getBoundingClientRect();
+        return {x: x + width / 2, y: y + height / 2};
+    };
+    const before = middle();
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const {x, y} = middle();
+    if (x !== before.x || y !== before.y) return {why: "it moves"};
+    let top = document.elementFromPoint(x, y), inner = top;
+    while (inner) {
+        top = inner;
+        inner = top.shadowRoot && top.shadowRoot.elementFromPoint(x, y);
+        if (inner === top) break;
+    }
+    for (let node = top; node; node = up(node))
+        if (node === named) return {x, y};
+    return {why: `${top && top.localName} lies on it`};
 })(%s, %s)
 """
-"""Where the first thing is that says so, or is called so, after another one in the order of the page."""
+"""Where the first thing is that says so, or is called so, after another one in the order of the page, once it rests and
+nothing lies on it: until a panel has opened, or a page has faded in, clicks go elsewhere. Or why it can't be clicked
+yet. Frames are waited for, since things move from one to the next."""
 
 
 class Page:
@@ -92,17 +114,17 @@ class Page:
 
         :param after: what stands before it, where several say the same
         """
-        before: list[Any] = [None]
+        place: Any = None
 
-        async def rests() -> Any:
-            await self._load_what_was_interrupted()
-            before.append(await self.evaluate(PLACE_OF % (json.dumps(words), json.dumps(after))))
-            return before[-1] if before[-1] == before[-2] else None
+        async def rests() -> bool:
+            nonlocal place
+            place = await self.evaluate(PLACE_OF % (json.dumps(words), json.dumps(after)))
+            return place is not None and "why" not in place
 
         try:
-            place = await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
+            await until(rests, within_s=SHOWN_S, what=f"{words!r} to click on")
         except TimeoutError as error:
-            error.add_note(f"it was at {before[-3:]}; {await self._all_that_is_there()}")
+            error.add_note(f"it was at {place}; {await self._all_that_is_there()}")
             raise
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             await self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
@@ -127,7 +149,9 @@ class Page:
         """Everything that it shows, once those words are among it."""
 
         async def is_shown() -> str | None:
-            await self._load_what_was_interrupted()
+            if any(NETWORK_CHANGED in complaint for complaint in self.complaints):
+                self.complaints.clear()
+                await self._call("Page.reload")
             text = await self.evaluate(DEEP_TEXT) or ""
             return text if words in text else None
 
@@ -140,12 +164,6 @@ class Page:
     async def _all_that_is_there(self) -> str:
         shown = " ".join((await self.evaluate(DEEP_TEXT) or "").split())
         return f"{await self.evaluate('location.href')} shows: {shown[:3000]}\n{self.complaints}"
-
-    async def _load_what_was_interrupted(self) -> None:
-        """Load the page again where a network of the machine came or went meanwhile: it may lack a part."""
-        if any(NETWORK_CHANGED in complaint for complaint in self.complaints):
-            self.complaints.clear()
-            await self._call("Page.reload")
 
     async def attach(self) -> None:
         """Be a new, empty tab."""
@@ -179,13 +197,16 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def browser_page(folder: Path) -> AsyncIterator[Page]:
-    """A page of a browser of its own, which keeps its files in ``folder``."""
+async def browser_page(folder: Path, *ports: int) -> AsyncIterator[Page]:
+    """A page of a browser of its own, which keeps its files in ``folder``.
+
+    :param ports: where there are some, it runs beside this machine, and reaches these of our loopback
+    """
     assert BROWSER is not None
     with (folder / "browser.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            BROWSER, *OPTIONS, f"--user-data-dir={folder / 'browser'}", stdout=log, stderr=log,
-            start_new_session=True,
+            *(BESIDE if ports else ()), BROWSER, *OPTIONS, f"--user-data-dir={folder / 'browser'}",
+            stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
         written = folder / "browser" / "DevToolsActivePort"
@@ -195,7 +216,8 @@ async def browser_page(folder: Path) -> AsyncIterator[Page]:
 
         port, path = await until(address, within_s=START_S, what="the browser")
         async with (
-            aiohttp.ClientSession() as session,
+            reaching(process.pid, ports),
+            aiohttp.ClientSession(connector=connector_to(process.pid) if ports else None) as session,
             session.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=2**28) as websocket,
         ):
             page = Page(websocket)

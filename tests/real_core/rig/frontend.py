@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from yarl import URL
+
 from tests.real_core.rig.browser import Page, browser_page
 from tests.real_core.rig.core_user import CoreUser
 
@@ -15,7 +17,7 @@ from tests.real_core.rig.core_user import CoreUser
 @asynccontextmanager
 async def signed_in(owner: CoreUser, folder: Path) -> AsyncIterator[Page]:
     """A page of a browser, in which the owner has signed in, as the frontend remembers that."""
-    async with browser_page(folder) as page:
+    async with browser_page(folder, URL(owner.url).port or 80) as page:
         await page.open(f"{owner.url}/manifest.json")
         await page.shows("Home Assistant")
         remembered: dict[str, Any] = {**owner.tokens, "hassUrl": owner.url, "clientId": owner.client_id}

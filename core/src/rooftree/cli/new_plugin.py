@@ -90,7 +90,7 @@ def new_plugin(name: str, into: Path, shape: Shape) -> None:
     next_step = {
         "package": "README.md says what comes next",
         "one_file": f"`rooftree run --plugin {names['package']}.py` runs it, and loads it anew with each save",
-        "board": "installed beside Rooftree, it answers at /os/boards/" + name,
+        "board": f"`uv pip install --editable .` installs it, and Rooftree, started again, has it at /os/boards/{name}",
     }
     what = "a board's driver" if shape == "board" else "a plugin"
     tell(f"{folder} is {what}. In it, `uv run pytest` runs its tests; {next_step[shape]}.")

@@ -99,8 +99,8 @@ class PluginFile:
         boards = [kind for kind in kinds if issubclass(kind, Board)]
         if boards and not own:
             raise TypeError(
-                f"{self.path.name} has no plugin but a board, {boards[0].__name__}; a board is tried by installing it: "
-                "its distribution names it in the entry-point group rooftree.boards; "
+                f"{self.path.name} has no plugin but a board, {boards[0].__name__}; a board is tried by installing it "
+                "(uv pip install --editable .): its distribution names it in the entry-point group rooftree.boards; "
                 "rooftree new-plugin NAME --board writes one"
             )
         if len(own) != 1:

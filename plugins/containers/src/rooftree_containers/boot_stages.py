@@ -96,12 +96,12 @@ class BootStages:
         """The engine is gone: all stages are to come again."""
         self._position = None
 
-    async def until_past(self, stage: Stage) -> None:
-        """Wait until the domain is through with the stages below that one."""
+    async def until_past(self, stage: int) -> None:
+        """Wait until the domain is through with the stages below that one: a :class:`Stage`, or a number above all."""
         while not self._is_past(stage):
             await self._moved.wait()
 
-    def _is_past(self, stage: Stage) -> bool:
+    def _is_past(self, stage: int) -> bool:
         if self._position is None:
             return all(container.stage >= stage for container in all_of(self._domain))
         return self._position >= stage

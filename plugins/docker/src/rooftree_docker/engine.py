@@ -151,17 +151,17 @@ class DockerEngine:
 
     async def info(self) -> EngineInfo:
         """Facts about the engine."""
-        async with self._client.call("describe itself") as docker:
-            return engine_info_of(dict(await docker.system.info()), await docker.version())
+        info, _ = await self.introduction()
+        return info
 
-    async def remarks(self) -> Sequence[Remark]:
-        """What of this engine limits what can be done."""
+    async def introduction(self) -> tuple[EngineInfo, Sequence[Remark]]:
+        """Facts about the engine, and what of it limits what can be done."""
         async with self._client.call("describe itself") as docker:
-            return assess(dict(await docker.system.info()), await docker.version())
+            facts, version = dict(await docker.system.info()), await self._version()
+            return engine_info_of(facts, version), assess(facts, version)
 
     async def _version(self) -> Json:
-        async with self._client.call("tell its version") as docker:
-            return dict(await docker.version())
+        return await self._client.version("tell its version")
 
     def set_network(self, *, ipv6: bool, mtu: int | None) -> None:
         """Want the add-on network otherwise, from the next look at it on."""

@@ -93,7 +93,8 @@ class EngineClient:
         """Whether the engine answered last time."""
         self._docker: aiodocker.Docker | None = None
         self._http10: aiohttp.ClientSession | None = None
-        self._negotiated = False
+        self._version: Json | None = None
+        """What the engine said of its version, once it has answered."""
         self._closed = False
         self._limits: set[asyncio.Timeout] = set()
         self._streams: set[aiohttp.ClientResponse] = set()
@@ -192,10 +193,21 @@ class EngineClient:
         ):
             await response.read()
 
+    async def version(self, doing: str) -> Json:
+        """What the engine said of its version when we met it (``/version``): it stays as long as the engine does, which
+        starts two programs to tell it. Raises as :meth:`call` does where it is away.
+
+        :param doing: as for :meth:`call`
+        """
+        if self._version is None:
+            async with self.call(doing):
+                pass
+        return self._version or {}
+
     @property
     def api_version(self) -> tuple[int, int]:
         """The version of the API that is spoken with the engine; known once it has answered."""
-        if self._docker is None or not self._negotiated:
+        if self._docker is None or self._version is None:
             return OLDEST_API
         return parse_version(self._docker.api_version.removeprefix("v"))
 
@@ -265,12 +277,13 @@ class EngineClient:
         if self._docker is None:
             self._docker = _docker_at(self.url)
         docker = self._docker
-        if not self._negotiated:
+        if self._version is None:
             async with docker.session.get(f"{docker.docker_host}/version") as response:
                 if response.status != 200:
                     raise DockerError(response.status, _message(await response.read()))
-                docker.api_version = spoken_version(await response.json(content_type=None))
-            self._negotiated = True
+                version = await response.json(content_type=None)
+            docker.api_version = spoken_version(version)
+            self._version = version
         return docker
 
     @contextmanager
@@ -300,7 +313,7 @@ class EngineClient:
 
     def _lost(self) -> None:
         self.available = False
-        self._negotiated = False  # what comes back may be another version
+        self._version = None  # what comes back may be another version
 
     def _unreachable(self, doing: str, error: BaseException) -> EngineUnavailable:
         reason = _operating_system_error(error)

@@ -116,8 +116,7 @@ class Images:
         """The platform that is given, else the engine's own."""
         if given is not None:
             return Platform.parse(given)
-        async with self._client.call(doing) as docker:
-            version = await docker.version()
+        version = await self._client.version(doing)
         return Platform(version["Os"], version["Arch"])
 
     async def _looked_at(

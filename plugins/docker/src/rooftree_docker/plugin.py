@@ -141,8 +141,9 @@ class DockerPlugin(Plugin):
         self.kernel.recovered()
         self.kernel.problems.clear("engine_unavailable")
         with suppress(RooftreeError):  # it is gone again
-            self._version = (await self.engine.info()).version
-            self._report_remarks(await self.engine.remarks())
+            info, remarks = await self.engine.introduction()
+            self._version = info.version
+            self._report_remarks(remarks)
 
     def _report_remarks(self, remarks: Sequence[Remark]) -> None:
         if not remarks:

@@ -154,7 +154,8 @@ class Boards:
         """Raise :class:`BoardNotInUse` for a board that this host is not."""
         if name not in self._boards:
             there = f"there is {', '.join(sorted(self._boards))}" if self._boards else "no board driver is in use"
-            raise BoardNotInUse(f"This machine is no board {name}; {there}", board=name)
+            unknown = "" if name in self._drivers else ", and no driver of that name is loaded (see rooftree plugins)"
+            raise BoardNotInUse(f"This machine is no board {name}; {there}{unknown}", board=name)
 
     async def read(self, name: str) -> BoardOptions:
         """A board's settings now; empty for one that has none, and for this host's own where no driver knows it.

@@ -176,7 +176,9 @@ async def test_board_without_settings_shows_an_empty_object_and_refuses_changes(
         assert (answer.status, answer.message) == (400, "Board plain has no settings")
 
 
-async def test_board_that_does_not_answer_is_unavailable_and_comes_back(machine: Running) -> None:
+async def test_board_that_does_not_answer_is_unavailable_and_comes_back(
+    machine: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     async with machine() as system, Client.over_unix(system) as client:
         Box.wrong = OSError("the bus is off")
         answer = await client.get(BOX)
@@ -184,6 +186,7 @@ async def test_board_that_does_not_answer_is_unavailable_and_comes_back(machine:
 
         assert answer.status == 503
         assert answer.message == "Board box does not answer: the bus is off"
+        assert not [record for record in caplog.records if record.exc_info or "Traceback" in record.getMessage()]
         assert (await client.get(BOX)).status == 200
 
 

@@ -270,6 +270,8 @@ async def _answered[T](name: str, verb: Callable[[], Awaitable[T]]) -> T:
         raise
     except TimeoutError:
         raise Unavailable(f"Board {name} did not answer within {DEADLINE_S:.0f} s") from None
+    except OSError as error:  # what the board's files and devices say, and no fault of the driver
+        raise Unavailable(f"Board {name} does not answer: {error}") from error
     except Exception as error:
         log.warning("board_driver_raised", board=name, exc_info=error)
         raise Unavailable(f"Board {name} does not answer: {str(error) or type(error).__name__}") from error

@@ -86,18 +86,18 @@ class Engine:
     pulls: list[str] = field(factory=list)
     tags: list[str] = field(factory=list)
 
+    async def version(self, doing: str) -> dict[str, str]:
+        return {"Os": "linux", "Arch": "amd64"}
+
     @asynccontextmanager
     async def call(self, doing: str, **_: Any) -> AsyncIterator[Any]:
-        async def version() -> dict[str, str]:
-            return {"Os": "linux", "Arch": "amd64"}
-
         async def tag(image: str, name: str, *, tag: str) -> None:
             self.tags.append(f"{name}:{tag}")
 
         async def inspect(image: str) -> dict[str, Any]:
             raise DockerError(404, {"message": f"no such image: {image}"})
 
-        yield SimpleNamespace(version=version, images=SimpleNamespace(tag=tag, inspect=inspect))
+        yield SimpleNamespace(images=SimpleNamespace(tag=tag, inspect=inspect))
 
     @asynccontextmanager
     async def stream(

@@ -176,7 +176,7 @@ class Images:
         if platform.asked:
             params["platform"] = platform.asked
         fetched = f"{reference.name}@{reference.digest}" if reference.digest else f"{reference.name}:{reference.tag}"
-        earlier = await self.find(fetched)
+        earlier = await self.find(fetched, f"fetch {image}")
         headers = {"X-Registry-Auth": login_header(reference.registry, login)} if login else {}
         state = PullProgress()
         stream = self._client.stream(
@@ -334,10 +334,13 @@ class Images:
                 "use arguments that ARG names above the first FROM."
             ) from None
 
-    async def find(self, image: str) -> Image | None:
-        """What the engine has under ``name:tag``, or ``None``."""
+    async def find(self, image: str, doing: str | None = None) -> Image | None:
+        """What the engine has under ``name:tag``, or ``None``.
+
+        :param doing: what that is for, where an engine that does not answer is told of
+        """
         reference = ImageReference.parse(image)
-        async with self._client.call(f"describe the image {image}") as docker:
+        async with self._client.call(doing or f"describe the image {image}") as docker:
             try:
                 return image_of(await docker.images.inspect(str(reference)))
             except DockerError as error:

@@ -19,6 +19,7 @@ from rooftree.interfaces.containers import (
     ContainerEngine,
     ContainerSpec,
     DataPath,
+    EngineConnected,
     EngineLost,
     EngineUnavailable,
     StdinBusy,
@@ -26,7 +27,8 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_docker.engine import DockerEngine
 from rooftree_docker.engine_client import Deadlines, EngineClient, spoken_version
-from rooftree_docker.specification import INSTANCE_LABEL, NAME_LABEL
+from rooftree_docker.events import EventWatch
+from rooftree_docker.specification import INSTANCE_LABEL, NAME_LABEL, Naming
 
 QUICK = Deadlines(answer=0.2, change=0.2, stall=0.2, heartbeat=0.1, first_retry=0.02, last_retry=0.05)
 
@@ -293,3 +295,49 @@ async def test_engine_is_asked_for_its_version_once_and_again_when_another_comes
 
     assert told == ["20.10", "20.10", "20.10", "27.0"]
     assert asked == ["20.10", "27.0"]
+
+
+async def test_engine_that_goes_and_comes_without_refusing_anybody_is_asked_for_its_version_again(
+    tmp_path: Path,
+) -> None:
+    path, version, connected = tmp_path / "engine.sock", ["20.10"], asyncio.Semaphore(0)
+    goes = asyncio.Event()
+
+    async def tell(_: web.Request) -> web.Response:
+        return web.json_response({"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": version[-1]})
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await goes.wait()
+        return response  # its end, as an orderly stop of the engine ends it
+
+    app = web.Application()
+    app.router.add_get("/version", tell)
+    app.router.add_get("/v1.41/events", events)
+    app.router.add_get("/_ping", tell)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    client = EngineClient(str(path), QUICK)
+
+    def note(event: Event) -> None:
+        if isinstance(event, EngineConnected):
+            connected.release()
+
+    watch = asyncio.create_task(EventWatch(client, Naming("test"), note).run())
+    try:
+        async with asyncio.timeout(10):
+            await connected.acquire()
+            before = (await client.version("tell its version"))["Version"]
+            version.append("27.0")
+            goes.set()
+            await connected.acquire()
+        after = (await client.version("tell its version"))["Version"]
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
+        await client.close()
+        await runner.cleanup()
+
+    assert (before, after) == ("20.10", "27.0")

@@ -93,8 +93,8 @@ class EngineClient:
         """Whether the engine answered last time."""
         self._docker: aiodocker.Docker | None = None
         self._http10: aiohttp.ClientSession | None = None
-        self._version: Json | None = None
-        """What the engine said of its version, once it has answered."""
+        self._version: Json = {}
+        """What the engine said of its version; empty until it has answered."""
         self._closed = False
         self._limits: set[asyncio.Timeout] = set()
         self._streams: set[aiohttp.ClientResponse] = set()
@@ -199,15 +199,15 @@ class EngineClient:
 
         :param doing: as for :meth:`call`
         """
-        if self._version is None:
+        if not self._version:
             async with self.call(doing):
                 pass
-        return self._version or {}
+        return self._version
 
     @property
     def api_version(self) -> tuple[int, int]:
         """The version of the API that is spoken with the engine; known once it has answered."""
-        if self._docker is None or self._version is None:
+        if self._docker is None or not self._version:
             return OLDEST_API
         return parse_version(self._docker.api_version.removeprefix("v"))
 
@@ -277,7 +277,7 @@ class EngineClient:
         if self._docker is None:
             self._docker = _docker_at(self.url)
         docker = self._docker
-        if self._version is None:
+        if not self._version:
             async with docker.session.get(f"{docker.docker_host}/version") as response:
                 if response.status != 200:
                     raise DockerError(response.status, _message(await response.read()))
@@ -291,7 +291,7 @@ class EngineClient:
         try:
             yield
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            self._lost()
+            self.lost()
             if self._closed:
                 raise _closed() from error
             if not isinstance(error, TimeoutError):
@@ -304,16 +304,17 @@ class EngineClient:
             ) from error
         except DockerError as error:
             if error.status == CANNOT_CONNECT:
-                self._lost()
+                self.lost()
                 raise self._unreachable(doing, error) from error
             self.available = True
             raise (explain or refusal(doing))(error) from error
         else:
             self._answered()
 
-    def _lost(self) -> None:
+    def lost(self) -> None:
+        """The engine is gone: what comes back may be another version."""
         self.available = False
-        self._version = None  # what comes back may be another version
+        self._version = {}
 
     def _unreachable(self, doing: str, error: BaseException) -> EngineUnavailable:
         reason = _operating_system_error(error)

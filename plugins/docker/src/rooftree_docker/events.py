@@ -68,7 +68,7 @@ class EventWatch:
             await self._client.ping()
 
     def _lost(self, reason: str) -> None:
-        self._client.available = False
+        self._client.lost()
         if self._connected is False:
             return  # said already
         log.warning("engine_lost", engine=self._client.url, reason=reason)

@@ -18,7 +18,7 @@ import pytest_asyncio
 from attrs import frozen
 
 from tests.rig.addon import Addon
-from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.addon_files import DOCKERFILE, LARGE_DOCKERFILE, REPOSITORY, WAITS, addon_files, large_files
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import INSTANCE_LABEL, Engine
 from tests.rig.git_server import GitRepository, GitServer
@@ -232,8 +232,7 @@ async def test_hanging_engine_fails_jobs_by_name_and_leaves_the_api_prompt(house
 
 
 async def test_engine_that_hangs_in_the_middle_of_a_pull_fails_the_job_and_leaves_nothing(house: House) -> None:
-    noise = "RUN dd if=/dev/urandom of=/noise bs=1000 count=4000"
-    house.registry.publish("outage/hung", "1.0", f"FROM base\n{noise}\nCMD sleep 3600")
+    house.registry.publish("outage/hung", "1.0", LARGE_DOCKERFILE, large_files())
     async with line_to(int(house.registry.address.rpartition(":")[2])) as line:
         image = f"127.0.0.1:{line.port}/outage/hung"
         hung = await house.offers("hung", dict(addon_files("hung", image=image)))
@@ -261,8 +260,7 @@ async def errors_of(house: House, job_id: str) -> Any:
 
 
 async def test_restart_of_the_engine_in_the_middle_of_a_pull_leaves_nothing_half(house: House) -> None:
-    noise = "RUN dd if=/dev/urandom of=/noise bs=1000 count=4000"
-    house.registry.publish("outage/large", "1.0", f"FROM base\n{noise}\nCMD sleep 3600")
+    house.registry.publish("outage/large", "1.0", LARGE_DOCKERFILE, large_files())
     async with line_to(int(house.registry.address.rpartition(":")[2])) as line:
         image = f"127.0.0.1:{line.port}/outage/large"
         large = await house.offers("large", dict(addon_files("large", image=image)))

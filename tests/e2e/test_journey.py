@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.rig.addon import Addon
-from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.addon_files import DOCKERFILE, LARGE_DOCKERFILE, REPOSITORY, WAITS, addon_files, large_files
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
 from tests.rig.footprint import Footprint
@@ -96,8 +96,7 @@ async def test_added_repository_offers_its_add_ons(daemon: Daemon, repository: G
 async def test_install_from_a_registry_shows_its_progress(
     daemon: Daemon, engine: Engine, registry: Registry, repository: GitRepository
 ) -> None:
-    noise = "RUN dd if=/dev/urandom of=/noise bs=1000 count=4000"
-    registry.publish("journey/large", "1.0", f"FROM base\n{noise}\nCMD sleep 3600")
+    registry.publish("journey/large", "1.0", LARGE_DOCKERFILE, large_files())
     async with line_to(int(registry.address.rpartition(":")[2])) as line:
         image = f"127.0.0.1:{line.port}/journey/large"
         repository.write(addon_files("large", image=image))

@@ -20,7 +20,7 @@ import pytest_asyncio
 from attrs import evolve, frozen
 
 from tests.rig.addon import Addon
-from tests.rig.addon_files import DOCKERFILE, REPOSITORY, WAITS, addon_files
+from tests.rig.addon_files import DOCKERFILE, LARGE_DOCKERFILE, REPOSITORY, WAITS, addon_files, large_files
 from tests.rig.daemon import Daemon, disposable_daemon
 from tests.rig.engine import Engine
 from tests.rig.footprint import Footprint
@@ -424,8 +424,7 @@ async def test_add_on_that_ended_while_the_daemon_was_away_is_started_again(worl
 
 @TOGETHER
 async def test_kill_in_the_middle_of_a_pull_leaves_no_half_image(world: World) -> None:
-    noise = "RUN dd if=/dev/urandom of=/noise bs=1000 count=4000"
-    world.registry.publish("kills/large", "1.0", f"FROM base\n{noise}\nCMD sleep 3600")
+    world.registry.publish("kills/large", "1.0", LARGE_DOCKERFILE, large_files())
     daemon, addon = world.daemon, world.addon("large")
     await daemon.start()
     async with line_to(int(world.registry.address.rpartition(":")[2])) as line:

@@ -19,7 +19,7 @@ from tests.host.rig.host import Host
 from tests.host.rig.releases import HomeAssistantOs
 from tests.host.rig.version_server import VersionServer
 from tests.rig.addon import Addon
-from tests.rig.addon_files import REPOSITORY, addon_files
+from tests.rig.addon_files import LARGE_DOCKERFILE, REPOSITORY, addon_files, large_files
 from tests.rig.daemon import Daemon
 from tests.rig.engine import Engine
 from tests.rig.footprint import Footprint
@@ -31,7 +31,6 @@ from tests.rig.waiting import until
 pytestmark = pytest.mark.xdist_group("host")
 
 NEW = "17.0"
-NOISE = "RUN dd if=/dev/urandom of=/noise bs=1000 count=4000"
 STOPS_S = 60.0
 """What systemd would wait for, and more, is 90 s."""
 
@@ -113,7 +112,7 @@ async def test_update_of_the_system_that_a_reboot_interrupts_is_finished_after_i
 async def test_installation_that_a_reboot_interrupts_is_taken_back_and_what_ran_runs_again(
     host: Host, engine: Engine, daemon: Daemon, git_server: GitServer, registry: Registry, base_image: str, way: str
 ) -> None:
-    registry.publish("reboot/large", "1.0", f"FROM base\n{NOISE}\nCMD sleep 3600")
+    registry.publish("reboot/large", "1.0", LARGE_DOCKERFILE, large_files())
     async with line_to(int(registry.address.rpartition(":")[2])) as line:
         image = f"127.0.0.1:{line.port}/reboot/large"
         offered = {**addon_files("lamp", base=base_image, boot="auto"), **addon_files("large", image=image)}
@@ -138,8 +137,11 @@ async def test_installation_that_a_reboot_interrupts_is_taken_back_and_what_ran_
     async def runs() -> bool:
         return (await lamp.info())["state"] == "started" and lamp.runs()
 
+    async def footprint() -> bool:
+        return await Footprint.of(daemon, engine, registry=registry.address) == before
+
     await until(runs, within_s=30, what="the add-on that ran before")
+    await until(footprint, within_s=30, what="what there was before")  # its former container may still be going
     assert accepted[0] == 200
     assert [error["type"] for error in job["errors"]] in (["JobInterrupted"], ["EngineUnavailable"])  # which ends first
-    assert await Footprint.of(daemon, engine, registry=registry.address) == before
     assert engine.run("images", "--quiet", image) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 
 REPOSITORY = {"repository.yaml": json.dumps({"name": "Rig", "maintainer": "The rig", "url": "https://example.com"})}
@@ -20,6 +21,14 @@ done
 """A program that says which version it is, waits, and ends at once when it is asked to."""
 
 DOCKERFILE = "FROM base\nENV VERSION={version}\nCOPY run.sh /run.sh\nCMD /run.sh\n"
+
+LARGE_DOCKERFILE = "FROM base\nCOPY noise /noise\nCMD sleep 3600\n"
+"""An image that takes a while to fetch, with :func:`large_files`."""
+
+
+def large_files() -> Mapping[str, bytes]:
+    """Four megabytes that nobody has yet, nor packs: those of :data:`LARGE_DOCKERFILE`."""
+    return {"noise": os.urandom(4_000_000)}
 
 
 def addon_files(

@@ -1,7 +1,7 @@
-"""What the engine would build of a small Dockerfile, made without it: one layer more, and a configuration.
+"""What the engine would build of a small Dockerfile, made without it: its layers, and a configuration.
 
 The engine needs most of a second of a processor to build an image, push it and forget it; a registry only has to be
-given what comes out.
+given what comes out. And what an engine has built it may use again in the moment in which another test removes it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import re
 import shlex
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from attrs import frozen
 
-from tests.rig.files import SCRIPT_MODE
+from tests.rig.files import SCRIPT_MODE, content_of
 
 NANOSECONDS = 1_000_000_000
 
@@ -30,44 +30,52 @@ NANOSECONDS = 1_000_000_000
 class DockerfileImage:
     """An image as a registry is given it.
 
-    :param base: the image that it begins with
-    :param layer: what is added to that, as a packed tar
+    :param layers: what is added to that, as packed tars
     :param config: of the whole image
     """
 
-    base: str
-    layer: bytes
+    layers: Sequence[bytes]
     config: Mapping[str, Any]
 
 
 def begins_with(dockerfile: str) -> str | None:
-    """The image that a Dockerfile begins with; ``None`` for a Dockerfile that only an engine can build."""
+    """The image that a Dockerfile begins with, or ``scratch``; ``None`` for a Dockerfile that only an engine can
+    build."""
     first, *others = _instructions(dockerfile)
-    known = first[0] == "FROM" and " " not in first[1] and first[1] != "scratch"
+    known = first[0] == "FROM" and " " not in first[1]
     return first[1] if known and all(word in _INSTRUCTIONS for word, _ in others) else None
 
 
-def image_of(dockerfile: str, files: Mapping[str, str], base_config: Mapping[str, Any]) -> DockerfileImage:
+def empty_config(platform: str) -> dict[str, Any]:
+    """The configuration of an image in which nothing is, not even a path for programs.
+
+    :param platform: what it is made for, ``linux/arm64``
+    """
+    system, _, architecture = platform.partition("/")
+    return {"os": system, "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": []}}
+
+
+def image_of(dockerfile: str, files: Mapping[str, str | bytes], base_config: Mapping[str, Any]) -> DockerfileImage:
     """What the engine would build. Two that are alike differ all the same, by the time at which they are made.
 
     :param base_config: the configuration of the image that it begins with
     """
-    (_, base), *instructions = _instructions(dockerfile)
     config = json.loads(json.dumps(base_config))
     config["config"] = config.get("config") or {}
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    unpacked = io.BytesIO()
-    with tarfile.open(fileobj=unpacked, mode="w", format=tarfile.PAX_FORMAT) as layer:
-        for word, text in instructions:
+    layers, history = [], []
+    for word, text in _instructions(dockerfile)[1:]:
+        unpacked = io.BytesIO()
+        with tarfile.open(fileobj=unpacked, mode="w", format=tarfile.PAX_FORMAT) as layer:
             _INSTRUCTIONS[word](config["config"], text, files, layer)
-    config["history"] = [
-        *(config.get("history") or ()),
-        *({"created": now, "created_by": f"{word} {text}", "empty_layer": True} for word, text in instructions),
-        {"created": now, "created_by": "all that was copied"},
-    ]
-    config["rootfs"]["diff_ids"].append(digest_of(unpacked.getvalue()))
+            empty = not layer.getmembers()
+        history.append({"created": now, "created_by": f"{word} {text}", "empty_layer": empty})
+        if not empty:
+            config["rootfs"]["diff_ids"].append(digest_of(unpacked.getvalue()))
+            layers.append(gzip.compress(unpacked.getvalue(), 1))
+    config["history"] = [*(config.get("history") or ()), *history]
     config["created"] = now
-    return DockerfileImage(base, gzip.compress(unpacked.getvalue(), 1), config)
+    return DockerfileImage(layers, config)
 
 
 def digest_of(content: bytes) -> str:
@@ -83,36 +91,37 @@ def _instructions(dockerfile: str) -> list[tuple[str, str]]:
 # --- what each instruction does to the configuration and the layer ----------------------------------------------------
 
 type Config = dict[str, Any]
-type Instruction = Callable[[Config, str, Mapping[str, str], tarfile.TarFile], None]
+type Files = Mapping[str, str | bytes]
+type Instruction = Callable[[Config, str, Files, tarfile.TarFile], None]
 
 
-def _env(config: Config, text: str, _: Mapping[str, str], __: tarfile.TarFile) -> None:
+def _env(config: Config, text: str, _: Files, __: tarfile.TarFile) -> None:
     variables = [*(config.get("Env") or ()), *shlex.split(text)]
     config["Env"] = [f"{name}={value}" for name, value in dict(word.split("=", 1) for word in variables).items()]
 
 
-def _label(config: Config, text: str, _: Mapping[str, str], __: tarfile.TarFile) -> None:
+def _label(config: Config, text: str, _: Files, __: tarfile.TarFile) -> None:
     told = dict(word.split("=", 1) for word in shlex.split(text))
     config["Labels"] = {**(config.get("Labels") or {}), **told}
 
 
-def _cmd(config: Config, text: str, _: Mapping[str, str], __: tarfile.TarFile) -> None:
+def _cmd(config: Config, text: str, _: Files, __: tarfile.TarFile) -> None:
     config["Cmd"] = _command(text)
 
 
-def _entrypoint(config: Config, text: str, _: Mapping[str, str], __: tarfile.TarFile) -> None:
+def _entrypoint(config: Config, text: str, _: Files, __: tarfile.TarFile) -> None:
     config["Entrypoint"] = _command(text)
     config["Cmd"] = None
 
 
-def _workdir(config: Config, text: str, _: Mapping[str, str], layer: tarfile.TarFile) -> None:
+def _workdir(config: Config, text: str, _: Files, layer: tarfile.TarFile) -> None:
     config["WorkingDir"] = text
     folder = tarfile.TarInfo(text.strip("/"))
     folder.type, folder.mode, folder.mtime = tarfile.DIRTYPE, 0o755, time.time()
     layer.addfile(folder)
 
 
-def _healthcheck(config: Config, text: str, _: Mapping[str, str], __: tarfile.TarFile) -> None:
+def _healthcheck(config: Config, text: str, _: Files, __: tarfile.TarFile) -> None:
     options, command = text.split("CMD ", 1)
     told = dict(re.findall(r"--([a-z-]+)=(\d+)s?", options))
     config["Healthcheck"] = {
@@ -126,14 +135,14 @@ def _healthcheck(config: Config, text: str, _: Mapping[str, str], __: tarfile.Ta
     }
 
 
-def _copy(_: Config, text: str, files: Mapping[str, str], layer: tarfile.TarFile) -> None:
+def _copy(_: Config, text: str, files: Files, layer: tarfile.TarFile) -> None:
     *sources, target = text.split()
     for source in sources:
-        content = files[source].encode()
+        content = content_of(files[source])
         path = PurePosixPath(target) / source if target.endswith("/") else PurePosixPath(target)
         member = tarfile.TarInfo(str(path).strip("/"))
         member.size, member.mtime = len(content), time.time()
-        member.mode = SCRIPT_MODE if files[source].startswith("#!") else 0o644
+        member.mode = SCRIPT_MODE if content.startswith(b"#!") else 0o644
         layer.addfile(member, io.BytesIO(content))
 
 

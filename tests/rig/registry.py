@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from tests.rig.dockerfile_image import DockerfileImage, begins_with, digest_of, image_of
+from tests.rig.dockerfile_image import DockerfileImage, begins_with, digest_of, empty_config, image_of
 from tests.rig.engine import Engine
 from tests.rig.files import write_files
 from tests.rig.service_process import ServiceProcess, free_port
@@ -52,7 +52,7 @@ class Registry:
     _bases: dict[str, PublishedBase] = field(factory=dict, init=False, eq=False)
 
     def publish(
-        self, name: str, tag: str, dockerfile: str, files: Mapping[str, str] = {}, platform: str | None = None
+        self, name: str, tag: str, dockerfile: str, files: Mapping[str, str | bytes] = {}, platform: str | None = None
     ) -> str:
         """Put an image into the registry that the engine does not have. Its whole name, ``127.0.0.1:port/name:tag``.
 
@@ -62,31 +62,32 @@ class Registry:
         :param platform: what it is made for, where its Dockerfile begins with ``FROM scratch``
         """
         dockerfile = dockerfile.replace("FROM base", f"FROM {self.base_image}")
-        if (base := begins_with(dockerfile)) is None:
-            self._build(name, tag, dockerfile, files, platform)
+        if (beginning := begins_with(dockerfile)) is None:
+            self._build(name, tag, dockerfile, files)
         else:
-            self._write(name, tag, image_of(dockerfile, files, self._base(base).config))
+            base = self._base(beginning) if platform is None else PublishedBase("", empty_config(platform), ())
+            self._write(name, tag, base, image_of(dockerfile, files, base.config))
         return f"{self.address}/{name}:{tag}"
 
-    def _build(self, name: str, tag: str, dockerfile: str, files: Mapping[str, str], platform: str | None) -> None:
+    def _build(self, name: str, tag: str, dockerfile: str, files: Mapping[str, str | bytes]) -> None:
+        """Nothing of what was built before is used: its test may take it away in the middle."""
         image = f"{self.address}/{name}:{tag}"
         with tempfile.TemporaryDirectory() as context:
             write_files(Path(context), {"Dockerfile": dockerfile, **files})
-            made_for = ["--platform", platform] if platform else []
-            self.engine.run("build", "--quiet", *made_for, "--tag", image, context)
+            self.engine.run("build", "--quiet", "--no-cache", "--tag", image, context)
         self.engine.run("push", "--quiet", image)
         self.engine.take_name_away(image)
 
-    def _write(self, name: str, tag: str, image: DockerfileImage) -> None:
-        base = self._base(image.base)
+    def _write(self, name: str, tag: str, base: PublishedBase, image: DockerfileImage) -> None:
         for layer in base.layers:
             self._ask("POST", f"{name}/blobs/uploads/?mount={layer['digest']}&from={base.name}").close()
+        layers = [self._upload(name, layer) | {"mediaType": LAYER} for layer in image.layers]
         config = json.dumps(image.config).encode()
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": self._upload(name, config) | {"mediaType": CONFIG},
-            "layers": [*base.layers, self._upload(name, image.layer) | {"mediaType": LAYER}],
+            "layers": [*base.layers, *layers],
         }
         self._ask("PUT", f"{name}/manifests/{tag}", json.dumps(manifest).encode(), {"Content-Type": MANIFEST}).close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,9 +28,12 @@ from tests.rig.service_process import free_port
 
 pytestmark = pytest.mark.docker
 
-LAYERS = "FROM base\n" + "".join(
-    f"RUN head -c {size} /dev/urandom > /layer{number}\n" for number, size in enumerate((200_000, 3_000_000, 1_000_000))
-)
+LAYERS = "FROM base\nCOPY small /small\nCOPY large /large\nCOPY medium /medium\n"
+
+
+def noise() -> dict[str, bytes]:
+    """What is in those layers, of which the engine has none yet."""
+    return {"small": os.urandom(200_000), "large": os.urandom(3_000_000), "medium": os.urandom(1_000_000)}
 
 
 async def pulled(driver: DockerEngine, image: str, platform: str | None = None) -> list[Progress]:
@@ -37,7 +41,7 @@ async def pulled(driver: DockerEngine, image: str, platform: str | None = None) 
 
 
 async def test_pull_counts_bytes_and_never_runs_backwards(driver: DockerEngine, registry: Registry) -> None:
-    image = await asyncio.to_thread(registry.publish, "pull", "1", LAYERS)
+    image = await asyncio.to_thread(registry.publish, "pull", "1", LAYERS, noise())
     assert await driver.image(image) is None
 
     told = await pulled(driver, image)
@@ -55,7 +59,7 @@ async def test_pull_counts_bytes_and_never_runs_backwards(driver: DockerEngine, 
 async def test_pull_of_what_is_there_already_fetches_nothing_and_leaves_it_complete(
     driver: DockerEngine, registry: Registry
 ) -> None:
-    image = await asyncio.to_thread(registry.publish, "again", "1", f"{LAYERS}LABEL again=1\n")
+    image = await asyncio.to_thread(registry.publish, "again", "1", f"{LAYERS}LABEL again=1\n", noise())
     first = await pulled(driver, image)
     there = await driver.image(image)
 

@@ -15,83 +15,29 @@ It needs pytest and pytest-asyncio in auto mode.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import pytest
 
 from rooftree.errors import Conflict
 from rooftree.interfaces.containers import (
-    BuildFailed,
     Container,
-    ContainerChanged,
-    ContainerEngine,
     ContainerNotFound,
     ContainerNotRunning,
-    ContainerSpec,
     ContainerStatus,
     DataPath,
     EngineRefused,
     EngineUnavailable,
     Health,
-    ImageImportRefused,
     ImageNotFound,
     Mount,
     Port,
     PortConflict,
-    Progress,
 )
-
-type Program = Literal["waits", "exits with 5", "prints one two three", "echoes its input"]
-"""What a container of the contract does. ``prints one two three`` writes three lines and then waits."""
-
-NAME = "app_contract"
-WITHIN_S = 20.0
-"""Seconds that something may take which happens by itself."""
-PAUSE_S = 0.02
-
-
-class World(Protocol):
-    """The engine under test and what is around it."""
-
-    @property
-    def engine(self) -> ContainerEngine:
-        """The engine, which has nothing of this instance yet."""
-        ...
-
-    published: str
-    """An image, ``name:tag``, that its registry has and the engine has not."""
-    unpublished: str
-    """One of the same registry that does not exist."""
-    free_port: int
-    """A port of the host that nobody uses."""
-
-    def spec(self, program: Program = "waits", **more: Any) -> ContainerSpec:
-        """A container called :data:`NAME` of an image that the engine has; ``more`` are further fields."""
-        ...
-
-    async def folder(self, files: Mapping[str, str]) -> DataPath:
-        """A folder in the data folder with these texts. ``FROM base`` in a Dockerfile is an image the engine has."""
-        ...
-
-    async def changes(self, count: int) -> list[ContainerChanged]:
-        """What was published about containers, once it is that much."""
-        ...
-
-    async def add_stranger(self, name: str) -> None:
-        """Make a container that has the name ``name`` has for us and belongs to somebody else."""
-        ...
-
-    async def go_away(self) -> None:
-        """Let the engine stop answering; returns when ``EngineLost`` was published."""
-        ...
-
-    async def come_back(self) -> None:
-        """Let it answer again; returns when ``EngineConnected`` was published."""
-        ...
+from rooftree.testing.container_engine_world import NAME, PAUSE_S, WITHIN_S, Program, World
+from rooftree.testing.container_images_contract import ContainerImagesContract
 
 
 async def _shown(world: World, name: str = NAME) -> Container:
@@ -118,7 +64,7 @@ async def _written(world: World, count: int, **options: Any) -> list[bytes]:
             await asyncio.sleep(PAUSE_S)
 
 
-class ContainerEngineContract:
+class ContainerEngineContract(ContainerImagesContract):
     """The promises of :class:`~rooftree.interfaces.containers.ContainerEngine`."""
 
     # --- the engine itself ------------------------------------------------------------------------------------------
@@ -155,146 +101,6 @@ class ContainerEngineContract:
         assert not available_meanwhile
         assert world.engine.available
         assert (await _shown(world)).status is ContainerStatus.RUNNING
-
-    # --- images -----------------------------------------------------------------------------------------------------
-
-    async def test_pull_brings_an_image_and_says_how_far_it_is(self, world: World) -> None:
-        before = await world.engine.image(world.published)
-
-        seen: list[Progress] = [progress async for progress in world.engine.pull(world.published)]
-
-        after = await world.engine.image(world.published)
-        assert before is None
-        assert after is not None
-        assert after.id.startswith("sha256:")
-        assert world.published in after.tags
-        assert all(0 <= progress.done <= progress.total for progress in seen)
-        assert seen[-1].done == seen[-1].total
-
-    async def test_pull_of_an_unknown_image_says_so(self, world: World) -> None:
-        with pytest.raises(ImageNotFound):
-            async for _ in world.engine.pull(world.unpublished):
-                pass
-
-        assert await world.engine.image(world.unpublished) is None
-
-    async def test_size_of_a_pull_is_that_of_the_packed_image_and_not_known_of_an_unknown_one(
-        self, world: World
-    ) -> None:
-        size = await world.engine.size_of_pull(world.published)
-        unknown = await world.engine.size_of_pull(world.unpublished)
-
-        async for _ in world.engine.pull(world.published):
-            pass
-
-        fetched = await world.engine.image(world.published)
-        assert unknown is None
-        assert fetched is not None and size is not None
-        assert 1_000 < size <= fetched.size + 64 * 1024  # it travels packed, with its description beside it
-
-    async def test_image_is_removed_once_no_container_uses_it(self, world: World) -> None:
-        async for _ in world.engine.pull(world.published):
-            pass
-        await world.engine.create(world.spec(image=world.published))
-
-        while_used = await world.engine.remove_image(world.published)
-        await world.engine.remove(NAME)
-        when_free = await world.engine.remove_image(world.published)
-        when_gone = await world.engine.remove_image(world.published)
-
-        assert (while_used, when_free, when_gone) == (False, True, False)
-        assert await world.engine.image(world.published) is None
-
-    async def test_very_image_is_fetched_by_its_digest_and_named_by_its_tag(self, world: World) -> None:
-        async for _ in world.engine.pull(world.published):
-            pass
-        first = await world.engine.image(world.published)
-        assert first is not None
-        (digest,) = {known.rpartition("@")[2] for known in first.digests}
-        await world.engine.remove_image(world.published)
-
-        async for _ in world.engine.pull(f"{world.published}@{digest}"):
-            pass
-        again = await world.engine.image(world.published)
-        with pytest.raises(ImageNotFound):
-            async for _ in world.engine.pull(f"{world.published}@sha256:{'0' * 64}"):
-                pass
-
-        assert again is not None and again.id == first.id
-
-    async def test_image_is_kept_under_a_further_name_when_its_own_goes(self, world: World) -> None:
-        async for _ in world.engine.pull(world.published):
-            pass
-        kept = "contract-kept:1"
-        fetched = await world.engine.image(world.published)
-
-        await world.engine.tag_image(world.published, kept)
-        await world.engine.remove_image(world.published)
-        image = await world.engine.image(kept)
-        await world.engine.tag_image(kept, world.published)
-        back = await world.engine.image(world.published)
-
-        assert fetched is not None and image is not None and back is not None
-        assert fetched.id == image.id == back.id
-        assert await world.engine.remove_image(kept)
-        with pytest.raises(ImageNotFound):
-            await world.engine.tag_image(kept, world.published)
-
-    async def test_build_makes_an_image_with_its_labels(self, world: World) -> None:
-        folder = await world.folder({"Dockerfile": "FROM base\nARG WHO\nRUN true\n"})
-        image = "local/contract-built:1"
-        building = world.engine.build(
-            image, folder, dockerfile="Dockerfile", arguments={"WHO": "me"}, labels={"io.example": "yes"}
-        )
-
-        seen = [progress async for progress in building]
-
-        built = await world.engine.image(image)
-        assert built is not None
-        assert built.labels["io.example"] == "yes"
-        assert seen[-1].done == seen[-1].total
-        assert await world.engine.remove_image(image)
-
-    async def test_build_that_breaks_says_where_and_leaves_no_image(self, world: World) -> None:
-        folder = await world.folder({"Dockerfile": "FROM base\nRUN false\n"})
-        image = "local/contract-broken:1"
-        building = world.engine.build(image, folder, dockerfile="Dockerfile", arguments={}, labels={})
-
-        with pytest.raises(BuildFailed, match="RUN false"):
-            async for _ in building:
-                pass
-
-        assert await world.engine.image(image) is None
-
-    async def test_exported_image_is_imported_again_under_its_name_and_no_other(
-        self, world: World, tmp_path: Path
-    ) -> None:
-        image, file = world.published, tmp_path / "image.tar"
-        async for _ in world.engine.pull(image):
-            pass
-        before = await world.engine.image(image)
-        await world.engine.export_image(image, file)
-        await world.engine.remove_image(image)
-
-        with pytest.raises(ImageImportRefused):
-            await world.engine.import_image(world.unpublished, file)
-        gone = await world.engine.image(image)
-        await world.engine.import_image(image, file)
-
-        after = await world.engine.image(image)
-        assert gone is None
-        assert await world.engine.image(world.unpublished) is None
-        assert before is not None and after is not None
-        assert (after.id, after.labels) == (before.id, before.labels)
-
-    async def test_what_is_no_image_is_not_exported_and_not_imported(self, world: World, tmp_path: Path) -> None:
-        empty = tmp_path / "empty.tar"
-        empty.touch()
-
-        with pytest.raises(ImageNotFound):
-            await world.engine.export_image(world.unpublished, tmp_path / "image.tar")
-        with pytest.raises(ImageImportRefused):
-            await world.engine.import_image(world.unpublished, empty)
 
     # --- the life of a container ------------------------------------------------------------------------------------
 
@@ -532,4 +338,4 @@ class ContainerEngineContract:
         assert [change.exit_code for change in changes] == [None, 5, None]
 
 
-__all__ = ["NAME", "ContainerEngineContract", "Program", "World"]
+__all__ = ["NAME", "ContainerEngineContract", "ContainerImagesContract", "Program", "World"]

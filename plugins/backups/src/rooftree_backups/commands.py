@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,6 @@ import click
 from rooftree.commands import (
     NAME,
     Invocation,
-    ask_secret,
     invocation_options,
     pass_invocation,
     print_json,
@@ -25,11 +23,10 @@ from rooftree.commands import (
     size_text,
     tell,
 )
+from rooftree_backups.command_options import LOCATION_HELP, ask_for_password, of_addons, of_folders, password_of
+from rooftree_backups.schedule_commands import schedule
 
-PASSWORD_VARIABLE: Final = "BACKUP_PASSWORD"  # noqa: S105  # its name; ROOFTREE_… are settings
 LOOK_EVERY_S: Final = 0.3
-FOLDERS: Final = ("share", "addons/local", "ssl", "media")
-LOCATION_HELP: Final = "A backup mount or a vault; .local for here."
 
 type Report = Callable[[float, str], None]
 """Told the per cent that are done, and the stage."""
@@ -45,17 +42,7 @@ def backup() -> None:
     """
 
 
-_ask_password = click.option("--ask-password", is_flag=True, help="Ask for the password.")
-_folders = click.option("--folder", "folders", multiple=True, type=click.Choice(FOLDERS), help="A folder.")
-_addons = click.option("--addon", "addons", type=NAME, multiple=True, metavar="SLUG", help="An add-on.")
-
-
-def _password(ask: bool, *, confirm: bool = False) -> str | None:
-    if ask:
-        return ask_secret(
-            "Password", otherwise=f"write it to the standard input, or into {PASSWORD_VARIABLE}", confirm=confirm
-        )
-    return os.environ.get(PASSWORD_VARIABLE) or None
+backup.add_command(schedule)
 
 
 def _backup(slug: str) -> str:
@@ -140,7 +127,7 @@ def show(invocation: Invocation, /, slug: str) -> None:
 @backup.command()
 @click.argument("what", type=NAME, metavar="FILE|SLUG")
 @click.option("--location", type=NAME, metavar="NAME", help="Where to read it, of several places.")
-@_ask_password
+@ask_for_password
 @invocation_options
 @pass_invocation
 def verify(invocation: Invocation, /, what: str, *, location: str | None, ask_password: bool) -> None:
@@ -150,7 +137,7 @@ def verify(invocation: Invocation, /, what: str, *, location: str | None, ask_pa
     """
     from rooftree.errors import NotFound
 
-    password, path = _password(ask_password), Path(what)
+    password, path = password_of(ask_password), Path(what)
     with _bar(invocation, "Verifying") as report:
         if path.is_file():  # ours: the file that a person names
             outcome = _verify_file(path, password, report)
@@ -203,13 +190,13 @@ def _verify_file(path: Path, password: str | None, report: Report) -> dict[str, 
 
 @backup.command()
 @click.option("--name", default="", help="For people.")
-@_addons
-@_folders
+@of_addons
+@of_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
 @click.option("--exclude-database", is_flag=True, help="Leave Core's database out.")
 @click.option("--location", "locations", type=NAME, multiple=True, metavar="NAME", help=LOCATION_HELP)
 @click.option("--uncompressed", is_flag=True, help="Larger, and done sooner.")
-@_ask_password
+@ask_for_password
 @invocation_options
 @pass_invocation
 def create(
@@ -227,7 +214,7 @@ def create(
 ) -> None:
     """Make a backup: of everything, or of what is named."""
     body: dict[str, Any] = {"name": name, "compressed": not uncompressed, "background": True}
-    if password := _password(ask_password, confirm=True):
+    if password := password_of(ask_password, confirm=True):
         body["password"] = password
     if locations:
         body["location"] = list(locations)
@@ -249,8 +236,8 @@ def create(
 
 @backup.command()
 @click.argument("slug", type=NAME)
-@_addons
-@_folders
+@of_addons
+@of_folders
 @click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
 @click.option("--location", type=NAME, metavar="NAME", help="Where to read it from.")
 @click.option(
@@ -260,7 +247,7 @@ def create(
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be done, and do nothing of it.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@_ask_password
+@ask_for_password
 @invocation_options
 @pass_invocation
 def restore(
@@ -279,7 +266,7 @@ def restore(
 ) -> None:
     """Put a backup back: all of it, or what is named."""
     body: dict[str, Any] = {"background": True}
-    if password := _password(ask_password):
+    if password := password_of(ask_password):
         body["password"] = password
     if location:
         body["location"] = location
@@ -337,120 +324,6 @@ def delete(invocation: Invocation, /, slugs: tuple[str, ...], *, locations: tupl
         tell(f"Deleted {slug}.", err=True)
     if invocation.as_json:
         print_json({"slugs": slugs})
-
-
-# --- schedules --------------------------------------------------------------------------------------------------------
-
-
-@backup.group()
-@invocation_options
-def schedule() -> None:
-    """Backups by themselves."""
-
-
-@schedule.command("list")
-@invocation_options
-@pass_invocation
-def list_schedules(invocation: Invocation, /) -> None:
-    """List the schedules."""
-    schedules = invocation.ask("GET", "/kernel/v1/backups/schedules")["schedules"]
-    if invocation.as_json:
-        print_json(schedules)
-        return
-    print_table(
-        ("NAME", "CRON", "NEXT", "LAST", "KEEPS"),
-        (
-            (
-                entry["name"],
-                entry["cron"],
-                "off" if not entry["enabled"] else (entry["next_run"] or "now")[:16].replace("T", " "),
-                entry["last_error"] or (entry["last_run"] or "")[:16].replace("T", " "),
-                "; ".join(f"{place}: {_kept(rules)}" for place, rules in entry["keep"].items()),
-            )
-            for entry in schedules
-        ),
-    )
-
-
-def _kept(rules: dict[str, int]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in rules.items() if count) or "all"
-
-
-@schedule.command("set")
-@click.argument("name", type=NAME)
-@click.argument("cron", type=NAME)
-@click.option("--jitter-minutes", default=0, type=click.IntRange(0, 720), help="Up to so much later.")
-@_addons
-@_folders
-@click.option("--core", is_flag=True, help="Home Assistant Core with its configuration.")
-@click.option("--location", "locations", type=NAME, multiple=True, metavar="NAME", help=LOCATION_HELP)
-@click.option("--keep-last", default=0, type=click.IntRange(0, 10_000), help="So many of the newest.")
-@click.option("--keep-daily", default=0, type=click.IntRange(0, 10_000), help="The newest of so many days.")
-@click.option("--keep-weekly", default=0, type=click.IntRange(0, 10_000), help="Of so many weeks.")
-@click.option("--keep-monthly", default=0, type=click.IntRange(0, 10_000), help="Of so many months.")
-@click.option("--off", is_flag=True, help="Keep it, and don't let it run.")
-@_ask_password
-@invocation_options
-@pass_invocation
-def set_schedule(
-    invocation: Invocation,
-    /,
-    name: str,
-    cron: str,
-    *,
-    jitter_minutes: int,
-    addons: tuple[str, ...],
-    folders: tuple[str, ...],
-    core: bool,
-    locations: tuple[str, ...],
-    keep_last: int,
-    keep_daily: int,
-    keep_weekly: int,
-    keep_monthly: int,
-    off: bool,
-    ask_password: bool,
-) -> None:
-    """Make backups at times of day, such as: set nightly '30 3 * * *' --keep-daily 7 --keep-weekly 4.
-
-    Of everything, or of what is named. All backups stay unless it is said how many do.
-    """
-    rules = {"last": keep_last, "daily": keep_daily, "weekly": keep_weekly, "monthly": keep_monthly}
-    body: dict[str, Any] = {
-        "cron": cron,
-        "jitter_minutes": jitter_minutes,
-        "enabled": not off,
-        "type": "partial" if addons or folders or core else "full",
-        "addons": list(addons),
-        "folders": list(folders),
-        "homeassistant": core,
-        "locations": list(locations) or None,
-        "keep": {"*": rules} if any(rules.values()) else {},
-    }
-    if password := _password(ask_password, confirm=True):
-        body["password"] = password
-    invocation.ask("POST", _schedule(name), body)
-    _tell_of_schedule(invocation, name, f"The schedule {name} is kept.")
-
-
-@schedule.command("delete")
-@click.argument("name", type=NAME)
-@invocation_options
-@pass_invocation
-def delete_schedule(invocation: Invocation, /, name: str) -> None:
-    """Forget a schedule; its backups stay."""
-    invocation.ask("DELETE", _schedule(name))
-    _tell_of_schedule(invocation, name, f"The schedule {name} is forgotten; its backups stay.")
-
-
-def _tell_of_schedule(invocation: Invocation, name: str, sentence: str) -> None:
-    if invocation.as_json:
-        print_json({"name": name})
-    else:
-        tell(sentence, err=True)
-
-
-def _schedule(name: str) -> str:
-    return f"/kernel/v1/backups/schedules/{quote(name, safe='')}"
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------

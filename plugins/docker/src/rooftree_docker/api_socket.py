@@ -19,16 +19,17 @@ import os
 import secrets
 import socket
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from attrs import frozen
 
-from rooftree.errors import Unavailable
+from rooftree.errors import Conflict, Unavailable
 from rooftree.interfaces.containers import AddonNetwork
 from rooftree_docker.wire import pin_addresses
 from rooftree_docker.wire_rules import OWN_PORT_PREFIX, derived_mac
@@ -91,6 +92,19 @@ class ApiSocket:
             interface = self.interface
             with suppress(_NotHere):  # the kernel was faster
                 await asyncio.to_thread(_ip, f"link delete {interface}")
+
+
+def refuse_taken_address(network: Mapping[str, Any], address: str) -> None:
+    """Raises ``Conflict`` where a container on the network has the address.
+
+    :param network: as the engine describes it
+    """
+    for endpoint in network["Containers"].values():
+        if endpoint.get("IPv4Address", "").split("/")[0] == address:
+            raise Conflict(
+                f"The container {endpoint.get('Name')} has {address} on the network {network['Name']}, where add-ons "
+                "expect Rooftree. Stop it: two supervisors cannot share one network."
+            )
 
 
 async def open_api_socket(network: AddonNetwork, *, own_address: str | None, port: int = API_PORT) -> ApiSocket:

@@ -35,7 +35,7 @@ from rooftree.interfaces.containers import (
     Progress,
     RegistryRateLimited,
 )
-from rooftree_docker.api_socket import ApiSocket, open_api_socket
+from rooftree_docker.api_socket import ApiSocket, open_api_socket, refuse_taken_address
 from rooftree_docker.assessment import Remark, assess
 from rooftree_docker.container_exec import ContainerExec, not_running
 from rooftree_docker.container_removal import delete_container
@@ -186,7 +186,7 @@ class DockerEngine:
         planned = addon_network(described)
         own_address = await self._own_address(planned)
         if own_address is None:
-            _refuse_taken_address(described, planned.supervisor)
+            refuse_taken_address(described, planned.supervisor)
         made = await open_api_socket(planned, own_address=own_address)
         self._api_address = made.address
         self.known_network = addon_network(described, self._api_address)
@@ -507,12 +507,3 @@ def _name_taken(engine_name: str) -> Conflict:
         f"The container engine has a container {engine_name} that this installation did not make. Remove it "
         f"('docker rm {engine_name}') or rename it."
     )
-
-
-def _refuse_taken_address(network: Json, address: str) -> None:
-    for endpoint in network["Containers"].values():
-        if endpoint.get("IPv4Address", "").split("/")[0] == address:
-            raise Conflict(
-                f"The container {endpoint.get('Name')} has {address} on the network {network['Name']}, where add-ons "
-                "expect Rooftree. Stop it: two supervisors cannot share one network."
-            )

@@ -49,6 +49,7 @@ async def page(house: RealHouse, owner: CoreUser) -> BackupPage:
     await porch.start()
     await write_down(house, porch, "before")
     await owner.post("/api/states/sensor.before", {"state": "1"})
+    await until(lambda: comes("sensor.before", house), within_s=30, what="a recorded state")
     return BackupPage(owner)
 
 
@@ -239,7 +240,9 @@ async def test_core_puts_itself_back_with_all_that_was_in_the_backup(
     config = await page.owner.is_there()
     assert (config["location_name"], config["recovery_mode"], config["version"]) == ("Home", False, VERSION)
     assert set(words(house, porch).values()) == {"before"}
+    set_aside = [path.name for path in (house.daemon.data_dir / "homeassistant").glob("*.corrupt.*")]
     known = recorded(house)
+    assert set_aside == []  # where Core puts a database that it finds damaged, before it makes another
     assert ("sensor.before" in known, "sensor.after" in known) == (True, False)
     assert house.core_started_at() != core
     assert (await porch.info())["state"] == "started"

@@ -62,8 +62,11 @@ def _addresses(*texts: str) -> Variant:
     )
 
 
-def _ip4(*addresses: str, gateway: str = "", nameservers: tuple[str, ...] = ()) -> dict[str, Any]:
+def _ip4(*addresses: str, gateway: str = "", nameservers: tuple[str, ...] = (), metric: int = 0) -> dict[str, Any]:
+    way = {"dest": Variant("s", "0.0.0.0"), "prefix": Variant("u", 0), "metric": Variant("u", metric)}
+    near = {"dest": Variant("s", "10.9.0.0"), "prefix": Variant("u", 24), "metric": Variant("u", 1)}
     return {
+        "RouteData": Variant("aa{sv}", [near, way] if metric else [near]),
         "AddressData": _addresses(*addresses),
         "Gateway": Variant("s", gateway),
         "NameserverData": Variant("aa{sv}", [{"address": Variant("s", server)} for server in nameservers]),
@@ -132,9 +135,9 @@ NETWORK: dict[str, Objects] = {
         **{
             f"{PATH}/IP4Config/{number}": {f"{NM}.IP4Config": config}
             for number, config in {
-                1: _ip4("192.0.2.7/24", gateway="192.0.2.1", nameservers=("192.0.2.53",)),
+                1: _ip4("192.0.2.7/24", gateway="192.0.2.1", nameservers=("192.0.2.53",), metric=600),
                 2: _ip4("198.51.100.7/24"),
-                3: _ip4("203.0.113.7/24"),
+                3: _ip4("203.0.113.7/24", metric=100),  # where a test gives it a gateway
                 5: _ip4("172.17.0.1/16"),
             }.items()
         },

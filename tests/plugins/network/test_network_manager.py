@@ -221,6 +221,13 @@ async def test_primary_interface_of_another_program_is_the_one_with_a_gateway(ho
     assert [name for name, entry in (await house.interfaces()).items() if entry["primary"]] == ["eth0"]
 
 
+async def test_primary_interface_of_another_program_is_the_one_that_the_kernel_prefers(house: House) -> None:
+    await house.change(PATH, NM, PrimaryConnection="/")
+    await house.change(f"{PATH}/IP4Config/3", f"{NM}.IP4Config", Gateway="203.0.113.1")
+
+    assert [name for name, entry in (await house.interfaces()).items() if entry["primary"]] == ["wlan0"]
+
+
 @pytest.mark.parametrize(
     ("interface", "name", "value"),
     [

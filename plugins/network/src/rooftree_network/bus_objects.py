@@ -160,6 +160,8 @@ class Ip4Config:
     gateway: str | None = bus_property("Gateway", "s")
     nameservers: Sequence[Mapping[str, Any]] | None = bus_property("NameserverData", "aa{sv}")
     """``address``."""
+    routes: Sequence[Mapping[str, Any]] | None = bus_property("RouteData", "aa{sv}")
+    """``dest``, ``prefix`` and ``metric``, the way to everywhere (prefix 0) among them."""
 
 
 @frozen(kw_only=True)
@@ -169,3 +171,4 @@ class Ip6Config:
     addresses: Sequence[Mapping[str, Any]] | None = bus_property("AddressData", "aa{sv}")
     gateway: str | None = bus_property("Gateway", "s")
     nameservers: Sequence[bytes] | None = bus_property("Nameservers", "aay")
+    routes: Sequence[Mapping[str, Any]] | None = bus_property("RouteData", "aa{sv}")

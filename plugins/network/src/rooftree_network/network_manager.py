@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Final
 
 import structlog
@@ -268,14 +269,19 @@ def _section(profile: Profile | None, name: str) -> Mapping[str, Any]:
 
 def _primary(devices: Sequence[_InUse], manager: Manager) -> _InUse | None:
     """The device that leads to everywhere: that of NetworkManager's primary connection, or, where somebody else has
-    set it up, the first with a gateway."""
+    set it up, the one with a gateway that the kernel prefers."""
     for device in devices:
         if manager.primary not in {None, NO_OBJECT} and device.device.active == manager.primary:
             return device
-    with_gateway = [device for device in devices if device.ip4.gateway] or [
-        device for device in devices if device.ip6.gateway
-    ]
-    return next(iter(with_gateway), None)
+    for configs in ([(used, used.ip4) for used in devices], [(used, used.ip6) for used in devices]):
+        if ways := [(_way_metric(config), used) for used, config in configs if config.gateway]:
+            return min(ways, key=itemgetter(0))[1]
+    return None
+
+
+def _way_metric(config: Ip4Config | Ip6Config) -> int:
+    """The metric of the way to everywhere: the lowest is taken. Without one it is the first of all."""
+    return min((route.get("metric", 0) for route in config.routes or () if route.get("prefix") == 0), default=0)
 
 
 def _ipv4(profile: Profile | None, used: _InUse, ready: bool) -> Ipv4:

@@ -262,18 +262,18 @@ async def test_steps_and_plans_take_the_plugin_that_runs_by_its_class(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "TypeError: speed.py must have one subclass of rooftree.Plugin; it has none"),
+        ("", "speed.py must have one subclass of rooftree.Plugin; it has none"),
         (
             "from rooftree import Plugin\nclass A(Plugin): ...\nclass B(Plugin): ...\n",
-            "TypeError: speed.py must have one subclass of rooftree.Plugin; it has A, B",
+            "speed.py must have one subclass of rooftree.Plugin; it has A, B",
         ),
         (
             'from rooftree import Plugin\nclass A(Plugin):\n    name = "a"\n',
-            "TypeError: A.name must be 'speed', as its file is called, not 'a'",
+            "A.name must be 'speed', as its file is called, not 'a'",
         ),
         (
             "from rooftree.interfaces.boards import Board\nclass Acme(Board):\n    name = 'acme'\n",
-            "TypeError: speed.py has no plugin but a board, Acme; a board is tried by installing it "
+            "speed.py has no plugin but a board, Acme; a board is tried by installing it "
             "(uv pip install --editable .): its distribution "
             "names it in the entry-point group rooftree.boards; rooftree new-plugin NAME --board writes one",
         ),
@@ -282,11 +282,14 @@ async def test_steps_and_plans_take_the_plugin_that_runs_by_its_class(
     ids=["none", "two", "other name", "board", "import"],
 )
 async def test_file_that_holds_no_plugin_is_failed_with_what_it_must_have(
-    file: Path, point: EntryPoint, tmp_path: Path, text: str, reason: str
+    file: Path, point: EntryPoint, tmp_path: Path, text: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     file.write_text(text)
     async with running_system(tmp_path, plugins=[point], allow={"plugin_failed"}) as system:
         assert system.plugins.info("speed").reason == reason
+        assert ("plugin_not_loaded" in caplog.text) == reason.startswith(
+            "ModuleNotFoundError"
+        )  # else a stack trace says no more
 
 
 @pytest.mark.parametrize(

@@ -98,17 +98,17 @@ class PluginFile:
         own = [kind for kind in dict.fromkeys(kinds) if issubclass(kind, Plugin)]
         boards = [kind for kind in kinds if issubclass(kind, Board)]
         if boards and not own:
-            raise TypeError(
+            raise Invalid(
                 f"{self.path.name} has no plugin but a board, {boards[0].__name__}; a board is tried by installing it "
                 "(uv pip install --editable .): its distribution names it in the entry-point group rooftree.boards; "
                 "rooftree new-plugin NAME --board writes one"
             )
         if len(own) != 1:
             names = ", ".join(kind.__name__ for kind in own) or "none"
-            raise TypeError(f"{self.path.name} must have one subclass of rooftree.Plugin; it has {names}")
+            raise Invalid(f"{self.path.name} must have one subclass of rooftree.Plugin; it has {names}")
         called = getattr(own[0], "name", None)
         if called != self.name:
-            raise TypeError(f"{own[0].__name__}.name must be {self.name!r}, as its file is called, not {called!r}")
+            raise Invalid(f"{own[0].__name__}.name must be {self.name!r}, as its file is called, not {called!r}")
         return own[0]
 
 

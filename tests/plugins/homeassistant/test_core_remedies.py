@@ -56,10 +56,12 @@ async def test_core_starts_with_the_host_no_longer(home: CoreHouse) -> None:
 
 
 async def test_core_starts_with_the_host_no_longer_though_its_start_hangs(home: CoreHouse) -> None:
+    await suggested(home, "disable_boot")
     starting = asyncio.create_task(home.client.post("/core/start", json={}))
 
-    async def waited_for() -> bool:
-        return home.core.containers.observation.state(NAME) is ContainerState.STARTED
+    async def waited_for() -> bool:  # that it runs has been heard of: it ends what was wrong
+        runs = home.core.containers.observation.state(NAME) is ContainerState.STARTED
+        return runs and "boot_fail" not in {problem.type for problem in home.system.problems}
 
     await until(waited_for, within_s=10, what="the wait for Core, which does not answer")
 

@@ -328,14 +328,17 @@ async def test_reader_that_sips_is_dropped(system: System, watched: Watched) -> 
                 await asyncio.sleep(0.02)
 
 
-async def test_slow_reader_gets_all(system: System) -> None:
+async def test_slow_reader_gets_all(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "FLOW_S", 1.0)  # on a machine that does much else both sides stand still at times
+    began = time.monotonic()
     async with Client.over_tcp(system) as client, client.streaming("GET", "/large") as answer:
         taken = 0
         while piece := await answer.content.read(512 * 1024):
             taken += len(piece)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.04)
 
     assert taken == 32 * MIB
+    assert time.monotonic() - began > 2 * connection.FLOW_S
 
 
 async def test_followed_stream_on_which_nothing_happens_is_not_given_up(system: System, watched: Watched) -> None:

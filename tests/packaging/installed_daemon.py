@@ -1,13 +1,15 @@
-"""The daemon of an environment, as the person sees it who has installed it there: commands and what they print."""
+"""The daemon of an environment, as the person sees it who has installed it there."""
 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +77,25 @@ class Running:
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """The answer's data."""
-        done = self.rooftree("call", method, path, *(() if body is None else (json.dumps(body),)))
-        assert done.returncode == 0, f"{done.stderr}\n{self.log()}"
-        return json.loads(done.stdout)["data"]
+        answer = self._answer(method, path, body)
+        assert answer["result"] == "ok", f"{answer}\n{self.log()}"
+        return answer["data"]
 
     def refusal(self, method: str, path: str) -> str:
         """The sentence of an answer that is an error."""
-        done = self.rooftree("call", method, path)
-        assert done.returncode == 1, done.stdout
-        return str(json.loads(done.stdout)["message"])
+        answer = self._answer(method, path)
+        assert answer["result"] == "error", answer
+        return str(answer["message"])
+
+    def _answer(self, method: str, path: str, body: object = None) -> Any:
+        """As ``rooftree call`` asks, which the pages for authors do; to start it takes longer than all that it does."""
+        connection = HTTPConnection("localhost", timeout=START_S)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.socket))
+        with closing(connection):
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            return json.loads(connection.getresponse().read())
 
     def plugins(self) -> dict[str, Any]:
         """The plugins that run or say why they do not, by name."""

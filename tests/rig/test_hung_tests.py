@@ -10,8 +10,8 @@ from textwrap import dedent
 
 def ended(tmp_path: Path, test: str) -> str:
     """What pytest says of a test that does not end."""
-    head = "import asyncio, socket, time\nfrom tests.rig.hung_tests import pytest_timeout_set_timer\n"
-    (tmp_path / "conftest.py").write_text(head)
+    head = "import asyncio, socket, time\nfrom tests.rig import hung_tests\n"
+    (tmp_path / "conftest.py").write_text("from tests.rig.hung_tests import pytest_timeout_set_timer\n")
     (tmp_path / "test_hanging.py").write_text(head + dedent(test))
     options = ("-p", "no:cacheprovider", "--timeout", "0.5", "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path))
     words = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
@@ -51,6 +51,8 @@ def test_time_that_is_over_amid_a_callback_of_the_loop_ends_the_test_all_the_sam
 
 def test_loop_that_never_waits_is_ended_too(tmp_path: Path) -> None:
     said = ended(tmp_path, """
+        hung_tests.BUSY = 4
+
         async def test_hangs():
             while True:
                 await asyncio.sleep(0)

@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("typing")]
 
-_ERROR = re.compile(r"^.*?:(?P<line>\d+): error: (?P<message>.*)$", re.MULTILINE)
+RIGHT, WRONG = "right.py", "wrong.py"
+_ERROR = re.compile(r"^(?P<file>.*?):(?P<line>\d+): error: (?P<message>.*)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +26,28 @@ def cache() -> Path:
     return folder
 
 
-def errors_in(file: Path, cache: Path) -> dict[int, list[str]]:
-    """What mypy finds in it, by line; of the API itself it sees what is installed, as an author's does."""
-    command = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(cache), str(file))
+@pytest.fixture(scope="module")
+def errors(cache: Path) -> dict[str, dict[int, list[str]]]:
+    """What mypy finds in each file, by line; of the API itself it sees what is installed, as an author's does."""
+    files = (str(HERE / RIGHT), str(HERE / WRONG))
+    command = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(cache), *files)
     told = subprocess.run(command, capture_output=True, text=True, cwd=cache, check=False)
     assert told.returncode in {0, 1}, f"{told.stdout}\n{told.stderr}"
-    found: dict[int, list[str]] = {}
+    found: dict[str, dict[int, list[str]]] = {RIGHT: {}, WRONG: {}}
     for match in _ERROR.finditer(told.stdout):
-        found.setdefault(int(match["line"]), []).append(match["message"])
+        found.setdefault(Path(match["file"]).name, {}).setdefault(int(match["line"]), []).append(match["message"])
     return found
 
 
-def test_api_is_typed_as_authors_use_it(cache: Path) -> None:
-    assert errors_in(HERE / "right.py", cache) == {}
+def test_api_is_typed_as_authors_use_it(errors: dict[str, dict[int, list[str]]]) -> None:
+    assert {file: found for file, found in errors.items() if file != WRONG} == {RIGHT: {}}
 
 
-def test_wrong_use_is_an_error_where_it_stands(cache: Path) -> None:
-    lines = (HERE / "wrong.py").read_text().splitlines()
+def test_wrong_use_is_an_error_where_it_stands(errors: dict[str, dict[int, list[str]]]) -> None:
+    lines = (HERE / WRONG).read_text().splitlines()
     expected = {number: line.partition("  # E: ")[2] for number, line in enumerate(lines, 1) if "  # E: " in line}
 
-    found = errors_in(HERE / "wrong.py", cache)
+    found = errors[WRONG]
 
     assert len(expected) > 15
     assert {number: errors for number, errors in found.items() if number not in expected} == {}

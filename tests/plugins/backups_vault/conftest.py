@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -24,11 +25,19 @@ def allow() -> Collection[Failing]:
 
 @pytest.fixture(scope="session")
 def empty_vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault with nothing in it, made once, and quickly opened."""
-    folder = tmp_path_factory.mktemp("vault") / "cellar"
-    environment = {**os.environ, "RESTIC_PASSWORD": KEY, "RESTIC_REPOSITORY": str(folder)}
-    subprocess.run(["restic", "init", "--no-cache"], env=environment, check=True, capture_output=True)
-    make_cheap(folder, KEY)
+    """A vault with nothing in it, quickly opened; made once for all workers, for to find out how dear its key may be
+    takes restic three seconds of a processor."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "vault"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder := shared / "cellar").exists():
+            making = shared / "making"
+            environment = {**os.environ, "RESTIC_PASSWORD": KEY, "RESTIC_REPOSITORY": str(making)}
+            subprocess.run(["restic", "init", "--no-cache"], env=environment, check=True, capture_output=True)
+            make_cheap(making, KEY)
+            making.rename(folder)
     return folder
 
 

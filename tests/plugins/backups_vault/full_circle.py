@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,21 @@ from tests.plugins.backups_vault.vault_house import (
     store,
     vault_house,
 )
-from tests.rig.vault_key import make_cheap
 
 VAULTS = "/kernel/v1/vaults"
 
 
-async def make_loft(house: VaultHouse, body: dict[str, Any], folder: Path | None) -> VaultLocation:
-    """Make a vault called ``loft`` at that place.
+async def goes_round(
+    house: VaultHouse, body: dict[str, Any], empty_vault: Path, tmp_path: Path, make_cheap: Callable[[str], None]
+) -> None:
+    """A vault called ``loft`` at that place is all that a vault is.
 
-    :param folder: where what the server keeps of it lies, so that it is quickly opened from now on
+    :param make_cheap: makes it quickly opened from now on, told its password
     """
     made = await house.client.post(VAULTS, json={"name": "loft", **body})
     assert made.status == 200, made.text
-    if folder is not None:
-        await asyncio.to_thread(make_cheap, folder, house.vaults.get("loft").key.reveal())
-    return location(house)
-
-
-async def goes_round(
-    house: VaultHouse, body: dict[str, Any], empty_vault: Path, tmp_path: Path, folder: Path | None = None
-) -> None:
-    """A vault called ``loft`` at that place is all that a vault is; ``folder`` as for :func:`make_loft`."""
-    loft = await make_loft(house, body, folder)
+    await asyncio.to_thread(make_cheap, house.vaults.get("loft").key.reveal())
+    loft = location(house)
     await store(loft, "0badcaf1")
     await store(loft, "0badcaf2")
 

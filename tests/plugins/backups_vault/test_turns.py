@@ -19,7 +19,6 @@ from rooftree_backups_vault.turns import DriverInTurn, Turns
 from tests.plugins.backups.house import MountsOfTheTest
 from tests.plugins.backups_vault.vault_house import KEY, LAMP, VaultHouse, needs_restic
 from tests.rig.dead_share import Share
-from tests.rig.waiting import wait_until
 
 
 async def test_who_is_alone_waits_for_all_others_who_come_in_again_meanwhile() -> None:
@@ -123,9 +122,11 @@ async def test_vault_in_which_another_installation_makes_room_says_so_and_takes_
         "RESTIC_CACHE_DIR": str(tmp_path),
     }
     slowly = ("restic", "check", "--read-data", "--limit-download", "2")  # holds the vault for itself, as pruning does
-    other = await asyncio.create_subprocess_exec(*slowly, env=by_others, stdout=asyncio.subprocess.DEVNULL)
+    other = await asyncio.create_subprocess_exec(*slowly, env=by_others, stdout=asyncio.subprocess.PIPE)
     try:
-        await asyncio.to_thread(wait_until, lambda: any((vault / "locks").iterdir()), within_s=60, what="its lock")
+        assert other.stdout is not None
+        while b"load indexes" not in (line := await other.stdout.readline()):  # before, a signal would leave its lock
+            assert line, "it has ended"
 
         with pytest.raises(VaultUnreachable, match=r"The vault cannot be locked .*locked exclusively by PID"):
             await house.back_up("0badcaf2")

@@ -43,15 +43,18 @@ async def test_list_shows_vaults_with_their_backups_and_proofs(cli: Cli, house: 
 
 
 async def test_vault_is_made_its_kit_is_written_for_its_owner_alone_and_proved(cli: Cli, tmp_path: Path) -> None:
-    kit = tmp_path / "kit.txt"
+    kit, of_none = tmp_path / "kit.txt", tmp_path / "of-none.txt"
 
     made = await cli("create", "loft", "--kit", str(kit))
     again = await cli("create", "attic", "--kit", str(kit))
+    refused = await cli("create", "cellar", "--kit", str(of_none))
     proved = await cli("check", "loft", "--kit", str(kit))
 
     assert made.exit_code == 0, made.output
     assert kit.stat().st_mode & 0o777 == 0o600
     assert again.exit_code == 2 and "is there already" in again.output
+    assert "attic" not in (await cli("list")).stdout
+    assert refused.exit_code == 1 and not of_none.exists()
     assert proved.exit_code == 0 and "opens with the key in" in proved.stdout
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from rooftree.interfaces.backups import BackupPart
 from rooftree.interfaces.vaults import VaultUnreachable
-from tests.plugins.backups_vault.full_circle import VAULTS, goes_round, is_nowhere, location, make_loft
+from tests.plugins.backups_vault.full_circle import VAULTS, goes_round, is_nowhere, location
 from tests.plugins.backups_vault.vault_house import (
+    KEY,
     LAMP,
     Starts,
     VaultHouse,
@@ -23,6 +25,7 @@ from tests.plugins.backups_vault.vault_house import (
 )
 from tests.plugins.backups_vault.vault_servers import PASSWORD, RestServer
 from tests.requirements import needs
+from tests.rig.vault_key import make_cheap
 
 pytestmark = [needs_restic, needs(shutil.which("rclone") is not None, "rclone is not installed (package rclone)")]
 
@@ -51,7 +54,7 @@ async def test_vault_behind_a_rest_server_is_all_that_a_vault_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     body = {"place": server.place(), "ca_certificates": server.authority}
-    await goes_round(house, body, empty_vault, tmp_path, server.folder / "vault")
+    await goes_round(house, body, empty_vault, tmp_path, partial(make_cheap, server.folder / "vault"))
 
     listed = await house.client.get(VAULTS)
     is_nowhere([PASSWORD, house.vaults.get("loft").key.reveal()], starts, caplog.text, listed.text)
@@ -80,14 +83,16 @@ async def test_each_thing_that_is_wrong_is_said_with_the_place_and_nothing_is_ke
 
 
 async def test_server_that_goes_in_the_middle_leaves_no_backup_and_the_next_is_made_when_it_is_back(
-    house: VaultHouse, prepared: RestServer
+    house: VaultHouse, prepared: RestServer, empty_vault: Path
 ) -> None:
     part = BackupPart(id=LAMP, name="Lamp")
+    await asyncio.to_thread(shutil.copytree, empty_vault, prepared.folder / "vault")
+    body = {"name": "loft", "place": prepared.place(), "ca_certificates": prepared.authority}
     running = prepared.running()
     await asyncio.to_thread(running.__enter__)
     try:
-        body = {"place": prepared.place(), "ca_certificates": prepared.authority}
-        await make_loft(house, body, prepared.folder / "vault")
+        taken_up = await house.client.post(VAULTS, json={**body, "existing": True, "key": KEY})
+        assert taken_up.status == 200, taken_up.text
         with pytest.raises(VaultUnreachable, match=r"does not answer \(rest:https://rooftree:\*\*\*@127"):
             async with location(house).writer("0badcafe", None) as writer:
                 await writer.add(part, lamp_contents(), quiet)

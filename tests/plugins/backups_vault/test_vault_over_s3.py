@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ async def test_vault_in_a_bucket_is_all_that_a_vault_is(
     house: VaultHouse, server: S3Server, starts: Starts, empty_vault: Path, tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    await goes_round(house, {"place": server.place(), "environment": server.credentials}, empty_vault, tmp_path)
+    body = {"place": server.place(), "environment": server.credentials}
+    await goes_round(house, body, empty_vault, tmp_path, partial(server.make_cheap, tmp_path / "loft"))
 
     listed = await house.client.get(VAULTS)
     is_nowhere([server.secret, house.vaults.get("loft").key.reveal()], starts, caplog.text, listed.text)

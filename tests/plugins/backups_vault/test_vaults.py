@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,14 @@ from rooftree_backups_vault.upkeep import make_room_everywhere
 from tests.plugins.backups_vault.vault_house import KEY, VaultHouse, needs_restic
 
 pytestmark = needs_restic
+
+
+async def take_up(house: VaultHouse, name: str, empty_vault: Path) -> None:
+    """Another vault of the house, in a moment: to make one is dear."""
+    await asyncio.to_thread(shutil.copytree, empty_vault, house.data / "vaults" / name)
+    body = {"name": name, "place": "local", "existing": True, "key": KEY}
+    answer = await house.client.post("/kernel/v1/vaults", json=body)
+    assert answer.status == 200, answer.text
 
 
 async def test_vault_is_made_with_a_key_that_its_kit_has(house: VaultHouse) -> None:
@@ -79,11 +88,13 @@ NO_PLACES = (
 NO_CREDENTIALS = ("PATH", "LD_PRELOAD", "RESTIC_PASSWORD_COMMAND", "aws_key", "RESTIC_CACHE_DIR")
 
 
-async def test_who_shows_places_for_backups_is_told_of_a_vault_that_comes_or_goes(house: VaultHouse) -> None:
+async def test_who_shows_places_for_backups_is_told_of_a_vault_that_comes_or_goes(
+    house: VaultHouse, empty_vault: Path
+) -> None:
     told: list[BackupLocationChanged] = []
     house.system.bus.subscribe(BackupLocationChanged, told.append, "test")
 
-    await house.client.post("/kernel/v1/vaults", json={"name": "loft", "place": "local"})
+    await take_up(house, "loft", empty_vault)
     await house.client.delete("/kernel/v1/vaults/loft")
     await house.system.bus.drained()
 
@@ -202,8 +213,10 @@ async def test_vaults_are_the_owners_affair_alone(house: VaultHouse) -> None:
         assert answer.status == 403
 
 
-async def test_vault_that_is_away_keeps_no_room_from_being_made_in_the_others(house: VaultHouse) -> None:
-    await house.client.post("/kernel/v1/vaults", json={"name": "attic", "place": "local"})
+async def test_vault_that_is_away_keeps_no_room_from_being_made_in_the_others(
+    house: VaultHouse, empty_vault: Path
+) -> None:
+    await take_up(house, "attic", empty_vault)
     await house.back_up()
     await house.cellar.delete("0badcafe")
     full = sum(path.stat().st_size for path in (house.data / "vaults/cellar/data").rglob("*") if path.is_file())

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 import click
@@ -101,9 +103,10 @@ def create(
         body["ssh_key"] = ssh_key.read_text()  # ours: of who types it
     if existing:
         body["key"] = ask_secret("The vault's key", otherwise="write it to the standard input")
-    made = invocation.ask("POST", _VAULTS, body, patience_s=_LONG_S)
-    if kit is not None:
-        _write_kit(kit, made["recovery_kit"])
+    with nullcontext() if kit is None else _kit_file(kit) as file:
+        made = invocation.ask("POST", _VAULTS, body, patience_s=_LONG_S)
+        if file is not None:
+            file.write(made["recovery_kit"])
     if invocation.as_json:
         print_json(made)
         return
@@ -117,16 +120,21 @@ def create(
         tell(f"Its recovery kit is in {kit}: move it to where this machine is not.", err=True)
 
 
-def _write_kit(path: Path, text: str) -> None:
-    """Write it for its owner alone, and over nothing."""
+@contextmanager
+def _kit_file(path: Path) -> Iterator[TextIO]:
+    """A new file for its owner alone, there before the vault, and gone again where that was not made."""
     import os
 
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # ours: of who types it
     except FileExistsError:
         raise click.UsageError(f"--kit: {path} is there already; the kit is shown by: rooftree vault kit") from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            yield file
+    except BaseException:
+        path.unlink()  # ours: it was made above
+        raise
 
 
 @vault.command()

@@ -24,12 +24,13 @@ async def hostile(daemon: Daemon, engine: Engine, base: str, name: str, **config
 
 def says(addon: Addon, path: str, body: object) -> tuple[int, str]:
     """Status and whole answer of a call from inside the container, refusals with their sentence too."""
-    posted = json.dumps(body).replace("'", "'\\''")
-    script = (
-        f"printf '%s' '{posted}' >/tmp/body; n=$(wc -c </tmp/body); "
-        f"{{ printf 'POST {path} HTTP/1.1\\r\\nHost: supervisor\\r\\nConnection: close\\r\\n'; "
-        "printf 'Content-Type: application/json\\r\\nAuthorization: Bearer %s\\r\\n' \"$SUPERVISOR_TOKEN\"; "
-        "printf 'Content-Length: %s\\r\\n\\r\\n' $n; cat /tmp/body; sleep 0.3; } | timeout 20 nc supervisor 80"
-    )
-    answer = addon.run_inside(script)
+    posted = json.dumps(body).encode()
+    lines = (
+        f"POST {path} HTTP/1.1", "Host: supervisor", "Connection: close", "Content-Type: application/json",
+        f"Authorization: Bearer {addon.token()}", f"Content-Length: {len(posted)}", "", "",
+    )  # fmt: skip
+    with addon.socket() as connection:
+        connection.settimeout(20)
+        connection.sendall("\r\n".join(lines).encode() + posted)
+        answer = connection.makefile("rb").read().decode()
     return int(answer.split()[1]), answer

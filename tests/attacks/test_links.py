@@ -178,7 +178,7 @@ async def test_core_s_secrets_are_not_read_from_where_a_link_leads(
     await daemon.ok("POST", f"/addons/{addon.slug}/options", {"options": {"word": "!secret password"}})
     await addon.restart()
 
-    assert json.loads(addon.run_inside("cat /data/options.json")) == {"word": "mine"}
+    assert json.loads(addon.run_beside("cat /data/options.json")) == {"word": "mine"}
 
 
 @pytest.mark.parametrize(
@@ -202,5 +202,5 @@ async def test_odd_thing_named_as_the_options_is_replaced_and_not_followed(victi
         await victim.restart()
 
     assert (data / "admin-token").read_bytes() == token
-    assert json.loads(victim.run_inside("cat /data/options.json")) == {"password": SECRET}
-    assert victim.run_inside("cat /data/own; stat -c %F /data/options.json") == "regular file"
+    assert json.loads(victim.run_beside("cat /data/options.json")) == {"password": SECRET}
+    assert victim.run_beside("cat /data/own; stat -c %F /data/options.json") == "regular file"

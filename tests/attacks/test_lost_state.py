@@ -48,4 +48,4 @@ async def test_add_on_that_runs_survives_the_loss_of_everything_that_is_known_of
     assert addon.ask("/addons/self/info")[1]["options"] == {"greeting": "good day"}
     assert stranger.ask("/addons/self/info")[0] == 403
     await addon.restart()
-    assert json.loads(addon.run_inside("cat /data/options.json")) == {"greeting": "good day"}
+    assert json.loads(addon.run_beside("cat /data/options.json")) == {"greeting": "good day"}

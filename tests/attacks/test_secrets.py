@@ -81,7 +81,7 @@ async def test_what_its_user_gave_stays_and_nothing_is_won_by_it(spy: Addon) -> 
     ]
     status, options = spy.ask("/addons/self/options/config")
     await spy.restart()
-    file = spy.run_inside("cat /data/options.json")
+    file = spy.run_beside("cat /data/options.json")
 
     assert (kept, others) == (200, [400] * 4)
     assert (status, options) == (200, {"name": "y", "deep": [{"word": "a"}]})

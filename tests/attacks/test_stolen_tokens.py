@@ -20,11 +20,13 @@ pytestmark = [pytest.mark.docker, pytest.mark.xdist_group("stolen-tokens")]
 INFO = "/addons/self/info"
 ASKS_AT_ONCE = """\
 #!/bin/sh
+trap 'exit 0' TERM
 wget -q -O /data/first --header "Authorization: Bearer $SUPERVISOR_TOKEN" http://supervisor/addons/self/info
 echo $? >/data/status
-exec sleep 3600
+sleep 3600 &
+wait
 """
-"""A program whose first doing is to ask for what is its own."""
+"""A program whose first doing is to ask for what is its own. It ends at once when it is asked to."""
 NET_RAW = 1 << 13
 """capabilities(7)"""
 SENDS_RAW_FRAMES = "arping -c 1 -w 1 -I {interface} 203.0.113.7 2>&1; true"

@@ -67,7 +67,7 @@ async def version(addon: Addon) -> str:
     """What runs in its container."""
 
     async def told() -> str:
-        return addon.run_inside("echo $VERSION") if addon.runs() else ""
+        return addon.variable("VERSION") if addon.runs() else ""
 
     return await until(told, within_s=10, what=f"a container of {addon.slug} that runs")
 
@@ -89,7 +89,7 @@ async def test_addon_comes_back_in_the_version_and_with_the_data_it_had(street: 
 
     info = await addon.info()
     assert (info["version"], info["state"], await version(addon)) == ("1.0", "started", "1.0")
-    assert addon.run_inside("cat /data/book") == "old"
+    assert addon.run_beside("cat /data/book") == "old"
     assert not (addon.data / "news").exists()
 
 
@@ -109,7 +109,7 @@ async def test_addon_that_does_not_work_restored_is_what_it_was(street: Street) 
     assert (status, refusal["error_key"]) == (400, "app_restore_failed_error")
     assert "exit code 9" in refusal["message"]
     assert (await addon.info())["state"] == "started"
-    assert addon.run_inside("cat /data/book") == "new"
+    assert addon.run_beside("cat /data/book") == "new"
     assert not (addon.data / "news").exists()
     assert not list((street.daemon.data_dir / "restore").glob("*"))
 
@@ -130,4 +130,4 @@ async def test_addon_that_was_built_here_comes_back_without_its_source(street: S
     await street.daemon.ok("POST", f"/backups/{slug}/restore/partial", {"addons": [addon.slug]})
 
     assert await version(addon) == "1.0"
-    assert addon.run_inside("cat /data/book") == "old"
+    assert addon.run_beside("cat /data/book") == "old"

@@ -54,7 +54,7 @@ class Home:
 
     def inside(self, *command: str) -> str:
         """What a command in Core's container prints."""
-        return self.engine.run("exec", self.container, *command)
+        return self.engine.enter(self.container, *command)
 
     async def version(self) -> str:
         """What the API says is installed."""

@@ -150,7 +150,7 @@ async def test_options_reach_the_add_on_at_its_next_start(daemon: Daemon, board:
 
     status, inside = board.ask("/addons/self/options/config")
     assert (status, inside) == (200, {"interval": 30, "greeting": "hi"})
-    assert '"interval": 30' in board.run_inside("cat /data/options.json")
+    assert '"interval": 30' in board.run_beside("cat /data/options.json")
 
 
 async def test_add_on_reaches_itself_with_its_own_token_and_nothing_else(board: Addon, heart: Addon) -> None:
@@ -223,7 +223,7 @@ async def test_update_brings_the_new_version_and_keeps_data_and_options(
     updated = await board.info()
     assert (updated["version"], updated["update_available"], updated["state"]) == ("2.0", False, "started")
     assert updated["options"] == {"interval": 40, "greeting": "moin"}
-    assert board.run_inside("cat /data/counter") == "41"
+    assert board.run_beside("cat /data/counter") == "41"
     assert "version 2.0 begins" in engine.run("logs", board.container)
     assert set(engine.run("images", "--format", "{{.Tag}}", image).split()) == {"2.0", "1.0"}  # to go back to
     assert (await daemon.call("GET", "/addons/self/info", token=old_token))[0] == 403

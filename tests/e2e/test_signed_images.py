@@ -64,9 +64,9 @@ async def test_update_that_somebody_else_signed_is_refused_and_the_old_version_r
         assert refusal["extra_fields"]["reason"] == "another_key"
         assert f"{image}:2.0 must be signed with {key}" in refusal["message"]
         assert await Footprint.of(daemon, engine, registry=registry.address) == before
-        assert (addon.container_id(), addon.runs(), addon.run_inside("echo $VERSION")) == (container, True, "1.0")
+        assert (addon.container_id(), addon.runs(), addon.variable("VERSION")) == (container, True, "1.0")
         assert (await addon.info())["version"] == "1.0"
 
         await asyncio.to_thread(sign, "2.0", acme)
         await addon.update()
-        assert addon.run_inside("echo $VERSION") == "2.0"
+        assert addon.variable("VERSION") == "2.0"

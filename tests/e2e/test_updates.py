@@ -80,7 +80,7 @@ async def version(addon: Addon) -> str:
     """What runs in its container."""
 
     async def told() -> str:
-        return addon.run_inside("echo $VERSION") if addon.runs() else ""
+        return addon.variable("VERSION") if addon.runs() else ""
 
     return await until(told, within_s=10, what=f"a container of {addon.slug} that runs")
 

@@ -86,19 +86,28 @@ class Addon:
             return int(connection.makefile("rb").readline().split()[1])
 
     def run_inside(self, script: str) -> str:
-        """The output of a shell script in its container."""
+        """The output of a shell script in its container, which may what its programs may."""
         return self.engine.run("exec", self.container, "sh", "-c", script)
+
+    def run_beside(self, script: str) -> str:
+        """The output of a shell script that finds what its programs find, and may more: files, network, environment.
+        For who wants to know what is there, or to ask us; cheap."""
+        return self.engine.enter(self.container, "sh", "-c", script)
+
+    def variable(self, name: str) -> str:
+        """What its programs find in their environment, empty where there is nothing."""
+        return self.engine.environment_of(self.container).get(name, "")
 
     def token(self) -> str:
         """The token that it finds in its environment."""
-        return self.run_inside("echo $SUPERVISOR_TOKEN")
+        return self.variable("SUPERVISOR_TOKEN")
 
     def ask(self, path: str, *, token: str | None = OWN, body: object = None) -> tuple[int, Any]:
         """Call ``http://supervisor`` from inside its container. Status, and the data of a good answer."""
         header = "" if token is None else f'--header "Authorization: Bearer {token}"'
         posted = "" if body is None else f"--post-data '{json.dumps(body)}'"
         # timeout, not wget's own -T: with that the wget of busybox 1.35 crashes.
-        said = self.run_inside(f"timeout 10 wget -S -O - {header} {posted} http://supervisor{path} 2>&1; true")
+        said = self.run_beside(f"timeout 10 wget -S -O - {header} {posted} http://supervisor{path} 2>&1; true")
         status = next((int(line.split()[1]) for line in map(str.strip, said.splitlines()) if "HTTP/1." in line[:7]), 0)
         assert status, f"http://supervisor{path} did not answer: {said}"
         answer = next((line for line in said.splitlines() if line.startswith("{")), "{}")

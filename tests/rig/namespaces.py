@@ -1,11 +1,13 @@
-"""Sockets in other network namespaces: a socket stays where it was made, whoever holds it."""
+"""Sockets and commands in the namespaces of other processes. A socket stays where it was made, whoever holds it."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 def in_namespace_of(process: int, make: Callable[[], socket.socket]) -> socket.socket:
@@ -30,3 +32,15 @@ def in_namespace_of(process: int, make: Callable[[], socket.socket]) -> socket.s
     if problems:
         raise problems[0]
     return made[0]
+
+
+def run_in_namespaces_of(process: int, environment: Mapping[str, str], *command: str) -> str:
+    """The output of a command that finds the files, the network and the names of ``process``. Raises
+    :class:`RuntimeError` with what it printed when it fails."""
+    nsenter = shutil.which("nsenter")  # here: the environment's own PATH is for the command
+    assert nsenter, "nsenter of util-linux is missing"
+    words = [nsenter, f"--target={process}", "--mount", "--net", "--uts", "--ipc", "--", *command]
+    done = subprocess.run(words, env=environment, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace").strip()

@@ -163,6 +163,32 @@ async def test_build_tells_steps_and_labels_the_image(
     assert listed == ["Dockerfile", "greeting", "link", "greeting"]
 
 
+@pytest.mark.parametrize("ending", ["LABEL io.hass.version=9", "RUN echo \\"], ids=["ends", "goes on"])
+async def test_labels_are_those_that_were_told_whatever_they_are_and_however_the_dockerfile_ends(
+    driver: DockerEngine, data_dir: Path, base_image: str, prefix: str, instance: str, ending: str
+) -> None:
+    (data_dir / "app").mkdir()
+    (data_dir / "app" / "Dockerfile").write_text(f"FROM {base_image}\nLABEL io.rooftree.built-by=me\n{ending}")
+    labels = {
+        "io.hass.version": "1.0",
+        "io.hass.name": "It's größer = #1, {a} [b] 'c'",
+        "io.hass.description": 'say "$HOME" \\ `x`',
+        "io.hass.url": "",
+        "lines": "two\nRUN exit 1",
+    }
+    image = f"local/{prefix}labels:1"
+
+    told = [
+        progress
+        async for progress in driver.build(image, DataPath("app"), dockerfile="Dockerfile", arguments={}, labels=labels)
+    ]
+
+    found = await driver.image(image)
+    assert found is not None
+    assert {**found.labels, **labels, "io.rooftree.built-by": instance} == found.labels
+    assert told[-1].total == (7 if ending.startswith("LABEL") else 9), "the plain ones are one step"
+
+
 async def test_image_that_another_installation_built_is_left_to_it(
     driver: DockerEngine, make_driver: MakeDriver, data_dir: Path, base_image: str, prefix: str
 ) -> None:

@@ -48,7 +48,7 @@ async def test_links_that_lead_out_of_a_repository_are_never_followed(
     await lamp.install()
     shown.append(str(await lamp.info()))
     await lamp.start()
-    copied = lamp.run_inside("cat /context/icon.png /context/rootfs/* 2>&1; true")
+    copied = lamp.run_beside("cat /context/icon.png /context/rootfs/* 2>&1; true")
 
     assert await offered(daemon) == {"Lamp": "1.0"}
     assert (await daemon.call("GET", f"/store/addons/{lamp.slug}"))[0] == 200

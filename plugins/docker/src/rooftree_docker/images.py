@@ -29,6 +29,7 @@ from rooftree.interfaces.containers import (
 )
 from rooftree_docker import manifest_check
 from rooftree_docker.build_context import BuildContext, base_images, build_context, tar_stream
+from rooftree_docker.build_labels import with_labels
 from rooftree_docker.build_output import BuildOutput
 from rooftree_docker.data_folder import DataFolder
 from rooftree_docker.dockerfile import ImageUsed, images_used
@@ -261,6 +262,7 @@ class Images:
         own = await self._platform(None, f"build {reference}")
         wanted, earlier = Platform.parse(platform) if platform else own, await self.find(str(reference))
         context, arguments = await asyncio.to_thread(with_platforms, context, arguments, wanted, own)
+        context, labels = with_labels(context, labels)
         for base in await asyncio.to_thread(self._images_of, context, arguments):
             if not self._policy.keys_for(base.reference) and await self.find(str(base.reference)) is not None:
                 continue
@@ -272,7 +274,7 @@ class Images:
             "t": str(reference),
             "dockerfile": context.dockerfile,
             "buildargs": _json(arguments),
-            "labels": _json(self._naming.image_labels(labels)),
+            "labels": _json(self._naming.image_labels(labels)),  # whose it is, whatever the Dockerfile says
             "rm": "1",
             "forcerm": "1",
             "version": "1",  # the classic builder: it needs nothing but the engine

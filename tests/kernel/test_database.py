@@ -550,7 +550,7 @@ async def test_damaged_database_is_set_aside_and_the_newest_copy_used(
 
     async with opened(tmp_path) as database:
         assert list(database.losses) == [loss], "it is told until somebody has noted it"
-        await database.commit(database.settle(loss))
+        await database.commit(database.forget_loss(loss))
         assert list(database.losses) == []
         assert await database.read(written) == {"one", "two", "three"}
 

@@ -10,10 +10,27 @@ from tests.lint.test_rooms import MODULES
 
 BESIDE = ("rooftree.cli", "rooftree.interfaces", "rooftree.testing")
 """What no room of the kernel imports, and what may speak of domains."""
-DOMAINS = re.compile(r"add[-_ ]?on(?!e\b)|\bcore\b|core_|observer|hassio|home assistant|x-supervisor", re.IGNORECASE)
+DOMAINS = re.compile(
+    r"add[-_ ]?on(?!e\b)|(?<![a-z])core(?![a-z])|(?-i:\bCore(?=[A-Z])|(?<=[a-z])Core(?![a-z]))"
+    r"|observer|hassio|home assistant|ingress|x-supervisor",
+    re.IGNORECASE,
+)
 
 
-@pytest.mark.parametrize("text", ["ANY_ADDON", "an add-on's slug", "CORE_ONLY", "OBSERVER", "Core", "X-Hassio-Key"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ANY_ADDON",
+        "an add-on's slug",
+        "CORE_ONLY",
+        "OF_CORE",
+        "CoreOnly",
+        "forCore",
+        "OBSERVER",
+        "Core",
+        "X-Hassio-Key",
+    ],
+)
 def test_words_of_domains_are_seen(text: str) -> None:
     assert DOMAINS.search(text)
 

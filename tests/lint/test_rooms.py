@@ -1,4 +1,5 @@
-"""The rooms of the kernel: no circle among its modules, not even for type checkers; a door each; no file too long."""
+"""The rooms of the kernel: a door each. And of all of the product: no circle among modules, not even for type checkers;
+no file too long."""
 
 from __future__ import annotations
 
@@ -27,16 +28,26 @@ NO_CODE = {
 }
 
 
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(KERNEL).with_suffix("").parts).removesuffix(".__init__")
+def modules_below(source: Path) -> dict[str, Path]:
+    return {
+        ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(source.glob("rooftree*/**/*.py"))
+    }
 
 
-MODULES = {module_of(path): path for path in sorted((KERNEL / "rooftree").rglob("*.py"))}
+MODULES = modules_below(KERNEL)
+OTHER_MODULES = {
+    module: path
+    for place in ("plugins", "examples")
+    for source in sorted(ROOT.glob(f"{place}/*/src"))
+    for module, path in modules_below(source).items()
+}
+ALL_MODULES = MODULES | OTHER_MODULES
 
 
 @functools.cache
 def imported(path: Path) -> set[str]:
-    """What a module imports of the kernel, wherever in it, ``TYPE_CHECKING`` or not. The lazy door at the very top is
+    """What a module imports of the product, wherever in it, ``TYPE_CHECKING`` or not. The lazy door at the very top is
     no module that anything depends on: each name in it leads to its home."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -44,9 +55,9 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             names |= {
-                name if (name := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
+                name if (name := f"{node.module}.{alias.name}") in ALL_MODULES else node.module for alias in node.names
             }
-    return {name for name in names if name in MODULES and name != "rooftree"}
+    return {name for name in names if name in ALL_MODULES and name != "rooftree"}
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -88,6 +99,22 @@ def test_kernel_has_no_circle() -> None:
     for door in doors:  # a door leads to its own room, whose modules never go through it
         graph[door] = set()
     assert circles(graph) == []
+
+
+def test_plugins_have_no_circle() -> None:
+    """Not by their own doors either, nor from one plugin to another and back."""
+    graph = {module: imported(path) & OTHER_MODULES.keys() - {module} for module, path in OTHER_MODULES.items()}
+    assert len(graph) > 400 and circles(graph) == []
+
+
+def test_no_import_is_relative() -> None:
+    """What looks at imports here, and import-linter's sentences, read whole names."""
+    assert [
+        str(path.relative_to(ROOT))
+        for path in ALL_MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ] == []
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -13,7 +13,7 @@ from rooftree.interfaces.containers import ContainerStatus, EngineRefused, PortC
 from rooftree.testing.containers import FakeImage, Verb
 from rooftree_addons import AddonState
 from rooftree_addons.installed import OptionsRefused
-from rooftree_addons.ports import AddonPortConflict
+from rooftree_addons.port_conflicts import AddonPortConflict
 from rooftree_addons.updates import JOBS
 from rooftree_containers import container_steps, watchdog
 from tests.plugins.addons.host_ports import listening

@@ -82,16 +82,16 @@ def purge(invocation: Invocation, /, name: str, *, yes: bool) -> None:
     if not yes:
         all_remains = ask(invocation.daemon_socket(), "GET", "/kernel/v1/plugins")["left_behind"]
         for remains in (remains for remains in all_remains if remains["name"] == name):  # of others it says why not
-            tell(f"Plugin {name} left {_left(remains)}.", err=True)
+            tell(f"Plugin {name} left {_remains_text(remains)}.", err=True)
             click.confirm("Remove all of it? It can't be brought back", abort=True, err=True)
     remains = ask(invocation.daemon_socket(), "DELETE", f"/kernel/v1/plugins/{quote(name, safe='')}")
     if invocation.as_json:
         print_json(remains)
     else:
-        tell(f"Nothing is left of {name}; removed: {_left(remains)}.")
+        tell(f"Nothing is left of {name}; removed: {_remains_text(remains)}.")
 
 
-def _left(remains: dict[str, Any]) -> str:
+def _remains_text(remains: dict[str, Any]) -> str:
     return (
         f"{remains['documents']} documents ({', '.join(remains['collections']) or 'no collections'}), "
         f"{remains['tokens']} tokens" + (f", the folder {remains['folder']}" if remains["folder"] else "")
@@ -156,7 +156,7 @@ def _list(invocation: Invocation, *, with_services: bool) -> None:
             UNINSTALLED,
             "",
             "",
-            f"it left {_left(remains)}; to remove that: rooftree plugins purge {remains['name']}",
+            f"it left {_remains_text(remains)}; to remove that: rooftree plugins purge {remains['name']}",
         )
         for remains in data["left_behind"]
     ]

@@ -226,7 +226,7 @@ class Exchange:
                 self._write(b"\r\n")
         else:
             self._write(b"".join((head, chunk, b"\r\n")) if self._chunked else head + chunk)
-        await self._settle(size)
+        await self._pace(size)
 
     async def end(self, trailers: Iterable[Field] = ()) -> None:
         """The body is whole; returns when all has left.
@@ -268,7 +268,7 @@ class Exchange:
         self.has_left = bool(self.status)
         self._line.write(data)
 
-    async def _settle(self, size: int) -> None:
+    async def _pace(self, size: int) -> None:
         """Wait for who is slow, and let others have their turn."""
         connection = self._connection
         if connection.unsent:

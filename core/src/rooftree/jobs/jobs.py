@@ -36,7 +36,7 @@ from rooftree.jobs.planning import Planner, limits_of
 from rooftree.jobs.plans import Plan, ResolvedPlan
 from rooftree.jobs.recovery import Recovery
 from rooftree.jobs.running import Job
-from rooftree.jobs.suspension import Suspended, Suspension, settled
+from rooftree.jobs.suspension import Suspended, Suspension, wait_or_cancel
 from rooftree.model import Throttle
 from rooftree.services import Service, ServiceDirectory
 from rooftree.state import reach
@@ -293,7 +293,7 @@ class Jobs:
                 tasks.add(job.task)
                 if job.phase is Phase.WAITING:
                     job.task.cancel()
-        await settled(tasks, grace_s)
+        await wait_or_cancel(tasks, grace_s)
 
     async def _keep_open(self, job: Job) -> None:
         """Take a job up again whose plugin has stopped; until that runs again it waits."""

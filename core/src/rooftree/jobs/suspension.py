@@ -65,7 +65,7 @@ class Suspension:
             raise job.given_up
 
 
-async def settled(tasks: Collection[asyncio.Task[None]], grace_s: float) -> None:
+async def wait_or_cancel(tasks: Collection[asyncio.Task[None]], grace_s: float) -> None:
     """Wait for tasks, and cancel those that take too long."""
     if not tasks:
         return

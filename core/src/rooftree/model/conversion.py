@@ -163,7 +163,7 @@ def _of_items(collection: Callable[[list[Any]], Any]) -> Any:
         if not isinstance(value, list | tuple | frozenset | set):
             raise ValueError(f"must be a list, not {_shown(value)}")
         (item,) = get_args(kind) or (Any,)
-        return collection(_each(value, item))
+        return collection(_converted_items(value, item))
 
     return structure
 
@@ -173,13 +173,13 @@ def _structure_tuple(value: Any, kind: Any) -> tuple[Any, ...]:
         raise ValueError(f"must be a list, not {_shown(value)}")
     arguments = get_args(kind) or (Any, ...)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_each(value, arguments[0]))
+        return tuple(_converted_items(value, arguments[0]))
     if len(value) != len(arguments):
         raise ValueError(f"must have {len(arguments)} elements, not {len(value)}")
     return tuple(converter.structure(item, kind) for item, kind in zip(value, arguments, strict=True))
 
 
-def _each(values: Any, kind: Any) -> list[Any]:
+def _converted_items(values: Any, kind: Any) -> list[Any]:
     items = []
     for index, value in enumerate(values):
         try:

@@ -108,7 +108,7 @@ class PluginLife:
         self.collections: dict[str, None] = {}
         self.is_set_up = False
         self.scope = Scope(self.name)
-        self.settled = asyncio.Event()
+        self.start_is_over = asyncio.Event()
         """Set when it has started, or never will."""
 
     # --- how it is ---------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class PluginLife:
     @property
     def is_about_to_start(self) -> bool:
         """Whether it is loaded, and nothing speaks against starting it."""
-        return self.plugin is not None and self.health is Health.STARTING and not self.settled.is_set()
+        return self.plugin is not None and self.health is Health.STARTING and not self.start_is_over.is_set()
 
     @property
     def package(self) -> str:
@@ -138,7 +138,7 @@ class PluginLife:
     def begin(self) -> None:
         """It is about to be loaded, for the first time or anew."""
         self.plugin, self.entries = None, ()
-        self.settled = asyncio.Event()
+        self.start_is_over = asyncio.Event()
         self.become(Health.STARTING)
 
     def become(self, health: Health, reason: str | None = None) -> None:

@@ -158,7 +158,7 @@ async def _in_thread_of_its_own(load: Callable[[], object]) -> object:
     loop = asyncio.get_running_loop()
     loaded: asyncio.Future[object] = loop.create_future()
 
-    def settle(value: object, error: Exception | None) -> None:
+    def hand_over(value: object, error: Exception | None) -> None:
         if loaded.done():
             return
         if error is None:
@@ -175,7 +175,7 @@ async def _in_thread_of_its_own(load: Callable[[], object]) -> object:
         except BaseException as raised:  # sys.exit() in a module must not end the daemon
             error = RuntimeError(f"the import ended with {raised!r}")
         with contextlib.suppress(RuntimeError):  # it came after the deadline, and the loop has closed
-            loop.call_soon_threadsafe(settle, value, error)
+            loop.call_soon_threadsafe(hand_over, value, error)
 
     thread = threading.Thread(target=copy_context().run, args=(work,), name="import a plugin", daemon=True)
     await asyncio.to_thread(thread.start)

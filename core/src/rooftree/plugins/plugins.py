@@ -413,7 +413,7 @@ class Plugins:
                 return
             for provider in sorted(providers):
                 other = self._lives[provider]
-                await other.settled.wait()
+                await other.start_is_over.wait()
                 if not other.running:
                     life.fail(f"it requires plugin {provider}, which does not run: {other.reason}")
                     return
@@ -427,7 +427,7 @@ class Plugins:
             if runs:
                 await self._routes.remember(life)
         finally:
-            life.settled.set()
+            life.start_is_over.set()
 
     async def _bring_up_with_dependents(self, life: PluginLife, stopped: Sequence[PluginLife] = ()) -> None:
         """Start a plugin, those that were stopped for it, and those that could not start without it."""

@@ -273,7 +273,7 @@ class System:
             self.problems.report(Problem("state_damaged", "system", loss.id, loss.message, severity="unhealthy"))
             await self.problems.written()
             with contextlib.suppress(Unavailable):  # on a full disk it is reported again at the next start
-                await self.state.commit(self.database.settle(loss))
+                await self.state.commit(self.database.forget_loss(loss))
 
     async def _look_at_the_end_before(self, past: PastProblems) -> None:
         """Tell where an earlier process ended without being told to. The plugin stays disabled whose code blocked the

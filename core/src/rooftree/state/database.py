@@ -100,7 +100,7 @@ class _Call:
 
 @define(eq=False)
 class _Losses:
-    """The losses nobody has settled yet."""
+    """The losses nobody was told of yet."""
 
     by_id: dict[str, Loss] = field(factory=dict)
 
@@ -110,18 +110,18 @@ class _Losses:
 
 @frozen
 class _NoteLoss:
-    """Note a loss, or forget one that was settled."""
+    """Note a loss, or forget one that was told of."""
 
     losses: _Losses
     loss: Loss
-    settled: bool
+    told: bool
 
     def apply(self, connection: sqlite3.Connection, view: View) -> None:
-        if self.settled:
+        if self.told:
             connection.execute("DELETE FROM loss WHERE id = ?", (self.loss.id,))
         else:
             insert_loss(connection, self.loss)
-        view.changed(self.losses, self.loss.id, None if self.settled else self.loss)
+        view.changed(self.losses, self.loss.id, None if self.told else self.loss)
 
 
 class Database:
@@ -163,16 +163,16 @@ class Database:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What was found damaged, now or at an earlier start, and was not settled yet (see :meth:`settle`)."""
+        """What was found damaged, now or at an earlier start, and was not told of yet (see :meth:`forget_loss`)."""
         return tuple(self._losses.by_id.values())
 
     def record(self, loss: Loss) -> Change:
         """The change that notes a loss, to be committed with the repair that it tells of."""
-        return _NoteLoss(self._losses, loss, settled=False)
+        return _NoteLoss(self._losses, loss, told=False)
 
-    def settle(self, loss: Loss) -> Change:
+    def forget_loss(self, loss: Loss) -> Change:
         """The change that forgets a loss: commit it together with the problem that tells the operator."""
-        return _NoteLoss(self._losses, loss, settled=True)
+        return _NoteLoss(self._losses, loss, told=True)
 
     async def commit(self, *changes: Change, makes_room: bool = False) -> list[Any]:
         """Make all ``changes`` durable in one transaction, or none; returns what each one's ``apply`` returned.

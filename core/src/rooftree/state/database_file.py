@@ -153,7 +153,7 @@ def document_in_copies(
 
 
 def stored_losses(connection: sqlite3.Connection) -> list[Loss]:
-    """The losses nobody has settled yet."""
+    """The losses nobody was told of yet."""
     return [structure(orjson.loads(body), Loss) for (body,) in connection.execute("SELECT body FROM loss")]
 
 

@@ -30,6 +30,6 @@ async def wind(clock: TowerClock, turns: int) -> Steps:
     if turns < 1:
         raise Invalid(f"turns: must be 1 or more, not {turns}")
     if clock.turns + turns > clock.full_turns:
-        left = clock.full_turns - clock.turns
-        raise Conflict(f"turns: {turns} would break the spring, which takes {left} more")
+        room = clock.full_turns - clock.turns
+        raise Conflict(f"turns: {turns} would break the spring, which takes {room} more")
     return [Wind(clock.turns + turns)]

@@ -29,8 +29,8 @@ from rooftree_addons.images import is_needed_by_others, missing_image
 from rooftree_addons.installed import AddonUpdateRolledBack, InstalledAddon, InstalledVersion
 from rooftree_addons.mount_sources import refuse_movable
 from rooftree_addons.own_folders import KEPT_FOLDER, drop_kept_options
+from rooftree_addons.port_conflicts import port_conflict, refuse_taken_ports
 from rooftree_addons.ports import PROBLEM as PORT_PROBLEM
-from rooftree_addons.ports import port_conflict, refuse_taken_ports
 from rooftree_addons.probation import (
     AddonRolledBack,
     NothingToRollBack,

@@ -216,7 +216,7 @@ class Addons:
         if "ingress_panel" in changes:
             self.kernel.publish(IngressPanelChanged(slug, changes["ingress_panel"]))
         self.kernel.problems.clear(ADOPTED, "addon", slug)
-        clear_past_conflict(self, self.get(slug))
+        clear_past_conflict(self.kernel.problems, self.get(slug))
 
     async def change(self, slug: AddonSlug, fn: Callable[[InstalledAddon], InstalledAddon]) -> None:
         """Change what is kept of an installed add-on, as :meth:`~rooftree.Collection.update` does; raises

@@ -83,7 +83,6 @@ class AddonBackups:
         self.clones = DataClones(addons.kernel.data.path, folder, addons.removals)
 
     def parts(self) -> Sequence[BackupPart]:
-        """Every installed add-on."""
         return [
             BackupPart(id=PartId(kind=PartKind.ADDON, slug=str(slug)), name=addon.config.name, version=addon.version)
             for slug, addon in self._addons.installed.items()

@@ -69,7 +69,6 @@ class GiveUpPort(Step):
         await addons.change(self.slug, without)
 
     async def undo(self, network: dict[str, int | None] | None, addons: Addons) -> None:
-        """The same again."""
         await addons.change(self.slug, lambda addon: evolve(addon, network=network))
 
 

@@ -71,7 +71,6 @@ class ImportImage(Step):
         return await addons.engine.image(self.image) is not None
 
     async def do(self, addons: Addons) -> None:
-        """Take it over."""
         if await asyncio.to_thread(has_folder, addons.kernel.data.path, self.file):
             await addons.kernel.commit(addons.images.put(self.image, BroughtImage(self.slug)))
             await addons.engine.import_image(self.image, addons.kernel.data.path / self.file)
@@ -112,7 +111,6 @@ class CheckRestored(Step):
     stage = "addons"
 
     async def do(self, addons: Addons) -> None:
-        """Look."""
         addon = await asyncio.to_thread(unpacked, addons, self.slug, self.folder)
         await refuse_unstartable(addons.containers, described(addons, addon))
         if await addons.engine.image(addon.image) is None:
@@ -250,7 +248,6 @@ class RunRestored(Step):
             addons.kernel.problems.report(Problem(BOOT_FAILED, "addon", self.slug, message, suggestions))
 
     async def undo(self, _: None, addons: Addons) -> None:
-        """Take it away."""
         await addons.containers.lifetimes.remove(self.slug)
         await addons.containers.observation.look(self.slug)
         addons.kernel.problems.clear(BOOT_FAILED, "addon", self.slug)

@@ -133,7 +133,6 @@ class ChangeVersion(Step):
     config: dict[str, Any]
 
     async def before(self, addons: Addons) -> InstalledVersion:
-        """What was installed."""
         return addons.get(self.slug).what_it_is
 
     async def notes(self, addons: Addons) -> list[str]:

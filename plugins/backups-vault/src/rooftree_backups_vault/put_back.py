@@ -50,7 +50,6 @@ class FetchFile(Step):
         await to_thread_whole(scratch.move, folder / where, folder / BROUGHT_BACK)
 
     async def undo(self, before: None, files: SingleFiles) -> None:
-        """Remove it."""
         await to_thread_whole(scratch.remove, files.data / self.scratch)
 
 
@@ -113,7 +112,6 @@ class TidyScratch(Step):
         """A place that nobody else knows."""
 
     async def do(self, files: SingleFiles) -> None:
-        """Remove it."""
         await to_thread_whole(scratch.remove, files.data / self.scratch)
 
 

@@ -57,7 +57,6 @@ class VaultLocation:
 
     @property
     def name(self) -> str:
-        """The vault's."""
         return self._name
 
     def backups(self) -> Sequence[tuple[BackupHead, int]]:
@@ -133,7 +132,6 @@ class VaultLocation:
         yield VaultReader(self._backups.get(self._name, slug), self._access, self._driver, self._proofs)
 
     def reader(self, slug: str, password: Secret | None) -> AbstractAsyncContextManager[BackupReader]:
-        """Open a backup."""
         return self._reader(slug)
 
     async def export(self, slug: str, archive: Path, progress: Progress) -> None:
@@ -198,7 +196,6 @@ class VaultLocations:
         return self._locations[name]
 
     def all(self) -> list[VaultLocation]:
-        """All of them."""
         return [self.get(name) for name in self._vaults]
 
     async def forget(self, name: str) -> None:

@@ -103,7 +103,6 @@ class VaultWriter:
         self.is_published = False
 
     async def add(self, part: BackupPart, contents: PartContents, progress: Progress) -> StoredPart:
-        """Store a part."""
         number = len(self._parts)
         place = f"{self._place}/{part.id.kind}-{part.id.slug.replace('/', '_')}"
         stored = await asyncio.to_thread(_laid_out, self._data, place, part, contents, number)

@@ -49,14 +49,12 @@ class LibraryArchives:
     installation: InstallationFolder
 
     async def heads(self, folder: Path, filenames: Sequence[str]) -> Sequence[BackupHead | BackupDamaged]:
-        """See :class:`Archives`."""
         indexes = await read_indexes([folder / name for name in filenames])
         return [index.head if isinstance(index, ArchiveIndex) else index for index in indexes]
 
     def writer(
         self, folder: Path, filename: str, *, password: Secret | None, core_version: str | None, compressed: bool
     ) -> AbstractAsyncContextManager[BackupWriter]:
-        """See :class:`Archives`."""
         return archive_writer(
             folder / filename,
             data_folder=self.installation.path,
@@ -67,7 +65,6 @@ class LibraryArchives:
         )
 
     def reader(self, folder: Path, filename: str, password: Secret | None) -> AbstractAsyncContextManager[BackupReader]:
-        """See :class:`Archives`."""
         return archive_reader(folder / filename, password)
 
 

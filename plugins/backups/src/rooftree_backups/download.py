@@ -72,11 +72,9 @@ class LocalFile:
         return cls(descriptor, os.fstat(descriptor).st_size)
 
     async def read(self, begin: int, size: int) -> bytes:
-        """See :class:`SentFile`."""
         return await asyncio.to_thread(os.pread, self.descriptor, size, begin)
 
     async def close(self) -> None:
-        """See :class:`SentFile`."""
         os.close(self.descriptor)
 
 
@@ -89,15 +87,12 @@ class MountedFile:
 
     @property
     def size(self) -> int:
-        """See :class:`SentFile`."""
         return self._file.size
 
     async def read(self, begin: int, size: int) -> bytes:
-        """See :class:`SentFile`."""
         return await self._file.read(begin, size)
 
     async def close(self) -> None:
-        """See :class:`SentFile`."""
         await self._process.aclose()
 
 

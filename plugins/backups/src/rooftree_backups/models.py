@@ -65,7 +65,6 @@ class BackupSummary(_KnownOfEach):
 
     @classmethod
     def of(cls, backup: Backup) -> Self:
-        """A backup's entry."""
         head = backup.head
         content = BackupContent(
             homeassistant=head.core_version is not None,
@@ -102,7 +101,6 @@ class BackupDetails(_KnownOfEach):
 
     @classmethod
     def of(cls, backup: Backup) -> Self:
-        """A backup's page."""
         head = backup.head
         addons = [
             BackupAddon(

@@ -34,7 +34,7 @@ class MountedFolders:
 
     def __init__(self) -> None:
         self._processes = DisposableProcesses()
-        self._left: set[asyncio.Task[Any]] = set()
+        self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def listing(self, location: str, path: Path) -> FolderListing:
         """What is in a folder. Raises :class:`LocationHangs`, and ``OSError`` where it can't be looked at."""
@@ -66,8 +66,8 @@ class MountedFolders:
         return task.result()
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        self._left.add(task)
-        task.add_done_callback(self._left.discard)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
         task.cancel()
 
 

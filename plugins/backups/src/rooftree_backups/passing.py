@@ -14,7 +14,6 @@ _NAME: Final = "passing"
 
 
 async def passing_folder(kernel: Kernel) -> Path:
-    """The folder."""
     path = await kernel.folder() / _NAME
     await asyncio.to_thread(path.mkdir, 0o700, exist_ok=True)  # ours: the plugin's own folder
     return path

@@ -124,7 +124,6 @@ class SwapEntries(Step):
         return [f"In {self.folder} is {size} now, which is replaced"]
 
     async def before(self, backups: KeptBackups) -> BeforeEntries:
-        """What changes places."""
         return await asyncio.to_thread(look, backups.kernel.data.path, self.swap)
 
     async def do(self, run: Run, backups: KeptBackups) -> None:

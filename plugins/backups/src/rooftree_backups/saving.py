@@ -143,7 +143,6 @@ class _PartStep(Protocol):
 
 
 def _acts_on(step: _PartStep) -> str:
-    """The part."""
     return step.part.id.slug
 
 

@@ -36,7 +36,6 @@ class MountsKeeper:
         return self._mounts.export()
 
     async def restore(self, records: Mapping[str, Any]) -> tuple[str, ...]:
-        """Take them over."""
         return await self._mounts.restore(records)
 
 
@@ -49,7 +48,6 @@ class SettingsParts:
         self._kernel = kernel
 
     def parts(self) -> Sequence[BackupPart]:
-        """The one part."""
         return [BackupPart(id=PartId(kind=PartKind.SUPERVISOR, slug=PartKind.SUPERVISOR.value), name="Settings")]
 
     @asynccontextmanager

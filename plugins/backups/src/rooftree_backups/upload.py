@@ -45,7 +45,6 @@ class _Line(BaseProtocol):
 
     @property
     def connected(self) -> bool:
-        """More may come."""
         return True
 
     def pause_reading(self) -> None:
@@ -54,7 +53,6 @@ class _Line(BaseProtocol):
         self.room.clear()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """It wants more."""
         self._reading_paused = False
         self.room.set()
 

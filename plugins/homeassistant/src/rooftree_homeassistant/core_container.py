@@ -83,7 +83,6 @@ _DRIVERS: Final = ("cec", "gpiochip", "gpiomem", "hidraw", "media", "rpivid-", "
 
 
 def described(core: HomeAssistant, health: CoreHealth, name: str, state: CoreContainer) -> ManagedContainer:
-    """What Core is."""
     return ManagedContainer(
         name=name,
         version=state.version,

@@ -37,7 +37,6 @@ class CoreRecord:
 
 
 def written(options: CoreOptions, installed: CoreContainer) -> bytes:
-    """The document."""
     token = None
     if options.refresh_token is not None:
         with suppress(Unavailable):  # what nobody can read here can't go along

@@ -33,14 +33,12 @@ class SetBoot(Step):
     boot: bool
 
     async def before(self, core: HomeAssistant) -> bool:
-        """What was chosen."""
         return core.options.boot
 
     async def do(self, core: HomeAssistant) -> None:
         await core.set_options(CoreOptionsChange(boot=self.boot))
 
     async def undo(self, boot: bool, core: HomeAssistant) -> None:
-        """The same again."""
         await core.set_options(CoreOptionsChange(boot=boot))
 
 

@@ -47,7 +47,6 @@ class PutRestoredCore(Step):
         return core.installed is not None
 
     async def do(self, core: HomeAssistant) -> None:
-        """Note it."""
         if core.installed is None:
             document = CoreContainer(
                 version=self.version, image=self.image, desired=Desired.STOPPED, boot_id=await boot_id()
@@ -127,7 +126,6 @@ class CreateRestoredCore(Creating):
     stage = "home_assistant"
 
     async def do(self, run: Run, services: ServiceDirectory) -> None:
-        """Make it."""
         with services.get(HOME_ASSISTANT).restored_by(run.job_id):
             await super().do(run, services)
 
@@ -163,7 +161,6 @@ class ForgetReplaced(Step):
     name: str
 
     async def do(self, core: HomeAssistant) -> None:
-        """Forget it."""
         if self.name in core.replaced:
             await core.kernel.commit(core.replaced.delete(self.name))
 

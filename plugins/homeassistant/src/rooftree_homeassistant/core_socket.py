@@ -59,7 +59,6 @@ class CoreSocket:
             self._answers.clear()
 
     async def close(self) -> None:
-        """Say goodbye."""
         await self._socket.close()
 
     async def _command(self, number: int, kind: str, fields: Mapping[str, Any], within_s: float) -> Any:

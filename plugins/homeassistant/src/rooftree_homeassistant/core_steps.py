@@ -80,7 +80,6 @@ class EnterSafeMode(Step):
         return await asyncio.to_thread(look)
 
     async def do(self, core: HomeAssistant) -> None:
-        """Write the file."""
 
         def write() -> None:
             with Folder.open(core.kernel.data.path) as root, root.make(CONFIG.path) as config:

@@ -103,7 +103,6 @@ class PutCore(Step):
     image: str
 
     async def do(self, core: HomeAssistant) -> None:
-        """Note it."""
         if core.installed is None:
             await core.put(CoreContainer(version=self.version, image=self.image, boot_id=await boot_id()))
 

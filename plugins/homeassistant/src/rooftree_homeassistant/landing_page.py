@@ -255,7 +255,6 @@ class LandingPage:
 
 
 def _http(status: str, content_type: str, body: bytes, *headers: str) -> bytes:
-    """A whole answer."""
     lines = (
         f"HTTP/1.1 {status}",
         f"Content-Type: {content_type}; charset=utf-8",

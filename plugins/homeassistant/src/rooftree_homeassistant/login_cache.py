@@ -82,7 +82,6 @@ class LoginCache:
             await self._kernel.commit(self._logins.delete(key))
 
     async def clear(self) -> None:
-        """Know nobody."""
         await self._kernel.commit(*(self._logins.delete(key) for key in self._logins))
 
     def _is_over(self, login: KnownLogin) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import attrs
 import structlog
@@ -20,10 +20,7 @@ from rooftree.interfaces.bus import (
     BusPropertiesChanged,
     BusProperty,
 )
-
-if TYPE_CHECKING:
-    from rooftree_host.bus_client import BusClient
-    from rooftree_host.system_bus import HostBus
+from rooftree_host.bus_client import BusClient
 
 log = structlog.get_logger(__name__)
 
@@ -57,10 +54,26 @@ class _Known:
     """The same, by the classes that it was asked for as."""
 
 
+class PropertySource(Protocol):
+    """Whom the memory asks: the bus, in what concerns properties (:class:`~rooftree_host.system_bus.HostBus`)."""
+
+    def refuse_absent(self, service: str) -> None: ...
+    async def watch(self, at: BusObject) -> None: ...
+    def ask_for_all(self, at: BusObject, answered: Callable[[BusClient, Message | None], None]) -> None: ...
+    def all_of(
+        self, at: BusObject, client: BusClient, reply: Message | None
+    ) -> tuple[dict[str, Variant], str | None]: ...
+    def due(self) -> float: ...
+    def said_nothing(self, at: BusObject) -> RooftreeError: ...
+    def note_change(self) -> None: ...
+    def owner(self, service: str) -> str | None: ...
+    def is_activatable(self, service: str) -> bool: ...
+
+
 class PropertyMemory:
     """The properties that somebody has read."""
 
-    def __init__(self, bus: HostBus, publish: Callable[[Event], None]) -> None:
+    def __init__(self, bus: PropertySource, publish: Callable[[Event], None]) -> None:
         self._bus = bus
         self._publish = publish
         self._known: dict[BusObject, _Known] = {}

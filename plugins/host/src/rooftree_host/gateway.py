@@ -90,9 +90,9 @@ class Gateway:
 
     async def last(self, query: JournalQuery) -> JournalEntry | None:
         # A gateway counts back from behind the last entry but one, so the last one alone can't be asked for.
-        return await self._one(query, JournalRange(skip=-1, until=query.range.until, count=2))
+        return await self._last_entry(query, JournalRange(skip=-1, until=query.range.until, count=2))
 
-    async def _one(self, query: JournalQuery, range: JournalRange) -> JournalEntry | None:
+    async def _last_entry(self, query: JournalQuery, range: JournalRange) -> JournalEntry | None:
         wanted = JournalQuery(
             identifiers=query.identifiers,
             containers=query.containers,
@@ -119,7 +119,7 @@ class Gateway:
 
         async def look() -> None:
             for boot in unknown:
-                first = await self._one(JournalQuery(boot_id=boot), JournalRange(count=1))
+                first = await self._last_entry(JournalQuery(boot_id=boot), JournalRange(count=1))
                 if first is not None:
                     self._began_us[boot] = time_us(first.fields.get("__REALTIME_TIMESTAMP", b""))
 

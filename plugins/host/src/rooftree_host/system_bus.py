@@ -305,14 +305,14 @@ class HostBus:
         rule = f"type='signal',sender='{at.service}',path='{at.path}',interface='{at.interface}',member='{signal}'"
         try:
             await client.match(rule)
-            yield self._each(at, signal, queue)
+            yield self._arguments(at, signal, queue)
         finally:
             self._listeners[key].remove(entry)
             if not self._listeners[key]:
                 del self._listeners[key]
             await client.no_longer_match(rule)
 
-    async def _each(
+    async def _arguments(
         self, at: BusObject, signal: str, queue: asyncio.Queue[tuple[Any, ...] | None]
     ) -> AsyncIterator[tuple[Any, ...]]:
         while (arguments := await queue.get()) is not None:

@@ -67,7 +67,6 @@ class Places:
 
     @property
     def both(self) -> tuple[str, ...]:
-        """All there are."""
         return (self.own,) if self.shown is None else (self.own, self.shown)
 
 

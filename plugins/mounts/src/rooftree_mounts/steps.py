@@ -206,7 +206,6 @@ class MoveLocalData(Step):
     usage: MountUse
 
     async def notes(self) -> list[str]:
-        """Where to."""
         return [f"What lies in the way goes to {BESIDE[self.usage]}/{self.name}_local_recovery (or _2, _3 …)"]
 
     async def do(self, mounts: HostMounts) -> list[str]:

@@ -111,13 +111,13 @@ class SystemdMounter:
 
     async def _said(self, unit: str, since: datetime) -> str | None:
         """What mount(8) printed, where there is a journal."""
-        journal = self._kernel.find(SYSTEM_JOURNAL)
-        if journal is None:
+        system_journal = self._kernel.find(SYSTEM_JOURNAL)
+        if system_journal is None:
             return None
         query = JournalQuery(identifiers=("mount",), range=JournalRange(since=since, count=_SAID_LINES))
         with suppress(RooftreeError, TimeoutError):
             async with asyncio.timeout(UNMOUNT_S):
-                text = await journal.text(query, colors=False)
+                text = await system_journal.text(query, colors=False)
                 said = b"".join([chunk async for chunk in text.chunks]).decode(errors="replace").strip()
                 return "; ".join(said.splitlines()) or None
         return None

@@ -24,7 +24,6 @@ class BusNews:
         self.tell()
 
     def tell(self) -> None:
-        """Something has changed."""
         passed, self._next = self._next, asyncio.Event()
         passed.set()
 

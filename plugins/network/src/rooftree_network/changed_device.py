@@ -76,7 +76,6 @@ class ChangedDevice:
 
     @property
     def mac(self) -> str:
-        """Its address."""
         return self.device.mac or ""
 
     @property

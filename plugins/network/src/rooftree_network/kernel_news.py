@@ -62,7 +62,6 @@ class KernelNews:
         self._changed(leads_elsewhere)
 
     def close(self) -> None:
-        """Listen no more."""
         kernel, self._kernel = self._kernel, None
         if kernel is not None:
             asyncio.get_running_loop().remove_reader(kernel)

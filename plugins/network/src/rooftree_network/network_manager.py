@@ -139,7 +139,6 @@ class NetworkManager:
         return await self._bus.read(Manager, MANAGER)
 
     async def network(self) -> ManagedNetwork:
-        """Its devices."""
         async with self._reading:
             before, self._watched = self._watched, set()
             try:

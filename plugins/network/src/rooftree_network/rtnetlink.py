@@ -82,7 +82,6 @@ class DefaultRouteEntry:
 
 
 def links() -> list[LinkEntry]:
-    """Every link."""
     return [_link(body) for body in _dump(_GET_LINK, _NEW_LINK, _LINK_HEAD.pack(0, 0, 0, 0, 0))]
 
 

@@ -161,7 +161,7 @@ class Boards:
         """A board's settings now; empty for one that has none, and for this host's own where no driver knows it.
         Raises :class:`BoardNotInUse`, :class:`Unavailable`."""
         if name not in self._boards:
-            home_assistant_os = await self._system.found_if_known()
+            home_assistant_os = await self._system.home_assistant_os_if_known()
             if home_assistant_os is not None and home_assistant_os.board == name:
                 if name not in self._connected:
                     return {}

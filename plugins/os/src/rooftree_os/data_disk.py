@@ -65,7 +65,7 @@ class DataDisksOfMachine:
 
     async def listed(self) -> DataDisks:
         """The disks that the data could be moved to; none where it can't be moved at all."""
-        if await self._system.found_if_known() is None or not self._system.has_agent():
+        if await self._system.home_assistant_os_if_known() is None or not self._system.has_agent():
             return DataDisks([], [])
         offered = (await self.disks()).offered
         return DataDisks([disk.id for disk in offered], [_shown(disk) for disk in offered])

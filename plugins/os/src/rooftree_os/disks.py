@@ -65,7 +65,6 @@ class Disk:
 
     @property
     def name(self) -> str:
-        """For people."""
         what = " ".join(part for part in (self.vendor, self.model) if part) or self.path
         return f"{what} ({self.serial})" if self.serial else what
 

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 async def os_info(system: OperatingSystem, disks: DataDisksOfMachine) -> OsInfo:
     """What is known of the operating system."""
-    home_assistant_os = await system.found_if_known()
+    home_assistant_os = await system.home_assistant_os_if_known()
     if home_assistant_os is None:
         return OsInfo()
     (slots, boot), data_disk = await asyncio.gather(_slots(system), disks.current())

@@ -44,22 +44,22 @@ class OperatingSystem:
             raise BusUnavailable("There is no system bus: the plugin host, which provides it, is not running")
         return bus
 
-    async def found(self) -> HomeAssistantOs | None:
+    async def home_assistant_os(self) -> HomeAssistantOs | None:
         """Home Assistant OS, or ``None`` for another system; raises :class:`BusUnavailable` while nobody can tell."""
         naming = await self.bus.read(Hostname, HOSTNAME)
         self._seen = HomeAssistantOs.from_cpe(naming.cpe or "")
         return self._seen
 
-    async def found_if_known(self) -> HomeAssistantOs | None:
+    async def home_assistant_os_if_known(self) -> HomeAssistantOs | None:
         """The same; ``None`` also while nobody can tell."""
         try:
-            return await self.found()
+            return await self.home_assistant_os()
         except RooftreeError:
             return None
 
     async def required(self) -> HomeAssistantOs:
         """Home Assistant OS; raises :class:`OtherSystem` for another one, :class:`BusUnavailable`."""
-        home_assistant_os = await self.found()
+        home_assistant_os = await self.home_assistant_os()
         if home_assistant_os is None:
             raise OtherSystem(await self._what_it_is())
         return home_assistant_os
@@ -108,7 +108,7 @@ class OperatingSystem:
 
     async def _not_haos(self, _: int) -> str | None:
         try:
-            return None if await self.found() is not None else await self._what_it_is()
+            return None if await self.home_assistant_os() is not None else await self._what_it_is()
         except Unavailable as error:
             return f"whether this is Home Assistant OS can't be told: {error.message}"
 
@@ -116,7 +116,7 @@ class OperatingSystem:
         return None if self.has_agent() else _NO_AGENT
 
     async def _not_supported(self, _: int) -> str | None:
-        home_assistant_os = await self.found_if_known()
+        home_assistant_os = await self.home_assistant_os_if_known()
         return self._too_old(home_assistant_os) if home_assistant_os is not None else None
 
     # --- problems -----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class OperatingSystem:
         if bus is None or not bus.connected:
             return
         try:
-            home_assistant_os = await self.found()
+            home_assistant_os = await self.home_assistant_os()
         except RooftreeError:
             return
         self._judged("os_agent", _NO_AGENT if home_assistant_os is not None and not self.has_agent() else None)

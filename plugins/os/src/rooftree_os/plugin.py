@@ -69,7 +69,7 @@ class OsPlugin(Plugin):
     @hookimpl
     async def info(self) -> Mapping[str, Any]:
         """The version of Home Assistant OS, in ``/info``."""
-        home_assistant_os = await self.system.found_if_known()
+        home_assistant_os = await self.system.home_assistant_os_if_known()
         return {"hassos": home_assistant_os.version if home_assistant_os is not None else None}
 
     @hookimpl

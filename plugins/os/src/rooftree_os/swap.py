@@ -26,7 +26,7 @@ class _Before:
 async def read_swap(system: OperatingSystem) -> SwapInfo:
     """The swap; raises :class:`NotFound` where the system does not offer it, :class:`BusUnavailable` while nobody can
     tell."""
-    home_assistant_os = await system.found()
+    home_assistant_os = await system.home_assistant_os()
     if home_assistant_os is None or not home_assistant_os.is_at_least(SINCE):
         raise NotFound(f"Swap is set up on Home Assistant OS {SINCE} and later, which this machine does not run")
     try:

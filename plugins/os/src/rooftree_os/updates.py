@@ -207,7 +207,7 @@ class InstallBundle(Step):
             completed.cancel()
 
     async def _is_installed(self, system: OperatingSystem) -> bool:
-        home_assistant_os = await system.found()
+        home_assistant_os = await system.home_assistant_os()
         if home_assistant_os is not None and home_assistant_os.version == self.version:
             return True
         pending = (await system.slots()).pending

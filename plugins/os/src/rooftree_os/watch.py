@@ -97,7 +97,7 @@ class Watch:
 
     async def _recognize(self) -> bool:
         """On Home Assistant OS, mark what runs; whether that is still to be done."""
-        if await self._system.found_if_known() is None:
+        if await self._system.home_assistant_os_if_known() is None:
             return False
         if self._is_marked:
             return False

@@ -357,7 +357,6 @@ class FetchRepositoryAgain(Step):
         return None
 
     async def do(self, store: AddonStore) -> None:
-        """Clone, swap, read."""
         slug = self.source.slug
         brought = await fetch(store, self.source)
         store.clear_unfetched(slug)

@@ -271,7 +271,6 @@ class KeepOptions(Step):
     """Whether blocking calls are looked for from now on; ``None`` where that was not asked."""
 
     async def before(self, preferences: Preferences) -> GivenOptions:
-        """What they were."""
         chosen = attrs.asdict(preferences.chosen)
         return {name: chosen[name] for name in self.given}
 

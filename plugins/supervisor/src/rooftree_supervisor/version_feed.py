@@ -72,7 +72,6 @@ class OwnVersionFeed:
 
     @property
     def channel(self) -> str:
-        """The user's."""
         return self._channel()
 
     @property

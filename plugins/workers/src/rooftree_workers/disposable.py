@@ -136,12 +136,12 @@ class DisposableProcesses:
     """Runs programs, and leaves behind those that do not end."""
 
     def __init__(self) -> None:
-        self._left: list[_Child] = []
+        self._stuck: list[_Child] = []
 
     def left_behind(self, about: str = "") -> int:
         """How many programs were killed and are still there, of those about what begins so."""
-        self._left = [child for child in self._left if not child.has_ended()]
-        return sum(child.about.startswith(about) for child in self._left)
+        self._stuck = [child for child in self._stuck if not child.has_ended()]
+        return sum(child.about.startswith(about) for child in self._stuck)
 
     async def run(self, about: str, *command: str, within_s: float, pass_fds: Sequence[int] = ()) -> Ended:
         """Run a program to its end.
@@ -151,7 +151,7 @@ class DisposableProcesses:
         :raises FileNotFoundError: where there is no such program
         """
         self.left_behind()
-        if any(child.about == about for child in self._left):
+        if any(child.about == about for child in self._stuck):
             raise Hanging(f"a process that was asked about {about} before still hangs")
         child = _Child.spawn(about, await confined(command), pass_fds)
         try:
@@ -188,7 +188,7 @@ class DisposableProcesses:
         """Kill it; where that does not end it, go on without it."""
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        self._left.append(child)
+        self._stuck.append(child)
         with suppress(TimeoutError):
             async with asyncio.timeout(ENDS_S):
                 await child.wait()

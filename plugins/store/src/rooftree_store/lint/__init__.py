@@ -39,7 +39,6 @@ class CheckedAddon:
     parsed: ParsedAddon | None
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
         parsed = self.parsed
         return {
             "file": self.file,

@@ -99,6 +99,8 @@ REVIEWED: Final[dict[str, Foreign | Ours]] = {
     "rooftree_containers/log_query.py:_RANGE": HEADER,
     "rooftree_containers/log_query.py:_TIME": HEADER,
     "rooftree_containers/logs.py:_ESCAPES": FOREIGN,
+    "rooftree_docker/build_labels.py:_NAME": FOREIGN,
+    "rooftree_docker/build_labels.py:_READ_AS_WRITTEN": FOREIGN,
     "rooftree_docker/build_output.py:_STEP": FOREIGN,
     "rooftree_docker/build_output.py:_ESCAPES": FOREIGN,
     "rooftree_docker/data_folder.py:_OWN_FILES": KERNEL,

@@ -104,8 +104,7 @@ def lan(host: Host) -> Iterator[str]:
 
 def read_inside(host: Host) -> dict[str, dict[str, Any]]:
     """The interfaces by name, as our reader has them from where NetworkManager can see it."""
-    process = host.machine.run("inspect", "--format", "{{.State.Pid}}", host.name)
-    command = ["nsenter", f"--target={process}", "--pid", sys.executable, "-m", "tests.host.rig.network_reading"]
+    command = ["nsenter", f"--target={host.process}", "--pid", sys.executable, "-m", "tests.host.rig.network_reading"]
     done = subprocess.run([*command, host.bus_address], capture_output=True, text=True, check=True)
     interfaces: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return interfaces

@@ -100,12 +100,16 @@ class Engine:
         """What the programs of a running container find in their environment."""
         return self._running(name)[1]
 
-    def enter(self, name: str, *command: str) -> str:
+    def enter(self, name: str, *command: str, data: bytes | None = None, processes: bool = False) -> str:
         """The output of a command with a running container's files, network and environment, which nothing of what
-        confines the container holds back: ``docker exec`` is for what it may, and costs twenty times as much."""
+        confines the container holds back: ``docker exec`` is for what it may, and costs twenty times as much.
+
+        :param data: its standard input
+        :param processes: whether it finds the container's processes in place of ours
+        """
         if self.surroundings.command:  # process ids there are not ours
-            return self.run("exec", name, *command)
-        return run_in_namespaces_of(*self._running(name), *command)
+            return self.run("exec", "--interactive", name, *command, data=data or b"")
+        return run_in_namespaces_of(*self._running(name), *command, data=data, processes=processes)
 
     def _running(self, name: str) -> tuple[int, dict[str, str]]:
         """The process of a container and the environment that it was given."""

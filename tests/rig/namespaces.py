@@ -34,13 +34,20 @@ def in_namespace_of(process: int, make: Callable[[], socket.socket]) -> socket.s
     return made[0]
 
 
-def run_in_namespaces_of(process: int, environment: Mapping[str, str], *command: str) -> str:
+def run_in_namespaces_of(
+    process: int, environment: Mapping[str, str], *command: str, data: bytes | None = None, processes: bool = False
+) -> str:
     """The output of a command that finds the files, the network and the names of ``process``. Raises
-    :class:`RuntimeError` with what it printed when it fails."""
+    :class:`RuntimeError` with what it printed when it fails.
+
+    :param data: its standard input
+    :param processes: whether it finds the processes there in place of ours
+    """
     nsenter = shutil.which("nsenter")  # here: the environment's own PATH is for the command
     assert nsenter, "nsenter of util-linux is missing"
-    words = [nsenter, f"--target={process}", "--mount", "--net", "--uts", "--ipc", "--", *command]
-    done = subprocess.run(words, env=environment, capture_output=True, check=False)
+    kinds = ["--mount", "--net", "--uts", "--ipc", *(["--pid"] if processes else [])]
+    words = [nsenter, f"--target={process}", *kinds, "--", *command]
+    done = subprocess.run(words, env={"HOME": "/root", **environment}, input=data, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode(errors="replace").strip()

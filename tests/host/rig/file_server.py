@@ -20,12 +20,12 @@ def file_server(host: Host, share: str) -> Iterator[Path]:
     host.run("sh", "-c", "mkdir -p /usr/lib/shares; [ -e /dev/fuse ] || mknod /dev/fuse c 10 229")
     for name in ("mount_share.py", "fuse_share.py"):
         content = (RIG / name).read_bytes()
-        host.machine.run("exec", "--interactive", host.name, "tee", f"/usr/lib/shares/{name}", data=content)
+        host.run("tee", f"/usr/lib/shares/{name}", data=content)
     for kind in ("cifs", "nfs"):
         helper = f"/usr/sbin/mount.{kind}"
         script = "#!/usr/bin/python3\nimport sys\nsys.path.insert(0, '/usr/lib/shares')\nimport mount_share\n"
         script += "mount_share.__file__ = '/usr/lib/shares/mount_share.py'\nmount_share.main()\n"
-        host.machine.run("exec", "--interactive", host.name, "tee", helper, data=script.encode())
+        host.run("tee", helper, data=script.encode())
         host.run("chmod", "+x", helper)
     folder = host.run_dir / "shares" / "nas"
     (folder / share).mkdir(parents=True)

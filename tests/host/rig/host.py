@@ -110,8 +110,7 @@ class Host:
     @property
     def visible_engine(self) -> Engine:
         """Its engine, on which daemons are seen by NetworkManager, which shows profiles to no others."""
-        process = self.machine.run("inspect", "--format", "{{.State.Pid}}", self.name)
-        inside = ("nsenter", f"--target={process}", "--pid", "--", "setpriv", "--pdeathsig", "KILL")
+        inside = ("nsenter", f"--target={self.process}", "--pid", "--", "setpriv", "--pdeathsig", "KILL")
         engine = self.engine
         around = evolve(engine.surroundings, command=(*inside, *engine.surroundings.command))
         return Engine(f"unix://{self.engine_socket}", around)
@@ -119,7 +118,12 @@ class Host:
     @property
     def running(self) -> bool:
         """Whether it is on."""
-        return self.machine.run("inspect", "--format", "{{.State.Running}}", self.name) == "true"
+        return bool(self.machine.container(self.name)["State"]["Running"])
+
+    @property
+    def process(self) -> int:
+        """The machine's id of its first process."""
+        return int(self.machine.container(self.name)["State"]["Pid"])
 
     @property
     def boot_id(self) -> str:
@@ -130,7 +134,7 @@ class Host:
         """Turn it on and wait until systemd has nothing more to start. Raises :class:`TimeoutError`."""
         shutil.rmtree(self.run_dir)  # on a real machine it is in memory
         self.run_dir.mkdir()
-        if self.machine.run("ps", "--all", "--quiet", "--filter", f"name=^/{self.name}$"):
+        if self.machine.containers(name=f"^/{self.name}$"):
             self.machine.run("start", self.name)
         else:
             self._create()
@@ -155,9 +159,14 @@ class Host:
         self.shut_down()
         self.boot()
 
-    def run(self, *command: str | Path) -> str:
-        """The output of a command inside. Raises :class:`RuntimeError` with what it printed when it fails."""
-        return self.machine.run("exec", self.name, *command)
+    def run(self, *command: str | Path, data: bytes | None = None) -> str:
+        """The output of a command inside. Raises :class:`RuntimeError` with what it printed when it fails.
+
+        It is in no control group of the host's; nothing that is run this way asks for its own.
+
+        :param data: its standard input
+        """
+        return self.machine.enter(self.name, *map(str, command), data=data, processes=True)
 
     def systemctl(self, *arguments: str) -> str:
         """``systemctl ARGUMENTS…``."""
@@ -169,7 +178,7 @@ class Host:
 
     def become(self, release: HomeAssistantOs) -> None:
         """Be that operating system on that board, from now on and after each boot, until :meth:`reset`."""
-        self.machine.run("exec", "--interactive", self.name, "tee", "/var/lib/rauc/rootfs.A", data=release.image())
+        self.run("tee", "/var/lib/rauc/rootfs.A", data=release.image())
         self.run("/usr/lib/test-host/release", "A")
         self.systemctl("stop", "systemd-hostnamed.service")  # reads it at its next start
         self.agent.configure(board=release.agent_board)
@@ -222,7 +231,7 @@ class Host:
             udev = f'KERNEL=="loop{device.number}", ENV{{ID_SERIAL}}="{vendor}_{model}_{serial}", '
             udev += f'ENV{{ID_VENDOR}}="{vendor}", ENV{{ID_MODEL}}="{model}", ENV{{ID_SERIAL_SHORT}}="{serial}"\n'
             self.run("mkdir", "-p", "/run/udev/rules.d")
-            self.machine.run("exec", "--interactive", self.name, "tee", rule, data=udev.encode())
+            self.run("tee", rule, data=udev.encode())
             self.run("udevadm", "control", "--reload")
             device.add()
             node = ("mknod", device.node, "b", "7", str(device.number))
@@ -248,8 +257,7 @@ class Host:
         self._owner.close()
 
     def _enter_network(self) -> None:
-        pid = self.machine.run("inspect", "--format", "{{.State.Pid}}", self.name)
-        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        there = os.open(f"/proc/{self.process}/ns/net", os.O_RDONLY)
         try:
             os.setns(there, os.CLONE_NEWNET)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ LABEL = f"io.rooftree.test={secrets.token_hex(8)}"
 SCRATCH = f"FROM scratch\nCOPY greeting program /\nLABEL {LABEL}\n"
 FILES = {"greeting": "good morning\n", "program": f"#!\n{LABEL}\n"}
 """The program is for no machine at all: its first line names nothing that could run it. It is another one in each
-worker: else their layers are ours too, and they remove theirs while we build."""
+worker: else their layers are ours too, and they remove theirs while we look."""
 
 
 @pytest.fixture
-async def foreign(registry: Registry) -> str:
-    """An image that is made for a machine that nobody has at home."""
-    return await asyncio.to_thread(registry.publish, "foreign", "1", SCRATCH, FILES, ELSEWHERE)
+async def foreign(registry: Registry, engine: Engine) -> AsyncIterator[str]:
+    """An image that is made for a machine that nobody has at home; the engine does not keep it, nor what a test gave
+    its name to."""
+    image = await asyncio.to_thread(registry.publish, "foreign", "1", SCRATCH, FILES, ELSEWHERE)
+    yield image
+    engine.take_name_away(image)
 
 
 async def refusal(driver: DockerEngine, image: str, **options: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rooftree_files import (
+    Entry,
     Folder,
     RemovalIncomplete,
     TreeChanged,
@@ -212,6 +213,20 @@ def test_a_copy_is_not_led_out_by_who_exchanges_folders_for_links(tmp_path: Path
     finally:
         over.set()
         attacker.join()
+
+
+def test_link_that_becomes_a_folder_while_it_is_copied_ends_the_copy_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "link").symlink_to("anywhere")
+    (tmp_path / "to").mkdir()
+
+    def exchange(entry: Entry) -> bool:
+        (tmp_path / "from" / entry.name).unlink()
+        (tmp_path / "from" / entry.name).mkdir()
+        return False
+
+    with Folder.open(tmp_path / "from") as source, Folder.open(tmp_path / "to") as target, pytest.raises(TreeChanged):
+        copy_tree(source, target, leave_out=exchange)
 
 
 def test_deleting_takes_links_and_not_what_they_lead_to(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
+from attrs import evolve
+from dbus_fast import Variant
 
 from rooftree import CallEnds
 from rooftree.interfaces.bus import SystemBus
-from rooftree_network import reach
+from rooftree_network import bus_news, reach
 from rooftree_network.bus_news import BusNews
-from rooftree_network.bus_objects import Device
+from rooftree_network.bus_objects import ACTIVATED, IP4_READY, IP6_READY, ActiveConnection, Device
 from rooftree_network.changed_device import ChangedDevice
 from rooftree_network.reach import NotReached, Reach, judge, reach_of
 from tests.requirements import needs
@@ -114,3 +116,49 @@ async def test_our_own_api_has_to_answer_at_the_address_that_was_called(monkeypa
         await judged(device, before, monkeypatch)
     elsewhere = await reach_of(device, CallEnds(ours="198.51.100.7", port=port), is_sole=False)
     await judged(device, elsewhere, monkeypatch)
+
+
+# --- addresses that come by themselves --------------------------------------------------------------------------------
+
+
+def bare(flags: int) -> ChangedDevice:
+    """A device in force that has no address yet, with two methods that bring some."""
+    by_itself = {"method": Variant("s", "auto")}
+    return ChangedDevice(
+        name="near0", path="/", device=Device(), active=ActiveConnection(state=ACTIVATED, flags=flags), profile=None,
+        uuid=None, settings={"ipv4": by_itself, "ipv6": by_itself}, addresses=["fe80::7/64"], gateways=[],
+    )  # fmt: skip
+
+
+async def test_address_that_may_still_come_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = [bare(IP6_READY), evolve(bare(IP4_READY | IP6_READY), addresses=["192.0.2.101/24"])]
+    news = BusNews()
+
+    async def read(bus: object, name: str) -> ChangedDevice:
+        news.tell()
+        return states.pop(0)
+
+    monkeypatch.setattr(reach.ChangedDevice, "read", read)
+    await judge(cast("SystemBus", None), news, "near0", Reach(is_sole=True))
+
+    assert states == []
+
+
+@pytest.mark.parametrize(("flags", "looks"), [(IP4_READY | IP6_READY, 1), (IP6_READY, 2)], ids=["settled", "awaited"])
+async def test_address_that_does_not_come_takes_the_change_back(
+    monkeypatch: pytest.MonkeyPatch, flags: int, looks: int
+) -> None:
+    seen = 0
+
+    async def read(bus: object, name: str) -> ChangedDevice:
+        nonlocal seen
+        seen += 1
+        return bare(flags)
+
+    monkeypatch.setattr(reach.ChangedDevice, "read", read)
+    monkeypatch.setattr(reach, "JUDGES_S", 0.3)
+    monkeypatch.setattr(bus_news, "LOOKS_S", 0.2)
+    with pytest.raises(NotReached, match="it would have no address, and nothing else leads out of this host"):
+        await judge(cast("SystemBus", None), BusNews(), "near0", Reach(is_sole=True))
+
+    assert seen == looks

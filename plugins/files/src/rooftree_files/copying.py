@@ -121,7 +121,7 @@ class _Copy:
             if stat.S_ISREG(mode):
                 self._copy_file(entry)
             elif stat.S_ISLNK(mode):
-                os.symlink(os.readlink(entry.name, dir_fd=entry.folder), entry.name, dir_fd=self._here)
+                os.symlink(_target(entry), entry.name, dir_fd=self._here)
                 self._set_owner_and_times(entry)
             else:
                 os.mknod(entry.name, mode, entry.status.st_rdev, dir_fd=self._here)
@@ -231,6 +231,16 @@ class _Copy:
         if not stat.S_ISLNK(status.st_mode):
             os.chmod(entry.name, stat.S_IMODE(status.st_mode), dir_fd=self._here)
         os.utime(entry.name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=self._here, follow_symlinks=False)
+
+
+def _target(entry: Entry) -> str:
+    """Where a link leads; raises :class:`TreeChanged` where it is none any more."""
+    try:
+        return os.readlink(entry.name, dir_fd=entry.folder)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise TreeChanged(entry.path) from None
+        raise
 
 
 def _opened(entry: Entry, flags: int) -> int:

@@ -19,7 +19,9 @@ from rooftree_network.bus_objects import (
     EXTERNAL,
     GET_SECRETS,
     IP4,
+    IP4_READY,
     IP6,
+    IP6_READY,
     MANAGER,
     NETWORK_MANAGER,
     NO_OBJECT,
@@ -32,7 +34,7 @@ from rooftree_network.bus_objects import (
     Ip6Config,
     Manager,
 )
-from rooftree_network.interface_setup import CONNECTION, SECURITY, WIFI, InterfaceSetup, Settings, setup_of
+from rooftree_network.interface_setup import AUTO, CONNECTION, SECURITY, WIFI, InterfaceSetup, Settings, setup_of
 
 OURS: Final = "Supervisor"
 """How the names of profiles begin that we, or the existing supervisor, have made."""
@@ -87,6 +89,13 @@ class ChangedDevice:
     def is_connected(self) -> bool:
         """Whether something is in force on it, entirely."""
         return self.active is not None and self.active.state == ACTIVATED
+
+    @property
+    def awaits_addresses(self) -> bool:
+        """Whether some may still come by themselves: a connection is in force as soon as one of its two kinds is."""
+        flags = (self.active.flags or 0) if self.active is not None else 0
+        ways = ((self.setup.ipv4, IP4_READY), (self.setup.ipv6, IP6_READY))
+        return any(family.method == AUTO and not flags & ready for family, ready in ways)
 
     @classmethod
     async def read(cls, bus: SystemBus, name: str) -> Self:

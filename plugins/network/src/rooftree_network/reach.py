@@ -79,8 +79,10 @@ async def judge(bus: SystemBus, news: BusNews, name: str, before: Reach) -> None
         except InterfaceNotManaged:  # a VLAN that was taken out of use
             refuse_cut_off(name, before, [], [])
             return True
-        refuse_cut_off(name, before, device.addresses, device.gateways)
-        reasons[:] = await _silent(device, before)
+        cut_off = _cut_off(before, device.addresses, device.gateways)
+        if cut_off is not None and not device.awaits_addresses:
+            raise _not_reached(name, cut_off)
+        reasons[:] = [cut_off] if cut_off is not None else await _silent(device, before)
         return True if not reasons else None
 
     try:
@@ -92,13 +94,19 @@ async def judge(bus: SystemBus, news: BusNews, name: str, before: Reach) -> None
 def refuse_cut_off(name: str, before: Reach, own: Sequence[str], gateways: Sequence[str]) -> None:
     """Raise :class:`NotReached` where an interface with such addresses and gateways certainly leads nowhere any more,
     and somebody needs it."""
+    if (reason := _cut_off(before, own, gateways)) is not None:
+        raise _not_reached(name, reason)
+
+
+def _cut_off(before: Reach, own: Sequence[str], gateways: Sequence[str]) -> str | None:
     reaching = [address for address in own if not ipaddress.ip_interface(address).is_link_local]
     if not reaching and before.called is not None:
-        raise _not_reached(name, f"it would have no address, and you ask over {before.called}")
+        return f"it would have no address, and you ask over {before.called}"
     if not reaching and before.is_sole:
-        raise _not_reached(name, "it would have no address, and nothing else leads out of this host")
+        return "it would have no address, and nothing else leads out of this host"
     if not gateways and before.is_sole and before.has_gateway:
-        raise _not_reached(name, "it would have no gateway, and nothing else leads further than its own network")
+        return "it would have no gateway, and nothing else leads further than its own network"
+    return None
 
 
 def _not_reached(name: str, reason: str) -> NotReached:

@@ -44,6 +44,13 @@ async def test_backup_starts_restic_once_for_each_part_and_once_for_its_head_bef
     assert starts.commands()[-1] == "backup"
 
 
+async def test_restic_that_waits_for_the_head_has_its_lock_before_another_may_begin_and_end(house: VaultHouse) -> None:
+    async with house.cellar.writer("0badcafe", None):
+        locks = await asyncio.to_thread(os.listdir, house.data / "vaults" / "cellar" / "locks")
+
+    assert len(locks) == 1
+
+
 async def test_head_is_stored_though_the_restic_that_waited_for_it_is_gone(house: VaultHouse, starts: Starts) -> None:
     starts.fail(fails=True)
     async with house.cellar.writer("0badcafe", None) as writer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,8 @@ PATIENCE: Final = timedelta(minutes=2)
 """For what takes a moment wherever the vault can be reached."""
 MOST_CHARACTERS: Final = 1000
 """Of an address."""
+LOCKS_S: Final = 20.0
+"""Seconds within which a restic that is to wait has its lock, be it over a slow line; without, all begins a little early."""
 _SPECIAL: Final = frozenset("\\*?[")
 _TYPES: Final[dict[str, Any]] = {"file": "file", "dir": "folder", "symlink": "link"}
 
@@ -85,8 +87,8 @@ class Restic(VaultDriver):
     @asynccontextmanager
     async def document(self, vault: VaultAccess, name: str, tags: Sequence[str]) -> AsyncIterator[StoreDocument]:
         """One restic waits for the content, and has its lock when the block begins: one that looks at the locks while
-        another takes its own away asks for that for three quarters of a minute. Where it fails, the block begins all
-        the same."""
+        another takes its own away asks for that for three quarters of a minute. Where it fails, or takes longer than
+        :data:`LOCKS_S`, the block begins all the same."""
         options = (*_backup(tags), "--stdin", "--stdin-filename", name)
         wanted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         locked = asyncio.Event()
@@ -103,7 +105,9 @@ class Restic(VaultDriver):
                 return await _document(vault, options, _ready(content), locked)
 
         try:
-            await locked.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOCKS_S):
+                    await locked.wait()
             yield store
         finally:
             storing.cancel()

@@ -13,6 +13,7 @@ import pytest
 from rooftree.interfaces.backups import BackupPart, PartContents, PartTree
 from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.vaults import VaultUnreachable
+from rooftree_backups_vault import restic
 from rooftree_backups_vault.restic import Restic
 from rooftree_backups_vault.stored_backups import TAG
 from tests.plugins.backups_vault.vault_house import (
@@ -42,6 +43,26 @@ async def test_backup_starts_restic_once_for_each_part_and_once_for_its_head_bef
 
     assert sorted(starts.commands()) == ["backup", "backup", "head"]
     assert starts.commands()[-1] == "backup"
+
+
+async def test_restic_that_waits_for_the_head_has_its_lock_before_another_may_begin_and_end(house: VaultHouse) -> None:
+    async with house.cellar.writer("0badcafe", None):
+        locks = await asyncio.to_thread(os.listdir, house.data / "vaults" / "cellar" / "locks")
+
+    assert len(locks) == 1
+
+
+async def test_restic_that_does_not_say_in_time_that_it_has_its_lock_holds_nobody_up(
+    house: VaultHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic, "LOCKS_S", 0.01)
+    async with house.cellar.writer("0badcafe", None) as writer:
+        locks = await asyncio.to_thread(os.listdir, house.data / "vaults" / "cellar" / "locks")
+        await writer.publish(head_of("0badcafe"), quiet)
+
+    assert locks == []
+    await house.cellar.reload()
+    assert [head.slug for head, _ in house.cellar.backups()] == ["0badcafe"]
 
 
 async def test_head_is_stored_though_the_restic_that_waited_for_it_is_gone(house: VaultHouse, starts: Starts) -> None:

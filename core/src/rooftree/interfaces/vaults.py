@@ -181,7 +181,8 @@ class VaultDriver:
         """What makes a snapshot of one file called ``name``, which is known only when others are stored.
 
         It is entered before the first :meth:`store` and left after the last, so that a program which takes long to
-        begin can do so beside them. Left without a content, there is no snapshot."""
+        begin can do so beside them: from then on a :meth:`store` may end at any time. Left without a content, there is
+        no snapshot."""
         raise NotImplementedError
 
     async def restore(self, vault: VaultAccess, snapshot: str, paths: Sequence[str], into: Path) -> None:

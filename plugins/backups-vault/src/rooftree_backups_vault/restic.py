@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,8 @@ PATIENCE: Final = timedelta(minutes=2)
 """For what takes a moment wherever the vault can be reached."""
 MOST_CHARACTERS: Final = 1000
 """Of an address."""
+LOCKS_S: Final = 20.0
+"""Seconds within which a restic that is to wait has its lock, be it over a slow line; else all begins a little early."""
 _SPECIAL: Final = frozenset("\\*?[")
 _TYPES: Final[dict[str, Any]] = {"file": "file", "dir": "folder", "symlink": "link"}
 
@@ -84,11 +86,14 @@ class Restic(VaultDriver):
 
     @asynccontextmanager
     async def document(self, vault: VaultAccess, name: str, tags: Sequence[str]) -> AsyncIterator[StoreDocument]:
-        """One restic waits for the content: to derive the key from what we call it, and to read the index, takes it
-        longer than all the rest."""
-        options = (*_backup(tags), "--quiet", "--stdin", "--stdin-filename", name)
+        """One restic waits for the content, and has its lock when the block begins: one that looks at the locks while
+        another takes its own away asks for that for three quarters of a minute. Where it fails, or takes longer than
+        :data:`LOCKS_S`, the block begins all the same."""
+        options = (*_backup(tags), "--stdin", "--stdin-filename", name)
         wanted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        storing = asyncio.create_task(_document(vault, options, wanted), name="store a document in a vault")
+        locked = asyncio.Event()
+        storing = asyncio.create_task(_document(vault, options, wanted, locked), name="store a document in a vault")
+        storing.add_done_callback(lambda _: locked.set())
 
         async def store(content: bytes) -> StoredSnapshot:
             if not wanted.done():
@@ -97,9 +102,12 @@ class Restic(VaultDriver):
                 return await storing
             except RooftreeError as error:  # whatever befell it while it waited, the vault may be there now
                 log.warning("vault_head_tried_again", reason=error.message)
-                return await _document(vault, options, _ready(content))
+                return await _document(vault, options, _ready(content), locked)
 
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOCKS_S):
+                    await locked.wait()
             yield store
         finally:
             storing.cancel()
@@ -163,9 +171,12 @@ async def _ready(content: bytes) -> bytes:
     return content
 
 
-async def _document(vault: VaultAccess, options: Sequence[str], content: Awaitable[bytes]) -> StoredSnapshot:
+async def _document(
+    vault: VaultAccess, options: Sequence[str], content: Awaitable[bytes], locked: asyncio.Event
+) -> StoredSnapshot:
+    """:param locked: set once restic has its lock: it says nothing of its progress before"""
     async with told(vault, content, *options) as lines:
-        summary = await _summary(lines, lambda done, total: None)
+        summary = await _summary(lines, lambda done, total: locked.set())
     return _stored(summary)
 
 

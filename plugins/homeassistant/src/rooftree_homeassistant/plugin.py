@@ -13,7 +13,7 @@ from attrs import field, frozen
 from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
 from rooftree.interfaces.backups import BACKUPS, BackupRestored, BackupSource
 from rooftree.interfaces.callers import CORE, HOME_ASSISTANT_HEADER, TOKEN_HEADERS
-from rooftree.interfaces.containers import CONTAINER_ENGINE
+from rooftree.interfaces.containers import CONTAINER_ENGINE, OWN_ADDRESS
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
@@ -81,7 +81,7 @@ class HomeAssistantPlugin(Plugin):
         *PROVIDED,
     )
     requires = (CONTAINER_ENGINE,)
-    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES, BACKUPS)
+    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES, BACKUPS, OWN_ADDRESS)
     settings = HomeAssistantSettings
 
     async def setup(self, kernel: Kernel) -> None:

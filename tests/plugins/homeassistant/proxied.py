@@ -10,13 +10,12 @@ from typing import cast
 from attrs import frozen
 
 from rooftree import Kernel, Plugin, Principal, Routes
-from rooftree.interfaces.callers import TOKEN_HEADERS
+from rooftree.interfaces.callers import HOME_ASSISTANT_HEADER, TOKEN_HEADERS
 from rooftree.interfaces.core import CORE
 from rooftree.testing import Client, token_for
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.api_proxy_routes import routes
 from rooftree_homeassistant.connection import CoreConnection
-from rooftree_homeassistant.plugin import HOME_ASSISTANT_HEADER
 from tests.plugins.homeassistant.linked import Linked, linked
 
 HELLO = Principal("addon", "local_hello", None, frozenset({"homeassistant_api"}))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from aiohttp import web
 
-from rooftree import Secret
+from rooftree import Kernel, Plugin, Secret
+from rooftree.interfaces.containers import OWN_ADDRESS
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreRefused, CoreUnavailable
 from rooftree.testing import FakeClock
 from rooftree_homeassistant.core_socket import CoreSocket
 from rooftree_homeassistant.whereabouts import CoreAddress
 from tests.plugins.homeassistant.linked import linked
 from tests.rig.core_process import core_process
+from tests.rig.service_process import free_port
 
 
 async def test_core_is_reached_over_its_socket_without_a_token(tmp_path: Path) -> None:
@@ -47,6 +51,53 @@ async def test_core_of_before_the_socket_is_reached_with_the_access_token_that_i
         assert answer.ok
         asked = await core.told("request", path="/auth/token")
         assert len(asked) == 1, "one token serves for as long as it lasts"
+
+
+class FromOwnAddress:
+    """Our address on the add-on network, as far as a test has one."""
+
+    address: ClassVar[str] = "127.0.0.9"
+
+    async def own_socket(self) -> socket.socket:
+        own = socket.socket()
+        own.setblocking(False)
+        own.bind((self.address, 0))
+        return own
+
+
+class OwnAddressPlugin(Plugin):
+    name = "own_address"
+    provides = (OWN_ADDRESS,)
+
+    async def setup(self, kernel: Kernel) -> None:
+        kernel.provide(OWN_ADDRESS, FromOwnAddress())
+
+
+async def test_core_without_a_socket_is_asked_about_logins_from_where_it_takes_them(tmp_path: Path) -> None:
+    """Core compares the address with its variable ``SUPERVISOR``, and answers 401 to all others."""
+
+    async def token(_: web.Request) -> web.Response:
+        return web.json_response({"access_token": "t", "expires_in": 1800})
+
+    async def login(request: web.Request) -> web.Response:
+        return web.Response(status=200 if request.remote == FromOwnAddress.address else 401)
+
+    application = web.Application()
+    application.router.add_post("/auth/token", token)
+    application.router.add_post("/api/hassio_auth{rest:.*}", login)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
+    try:
+        async with linked(tmp_path, plugins=[OwnAddressPlugin]) as link:
+            link.move(CoreAddress(container_id="one", version="2026.3.1", socket=None, refresh_token=Secret("r"),
+                                  url=f"http://127.0.0.1:{port}"))  # fmt: skip
+            paths = ["api/hassio_auth", "api/hassio_auth", "api/hassio_auth/password_reset"]
+            answers = await asyncio.gather(*(link.connection.request("POST", path, content={}) for path in paths))
+    finally:
+        await runner.cleanup()
+
+    assert [answer.status for answer in answers] == [200, 200, 200]
 
 
 async def test_access_token_that_core_does_not_take_any_more_is_asked_for_anew(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rooftree.interfaces.core import UserLoggedOut
 from rooftree.testing import token_for
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_store import AddonSlug
+from tests.plugins.addons.host_ports import listening
 from tests.plugins.ingress.conftest import PAULUS, IngressHouse
 from tests.rig.backends import DEADLINE_S, Backend, Line
 from tests.rig.service_process import free_port
@@ -73,7 +74,7 @@ async def test_what_a_client_claims_of_itself_is_dropped(here: IngressHouse, bac
             b"X-Remote-User-Id", b"x-remote-user-name", b"X_Remote_User_Display_Name", b"X-REMOTE-USER-GROUPS",
             b"X-Hass-Is-Admin", b"X_Hass_User_Id", b"X-Ingress-Path", b"X_Ingress_Path", b"X-Forwarded-For",
             b"X_Forwarded_For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"Forwarded", b"X-Real-IP",
-            b"X-Supervisor-Token", b"X-Hassio-Key",
+            b"X-Supervisor-Token", b"X-Hassio-Key", b"X-Ha-Access", b"x_ha_access",
         )
     )  # fmt: skip
     connection = b"Connection: X-Forwarded-For, X-Remote-User-Id, X-Ingress-Path, Cookie\r\n"
@@ -282,6 +283,42 @@ async def test_page_of_an_add_on_that_uses_the_hosts_network_is_at_the_host(
 
     await here.home.post("local_hello", "stop")  # and who listens there now is somebody else
     assert (await asked(here, f"{page}/", cookie)).startswith(b"HTTP/1.1 502 ")
+
+
+async def test_page_moves_with_an_update_to_where_the_new_version_has_it(here: IngressHouse, backend: Backend) -> None:
+    page, cookie = await here.run("hello", 0), f"Cookie: ingress_session={await here.open()}\r\n".encode()
+    picked = (await here.home.info("local_hello"))["ingress_port"]
+    ports = []
+    for version, port in (("2.0", backend.port), ("3.0", 0)):
+        await here.home.offer("hello", version, config={"ingress": True, "ingress_port": port})
+        await here.home.client.post("/store/addons/local_hello/update")
+        ports.append((await here.home.info("local_hello"))["ingress_port"])
+        if port:
+            assert b" 200 OK" in await asked(here, f"{page}/", cookie)
+
+    assert picked in range(62000, 65501)
+    assert ports == [backend.port, picked]
+
+
+async def test_page_that_a_new_version_leaves_to_us_gets_a_port(here: IngressHouse) -> None:
+    await here.run("other", 0)
+    await here.run("hello", 8099)
+    await here.home.offer("hello", "2.0", config={"ingress": True, "ingress_port": 0})
+    await here.home.client.post("/store/addons/local_hello/update")
+
+    ports = [(await here.home.info(f"local_{name}"))["ingress_port"] for name in ("other", "hello")]
+    assert all(port in range(62000, 65501) for port in ports)
+    assert ports[0] != ports[1]
+
+
+async def test_page_is_given_no_port_that_somebody_on_the_host_has(here: IngressHouse) -> None:
+    await here.run("first", 0, host_network=True)
+    picked = (await here.home.info("local_first"))["ingress_port"]
+    await here.home.post("local_first", "uninstall")
+    with listening(port=picked):
+        await here.run("hello", 0, host_network=True)
+
+        assert (await here.home.info("local_hello"))["ingress_port"] not in {0, None, picked}
 
 
 async def test_add_ons_info_says_where_its_page_is(here: IngressHouse) -> None:

@@ -8,6 +8,7 @@ from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_ingress.plugin import IngressPlugin
 from tests.plugins.addons.house import house
+from tests.plugins.addons.restoring import back_up, restore
 from tests.plugins.discovery.core_desk import Told
 from tests.plugins.ingress.conftest import CoreWithUsers, IngressHouse
 
@@ -41,6 +42,25 @@ async def test_core_hears_of_a_panel_when_it_is_wanted_and_when_it_is_not(
     assert await core.next() == SHOWN
     await here.home.post(slug, "uninstall")
     assert await core.next() == GONE
+
+
+async def test_panel_that_a_restore_brings_back_is_told_at_once(
+    here: IngressHouse, core: CoreWithUsers, tmp_path: Path
+) -> None:
+    slug = await here.home.install("hello", config={"ingress": True})
+    await here.home.set_options(slug, ingress_panel=True)
+    assert await core.next() == SHOWN
+    await back_up(here.home, tmp_path / "kept", slug)
+    await here.home.set_options(slug, ingress_panel=False)
+    assert await core.next() == GONE
+
+    await restore(here.home, tmp_path / "kept", slug)
+    assert await core.next() == SHOWN
+
+    await here.home.post(slug, "uninstall")
+    assert await core.next() == GONE
+    await restore(here.home, tmp_path / "kept", slug, "restore/2")
+    assert await core.next() == SHOWN
 
 
 async def test_change_while_core_is_away_is_told_when_it_is_back(here: IngressHouse, core: CoreWithUsers) -> None:

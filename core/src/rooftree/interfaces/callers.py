@@ -22,3 +22,5 @@ OBSERVER: Access = of_kind(CallerKind("observer"))
 
 TOKEN_HEADERS = ("X-Supervisor-Token", "X-Hassio-Key")
 """Where clients of this API send a token, beside ``Authorization``; for :meth:`rooftree.Kernel.accept_tokens_in`."""
+HOME_ASSISTANT_HEADER = "X-Ha-Access"
+"""Where older add-ons send their token when they ask Core something. Who passes requests on takes it out, too."""

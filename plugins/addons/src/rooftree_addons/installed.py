@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, Self
 
@@ -169,7 +169,7 @@ class InstalledAddon:
     ingress_token: str = field(factory=lambda: secrets.token_urlsafe(32), repr=False)
     ingress_panel: bool = False
     ingress_port: int | None = None
-    """The port picked for ``ingress_port: 0``."""
+    """The port picked for ``ingress_port: 0``. It stays picked while a version names one itself."""
     audio_input: str | None = None
     audio_output: str | None = None
     system_managed: bool = False
@@ -186,10 +186,13 @@ class InstalledAddon:
         slug: AddonSlug,
         image: str,
         config: Mapping[str, Any],
-        taken_ports: set[int],
+        taken_ports: Collection[int],
         digest: str | None = None,
     ) -> Self:
-        """An add-on that is being installed; ``config`` is the normalised configuration."""
+        """An add-on that is being installed; ``config`` is the normalised configuration.
+
+        :param taken_ports: where its page can't be, should it leave this to us
+        """
         parsed = _config(orjson.dumps(config).decode())
         return cls(
             slug=slug,
@@ -200,10 +203,17 @@ class InstalledAddon:
             ingress_port=_dynamic_port(parsed, taken_ports),
         )
 
-    def with_version(self, image: str, digest: str | None, config: Mapping[str, Any]) -> Self:
-        """The same add-on, with its user's choices, in another version."""
+    def with_version(
+        self, image: str, digest: str | None, config: Mapping[str, Any], taken_ports: Collection[int] = ()
+    ) -> Self:
+        """The same add-on, with its user's choices, in another version.
+
+        :param taken_ports: where its page can't be, should that version be the first to leave this to us
+        """
         text = orjson.dumps(config).decode()
-        return evolve(self, version=_config(text).version, image=image, digest=digest, config_json=text)
+        parsed = _config(text)
+        port = self.ingress_port or _dynamic_port(parsed, taken_ports)
+        return evolve(self, version=parsed.version, image=image, digest=digest, config_json=text, ingress_port=port)
 
     @property
     def what_it_is(self) -> InstalledVersion:
@@ -229,6 +239,13 @@ class InstalledAddon:
     def container(self) -> str:
         """The logical name of its container."""
         return f"app_{self.slug}"
+
+    @property
+    def page_port(self) -> int | None:
+        """Where its page is in its container; ``None`` where it has none."""
+        if not self.config.ingress:
+            return None
+        return self.ingress_port if self.config.ingress_port == 0 else self.config.ingress_port
 
     @property
     def hostname(self) -> str:
@@ -278,7 +295,7 @@ def _config(text: str) -> AddonConfig:
     return parse_addon_config(orjson.loads(text)).config
 
 
-def _dynamic_port(config: AddonConfig, taken: set[int]) -> int | None:
+def _dynamic_port(config: AddonConfig, taken: Collection[int]) -> int | None:
     """A free port for an add-on that leaves the choice of its ingress port to us (``ingress_port: 0``)."""
     if not config.ingress or config.ingress_port != 0:
         return None

@@ -234,7 +234,6 @@ class AddonInfo(AddonSummary):
         relaxed = relaxations(addon, addons.upkeep.sandboxes, chosen_disks(config, options)) if is_installed else []
         held = sandbox(addon, addons.upkeep.sandboxes)
         rule = HardwareRule(protected=addon.protected, data=addons.kernel.data.path, ask_kernel=False)
-        has_page = config.ingress and is_installed
         return cls(
             **_summary(addons, addon),
             apparmor=_apparmor(config, has_profile),
@@ -268,7 +267,7 @@ class AddonInfo(AddonSummary):
             ingress=config.ingress,
             ingress_entry=None,
             ingress_panel=addon.ingress_panel if config.ingress else None,
-            ingress_port=(addon.ingress_port or config.ingress_port) if has_page else None,
+            ingress_port=addon.page_port if is_installed else None,
             ingress_url=None,
             ip_address=addons.address(addon.slug) or "0.0.0.0",  # noqa: S104  # how clients know "none"
             kernel_modules=config.kernel_modules,

@@ -13,6 +13,7 @@ from typing import Self
 import structlog
 
 from rooftree import Failed, Problem, RooftreeError, Run, Step, Unavailable, step
+from rooftree.interfaces.addons import IngressPanelChanged
 from rooftree.interfaces.containers import ContainerEngine, ImageNotFound
 from rooftree.services import ServiceDirectory
 from rooftree_addons.addon_containers import described
@@ -22,6 +23,7 @@ from rooftree_addons.brought_images import BroughtImage
 from rooftree_addons.container import config_folder, writes_all_configs
 from rooftree_addons.installed import InstalledAddon
 from rooftree_addons.own_folders import has_folder
+from rooftree_addons.ports import taken_page_ports
 from rooftree_addons.replaced import ReplacedAddon
 from rooftree_addons.steps import OfAddon
 from rooftree_containers.container_steps import StartingRestored
@@ -49,8 +51,7 @@ def unpacked(addons: Addons, slug: AddonSlug, folder: str) -> InstalledAddon:
         for name in DOCUMENTS:
             with suppress(FileNotFoundError):
                 documents[name] = place.read(name, MOST_BYTES)
-    others = {other.ingress_port for other in addons.installed.values() if other.ingress_port and other.slug != slug}
-    return read(slug, documents, addons.store, others)
+    return read(slug, documents, addons.store, taken_page_ports(addons, slug))
 
 
 @step("addons.import_image/1")
@@ -183,7 +184,7 @@ class RestoreRecord(Step):
             *ended,
         )
         await addons.containers.observation.look(self.slug)
-        addons.tell_store()
+        self._tell(addons, addon)
 
     async def undo(self, _: None, addons: Addons) -> None:
         """Let it be what it was, or not installed."""
@@ -198,7 +199,12 @@ class RestoreRecord(Step):
             return
         again = [addons.probations.put(self.slug, kept.probation)] if kept.probation is not None else []
         await addons.kernel.commit(addons.installed.put(self.slug, kept.addon), *again, forgotten)
+        self._tell(addons, kept.addon)
+
+    def _tell(self, addons: Addons, addon: InstalledAddon) -> None:
+        """Say to those who go by it what the add-on is now."""
         addons.tell_store()
+        addons.kernel.publish(IngressPanelChanged(self.slug, addon.ingress_panel))
 
 
 @step("addons.start_restored/1")

@@ -15,6 +15,7 @@ from rooftree_addons.backup_record import offer_of, profile_of, read
 from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import bring_image
 from rooftree_addons.installed import InstalledAddon
+from rooftree_addons.ports import page_ports_of_others
 from rooftree_addons.preparation import refuse_impossible
 from rooftree_addons.restore_steps import (
     BuildMissingImage,
@@ -40,7 +41,7 @@ IMAGE_FILE = "image.tar"
 async def restore(addons: Addons, store: AddonStore, slug: AddonSlug, part: StagedPart) -> Steps:
     """Put an add-on back, installed or not. One that runs now is stopped as late as can be, and has to run again; one
     that does not, and ran when it was backed up, is started, and left as it is where that fails."""
-    addon = read(slug, part.documents, store, ingress_ports_of_others(addons, slug))
+    addon = read(slug, part.documents, store, page_ports_of_others(addons, slug))
     store.refuse_unavailable(offer_of(slug, evolve(addon.config, homeassistant=None)))  # Core may be restored, too
     await refuse_impossible(addons, addon)
     profile = profile_of(part.documents)
@@ -59,11 +60,6 @@ async def restore(addons: Addons, store: AddonStore, slug: AddonSlug, part: Stag
         *([CreateContainer(slug, True), StartRestored(slug)] if is_running and is_to_run else []),
         *([RunRestored(slug)] if is_to_run and not is_running else []),
     ]
-
-
-def ingress_ports_of_others(addons: Addons, slug: AddonSlug) -> set[int]:
-    """The ports that other add-ons have their page at which left that to us."""
-    return {other.ingress_port for other in addons.installed.values() if other.ingress_port and other.slug != slug}
 
 
 def _swaps(slug: AddonSlug, part: StagedPart) -> list[Step]:

@@ -20,6 +20,7 @@ from rooftree_addons.container import config_folder, data_folder
 from rooftree_addons.images import known_digest
 from rooftree_addons.installed import InstalledAddon, InstalledVersion
 from rooftree_addons.own_folders import KEPT_FOLDER, has_folder
+from rooftree_addons.ports import taken_page_ports
 from rooftree_addons.preparation import make_folders
 from rooftree_addons.removals import JOB_PATIENCE_S
 from rooftree_containers import Desired
@@ -96,7 +97,7 @@ class RegisterAddon(Step):
         return [*growth.sentences(fresh), *(await addons.hardware_now(fresh)).sentences()]
 
     async def do(self, addons: Addons) -> None:
-        taken = {addon.ingress_port for addon in addons.installed.values() if addon.ingress_port}
+        taken = await asyncio.to_thread(taken_page_ports, addons, self.slug)
         digest = await known_digest(addons, self.image, self.config)
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
         noted = addons.images.put(self.image, BroughtImage(self.slug))
@@ -142,9 +143,12 @@ class ChangeVersion(Step):
         return [*growth.sentences(changed, addon.config), *(await addons.hardware_now(changed)).sentences()]
 
     async def do(self, addons: Addons) -> None:
+        taken = await asyncio.to_thread(taken_page_ports, addons, self.slug)
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
-            addons.installed.update(self.slug, lambda addon: addon.with_version(self.image, digest, self.config)),
+            addons.installed.update(
+                self.slug, lambda addon: addon.with_version(self.image, digest, self.config, taken)
+            ),
             addons.images.put(self.image, BroughtImage(self.slug)),
         )
         addons.tell_store()

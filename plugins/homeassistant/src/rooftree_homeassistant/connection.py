@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from socket import socket as Socket
 from typing import Any, Final
 
 import orjson
@@ -17,6 +18,7 @@ from aiohttp import ClientWebSocketResponse
 from attrs import field, frozen
 
 from rooftree import Kernel, Secret
+from rooftree.interfaces.containers import OWN_ADDRESS
 from rooftree.interfaces.core import (
     CoreAnswer,
     CoreLost,
@@ -222,8 +224,12 @@ class CoreConnection:
             self._session = None
             if session is not None:
                 await session.close()
-            self._session = await CoreSession.open(address, self._certificates, self._kernel.clock)
+            self._session = await CoreSession.open(address, self._certificates, self._kernel.clock, self._own_socket)
             return self._session
+
+    async def _own_socket(self) -> Socket | None:
+        own_address = self._kernel.find(OWN_ADDRESS)
+        return await own_address.own_socket() if own_address is not None else None
 
     async def _close_session(self) -> None:
         async with self._opening:

@@ -4,11 +4,14 @@ token, which Core gives for a refresh token, for the versions that have no socke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
+from socket import socket as Socket
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -35,7 +38,12 @@ _EARLIER_S: Final = 30.0
 _LONGEST_SOCKET_PATH: Final = 107
 """Bytes; unix(7)."""
 _OVER_SOCKET: Final = URL("http://localhost")
+_LOGINS: Final = "api/hassio_auth"
+"""Where Core, over TCP, listens to nobody who does not come from the address that it knows us by."""
 _PATH: Final = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)*/?")
+
+type OwnSocket = Callable[[], Awaitable[Socket | None]]
+"""Makes a socket that connects from our address on the add-on network; ``None`` where all do, or none can."""
 
 
 @frozen(kw_only=True)
@@ -64,27 +72,25 @@ class CoreSession:
         folder: int | None,
         certificates: CoreCertificates,
         clock: Clock,
+        own_socket: OwnSocket,
     ) -> None:
         self.address = address
         self._socket = socket
         self._folder = folder
         self._certificates = certificates
         self._clock = clock
+        self._own_socket = own_socket
         self._url = _OVER_SOCKET if socket is not None else URL(address.url or "http://localhost")
         self._tls: ssl.SSLContext | None = None
         self._token: str | None = None
         self._token_until = 0.0
         self._asking = asyncio.Lock()
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(socket)) if socket is not None else None,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers={"User-Agent": "rooftree", "Accept-Encoding": "identity"},
-        )
+        self._http = _client(aiohttp.UnixConnector(str(socket)) if socket is not None else None)
 
     @classmethod
-    async def open(cls, address: CoreAddress, certificates: CoreCertificates, clock: Clock) -> CoreSession:
+    async def open(
+        cls, address: CoreAddress, certificates: CoreCertificates, clock: Clock, own_socket: OwnSocket
+    ) -> CoreSession:
         """Get ready for the Core at ``address``; nothing is sent yet."""
         socket, folder = address.socket, None
         if socket is not None and len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
@@ -94,7 +100,7 @@ class CoreSession:
             except OSError as error:
                 raise CoreUnavailable(f"Core's socket is not there: {error.strerror}") from error
             socket = Path(f"/proc/self/fd/{folder}") / socket.name
-        return cls(address, socket, folder, certificates, clock)
+        return cls(address, socket, folder, certificates, clock, own_socket)
 
     async def close(self) -> None:
         """End what is open."""
@@ -184,15 +190,33 @@ class CoreSession:
         return await self._send(method, path, headers, body)
 
     async def _send(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> CoreAnswer:
-        async with self._http.request(
-            method, self._url / path, data=body, headers=headers, allow_redirects=False, ssl=self._tls or True
-        ) as response:
+        async with (
+            self._client_for(path) as client,
+            client.request(
+                method, self._url / path, data=body, headers=headers, allow_redirects=False, ssl=self._tls or True
+            ) as response,
+        ):
             content = bytearray()
             async for piece in response.content.iter_any():
                 content += piece
                 if len(content) > LARGEST_ANSWER_BYTES:
                     raise CoreUnavailable(f"Core answered {path} with more than {LARGEST_ANSWER_BYTES} bytes")
             return CoreAnswer(status=response.status, content_type=response.content_type, body=bytes(content))
+
+    @contextlib.asynccontextmanager
+    async def _client_for(self, path: str) -> AsyncIterator[aiohttp.ClientSession]:
+        """What asks for a path: about logins from our own address, on a connection of its own."""
+        own = await self._own_socket() if self._socket is None and path.startswith(_LOGINS) else None
+        if own is None:
+            yield self._http
+            return
+        spare = [own]
+        try:
+            async with _client(aiohttp.TCPConnector(socket_factory=lambda _: spare.pop(), force_close=True)) as client:
+                yield client
+        finally:
+            for unused in spare:
+                unused.close()
 
     async def _ask_for_token(self) -> None:
         refresh_token = self.address.refresh_token
@@ -235,3 +259,13 @@ class CoreSession:
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
         return CoreUnavailable(f"Core does not answer at {where}: {reason}")
+
+
+def _client(connector: aiohttp.BaseConnector | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        headers={"User-Agent": "rooftree", "Accept-Encoding": "identity"},
+    )

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from attrs import field, frozen
 
 from rooftree import JobCall, Kernel, Plugin, Principal, Problem, Role, Routes, Task, hookimpl
 from rooftree.interfaces.backups import BACKUPS, BackupRestored, BackupSource
-from rooftree.interfaces.callers import CORE, TOKEN_HEADERS
-from rooftree.interfaces.containers import CONTAINER_ENGINE
+from rooftree.interfaces.callers import CORE, HOME_ASSISTANT_HEADER, TOKEN_HEADERS
+from rooftree.interfaces.containers import CONTAINER_ENGINE, OWN_ADDRESS
 from rooftree.interfaces.core import CoreLost, CoreReached, CoreUnavailable
 from rooftree.interfaces.hooks import AvailableUpdate, EndingWork
 from rooftree.interfaces.machine import RECOGNIZED_MACHINE
@@ -48,9 +48,6 @@ from rooftree_homeassistant.replaced_core import ReplacedCore
 from rooftree_homeassistant.routes import routes
 from rooftree_workers import WokenWork
 
-HOME_ASSISTANT_HEADER: Final = "X-Ha-Access"
-"""Where older add-ons send their token when they ask Core something."""
-
 
 @frozen
 class HomeAssistantSettings:
@@ -84,7 +81,7 @@ class HomeAssistantPlugin(Plugin):
         *PROVIDED,
     )
     requires = (CONTAINER_ENGINE,)
-    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES, BACKUPS)
+    optional = (VERSION_FEED, RECOGNIZED_MACHINE, INSTALLATION_PREFERENCES, BACKUPS, OWN_ADDRESS)
     settings = HomeAssistantSettings
 
     async def setup(self, kernel: Kernel) -> None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from rooftree import Begun, Ending, Exchange, Field, Kernel, RooftreeError, Tail
-from rooftree.interfaces.callers import TOKEN_HEADERS
+from rooftree.interfaces.callers import HOME_ASSISTANT_HEADER, TOKEN_HEADERS
 from rooftree.interfaces.containers import OWN_ADDRESS, EngineConnected
 from rooftree_addons import Addons, InstalledAddon
 from rooftree_ingress.sessions import COOKIE, SessionUser
@@ -43,7 +43,7 @@ KEPT_BYTES: Final = 4096
 """How much of a request's fields is kept for the next request on the connection."""
 _LOOPBACK: Final = frozenset({None, "127.0.0.1", "::1"})
 _COOKIE: Final = COOKIE.encode()
-_TOKENS: Final = frozenset(canonical(name.encode()) for name in TOKEN_HEADERS)
+_TOKENS: Final = frozenset(canonical(name.encode()) for name in (*TOKEN_HEADERS, HOME_ASSISTANT_HEADER))
 _OURS: Final = (b"x-remote-user-", b"x-hass-", b"x-ingress-path")
 """What fields begin with that only we may say."""
 _FORWARDED: Final = (b"x-forwarded-", b"forwarded", b"x-real-ip")
@@ -151,9 +151,10 @@ class Pages:
         if not self._addons.runs(addon.slug):
             raise BadGateway(f"{addon.config.name} ({addon.slug}) does not run. Start it to see its page")
         host = self._gateway if addon.config.host_network else self._addons.address(addon.slug)
-        if host is None:
+        port = addon.page_port
+        if host is None or port is None:
             raise BadGateway(f"{addon.config.name} ({addon.slug}) has no address yet. Try again in a moment")
-        return _tcp(host, addon.ingress_port or addon.config.ingress_port)
+        return _tcp(host, port)
 
     async def _own_socket(self) -> socket.socket | None:
         """Add-ons take a page's requests from our own address, and many from no other."""

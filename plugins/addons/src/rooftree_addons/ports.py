@@ -41,17 +41,17 @@ def listeners() -> list[Listener]:
     return listening
 
 
-def page_ports_of_others(addons: Addons, slug: str) -> set[int]:
+def page_ports_of_others(installed: Mapping[str, InstalledAddon], slug: str) -> set[int]:
     """The ports that other add-ons have their page at which left that to us."""
-    return {other.ingress_port for other in addons.installed.values() if other.ingress_port and other.slug != slug}
+    return {other.ingress_port for other in installed.values() if other.ingress_port and other.slug != slug}
 
 
-def taken_page_ports(addons: Addons, slug: str) -> set[int]:
+def taken_page_ports(installed: Mapping[str, InstalledAddon], slug: str) -> set[int]:
     """Where the page of an add-on can't be that leaves this to us: at the ports of others, nor where somebody else on
     the host listens, whose network it may use. Blocks for a moment."""
-    own = addons.installed[slug].ingress_port if slug in addons.installed else None
+    own = installed[slug].ingress_port if slug in installed else None
     listening = {listener.port for listener in listeners() if listener.protocol == "tcp"}
-    return page_ports_of_others(addons, slug) | (listening - {own})
+    return page_ports_of_others(installed, slug) | (listening - {own})
 
 
 def process_of(listener: Listener) -> str | None:

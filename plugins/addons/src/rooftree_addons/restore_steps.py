@@ -51,7 +51,7 @@ def unpacked(addons: Addons, slug: AddonSlug, folder: str) -> InstalledAddon:
         for name in DOCUMENTS:
             with suppress(FileNotFoundError):
                 documents[name] = place.read(name, MOST_BYTES)
-    return read(slug, documents, addons.store, taken_page_ports(addons, slug))
+    return read(slug, documents, addons.store, taken_page_ports(addons.installed, slug))
 
 
 @step("addons.import_image/1")

@@ -41,7 +41,7 @@ IMAGE_FILE = "image.tar"
 async def restore(addons: Addons, store: AddonStore, slug: AddonSlug, part: StagedPart) -> Steps:
     """Put an add-on back, installed or not. One that runs now is stopped as late as can be, and has to run again; one
     that does not, and ran when it was backed up, is started, and left as it is where that fails."""
-    addon = read(slug, part.documents, store, page_ports_of_others(addons, slug))
+    addon = read(slug, part.documents, store, page_ports_of_others(addons.installed, slug))
     store.refuse_unavailable(offer_of(slug, evolve(addon.config, homeassistant=None)))  # Core may be restored, too
     await refuse_impossible(addons, addon)
     profile = profile_of(part.documents)

@@ -97,7 +97,7 @@ class RegisterAddon(Step):
         return [*growth.sentences(fresh), *(await addons.hardware_now(fresh)).sentences()]
 
     async def do(self, addons: Addons) -> None:
-        taken = await asyncio.to_thread(taken_page_ports, addons, self.slug)
+        taken = await asyncio.to_thread(taken_page_ports, addons.installed, self.slug)
         digest = await known_digest(addons, self.image, self.config)
         fresh = InstalledAddon.fresh(self.slug, self.image, self.config, taken, digest)
         noted = addons.images.put(self.image, BroughtImage(self.slug))
@@ -143,7 +143,7 @@ class ChangeVersion(Step):
         return [*growth.sentences(changed, addon.config), *(await addons.hardware_now(changed)).sentences()]
 
     async def do(self, addons: Addons) -> None:
-        taken = await asyncio.to_thread(taken_page_ports, addons, self.slug)
+        taken = await asyncio.to_thread(taken_page_ports, addons.installed, self.slug)
         digest = await known_digest(addons, self.image, self.config)
         await addons.kernel.commit(
             addons.installed.update(

@@ -59,7 +59,7 @@ async def take_over(addons: Addons, slug: AddonSlug, container: Container) -> st
 async def _take_version_over(addons: Addons, known: InstalledAddon, container: Container, offer: Offer) -> None:
     slug, config = known.slug, offer.config.normalised()
     digest = await known_digest(addons, container.image, config)
-    taken = await asyncio.to_thread(taken_page_ports, addons, slug)
+    taken = await asyncio.to_thread(taken_page_ports, addons.installed, slug)
     await addons.change(slug, lambda now: now.with_version(container.image, digest, config, taken))
     await addons.kernel.commit(addons.images.put(container.image, BroughtImage(slug)))
     log.warning("addon_version_taken_over", addon=slug, known=known.version, version=offer.config.version)
@@ -68,7 +68,7 @@ async def _take_version_over(addons: Addons, known: InstalledAddon, container: C
 async def _enter(addons: Addons, slug: AddonSlug, container: Container, offer: Offer) -> None:
     config = offer.config.normalised()
     digest = await known_digest(addons, container.image, config)
-    taken = await asyncio.to_thread(taken_page_ports, addons, slug)
+    taken = await asyncio.to_thread(taken_page_ports, addons.installed, slug)
     addon = InstalledAddon.fresh(slug, container.image, config, taken, digest)
     options = await asyncio.to_thread(_options, addons.kernel.data.path, slug)
     runs = container.status is ContainerStatus.RUNNING

@@ -42,7 +42,7 @@ PATIENCE: Final = timedelta(minutes=2)
 MOST_CHARACTERS: Final = 1000
 """Of an address."""
 LOCKS_S: Final = 20.0
-"""Seconds within which a restic that is to wait has its lock, be it over a slow line; else all begins a little early."""
+"""Seconds within which a restic that is to wait has its lock, over a slow line too; else all begins a little early."""
 _SPECIAL: Final = frozenset("\\*?[")
 _TYPES: Final[dict[str, Any]] = {"file": "file", "dir": "folder", "symlink": "link"}
 

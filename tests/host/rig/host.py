@@ -238,6 +238,7 @@ class Host:
             self.run(*node)
             self.run("losetup", device.node, content)
             self.run("udevadm", "settle", "--timeout=10")
+            wait_until(lambda: self._is_known(device, size_bytes), within_s=10, what=f"{device.node} in UDisks2")
             try:
                 yield device.node
             finally:
@@ -248,6 +249,14 @@ class Host:
                 wait_until(lambda: _removed(device), within_s=10, what=f"the end of {device.node}")
                 self.run("udevadm", "control", "--reload")
                 content.unlink()
+
+    def _is_known(self, device: LoopDevice, size_bytes: int) -> bool:
+        """Whether UDisks2, which hears of it after all others, has the device with what is in it."""
+        block = f"/org/freedesktop/UDisks2/block_devices/loop{device.number}"
+        of_block = ("org.freedesktop.UDisks2", block, "org.freedesktop.UDisks2.Block", "Size")
+        with contextlib.suppress(RuntimeError):
+            return self.run("busctl", "get-property", *of_block) == f"t {size_bytes}"
+        return False
 
     def remove(self) -> None:
         """Nothing of it stays."""

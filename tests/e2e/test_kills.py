@@ -229,6 +229,7 @@ class World:
         for addon in (await self.daemon.ok("GET", "/addons"))["addons"]:
             await Addon(self.daemon, self.engine, addon["slug"]).uninstall()
         for job in (await self.daemon.ok("GET", "/jobs/info"))["jobs"]:
+            await self.daemon.job(job["uuid"])  # the daemon may have begun one by itself
             await self.daemon.ok("DELETE", f"/jobs/{job['uuid']}")
         await self.daemon.kill()
 

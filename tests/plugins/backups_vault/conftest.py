@@ -25,8 +25,8 @@ def allow() -> Collection[Failing]:
 
 @pytest.fixture(scope="session")
 def empty_vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault with nothing in it, quickly opened; made once for all workers, for to find out how dear its key may be
-    takes restic three seconds of a processor."""
+    """A vault with nothing in it, quickly opened. It is made once for all workers: restic needs three seconds of a
+    processor to find out how dear its key may be."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "vault"
     shared.mkdir(exist_ok=True)

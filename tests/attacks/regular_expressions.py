@@ -16,6 +16,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from tests.rig.pace import on_this_machine
+
 ROOT = Path(__file__).parents[2]
 _parser: Any = importlib.import_module("re._parser")
 
@@ -277,6 +279,7 @@ def slowest(pattern: re.Pattern[Any], methods: frozenset[str], limit: int | None
             took = min(_run(pattern, method, text) for _ in range(2))
             before = min(_run(pattern, method, make(large // 4)) for _ in range(2))
             limited = limit is not None and limit <= LARGE
-            if took > MOST_S or (took > SLOW_S and (limited or took > STEEPEST * max(before, 1e-6))):
+            pace = on_this_machine(1.0)
+            if took > MOST_S * pace or (took > SLOW_S * pace and (limited or took > STEEPEST * max(before, 1e-6))):
                 return f"{pattern.pattern!r}.{method}: {took:.3f} s for {large} characters like {text[:60]!r}"
     return None

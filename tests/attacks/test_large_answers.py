@@ -26,6 +26,7 @@ from rooftree_store.options_schema import parse_schema
 from rooftree_store.readers import ContentInvalid, sentence
 from rooftree_store.translations import parse_translation
 from tests.plugins.addons.house import HELLO, House, house
+from tests.rig.pace import on_this_machine
 
 LONGEST = 2_000
 WITHIN_S = 0.2
@@ -90,7 +91,7 @@ def test_kernel_refuses_a_megabyte_in_a_sentence(value: Any) -> None:
 
     assert isinstance(error, Invalid)
     assert len(error.message) < LONGEST
-    assert seconds < WITHIN_S
+    assert seconds < on_this_machine(WITHIN_S)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_options_are_refused_in_a_sentence(options: dict[str, Any]) -> None:
 
     assert isinstance(error, OptionsInvalid)
     assert len(error.message) < LONGEST
-    assert seconds < WITHIN_S
+    assert seconds < on_this_machine(WITHIN_S)
 
 
 CONFIG = {"name": "x", "version": "1", "slug": "x", "description": "x", "arch": ["amd64"]}
@@ -139,7 +140,7 @@ def test_configuration_is_refused_in_a_sentence(wrong: dict[str, Any]) -> None:
 
     assert isinstance(error, ContentInvalid)
     assert len(error.message) < LONGEST
-    assert seconds < WITHIN_S
+    assert seconds < on_this_machine(WITHIN_S)
 
 
 def test_what_a_translation_leaves_out_is_said_in_a_sentence() -> None:
@@ -150,7 +151,7 @@ def test_what_a_translation_leaves_out_is_said_in_a_sentence() -> None:
         seconds.append(time.process_time() - began)
 
     assert 0 < len(sentence(translation.findings)) < LONGEST
-    assert min(seconds) < WITHIN_S
+    assert min(seconds) < on_this_machine(WITHIN_S)
 
 
 def test_linter_ends_with_a_file_that_has_no_end_of_findings(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_linter_ends_with_a_file_that_has_no_end_of_findings(tmp_path: Path) -> 
 
     assert MOST_FINDINGS <= len(report.findings) < 2 * MOST_FINDINGS
     assert any(finding.code == "too-many" for finding in report.findings)
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < on_this_machine(20)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ async def test_answer_to_a_megabyte_is_short(home: House, path: str, body: dict[
 
     assert answer.status == 400
     assert len(answer.text) < 2 * LONGEST  # the sentence, and once more for clients that word it themselves
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < on_this_machine(1)
 
 
 @pytest.mark.parametrize("query", ["", "?plan=1"])
@@ -255,7 +256,7 @@ async def test_options_that_nobody_refuses_by_their_schema_cost_little(
         assert answer.status in {200, 400}
         return time.process_time() - began
 
-    assert min([await ask() for _ in range(3)]) < WITHIN_S
+    assert min([await ask() for _ in range(3)]) < on_this_machine(WITHIN_S)
 
 
 @pytest.mark.parametrize("item", ["!secret x", [], 0])

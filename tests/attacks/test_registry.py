@@ -24,6 +24,7 @@ from rooftree_docker.engine_client import Deadlines
 from rooftree_docker.images import Images
 from rooftree_docker.manifest_check import ManifestRefused
 from rooftree_docker.signatures import SignaturePolicy
+from tests.rig.pace import on_this_machine
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -273,7 +274,7 @@ async def test_challenge_costs_nothing_and_leads_nowhere(challenge: str, lying: 
 
     await pull(engine, lying.image)
 
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < on_this_machine(0.5)
     assert engine.pulls == ["1"]
 
 

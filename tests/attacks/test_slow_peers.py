@@ -19,6 +19,7 @@ import pytest
 from attrs import field, frozen
 
 from tests.kernel.served_process import LARGE_BYTES, Process, served_process
+from tests.rig.pace import on_this_machine
 
 pytestmark = pytest.mark.timed
 
@@ -161,7 +162,7 @@ async def attacked(
         assert process.open_files <= files
         cost, p99_s = most - before, min(answers.p99_s, p99_s)
         print(f"{number} peers: {cost / 1024 / number:.1f} KiB each, p99 {answers.p99_s * 1000:.1f} ms")
-        if p99_s < P99_S:
+        if p99_s < on_this_machine(P99_S):
             break
     return cost, p99_s
 
@@ -173,7 +174,7 @@ async def test_those_who_ask_for_much_and_read_nothing_cost_the_others_nothing(p
     cost, p99_s = await attacked(process, 250, asked, receive_bytes=4096)
 
     assert cost < 250 * (PER_CONNECTION + MADE[path]) + SLACK + BUDGET // 8
-    assert p99_s < P99_S
+    assert p99_s < on_this_machine(P99_S)
 
 
 @pytest.mark.torture
@@ -186,7 +187,7 @@ async def test_a_thousand_who_ask_for_much_and_read_nothing_cost_the_others_noth
     cost, p99_s = await attacked(process, 1000, asked, for_s=10)
 
     assert cost < 1000 * (PER_CONNECTION + MADE[path]) + SLACK + BUDGET // 8
-    assert p99_s < P99_S
+    assert p99_s < on_this_machine(P99_S)
 
 
 async def test_bodies_that_nobody_asked_for_are_hardly_read_ahead(process: Process) -> None:
@@ -196,7 +197,7 @@ async def test_bodies_that_nobody_asked_for_are_hardly_read_ahead(process: Proce
     cost, p99_s = await attacked(process, 250, head, body, receive_bytes=4096)
 
     assert cost < 250 * 3 * PER_CONNECTION + SLACK
-    assert p99_s < P99_S
+    assert p99_s < on_this_machine(P99_S)
 
 
 async def test_bodies_that_never_end_are_bounded_together(process: Process) -> None:
@@ -208,7 +209,7 @@ async def test_bodies_that_never_end_are_bounded_together(process: Process) -> N
     )
 
     assert cost < BUDGET // 8 + 250 * 3 * PER_CONNECTION + SLACK
-    assert p99_s < P99_S
+    assert p99_s < on_this_machine(P99_S)
 
 
 async def test_who_finds_no_room_is_told_to_come_again_and_others_find_some(process: Process) -> None:
@@ -246,7 +247,7 @@ async def test_many_who_ask_without_a_pause_leave_the_others_their_turn(process:
         await asyncio.wait(busy)
 
     # This process is as busy as the daemon, and measures itself too.
-    assert answers.p99_s < 2 * P99_S
+    assert answers.p99_s < on_this_machine(2 * P99_S)
 
 
 @pytest.mark.parametrize("goodbye", ["stays", "half closes"])

@@ -20,6 +20,7 @@ from tests.plugins.addons.house import HELLO, House
 from tests.plugins.files.test_trees import make_deep, removed
 from tests.plugins.store.shop import Shop, config
 from tests.rig.git_server import GitServer
+from tests.rig.pace import on_this_machine
 
 PACK_OF_TEXTS = 200
 MOST_RESIDENT_KIB = 400_000
@@ -114,7 +115,7 @@ async def test_thousands_of_translations_hold_up_nobody_else_and_nothing_goes_on
 
     assert len(waits) > 5
     assert max(waits) < 2, waits
-    assert time.process_time() - spent < 0.5, "something goes on"
+    assert time.process_time() - spent < on_this_machine(0.5), "something goes on"
 
 
 async def test_tree_of_thousands_of_levels_in_the_local_folder_is_left_out_by_name(here: Shop) -> None:

@@ -22,6 +22,7 @@ from rooftree_addons import plugin as addons_plugin
 from rooftree_addons.apparmor import ProfileInvalid, Profiles, host_parser, named_profile
 from tests.plugins.addons.house import HELLO, REGISTRY, House, done, house, refusal
 from tests.requirements import needs
+from tests.rig.pace import on_this_machine
 
 PARSER = shutil.which("apparmor_parser", path="/usr/sbin:/sbin:/usr/bin:/bin")
 CONTAINER = f"app_{HELLO}"
@@ -141,7 +142,7 @@ def test_long_line_of_includes_is_read_quickly() -> None:
 
     named_profile(" include <a>" * 20_000 + "\nprofile hello {}", HELLO)
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < on_this_machine(1)
 
 
 def test_text_that_is_too_long_is_refused() -> None:

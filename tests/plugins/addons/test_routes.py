@@ -16,6 +16,7 @@ from rooftree_addons import InstalledAddon
 from rooftree_store import AddonSlug
 from tests.plugins.addons.house import HELLO, House, addon_config, done, house, refusal, write_offer
 from tests.plugins.recordings import difference, needs_recordings, recorded
+from tests.rig.pace import on_this_machine
 
 OURS = {
     "addons.info": {
@@ -287,7 +288,7 @@ async def test_list_of_400_add_ons_is_quick(tmp_path: Path) -> None:
         took = perf_counter() - began
 
         assert len(answer.data["addons"]) == count
-        assert took < 1.0
+        assert took < on_this_machine(1.0)
 
 
 async def test_start_answers_unavailable_when_the_disk_is_full(home: House, monkeypatch: pytest.MonkeyPatch) -> None:

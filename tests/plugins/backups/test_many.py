@@ -12,6 +12,7 @@ import pytest
 
 from tests.plugins.backups.house import house
 from tests.plugins.backups.plain_archives import raw_backup, write_archive
+from tests.rig.pace import on_this_machine
 
 COUNT = 1000
 MIB = 1024 * 1024
@@ -32,12 +33,12 @@ async def test_a_thousand_backups_are_listed_from_a_cold_start_and_from_the_inde
         before = time.process_time()
         await home.reload()
         assert len(await home.listed()) == COUNT
-        assert time.process_time() - before < 2.0, "a second on a machine that does nothing else"
+        assert time.process_time() - before < on_this_machine(2.0), "a second on a machine that does nothing else"
 
     async with house(tmp_path, real=True) as home:
         before = time.process_time()
         assert len(await home.listed()) == COUNT
-        assert time.process_time() - before < 0.5
+        assert time.process_time() - before < on_this_machine(0.5)
 
 
 @pytest.mark.timeout(600)

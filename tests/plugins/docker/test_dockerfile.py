@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rooftree_docker.dockerfile import images_used
 from rooftree_files.dockerfile import ImageNotTold, builder_variables, naming, unset_in_from
+from tests.rig.pace import on_this_machine
 
 ARGUMENTS = {"BUILD_FROM": "ghcr.io/acme/base:1", "BUILD_ARCH": "amd64", "EMPTY": ""}
 
@@ -163,7 +164,7 @@ def test_dockerfile_that_is_made_to_take_long_does_not(text: str) -> None:
     with suppress(ImageNotTold):
         images_used(text, {})
 
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < on_this_machine(1)
 
 
 def test_those_that_can_be_told_are_told_where_that_is_enough() -> None:

@@ -11,6 +11,7 @@ from rooftree_store.options import OptionsInvalid, effective_options, validate_o
 from rooftree_store.options_form import ui_schema
 from rooftree_store.options_schema import parse_schema, parse_type
 from rooftree_store.readers import Refused
+from tests.rig.pace import on_this_machine
 
 
 @frozen
@@ -251,7 +252,7 @@ def test_pattern_that_explodes_ends_within_its_budget(pattern):
 
     found = findings({"a": [f"match({pattern})"]}, {"a": ["x" * 20_000] * 20})
 
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < on_this_machine(2)
     assert all("too long" in message or "must match" in message for message in found.values())
 
 
@@ -273,7 +274,7 @@ def test_pattern_that_is_dear_to_compile_is_not_compiled(pattern):
     started = time.perf_counter()
 
     assert "affordable" in findings({"a": f"match({pattern})"}, {"a": "a"})["a"]
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < on_this_machine(1)
 
 
 def test_budget_is_for_all_values_together():
@@ -281,7 +282,7 @@ def test_budget_is_for_all_values_together():
 
     findings({"a": ["match((x+x+)+y)"]}, {"a": ["x" * 5000] * 5000})
 
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < on_this_machine(2)
 
 
 def test_choices_without_end_are_not_all_listed():

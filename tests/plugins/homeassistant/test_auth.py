@@ -517,14 +517,17 @@ async def test_users_with_a_name_to_log_in_with_are_listed(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-async def test_who_asks_for_users_while_core_is_away_is_told_so(desk: Desk) -> None:
+async def test_who_asks_for_users_while_core_is_away_is_told_so_in_the_words_that_clients_know(desk: Desk) -> None:
     await desk.core_goes()
 
-    for answer in (
-        await desk.client.get("/auth/list"),
-        await desk.client.post("/auth/reset", json={"username": ANNA, "password": "x"}),
-    ):
-        assert (answer.status, answer.envelope["error_key"]) == (503, "core_unavailable_error")
+    listed = await desk.client.get("/auth/list")
+    reset = await desk.client.post("/auth/reset", json={"username": ANNA, "password": "x"})
+
+    assert (listed.status, listed.envelope["error_key"]) == (500, "auth_list_users_error")
+    assert (reset.status, reset.envelope["error_key"]) == (400, "auth_password_reset_error")
+    assert reset.envelope["extra_fields"] == {"user": ANNA, "auth_list_command": "ha auth list"}
+    assert listed.message.startswith("Core did not list its users: Core")
+    assert reset.message.startswith(f"No new password for {ANNA}: Core")
 
 
 async def test_no_password_is_logged(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

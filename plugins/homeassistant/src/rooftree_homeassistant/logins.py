@@ -141,15 +141,19 @@ class Logins:
             raise refusal("The name or the password is wrong")
 
     async def reset_password(self, username: str, password: Secret) -> None:
-        """Have Core give a user a new password; raises :class:`PasswordNotReset` and :class:`CoreUnavailable`."""
+        """Have Core give a user a new password; raises :class:`PasswordNotReset`, while Core is away too: clients know
+        that word alone."""
         content = {"username": username, "password": password.reveal()}
-        answer = await self._core.request("POST", "api/hassio_auth/password_reset", content=content)
+        named = {"user": username, "auth_list_command": _LIST_COMMAND}
+        try:
+            answer = await self._core.request("POST", "api/hassio_auth/password_reset", content=content)
+        except CoreUnavailable as error:
+            raise PasswordNotReset(f"No new password for {username}: {error.message}", **named) from error
         if not answer.ok:
             raise PasswordNotReset(
                 f"Core did not set a new password for {username} (status {answer.status}): is that the name of a user "
                 f"who logs in with a password? {_LIST_COMMAND} lists them",
-                user=username,
-                auth_list_command=_LIST_COMMAND,
+                **named,
             )
         log.info("password_reset", user=username)
         name = username.strip().casefold()
@@ -158,10 +162,10 @@ class Logins:
             await self._cache.drop(name)
 
     async def users(self) -> Sequence[CoreUser]:
-        """Those who log in with a password; raises :class:`UsersNotListed` and :class:`CoreUnavailable`."""
+        """Those who log in with a password; raises :class:`UsersNotListed`, while Core is away too."""
         try:
             return [user for user in await self._core.users() if user.username]
-        except CoreRefused as error:
+        except (CoreRefused, CoreUnavailable) as error:
             raise UsersNotListed(f"Core did not list its users: {error.message}") from error
 
     async def forget(self) -> None:

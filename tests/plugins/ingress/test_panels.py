@@ -7,7 +7,7 @@ from pathlib import Path
 from rooftree.testing import FakeClock
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_ingress.plugin import IngressPlugin
-from tests.plugins.addons.house import house
+from tests.plugins.addons.house import done, house
 from tests.plugins.addons.restoring import back_up, restore
 from tests.plugins.discovery.core_desk import Told
 from tests.plugins.ingress.conftest import CoreWithUsers, IngressHouse
@@ -60,6 +60,20 @@ async def test_panel_that_a_restore_brings_back_is_told_at_once(
     await here.home.post(slug, "uninstall")
     assert await core.next() == GONE
     await restore(here.home, tmp_path / "kept", slug, "restore/2")
+    assert await core.next() == SHOWN
+
+
+async def test_version_that_has_no_page_any_more_takes_its_panel_along(here: IngressHouse, core: CoreWithUsers) -> None:
+    slug = await here.home.install("hello", config={"ingress": True})
+    await here.home.set_options(slug, ingress_panel=True)
+    assert await core.next() == SHOWN
+
+    await here.home.offer("hello", "1.1")
+    done(await here.home.post(slug, "update"))
+    assert await core.next() == GONE
+
+    await here.home.offer("hello", "1.2", config={"ingress": True})
+    done(await here.home.post(slug, "update"))
     assert await core.next() == SHOWN
 
 

@@ -26,7 +26,7 @@ class AddonUninstalled(Event):
 
 @frozen
 class IngressPanelChanged(Event):
-    """Whether an add-on has an entry in the sidebar was set, perhaps to what it was."""
+    """Whether an add-on has an entry in the sidebar was set, perhaps to what it was; or it is another version now."""
 
     slug: str
     enabled: bool

@@ -176,6 +176,11 @@ class Addons:
             }
         )
 
+    def tell_what_it_is(self, addon: InstalledAddon) -> None:
+        """Say what an installed add-on is now: another version, perhaps, that has a page or has none any more."""
+        self.tell_store()
+        self.kernel.publish(IngressPanelChanged(addon.slug, addon.ingress_panel))
+
     def forget(self, slug: AddonSlug) -> None:
         """Keep nothing in memory of an add-on that is not installed any more, and say so."""
         self.containers.forget(slug)

@@ -13,7 +13,6 @@ from typing import Self
 import structlog
 
 from rooftree import Failed, Problem, RooftreeError, Run, Step, Unavailable, step
-from rooftree.interfaces.addons import IngressPanelChanged
 from rooftree.interfaces.containers import ContainerEngine, ImageNotFound
 from rooftree.services import ServiceDirectory
 from rooftree_addons.addon_containers import described
@@ -184,7 +183,7 @@ class RestoreRecord(Step):
             *ended,
         )
         await addons.containers.observation.look(self.slug)
-        self._tell(addons, addon)
+        addons.tell_what_it_is(addon)
 
     async def undo(self, _: None, addons: Addons) -> None:
         """Let it be what it was, or not installed."""
@@ -199,12 +198,7 @@ class RestoreRecord(Step):
             return
         again = [addons.probations.put(self.slug, kept.probation)] if kept.probation is not None else []
         await addons.kernel.commit(addons.installed.put(self.slug, kept.addon), *again, forgotten)
-        self._tell(addons, kept.addon)
-
-    def _tell(self, addons: Addons, addon: InstalledAddon) -> None:
-        """Say to those who go by it what the add-on is now."""
-        addons.tell_store()
-        addons.kernel.publish(IngressPanelChanged(self.slug, addon.ingress_panel))
+        addons.tell_what_it_is(kept.addon)
 
 
 @step("addons.start_restored/1")

@@ -151,12 +151,12 @@ class ChangeVersion(Step):
             ),
             addons.images.put(self.image, BroughtImage(self.slug)),
         )
-        addons.tell_store()
+        addons.tell_what_it_is(addons.get(self.slug))
 
     async def undo(self, version: InstalledVersion, addons: Addons) -> None:
         """Back to what it was, keeping what its user changed meanwhile."""
         await addons.kernel.commit(addons.installed.update(self.slug, lambda addon: addon.with_version_of(version)))
-        addons.tell_store()
+        addons.tell_what_it_is(addons.get(self.slug))
 
 
 class OfAddon(ContainerStep):

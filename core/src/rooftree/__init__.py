@@ -1,7 +1,7 @@
 """Rooftree: the microkernel. Everything a plugin author needs is importable from here.
 
 The names are listed once, for type checkers and at run time alike, in ``__init__.pyi``. They are loaded on first use,
-so that ``rooftree --help`` does not pay for a web server.
+so that ``rooftree --help`` does not pay for a web server. The manual's pages come with it: ``rooftree docs``.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from rooftree.cli.brought_commands import BrokenCommand, brought_commands, load
 from rooftree.cli.call import call
 from rooftree.cli.check_config import check_config
 from rooftree.cli.completion import COMPLETE_VARIABLE, completion
+from rooftree.cli.docs import docs
 from rooftree.cli.invocation import invocation_options
 from rooftree.cli.new_plugin import new_plugin
 from rooftree.cli.plugins import plugins
@@ -94,7 +95,7 @@ def rooftree() -> None:
     """Supervise a home-automation host: run the daemon, or talk to the one that runs."""
 
 
-for _command in (run, check_config, plugins, problems, token, call, new_plugin, completion):
+for _command in (run, check_config, plugins, problems, token, call, new_plugin, docs, completion):
     rooftree.add_command(_command)
 
 

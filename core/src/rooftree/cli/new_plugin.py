@@ -93,7 +93,7 @@ def new_plugin(name: str, into: Path, shape: Shape) -> None:
         "board": f"`uv pip install --editable .` installs it, and Rooftree, started again, has it at /os/boards/{name}",
     }
     what = "a board's driver" if shape == "board" else "a plugin"
-    tell(f"{folder} is {what}. In it, `uv run pytest` runs its tests; {next_step[shape]}.")
+    tell(f"{folder} is {what}. In it, `python -m pytest` runs its tests; {next_step[shape]}.")
 
 
 def _write(shape: Shape, folder: Path, filled: Mapping[str, str]) -> None:

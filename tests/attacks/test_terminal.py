@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-import os
-import pty
 import re
 import sys
 import unicodedata
@@ -24,6 +22,7 @@ import rooftree
 from rooftree.cli.terminal_text import ColouredText, printable_json, printable_lines
 from rooftree.daemon import logs
 from rooftree.model import printable
+from tests.rig.terminal import on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 ROOFTREE = (sys.executable, "-m", "rooftree.cli")
@@ -95,29 +94,6 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
     await runner.cleanup()
 
 
-async def on_a_terminal(*arguments: str) -> bytes:
-    """What a command shows on a terminal."""
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *ROOFTREE, *arguments, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color"}
-    )
-    os.close(theirs)
-
-    def read_all() -> bytes:
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:  # EIO: the other end is closed
-            pass
-        return shown
-
-    shown = await asyncio.to_thread(read_all)
-    os.close(ours)
-    await process.wait()
-    return shown
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -137,7 +113,8 @@ async def on_a_terminal(*arguments: str) -> bytes:
     ids=" ".join,
 )
 async def test_nothing_that_is_shown_drives_the_terminal(socket: Path, arguments: tuple[str, ...]) -> None:
-    shown = harmless(await on_a_terminal("--socket", str(socket), *arguments))
+    _, written = await on_a_terminal("--socket", str(socket), *arguments)
+    shown = harmless(written)
 
     if arguments[0] == "call":  # a table is folded within words
         assert NEUTRAL in shown and "owned" in shown
@@ -145,7 +122,8 @@ async def test_nothing_that_is_shown_drives_the_terminal(socket: Path, arguments
 
 
 async def test_colours_of_a_log_stay_and_are_taken_back(socket: Path) -> None:
-    shown = harmless(await on_a_terminal("--socket", str(socket), "call", "GET", "/logs"))
+    _, written = await on_a_terminal("--socket", str(socket), "call", "GET", "/logs")
+    shown = harmless(written)
 
     assert f"\x1b[1;32m{NEUTRAL}\x1b[0m\tgrün\r\n" in shown
     assert "over\\rwritten\\xff\\xfe\\xf0\\x9f" in shown
@@ -178,7 +156,8 @@ async def test_linter_shows_what_it_finds_printable(tmp_path: Path) -> None:
     config = {"name": EVIL, f"k{EVIL}": 1, "version": EVIL}
     (folder / "config.json").write_text(json.dumps(config))
 
-    shown = harmless(await on_a_terminal("addon", "validate", str(folder)))
+    _, written = await on_a_terminal("addon", "validate", str(folder))
+    shown = harmless(written)
 
     assert NEUTRAL in shown and "owned" in shown
 
@@ -271,6 +250,10 @@ PRINTERS = {
     ("core/src/rooftree/cli/presentation.py", "print_stream", "sys.stdout.buffer"),
     ("core/src/rooftree/cli/presentation.py", "print_table", "click.echo"),
     ("core/src/rooftree/cli/presentation.py", "print_table", "Console"),
+    # A page of the documentation, which is ours.
+    ("core/src/rooftree/cli/presentation.py", "print_page", "click.echo"),
+    ("core/src/rooftree/cli/presentation.py", "print_page", "click.echo_via_pager"),
+    ("core/src/rooftree/cli/presentation.py", "print_page", "Console"),
     # A script that click writes for a shell, of the names of our own commands.
     ("core/src/rooftree/cli/completion.py", "completion", "click.echo"),
     # A bar with words of our own: what is done, and the stage of a job of ours.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.requirements import needs
+from tests.rig.terminal import on_a_terminal
 
 from .conftest import Cli, StandIn
 
@@ -171,30 +171,8 @@ async def test_stream_is_printed_as_it_comes_and_ctrl_c_ends_it_quietly(
     assert (process.returncode, output, errors) == (130, b"", b"")
 
 
-async def on_a_terminal(environment: Mapping[str, str], *arguments: str) -> tuple[int, bytes]:
-    """Exit code, and what stands on the terminal."""
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *ROOFTREE, *arguments, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm-256color", **environment}
-    )
-    os.close(theirs)
-
-    def read_all() -> bytes:
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError:  # EIO: the other end is closed
-            pass
-        return shown
-
-    shown = await asyncio.to_thread(read_all)
-    os.close(ours)
-    return await process.wait(), shown
-
-
 async def test_json_is_coloured_on_a_terminal(daemon: StandIn, environment: Mapping[str, str]) -> None:
-    code, shown = await on_a_terminal(environment, "call", "GET", "/echo")
+    code, shown = await on_a_terminal("call", "GET", "/echo", environment=environment)
 
     assert code == 0
     assert b"\x1b[" in shown
@@ -202,7 +180,7 @@ async def test_json_is_coloured_on_a_terminal(daemon: StandIn, environment: Mapp
 
 
 async def test_bytes_are_kept_from_a_terminal(daemon: StandIn, environment: Mapping[str, str]) -> None:
-    code, shown = await on_a_terminal(environment, "call", "GET", "/picture")
+    code, shown = await on_a_terminal("call", "GET", "/picture", environment=environment)
 
     assert code == 2
     assert b"image/png" in shown

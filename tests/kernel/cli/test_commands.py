@@ -392,7 +392,7 @@ def test_completion_knows_commands_and_roles() -> None:
     roles = run_rooftree(environment=completing("rooftree token create x --role ", 5))
 
     assert {line.split(",")[1] for line in commands.stdout.splitlines()} == {
-        "run", "check-config", "plugins", "problems", "token", "call", "new-plugin", "completion",
+        "run", "check-config", "plugins", "problems", "token", "call", "new-plugin", "completion", "docs",
         "addon", "backup", "mount", "network", "vault",
     }  # fmt: skip
     assert "plain,homeassistant" in roles.stdout

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from rooftree.cli import rooftree
 from rooftree.cli.docs import PAGES
+from tests.rig.terminal import on_a_terminal
 
 
 def docs(*arguments: str) -> Result:
@@ -25,6 +26,14 @@ def test_pages_are_listed_with_what_they_are_about() -> None:
 
 def test_page_is_shown_as_it_is_where_no_person_reads() -> None:
     assert docs("hooks").output == (PAGES / "hooks.md").read_text()
+
+
+async def test_page_is_set_in_type_for_a_person() -> None:
+    code, shown = await on_a_terminal("docs", "plugin-recipes", environment={"PAGER": "cat", "COLUMNS": "100"})
+
+    assert code == 0
+    assert b"# Recipes" not in shown and b"Recipes for plugins" in shown
+    assert b"first-plugin.md" in shown
 
 
 def test_page_is_understood_as_other_pages_name_it() -> None:

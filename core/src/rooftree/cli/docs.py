@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +35,7 @@ def docs(invocation: Invocation, /, page: str | None) -> None:
     PAGE is a name from the list, such as first-plugin. Pages name each other as files, `first-plugin.md`, which is
     understood too.
     """
-    from rooftree.cli.presentation import print_json, print_table
+    from rooftree.cli.presentation import print_json, print_page, print_table
     from rooftree.model import did_you_mean
 
     names = _names()
@@ -54,21 +53,8 @@ def docs(invocation: Invocation, /, page: str | None) -> None:
     text = _file(name).read_text(encoding="utf-8")
     if invocation.as_json:
         print_json({"name": name, "title": _title(name), "text": text})
-    elif sys.stdout.isatty():
-        _show(text)
     else:
-        click.echo(text, nl=False)
-
-
-def _show(text: str) -> None:
-    """Show a page to a person: set in type, a screen at a time."""
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    console = Console()
-    with console.capture() as captured:
-        console.print(Markdown(text, hyperlinks=False))  # they name files, of which a terminal knows nothing
-    click.echo_via_pager(captured.get())
+        print_page(text)
 
 
 def _names() -> list[str]:

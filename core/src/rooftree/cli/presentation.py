@@ -72,6 +72,20 @@ async def print_stream(chunks: AsyncIterator[bytes]) -> None:
         output.flush()
 
 
+def print_page(markdown: str) -> None:
+    """Print a page that is ours: for a person set in type, a screen at a time; else as it was written."""
+    if not sys.stdout.isatty():
+        click.echo(markdown, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    with console.capture() as captured:
+        console.print(Markdown(markdown, hyperlinks=False))  # they name files, of which a terminal knows nothing
+    click.echo_via_pager(captured.get())
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], colours: Mapping[str, str] = {}) -> None:
     """Print a table: fitted to the terminal where there is one, else as wide as it needs.
 

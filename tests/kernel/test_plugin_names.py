@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from importlib.metadata import Distribution, PathDistribution
 from itertools import permutations
 from pathlib import Path
@@ -122,6 +124,41 @@ async def test_reason_of_a_failure_names_type_and_place(tmp_path: Path) -> None:
 
     async with running_system(tmp_path, plugins=[InstalledPlugin("boom", load)], allow={"plugin_failed"}) as system:
         assert system.plugins.info("boom").reason == "KeyError: 'token' (rooftree_boom/plugin.py:8, setup)"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("def routes(self): Routes()", "return missing (rooftree_slip/plugin.py:7, routes)"),
+        ("def tasks(self): []", "return missing (rooftree_slip/plugin.py:7, tasks)"),
+        ("async def setupp(self, kernel): ...", "did you mean setup? (rooftree_slip/plugin.py:4, Slip)"),
+        ("settings = 3", "must be an attrs class, not 3 (rooftree_slip/plugin.py:4, Slip)"),
+        ("def info(self): ...", "mark it @hookimpl, or rename it (rooftree_slip/plugin.py:4, Slip)"),
+        ("provides = (CLOCK,)", "clock/1, which it declares (rooftree_slip/plugin.py:4, Slip)"),
+    ],
+)
+async def test_wrong_use_that_raises_nothing_of_its_own_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, reason: str
+) -> None:
+    package = tmp_path / "rooftree_slip"
+    package.mkdir()
+    (package / "plugin.py").write_text(
+        "from rooftree import Plugin, Routes, Service\n\n"
+        'CLOCK = Service[str]("clock/1")\n'
+        "class Slip(Plugin):\n"
+        '    name = "slip"\n\n'
+        f"    {line}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "rooftree_slip", raising=False)
+    monkeypatch.delitem(sys.modules, "rooftree_slip.plugin", raising=False)
+
+    def load() -> object:
+        return importlib.import_module("rooftree_slip.plugin").Slip
+
+    plugins = [InstalledPlugin("slip", load)]
+    async with running_system(tmp_path / "data", plugins=plugins, allow={"plugin_failed"}) as system:
+        assert (system.plugins.info("slip").reason or "").endswith(reason)
 
 
 KEY = Service[Path]("place/1")

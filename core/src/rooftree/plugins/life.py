@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from inspect import iscoroutinefunction
 from pathlib import Path
 from traceback import extract_tb
+from types import CodeType
 from typing import Any, Final
 
 import attrs
@@ -107,6 +109,8 @@ class PluginLife:
         self.past_token_kinds: set[str] = set()
         self.collections: dict[str, None] = {}
         self.is_set_up = False
+        self._looked_at: tuple[object, ...] = ()
+        """What of its code is judged just now, the narrowest last: the fault is there when none of its lines raised."""
         self.scope = Scope(self.name)
         self.start_is_over = asyncio.Event()
         """Set when it has started, or never will."""
@@ -138,6 +142,7 @@ class PluginLife:
     def begin(self) -> None:
         """It is about to be loaded, for the first time or anew."""
         self.plugin, self.entries = None, ()
+        self._looked_at = ()
         self.start_is_over = asyncio.Event()
         self.become(Health.STARTING)
 
@@ -207,13 +212,14 @@ class PluginLife:
 
     def load(self, plugin_class: object) -> None:
         """Make the plugin of its class, and bind its routes; raises what is wrong with it."""
+        self._looked_at = (plugin_class,)
         self.plugin_class = checked_class(plugin_class, self.name)
         for key in self.plugin_class.provides:
             self._parts.services.declare(key, self.name)
         self._parts.hooks.specify(self.plugin_class.hooks, self.name)
         plugin = self.plugin_class()
         services = self._parts.services.beside(plugin)
-        endpoints = [Endpoint(route, services) for route in _returned(plugin, "routes", Routes)]
+        endpoints = [Endpoint(route, services) for route in self._returned(plugin, "routes", Routes)]
         self.entries = tuple(Entry(endpoint.route, self.name, endpoint, endpoint.free_texts) for endpoint in endpoints)
         self.plugin = plugin
 
@@ -222,6 +228,7 @@ class PluginLife:
         if self.plugin is None:
             return
         try:
+            self._looked_at = (self.plugin_class,)
             self._parts.hooks.refuse_misspelt(self.plugin_class)
         except HookNameUnknown as error:
             self.not_loaded(error)
@@ -232,7 +239,7 @@ class PluginLife:
         self._parts.services.withdraw(self.name)
         if not isinstance(error, DuplicateRoute | RooftreeError):
             log.error("plugin_not_loaded", plugin=self.name, exc_info=error)
-        self.fail(_told(error, self.package))
+        self.fail(self._told(error))
 
     async def set_up(self, remains: PluginRemains, drivers: Drivers) -> bool:
         """Let it get ready, and begin its tasks; whether it runs. Where not, all that it took is given back."""
@@ -241,6 +248,7 @@ class PluginLife:
         deadline_s = self._parts.settings.kernel.start_timeout_s
         deadline = asyncio.timeout(deadline_s)
         self.is_set_up = False
+        self._looked_at = (type(plugin), type(plugin).setup)
         try:
             async with deadline:
                 await plugin.setup(Kernel(self._parts, self, self.scope, remains, drivers))
@@ -249,7 +257,7 @@ class PluginLife:
                 raise RuntimeError(f"setup did not provide {', '.join(lacking)}, which it declares")
             self._parts.services.run(plugin, self.name)
             self._parts.hooks.register(plugin, self.name)
-            for task in _returned(plugin, "tasks", Iterable):
+            for task in self._returned(plugin, "tasks", Iterable):
                 self._parts.tasks.start(task, self.name)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if is_cancelled():  # Rooftree stops before it has started
@@ -257,7 +265,7 @@ class PluginLife:
                 raise
             if not isinstance(error, RooftreeError):
                 log.exception("plugin_setup_failed")
-            reason = f"setup took more than {deadline_s} s" if deadline.expired() else _told(error, self.package)
+            reason = f"setup took more than {deadline_s} s" if deadline.expired() else self._told(error)
             await self.release()
             self.fail(reason)
             return False
@@ -299,6 +307,34 @@ class PluginLife:
         if late:
             log.error("task_does_not_end", plugin=self.name, task=", ".join(sorted(task.get_name() for task in late)))
 
+    def _returned(self, plugin: Plugin, verb: str, kind: Any) -> Any:
+        """What a verb of the plugin returns; raises ``TypeError`` where that is something else."""
+        self._looked_at = (type(plugin), getattr(type(plugin), verb))
+        returned = getattr(plugin, verb)()
+        if not isinstance(returned, kind):
+            said = "nothing: is a return missing" if returned is None else f"{described(returned)}"
+            raise TypeError(f"{type(plugin).__name__}.{verb} must return {kind.__name__}, and returned {said}")
+        return returned
+
+    def _told(self, error: BaseException) -> str:
+        """What went wrong, in a line: an error that is an answer in its own words, any other with its type, and with
+        the place in the plugin's own code where there is one: ``KeyError: 'token' (rooftree_boom/plugin.py:11,
+        setup)``."""
+        if isinstance(error, DuplicateRoute | RooftreeError) and str(error):
+            return str(error)
+        said = f"{type(error).__name__}: {error}" if str(error) else repr(error).removesuffix("()")
+        places = [place for thing in self._looked_at for place in written_at(thing)]
+        places += [(frame.filename, frame.lineno or 0, frame.name) for frame in extract_tb(error.__traceback__)]
+        kind = next(iter(self._looked_at), None)
+        package = kind.__module__.partition(".")[0] if isinstance(kind, type) else self.package
+        own = [place for place in places if package in Path(place[0]).with_suffix("").parts]
+        if not own:
+            return said
+        file, line, name = own[-1]
+        parts = Path(file).parts
+        shown = "/".join(parts[len(parts) - 1 - [*reversed([Path(part).stem for part in parts])].index(package) :])
+        return f"{said} ({shown}:{line}, {name})"
+
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task was begun by the plugin's code and runs it. Either alone would not do: what it began may be
         the kernel's or another plugin's, and other plugins may have begun what it offers."""
@@ -306,15 +342,6 @@ class PluginLife:
             return False
         frame = getattr(task.get_coro(), "cr_frame", None)
         return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == self.package
-
-
-def _returned(plugin: Plugin, verb: str, kind: Any) -> Any:
-    """What a verb of a plugin returns; raises ``TypeError`` where that is something else."""
-    returned = getattr(plugin, verb)()
-    if not isinstance(returned, kind):
-        said = "nothing: is a return missing" if returned is None else f"{described(returned)}"
-        raise TypeError(f"{type(plugin).__name__}.{verb} must return {kind.__name__}, and returned {said}")
-    return returned
 
 
 def checked_class(kind: object, name: str) -> type[Plugin]:
@@ -353,15 +380,12 @@ def info_of_left_out(left_out: LeftOut) -> PluginInfo:
     )
 
 
-def _told(error: BaseException, package: str) -> str:
-    """What went wrong, in a line: an error that is an answer in its own words, any other with its type, and with the
-    place in the plugin's own code where there is one: ``KeyError: 'token' (rooftree_boom/plugin.py:11, setup)``."""
-    if isinstance(error, DuplicateRoute | RooftreeError) and str(error):
-        return str(error)
-    said = f"{type(error).__name__}: {error}" if str(error) else repr(error).removesuffix("()")
-    own = [frame for frame in extract_tb(error.__traceback__) if package in Path(frame.filename).with_suffix("").parts]
-    if not own:
-        return said
-    parts = Path(own[-1].filename).parts
-    place = "/".join(parts[len(parts) - 1 - [*reversed([Path(part).stem for part in parts])].index(package) :])
-    return f"{said} ({place}:{own[-1].lineno}, {own[-1].name})"
+def written_at(thing: object) -> Iterator[tuple[str, int, str]]:
+    """Where a function or a class is written, as a traceback has it: file, line, name; nothing where nobody knows."""
+    code = getattr(thing, "__code__", None)
+    if isinstance(code, CodeType):
+        yield code.co_filename, code.co_firstlineno, code.co_name
+    elif isinstance(thing, type) and (line := vars(thing).get("__firstlineno__")) is not None:
+        file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+        if file is not None:
+            yield file, line, thing.__name__

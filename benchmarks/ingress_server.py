@@ -25,7 +25,7 @@ from rooftree.testing import token_for
 from rooftree.testing.containers import FakeContainerEngine
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.api_proxy_routes import routes
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 from rooftree_homeassistant.core_session import CoreAccess
 from rooftree_ingress.ingress import INGRESS
 from rooftree_ingress.plugin import IngressPlugin
@@ -50,7 +50,7 @@ def proxy_to(port: int) -> type[Plugin]:
         provides = (API_PROXY,)
 
         async def setup(self, kernel: Kernel) -> None:
-            proxy = ApiProxy(cast(CoreConnection, Core(port)))
+            proxy = ApiProxy(cast(CoreClient, Core(port)))
             kernel.defer(proxy.close)
             kernel.provide(API_PROXY, proxy)
 

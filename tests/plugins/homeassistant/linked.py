@@ -16,8 +16,8 @@ from rooftree.interfaces.core import CoreReached
 from rooftree.process import System
 from rooftree.testing import Failing, running_system
 from rooftree_homeassistant.auth_routes import routes
-from rooftree_homeassistant.connection import CoreConnection
 from rooftree_homeassistant.conversation import PROVIDED, Conversation
+from rooftree_homeassistant.core_client import CoreClient
 from rooftree_homeassistant.whereabouts import CoreAddress
 from tests.rig.core_process import CoreProcess
 
@@ -38,14 +38,14 @@ class Linked:
 
     system: System
     place: Place
-    connection: CoreConnection
+    core_client: CoreClient
     events: list[Event]
     _news: asyncio.Event
 
     def move(self, address: CoreAddress | None) -> None:
         """Core is there from now on."""
         self.place.now = address
-        self.connection.look_again()
+        self.core_client.look_again()
 
     def over_socket(self, core: CoreProcess, **facts: Any) -> None:
         """Core is behind its socket."""
@@ -111,4 +111,4 @@ async def linked(
     async with running_system(
         folder, plugins=[LinkPlugin, *plugins], clock=clock, settings=settings or {}, allow=allow
     ) as system:
-        yield Linked(system, place, conversations[0].connection, events, news)
+        yield Linked(system, place, conversations[0].core_client, events, news)

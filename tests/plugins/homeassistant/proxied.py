@@ -15,7 +15,7 @@ from rooftree.interfaces.core import CORE
 from rooftree.testing import Client, token_for
 from rooftree_homeassistant.api_proxy import API_PROXY, ApiProxy
 from rooftree_homeassistant.api_proxy_routes import routes
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 from tests.plugins.homeassistant.linked import Linked, linked
 
 HELLO = Principal("addon", "local_hello", None, frozenset({"homeassistant_api"}))
@@ -31,7 +31,7 @@ class ProxyPlugin(Plugin):
     requires = (CORE,)
 
     async def setup(self, kernel: Kernel) -> None:
-        proxy = ApiProxy(cast(CoreConnection, kernel.service(CORE)))
+        proxy = ApiProxy(cast(CoreClient, kernel.service(CORE)))
         kernel.defer(proxy.close)
         kernel.accept_tokens_in(*TOKEN_HEADERS, HOME_ASSISTANT_HEADER)
         kernel.provide(API_PROXY, proxy)

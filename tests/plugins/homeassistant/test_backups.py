@@ -16,7 +16,7 @@ from rooftree.interfaces.backups import PartLeftOut, PartWishes
 from rooftree.interfaces.containers import DataPath
 from rooftree.interfaces.core import CORE, CoreRefused
 from rooftree_homeassistant import database_copies
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 from rooftree_homeassistant.database_copies import DatabaseReplaced, DatabaseUnreadable, copy_database, databases
 from rooftree_homeassistant.home_assistant import NAME
 from tests.plugins.homeassistant.house import OLD, CoreHouse
@@ -128,7 +128,7 @@ async def test_history_of_a_core_that_would_not_keep_still_is_copied(
     async def refuse(*_: object, **__: object) -> None:
         raise CoreRefused("it can't")
 
-    monkeypatch.setattr(CoreConnection, "command", refuse)
+    monkeypatch.setattr(CoreClient, "command", refuse)
 
     with written_to(reached.config / HISTORY):
         async with (await source_of(reached)).hold(NAME, USUAL) as contents:

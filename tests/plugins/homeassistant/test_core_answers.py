@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rooftree_homeassistant.connection import _user
+from rooftree_homeassistant.core_client import _user
 from rooftree_homeassistant.core_socket import CoreSocket
 from rooftree_homeassistant.core_state import CoreHttpConfig, CoreState
 

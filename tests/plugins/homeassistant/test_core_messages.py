@@ -147,7 +147,7 @@ async def test_what_changed_while_core_was_away_is_told_when_it_is_back_the_late
     )
 
     await core.start()
-    link.connection.look_again()
+    link.core_client.look_again()
 
     await core.is_sent("supervisor_update", data={"supervisor_internet": True})
     assert await core.events() == [

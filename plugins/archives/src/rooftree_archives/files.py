@@ -12,7 +12,7 @@ from typing import Final
 from attrs import asdict, frozen
 
 from rooftree.interfaces.backups import Progress
-from rooftree_archives.worker_process import WorkerConnection, archive_worker
+from rooftree_archives.worker_process import WorkerClient, archive_worker
 
 REMOVAL_S: Final = 10.0
 """Seconds that a file may take to be removed."""
@@ -76,7 +76,7 @@ async def copy_archive(source: Path, target: Path, hidden: str, progress: Progre
 class ReceivedFile:
     """A file that is written as it comes."""
 
-    def __init__(self, worker: WorkerConnection) -> None:
+    def __init__(self, worker: WorkerClient) -> None:
         self._worker = worker
 
     async def write(self, piece: bytes) -> None:
@@ -126,7 +126,7 @@ class OpenArchive:
     :ivar size: in bytes
     """
 
-    def __init__(self, worker: WorkerConnection, size: int) -> None:
+    def __init__(self, worker: WorkerClient, size: int) -> None:
         self._worker = worker
         self.size = size
 

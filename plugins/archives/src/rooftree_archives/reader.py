@@ -26,7 +26,7 @@ from rooftree.interfaces.backups import (
 from rooftree.model import Secret
 from rooftree_archives.heads import head_of, key_of, parts_of, stored_parts
 from rooftree_archives.unpacking import UnpackLimits
-from rooftree_archives.worker_process import WorkerConnection, WorkerEnded, WorkerSilent, archive_worker
+from rooftree_archives.worker_process import WorkerClient, WorkerEnded, WorkerSilent, archive_worker
 
 _AT_A_TIME: Final = 50
 _USUAL: Final = UnpackLimits()
@@ -120,7 +120,7 @@ async def verify_archive(
 
 
 class _Reader:
-    def __init__(self, worker: WorkerConnection, index: ArchiveIndex, limits: UnpackLimits) -> None:
+    def __init__(self, worker: WorkerClient, index: ArchiveIndex, limits: UnpackLimits) -> None:
         self._worker = worker
         self._index = index
         self._limits = asdict(limits)

@@ -58,7 +58,7 @@ _FAULTS: Final[Mapping[str, type[RooftreeError]]] = {
 }
 
 
-class WorkerConnection:
+class WorkerClient:
     """A running worker."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +106,7 @@ class WorkerConnection:
 
 
 @asynccontextmanager
-async def archive_worker() -> AsyncIterator[WorkerConnection]:
+async def archive_worker() -> AsyncIterator[WorkerClient]:
     """A worker for the length of the block; it does not outlive the daemon, unless the kernel holds it."""
     ours, theirs = socket.socketpair()
     command = (sys.executable, "-I", "-X", "utf8", "-m", "rooftree_archives.worker", str(theirs.fileno()))
@@ -116,6 +116,6 @@ async def archive_worker() -> AsyncIterator[WorkerConnection]:
             theirs.close()
             reader, writer = await asyncio.open_connection(sock=ours)
             try:
-                yield WorkerConnection(reader, writer)
+                yield WorkerClient(reader, writer)
             finally:
                 writer.close()

@@ -18,7 +18,7 @@ from rooftree.model import Secret
 from rooftree_archives.files import being_made, hidden_name, remove_archive
 from rooftree_archives.heads import key_of, parts_of, values_of
 from rooftree_archives.metadata import write_metadata
-from rooftree_archives.worker_process import WorkerConnection, archive_worker
+from rooftree_archives.worker_process import WorkerClient, archive_worker
 
 log = structlog.get_logger(__name__)
 
@@ -65,9 +65,7 @@ async def archive_writer(
 
 
 class _Writer:
-    def __init__(
-        self, worker: WorkerConnection, name: str, data_folder: Path, *, protected: bool, replace: bool
-    ) -> None:
+    def __init__(self, worker: WorkerClient, name: str, data_folder: Path, *, protected: bool, replace: bool) -> None:
         self._worker = worker
         self._name = name
         self._data_folder = data_folder

@@ -16,7 +16,7 @@ from aiohttp import web
 from rooftree import Exchange, Field, Introduction, Invalid, Proxied, Service, Socket
 from rooftree.interfaces.core import CoreUnavailable
 from rooftree_homeassistant.api_proxy_sockets import bridge
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 from rooftree_homeassistant.core_session import CoreAccess
 from rooftree_proxying import Address, BadGateway, ForwardedRequest, Places, Upstreams, forward
 
@@ -38,8 +38,8 @@ _NOT_THERE: Final = "Core does not answer: it does not run, or is still starting
 class ApiProxy:
     """Core's API, as add-ons see it."""
 
-    def __init__(self, connection: CoreConnection) -> None:
-        self._connection = connection
+    def __init__(self, core_client: CoreClient) -> None:
+        self._core_client = core_client
         self._upstreams = Upstreams()
         self._conversations = Places(CONVERSATIONS, "conversations with Core")
 
@@ -56,7 +56,7 @@ class ApiProxy:
         self._refuse_without_core()
 
         async def serve(client: web.WebSocketResponse) -> None:
-            await bridge(client, self._connection, introduction, self._conversations)
+            await bridge(client, self._core_client, introduction, self._conversations)
 
         return Socket(serve)
 
@@ -65,7 +65,7 @@ class ApiProxy:
             raise Invalid("Core's WebSocket is at /core/websocket")
         self._refuse_without_core()
         try:
-            access = await self._connection.access()
+            access = await self._core_client.access()
         except CoreUnavailable as error:
             raise BadGateway(error.message) from error
         is_small = not exchange.has_body or (exchange.length is not None and exchange.length <= SMALL_BYTES)
@@ -83,7 +83,7 @@ class ApiProxy:
             raise BadGateway(f"Core has not answered within {WITHIN_S:g} s") from None
 
     def _refuse_without_core(self) -> None:
-        if not self._connection.answers:
+        if not self._core_client.answers:
             raise BadGateway(_NOT_THERE)
 
 

@@ -12,7 +12,7 @@ from aiohttp import ClientWebSocketResponse, WSCloseCode, WSMsgType, web
 from rooftree import Introduction, Principal, RooftreeError
 from rooftree.interfaces.core import CoreUnavailable
 from rooftree_homeassistant.api_proxy_frames import MessageRefused, read_object, refuse_bytes, sifted
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 from rooftree_proxying import Places, TooManyOpen
 
 log = structlog.get_logger(__name__)
@@ -35,13 +35,13 @@ class _NotLetIn(Exception):
 
 
 async def bridge(
-    client: web.WebSocketResponse, connection: CoreConnection, introduction: Introduction, conversations: Places
+    client: web.WebSocketResponse, core_client: CoreClient, introduction: Introduction, conversations: Places
 ) -> None:
     """Let a client talk to Core until one of them ends it, or the client says what it must not.
 
     :param conversations: how many each client may have
     """
-    await client.send_json({"type": "auth_required", "ha_version": connection.version})
+    await client.send_json({"type": "auth_required", "ha_version": core_client.version})
     try:
         caller = await _let_in(client, introduction)
     except _NotLetIn as refusal:
@@ -50,15 +50,15 @@ async def bridge(
         return
     try:
         with conversations.place(str(caller)):
-            await _talk(client, connection)
+            await _talk(client, core_client)
     except TooManyOpen as refusal:
         log.warning("core_socket_not_opened", reason=refusal.message)
         await client.close(code=WSCloseCode.TRY_AGAIN_LATER, message=refusal.message.encode()[:MOST_REASON_BYTES])
 
 
-async def _talk(client: web.WebSocketResponse, connection: CoreConnection) -> None:
+async def _talk(client: web.WebSocketResponse, core_client: CoreClient) -> None:
     try:
-        core, version = await connection.websocket()
+        core, version = await core_client.websocket()
     except CoreUnavailable as error:
         log.info("core_socket_not_opened", reason=error.message)
         await client.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"Core does not answer")

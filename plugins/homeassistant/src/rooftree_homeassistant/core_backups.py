@@ -87,9 +87,9 @@ class CoreBackups:
 
     kind = PartKind.CORE
 
-    def __init__(self, core: HomeAssistant, connection: Core, folder: Path) -> None:
+    def __init__(self, core: HomeAssistant, core_client: Core, folder: Path) -> None:
         self._core = core
-        self._connection = connection
+        self._core_client = core_client
         self._copies = folder / COPIES
 
     def parts(self) -> Sequence[BackupPart]:
@@ -146,7 +146,7 @@ class CoreBackups:
             yield True
             return
         try:
-            await self._connection.command("backup/start", within_s=START_WITHIN_S)
+            await self._core_client.command("backup/start", within_s=START_WITHIN_S)
         except (CoreUnavailable, CoreRefused) as error:
             log.warning("core_not_still", reason=error.message)
             yield False
@@ -158,7 +158,7 @@ class CoreBackups:
 
     async def _tell_over(self) -> None:
         try:
-            await self._connection.command("backup/end", within_s=END_WITHIN_S)
+            await self._core_client.command("backup/end", within_s=END_WITHIN_S)
         except (CoreUnavailable, CoreRefused) as error:  # its history goes on by itself after a while
             log.warning("core_not_told", reason=error.message)
 

@@ -12,7 +12,7 @@ from typing import Final
 from rooftree import Conflict, Service, Unavailable
 from rooftree.interfaces.core import CoreUnavailable
 from rooftree_containers.observation import runs
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 from rooftree_homeassistant.core_page import page_complaint
 from rooftree_homeassistant.core_state import CoreState
 from rooftree_homeassistant.home_assistant import NAME, HomeAssistant
@@ -39,9 +39,9 @@ class NotAwaited(Conflict):
 class CoreHealth:
     """Asks how Core is."""
 
-    def __init__(self, core: HomeAssistant, connection: CoreConnection) -> None:
+    def __init__(self, core: HomeAssistant, core_client: CoreClient) -> None:
         self._core = core
-        self._connection = connection
+        self._core_client = core_client
         self._awaited = 0
         self._failed_revivals = 0
 
@@ -87,7 +87,7 @@ class CoreHealth:
 
     async def _state(self) -> CoreState | None:
         try:
-            return await self._connection.state()
+            return await self._core_client.state()
         except CoreUnavailable:
             return None
 
@@ -107,8 +107,8 @@ class CoreHealth:
         if complaint is not None:
             return complaint
         try:
-            config = await self._connection.config()
-            http = await self._connection.http_config()
+            config = await self._core_client.config()
+            http = await self._core_client.http_config()
         except CoreUnavailable as error:
             return f"its API was there and went again: {error.message}"
         components = config.get("components") or ()

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from rooftree import Collection, Kernel, document
 from rooftree.interfaces.core import CoreReached, CoreRefused, CoreUnavailable, UserLoggedOut
-from rooftree_homeassistant.connection import CoreConnection
+from rooftree_homeassistant.core_client import CoreClient
 
 log = structlog.get_logger(__name__)
 
@@ -35,13 +35,13 @@ class ActiveUsers:
 class UserWatch:
     """Tells of users who are logged out."""
 
-    def __init__(self, kernel: Kernel, connection: CoreConnection, known: Collection[ActiveUsers]) -> None:
+    def __init__(self, kernel: Kernel, core_client: CoreClient, known: Collection[ActiveUsers]) -> None:
         self._kernel = kernel
-        self._connection = connection
+        self._core_client = core_client
         self._known = known
         self._changed = asyncio.Event()
-        connection.listen(REMOVED, self._removed)
-        connection.listen(UPDATED, self._updated)
+        core_client.listen(REMOVED, self._removed)
+        core_client.listen(UPDATED, self._updated)
         kernel.on(CoreReached, self._reached)
 
     async def run(self) -> None:
@@ -65,7 +65,7 @@ class UserWatch:
         self._changed.set()
 
     async def _compare(self) -> None:
-        active = {user.id for user in await self._connection.users() if user.is_active}
+        active = {user.id for user in await self._core_client.users() if user.is_active}
         before = self._known.get(_KEY, ActiveUsers())
         for user_id in set(before.ids) - active:
             log.info("core_user_logged_out", user=user_id)

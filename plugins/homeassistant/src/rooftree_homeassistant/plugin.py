@@ -99,8 +99,8 @@ class HomeAssistantPlugin(Plugin):
         replaced = await kernel.collection(ReplacedCore)
         self.core = HomeAssistant(kernel, options, installed, replaced, decided)
         self.conversation = await Conversation.begin(kernel, self.core)
-        self.backups = CoreBackups(self.core, self.conversation.connection, await kernel.folder())
-        self.health = CoreHealth(self.core, self.conversation.connection)
+        self.backups = CoreBackups(self.core, self.conversation.core_client, await kernel.folder())
+        self.health = CoreHealth(self.core, self.conversation.core_client)
         domain = CoreDomain(
             kernel,
             NAMES,
@@ -125,16 +125,16 @@ class HomeAssistantPlugin(Plugin):
         kernel.provide(HOME_ASSISTANT, self.core)
         kernel.provide(CORE_HEALTH, self.health)
         self.first_install = FirstInstall(kernel, self.core, is_wanted=settings.install)
-        proxy = ApiProxy(self.conversation.connection)
+        proxy = ApiProxy(self.conversation.core_client)
         kernel.defer(proxy.close)
         kernel.provide(API_PROXY, proxy)
 
     async def core_reached(self, _: CoreReached) -> None:
         """Core may have changed where its page is, or can't use what it was changed to."""
-        connection = self.conversation.connection
+        core_client = self.conversation.core_client
         with suppress(CoreUnavailable):  # it went again: its return brings us here again
-            await self.core.note_http(await connection.http_config())
-            self.core.note_recovery_mode((await connection.config()).get("recovery_mode") is True)
+            await self.core.note_http(await core_client.http_config())
+            self.core.note_recovery_mode((await core_client.config()).get("recovery_mode") is True)
 
     def container_changed(self, event: ManagedStateChanged) -> None:
         """Perhaps Core runs now as what it is to be."""

@@ -27,17 +27,17 @@ from tests.rig.service_process import free_port
 
 async def test_core_is_reached_over_its_socket_without_a_token(tmp_path: Path) -> None:
     async with core_process(tmp_path / "core") as core, linked(tmp_path) as link:
-        assert not link.connection.answers
+        assert not link.core_client.answers
         link.over_socket(core)
 
         assert await link.reached() == "2026.11.0"
-        assert link.connection.answers
-        assert (await link.connection.state()).runs
-        assert (await link.connection.config())["version"] == "2026.11.0"
-        http = await link.connection.http_config()
+        assert link.core_client.answers
+        assert (await link.core_client.state()).runs
+        assert (await link.core_client.config())["version"] == "2026.11.0"
+        http = await link.core_client.http_config()
         assert http is not None
         assert (http.port, http.ssl, http.server_hosts) == (core.port, False, ("0.0.0.0", "::"))
-        assert (await link.connection.command("stand_in/echo", text="é"))["text"] == "é"
+        assert (await link.core_client.command("stand_in/echo", text="é"))["text"] == "é"
         assert all(told["by"] == "socket" for told in await core.told("request"))
 
 
@@ -46,8 +46,8 @@ async def test_core_of_before_the_socket_is_reached_with_the_access_token_that_i
         link.over_tcp(core)
 
         assert await link.reached() == "2026.3.1"
-        assert await link.connection.http_config() is None
-        answer = await link.connection.request("POST", "api/echo", content={"a": 1})
+        assert await link.core_client.http_config() is None
+        answer = await link.core_client.request("POST", "api/echo", content={"a": 1})
         assert answer.ok
         asked = await core.told("request", path="/auth/token")
         assert len(asked) == 1, "one token serves for as long as it lasts"
@@ -93,7 +93,7 @@ async def test_core_without_a_socket_is_asked_about_logins_from_where_it_takes_t
             link.move(CoreAddress(container_id="one", version="2026.3.1", socket=None, refresh_token=Secret("r"),
                                   url=f"http://127.0.0.1:{port}"))  # fmt: skip
             paths = ["api/hassio_auth", "api/hassio_auth", "api/hassio_auth/password_reset"]
-            answers = await asyncio.gather(*(link.connection.request("POST", path, content={}) for path in paths))
+            answers = await asyncio.gather(*(link.core_client.request("POST", path, content={}) for path in paths))
     finally:
         await runner.cleanup()
 
@@ -107,7 +107,7 @@ async def test_access_token_that_core_does_not_take_any_more_is_asked_for_anew(t
         await core.kill()
         await core.start()  # it has forgotten the tokens that it gave
 
-        assert (await link.connection.state()).runs
+        assert (await link.core_client.state()).runs
 
 
 async def test_access_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_access_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
         await link.reached()
         clock._pass(clock.monotonic() + 3_600)
 
-        await link.connection.state()
+        await link.core_client.state()
 
         assert len(await core.told("request", path="/auth/token")) == 2
 
@@ -139,16 +139,16 @@ async def test_core_that_ends_is_lost_and_reached_again_when_it_is_back(tmp_path
 
         await core.kill()
         await link.is_told(CoreLost)
-        assert not link.connection.answers
+        assert not link.core_client.answers
         with pytest.raises(CoreUnavailable, match=r"at its socket: Connection refused$"):
-            await link.connection.state()
+            await link.core_client.state()
         with pytest.raises(CoreUnavailable):
-            await link.connection.command("get_config")
+            await link.core_client.command("get_config")
         with pytest.raises(CoreUnavailable):
-            await link.connection.request("GET", "api/config")
+            await link.core_client.request("GET", "api/config")
 
         await core.start(version="2026.12.0")
-        link.connection.look_again()
+        link.core_client.look_again()
         assert await link.reached(2) == "2026.12.0"
         assert [type(event) for event in link.events if isinstance(event, CoreReached | CoreLost)] == [
             CoreReached,
@@ -194,14 +194,14 @@ async def test_core_that_starts_is_not_reached_before_it_runs(tmp_path: Path) ->
         link.over_socket(core)
         await core.is_told("request", path="/api/core/state")
 
-        state = await link.connection.state()
+        state = await link.core_client.state()
         assert (state.state, state.runs, state.migrating_offline) == ("STARTING", False, True)
-        assert not link.connection.answers
+        assert not link.core_client.answers
         await core.become(state="RUNNING", migration="live")
-        link.connection.look_again()
+        link.core_client.look_again()
 
         await link.reached()
-        assert not (await link.connection.state()).migrating_offline
+        assert not (await link.core_client.state()).migrating_offline
 
 
 async def test_container_that_ends_closes_the_connection(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_container_that_ends_closes_the_connection(tmp_path: Path) -> None
         await link.is_told(CoreLost)
         await core.is_told("disconnected")
         with pytest.raises(CoreUnavailable, match="does not run"):
-            await link.connection.state()
+            await link.core_client.state()
 
 
 async def test_another_container_is_another_core(tmp_path: Path) -> None:
@@ -238,9 +238,9 @@ async def test_what_core_reports_of_its_port_leaves_the_socket_s_connection_open
         await link.reached()
 
         link.over_socket(core, url="https://127.0.0.1:1", refresh_token=Secret("another"))
-        await link.connection.command("get_config")
+        await link.core_client.command("get_config")
 
-        assert link.connection.answers
+        assert link.core_client.answers
         assert len(await core.told("connected")) == 1
 
 
@@ -250,7 +250,7 @@ async def test_refusal_of_a_command_has_core_s_word_for_it(tmp_path: Path) -> No
         await link.reached()
 
         with pytest.raises(CoreRefused) as refused:
-            await link.connection.command("no/such")
+            await link.core_client.command("no/such")
 
         assert refused.value.extra_fields == {"code": "unknown_command"}
         assert "Unknown command" in refused.value.message
@@ -261,7 +261,7 @@ async def test_commands_side_by_side_get_their_own_results(tmp_path: Path) -> No
         link.over_socket(core)
         await link.reached()
 
-        results = await asyncio.gather(*(link.connection.command("stand_in/echo", number=n) for n in range(50)))
+        results = await asyncio.gather(*(link.core_client.command("stand_in/echo", number=n) for n in range(50)))
 
         assert [result["number"] for result in results] == list(range(50))
 
@@ -273,9 +273,9 @@ async def test_core_that_hangs_is_unavailable_after_the_time_that_was_given(tmp_
         await core.become(hangs=True, slow_s=60)
 
         with pytest.raises(CoreUnavailable, match=r"within 0\.2 s"):
-            await link.connection.request("GET", "api/config", within_s=0.2)
+            await link.core_client.request("GET", "api/config", within_s=0.2)
         with pytest.raises(CoreUnavailable, match=r"within 0\.2 s"):
-            await link.connection.command("get_config", within_s=0.2)
+            await link.core_client.command("get_config", within_s=0.2)
 
 
 @pytest.mark.parametrize("path", ["/api", "api//x", "api/../auth", "api/%2e%2e", "api/x?y", "", "api/ü", "api/./x"])
@@ -285,7 +285,7 @@ async def test_path_that_is_not_canonical_is_never_sent(tmp_path: Path, path: st
         await link.reached()
 
         with pytest.raises(ValueError, match="canonical"):
-            await link.connection.request("GET", path)
+            await link.core_client.request("GET", path)
 
 
 async def test_users_are_those_that_people_are(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ async def test_users_are_those_that_people_are(tmp_path: Path) -> None:
         link.over_socket(core)
         await link.reached()
 
-        (user,) = await link.connection.users()
+        (user,) = await link.core_client.users()
 
         assert (user.id, user.username, user.is_owner, user.group_ids) == ("a" * 32, "anna", True, ("system-admin",))
 
@@ -357,14 +357,14 @@ async def test_certificate_that_nobody_vouches_for_is_taken_until_a_better_one_w
     async with linked(tmp_path) as link:
         async with tls_core(strange) as url:
             link.place.now = at(url)
-            assert (await link.connection.state()).state == "STARTING"
+            assert (await link.core_client.state()).state == "STARTING"
         async with tls_core(kept) as url:
             link.place.now = at(url, "two")
-            assert (await link.connection.state()).state == "STARTING"
+            assert (await link.core_client.state()).state == "STARTING"
         async with tls_core(strange) as url:
             link.place.now = at(url, "three")
             with pytest.raises(CoreUnavailable, match="better one before"):
-                await link.connection.state()
+                await link.core_client.state()
 
 
 async def test_what_is_no_certificate_in_the_folder_harms_nobody(tmp_path: Path) -> None:
@@ -376,9 +376,9 @@ async def test_what_is_no_certificate_in_the_folder_harms_nobody(tmp_path: Path)
     (certificates / "privkey.pem").write_bytes(kept.with_suffix(".key").read_bytes())
     async with linked(tmp_path) as link, tls_core(kept) as url:
         link.place.now = at(url)
-        await link.connection.state()
+        await link.core_client.state()
 
-        assert link.connection._certificates._was_checked
+        assert link.core_client._certificates._was_checked
 
 
 class Ending:

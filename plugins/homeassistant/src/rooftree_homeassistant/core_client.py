@@ -1,4 +1,4 @@
-"""The connection to Core: one WebSocket that is kept open while Core runs, and its HTTP API.
+"""The client of Core: one WebSocket that is kept open while Core runs, and its HTTP API.
 
 Core is reached as soon as it says that it runs and its WebSocket is open, and is lost when that closes; both are
 events. It is tried again with growing pauses, and at once when Core is somewhere else than before (:meth:`look_again`).
@@ -58,7 +58,7 @@ class _Place:
         return cls(address.container_id, None, address.url, address.refresh_token)
 
 
-class CoreConnection:
+class CoreClient:
     """Core, for all who ask it something; see :class:`rooftree.interfaces.core.Core`.
 
     :param whereabouts: knows where Core is

@@ -8,6 +8,7 @@ from tests.rig.backends import Backend, Line
 
 SMUGGLED = b"GET /to/log/smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 TO = b"POST /to/log/one HTTP/1.1\r\n"
+CHUNKED = TO + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 REQUESTS = {
     "CL.TE": TO + b"Host: h\r\nContent-Length: 49\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
     "TE.CL": TO + b"Host: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2c\r\n" + SMUGGLED,
@@ -24,12 +25,28 @@ REQUESTS = {
     "bare LF in a field": TO + b"Host: h\r\nX: a\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
     "bare CR in a field": TO + b"Host: h\r\nX: a\rTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
     "NUL in a field": TO + b"Host: h\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
-    "chunk extension": TO + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0;a=b\nc\r\n\r\n" + SMUGGLED,
-    "chunk size with sign": TO + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n+0\r\n\r\n" + SMUGGLED,
-    "chunk size in hex notation": TO + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + SMUGGLED,
-    "chunk without its end": TO + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na0\r\n\r\n" + SMUGGLED,
-    "chunk size too large": TO + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n\r\n" + SMUGGLED,
+    "chunk extension": CHUNKED + b"0;a=b\nc\r\n\r\n" + SMUGGLED,
+    "chunk size with sign": CHUNKED + b"+0\r\n\r\n" + SMUGGLED,
+    "chunk size in hex notation": CHUNKED + b"0x0\r\n\r\n" + SMUGGLED,
+    "chunk without its end": CHUNKED + b"1\r\na0\r\n\r\n" + SMUGGLED,
+    "chunk size too large": CHUNKED + b"10000000000000000\r\n\r\n" + SMUGGLED,
+    "chunk size with a blank": CHUNKED + b" 0\r\n\r\n" + SMUGGLED,
+    "chunk size of nothing": CHUNKED + b"\r\n\r\n" + SMUGGLED,
+    "chunk size with a line in it": CHUNKED + b"0_0\r\n\r\n" + SMUGGLED,
+    "bare LF after a chunk size": CHUNKED + b"0\n\n" + SMUGGLED,
+    "length in a trailer": CHUNKED + b"0\r\nContent-Length: 42\r\n\r\n" + SMUGGLED,
+    "TE in HTTP/1.0": TO.replace(b"1.1", b"1.0") + b"Host: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+    "field without a name": TO + b"Host: h\r\n: chunked\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
+    "field without a colon": TO + b"Host: h\r\nTransfer-Encoding\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
+    "blank line before": b"\r\n" + TO + b"Host: h\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
+    "blank before the first field": TO + b" X: a\r\nHost: h\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
+    "two blanks in the first line": b"POST /to/log/one  HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
     "CL twice": TO + b"Host: h\r\nContent-Length: 0\r\nContent-Length: 42\r\n\r\n" + SMUGGLED,
+    "CL twice the same": TO + b"Host: h\r\nContent-Length: 44\r\nContent-Length: 44\r\n\r\n" + SMUGGLED,
+    "CL of nothing": TO + b"Host: h\r\nContent-Length:\r\n\r\n" + SMUGGLED,
+    "CL in hex notation": TO + b"Host: h\r\nContent-Length: 0x2c\r\n\r\n" + SMUGGLED,
+    "CL in other digits": TO + b"Host: h\r\nContent-Length: \xd9\xa4\r\n\r\n" + SMUGGLED,
+    "CL with a line in it": TO + b"Host: h\r\nContent-Length: 4_4\r\n\r\n" + SMUGGLED,
     "CL list": TO + b"Host: h\r\nContent-Length: 0, 42\r\n\r\n" + SMUGGLED,
     "CL with sign": TO + b"Host: h\r\nContent-Length: +42\r\n\r\n" + SMUGGLED,
     "CL in disguise": TO + b"Host: h\r\nContent_Length: 44\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
@@ -43,7 +60,10 @@ REQUESTS = {
     "upgrade to something else": b"GET /to/log/one HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n"
     b"Upgrade: h2c\r\nHTTP2-Settings: AAA\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
 }  # fmt: skip
-ONE = {"CL in disguise", "CL named by Connection", "GET with a body", "upgrade to something else"}
+ONE = {
+    "CL in disguise", "CL named by Connection", "GET with a body", "upgrade to something else", "blank line before",
+    "two blanks in the first line",
+}  # fmt: skip
 """Of these everybody understands the same."""
 
 

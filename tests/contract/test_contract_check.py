@@ -33,7 +33,7 @@ DIFFERENT: Mapping[str, Mapping[str, str]] = {
     },
     f"/addons/{RUNS}/options/config": {"status 403": "rendered options hold secrets, and are for the add-on itself"},
     "/auth": {"status 403": "logins are for add-ons that declare `auth_api`; the existing supervisor refuses as well"},
-    "/auth/list": {"status 500": NO_CORE},
+    "/auth/list": {"status 503": NO_CORE},
     "/core/info": {
         "data.version: null": NO_CORE,
         "data.version_latest: null": NO_CORE,

@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 import structlog
 from attrs import field, frozen
 
-from rooftree import Failed, Forbidden, Invalid, Kernel, RateLimited, Secret, Service, Unauthenticated
+from rooftree import Failed, Forbidden, Invalid, Kernel, RateLimited, Secret, Service, Unauthenticated, Unavailable
 from rooftree.interfaces.core import Core, CoreRefused, CoreUnavailable, CoreUser, UserLoggedOut
 from rooftree_homeassistant.credentials import CHALLENGE, Credentials
 from rooftree_homeassistant.login_cache import LoginCache
@@ -68,6 +68,13 @@ class UsersNotListed(Failed):
     """Core did not say who its users are."""
 
     error_key = "auth_list_users_error"
+
+
+class UsersOutOfReach(Unavailable):
+    """Core is away, and nobody else knows its users. The key is that of :class:`UsersNotListed`: clients go by it, and
+    know no other."""
+
+    error_key = UsersNotListed.error_key
 
 
 @frozen
@@ -162,10 +169,12 @@ class Logins:
             await self._cache.drop(name)
 
     async def users(self) -> Sequence[CoreUser]:
-        """Those who log in with a password; raises :class:`UsersNotListed`, while Core is away too."""
+        """Those who log in with a password; raises :class:`UsersNotListed`, and :class:`UsersOutOfReach`."""
         try:
             return [user for user in await self._core.users() if user.username]
-        except (CoreRefused, CoreUnavailable) as error:
+        except CoreUnavailable as error:
+            raise UsersOutOfReach(f"Core can't list its users: {error.message}") from error
+        except CoreRefused as error:
             raise UsersNotListed(f"Core did not list its users: {error.message}") from error
 
     async def forget(self) -> None:

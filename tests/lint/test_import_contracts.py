@@ -127,6 +127,8 @@ def test_shared_files_have_no_lists_of_plugins() -> None:
     for file in subprocess.check_output(("git", "ls-files"), cwd=ROOT, text=True).splitlines():
         if file.startswith(("plugins/", "tests/plugins/", "examples/")) or file.endswith(".md"):
             continue
+        if (ROOT / file).is_symlink():  # it says where something is, which is looked at there
+            continue
         text = (ROOT / file).read_bytes().decode(errors="replace")
         if len(listed := [name for name, pattern in patterns.items() if pattern.search(text)]) >= MANY:
             lists[file] = listed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rooftree.cli.invocation import Invocation, invocation_options, pass_invocation
+from rooftree.cli.names import NAME
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -26,7 +27,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 @click.command()
-@click.argument("page", required=False, shell_complete=_complete)
+@click.argument("page", type=NAME, required=False, shell_complete=_complete)
 @invocation_options
 @pass_invocation
 def docs(invocation: Invocation, /, page: str | None) -> None:

@@ -21,6 +21,7 @@ from rooftree.http import connection, server
 from rooftree.process.system import System
 from rooftree.testing import Client, running_system
 from tests.kernel.served_process import Process, served_process
+from tests.rig.pace import on_this_machine
 
 routes = Routes()
 DEADLINE_S = 10.0
@@ -490,7 +491,7 @@ async def crowd_is_borne(process: Process, *, idle: int, slow: int, times: int, 
         await asyncio.to_thread(crowd.join, 0, slow)  # connections are taken in order: these before ours that follow
         for _ in range(3):
             crowded = await asked(process, times, crowd.drip)
-            if p99(crowded) < P99_S:
+            if p99(crowded) < on_this_machine(P99_S):
                 break
         with_all = process.resident_bytes
         async with asyncio.timeout(gone_s):
@@ -512,7 +513,7 @@ async def crowd_is_borne(process: Process, *, idle: int, slow: int, times: int, 
         f"p99 {p99(crowded) * 1000:.2f} ms ({p99(alone) * 1000:.2f} alone)"
     )
     assert each < PER_CONNECTION, figures
-    assert p99(crowded) < P99_S, figures
+    assert p99(crowded) < on_this_machine(P99_S), figures
     assert median(crowded) < 2 * median(alone), figures
     return figures
 
@@ -538,20 +539,23 @@ async def test_thousands_of_idle_and_slow_clients_cost_the_others_nothing(
 
 @pytest.mark.torture
 async def test_thousands_of_idle_connections_are_closed_after_a_while(tmp_path: Path) -> None:
-    require_files(10_500)
-    async with served_process(tmp_path, {"IDLE_S": 3.0}) as process:
+    require_files(15_500)  # there is room for a third as many connections
+    meanwhile = []
+    # So long that most of them have come before the first is let go, however slowly they come here.
+    async with served_process(tmp_path, {"IDLE_S": on_this_machine(8.0)}) as process:
         await asked(process, 200)
         crowd = Crowd(process.port)
         try:
-            await asyncio.to_thread(crowd.join, 10_000, 0)
-            assert process.connections > 2_000
-            meanwhile = await asked(process, 3_000)
-            async with asyncio.timeout(60):
-                while process.connections:
-                    await asyncio.sleep(0.1)
+            for _ in range(2):
+                await asyncio.to_thread(crowd.join, 5_000, 0)
+                assert process.connections > 2_000
+                meanwhile += await asked(process, 1_500)
+                async with asyncio.timeout(60):
+                    while process.connections:
+                        await asyncio.sleep(0.1)
         finally:
             crowd.leave()
-    assert p99(meanwhile) < P99_S
+    assert p99(sorted(meanwhile)) < on_this_machine(P99_S)
 
 
 def require_files(number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -99,6 +100,7 @@ async def test_handler_that_answers_something_else_is_named_in_the_log_and_its_c
     assert "GET /face: " in caplog.text
     assert "face declares that it returns Face, and returned NoneType" in caplog.text
     assert "nothing declares that it returns NoneType, and returned Face" in caplog.text
+    assert re.search(r"and returned Face \(tests/kernel/test_answer_types\.py:\d+, nothing\)", caplog.text)
 
 
 @pytest.mark.parametrize("access", ["admin", None, type(PUBLIC)])

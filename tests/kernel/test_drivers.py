@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,8 +104,8 @@ async def test_drivers_are_listed_with_state_reason_and_who_takes_them(tmp_path:
         "reason": None, "plugin": "orchestra",
     }  # fmt: skip
     assert [(row["name"], row["state"], row["reason"]) for row in listed[1:]] == [
-        ("horns.hunting", "failed", "Hunting.blowe: did you mean blow?"),
-        ("horns.late", "failed", "Late.blow must be async def"),
+        ("horns.hunting", "failed", "TypeError: Hunting.blowe: did you mean blow?"),
+        ("horns.late", "failed", "TypeError: Late.blow must be async def"),
         ("horns.post", "idle", "this is no post office"),
     ]
 
@@ -153,6 +154,25 @@ async def test_driver_whose_settings_are_wrong_fails_and_the_others_do_not(tmp_p
     assert state == "failed"
     assert reason is not None
     assert "horns.alp.pitch must be >= 1" in reason.replace("'pitch'", "horns.alp.pitch")
+
+
+async def test_reason_of_a_drivers_failure_names_type_and_place(tmp_path: Path) -> None:
+    class Cracked(Horn):
+        name = "cracked"
+
+        def blow(self) -> str:  # type: ignore[override]  # that is the fault
+            return "toot"
+
+    def missing() -> object:
+        return {}["brass"]
+
+    lost = InstalledPlugin("lost", missing, group=GROUP)
+    async with house(tmp_path, horn("cracked", Cracked), lost, allow={"driver_failed"}) as system:
+        told = {name: reason or "" for name, (_, reason) in drivers_of(system).items()}
+
+    wrong = r"TypeError: Cracked\.blow must be async def \(tests/kernel/test_drivers\.py:\d+, Cracked\)"
+    assert re.fullmatch(wrong, told["horns.cracked"])
+    assert told["horns.lost"].startswith("KeyError: 'brass'")
 
 
 async def test_driver_is_disabled_and_enabled_and_its_plugin_does_without_it_meanwhile(tmp_path: Path) -> None:

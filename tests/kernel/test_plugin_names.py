@@ -149,16 +149,51 @@ async def test_wrong_use_that_raises_nothing_of_its_own_is_told_with_its_place(
         '    name = "slip"\n\n'
         f"    {line}\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "rooftree_slip", raising=False)
-    monkeypatch.delitem(sys.modules, "rooftree_slip.plugin", raising=False)
+    assert (await reason_of_slip(tmp_path, monkeypatch)).endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("declared", "handler", "reason"),
+    [
+        ('"/slip", access=PUBLIC', "def tick(size) -> None: ...", "(rooftree_slip/plugin.py:5, tick)"),
+        ('"/slip/{name}", access=PUBLIC', "def tick() -> None: ...", "takes no name (rooftree_slip/plugin.py:5, tick)"),
+        ('"/slip", access=PUBLIC', "def tick(): ...", "or -> None (rooftree_slip/plugin.py:5, tick)"),
+        ('"/slip", access="admin"', "def tick() -> None: ...", "(rooftree_slip/plugin.py:5, <module>)"),
+    ],
+)
+async def test_handler_that_cannot_be_bound_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: str, handler: str, reason: str
+) -> None:
+    package = tmp_path / "rooftree_slip"
+    package.mkdir()
+    (package / "plugin.py").write_text(
+        "from rooftree import PUBLIC, Plugin, Routes\n\n"
+        "routes = Routes()\n\n"
+        f"@routes.get({declared})\n"
+        f"{handler}\n\n"
+        "class Slip(Plugin):\n"
+        '    name = "slip"\n\n'
+        "    def routes(self): return routes\n"
+    )
+    told = await reason_of_slip(tmp_path, monkeypatch)
+
+    assert told.startswith("TypeError: ")
+    assert told.endswith(reason)
+
+
+async def reason_of_slip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why the plugin in the package ``rooftree_slip`` does not run."""
+    monkeypatch.syspath_prepend(str(folder))
+    for module in ("rooftree_slip", "rooftree_slip.plugin"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
 
     def load() -> object:
         return importlib.import_module("rooftree_slip.plugin").Slip
 
+    load.__module__ = "rooftree_slip.plugin"  # as its entry point would say
     plugins = [InstalledPlugin("slip", load)]
-    async with running_system(tmp_path / "data", plugins=plugins, allow={"plugin_failed"}) as system:
-        assert (system.plugins.info("slip").reason or "").endswith(reason)
+    async with running_system(folder / "data", plugins=plugins, allow={"plugin_failed"}) as system:
+        return system.plugins.info("slip").reason or ""
 
 
 KEY = Service[Path]("place/1")

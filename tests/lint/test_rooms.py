@@ -137,7 +137,7 @@ def test_room_has_a_door_with_a_sentence_and_what_others_may_use_and_is_not_ente
 
 def test_only_what_everybody_may_use_stands_at_the_top() -> None:
     top = {path.stem for path in (KERNEL / "rooftree").glob("*.py")} - {"__init__"}
-    beside = {"commands", "entry_points", "source_texts"}
+    beside = {"commands", "entry_points", "fault_places", "source_texts"}
     assert top == EVERYBODYS | beside
 
 

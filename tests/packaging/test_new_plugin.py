@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -11,13 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import example, given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from rooftree.cli import rooftree
 from rooftree.cli.new_plugin import ALLOWED, LONGEST, TAKEN, names_of
 from rooftree.cli.plugin_file import plugin_files
 from rooftree.settings import load
 from tests.packaging.environments import Environment, Wheels, checks, ruff
-from tests.workspace import with_needs
+from tests.workspace import ROOT, with_needs
 
 in_an_environment = [pytest.mark.xdist_group("packaging"), pytest.mark.timeout(600)]
 NAMES = ["garden", "weather-station", "x", "a1-2b", "n".ljust(LONGEST, "o")]
@@ -78,6 +80,22 @@ def test_new_plugin_passes_its_own_tests_and_the_type_checker_where_it_is_instal
 
     assert f"{tests} passed" in told
     assert not list(written.glob("LICEN*"))  # that choice is its author's
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda words: words[0] if words else "package")
+def test_new_plugin_in_the_repository_finds_what_it_asks_for_in_the_workspace(
+    shape: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert new_plugin("garden", *shape, "--into", tmp_path).exit_code == 0
+    (written,) = tmp_path.glob("*/pyproject.toml")
+    project = tomllib.loads(written.read_text())
+
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    ours = {name for text in wanted if (name := Requirement(text).name).startswith("rooftree")}
+
+    sources = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["sources"]
+    assert "rooftree" in ours
+    assert {name: sources.get(name) for name in ours} == dict.fromkeys(ours, {"workspace": True})
 
 
 def test_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from multidict import MultiMapping
 
 from rooftree.access import NOBODY, PUBLIC, Access
 from rooftree.errors import Invalid, NotFound, RooftreeError
+from rooftree.fault_places import with_place
 from rooftree.http.answer_types import check_of
 from rooftree.http.answers import EMPTY, Binary, Socket, StateChange, Stream, Text, envelope, json_response
 from rooftree.http.bodies import connection_of, json_body, raw_body
@@ -170,10 +171,9 @@ class Endpoint:
             answer = await answer
         if not self._is_declared(answer):
             declared = self._declared.__name__ if isinstance(self._declared, type) else self._declared
-            raise TypeError(
-                f"{self.route.method} {self.route.path}: {self._handler.__qualname__} declares that it returns "
-                f"{declared}, and returned {type(answer).__name__}"
-            )
+            wrong = f"declares that it returns {declared}, and returned {type(answer).__name__}"
+            sentence = f"{self.route.method} {self.route.path}: {self._handler.__qualname__} {wrong}"
+            raise TypeError(with_place(sentence, self._handler))
         if self.starts_job:
             answer = await self._began(answer, call.request)
             if isinstance(answer, Plan):

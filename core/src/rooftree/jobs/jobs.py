@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 class JobBusy(Conflict):
     """Another job holds what this one would change. ``extra_fields``: ``job_id``, ``name`` of the other."""
 
-    status = 400  # as clients know it: by that they tell that another backup is under way
+    status = 400  # as clients know it: by that they tell that another such job is under way
     error_key = "job_concurrency_error"
 
 

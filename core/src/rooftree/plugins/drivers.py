@@ -19,8 +19,9 @@ import structlog
 from attrs import define, frozen
 
 from rooftree.entry_points import import_compatible
-from rooftree.errors import NotFound
+from rooftree.errors import NotFound, RooftreeError
 from rooftree.events import Problem, Problems
+from rooftree.fault_places import package_of, told
 from rooftree.model import without_addresses
 from rooftree.plugins.loading import (
     GROUP,
@@ -212,6 +213,7 @@ class Drivers:
     async def _loaded[D](self, standing: _Standing, base: type[D]) -> Driver[D] | None:
         point = standing.installed.point
         reference = f"{standing.group}:{point.name}"
+        imported: object = None
         try:
             imported = await imported_within(self._settings.kernel.start_timeout_s, lambda: import_compatible(point))
             kind = _checked(imported, base, point.name)
@@ -220,7 +222,7 @@ class Drivers:
             if standing.settings is not None:
                 driver.settings(standing.settings)  # refused now rather than at some later use
         except Exception as error:
-            reason = without_addresses(str(error)) or type(error).__name__
+            reason = without_addresses(_told(error, imported, point))
             log.error("driver_failed", driver=reference, reason=reason)
             standing.state, standing.reason = DriverState.FAILED, reason
             sentence = f"The driver {point.name} in {standing.group} is left out: {reason}"
@@ -313,6 +315,15 @@ def report_left_out(problems: Problems, group: str, choice: Choice) -> None:
             problems.clear(problem.type, problem.context, problem.reference)
     for (kind, reference), message in left_out.items():
         problems.report(Problem(kind, "plugin", reference, message))
+
+
+def _told(error: Exception, imported: object, point: EntryPoint) -> str:
+    """Why a driver is left out: an error that is an answer in its own words, any other with type and place."""
+    if isinstance(error, RooftreeError) and str(error):
+        return str(error)
+    is_class = isinstance(imported, type)
+    package = package_of(imported) if is_class else point.module.partition(".")[0]
+    return told(error, package, (imported,) if is_class else ())
 
 
 def _checked[D](kind: object, base: type[D], name: str) -> type[D]:

@@ -9,12 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from inspect import iscoroutinefunction
-from pathlib import Path
-from traceback import extract_tb
-from types import CodeType
 from typing import Any, Final
 
 import attrs
@@ -25,6 +21,7 @@ from rooftree.context import is_cancelled, plugin_under_way
 from rooftree.entry_points import import_compatible
 from rooftree.errors import RooftreeError
 from rooftree.events import Event, Problem
+from rooftree.fault_places import package_of, told
 from rooftree.http import DuplicateRoute, Endpoint, Entry, Routes
 from rooftree.model import without_addresses
 from rooftree.plugins.drivers import Drivers
@@ -219,7 +216,10 @@ class PluginLife:
         self._parts.hooks.specify(self.plugin_class.hooks, self.name)
         plugin = self.plugin_class()
         services = self._parts.services.beside(plugin)
-        endpoints = [Endpoint(route, services) for route in self._returned(plugin, "routes", Routes)]
+        endpoints = []
+        for route in self._returned(plugin, "routes", Routes):
+            self._looked_at = (plugin_class, route.handler)
+            endpoints.append(Endpoint(route, services))
         self.entries = tuple(Entry(endpoint.route, self.name, endpoint, endpoint.free_texts) for endpoint in endpoints)
         self.plugin = plugin
 
@@ -318,22 +318,11 @@ class PluginLife:
 
     def _told(self, error: BaseException) -> str:
         """What went wrong, in a line: an error that is an answer in its own words, any other with its type, and with
-        the place in the plugin's own code where there is one: ``KeyError: 'token' (rooftree_boom/plugin.py:11,
-        setup)``."""
+        the place in the plugin's own code."""
         if isinstance(error, DuplicateRoute | RooftreeError) and str(error):
             return str(error)
-        said = f"{type(error).__name__}: {error}" if str(error) else repr(error).removesuffix("()")
-        places = [place for thing in self._looked_at for place in written_at(thing)]
-        places += [(frame.filename, frame.lineno or 0, frame.name) for frame in extract_tb(error.__traceback__)]
         kind = next(iter(self._looked_at), None)
-        package = kind.__module__.partition(".")[0] if isinstance(kind, type) else self.package
-        own = [place for place in places if package in Path(place[0]).with_suffix("").parts]
-        if not own:
-            return said
-        file, line, name = own[-1]
-        parts = Path(file).parts
-        shown = "/".join(parts[len(parts) - 1 - [*reversed([Path(part).stem for part in parts])].index(package) :])
-        return f"{said} ({shown}:{line}, {name})"
+        return told(error, package_of(kind) if isinstance(kind, type) else self.package, self._looked_at)
 
     def _is_mine(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task was begun by the plugin's code and runs it. Either alone would not do: what it began may be
@@ -378,14 +367,3 @@ def info_of_left_out(left_out: LeftOut) -> PluginInfo:
         requires=[],
         optional=[],
     )
-
-
-def written_at(thing: object) -> Iterator[tuple[str, int, str]]:
-    """Where a function or a class is written, as a traceback has it: file, line, name; nothing where nobody knows."""
-    code = getattr(thing, "__code__", None)
-    if isinstance(code, CodeType):
-        yield code.co_filename, code.co_firstlineno, code.co_name
-    elif isinstance(thing, type) and (line := vars(thing).get("__firstlineno__")) is not None:
-        file = getattr(sys.modules.get(thing.__module__), "__file__", None)
-        if file is not None:
-            yield file, line, thing.__name__

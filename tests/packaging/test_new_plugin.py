@@ -95,7 +95,7 @@ def test_new_plugin_in_the_repository_finds_what_it_asks_for_in_the_workspace(
 
     sources = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["sources"]
     assert "rooftree" in ours
-    assert {name: sources.get(name) for name in ours} == dict.fromkeys(ours, {"workspace": True})
+    assert [sources.get(name) for name in ours] == [{"workspace": True}] * len(ours)
 
 
 def test_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -140,16 +140,14 @@ async def test_reason_of_a_failure_names_type_and_place(tmp_path: Path) -> None:
 async def test_wrong_use_that_raises_nothing_of_its_own_is_told_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, reason: str
 ) -> None:
-    package = tmp_path / "rooftree_slip"
-    package.mkdir()
-    (package / "plugin.py").write_text(
+    text = (
         "from rooftree import Plugin, Routes, Service\n\n"
         'CLOCK = Service[str]("clock/1")\n'
         "class Slip(Plugin):\n"
         '    name = "slip"\n\n'
         f"    {line}\n"
     )
-    assert (await reason_of_slip(tmp_path, monkeypatch)).endswith(reason)
+    assert (await reason_of_slip(text, tmp_path, monkeypatch)).endswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +162,7 @@ async def test_wrong_use_that_raises_nothing_of_its_own_is_told_with_its_place(
 async def test_handler_that_cannot_be_bound_is_told_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: str, handler: str, reason: str
 ) -> None:
-    package = tmp_path / "rooftree_slip"
-    package.mkdir()
-    (package / "plugin.py").write_text(
+    text = (
         "from rooftree import PUBLIC, Plugin, Routes\n\n"
         "routes = Routes()\n\n"
         f"@routes.get({declared})\n"
@@ -175,14 +171,17 @@ async def test_handler_that_cannot_be_bound_is_told_with_its_place(
         '    name = "slip"\n\n'
         "    def routes(self): return routes\n"
     )
-    told = await reason_of_slip(tmp_path, monkeypatch)
+    told = await reason_of_slip(text, tmp_path, monkeypatch)
 
     assert told.startswith("TypeError: ")
     assert told.endswith(reason)
 
 
-async def reason_of_slip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Why the plugin in the package ``rooftree_slip`` does not run."""
+async def reason_of_slip(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why a plugin of this text, in a package ``rooftree_slip``, does not run."""
+    package = folder / "rooftree_slip"
+    package.mkdir()
+    (package / "plugin.py").write_text(text)
     monkeypatch.syspath_prepend(str(folder))
     for module in ("rooftree_slip", "rooftree_slip.plugin"):
         monkeypatch.delitem(sys.modules, module, raising=False)
